@@ -197,9 +197,9 @@ class Ingest:
             return 0
         try:
             match frames:
+                case [route, kind, content] if kind == HELLO and len(content) > HELLO_BYTES_MAX:  # it is not kept
+                    self.peers.ignore(route, _KINDS[HELLO], f"{len(content):,} bytes are too many for it")
                 case [route, kind, content] if kind == HELLO:
-                    if len(content) > HELLO_BYTES_MAX:  # before it is kept: a frame may have the size of a batch
-                        raise DecodeError(f"{len(content):,} bytes are too many for it")
                     if not self._hellos.keep(route, content):
                         self.peers.refuse("a hello", "too many wait for an answer")
                 case [route, kind, _] if kind in _KINDS and route not in self._producers:

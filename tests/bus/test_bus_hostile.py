@@ -430,21 +430,105 @@ def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(
         writer.assert_stores()
 
 
-def test_a_reader_that_does_not_renew_its_subscription_is_forgotten(tmp_path: Path) -> None:
+def test_a_reader_whose_connection_is_gone_is_forgotten_after_its_lease(tmp_path: Path) -> None:
+    """One that only renews nothing, because its process hangs, is kept until its place is needed."""
     now_s = 0.0
     socket = zmq.Context.instance().socket(zmq.ROUTER)
     subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
-    with peer(tmp_path, "feed") as first, peer(tmp_path, "feed") as second:
-        for reader, name in ((first, A), (second, B)):
-            reader.send(encode(Subscription(name, frozenset({"trade"}))))
-            until(subscribers.receive)
-        now_s += 0.8 * LEASE_S
-        second.send(encode(Subscription(B, frozenset({"trade"}))))
-        until(lambda: subscribers.receive() or {each.renewed_s for each in subscribers} == {0.0, now_s})
+
+    def send_to_each() -> list[bool]:
+        for each in subscribers:
+            subscribers.send(each, [b""])
+        return [each.is_gone for each in subscribers]
+
+    with peer(tmp_path, "feed") as hanging:
+        with peer(tmp_path, "feed") as leaving:
+            for reader, name in ((leaving, A), (hanging, B)):
+                reader.send(encode(Subscription(name, frozenset({"trade"}))))
+                until(subscribers.receive)
+        until(lambda: subscribers.receive() or send_to_each() == [True, False])
         now_s += 0.8 * LEASE_S
         assert subscribers.receive() == []
-        assert len(subscribers) == 1
+        assert len(subscribers) == 2
+        now_s += 0.8 * LEASE_S
+        assert subscribers.receive() == []
+        assert [each.is_gone for each in subscribers] == [False]
     socket.close(0)
+
+
+def test_a_reader_that_hung_for_longer_than_its_lease_gives_its_place_only_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.subscriptions.SUBSCRIBERS_MAX", 1)
+    now_s = 0.0
+    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
+    with peer(tmp_path, "feed") as hanging, peer(tmp_path, "feed") as coming:
+        hanging.send(encode(Subscription(A, frozenset({"trade"}))))
+        until(subscribers.receive)
+        now_s += 1.1 * LEASE_S
+        coming.send(encode(Subscription(B, frozenset({"trade"}))))
+        until(subscribers.receive)
+        assert len(subscribers) == 1
+        assert subscribers.refused == 0
+    socket.close(0)
+
+
+def test_a_reader_that_hung_for_longer_than_its_lease_knows_what_it_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.subscriptions.LEASE_S", 0.0)
+    monkeypatch.setattr("bus.feed.MESSAGES_MAX", 10)
+    address = f"ipc://{tmp_path}/feed"
+    numbers = itertools.count(1)
+
+    async def scenario() -> tuple[int, int]:
+        publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
+
+        def publish() -> int:
+            publisher.publish([Delivered("a", A, 1, [trade(next(numbers))])])
+            return len(publisher._subscribers)
+
+        await until_async(publish)
+        [subscriber] = publisher._subscribers
+        for _ in range(5_000):  # more than the system's buffers take; no step of the reader's loop between
+            publish()
+        seen = 0
+        async with asyncio.timeout(DEADLINE_S):
+            async for _ in reader:
+                seen += 1
+                if reader.missed:
+                    break
+                publish()
+        sent = subscriber.number
+        publisher.close()
+        reader.close()
+        return seen, sent
+
+    seen, sent = asyncio.run(scenario())
+    assert 0 < seen < sent
+
+
+def test_a_reader_renews_its_subscription_before_it_is_read_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.subscriptions.RENEW_S", 0.01)
+    address = f"ipc://{tmp_path}/feed"
+
+    async def scenario() -> None:
+        publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
+
+        def renewals() -> set[float]:
+            publisher.publish(())
+            return {each.renewed_s for each in publisher._subscribers}
+
+        await until_async(renewals)
+        first = renewals()
+        await until_async(lambda: renewals() != first)
+        publisher.close()
+        reader.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_reader_that_lost_its_connection_knows_what_it_missed(tmp_path: Path) -> None:
