@@ -96,7 +96,8 @@ class FeedSubscriber:
             except DecodeError:
                 self.missed += 1
                 continue
-            # A smaller number means that the writer restarted; losses of the old one are unknown here.
+            # A smaller number means that the writer restarted, or has forgotten this reader, whose connection was lost
+            # for longer than a lease; losses of before are unknown here.
             self.missed += max(0, number - self._next_number) if self._next_number is not None else 0
             self._next_number = number + len(events)
             for event in events:

@@ -30,13 +30,17 @@ class WaitingHellos:
         return len(self._waiting)
 
     def keep(self, peer: bytes, content: bytes, from_s: float = 0.0) -> bool:
-        """Keep the hello, in place of an earlier one of the peer, until it is due: not before `from_s`. False if too
-        many wait.
+        """Keep the hello, in place of an earlier one of the peer, until it is due: not before `from_s`. Of too many the
+        one that is due last is dropped, its producer says hello again; False if that is this one.
         """
-        if peer not in self._waiting and len(self._waiting) >= HELLOS_WAITING_MAX:
-            return False
         paced_s = self._answered_s[peer] + HELLO_EVERY_S if peer in self._answered_s else 0.0
-        self._waiting[peer] = _Hello(content, max(from_s, paced_s))
+        due_s = max(from_s, paced_s)
+        if peer not in self._waiting and len(self._waiting) >= HELLOS_WAITING_MAX:
+            last = max(self._waiting, key=lambda waiting: self._waiting[waiting].due_s)
+            if self._waiting[last].due_s <= due_s:
+                return False
+            del self._waiting[last]
+        self._waiting[peer] = _Hello(content, due_s)
         return True
 
     def take_due(self, now_s: float) -> Sequence[tuple[bytes, bytes]]:

@@ -40,7 +40,7 @@ from bus.delivery import (
 )
 from bus.endpoints import Address
 from bus.hellos import WaitingHellos
-from bus.messages import decode_hello, decode_lost
+from bus.messages import HELLO_BYTES_MAX, decode_hello, decode_lost
 from bus.peers import Peers
 from bus.roles import COLLECTORS
 from bus.sockets import bind
@@ -197,6 +197,8 @@ class Ingest:
             return 0
         try:
             match frames:
+                case [route, kind, content] if kind == HELLO and len(content) > HELLO_BYTES_MAX:  # it is not kept
+                    self.peers.ignore(route, _KINDS[HELLO], f"{len(content):,} bytes are too many for it")
                 case [route, kind, content] if kind == HELLO:
                     if not self._hellos.keep(route, content):
                         self.peers.refuse("a hello", "too many wait for an answer")
@@ -239,11 +241,11 @@ class Ingest:
         admission = self._receiver.admit(stream, first_sequence, count)
         if admission.decision == "ahead":
             self._send(route, Rewind(stream, self._receiver.admitted_mark(stream)))
-        if admission.decision != "take":
-            self._duplicates[stream] += count if admission.decision == "duplicate" else 0
             return 0
-        self._duplicates[stream] += admission.skip
-        return count - admission.skip
+        known = count if admission.decision == "duplicate" else admission.skip
+        if known:
+            self._duplicates[stream] += known
+        return count - known
 
     def _greet_waiting(self) -> None:
         now_s = time.monotonic()
@@ -277,6 +279,7 @@ class Ingest:
         for stream in list(self._routes)[: max(0, len(self._routes) - STREAMS_MAX)]:
             del self._routes[stream]
             self._receiver.forget(stream)
+            self._lacking.pop(stream, None)  # the next hello states it again
 
     def _welcome(self, route: bytes, hello: Hello, known: Mapping[str, int]) -> None:
         marks = {stream: known[stream] for stream in hello.acknowledged}
@@ -406,7 +409,7 @@ class Ingest:
 
     def _note_duplicates(self) -> None:
         """Report duplicates after the commit, once the stream is known; what fails or is too much comes later."""
-        for stream, count in [item for item in self._duplicates.items() if item[1]][:_NOTES_A_GROUP]:
+        for stream, count in list(self._duplicates.items())[:_NOTES_A_GROUP]:
             try:
                 self._sink.note_duplicates(stream, count)
             except self._retry_on as error:

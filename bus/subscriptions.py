@@ -26,7 +26,7 @@ from bus.sockets import bind, connect
 SUBSCRIPTION_BYTES_MAX: Final = 8_192  # one of all kinds of events has some 1,000
 SUBSCRIBERS_MAX: Final = 256
 RENEW_S: Final = 5.0  # machine seconds
-LEASE_S: Final = 60.0  # machine seconds: a reader that is gone is forgotten then
+LEASE_S: Final = 60.0  # machine seconds without a subscription: a reader whose connection is gone is forgotten then
 _RECEIVED_MAX: Final = 10  # messages of one reader that libzmq keeps until they are read
 _READ_A_ROUND: Final = 256
 _TYPES: Final = {kind_of(event_type): event_type for event_type in EVENT_TYPES}
@@ -56,16 +56,17 @@ def decode_subscription(content: bytes) -> Subscription:
 
 class Subscriber:
     """A reader at the writer's end: where it is, the types of events that it wants, and the number of those that were
-    sent to it or that it missed.
+    sent to it or that it missed. `is_gone` when a message found no connection.
     """
 
-    __slots__ = ("number", "renewed_s", "route", "types")
+    __slots__ = ("is_gone", "number", "renewed_s", "route", "types")
 
     def __init__(self, route: bytes, renewed_s: float) -> None:
         self.route = route
         self.renewed_s = renewed_s
         self.types: frozenset[type[Fact]] = frozenset()
         self.number = 0
+        self.is_gone = False
 
 
 class Subscribers:
@@ -115,7 +116,8 @@ class Subscribers:
         now_s = self._monotonic()
         if now_s - self._looked_s >= LEASE_S / 4:
             self._looked_s = now_s
-            self._forget(lambda subscriber: now_s - subscriber.renewed_s > LEASE_S)
+            # One that only hangs is kept: its number tells it later what it missed.
+            self._forget(lambda subscriber: subscriber.is_gone and now_s - subscriber.renewed_s > LEASE_S)
         fresh: list[Subscriber] = []
         for _ in range(_READ_A_ROUND):
             if not self._socket.poll(0):
@@ -140,10 +142,12 @@ class Subscribers:
         if is_fresh:
             self._forget(lambda subscriber: subscriber.route == route)  # an earlier reader of this connection
             if known is None and len(self._known) >= SUBSCRIBERS_MAX:
+                self._forget(lambda subscriber: now_s - subscriber.renewed_s > LEASE_S)
+            if known is None and len(self._known) >= SUBSCRIBERS_MAX:
                 self._peers.refuse("a subscription beyond", f"there are {SUBSCRIBERS_MAX} readers")
                 return None
         subscriber = self._known.setdefault(subscription.reader, Subscriber(route, now_s))
-        subscriber.route, subscriber.renewed_s = route, now_s
+        subscriber.route, subscriber.renewed_s, subscriber.is_gone = route, now_s, False
         subscriber.types = frozenset(_TYPES[kind] for kind in subscription.kinds if kind in _TYPES)
         return subscriber if is_fresh else None
 
@@ -153,8 +157,12 @@ class Subscribers:
     def send(self, subscriber: Subscriber, frames: Sequence[bytes], count: int = 1) -> None:
         """Send a message with so many events; one that a slow or absent reader does not take is missed."""
         subscriber.number += count
-        with contextlib.suppress(zmq.ZMQError):  # EAGAIN, EHOSTUNREACH
+        try:
             self._socket.send_multipart([subscriber.route, *frames], zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+        except zmq.ZMQError:  # EHOSTUNREACH
+            subscriber.is_gone = True
 
 
 class ReaderSocket:
@@ -181,11 +189,16 @@ class ReaderSocket:
         zmq.Socket.shadow(self._socket.underlying).send(self._subscription, zmq.NOBLOCK)  # also if no loop runs yet
         self._connections = self._socket.get_monitor_socket(zmq.EVENT_CONNECTED)
         self._renewing: asyncio.Task[None] | None = None
+        with contextlib.suppress(RuntimeError):  # no loop runs yet
+            self._begin_renewing()
+
+    def _begin_renewing(self) -> None:
+        if self._renewing is None:
+            self._renewing = asyncio.get_running_loop().create_task(self._renew())
 
     async def receive(self) -> list[bytes]:
         """The frames of the next message of the feed."""
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+        self._begin_renewing()
         return list(await self._socket.recv_multipart())
 
     async def _renew(self) -> None:

@@ -5,6 +5,7 @@ other peer, and memory is bounded.
 import asyncio
 import contextlib
 import itertools
+import math
 import socket as system_socket
 import struct
 import threading
@@ -43,6 +44,7 @@ from bus.delivery import (
     Hello,
     Lost,
     Part,
+    Rewind,
     Sender,
     StreamProgress,
     Welcome,
@@ -54,7 +56,7 @@ from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, Waitin
 from bus.ingest import Ingest
 from bus.journal import RecordTooLargeError
 from bus.keys import make_keys
-from bus.messages import decode_hello, decode_lost, decode_to_producer
+from bus.messages import HELLO_BYTES_MAX, decode_hello, decode_lost, decode_to_producer
 from bus.outbox import Outbox
 from bus.peers import IGNORED_MAX, IGNORED_S, LOGGED_EVERY_S, Peers
 from bus.producer import Producer
@@ -267,6 +269,41 @@ def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(
         writer.assert_stores()
 
 
+def test_what_streams_lack_is_forgotten_with_them(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hello of another epoch may claim any marks, which begin no epoch."""
+    monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 100)
+    with peer(writer.folder) as evil:
+        for number in range(5):
+            names = {f"{number * 1000 + n:032x}": 7 for n in range(100)}
+            evil.send_multipart([b"H", encode(Hello("evil", names, "another"))])
+            assert evil.poll(DEADLINE_S * 1000)
+            evil.recv()
+        writer.assert_stores()
+        until(lambda: len(writer.ingest._lacking) <= 100)
+
+
+def test_batches_that_are_not_taken_leave_no_trace_of_their_streams(writer: Writer) -> None:
+    names = [f"{number:032x}" for number in range(50)]
+    with peer(writer.folder) as evil:
+        evil.send_multipart([b"H", encode(Hello("evil", dict.fromkeys(names, 0)))])
+        assert isinstance(decode_to_producer(evil.recv()), Welcome)
+        for name in names:
+            evil.send_multipart([b"B", pack(name, 100, trades(1))])
+            assert isinstance(decode_to_producer(evil.recv()), Rewind)
+    assert not writer.ingest._duplicates
+
+
+def test_a_hello_of_a_batchs_size_is_refused_before_it_waits(writer: Writer) -> None:
+    with peer(writer.folder) as evil:
+        evil.send_multipart(GREETING)
+        assert evil.poll(DEADLINE_S * 1000)
+        [route] = writer.ingest._producers
+        writer.ingest._hellos._answered_s[route] = math.inf  # its next hello would wait for ever
+        evil.send_multipart([b"H", bytes(HELLO_BYTES_MAX + 1)])
+        until(lambda: writer.ingest.peers.refused)
+        assert not writer.ingest._hellos
+
+
 # --- what strangers send before any authentication ----------------------------------------------------------------
 
 
@@ -393,21 +430,105 @@ def test_readers_beyond_the_limit_are_refused_and_the_others_go_on(
         writer.assert_stores()
 
 
-def test_a_reader_that_does_not_renew_its_subscription_is_forgotten(tmp_path: Path) -> None:
+def test_a_reader_whose_connection_is_gone_is_forgotten_after_its_lease(tmp_path: Path) -> None:
+    """One that only renews nothing, because its process hangs, is kept until its place is needed."""
     now_s = 0.0
     socket = zmq.Context.instance().socket(zmq.ROUTER)
     subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
-    with peer(tmp_path, "feed") as first, peer(tmp_path, "feed") as second:
-        for reader, name in ((first, A), (second, B)):
-            reader.send(encode(Subscription(name, frozenset({"trade"}))))
-            until(subscribers.receive)
-        now_s += 0.8 * LEASE_S
-        second.send(encode(Subscription(B, frozenset({"trade"}))))
-        until(lambda: subscribers.receive() or {each.renewed_s for each in subscribers} == {0.0, now_s})
+
+    def send_to_each() -> list[bool]:
+        for each in subscribers:
+            subscribers.send(each, [b""])
+        return [each.is_gone for each in subscribers]
+
+    with peer(tmp_path, "feed") as hanging:
+        with peer(tmp_path, "feed") as leaving:
+            for reader, name in ((leaving, A), (hanging, B)):
+                reader.send(encode(Subscription(name, frozenset({"trade"}))))
+                until(subscribers.receive)
+        until(lambda: subscribers.receive() or send_to_each() == [True, False])
         now_s += 0.8 * LEASE_S
         assert subscribers.receive() == []
-        assert len(subscribers) == 1
+        assert len(subscribers) == 2
+        now_s += 0.8 * LEASE_S
+        assert subscribers.receive() == []
+        assert [each.is_gone for each in subscribers] == [False]
     socket.close(0)
+
+
+def test_a_reader_that_hung_for_longer_than_its_lease_gives_its_place_only_where_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.subscriptions.SUBSCRIBERS_MAX", 1)
+    now_s = 0.0
+    socket = zmq.Context.instance().socket(zmq.ROUTER)
+    subscribers = Subscribers(socket, f"ipc://{tmp_path}/feed", "feed", 10, lambda: now_s)
+    with peer(tmp_path, "feed") as hanging, peer(tmp_path, "feed") as coming:
+        hanging.send(encode(Subscription(A, frozenset({"trade"}))))
+        until(subscribers.receive)
+        now_s += 1.1 * LEASE_S
+        coming.send(encode(Subscription(B, frozenset({"trade"}))))
+        until(subscribers.receive)
+        assert len(subscribers) == 1
+        assert subscribers.refused == 0
+    socket.close(0)
+
+
+def test_a_reader_that_hung_for_longer_than_its_lease_knows_what_it_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.subscriptions.LEASE_S", 0.0)
+    monkeypatch.setattr("bus.feed.MESSAGES_MAX", 10)
+    address = f"ipc://{tmp_path}/feed"
+    numbers = itertools.count(1)
+
+    async def scenario() -> tuple[int, int]:
+        publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
+
+        def publish() -> int:
+            publisher.publish([Delivered("a", A, 1, [trade(next(numbers))])])
+            return len(publisher._subscribers)
+
+        await until_async(publish)
+        [subscriber] = publisher._subscribers
+        for _ in range(5_000):  # more than the system's buffers take; no step of the reader's loop between
+            publish()
+        seen = 0
+        async with asyncio.timeout(DEADLINE_S):
+            async for _ in reader:
+                seen += 1
+                if reader.missed:
+                    break
+                publish()
+        sent = subscriber.number
+        publisher.close()
+        reader.close()
+        return seen, sent
+
+    seen, sent = asyncio.run(scenario())
+    assert 0 < seen < sent
+
+
+def test_a_reader_renews_its_subscription_before_it_is_read_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bus.subscriptions.RENEW_S", 0.01)
+    address = f"ipc://{tmp_path}/feed"
+
+    async def scenario() -> None:
+        publisher, reader = FeedPublisher(address), FeedSubscriber(address, [Trade])
+
+        def renewals() -> set[float]:
+            publisher.publish(())
+            return {each.renewed_s for each in publisher._subscribers}
+
+        await until_async(renewals)
+        first = renewals()
+        await until_async(lambda: max(renewals()) > max(first))
+        publisher.close()
+        reader.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_reader_that_lost_its_connection_knows_what_it_missed(tmp_path: Path) -> None:
@@ -571,3 +692,11 @@ def test_more_hellos_than_can_wait_are_not_kept() -> None:
     assert all(hellos.keep(b"%d" % number, b"") for number in range(HELLOS_WAITING_MAX))
     assert not hellos.keep(b"another", b"")
     assert hellos.keep(b"0", b"newer")
+
+
+def test_a_hello_that_is_put_off_makes_room_for_one_that_can_be_answered() -> None:
+    hellos = WaitingHellos()
+    assert all(hellos.keep(b"%d" % number, b"", 5.0) for number in range(HELLOS_WAITING_MAX))
+    assert hellos.keep(b"another", b"x")
+    assert len(hellos) == HELLOS_WAITING_MAX
+    assert hellos.take_due(0.0) == [(b"another", b"x")]
