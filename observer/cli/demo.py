@@ -48,7 +48,7 @@ INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
 def demo(
-    speed: Annotated[float, Option(min=1, help="Market seconds a second; 240 is a day in two minutes.")] = 240.0,
+    speed: Annotated[float, Option(min=1, max=100_000, help="Market seconds a second; 240: in two minutes.")] = 240.0,
     symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols beside the well-known ones.")] = 500,
     accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each has its own slots.")] = 1,
     stream: Annotated[

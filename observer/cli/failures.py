@@ -52,9 +52,14 @@ def system_error(error: OSError) -> str:
 
 
 def print_failure(text: str) -> None:
-    """Print each line on stderr. What a full disk or a closed pipe did not take of stdout is given up."""
+    """Print each line on stderr, without control characters.
+
+    What a full disk or a closed pipe did not take of stdout is given up.
+    """
+    from observer.text import plain_text
+
     for line in text.splitlines():
-        sys.stderr.write(f"observer: {line}\n")
+        sys.stderr.write(f"observer: {plain_text(line)}\n")
     try:
         sys.stdout.flush()
     except OSError:  # Python would flush once more at its exit

@@ -7,12 +7,15 @@ option, 0.1 s for each command; the whole `observer status` may take 0.15.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
+
+from observer.errors import ConfigError
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 
@@ -108,13 +111,29 @@ def _type_of(annotation: Any, stated: Option) -> click.ParamType[Any] | type:
     if plain is Path:
         return click.Path(path_type=Path)
     if stated.min is not None or stated.max is not None:
-        ranged: Callable[..., click.ParamType[Any]] = click.IntRange if plain is int else click.FloatRange
+        ranged: Callable[..., click.ParamType[Any]] = click.IntRange if plain is int else _FiniteRange
         within = ranged(stated.min, stated.max)
         within.name = "integer" if plain is int else "float"  # in help and errors; help states the range beside it
         return within
     assert plain in (str, int, float, bool), f"no type of an option: {plain}"
     found: type = plain
-    return found
+    return _Parsed(_text) if plain is str else found
+
+
+def _text(value: str) -> str:
+    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ConfigError(f"{value!r} is not text in UTF-8")
+    return value
+
+
+class _FiniteRange(click.FloatRange):
+    """A range of numbers; nan is in none, though no comparison refuses it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class _Parsed(click.ParamType[Any]):

@@ -153,6 +153,8 @@ def _print_answer(method: str, url: str, content: bytes = b"") -> None:
         answer = httpx.request(method, url, content=content, timeout=_CALL_TIMEOUT_S)
     except httpx.HTTPError as error:
         raise TransportError(f"no simulator answers at {url}: {error}; `observer simulator` starts one") from error
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"{url} is not a URL: {error}; give one such as http://127.0.0.1:9443") from error
     if answer.is_error:
         raise ConfigError(f"the simulator refused: {answer.text}")
     sys.stdout.write(f"{answer.text}\n")

@@ -207,6 +207,11 @@ MISTAKES = [
         "unknown option", "status --jsn", "No such option '--jsn'. Did you mean '--json'? (see `observer status", 2
     ),
     Mistake("wrong value", "simulator --port many", "'many' is not a valid integer", 2),
+    Mistake("no number", "demo --speed nan", "nan is not a finite number", 2),
+    Mistake("endless number", "demo --speed inf", "inf is not in the range 1<=x<=100000", 2),
+    Mistake("controls in a path", "quality --config '\x1b[31mred\x07'", "cannot read [31mred: No such file", 2),
+    Mistake("controls in an address", "simulator counters --url '\x07'", "is not a URL", 2),
+    Mistake("text that is not UTF-8", "slots why \udcff", "'\\udcff' is not text in UTF-8", 2),
     Mistake("missing argument", "ctl restart", "Missing argument 'PROCESS'. (see `observer ctl restart --help`)", 2),
     Mistake("wrong date", "quality 2026-13-45", "'2026-13-45' is not a date such as 2026-11-18", 2),
     Mistake("wrong day", "simulator --day tomorrow", "--day tomorrow: give a date such as 2026-", 2),
@@ -584,6 +589,7 @@ def test_a_mistake_is_one_line_with_its_remedy(folder: Path, mistake: Mistake) -
     assert lines[0].startswith("observer: ")
     assert mistake.reported.format(**arranged) in lines[0]
     assert "hush" not in ran.stderr
+    assert lines[0].isprintable()
     assert ran.status == mistake.status
     assert ran.stdout == ""
 
