@@ -36,7 +36,7 @@ class RecoveryQueue:
         self._settings = settings
         self._waiting: dict[str, Attempt] = {}
         self._under_way: set[str] = set()
-        self._closed: set[str] = set()  # their outcomes may be on their way into the database
+        self._closed: dict[str, str] = {}  # with their days; outcomes may be on their way into the database
         self._crowded = False
 
     def __len__(self) -> int:
@@ -49,16 +49,11 @@ class RecoveryQueue:
         self._waiting |= {gap_id: Attempt(gap) for gap_id, gap in new.items()}
         return list(new.values())
 
-    @property
-    def closed(self) -> frozenset[str]:
-        """The gaps closed here and not forgotten yet."""
-        return frozenset(self._closed)
-
-    def forget(self, gap_ids: Iterable[str]) -> None:
-        """Forget gaps that were closed before the last query for open gaps and are missing in its answer: their
-        outcomes are stored, and no source reports them again.
+    def forget_before(self, session_date: str) -> None:
+        """Forget the closed gaps of days before this one. Later ones may be reported again after their outcomes are
+        stored: a database that went back gets the gap a second time, and then its outcome.
         """
-        self._closed.difference_update(gap_ids)
+        self._closed = {gap_id: day for gap_id, day in self._closed.items() if day >= session_date}
 
     def _knows(self, gap_id: str) -> bool:
         return gap_id in self._waiting or gap_id in self._under_way or gap_id in self._closed
@@ -72,7 +67,7 @@ class RecoveryQueue:
         if gap_id in self._under_way or (is_open and gap_id in self._closed):
             return False
         waiting = self._waiting.get(gap_id)
-        self._closed.discard(gap_id)
+        self._closed.pop(gap_id, None)
         self._waiting[gap_id] = Attempt(gap, again=not is_open or (waiting is not None and waiting.again))
         return True
 
@@ -96,7 +91,7 @@ class RecoveryQueue:
     def close(self, attempt: Attempt) -> None:
         """Mark the gap closed: its outcome was published."""
         self._under_way.remove(attempt.gap.gap_id)
-        self._closed.add(attempt.gap.gap_id)
+        self._closed[attempt.gap.gap_id] = attempt.gap.session_date
 
     def crowding(self) -> Literal["begins", "ends"] | None:
         """Whether the queue became too long, or normal again, since the last call."""

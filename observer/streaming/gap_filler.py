@@ -91,11 +91,10 @@ class GapWorklist:
         while True:
             self._begin_day(local_datetime(self._clock.now_ns()).date().isoformat())
             try:
-                closed = self.queue.closed
                 found = await asyncio.to_thread(self.reader.open_gaps, since)
-                self.queue.forget(closed.difference(gap.gap_id for gap in found))
                 await self._take_up(found)
                 since = recovery.oldest_filled(self._clock.now_ns())
+                self.queue.forget_before(since)
             except StoreError as error:  # the feed continues, and the next check retries
                 logger.warning("cannot look for open gaps: %s", error)
             await asyncio.sleep(CHECK_AGAIN_S)

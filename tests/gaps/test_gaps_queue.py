@@ -53,15 +53,20 @@ def test_a_failed_gap_waits_for_its_time_and_keeps_its_reason() -> None:
     assert taken(queue, SECOND_NS) == Attempt(gap(), 1, SECOND_NS, "busy")
 
 
-def test_a_closed_gap_is_known_until_the_database_no_longer_lists_it() -> None:
+def test_a_closed_gap_that_a_database_which_went_back_gets_again_is_not_filled_again() -> None:
     queue = queue_of(gap("a"), gap("b"))
     queue.close(taken(queue))
-    assert queue.closed == {"a"}
-    queue.forget({"a"} - {"a", "b"})
+    queue.forget_before("2026-11-18")
     queue.take_up([gap("a")])
-    assert len(queue) == 1, "its outcome is not stored yet"
-    queue.forget({"a"} - {"b"})
-    assert queue.closed == frozenset()
+    assert drained(queue) == ["b"]
+
+
+def test_the_closed_gaps_of_days_that_are_filled_no_more_are_forgotten() -> None:
+    queue = queue_of(gap())
+    queue.close(taken(queue))
+    queue.forget_before("2026-11-19")
+    queue.take_up([gap()])
+    assert drained(queue) == ["g"]
 
 
 # --- repeated by an operator's order ---
