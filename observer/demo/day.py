@@ -13,6 +13,7 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
 from observer.files import PRIVATE_FILE
+from observer.host.preflight import require_writable
 from observer.local_time import local_ns
 from observer.providers.broker import RecordKind
 from observer.supervisor.instance import InstanceLock
@@ -65,9 +66,12 @@ def prepare(options: DemoOptions) -> DemoDay:
     Raises:
         ConfigError: the folder holds something else, or the samples are not there.
         AlreadyRunningError: a demo is running in it.
+        OSError: the database's file can be neither made nor written; the folder is as it was.
     """
     if options.data is not None and not options.data.is_dir():
         raise ConfigError(f"{options.data} is not a folder of samples")
+    if options.database.startswith("sqlite:///"):
+        require_writable(Path(options.database.partition(":///")[2].partition("?")[0]), "--db")
     _empty(options.folder)
     begins = begins_at(options.speed, options.symbols if options.data is None else _REAL_SYMBOLS)
     demo = DemoConfiguration(

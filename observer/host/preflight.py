@@ -44,15 +44,15 @@ def require_usable_machine(settings: Settings) -> None:
     run = settings.run
     InstanceLock(Path(run.runtime)).release()
     for key, folder in (("data", run.data), ("data", f"{run.data}/logs"), ("universe", run.universe)):
-        _require_writable(Path(folder), f"run.{key}")
-    _require_writable(settings.backup.folder_of(run), "backup.folder")
+        require_writable(Path(folder), f"run.{key}")
+    require_writable(settings.backup.folder_of(run), "backup.folder")
     _require_second_target(settings.backup)
     system = this_system(Path(run.runtime))
     if settings.store.url.startswith(_SQLITE):
         database = Path(settings.store.url.partition(":///")[2].partition("?")[0])
         if database.is_dir():
             raise _refused(errno.EISDIR, str(database), "store.url")
-        _require_writable(database, "store.url")
+        require_writable(database, "store.url")
         require_own_file(database, settings.instance, system, RealClock().now_ns())
         if not database.exists():
             from observer.backup.package import require_restored  # it loads SQLAlchemy
@@ -102,10 +102,12 @@ def _require_trading_days(path: Path) -> None:
         raise ConfigError(f"run.trading_days = {str(path)!r}: {error.strerror}: {remedy}") from error
 
 
-def _require_writable(path: Path, setting: str) -> None:
-    """The path, or the nearest folder above it where it is to be made. An SQLite database needs its folder, too.
+def require_writable(path: Path, setting: str) -> None:
+    """Return if the path can be written, or made in the nearest folder above it. An SQLite database needs its folder,
+    too. A folder is tried: permissions do not show a read-only disk, or a file system of the kernel.
 
-    A folder is tried: permissions do not show a read-only disk, or a file system of the kernel.
+    Raises:
+        OSError: it cannot; names the setting.
     """
     absolute = path.absolute()
     nearest = next(each for each in (absolute, *absolute.parents) if each.exists())

@@ -46,6 +46,15 @@ def test_a_production_folder_is_refused_and_keeps_its_database_and_backups(tmp_p
     assert day.configuration.exists()
 
 
+def test_a_database_that_cannot_be_made_is_refused_before_an_earlier_demo_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    prepare(options(folder))
+    before = contents_of(folder)
+    with pytest.raises(OSError, match="--db"):
+        prepare(options(folder, database="sqlite:////proc/x/y.db"))
+    assert contents_of(folder) == before
+
+
 def test_a_removal_that_was_interrupted_is_repeated(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     prepare(options(folder))

@@ -74,7 +74,7 @@ class Scene:
         self.clock = ManualClock(OPENS_NS)
         self.broker = Broker()
         self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
-        self.producer = Producer(self._outbox, f"ipc://{folder}/nobody")
+        self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.screen = TradeScreen(TradingHours(DAY, OPENS_NS - 10**13, OPENS_NS + 10**14, OPENS_NS))
         self.seen: list[Kept] = []
         self.begin()
