@@ -22,6 +22,8 @@ from typing import Final
 import msgspec
 import zstandard
 
+from bus.codec import SEQUENCE_MAX
+
 _SUFFIX: Final = ".journal"
 _COMPRESSED: Final = ".journal.zst"
 _NAME: Final = re.compile(r"(?P<stream>[0-9a-f]{32})-(?P<first>[0-9]{20})-(?P<last>[0-9]{20})\.journal(\.zst)?")
@@ -138,7 +140,9 @@ class Archive:
 
 def _segment_of(path: Path) -> ArchivedSegment | None:
     found = _NAME.fullmatch(path.name)
-    return ArchivedSegment(path, found["stream"], int(found["first"]), int(found["last"])) if found else None
+    if found is None or not 1 <= int(found["first"]) <= int(found["last"]) <= SEQUENCE_MAX:
+        return None
+    return ArchivedSegment(path, found["stream"], int(found["first"]), int(found["last"]))
 
 
 def _moved(segment: ArchivedSegment, directory: Path) -> ArchivedSegment:

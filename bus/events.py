@@ -7,8 +7,9 @@ An event is *flat*: its fields are the columns of the table of its kind, in this
 (`_ns`); days are ISO dates of the exchange (`session_date`, "2026-11-18"); prices and volumes are doubles, exact for
 every price of up to 15 significant digits.
 
-A field whose type is a struct, a union of structs (`SelectionAdvanced.step`) or a mapping (`EtfListed.sources`) is a
-*document*: its column is JSON text, with a struct's tag as `kind` (see `observer.store.rows`).
+A field whose type is a struct, a union of structs (`SelectionAdvanced.step`), a row of structs
+(`QualityJudged.intervals`) or a mapping (`EtfListed.sources`) is a *document*: its column is JSON text, with a struct's
+tag as `kind` (see `observer.store.rows`).
 
 To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
 `SCHEMA_VERSION`, put its digest beside it (`python -m tests.bus.schema`), and run `make baseline` (after the first
@@ -20,22 +21,31 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "0ed9200772c450eec9ae66d16deaedcee789a2ee1b99516eeccf0bc99347a346"
+SCHEMA_DIGEST: Final = "49d6013efc734b268264915737b30013eb015b4efc5037fb9df9e3c82f4bf9ad"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
-Side = Literal["buy", "sell", "auction"]
+Side = Literal["buy", "sell", "auction", "unknown"]
+"""The aggressor of a trade; `unknown` where the broker states none, or one that it does not document."""
+
+MarketSession = Literal["pre", "regular", "after", "closed"]
+"""The session that a record itself states."""
+
 TriggerKind = str
 """A kind of trigger: those of `observer.selection.triggers.TRIGGERS`; for slots also "manual" for pins, "context" for
 the opening's movers, and "market_cap" for filling free slots.
 """
 
 GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
+GapMeasure = Literal["detection", "closing", "recovery"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
-ListingChange = Literal["new", "removed", "relisted", "changed"]
-EtfChange = Literal["new", "removed", "relisted", "changed", "same"]
+ListingChange = Literal["initial", "new", "removed", "relisted", "changed"]
+"""*initial*: in the first file of its exchange, when nothing says since when it is listed."""
+EtfChange = Literal["initial", "new", "removed", "relisted", "changed", "same"]
+"""*initial*: in the first list of all."""
+BarSource = Literal["broker", "sweep"]
 EtfJob = Literal["etf_list", "etf_values", "etf_ranges", "etf_measures"]
 Severity = Literal["info", "warning", "critical"]
 DropReason = Literal["delisted", "halted", "upper_limit"]
@@ -62,8 +72,13 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
     """One execution, streamed or recovered; `gap_id` is set on recovered ones and only there.
 
-    `cumulative_volume` is the day's volume after this trade and so names the trade within its symbol and day;
+    `cumulative_volume` is the day's volume after this trade and so names the trade within its symbol and day. It is
+    also the order of a symbol's trades: exchange times may be whole seconds, with many trades in one.
     `cumulative_trades` is the day's number of trades after it (None where the source has none, as in time-and-sales).
+
+    `receive_time_ns` is the arrival of this record: a recovered trade arrives long after its `exchange_time_ns`.
+    `side_inferred`: the source has no side, so it follows from the quotes and the prices before, or is *unknown*.
+    `session` is None where the record states none: then it is that of `exchange_time_ns`.
     """
 
     provider: str
@@ -79,13 +94,15 @@ class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
     bid: float | None
     ask: float | None
     gap_id: str | None = None
+    side_inferred: bool = False
+    session: MarketSession | None = None
 
 
 class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
     """The ten best quotes of each side with their volumes; a price is None where no quote stands.
 
     The stream carries no date: `session_date` is that of `receive_time_ns`. The expected price and volume are those of
-    the running auction, None and 0 outside an auction.
+    the running auction, None and 0 outside an auction. `session` as in `Trade`.
     """
 
     provider: str
@@ -138,6 +155,7 @@ class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
     expected_price: float | None
     expected_volume: float
     cumulative_volume: float
+    session: MarketSession | None = None
 
 
 class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_price"):
@@ -186,14 +204,16 @@ class NavObserved(Fact, frozen=True, array_like=True, gc=False, tag="nav_observe
 
 
 class Snapshot(Fact, frozen=True, array_like=True, gc=False, tag="snapshot"):
-    """The state of one symbol as a sweep of Track A saw it. Prices are None before the first trade of the day."""
+    """The state of one symbol as a sweep of Track A saw it. `price` and the day's range are None before the first trade
+    of the day: the broker's price is the previous close then.
+    """
 
     provider: str
     symbol: str
     session_date: str
     sweep: int
     receive_time_ns: int
-    price: float
+    price: float | None
     open: float | None
     high: float | None
     low: float | None
@@ -219,23 +239,64 @@ class SweepCompleted(Fact, frozen=True, array_like=True, gc=False, tag="sweep_co
     requests: int
 
 
-class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
-    """One symbol's day, as traded."""
+class VolumeRise(Fact, frozen=True, array_like=True, gc=False, tag="volume_rise"):
+    """Between two requests of Track A a symbol without a slot traded so much more than usual that a volume surge begins
+    or lasts: the cumulative volumes at both moments (UTC ns), and the usual volume between them. The other fields are
+    those of a snapshot at the second moment.
+    """
 
     provider: str
     symbol: str
     session_date: str
-    open: float
-    high: float
-    low: float
+    since_ns: int
+    receive_time_ns: int
+    since_volume: float
+    cumulative_volume: float
+    usual_volume: float
+    price: float
+    high: float | None
+    low: float | None
+    upper_limit: float | None
+    cumulative_value: float
+
+
+class AttentionCompleted(Fact, frozen=True, array_like=True, gc=False, tag="attention_completed"):
+    """What Track A asked between the sweep of this number and the next one: how many symbols it requested in so many
+    requests, how many answered, and how many volume rises it published.
+    """
+
+    provider: str
+    session_date: str
+    sweep: int
+    started_ns: int
+    completed_ns: int
+    requested: int
+    received: int
+    requests: int
+    rises: int
+
+
+class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
+    """One symbol's day, as traded. On a day without a trade `open`, `high` and `low` are None, and `close` is the
+    exchange's: the close before, or the base price. `source`: the broker's bar, or the last snapshot of the day's own
+    sweeps.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    open: float | None
+    high: float | None
+    low: float | None
     close: float
     volume: float
     value: float
+    source: BarSource = "broker"
 
 
 class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_conflated"):
-    """The trades of one symbol in a time span, conflated to a bar when there is no room to keep each: their number,
-    volume and OHLC. `cumulative_volume` and `cumulative_trades` are the day's values after the last of them.
+    """Two or more trades of one symbol in a time span, conflated to a bar when there is no room to keep each: their
+    number, volume and OHLC. `cumulative_volume` and `cumulative_trades` are the day's values after the last of them.
     """
 
     provider: str
@@ -255,7 +316,9 @@ class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_
 
 
 class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="sampling_changed"):
-    """From now on each symbol's trades are kept one by one (`rate_hz` None), or conflated to so many rows a second."""
+    """From now on each symbol's trades are kept one by one (`rate_hz` None), or conflated to so many rows a second.
+    Every process of Track B begins with one.
+    """
 
     provider: str
     changed_ns: int
@@ -264,7 +327,9 @@ class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="samplin
 
 
 class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_recovered"):
-    """A minute bar that replaces the trades of a gap too long for recovery trade by trade."""
+    """A minute bar that replaces the trades of a gap too long for recovery trade by trade. `receive_time_ns` is its
+    arrival (None before version 4).
+    """
 
     provider: str
     symbol: str
@@ -276,6 +341,7 @@ class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minu
     close: float
     volume: float
     gap_id: str
+    receive_time_ns: int | None = None
 
 
 # --- what exists ---------------------------------------------------------------------------------------------
@@ -284,8 +350,9 @@ class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minu
 class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="master_file_checked"):
     """One check of one exchange's master file, with its result.
 
-    `run` identifies the check, for its approval if one is pending. `relisted` listings are counted in `changed` too; in
-    `revalued` listings only the day's values changed. Size and digest are of the file's content, empty without a
+    `run` identifies the check, for its approval if one is pending. The listings of an exchange's first file are
+    `initial`, not `new`. `relisted` listings are counted in `changed` too; in `revalued` listings only the day's values
+    changed. Size and digest are of the file's content, empty without a
     download. Download and parse times are machine seconds.
     """
 
@@ -306,6 +373,7 @@ class MasterFileChecked(Fact, frozen=True, array_like=True, gc=False, tag="maste
     revalued: int = 0
     download_s: float = 0.0
     parse_s: float = 0.0
+    initial: int = 0
 
 
 class MasterFileApproved(Fact, frozen=True, array_like=True, gc=False, tag="master_file_approved"):
@@ -380,6 +448,10 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
 
     `close_is_base`: no bar of the previous session is known, so `previous_close` is the exchange's base price from the
     latest master file, which may be one session old.
+
+    The averages are of as many sessions as were known, up to 20 and 14: `average_volume_days` bars,
+    `average_true_range_days` ranges. `days_from_sweeps` of those bars are from this system's own sweeps, the others are
+    the broker's. None before version 4.
     """
 
     provider: str
@@ -394,6 +466,9 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
     average_volume_20d: float | None
     average_true_range_14d: float | None
     close_is_base: bool = False
+    average_volume_days: int | None = None
+    average_true_range_days: int | None = None
+    days_from_sweeps: int | None = None
 
 
 class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_adjusted"):
@@ -449,7 +524,8 @@ class EtfListed(Fact, frozen=True, array_like=True, gc=False, tag="etf_listed"):
 
 
 class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
-    """An ETF's value: `aum` is price times listed shares, `net_assets` the broker's figure.
+    """An ETF's value: `price` is None on a day without a trade, `aum` is the last price, of whichever day, times listed
+    shares, `net_assets` the broker's figure. Figures are as precise as the source's (a NAV has two decimals).
 
     `premium_percent` is the deviation of price from net asset value (괴리율), `stated_tracking_error_percent` is the
     broker's 추적오차율.
@@ -459,7 +535,7 @@ class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
     symbol: str
     session_date: str
     valued_ns: int
-    price: float
+    price: float | None
     nav: float | None
     premium_percent: float | None
     listed_shares: float | None
@@ -470,7 +546,9 @@ class EtfValued(Fact, frozen=True, array_like=True, gc=False, tag="etf_valued"):
 
 
 class EtfNavDay(Fact, frozen=True, array_like=True, gc=False, tag="etf_nav_day"):
-    """An ETF's close and net asset value per share on one day, and its index's close where the source has it."""
+    """An ETF's close and net asset value per share on one day, and its index's close where the source has it. On a day
+    without a trade (`volume` 0) the close is that of an earlier day.
+    """
 
     provider: str
     symbol: str
@@ -711,6 +789,19 @@ class UniverseEvaluated(Document, frozen=True, gc=False, tag="universe_evaluated
     snapshots: int
 
 
+class RiseApplied(Document, frozen=True, gc=False, tag="rise"):
+    """A symbol is evaluated with a volume rise of Track A (`VolumeRise`)."""
+
+    symbol: str
+    since_ns: int
+    since_volume: float
+    received_ns: int
+    cumulative_volume: float
+    high: float | None
+    low: float | None
+    at_upper_limit: bool
+
+
 class SlotsEvaluated(Document, frozen=True, gc=False, tag="slots_evaluated"):
     """The symbols with slots are evaluated."""
 
@@ -764,6 +855,7 @@ SelectionStep = (
     | SlotsResumed
     | UniverseEvaluated
     | SlotsEvaluated
+    | RiseApplied
     | ListingApplied
     | AccountsClosed
     | Pinned
@@ -786,10 +878,39 @@ class SelectionAdvanced(Fact, frozen=True, array_like=True, gc=False, tag="selec
 # --- what we missed ------------------------------------------------------------------------------------------
 
 
+class GapOpened(Fact, frozen=True, array_like=True, gc=False, tag="gap_opened"):
+    """The stream of a slotted symbol was cut at `from_ns`: trades after the cumulative volume `after_volume` may be
+    missing. `GapDetected` or `GapEmpty` of the same `gap_id` follows when the exchange's volume shows which.
+    """
+
+    gap_id: str
+    provider: str
+    symbol: str
+    session_date: str
+    opened_ns: int
+    from_ns: int
+    after_volume: float
+    reason: GapReason
+
+
+class GapEmpty(Fact, frozen=True, array_like=True, gc=False, tag="gap_empty"):
+    """Nothing was traded in an opened gap: the exchange's cumulative volume after it, `volume`, is the streamed one."""
+
+    gap_id: str
+    provider: str
+    symbol: str
+    session_date: str
+    closed_ns: int
+    from_ns: int
+    to_ns: int
+    volume: float
+
+
 class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detected"):
     """Trades of a slotted symbol are missing: those with a cumulative volume above `after_volume` and below
     `before_volume`, the cumulative volume before the next streamed trade. `missing_volume` is exact in shares,
-    `missing_trades` in trades (None where the counts are unknown).
+    `missing_trades` in trades (None where the counts are unknown). From and to are the outage's times where the stream
+    was cut, otherwise those of the trades before and after.
     """
 
     gap_id: str
@@ -815,9 +936,13 @@ class Reached(Document, frozen=True, gc=False, tag=False):
 
 
 class WatchResumed(Document, frozen=True, gc=False, tag="resumed"):
-    """The account of an earlier process is resumed from here."""
+    """The account of an earlier process is resumed from here. That process streamed until `since_ns`; `gap_id` is the
+    gap that it had opened by then, if any.
+    """
 
     reached: Reached
+    since_ns: int = 0
+    gap_id: str | None = None
 
 
 class WatchStarted(Document, frozen=True, gc=False, tag="started"):
@@ -833,9 +958,16 @@ class WatchLearned(Document, frozen=True, gc=False, tag="learned"):
 
 
 class WatchInterrupted(Document, frozen=True, gc=False, tag="interrupted"):
-    """The subscription is lost for now; the next gap carries `reason`."""
+    """The subscription is lost since `since_ns`; the next gap carries `reason`."""
 
     reason: GapReason
+    since_ns: int = 0
+
+
+class WatchObserved(Document, frozen=True, gc=False, tag="observed"):
+    """The exchange reported this volume, and the stream has had the time to deliver every trade until then."""
+
+    reached: Reached
 
 
 class WatchSettled(Document, frozen=True, gc=False, tag="settled"):
@@ -848,7 +980,9 @@ class WatchStopped(Document, frozen=True, gc=False, tag="stopped"):
     """The symbol's watch ends."""
 
 
-WatchChange = WatchResumed | WatchStarted | WatchLearned | WatchInterrupted | WatchSettled | WatchStopped
+WatchChange = (
+    WatchResumed | WatchStarted | WatchLearned | WatchInterrupted | WatchObserved | WatchSettled | WatchStopped
+)
 
 
 class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_changed"):
@@ -884,6 +1018,25 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
     reason: str
 
 
+class GapTimesMeasured(Fact, frozen=True, array_like=True, gc=False, tag="gap_times_measured"):
+    """How soon the gaps of a day were detected and filled until now, in machine seconds: percentiles of `gaps` gaps, of
+    which `met` meet the target. A restart of gap recovery begins a new count.
+
+    *detection*: from the cut (else from the trade that shows the gap) to the committed row; *closing*: from the end of
+    the outage (else from the detection) to the outcome; *recovery*: from the first call to the published rows.
+    """
+
+    session_date: str
+    measured_ns: int
+    measure: GapMeasure
+    gaps: int
+    met: int
+    p50_s: float
+    p95_s: float
+    p99_s: float
+    max_s: float
+
+
 class ReconciliationResult(Fact, frozen=True, array_like=True, gc=False, tag="reconciliation_result"):
     """Reconciliation of one uninterrupted streaming interval of a symbol.
 
@@ -904,18 +1057,33 @@ class ReconciliationResult(Fact, frozen=True, array_like=True, gc=False, tag="re
     difference: float
 
 
-class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_judged"):
-    """How complete a symbol's trades of one day are, over the times in which it had a slot.
+class StreamedTime(Document, frozen=True, gc=False, tag=False):
+    """A time in which the broker streamed a symbol: from the acknowledgement of its subscription to its end."""
 
-    *complete*: every trade was streamed; *recovered*: recovery filled every gap trade by trade; *degraded*: some trades
-    are known as minute bars or conflated only, or not at all; *missing*: nothing was streamed although it had a slot.
+    from_ns: int
+    to_ns: int
+
+
+class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_judged"):
+    """How complete a symbol's trades of one day are, in two words: in its slots, and of the whole day.
+
+    `slots_quality` is about the times in which it had a slot. *complete*: every trade was streamed, or none traded;
+    *recovered*: recovery filled every gap trade by trade; *degraded*: some trades are known as minute bars or conflated
+    only, or not at all, or nothing shows what a cut missed; *missing*: it traded and nothing was streamed; *unknown*:
+    nothing was streamed, and no source shows whether it traded. `missing_at_most` is the upper bound of the shares
+    traded in these times that are not stored trade by trade; None if unknown.
+
+    `day_quality` is about the session from the open to the close. *whole*: every trade is stored; *part*: not all are;
+    *unknown*: no source has the volume of the whole day. `volume_share` (0 to 1) is the part of `day_volume` that is
+    stored trade by trade, `time_share` that of the session's time in which the broker streamed the symbol, which are
+    the `intervals`; None if unknown, or of a day without a trade. `seconds` are those with a slot.
     """
 
     provider: str
     symbol: str
     session_date: str
     judged_ns: int
-    quality: Literal["complete", "recovered", "degraded", "missing"]
+    slots_quality: Literal["complete", "recovered", "degraded", "missing", "unknown"]
     detail: str
     seconds: float
     streamed_trades: int
@@ -925,6 +1093,12 @@ class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_j
     missing_volume: float
     gaps: int
     gaps_open: int
+    day_quality: Literal["whole", "part", "unknown"] = "unknown"
+    missing_at_most: float | None = None
+    day_volume: float | None = None
+    volume_share: float | None = None
+    time_share: float | None = None
+    intervals: tuple[StreamedTime, ...] = ()
 
 
 class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
@@ -1114,9 +1288,12 @@ Event = (
     | SlotReleased
     | SlotOverflowed
     | ChurnGuardChanged
+    | GapOpened
+    | GapEmpty
     | GapDetected
     | GapRecovered
     | GapUnrecoverable
+    | GapTimesMeasured
     | ReconciliationResult
     | QualityJudged
     | ConnectionChanged
@@ -1142,6 +1319,8 @@ Event = (
     | SharesAdjusted
     | AlertRepeated
     | AlertResolved
+    | VolumeRise
+    | AttentionCompleted
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)
@@ -1153,7 +1332,7 @@ def kind_of(event_type: type[Fact]) -> str:
 
 
 def is_document(annotation: object) -> bool:
-    """Whether a field of this type is a document: a struct, a union of structs, or a mapping."""
+    """Whether a field of this type is a document: a struct, a union of structs, a row of structs, or a mapping."""
     alternatives = get_args(annotation) or (annotation,)
     return get_origin(annotation) is dict or any(
         isinstance(each, type) and issubclass(each, Document) for each in alternatives

@@ -1,11 +1,14 @@
 """The feed of committed events, from the writer to its readers (`bus.subscriptions`).
 
-A message is [number, events]: consecutive committed events of the kinds that the reader wants. The number counts the
-events that were sent to this reader before, so that it detects losses. The feed never blocks the writer and may lose
-events for a slow reader; the database is complete. Events without a subscriber are not encoded.
+A message is [head, events]: consecutive committed events of the kinds that the reader wants. The head is the id of the
+writer's run and a number that counts the events which were sent to this reader before, so that it detects losses: what
+a writer committed just before it ended may have reached no reader. The feed never blocks the writer and may lose events
+for a slow reader; the database is complete. Events without a subscriber are not encoded.
 """
 
+import logging
 import struct
+import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -20,7 +23,9 @@ from bus.subscriptions import ReaderSocket, Subscribers
 
 MESSAGES_MAX: Final = 10_000  # that wait for one slow reader, at each end, before it starts to miss events
 MESSAGE_EVENTS_MAX: Final = 500  # of some 100 bytes
-_NUMBER: Final = struct.Struct("<Q")
+_HEAD: Final = struct.Struct("<16sQ")
+
+logger = logging.getLogger(__name__)
 
 
 class FeedPublisher:
@@ -30,6 +35,7 @@ class FeedPublisher:
         self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._subscribers = Subscribers(self._socket, address, "feed", MESSAGES_MAX)
+        self._run = uuid.uuid4().bytes
 
     def publish(self, batches: Iterable[Delivered]) -> None:
         """Publish the events that have a subscriber."""
@@ -45,7 +51,7 @@ class FeedPublisher:
                     _encoded([event for event in events if type(event) in types and not isinstance(event, Poison)])
                 )
             for count, body in encoded[types]:
-                self._subscribers.send(subscriber, [_NUMBER.pack(subscriber.number), body], count)
+                self._subscribers.send(subscriber, [_HEAD.pack(self._run, subscriber.number), body], count)
 
     def close(self) -> None:
         """Close the socket; messages queued for slow readers are dropped."""
@@ -63,20 +69,22 @@ def _encoded(events: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
             yield from ((1, encode_body([event])) for event in part)
 
 
-def decode_feed(frames: Sequence[bytes]) -> tuple[int, Sequence[Event | Poison]]:
-    """A message of the feed: the number of this reader's events before it, and its events; those of a kind that this
-    version does not know as `Poison`.
+def decode_feed(frames: Sequence[bytes]) -> tuple[bytes, int, Sequence[Event | Poison]]:
+    """A message of the feed: the id of the writer's run, the number of this reader's events before it, and its events;
+    those of a kind that this version does not know as `Poison`.
 
     Raises:
         DecodeError: it is none.
     """
-    if len(frames) != 2 or len(frames[0]) != _NUMBER.size:
-        raise DecodeError("a message of the feed is a number and events: two frames")
-    return _NUMBER.unpack(frames[0])[0], decode_body(frames[1])
+    if len(frames) != 2 or len(frames[0]) != _HEAD.size:
+        raise DecodeError("a message of the feed is a head and events: two frames")
+    run, number = _HEAD.unpack(frames[0])
+    return run, number, decode_body(frames[1])
 
 
 class FeedSubscriber:
-    """A reader's end: iterate over it. `missed` counts events known to be lost on the way.
+    """A reader's end: iterate over it. `missed` counts events known to be lost on the way, `possible_losses` how often
+    an unknown number may have been lost: the writer is another one, or had forgotten this reader. Both are also logged.
 
     Args:
         address: the feed's socket.
@@ -85,26 +93,39 @@ class FeedSubscriber:
 
     def __init__(self, address: Address, kinds: Sequence[type[Fact]]) -> None:
         self._socket = ReaderSocket(address, kinds, MESSAGES_MAX, BATCH_BYTES_MAX)
-        self._next_number: int | None = None
+        self._run = b""
+        self._next_number = 0
         self.missed = 0
+        self.possible_losses = 0
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         """Events as they are committed, until cancelled. What this reader cannot decode counts as missed."""
         while True:
             try:
-                number, events = decode_feed(await self._socket.receive())
+                run, number, events = decode_feed(await self._socket.receive())
             except DecodeError:
                 self.missed += 1
                 continue
-            # A smaller number means that the writer restarted, or has forgotten this reader, whose connection was lost
-            # for longer than a lease; losses of before are unknown here.
-            self.missed += max(0, number - self._next_number) if self._next_number is not None else 0
+            self._compare(run, number)
             self._next_number = number + len(events)
             for event in events:
                 if isinstance(event, Poison):
                     self.missed += 1
                 else:
                     yield event
+
+    def _compare(self, run: bytes, number: int) -> None:
+        """Count what was lost before a message. A smaller number of the same run means that the writer had forgotten
+        this reader, whose connection was lost for longer than a lease.
+        """
+        known, self._run = self._run, run
+        if known and (run != known or number < self._next_number):
+            self.possible_losses += 1
+            logger.warning("the writer was restarted, or lost this reader: events before that may be missing here")
+        elif known and number > self._next_number:
+            if not self.missed:  # once: a slow reader may lose some before each message
+                logger.warning("events are lost on the feed: this reader is slower than they come")
+            self.missed += number - self._next_number
 
     def close(self) -> None:
         """Unsubscribe and close."""

@@ -53,7 +53,8 @@ GROUP_EVENTS_MAX: Final = 20_000  # a commit of this many takes some tens of mil
 CREDIT_EVENTS: Final = 2 * GROUP_EVENTS_MAX
 GROUP_BYTES_MAX: Final = 64 * 1024 * 1024  # a group of the largest events is smaller
 # libzmq's queues, in messages of one peer. A producer whose answer is dropped hears of a later commit, or says hello.
-_RECEIVED_MAX: Final = 100
+# The largest frames of one peer that wait to be read are 16 times BATCH_BYTES_MAX; the rest waits at the producer.
+_RECEIVED_MAX: Final = 16
 _ANSWERS_MAX: Final = 1_000
 _NOTES_A_GROUP: Final = 16  # of duplicates, each a transaction
 PEERS_MAX: Final = 10_000  # that said hello; of more the earliest are forgotten, and say hello again

@@ -1,7 +1,8 @@
 """The CURVE keys of an installation, in a directory of their own: a pair for its servers, and a pair for each client.
 
     server.public  server.secret  client.public  client.secret      each one line, 40 characters of Z85 (ZeroMQ RFC 32)
-    clients                                                         a line "name role public-key" for each other client
+    clients                                                         a line "name role public-key" for each other client;
+                                                                    lines that begin with # are comments
 
 The machine of the servers has all of them. Its own client pair is an operator's; every other machine has a pair of its
 own, with a role: `client.*` and `server.public`. Secrets are read where a socket is set up, from files that are their
@@ -9,13 +10,15 @@ owner's alone, and kept nowhere.
 """
 
 import contextlib
+import fcntl
+import functools
 import logging
 import os
 import re
 import stat
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -87,13 +90,16 @@ def add_client(directory: Path, name: str, role: Role, folder: Path) -> Client:
     """
     if not _NAME.fullmatch(name):
         raise BusError(f"{name!r} is no name for a client: give up to 32 of a-z, 0-9, '_', '.' and '-'")
-    if name in {client.name for client in clients(directory)}:
-        raise BusError(f"{name} has a key already: remove it first (observer keys remove {name}), or give another name")
     server = public_key(directory, "server")
-    with _new_directory(folder) as made:
-        client = Client(name, role, _make_pair(made, "client"))
-        _write(made / "server.public", server)
-    _change_clients(directory, lambda known: [*known, client])
+    with _locked(directory):
+        if name in {client.name for client in clients(directory)}:
+            remedy = f"remove it first (observer keys remove {name}), or give another name"
+            raise BusError(f"{name} has a key already: {remedy}")
+        lines = _client_lines(directory)
+        with _new_directory(folder) as made:
+            client = Client(name, role, _make_pair(made, "client"))
+            _write(made / "server.public", server)
+        _write_clients(directory, [*lines, f"{name} {role} {client.public.decode()}".encode()])
     return client
 
 
@@ -103,9 +109,11 @@ def remove_client(directory: Path, name: str) -> None:
     Raises:
         BusError: there is none of this name, or the list cannot be changed.
     """
-    if name not in {client.name for client in clients(directory)[1:]}:
-        raise BusError(f"no client is named {name!r} in {directory / _CLIENTS}: see `observer keys list`")
-    _change_clients(directory, lambda known: [client for client in known if client.name != name])
+    with _locked(directory):
+        if name not in {client.name for client in clients(directory)[1:]}:
+            raise BusError(f"no client is named {name!r} in {directory / _CLIENTS}: see `observer keys list`")
+        lines = _client_lines(directory)
+        _write_clients(directory, [line for line in lines if line.split()[:1] != [name.encode()]])
 
 
 def clients(directory: Path) -> Sequence[Client]:
@@ -125,24 +133,46 @@ def clients(directory: Path) -> Sequence[Client]:
 
 def _other_clients(directory: Path) -> Iterator[Client]:
     path = directory / _CLIENTS
-    if not os.path.lexists(path):
-        return
-    for number, line in enumerate(_private_content(path, _CLIENTS_BYTES_MAX).splitlines(), 1):
+    for number, line in enumerate(_client_lines(directory), 1):
         match line.decode("ascii", "replace").split():
             case [name, role, key] if _NAME.fullmatch(name) and role in ROLES and _is_key(key.encode()):
                 yield Client(name, role, key.encode())
-            case _:
-                logger.error("line %d of %s admits no client: it is not 'name role public-key'", number, path)
+            case [word, *_] if not word.startswith("#"):
+                _report_line(path, number, line)
 
 
-def _change_clients(directory: Path, change: Callable[[Iterable[Client]], Iterable[Client]]) -> None:
+def _client_lines(directory: Path) -> Sequence[bytes]:
+    path = directory / _CLIENTS
+    return _private_content(path, _CLIENTS_BYTES_MAX).splitlines() if os.path.lexists(path) else []
+
+
+@functools.lru_cache(maxsize=1_000)
+def _report_line(path: Path, number: int, line: bytes) -> None:
+    """Log it once: the list is read with each connection of a client."""
+    del line
+    logger.error("line %d of %s admits no client: it is not 'name role public-key'", number, path)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Wait for others that change the list."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BusError(f"cannot open {directory}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_clients(directory: Path, lines: Iterable[bytes]) -> None:
     """Write the list anew, whole or not at all."""
-    changed = change(_other_clients(directory))
     try:
         with tempfile.TemporaryDirectory(dir=directory, prefix=".clients-") as scratch:
             unfinished = Path(scratch) / _CLIENTS
-            lines = [f"{client.name} {client.role} {client.public.decode()}" for client in changed]
-            _write(unfinished, "\n".join(lines).encode())
+            _write(unfinished, b"\n".join(lines))
             unfinished.rename(directory / _CLIENTS)
     except OSError as error:
         raise BusError(f"cannot write {directory / _CLIENTS}: {error.strerror}") from error

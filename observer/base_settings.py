@@ -22,12 +22,14 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `provider_pool` is the file of the accounts; without the default's one there is one account, `main`.
     `symbol_selection` is the file of the selection's settings; without the default's one they have their defaults.
     `universe` is the folder of the days' universes as files, for people and their tools.
+    `sessions` is the file of the venues' sessions; without the default's one it is the one that comes with Observer.
     `endpoints` puts all four sockets on the network (CURVE, with the keys of `observer keys make`); None: files.
     """
 
     data: str = "data"
     runtime: str = "run"
     trading_days: str = "config/trading_days.toml"
+    sessions: str = "config/sessions.toml"
     provider_pool: str = "config/provider_pool.json"
     symbol_selection: str = "config/observer/symbol_selection.json"
     universe: str = "config/universe"

@@ -16,7 +16,9 @@ from observer.accounts.clients import ClientSettings
 from observer.accounts.pool import PoolSettings, parse_pool
 from observer.backup.settings import BackupSettings
 from observer.base_settings import RunSettings, StoreSettings, read_settings_file
-from observer.calendar.phases import ScheduleSettings
+from observer.calendar.phases import DayRules, ScheduleSettings, contradictions
+from observer.calendar.session_file import SHIPPED, read_session_rules
+from observer.calendar.sessions import SessionRules
 from observer.calendar.venues import TradingVenue
 from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
@@ -34,7 +36,7 @@ from observer.store.instance import Instance, instance_url
 from observer.streaming.settings import StreamingSettings, TrackASettings, TrackBSettings
 from observer.supervisor.limits import HostLimits
 
-_NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers"})
+_NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers", "sessions"})
 _MOVED: Final = {
     "selection": "this section has a file of its own: move its keys to the JSON file that run.symbol_selection names"
 }
@@ -61,8 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     `brokers` are the brokers' sections, each under its broker's name.
 
-    Not sections of the file: `pool` and `selection`, which have files of their own ([run] provider_pool and
-    symbol_selection), and `keys_digest`, which changes with the content of a keys file, so that a reload detects it.
+    Not sections of the file: `pool`, `selection` and `sessions`, which have files of their own ([run] provider_pool,
+    symbol_selection and sessions), and `keys_digest`, which changes with the content of a keys file, so that a reload
+    detects it.
     """
 
     run: RunSettings = RunSettings()
@@ -73,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keys_digest: str = ""
     brokers: Mapping[str, BrokerSettings] = msgspec.field(default_factory=_default_brokers)
     schedule: ScheduleSettings = ScheduleSettings()
+    sessions: SessionRules = SessionRules()
     selection: SelectionSettings = SelectionSettings()
     recovery: RecoverySettings = RecoverySettings()
     reference: ReferenceSettings = ReferenceSettings()
@@ -109,6 +113,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return broker_named(self.provider).venue
 
     @property
+    def day_rules(self) -> DayRules:
+        """What the plan of a day is made of."""
+        return DayRules(
+            sessions=self.sessions,
+            venue=self.venue.name,
+            schedule=self.schedule,
+            track_a=self.track_a.sessions,
+            track_b=self.track_b.sessions,
+        )
+
+    @property
     def clients(self) -> ClientSettings:
         """The settings of the accounts' clients."""
         return ClientSettings(
@@ -134,9 +149,15 @@ def load_settings(path: Path) -> Settings:
     _require_files(settings.reference, broker_named(pool.provider), file)
     store = StoreSettings(url=instance_url(settings.store.url, settings.instance))
     settings = msgspec.structs.replace(
-        settings, store=store, pool=pool, selection=selection, keys_digest=_keys_digest(pool)
+        settings,
+        store=store,
+        pool=pool,
+        selection=selection,
+        sessions=read_session_rules(session_file(settings.run)),
+        keys_digest=_keys_digest(pool),
     )
     use_zone(settings.venue.zone)
+    _require_sessions(settings, file)
     return settings
 
 
@@ -153,6 +174,26 @@ def _require_files(reference: ReferenceSettings, broker: Broker, file: SettingsF
     if others := [name for name in reference.exchanges if name not in broker.exchanges]:
         text = f"{broker.name} has no file of it; it has {', '.join(broker.exchanges) or 'none'}"
         raise wrong_settings(file, [Problem(("reference", "exchanges"), text, ", ".join(others))])
+
+
+def session_file(run: RunSettings) -> Path:
+    """The file of the session rules: the named one, or the one that comes with Observer."""
+    path = Path(run.sessions)
+    return SHIPPED if run.sessions == RunSettings().sessions and not path.exists() else path
+
+
+def _require_sessions(settings: Settings, file: SettingsFile) -> None:
+    """Raises ConfigError for tracks whose sessions the session rules do not have, or that contradict each other."""
+    named = {"track_a": settings.track_a.sessions, "track_b": settings.track_b.sessions}
+    known = settings.sessions.names
+    problems = [
+        Problem((track, "sessions"), f"unknown profile or session{did_you_mean(name, known)}", f'"{name}"')
+        for track, names in named.items()
+        for name in names
+        if name not in known
+    ] or [Problem(path, text) for path, text in contradictions(settings.day_rules)]
+    if problems:
+        raise wrong_settings(file, problems)
 
 
 def _read_pool(run: RunSettings, file: SettingsFile) -> PoolSettings:

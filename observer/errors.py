@@ -122,6 +122,10 @@ class DataFileError(ObserverError):
         super().__init__(shown(message, SAID_BYTES_MAX))
 
 
+class FileGoneError(DataFileError):
+    """A broker's host does not have the files any more; asked again soon, it would say the same."""
+
+
 class NotReplayableError(ObserverError):
     """What was recorded of a day does not suffice to make its decisions again."""
 

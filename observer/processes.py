@@ -28,7 +28,7 @@ class Process(msgspec.Struct, frozen=True):
     reads: tuple[str, ...]
 
 
-_DAY: Final = ("run", "schedule")
+_DAY: Final = ("run", "schedule", "sessions", "track_a.sessions", "track_b.sessions")  # what a day's plan is made of
 _OUTBOX: Final = ("backup.archive_bytes_max", "backup.archive_days_max")  # the limits of its archive
 _COLLECTOR: Final = ("store", "pool", "keys_digest", "brokers", *_OUTBOX)
 _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context")
@@ -40,9 +40,9 @@ PROCESSES: Final = (
     Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup")),
     Process("accounts", "workers.accounts", 2, (*_DAY, *_COLLECTOR)),
     Process("master-file", "workers.master_file", 3, (*_DAY, *_COLLECTOR, "reference", "selection.universe")),
-    Process("gap-recovery", "workers.gap_recovery", 3, ("run", *_COLLECTOR, "recovery")),
+    Process("gap-recovery", "workers.gap_recovery", 3, (*_DAY, *_COLLECTOR, "recovery")),
     Process("etf", "workers.etf", 3, (*_DAY, *_COLLECTOR, "etf", "sectors")),
-    Process("track-a", "workers.track_a", 3, (*_DAY, *_COLLECTOR, "track_a")),
+    Process("track-a", "workers.track_a", 3, (*_DAY, *_COLLECTOR, "selection.triggers", "track_a")),
     Process("track-b", "workers.track_b", 3, (*_DAY, *_COLLECTOR, *_SELECTION, "track_a", "track_b")),
 )
 
@@ -58,13 +58,16 @@ PRELOADED: Final = (
 A worker that loads the last three lines for itself has 22 MB of its own, with them 13.
 """
 
+GAPS_OWNER: Final = "gap-recovery"
+"""The process that fills gaps."""
+
 JOB_OWNERS: Final[Mapping[str, str]] = {
     "universe": "master-file",
     "master_files": "master-file",
     "master_approve": "master-file",
     "master_restore": "master-file",
     "backup": CORE_WRITER,
-    "quality": CORE_WRITER,
+    "quality": GAPS_OWNER,
     "etf_list": "etf",
     "etf_values": "etf",
     "etf_ranges": "etf",
@@ -74,9 +77,6 @@ JOB_OWNERS: Final[Mapping[str, str]] = {
 
 SLOTS_OWNER: Final = "track-b"
 """The process that allocates slots."""
-
-GAPS_OWNER: Final = "gap-recovery"
-"""The process that fills gaps."""
 
 WRONG_CONFIGURATION: Final = frozenset({2})  # a worker's exit status: the next start would end alike
 

@@ -33,6 +33,8 @@ _KINDS: Final = {
     "date": "a date without quotation marks",
     "time": "a time without quotation marks",
 }
+# What a line of TOML names: a section, or a key with a value behind it ("=" at an end may be that of base64).
+_NAMING: Final = re.compile(r"\s*(?:(\[[\w.-]+\])\s*$|([\w.-]+)\s*=\s*[^\s=])")
 _JSON_TOKEN: Final = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\],]')
 # How msgspec names a wrong value; whatever else it reports is a message of a settings struct's own check.
 _LOCATION: Final = re.compile(r" - at `\$(.*)`$")
@@ -80,8 +82,9 @@ def decode_toml(content: bytes, source: str) -> SettingsFile:
     except tomllib.TOMLDecodeError as error:
         message, _, place = str(error).partition(" (at line ")
         number = int(place.partition(",")[0]) if place[:1].isdigit() else text.count("\n") + 1
-        statement = text.split("\n")[number - 1].partition("=")[0].strip()
-        raise ConfigError(f"{source}:{number}: is not TOML: {message} ({_on_one_line(statement)})") from None
+        named = _NAMING.match(text.split("\n")[number - 1])  # anything else of the line may be a part of a secret
+        statement = f" ({_on_one_line(named[1] or named[2])})" if named else ""
+        raise ConfigError(f"{source}:{number}: is not TOML: {message}{statement}") from None
     except ValueError:  # of Python, which makes no number of thousands of digits
         raise ConfigError(f"{source}: holds a number of too many digits: shorten it") from None
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from observer.accounts.health_checks import CalendarCheck, HealthChecks
+from observer.accounts.health_checks import CalendarCheck, HealthChecks, report_hosts
 from observer.accounts.token_issuer import TokenIssuer
 from observer.runtime.worker import Worker, run
 
@@ -26,6 +26,7 @@ async def accounts(worker: Worker) -> None:
         ]
         probes = {account: await stack.enter_async_context(account.probe()) for account in brokers.accounts}
         await asyncio.gather(*[each.check_once() for each in issuers])  # later processes find tokens
+        report_hosts(brokers, alerts)
         await worker.ready()
         interval_s = worker.settings.pool.health_check_interval_seconds
         checks = HealthChecks(probes, interval_s, today=today, clock=clock, producer=producer, alerts=alerts)

@@ -1,6 +1,6 @@
 """The only process that writes the database: ingest, store, acknowledge, publish to the feed and the batch feed.
 
-It also writes the ledgers' files, judges each day's quality, and makes the backup.
+It also writes the ledgers' files and makes the backup.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ from observer.store.readiness import database_ready
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
 from observer.store.write_ahead_log import folded_at_end
-from observer.streaming.quality import QualityJudge
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +61,7 @@ async def core_writer(worker: Worker) -> None:
         Ledgers(url, ledgers_folder(settings.run.data), settings.provider, settings.instance.market),
         worker.alerts,
     )
-    quality = _quality_judge(worker)
-    counting = (ledgers.count_from_thread, quality.count_from_thread)
-    writer = ReportingWriter(url, system, worker.clock.now_ns, worker.alerts, counting)
+    writer = ReportingWriter(url, system, worker.clock.now_ns, worker.alerts, (ledgers.count_from_thread,))
     await database_ready(writer.open, worker.alerts)
     worker.alerts.resolve(DATABASE_UNAVAILABLE, "the database answers")
     async with (
@@ -75,13 +72,9 @@ async def core_writer(worker: Worker) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(ledgers.run())
-        worker.orders.jobs = {
-            "backup": lambda: backups.make_now(producer),
-            "quality": lambda: quality.judge_now(producer),
-        }
+        worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
         worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
-        tasks.create_task(quality.run(producer))
         await backups.run(producer)
 
 
@@ -89,17 +82,6 @@ def _backup_jobs(worker: Worker) -> BackupJobs:
     settings = worker.settings
     return BackupJobs(
         plan=plan_of(settings.backup, settings.run, settings.instance, settings.store.url, worker.configuration),
-        turn=worker.orders.turn,
-        today=worker.today,
-        clock=worker.clock,
-        alerts=worker.alerts,
-    )
-
-
-def _quality_judge(worker: Worker) -> QualityJudge:
-    return QualityJudge(
-        open_reader=worker.reader,
-        settled=worker.settled,
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,

@@ -1,16 +1,17 @@
-"""Fills the gaps that Track B found."""
+"""Fills the gaps that Track B found, and judges the quality of each day."""
 
 import asyncio
 from typing import Final
 
 from observer.runtime.worker import Worker, run
 from observer.streaming.gap_filler import GapFiller, GapWorklist
+from observer.streaming.quality import QualityJudge
 
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
 
 
 async def gap_recovery(worker: Worker) -> None:
-    """Recover gaps by priority until stopped."""
+    """Recover gaps by priority, and judge each day, until stopped."""
     settings, clock = worker.settings.recovery, worker.clock
     async with worker.producer() as producer, worker.brokers().rest() as rest:
         await worker.ready()
@@ -23,13 +24,30 @@ async def gap_recovery(worker: Worker) -> None:
                 clock=clock,
                 alerts=worker.alerts,
             )
+            quality = quality_judge(worker)
             worker.orders.gaps = worklist
+            worker.orders.jobs = {"quality": lambda: quality.judge_now(producer)}
             filler = GapFiller(settings, worklist, history=rest, producer=producer, clock=clock)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worklist.follow_feed())
                 tasks.create_task(worklist.check_now_and_then())
+                tasks.create_task(quality.run(producer))
+                tasks.create_task(worklist.publish_figures(producer))
                 for _ in range(GAPS_AT_ONCE):
                     tasks.create_task(filler.work())
+
+
+def quality_judge(worker: Worker) -> QualityJudge:
+    """The judge of days, as this worker is configured."""
+    return QualityJudge(
+        open_reader=worker.reader,
+        feed_address=worker.endpoints.feed,
+        settled=worker.settled,
+        turn=worker.orders.turn,
+        today=worker.today,
+        clock=worker.clock,
+        alerts=worker.alerts,
+    )
 
 
 if __name__ == "__main__":

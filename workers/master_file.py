@@ -10,9 +10,11 @@ import msgspec
 
 from bus.commands import Refused
 from bus.producer import Producer
+from observer.calendar.day_file import CalendarFiles
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
 from observer.calendar.upkeep import CalendarUpkeep
+from observer.config import session_file
 from observer.listings.files import FOLDER, LocalFiles
 from observer.listings.jobs import MasterFileJobs
 from observer.listings.sync import MasterFiles
@@ -48,7 +50,7 @@ async def master_file(worker: Worker) -> None:
         universe = UniverseBuilder(
             provider=worker.settings.provider,
             settings=worker.settings.selection.universe,
-            runtime=Path(worker.settings.run.runtime),
+            today=worker.today,
             folder=Path(worker.settings.run.universe),
             clock=worker.clock,
             producer=producer,
@@ -91,9 +93,9 @@ class _Calendar(msgspec.Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def _calendar(worker: Worker) -> AsyncIterator[_Calendar]:
-    overlay = Path(worker.settings.run.trading_days)
+    files = CalendarFiles(Path(worker.settings.run.trading_days), session_file(worker.settings.run))
     report, resolve = partial(worker.alerts.report, "calendar"), partial(worker.alerts.resolve, "calendar")
-    upkeep = CalendarUpkeep(worker.runtime, overlay, worker.clock, report, resolve)
+    upkeep = CalendarUpkeep(worker.runtime, files, worker.clock, report, resolve)
     first = asyncio.create_task(upkeep.keep())
     try:
         yield _Calendar(upkeep, first)

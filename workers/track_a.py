@@ -24,6 +24,7 @@ def sweeps_of(worker: Worker, producer: Producer, rest: RestOfAll, reader: Store
     """The sweeps, as this worker is configured."""
     return Sweeps(
         worker.settings.track_a,
+        worker.settings.selection,
         worker.settings.provider,
         worker.settings.broker.rate_limit.calls_per_second,
         rest=rest,

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
-revision = "0003"
+revision = "0004"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -69,6 +69,22 @@ def upgrade() -> None:
         sa.Column("identity", sa.Text, nullable=False),
         sa.Column("until_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "attentions",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("sweep", sa.BigInteger, nullable=False),
+        sa.Column("started_ns", sa.BigInteger, nullable=False),
+        sa.Column("completed_ns", sa.BigInteger, nullable=False),
+        sa.Column("requested", sa.BigInteger, nullable=False),
+        sa.Column("received", sa.BigInteger, nullable=False),
+        sa.Column("requests", sa.BigInteger, nullable=False),
+        sa.Column("rises", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_attentions"),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -151,12 +167,13 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("session_date", sa.Text, nullable=False),
-        sa.Column("open", _DOUBLE, nullable=False),
-        sa.Column("high", _DOUBLE, nullable=False),
-        sa.Column("low", _DOUBLE, nullable=False),
+        sa.Column("open", _DOUBLE),
+        sa.Column("high", _DOUBLE),
+        sa.Column("low", _DOUBLE),
         sa.Column("close", _DOUBLE, nullable=False),
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("value", _DOUBLE, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_daily_bars"),
         sqlite_with_rowid=False,
     )
@@ -180,6 +197,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "first_sequence", name="pk_delivery_losses"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "empty_gaps",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("gap_id", sa.Text, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("closed_ns", sa.BigInteger, nullable=False),
+        sa.Column("from_ns", sa.BigInteger, nullable=False),
+        sa.Column("to_ns", sa.BigInteger, nullable=False),
+        sa.Column("volume", _DOUBLE, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_empty_gaps"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_empty_gaps_gap_id", "empty_gaps", ["gap_id"])
     op.create_table(
         "enrichments",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -310,7 +343,7 @@ def upgrade() -> None:
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("session_date", sa.Text, nullable=False),
         sa.Column("valued_ns", sa.BigInteger, nullable=False),
-        sa.Column("price", _DOUBLE, nullable=False),
+        sa.Column("price", _DOUBLE),
         sa.Column("nav", _DOUBLE),
         sa.Column("premium_percent", _DOUBLE),
         sa.Column("listed_shares", _DOUBLE),
@@ -345,6 +378,7 @@ def upgrade() -> None:
         sa.Column("sources", sa.Text, nullable=False),
         sa.Column("active", sa.Boolean, nullable=False),
         sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
+        sa.Column("first_seen_as", sa.Text, nullable=False),
         sa.Column("listed_ns", sa.BigInteger, nullable=False),
         sa.Column("valued_ns", sa.BigInteger),
         sa.Column("price", _DOUBLE),
@@ -400,6 +434,23 @@ def upgrade() -> None:
     )
     op.create_index("ix_gap_losses_gap_id", "gap_losses", ["gap_id"])
     op.create_table(
+        "gap_openings",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("gap_id", sa.Text, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("opened_ns", sa.BigInteger, nullable=False),
+        sa.Column("from_ns", sa.BigInteger, nullable=False),
+        sa.Column("after_volume", _DOUBLE, nullable=False),
+        sa.Column("reason", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_openings"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_gap_openings_gap_id", "gap_openings", ["gap_id"])
+    op.create_index("ix_gap_openings_session_date", "gap_openings", ["session_date"])
+    op.create_table(
         "gap_recoveries",
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
@@ -414,6 +465,23 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_gap_recoveries_gap_id", "gap_recoveries", ["gap_id"])
+    op.create_table(
+        "gap_times",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("measured_ns", sa.BigInteger, nullable=False),
+        sa.Column("measure", sa.Text, nullable=False),
+        sa.Column("gaps", sa.BigInteger, nullable=False),
+        sa.Column("met", sa.BigInteger, nullable=False),
+        sa.Column("p50_s", _DOUBLE, nullable=False),
+        sa.Column("p95_s", _DOUBLE, nullable=False),
+        sa.Column("p99_s", _DOUBLE, nullable=False),
+        sa.Column("max_s", _DOUBLE, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_times"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_gap_times_session_date", "gap_times", ["session_date"])
     op.create_table(
         "gaps",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -508,6 +576,7 @@ def upgrade() -> None:
         sa.Column("realtime_symbol", sa.Text, nullable=False),
         sa.Column("etp_kind", sa.Text, nullable=False),
         sa.Column("first_seen_ns", sa.BigInteger, nullable=False),
+        sa.Column("first_seen_as", sa.Text, nullable=False),
         sa.Column("changed_ns", sa.BigInteger, nullable=False),
         sa.Column("valued_ns", sa.BigInteger, nullable=False),
         sa.Column("active", sa.Boolean, nullable=False),
@@ -568,6 +637,7 @@ def upgrade() -> None:
         sa.Column("revalued", sa.BigInteger, nullable=False),
         sa.Column("download_s", _DOUBLE, nullable=False),
         sa.Column("parse_s", _DOUBLE, nullable=False),
+        sa.Column("initial", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_master_file_checks"),
         sqlite_with_rowid=False,
     )
@@ -643,6 +713,7 @@ def upgrade() -> None:
         sa.Column("expected_price", _DOUBLE),
         sa.Column("expected_volume", _DOUBLE, nullable=False),
         sa.Column("cumulative_volume", _DOUBLE, nullable=False),
+        sa.Column("session", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_order_books"),
         sqlite_with_rowid=False,
     )
@@ -697,7 +768,7 @@ def upgrade() -> None:
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("session_date", sa.Text, nullable=False),
         sa.Column("judged_ns", sa.BigInteger, nullable=False),
-        sa.Column("quality", sa.Text, nullable=False),
+        sa.Column("slots_quality", sa.Text, nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("seconds", _DOUBLE, nullable=False),
         sa.Column("streamed_trades", sa.BigInteger, nullable=False),
@@ -707,6 +778,12 @@ def upgrade() -> None:
         sa.Column("missing_volume", _DOUBLE, nullable=False),
         sa.Column("gaps", sa.BigInteger, nullable=False),
         sa.Column("gaps_open", sa.BigInteger, nullable=False),
+        sa.Column("day_quality", sa.Text, nullable=False),
+        sa.Column("missing_at_most", _DOUBLE),
+        sa.Column("day_volume", _DOUBLE),
+        sa.Column("volume_share", _DOUBLE),
+        sa.Column("time_share", _DOUBLE),
+        sa.Column("intervals", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_quality"),
         sqlite_with_rowid=False,
     )
@@ -764,6 +841,7 @@ def upgrade() -> None:
         sa.Column("close", _DOUBLE, nullable=False),
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("gap_id", sa.Text, nullable=False),
+        sa.Column("receive_time_ns", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_recovered_minute_bars"),
         sqlite_with_rowid=False,
     )
@@ -896,7 +974,7 @@ def upgrade() -> None:
         sa.Column("session_date", sa.Text, nullable=False),
         sa.Column("sweep", sa.BigInteger, nullable=False),
         sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
-        sa.Column("price", _DOUBLE, nullable=False),
+        sa.Column("price", _DOUBLE),
         sa.Column("open", _DOUBLE),
         sa.Column("high", _DOUBLE),
         sa.Column("low", _DOUBLE),
@@ -969,6 +1047,8 @@ def upgrade() -> None:
         sa.Column("bid", _DOUBLE),
         sa.Column("ask", _DOUBLE),
         sa.Column("gap_id", sa.Text),
+        sa.Column("side_inferred", sa.Boolean, nullable=False),
+        sa.Column("session", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trades"),
         sqlite_with_rowid=False,
     )
@@ -1023,6 +1103,9 @@ def upgrade() -> None:
         sa.Column("average_volume_20d", _DOUBLE),
         sa.Column("average_true_range_14d", _DOUBLE),
         sa.Column("close_is_base", sa.Boolean, nullable=False),
+        sa.Column("average_volume_days", sa.BigInteger),
+        sa.Column("average_true_range_days", sa.BigInteger),
+        sa.Column("days_from_sweeps", sa.BigInteger),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_universe_members"),
         sqlite_with_rowid=False,
     )
@@ -1042,6 +1125,28 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_universes_market_session_date", "universes", ["market", "session_date"])
+    op.create_table(
+        "volume_rises",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("since_ns", sa.BigInteger, nullable=False),
+        sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
+        sa.Column("since_volume", _DOUBLE, nullable=False),
+        sa.Column("cumulative_volume", _DOUBLE, nullable=False),
+        sa.Column("usual_volume", _DOUBLE, nullable=False),
+        sa.Column("price", _DOUBLE, nullable=False),
+        sa.Column("high", _DOUBLE),
+        sa.Column("low", _DOUBLE),
+        sa.Column("upper_limit", _DOUBLE),
+        sa.Column("cumulative_value", _DOUBLE, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_volume_rises"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_volume_rises_session_date", "volume_rises", ["session_date"])
+    op.create_index("ix_volume_rises_symbol_receive_time_ns", "volume_rises", ["symbol", "receive_time_ns"])
     op.create_table(
         "watch_changes",
         sa.Column("stream", sa.Integer, nullable=False),

@@ -115,6 +115,16 @@ class BrokerAccount:
         """The number of symbols that it can stream."""
         return capacity_of(self._settings, self._account)
 
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """The calls that the broker offers at the account's hosts."""
+        return self.broker.capabilities - self._connection.lacking
+
+    def learned_limit(self) -> int | None:
+        """The most calls in a second that the broker's refusals taught; None when the configured limit is in force."""
+        with contextlib.closing(self._rate_limiter()) as rate_limiter:
+            return rate_limiter.learned()
+
     def has_valid_token(self) -> bool:
         """Whether the token in force has not expired; always at a broker that issues none."""
         if self.broker.issuing is None:
@@ -136,14 +146,14 @@ class BrokerAccount:
     async def rest(self) -> AsyncIterator["RestClient"]:
         """REST calls, sharing the account's limits with all other processes."""
         async with self._open_pipeline(self._connection.rest, self._credentials) as pipeline:
-            yield self.broker.rest(pipeline)
+            yield self.broker.rest(pipeline, self._connection)
 
     @contextlib.asynccontextmanager
     async def probe(self) -> AsyncIterator["RestClient"]:
         """REST calls for health checks: one attempt each, and no long wait for another token."""
         settings = msgspec.structs.replace(self._connection.rest, attempts_max=1)
         async with self._open_pipeline(settings, self._credentials_within(_PROBE_DEADLINE_S)) as pipeline:
-            yield self.broker.rest(pipeline)
+            yield self.broker.rest(pipeline, self._connection)
 
     @contextlib.asynccontextmanager
     async def _open_pipeline(
@@ -151,31 +161,28 @@ class BrokerAccount:
     ) -> AsyncIterator["RestPipeline"]:
         from observer.providers.http import RestPipeline, open_client
 
-        rate_limiter = SharedRateLimiter(self._limits_path(), self._clock, self._connection.rate_limit)
-        async with open_client(self._connection.rest_url, settings) as client:
-            pipeline = RestPipeline(
-                client=client,
-                dialect=self.broker.rest_dialect(),
-                rate_limiter=rate_limiter,
-                credentials=credentials,
-                clock=self._clock,
-                rng=self._rng,
-                settings=settings,
-                recorder=self._recorder,
-            )
-            try:
-                yield pipeline
-            finally:
-                rate_limiter.close()
+        with contextlib.closing(self._rate_limiter()) as rate_limiter:
+            async with open_client(self._connection.rest_url, settings) as client:
+                yield RestPipeline(
+                    client=client,
+                    dialect=self.broker.rest_dialect(),
+                    rate_limiter=rate_limiter,
+                    credentials=credentials,
+                    clock=self._clock,
+                    rng=self._rng,
+                    settings=settings,
+                    recorder=self._recorder,
+                )
 
-    def _limits_path(self) -> Path:
-        """The file of the rate limit that all calls share: the account's, or where the broker counts by IP the
-        instance's (two instances on one machine do not share it). A broker with several buckets needs a limiter for
-        each; `RestPipeline` takes one.
+    def _rate_limiter(self) -> SharedRateLimiter:
+        """The limiter that all calls share: the account's, or where the broker counts by IP the instance's (two
+        instances on one machine do not share it). A broker with several buckets needs a limiter for each;
+        `RestPipeline` takes one.
         """
         [bucket] = self.broker.buckets
         assert bucket.scope != "account_call", "a limiter for each call is not built yet"
-        return self._settings.runtime / "rate_limit" / (self.name if bucket.scope == "account" else self.provider)
+        file = self.name if bucket.scope == "account" else self.provider
+        return SharedRateLimiter(self._settings.runtime / "rate_limit" / file, self._clock, self._connection.rate_limit)
 
     @contextlib.asynccontextmanager
     async def issuing(self) -> AsyncIterator[CredentialIssuer]:
@@ -248,6 +255,12 @@ class Brokers:
         self._settings = settings
         self._clock = clock
 
+    @property
+    def notices(self) -> Sequence[str]:
+        """What a start reports about the brokers' hosts."""
+        found = {account.provider: self._settings.of(account.provider).notice for account in self.accounts}
+        return [notice for notice in found.values() if notice]
+
     def is_healthy(self, name: str) -> bool:
         """Whether calls and stream of the account are healthy. An account without a recent check counts as healthy."""
         health = self.health_of(name)
@@ -276,10 +289,11 @@ class Brokers:
         Raises:
             ProviderError: no account's broker offers them.
         """
-        offering = [each for each in self.accounts if capability is None or capability in each.broker.capabilities]
+        offering = [each for each in self.accounts if capability is None or capability in each.capabilities]
         if not offering:
             brokers = ", ".join(sorted({each.provider for each in self.accounts}))
-            raise ProviderError(f"no broker of the accounts offers {capability}; there are: {brokers}")
+            hosts = "".join(f"; {each}" for each in self.notices)
+            raise ProviderError(f"no broker of the accounts offers {capability}; there are: {brokers}{hosts}")
         health = {account.name: self.health_of(account.name) for account in offering}
         fit = [each for each in offering if (found := health[each.name]) is None or found.calls.fit]
         return fit or offering
@@ -362,9 +376,11 @@ class RestOfAll:
         """As `PastBarSource`."""
         return await self._first("bars").past_minute_bars(symbol, from_ns, to_ns)
 
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[PastTrade]:
         """As `HistorySource`."""
-        return await self._first("trades").trades_between(symbol, from_ns, to_ns)
+        return await self._first("trades").trades_between(symbol, from_ns, to_ns, after_volume, rows_max)
 
     def _first(self, capability: Capability) -> "RestClient":
         return next(iter(self.usable(capability).values()))

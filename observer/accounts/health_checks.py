@@ -28,6 +28,10 @@ logger = logging.getLogger(__name__)
 CHECK_S: Final = 0.5  # machine seconds between checks at least, however fast the market's clock runs
 MORNING: Final = "05:00"  # Korean time, before the universe is built
 EVENING: Final = "20:00"  # the evening before, when a person can still put a day right
+RATE_LIMIT: Final = "rate_limit:"
+"""How the identity of an alert begins that a broker admits fewer calls than configured."""
+HOSTS: Final = "broker_host:"
+"""How the identity of an alert begins that a host does less than its broker."""
 DAYS_ASKED: Final = 14  # longer than any closure so far, and one answer of the broker's
 
 
@@ -81,8 +85,18 @@ class HealthChecks:
             await self._today.end_of(plan)
 
     async def _check_all(self, plan: DayPlan) -> None:
+        self._report_limits()
         use = await asyncio.to_thread(self._in_use, plan)
         await asyncio.gather(*[self._check(account, probe, use) for account, probe in self._probes.items()])
+
+    def _report_limits(self) -> None:
+        """Report accounts that call at a lower rate than configured, as their broker refused more."""
+        learned = {account.name: account.learned_limit() for account in self._probes}
+        low = {f"{RATE_LIMIT}{name}": (name, most) for name, most in learned.items() if most is not None}
+        self._alerts.resolve_all(RATE_LIMIT, "the configured rate limit is in force again", low)
+        for identity, (name, most) in low.items():
+            text = f"account {name} calls at most {most} times a second: its broker refused more; set rate_limit to it"
+            self._alerts.report(identity, "warning", text)
 
     def _in_use(self, plan: DayPlan) -> InUse:
         """The state of streams and the slots in use today, from the database."""
@@ -150,6 +164,14 @@ class HealthChecks:
             self._alerts.settle(identity, f"account {name} is healthy again")
         elif is_alert_of_account(health, is_stream_lost=is_stream_lost, is_open=identity in self._alerts.identities):
             self._alerts.report(identity, "critical", f"account {name} is not healthy: {detail}")
+
+
+def report_hosts(brokers: Brokers, alerts: Alerts) -> None:
+    """Report at the start which hosts are for practice, and what does not work there."""
+    found = {f"{HOSTS}{number}": notice for number, notice in enumerate(brokers.notices)}
+    alerts.resolve_all(HOSTS, "the hosts are the brokers' real ones", found)
+    for identity, notice in found.items():
+        alerts.report(identity, "warning", notice)
 
 
 class CalendarCheck:

@@ -9,15 +9,23 @@ The file is TOML with a table per account:
 `pool.AccountSettings` names the accounts and the source of each account's keys.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from observer.accounts.pool import AccountSettings
 from observer.accounts.private_file import read_privately
-from observer.errors import MissingKeysError
+from observer.errors import ConfigError, MissingKeysError
 from observer.providers.broker import broker_named
+from observer.settings_errors import converted, decode_toml, wrong_settings
+from observer.text import CONCEALED
+
+_FORM: Final = 'write [ACCOUNT], then app_key = "..." and app_secret = "...", each on a line of its own'
+_LONG_WORD: Final = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # a key that stands where a name should
+_PATH: Final = "\0"
 
 
 class AccountKeys(msgspec.Struct, frozen=True):
@@ -97,9 +105,17 @@ def _read_file(path: Path) -> dict[str, _FileEntry]:
 
     Raises:
         FileNotFoundError: there is none.
-        MissingKeysError: others may read it, or it is not such a file. The text holds nothing of its content.
+        MissingKeysError: others may read it, or it is not such a file: the lines, the keys and what is wrong with them,
+            never a value, nor a key that stands in the place of a name.
     """
     try:
-        return msgspec.toml.decode(read_privately(path), type=dict[str, _FileEntry])
-    except (ValueError, RecursionError) as error:  # of tomllib too: a number of thousands of digits
-        raise MissingKeysError(f"{path} cannot be read: {type(error).__name__}") from None
+        file = decode_toml(read_privately(path), str(path))
+        found = {name: converted(file, (name,), _FileEntry) for name in file.content}
+        if problems := [msgspec.structs.replace(each, shown="") for _, wrong in found.values() for each in wrong]:
+            raise wrong_settings(file, problems)
+    except MissingKeysError:
+        raise
+    except ConfigError as error:
+        shown = _LONG_WORD.sub(CONCEALED, str(error).replace(str(path), _PATH)).replace(_PATH, str(path))
+        raise MissingKeysError(f"{shown}: {_FORM}") from None
+    return {name: entry for name, (entry, _) in found.items() if entry is not None}

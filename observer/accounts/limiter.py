@@ -29,10 +29,17 @@ the pace, at least a tenth of the configured one. Refusals until the end of the 
 once count once. The pace grows by the configured rate in a minute, so it is whole again 18 s after one slow-down and 54
 s after any number.
 
+**The learned limit.** A host can allow less than the configured rate: a new customer's key a sixth of it for three
+days. A refused call teaches it: so many calls had started in its second before it, and one less
+than now is used at most. Of the positions of a second only so many are given out from then on. After `_LEARNED_HOLD_NS`
+one more is tried, and one more each `_LEARNED_STEP_NS`; a host that teaches the same limit again is believed twice as
+long, up to `_LEARNED_HOLD_MAX_NS`: some twenty refusals in three days. A refused call with none before it in its second
+(another program uses the key) teaches nothing.
+
 **Priorities.** *Urgent* calls (a gap's few requests) go before *normal* ones, those before *bulk*. There are no
 reservations. A waiting call leaves a mark, and the priorities below leave the next slot unused for half a spacing after
 it came free: the mark of a process that died delays one slot and no more. If the priorities above use up the limit,
-bulk gets nothing.
+bulk gets nothing. Of a minute's positions bulk calls leave a tenth, so that a long job keeps no urgent call waiting.
 """
 
 from math import ceil, floor
@@ -49,6 +56,10 @@ _SLOWDOWN: Final = 0.7
 _PACE_FLOOR: Final = 0.1  # of the configured rate
 _RECOVERY_S: Final = 60.0  # from nothing to the configured rate
 _COURTESY: Final = 0.5  # of a spacing: how long a free slot is kept for a priority that waits
+_LEARNED_HOLD_NS: Final = 600 * NS_PER_S
+_LEARNED_HOLD_MAX_NS: Final = 6 * 3600 * NS_PER_S
+_LEARNED_STEP_NS: Final = 60 * NS_PER_S
+_BULK_LEAVES: Final = 10  # one in so many positions of the windows behind the first
 _CHECK: Final = 0.125  # of a spacing: interval of checks for the answer of a long unanswered call
 
 Priority = Literal["urgent", "normal", "bulk"]
@@ -85,8 +96,8 @@ class LimiterState(msgspec.Struct, frozen=True):
 
     `next_ns` is the next slot of the pace. `pace` was in force after the broker last said "too many", at `slowed_ns`.
     `urgent_ns` and `normal_ns` are until when a slot is kept for a call of that priority. `awaited_ns` is the latest
-    moment at which a waiting call asks again: a slot up to it is not unused. `held_ns` says for each window until when
-    each position is held.
+    moment at which a waiting call asks again: a slot up to it is not unused. `learned` calls of the first window were
+    the most at `learned_ns`, and are for `hold_ns`. `held_ns` says for each window until when each position is held.
     """
 
     next_ns: int
@@ -95,13 +106,19 @@ class LimiterState(msgspec.Struct, frozen=True):
     urgent_ns: int
     normal_ns: int
     awaited_ns: int
+    learned: int
+    learned_ns: int
+    hold_ns: int
     held_ns: tuple[tuple[int, ...], ...]
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A call may start now. It holds these positions, one in each window, until `after_answer`."""
+    """A call may start now. It holds these positions, one in each window, until `after_answer`. `before` calls hold one
+    of the first window already.
+    """
 
     positions: tuple[int, ...]
+    before: int
     state: LimiterState
 
 
@@ -113,7 +130,8 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 def limits_of(calls_per_second: float, calls_per_minute: float | None, penalty_s: float) -> Limits:
-    """The limits in whole calls: 2.5 a second are two in any second, 0.5 are one in any two seconds.
+    """The limits in whole calls: 2.5 a second are two in any second, 0.5 are one in any two seconds. A limit a minute
+    that the other one never reaches is none.
 
     Raises:
         ValueError: less than one call a minute, more than a thousand a second, or a penalty that is negative or longer
@@ -121,7 +139,9 @@ def limits_of(calls_per_second: float, calls_per_minute: float | None, penalty_s
     """
     RateLimitSettings(calls_per_second=calls_per_second, calls_per_minute=calls_per_minute, penalty_s=penalty_s)
     second = Window(max(1, floor(calls_per_second)), ceil(NS_PER_S / min(1.0, calls_per_second)))
-    minute = () if calls_per_minute is None else (Window(floor(calls_per_minute), 60 * NS_PER_S),)
+    minute: tuple[Window, ...] = ()
+    if calls_per_minute is not None and calls_per_minute < 60 * calls_per_second:
+        minute = (Window(floor(calls_per_minute), 60 * NS_PER_S),)
     return Limits(calls_per_second, round(penalty_s * NS_PER_S), (second, *minute))
 
 
@@ -136,6 +156,9 @@ def fresh(limits: Limits) -> LimiterState:
         urgent_ns=long_ago_ns,
         normal_ns=long_ago_ns,
         awaited_ns=long_ago_ns - 1,  # before the next slot: no call waits for it
+        learned=limits.windows[0].positions,
+        learned_ns=long_ago_ns,
+        hold_ns=_LEARNED_HOLD_NS,
         held_ns=held_ns,
     )
 
@@ -151,7 +174,9 @@ def after_loss(limits: Limits, now_ns: int) -> LimiterState:
 def is_believable(limits: Limits, state: LimiterState, now_ns: int) -> bool:
     """Whether a state fits this clock and these limits: no time in it lies beyond the horizon."""
     marks_ns = (state.urgent_ns, state.normal_ns, state.awaited_ns)
-    moments = (state.next_ns, state.slowed_ns, *marks_ns, *map(max, state.held_ns))
+    moments = (state.next_ns, state.slowed_ns, state.learned_ns, *marks_ns, *map(max, state.held_ns))
+    if not (1 <= state.learned <= limits.windows[0].positions and 0 < state.hold_ns <= _LEARNED_HOLD_MAX_NS):
+        return False
     return limits.pace_floor <= state.pace <= limits.calls_per_second and max(moments) <= now_ns + limits.horizon_ns
 
 
@@ -164,7 +189,7 @@ def decide(limits: Limits, state: LimiterState, asked_ns: int, now_ns: int, prio
     first_slot_ns = state.next_ns if state.awaited_ns >= state.next_ns else max(state.next_ns, asked_ns)
     slot_ns = max(first_slot_ns, now_ns - SLOTS_MADE_UP * spacing_ns)
     check_ns = round(spacing_ns * _CHECK)
-    free_ns = max(slot_ns, _pause_end_ns(limits, state), *_positions_free_ns(limits, state, now_ns, check_ns))
+    free_ns = max(slot_ns, _pause_end_ns(limits, state), *_positions_free_ns(limits, state, now_ns, check_ns, priority))
     ready_ns = max([free_ns, *_kept_until_ns(state, priority)])
     if ready_ns > now_ns:
         awaited = msgspec.structs.replace(state, awaited_ns=max(state.awaited_ns, ready_ns))
@@ -172,7 +197,8 @@ def decide(limits: Limits, state: LimiterState, asked_ns: int, now_ns: int, prio
     positions = tuple(held_ns.index(min(held_ns)) for held_ns in state.held_ns)
     held_until_ns = [now_ns + window.length_ns + ANSWER_LIMIT_NS for window in limits.windows]
     taken = tuple(map(_with_position, state.held_ns, positions, held_until_ns))
-    return Granted(positions, msgspec.structs.replace(state, next_ns=slot_ns + spacing_ns, held_ns=taken))
+    before = sum(until_ns > now_ns for until_ns in state.held_ns[0])
+    return Granted(positions, before, msgspec.structs.replace(state, next_ns=slot_ns + spacing_ns, held_ns=taken))
 
 
 def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
@@ -190,16 +216,38 @@ def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: 
     return msgspec.structs.replace(state, held_ns=tuple(held))
 
 
-def after_rate_error(limits: Limits, state: LimiterState, now_ns: int) -> LimiterState:
-    """The state after the broker said "too many"; unchanged for the echoes of a refusal."""
+def after_rate_error(limits: Limits, state: LimiterState, now_ns: int, before: int = 0) -> LimiterState:
+    """The state after the broker said "too many" to a call that started with `before` others in its second; unchanged
+    for the echoes of a refusal.
+    """
     if now_ns < _pause_end_ns(limits, state):
         return state
-    slower = max(limits.pace_floor, pace_at(limits, state, now_ns) * _SLOWDOWN)
-    return msgspec.structs.replace(state, pace=slower, slowed_ns=now_ns)
+    slower = max(limits.pace_floor, _unlearned_pace_at(limits, state, now_ns) * _SLOWDOWN)
+    state = msgspec.structs.replace(state, pace=slower, slowed_ns=now_ns)
+    if before == 0:
+        return state
+    learned = max(1, min(before, learned_at(limits, state, now_ns) - 1))
+    is_same = abs(learned - state.learned) <= 1
+    hold_ns = min(2 * state.hold_ns, _LEARNED_HOLD_MAX_NS) if is_same else _LEARNED_HOLD_NS
+    return msgspec.structs.replace(state, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
+
+
+def learned_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
+    """The most calls of the first window at a moment: all of its positions when no refusal taught less."""
+    over_ns = now_ns - state.learned_ns - state.hold_ns
+    more = 0 if over_ns < 0 else 1 + over_ns // _LEARNED_STEP_NS
+    return min(limits.windows[0].positions, state.learned + more)
 
 
 def pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:
-    """Calls a second at a moment: it grows from the end of the last pause on, up to the configured rate."""
+    """Calls a second at a moment: it grows from the end of the last pause on, up to what was learned of the configured
+    rate.
+    """
+    share = learned_at(limits, state, now_ns) / limits.windows[0].positions
+    return min(limits.calls_per_second * share, _unlearned_pace_at(limits, state, now_ns))
+
+
+def _unlearned_pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:
     since_s = max(0, now_ns - _pause_end_ns(limits, state)) / NS_PER_S
     return min(limits.calls_per_second, state.pace + limits.calls_per_second * since_s / _RECOVERY_S)
 
@@ -212,15 +260,21 @@ def _pause_end_ns(limits: Limits, state: LimiterState) -> int:
     return state.slowed_ns + limits.penalty_ns
 
 
-def _positions_free_ns(limits: Limits, state: LimiterState, now_ns: int, check_ns: int) -> list[int]:
+def _positions_free_ns(
+    limits: Limits, state: LimiterState, now_ns: int, check_ns: int, priority: Priority
+) -> list[int]:
     """The time of the next check for a free position in each window.
 
     A position held for longer than its window from now on is an unanswered call's. It comes free a window's length
     after its start at the earliest; from then on its answer is looked for again and again.
     """
     moments: list[int] = []
+    most = learned_at(limits, state, now_ns)
     for window, held_ns in zip(limits.windows, state.held_ns, strict=True):
-        first_ns = min(held_ns)
+        first_ns = min(held_ns) if most == window.positions else sorted(held_ns)[-most]
+        most = limits.windows[-1].positions
+        if priority == "bulk":
+            most -= most // _BULK_LEAVES
         is_unanswered = first_ns > now_ns + window.length_ns
         moments.append(max(first_ns - ANSWER_LIMIT_NS, now_ns + check_ns) if is_unanswered else first_ns)
     return moments

@@ -4,6 +4,7 @@ The lock is the kernel's (`flock`): it goes with the process that held it, howev
 and a write of some hundred bytes, never over an await, so waiting for it in the event loop is a matter of microseconds.
 A process that dies between read and write leaves the old state; one that dies in the write leaves each number old or
 new, as the numbers are written in place and none depends on another one: at worst a call counts that was never sent.
+What a refusal taught about the limit is in the file too, and so survives a restart.
 
 The file begins with a fingerprint of the limits. The limiter discards a malformed state, and a state of other limits
 (after a change of the configuration) or of another clock. No call then starts until the longest window is over, so no
@@ -35,9 +36,11 @@ from observer.accounts.limiter import (
     decide,
     fresh,
     is_believable,
+    learned_at,
     limits_of,
 )
 from observer.clock import Clock
+from observer.errors import RateExceededError
 from observer.files import PRIVATE_FILE, make_private_folder
 from observer.providers.settings import RateLimitSettings
 
@@ -66,10 +69,16 @@ class SharedRateLimiter:
 
     @asynccontextmanager
     async def acquire(self, priority: Priority) -> AsyncIterator[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest."""
+        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest. Left
+        with a RateExceededError: all calls pause, and the limit is learned.
+        """
         granted = await self._granted(priority)
         try:
             yield
+        except RateExceededError:
+            self._answered(granted)
+            self.penalise(granted.before)
+            raise
         except asyncio.CancelledError:
             raise  # it may still be on its way to the broker: it holds its position like a call that is never answered
         except BaseException:
@@ -77,9 +86,20 @@ class SharedRateLimiter:
             raise
         self._answered(granted)
 
-    def penalise(self) -> None:
-        """The broker answered "too many": no call starts during the pause, and later calls start at a lower pace."""
-        self._change(lambda state, now_ns: after_rate_error(self._limits, state, now_ns))
+    def penalise(self, before: int) -> None:
+        """The broker answered "too many" to a call that started with so many others in its second: no call starts
+        during the pause, and later calls start at a lower pace.
+        """
+        self._change(lambda state, now_ns: after_rate_error(self._limits, state, now_ns, before))
+
+    def learned(self) -> int | None:
+        """The most calls in a second (or in the longer span of a lower limit) that refusals taught; None when the
+        configured limit is in force.
+        """
+        with self._locked():
+            now_ns = self._clock.now_ns()
+            most = learned_at(self._limits, self._read(now_ns), now_ns)
+        return most if most < self._limits.windows[0].positions else None
 
     def close(self) -> None:
         """Close the file; the limiter is unusable afterwards."""
@@ -135,7 +155,7 @@ class _Form:
     def __init__(self, limits: Limits) -> None:
         positions = sum(window.positions for window in limits.windows)
         self._positions = [window.positions for window in limits.windows]
-        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqqq{positions}q")
+        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqqqqqq{positions}q")
         self._fingerprint = hashlib.sha256(msgspec.json.encode(limits)).digest()[:_FINGERPRINT_BYTES]
         self.size = self._struct.size
 
@@ -148,7 +168,10 @@ class _Form:
         """The state; None when it is no state of these limits."""
         if len(content) != self.size or not content.startswith(self._fingerprint):
             return None
-        _, next_ns, pace, slowed_ns, urgent_ns, normal_ns, awaited_ns, *moments = self._struct.unpack(content)
+        _, next_ns, pace, slowed_ns, urgent_ns, normal_ns, awaited_ns, learned, learned_ns, hold_ns, *moments = (
+            self._struct.unpack(content)
+        )
         rest = iter(moments)
         held_ns = tuple(tuple(islice(rest, positions)) for positions in self._positions)
-        return LimiterState(next_ns, pace, slowed_ns, urgent_ns, normal_ns, awaited_ns, held_ns)
+        marks_ns = (urgent_ns, normal_ns, awaited_ns)
+        return LimiterState(next_ns, pace, slowed_ns, *marks_ns, learned, learned_ns, hold_ns, held_ns)

@@ -1,9 +1,9 @@
 """An account's token in a file: one process issues and writes it, all others read it.
 
-A process whose call was refused writes a note beside the file, with the fingerprint of the refused credentials.
-workers.accounts reads the note, renews once, and every waiting process reads the new token: four processes with the
-same 401 cause one renewal. A note about a token that is no longer in the file has no effect, so a late note does no
-harm.
+A process whose call was refused writes a note beside the file, with the fingerprint of the refused token; one whose
+stream was refused writes another note, of the approval key. workers.accounts reads the notes, renews once, and every
+waiting process reads the new record: four processes with the same 401 cause one renewal. A note about a token that is
+no longer in the file has no effect, so a late note does no harm.
 
 This room does not know the providers. What a call needs is built by a function that is passed in, for which
 `observer.providers.broker.Credentials` fits.
@@ -32,13 +32,16 @@ _FINGERPRINT_LETTERS: Final = 16
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The file's content; moments in UTC ns of market time. `renewed_ns` also moves when the same token came back."""
+    """The file's content; moments in UTC ns of market time. `renewed_ns` also moves when the same token came back,
+    `key_renewed_ns` with each approval key.
+    """
 
     access_token: str
     approval_key: str
     issued_ns: int
     expires_ns: int
     renewed_ns: int
+    key_renewed_ns: int = 0
 
     def __repr__(self) -> str:
         """Shows the moments, never the secrets."""
@@ -65,11 +68,14 @@ CallCredentials = TypeVar("CallCredentials", bound=Presented)
 
 
 class TokenStore:
-    """The file `<account>.json` and the note `<account>.rejected` in a folder, readable by their owner only."""
+    """The file `<account>.json` and the notes `<account>.rejected` (its token) and `<account>.key_rejected` in a
+    folder, readable by their owner only.
+    """
 
     def __init__(self, folder: Path, account: str) -> None:
         self._path = folder / f"{account}.json"
         self._note = folder / f"{account}.rejected"
+        self._key_note = folder / f"{account}.key_rejected"
         # The record that was read last, with the stamp of the file it came from.
         self._stamp: tuple[int, int, int] | None = None
         self._record: TokenRecord | None = None
@@ -93,32 +99,46 @@ class TokenStore:
         return self._record
 
     def write(self, record: TokenRecord) -> None:
-        """Replace the record durably and atomically; this answers every rejection of the earlier one.
+        """Replace the record durably and atomically; this answers every rejection of what it renews.
 
         Raises:
             OSError: the folder cannot be written.
         """
         # The note goes first. Left behind, it would count against a renewal that brought the same token back; written
         # again in between, it does so rightly or names a token that is not in force any more.
-        with contextlib.suppress(FileNotFoundError):
-            self._note.unlink()
+        with contextlib.suppress(DataFileError):  # an unreadable record is none
+            old = self.read()
+            if old is None or old.renewed_ns != record.renewed_ns:
+                self._note.unlink(missing_ok=True)
+            if old is None or old.key_renewed_ns != record.key_renewed_ns:
+                self._key_note.unlink(missing_ok=True)
         replace_privately(self._path, msgspec.json.encode(record))
 
     def note_rejection(self, refused: Presented) -> None:
-        """Write the note that the broker refused these credentials.
+        """Write the note that the broker refused this access token.
 
         Raises:
             OSError: the folder cannot be written.
         """
-        replace_privately(self._note, fingerprint(refused).encode())
+        replace_privately(self._note, fingerprint(refused.access_token))
+
+    def note_key_rejection(self, refused: Presented) -> None:
+        """Write the note that the broker refused this approval key.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        replace_privately(self._key_note, fingerprint(refused.approval_key))
 
     def pending_rejection(self) -> bool:
-        """Whether the broker refused the record in force to any process."""
+        """Whether the broker refused the access token in force to any process."""
         record = self.read()
-        try:
-            return record is not None and self._note.read_bytes() == fingerprint(record).encode()
-        except FileNotFoundError:
-            return False
+        return record is not None and _content(self._note) == fingerprint(record.access_token)
+
+    def pending_key_rejection(self) -> bool:
+        """Whether the broker refused the approval key in force to any process."""
+        record = self.read()
+        return record is not None and _content(self._key_note) == fingerprint(record.approval_key)
 
 
 class CachedCredentials(Generic[CallCredentials]):
@@ -159,20 +179,46 @@ class CachedCredentials(Generic[CallCredentials]):
         return self._build(self._keys.app_key, self._keys.app_secret, record.access_token, record.approval_key)
 
     async def reject(self, used: CallCredentials) -> bool:
-        """The broker refused these credentials. Returns True when a renewal was written; False after the deadline, or
+        """The broker refused this access token. Returns True when a renewal was written; False after the deadline, or
         at once when the note for the renewing process cannot be written.
 
-        Returns at once when the record in force is another one already.
+        Returns at once when the token in force is another one already.
         """
         refused = self._read()
-        if refused is None or fingerprint(refused) != fingerprint(used):
+        if refused is None or refused.access_token != used.access_token:
             return True
-        try:
-            self._store.note_rejection(used)
-        except OSError as error:
-            logger.error("that the token of %s was refused cannot be reported: %s", self._keys.account, error)
+        if not self._is_noted(self._store.note_rejection, used):
             return False
-        return await self._wait_for(lambda: self._usable() if self._read() != refused else None) is not None
+        return await self._is_there(
+            lambda now: (now.access_token, now.renewed_ns) != (refused.access_token, refused.renewed_ns)
+        )
+
+    async def reject_key(self, used: CallCredentials) -> bool:
+        """The broker refused this approval key; see `reject`."""
+        refused = self._read()
+        if refused is None or refused.approval_key != used.approval_key:
+            return True
+        if not self._is_noted(self._store.note_key_rejection, used):
+            return False
+        return await self._is_there(
+            lambda now: (now.approval_key, now.key_renewed_ns) != (refused.approval_key, refused.key_renewed_ns)
+        )
+
+    def _is_noted(self, note: Callable[[CallCredentials], None], used: CallCredentials) -> bool:
+        try:
+            note(used)
+        except OSError as error:
+            logger.error("a refusal to account %s cannot be noted: %s", self._keys.account, error)
+            return False
+        return True
+
+    async def _is_there(self, is_renewed: Callable[[TokenRecord], bool]) -> bool:
+        """Whether a usable record for which this holds comes in force before the deadline."""
+        return await self._wait_for(lambda: self._usable_if(is_renewed)) is not None
+
+    def _usable_if(self, is_renewed: Callable[[TokenRecord], bool]) -> TokenRecord | None:
+        record = self._usable()
+        return record if record is not None and is_renewed(record) else None
 
     def _read(self) -> TokenRecord | None:
         """The record in force, whose secrets no log of this process shows from now on; an unreadable one is none."""
@@ -215,8 +261,18 @@ class FixedCredentials(Generic[CallCredentials]):
         """Returns False: no others will come."""
         return False
 
+    async def reject_key(self, used: CallCredentials) -> bool:  # noqa: ARG002 - the name is the Protocol's
+        """Returns False: no others will come."""
+        return False
 
-def fingerprint(presented: Presented) -> str:
-    """A hash that identifies a token and approval key without disclosing them."""
-    text = f"{presented.access_token}\n{presented.approval_key}"
-    return sha256(text.encode()).hexdigest()[:_FINGERPRINT_LETTERS]
+
+def fingerprint(secret: str) -> bytes:
+    """A hash that identifies a token or an approval key without disclosing it."""
+    return sha256(secret.encode()).hexdigest()[:_FINGERPRINT_LETTERS].encode()
+
+
+def _content(note: Path) -> bytes | None:
+    try:
+        return note.read_bytes()
+    except FileNotFoundError:
+        return None

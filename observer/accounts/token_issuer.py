@@ -8,6 +8,8 @@ import contextlib
 import logging
 from typing import Final
 
+import msgspec
+
 from bus.events import TokenRenewed
 from bus.producer import Producer
 from observer.accounts.clients import BrokerAccount
@@ -17,6 +19,8 @@ from observer.accounts.tokens import (
     TokenSchedule,
     TokenState,
     after_failure,
+    after_key_rejection,
+    after_key_renewal,
     after_rejection,
     after_success,
     after_token_alone,
@@ -68,10 +72,29 @@ class TokenIssuer:
         with contextlib.suppress(DataFileError):  # an unreadable record is no record, so no call used it
             if self._account.tokens.pending_rejection():
                 self._state = after_rejection(self._state)
+            if self._account.tokens.pending_key_rejection():
+                self._state = after_key_rejection(self._state)
         schedule = _schedule(self._today.known())
         cause = due(self._state, schedule, self._clock.now_ns())
-        if cause is not None:
+        if cause == "key_rejected":
+            await self._issue_key()
+        elif cause is not None:
             await self._issue(cause)
+
+    async def _issue_key(self) -> None:
+        """Issue an approval key alone: the token in force stays, and the account's owner gets no message."""
+        old = self._record()
+        if old is None:
+            return  # then a token is due, with a key
+        try:
+            approval_key = await self._new_approval_key()
+            now_ns = self._clock.now_ns()
+            self._account.tokens.write(msgspec.structs.replace(old, approval_key=approval_key, key_renewed_ns=now_ns))
+        except (ProviderError, OSError) as error:
+            self._report_failure("key_rejected", error)
+            return
+        self._state = after_key_renewal(self._state, now_ns)
+        self._report_success("key_rejected", now_ns, old.expires_ns)
 
     async def _issue(self, cause: Cause) -> None:
         """Issue what the cause asks for. A token that came without the stream's new key is still used: the calls use
@@ -85,29 +108,36 @@ class TokenIssuer:
                 approval_key = await self._approval_key(cause, old)
             except ProviderError:
                 if old is not None:
-                    self._put_in_force(token, old.approval_key, old.renewed_ns)
+                    self._put_in_force(token, old.approval_key, old.renewed_ns, old.key_renewed_ns)
                     self._state = after_token_alone(self._state, token.issued_ns, token.expires_ns)
                 raise
             now_ns = self._clock.now_ns()
-            self._put_in_force(token, approval_key, now_ns)
+            is_old_key = old is not None and old.approval_key == approval_key
+            self._put_in_force(token, approval_key, now_ns, old.key_renewed_ns if old and is_old_key else now_ns)
         except (ProviderError, OSError) as error:
             self._report_failure(cause, error)
             return
         self._state = after_success(token.issued_ns, token.expires_ns, now_ns)
+        self._report_success(cause, now_ns, token.expires_ns)
+
+    def _report_success(self, cause: Cause, now_ns: int, expires_ns: int) -> None:
         logger.info("token of %s renewed (%s)", self._account.name, cause)
-        self._publish_renewal(now_ns, token.expires_ns, cause, "")
+        self._publish_renewal(now_ns, expires_ns, cause, "")
         self._alerts.resolve(self._identity, f"token of account {self._account.name} renewed ({cause})")
 
     async def _approval_key(self, cause: Cause, old: TokenRecord | None) -> str:
         """The stream's key: the one in force where it stays, otherwise a new one."""
-        if old is not None and not renews_approval_key(cause):
+        if old is not None and not renews_approval_key(self._state, cause):
             return old.approval_key
+        return await self._new_approval_key()
+
+    async def _new_approval_key(self) -> str:
         keys = self._account.keys
         approval_key = await self._issuing.issue_approval_key(keys.app_key, keys.app_secret)
         conceal(approval_key)
         return approval_key
 
-    def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int) -> None:
+    def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int, key_renewed_ns: int) -> None:
         """Write token and key for all processes.
 
         Raises:
@@ -120,6 +150,7 @@ class TokenIssuer:
                 issued_ns=token.issued_ns,
                 expires_ns=token.expires_ns,
                 renewed_ns=renewed_ns,
+                key_renewed_ns=key_renewed_ns,
             )
         )
 

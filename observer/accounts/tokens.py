@@ -8,7 +8,8 @@ Causes, the first that holds wins:
 
 | cause | holds when | tries | the stream |
 | --- | --- | --- | --- |
-| rejected | the broker refused the token in use (HTTP 401 or its own code) | each minute | begins anew |
+| rejected | the broker refused the token in use (HTTP 401 or its own code) | each minute | stays |
+| key_rejected | the broker refused the stream's approval key | each minute | begins anew, the token stays |
 | none_yet | there is no token, or it has expired | each minute | begins anew |
 | pre_market | 08:30 has passed and nothing was renewed since 08:01 | three | begins anew |
 | wake_up | 08:01 has passed and nothing was renewed since | three | begins anew |
@@ -28,14 +29,15 @@ MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
 SCHEDULED_TRIES: Final = 1
 _FAILURES_KEPT: Final = 8  # more than any occasion counts
 
-Cause = Literal["rejected", "none_yet", "pre_market", "wake_up", "scheduled", "age"]
+Cause = Literal["rejected", "key_rejected", "none_yet", "pre_market", "wake_up", "scheduled", "age"]
 
 
 class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     """The state of an account's token; all moments in UTC ns of market time.
 
     `issued_ns` is when the broker made the token, `renewed_ns` when a renewal last succeeded: they differ when the same
-    token came back. `failed_ns` are the latest failed attempts, oldest first.
+    token came back, `key_renewed_ns` when the approval key alone was renewed. `failed_ns` are the latest failed
+    attempts, oldest first. `rejected` and `key_rejected`: the broker refused the token, the approval key.
     """
 
     issued_ns: int | None = None
@@ -43,6 +45,8 @@ class TokenState(msgspec.Struct, frozen=True, kw_only=True):
     renewed_ns: int | None = None
     failed_ns: tuple[int, ...] = ()
     rejected: bool = False
+    key_rejected: bool = False
+    key_renewed_ns: int | None = None
 
 
 class TokenSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +62,13 @@ def due(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None
     return _cause(state, schedule, now_ns) if now_ns >= _last_attempt_ns(state, now_ns) + ISSUE_SPACING_NS else None
 
 
-def renews_approval_key(cause: Cause) -> bool:
+def renews_approval_key(state: TokenState, cause: Cause) -> bool:
     """Whether the stream gets a new key too, and so reconnects (requirement 004, policy matrix, "WS 재시작").
 
-    A renewal for the token's age, or at 23:00, leaves the stream as it is ("WS 유지").
+    A renewal for the token's age, or at 23:00, leaves the stream as it is ("WS 유지"). So does a refused token: token
+    and key are issued apart, and only the refusal of a key says that it is void.
     """
-    return cause not in ("age", "scheduled")
+    return state.key_rejected or cause not in ("age", "scheduled", "rejected")
 
 
 def after_success(issued_ns: int, expires_ns: int, now_ns: int) -> TokenState:
@@ -81,6 +86,16 @@ def after_failure(state: TokenState, now_ns: int) -> TokenState:
     return msgspec.structs.replace(state, failed_ns=(*state.failed_ns, now_ns)[-_FAILURES_KEPT:])
 
 
+def after_key_renewal(state: TokenState, now_ns: int) -> TokenState:
+    """The state after a new approval key came without a token: all about the token stays."""
+    return msgspec.structs.replace(state, key_rejected=False, key_renewed_ns=now_ns)
+
+
+def after_key_rejection(state: TokenState) -> TokenState:
+    """The state after the broker refused the approval key in use."""
+    return msgspec.structs.replace(state, key_rejected=True)
+
+
 def after_rejection(state: TokenState) -> TokenState:
     """The state after the broker refused the token in use."""
     return msgspec.structs.replace(state, rejected=True)
@@ -92,6 +107,8 @@ def _cause(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | N
         return "rejected"
     if state.expires_ns is None or now_ns >= state.expires_ns:
         return "none_yet"
+    if state.key_rejected:
+        return "key_rejected"
     if _is_due(state, now_ns, schedule.pre_market_ns, schedule.wake_up_ns, MORNING_TRIES):
         return "pre_market"
     if _is_due(state, now_ns, schedule.wake_up_ns, schedule.wake_up_ns, MORNING_TRIES):
@@ -121,5 +138,7 @@ def _last_attempt_ns(state: TokenState, now_ns: int) -> int:
     """The time of the last request to the broker; a time long ago if there was none. A time that is still to come is
     of a clock that was set back: how long ago it was is unknown, and no reason to wait.
     """
-    attempts_ns = [moment_ns for moment_ns in (state.renewed_ns, *state.failed_ns) if moment_ns is not None]
+    attempts_ns = [
+        moment_ns for moment_ns in (state.renewed_ns, state.key_renewed_ns, *state.failed_ns) if moment_ns is not None
+    ]
     return max((moment_ns for moment_ns in attempts_ns if moment_ns <= now_ns), default=now_ns - ISSUE_SPACING_NS)

@@ -20,7 +20,7 @@ _SECRET_NAMES: Final = re.compile(
 )
 _PASSWORD_IN_URL: Final = re.compile(r"(?P<user>\w[\w+.-]*://[^/@\s:]*):[^/@\s]+@")
 _PASSWORD_PARAMETER: Final = re.compile(r"(?P<name>[?&]password=)[^&\s]+", re.IGNORECASE)
-_NAMED_BY_RUN: Final = ("provider_pool", "symbol_selection", "trading_days")
+_NAMED_BY_RUN: Final = ("provider_pool", "symbol_selection", "trading_days", "sessions")
 
 
 def configuration_files(path: Path) -> Mapping[str, bytes]:

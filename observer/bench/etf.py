@@ -31,7 +31,8 @@ from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.writer import RunningWriter, running_writer
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.phases import DayPlan, DayRules, plan
+from observer.calendar.session_file import SHIPPED, read_session_rules
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.etf.collector import EtfCollector
@@ -209,7 +210,8 @@ async def _settled(producer: Producer) -> None:
 
 
 def _plan() -> DayPlan:
-    return plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "bench"), ScheduleSettings())
+    rules = DayRules(sessions=read_session_rules(SHIPPED), venue=broker_named(DEFAULT_BROKER).venue.name)
+    return plan(TradingDay(DAY, True, "bench"), rules)
 
 
 def _trading_days() -> Sequence[date]:

@@ -1,8 +1,9 @@
 """How well the selection uses its slots: made-up days with surges, and the share of these that it streams.
 
-Two rules see the same days: the one in the settings, and the written one (requirement 004 to the letter), in which the
-day's ratio renews a surge until the close. An oracle with the same slots streams in each half minute the symbols whose
-surges trade most then, in average days of their symbols; its changes cost nothing, so it is an upper bound.
+Three rules see the same days: that of the settings, the same one by sweeps alone, and the written one (requirement 004
+to the letter), in which the day's ratio renews a surge until the close. An oracle with the same slots streams in each
+step the symbols whose surges trade most then, in average days of their symbols; its changes cost nothing, so it is an
+upper bound.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Final
 import msgspec
 
 from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated
+from observer.bench.attention import Asking, Detection, DetectionDelays
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.surges import OPENS_S, STEP_S, STEPS, TRADE_VOLUME, Surge, SymbolDay, market_days, usual_shares
@@ -41,7 +43,8 @@ class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
     `streamed_within` are the shares of the surges that had a slot at most 1, 5 and 10 minutes after their beginning;
     `of_oracle` is the streamed part of the oracle's surge volume; `time_above_usual` the share of the slots' time on
     symbols whose last 5 minutes had more than their usual volume; `changes_by_hour` the assignments a day in each hour
-    from 9 o'clock; `replacements_most` the most in 10 minutes; `guarded` the share of the time with the churn guard.
+    from 9 o'clock; `replacements_most` the most in 10 minutes; `guarded` the share of the time with the churn guard;
+    `rises_a_day` the stored volume rises.
     """
 
     rule: str
@@ -53,6 +56,9 @@ class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
     changes_by_hour: tuple[float, ...]
     replacements_most: int
     guarded: float
+    detection: DetectionDelays
+    requests_a_second: float
+    rises_a_day: float
 
 
 class SlotsResult(msgspec.Struct, frozen=True):
@@ -74,13 +80,23 @@ async def measure_slots(
     sweep_s: int,
     accounts: Sequence[int],
     settings: SelectionSettings,
+    requests_a_second: float,
     picture: Path | None,
     report: ReportProgress,
 ) -> SlotsResult:
-    """Let both rules decide on the same days. Draws the first day with the fewest accounts; writes nothing else."""
-    rules = {"written": written(settings), "settings": settings}
-    runs = [_Run(rule, count, each, sweep_s) for count in accounts for rule, each in rules.items()]
-    earlier = _EarlierDays(sweep_s)
+    """Let all rules decide on the same days; between sweeps, that of the settings makes at most so many requests a
+    second and account. Draws the first day with the fewest accounts; writes nothing else.
+    """
+    runs = [
+        run
+        for count in accounts
+        for run in (
+            _Run("written", count, written(settings), sweep_s, 0.0),
+            _Run("sweeps", count, settings, sweep_s, 0.0),
+            _Run("settings", count, settings, sweep_s, requests_a_second),
+        )
+    ]
+    earlier = _EarlierDays(sweep_s, symbols)
     for number, market in enumerate(market_days(symbols, days, seed), 1):
         report(f"day {number} of {days}")
         profiles = earlier.known()
@@ -105,13 +121,33 @@ def _ns(step: int) -> int:
     return (OPENS_S + (step + 1) * STEP_S) * NS_PER_S  # the end of the step
 
 
+def table(result: SlotsResult) -> Iterator[tuple[str, ...]]:
+    """The result in lines, the headers first. "found", "p50 s" and "p90 s" are of the detection after a crossing."""
+    title = f"{result.days} days, {result.symbols:,} symbols, a sweep each {result.sweep_s} s"
+    hours = [f"{hour}h" for hour in range(9, 15)]
+    shares = ("surges", "1min", "5min", "10min", "oracle", "busy")
+    yield (title, "", *shares, *hours, "churn", "guard", "found", "p50 s", "p90 s", "calls/s", "rises")
+    for each in result.uses:
+        delays = each.detection.after_crossing_s
+        yield (
+            f"{each.rule}, accounts: {each.accounts}",
+            f"{each.surges:,}",
+            *(f"{share:.0%}" for share in (*each.streamed_within, each.of_oracle, each.time_above_usual)),
+            *(f"{changes:.0f}" for changes in each.changes_by_hour),
+            *(f"{each.replacements_most}", f"{each.guarded:.1%}", f"{each.detection.detected:.0%}"),
+            *("-" if (delay := delays[rank]) is None else f"{delay:.0f}" for rank in ("p50", "p90")),
+            *(f"{each.requests_a_second:.2f}", f"{each.rises_a_day:,.0f}"),
+        )
+
+
 class _EarlierDays:
     """The profiles by the sweeps of the days before."""
 
-    def __init__(self, sweep_s: int) -> None:
+    def __init__(self, sweep_s: int, symbols: int) -> None:
         self._steps = range(0, STEPS, sweep_s // STEP_S)
         self._sums: dict[str, list[float]] = {}
         self._days = 0
+        self._trade_volumes = {f"{rank:06d}": TRADE_VOLUME for rank in range(symbols)}
 
     def add(self, market: Sequence[SymbolDay]) -> None:
         self._days += 1
@@ -126,7 +162,8 @@ class _EarlierDays:
             for symbol, sums in self._sums.items()
             for number, (step, volume) in enumerate(zip(self._steps, sums, strict=True))
         )
-        return EarlierDays(profiles=profiles_of(rows, SelectionSettings().triggers.time_of_day))
+        profiles = profiles_of(rows, SelectionSettings().triggers.time_of_day)
+        return EarlierDays(profiles=profiles, trade_volumes=self._trade_volumes)
 
 
 def _surging(market: Sequence[SymbolDay], step: int) -> Iterator[tuple[float, str]]:
@@ -144,7 +181,9 @@ def _oracle(market: Sequence[SymbolDay], slots: int) -> float:
 class _Run:
     """One rule with so many accounts, day by day."""
 
-    def __init__(self, rule: str, accounts: int, settings: SelectionSettings, sweep_s: int) -> None:
+    def __init__(
+        self, rule: str, accounts: int, settings: SelectionSettings, sweep_s: int, requests_a_second: float
+    ) -> None:
         self.rule = rule
         self.accounts = accounts
         self.held: list[frozenset[str]] = []  # of the last day, by step
@@ -156,6 +195,9 @@ class _Run:
         self._above = self._slot_steps = 0
         self._changes: Counter[int] = Counter()
         self._replaced_most = self._guarded_steps = 0
+        self._detection = Detection()
+        self._requests_a_step = requests_a_second * accounts * STEP_S
+        self._requests = self._rises = 0
 
     def play(self, market: Sequence[SymbolDay], earlier: EarlierDays, oracle: float) -> None:
         """Let the selection decide on one day."""
@@ -163,12 +205,17 @@ class _Run:
         members = [each.member for each in market]
         capacities = {f"account {number}": _SLOTS_PER_ACCOUNT for number in range(self.accounts)}
         selector = Selector(members, capacities, self._settings, earlier=earlier, sweep_interval_s=self._sweep_s)
+        asking = Asking(market, self._settings.triggers, earlier, self._requests_a_step)
         self.held = []
+        self._detection.begin(market)
         guard = _Guard(self._settings.slots.churn_window_seconds)
         for step in range(_END):
             is_sweep = step % (self._sweep_s // STEP_S) == 0
             if is_sweep:
-                _sweep(selector, market, step)
+                swept = _swept(market, step)
+                asking.attention.update_sweep(swept)
+                for snapshot in swept:
+                    selector.market.update_snapshot(snapshot)
             if step < _FIRST:
                 if is_sweep:
                     selector.market.update_pace()
@@ -179,12 +226,17 @@ class _Run:
                 for symbol in self.held[-1]:
                     _stream(selector, by_symbol[symbol], step)
                 events = [*(selector.evaluate_universe(_ns(step)) if is_sweep else selector.evaluate_slots(_ns(step)))]
+                for rise in asking.rises(step, _ns(step), selector.wanted):
+                    events += selector.evaluate_rise(rise, _ns(step))
+            self._detection.apply(events, step)
             guard.apply(events, _ns(step))
             hour = (OPENS_S + step * STEP_S) // 3600
             self._changes[hour] += sum(isinstance(event, SlotAssigned) for event in events)
             self.held.append(frozenset(selector.wanted))
             self._guarded_steps += guard.is_engaged
         self._replaced_most = max(self._replaced_most, guard.most)
+        self._requests += asking.requests
+        self._rises += asking.found
         self._judge(market, oracle)
 
     def _opened(self, selector: Selector, market: Sequence[SymbolDay], step: int) -> Sequence[Event]:
@@ -244,6 +296,9 @@ class _Run:
             changes_by_hour=tuple(self._changes[hour] / max(1, self._days) for hour in range(9, 15)),
             replacements_most=self._replaced_most,
             guarded=self._guarded_steps / max(1, self._days * (_END - _FIRST)),
+            detection=self._detection.delays(),
+            requests_a_second=self._requests / max(1, self._days * (_END - _FIRST) * STEP_S),
+            rises_a_day=self._rises / max(1, self._days),
         )
 
 
@@ -267,14 +322,14 @@ class _Guard:
         self.most = max(self.most, len(self._replaced_ns))
 
 
-def _sweep(selector: Selector, market: Sequence[SymbolDay], step: int) -> None:
-    for each in market:
-        price = each.prices[step]
-        snapshot = Snapshot(
-            "bench", each.member.symbol, each.member.session_date, 1, _ns(step), price, price, each.highs[step],
-            each.lows[step], price, None, None, None, None, each.volumes[step], 0.0,
-        )  # fmt: skip
-        selector.market.update_snapshot(snapshot)
+def _swept(market: Sequence[SymbolDay], step: int) -> Sequence[Snapshot]:
+    return [
+        Snapshot(
+            "bench", each.member.symbol, each.member.session_date, 1, _ns(step), each.prices[step], each.prices[step],
+            each.highs[step], each.lows[step], each.prices[step], None, None, None, None, each.volumes[step], 0.0,
+        )
+        for each in market
+    ]  # fmt: skip
 
 
 def _stream(selector: Selector, each: SymbolDay, step: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from bus.events import UniverseMember
 
-STEP_S: Final = 30
+STEP_S: Final = 15
 OPENS_S: Final = 9 * 3600  # after midnight
 STEPS: Final = 6 * 3600 // STEP_S + 1800 // STEP_S  # until 15:30
 

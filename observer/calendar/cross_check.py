@@ -23,7 +23,7 @@ class Doubt(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """The alert text: the contradiction and the remedy."""
         ours = "open" if self.trades else "closed"
-        remedy = "if it is wrong, enter the day in trading_days.toml"
+        remedy = "if it is wrong, enter the day in trading_days.toml, or its hours in sessions.toml"
         return f"{self.day}: the calendar says {ours}, {self.otherwise}; {remedy}"
 
 

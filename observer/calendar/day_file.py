@@ -21,17 +21,24 @@ QUESTION_NAME = "trading_days_question.json"
 _decoder = msgspec.json.Decoder(list[TradingDay])
 
 
+class CalendarFiles(msgspec.Struct, frozen=True):
+    """The reviewed files: the days that the packages get wrong, and the sessions."""
+
+    overlay: Path
+    sessions: Path
+
+
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """The inputs of the trading days: the span, the overlay's digest, and the versions of the calendar packages."""
+    """The inputs of the trading days: the span, the digest of the reviewed files, and the versions of the packages."""
 
     first: date
     last: date
-    overlay: str
+    reviewed: str
     versions: Mapping[str, str]
 
     def covers(self, other: "Question") -> bool:
         """Whether the other question asks for a part of these days, by the same sources."""
-        same = self.overlay == other.overlay and self.versions == other.versions
+        same = self.reviewed == other.reviewed and self.versions == other.versions
         return same and self.first <= other.first and other.last <= self.last
 
 

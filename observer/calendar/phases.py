@@ -1,26 +1,36 @@
 """The moments and phases of one day (requirement 004, OperationScheduler; design.md 4).
 
-Moments are Korean local times in the settings and UTC nanoseconds in a `DayPlan`. A plan is a value: the same trading
-day and settings give the same plan in every process, however late it starts.
+Moments are local times in the settings and UTC nanoseconds in a `DayPlan`; the tracks begin and end with the windows of
+their sessions (`calendar.sessions`). A plan is a value: the same trading day and rules give the same plan in every
+process, however late it starts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from itertools import accumulate, pairwise
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from observer.calendar.sessions import (
+    DaySessions,
+    SessionRules,
+    Track,
+    sessions_on,
+    sessions_under,
+    span_of,
+    trading_span,
+    usual_sessions,
+    windows_of,
+)
 from observer.calendar.trading_day import TradingDay
 from observer.local_time import local_ns
 from observer.units import NS_PER_S
 
 Phase = Literal["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
 
-# The hours for which the settings are written; days with other hours move the phases by the difference.
-REGULAR_OPEN_S: Final = 9 * 3600
-REGULAR_CLOSE_S: Final = 15 * 3600 + 30 * 60
 DAY_S: Final = 24 * 3600
+CONTEXT_BEFORE_S: Final = 10.0  # Track B prepares its first slots so long before it starts (requirement 004)
 
 # The phase that begins at each boundary; the day begins with IDLE at midnight.
 _PHASES: Final[Sequence[Phase]] = (
@@ -37,10 +47,11 @@ TimeOfDay = Annotated[str, msgspec.Meta(description="a Korean local time, HH:MM 
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The day's times, as Korean local times, for a session from 09:00 to 15:30.
+    """The day's times, as local times. The morning's, from `wake_up` to `ready`, are for sweeps that begin with the
+    usual regular session: earlier ones move them forward.
 
     Raises:
-        ValueError: a time is not HH:MM or HH:MM:SS, or a phase would begin before the one it follows; names the key.
+        ValueError: a time is not HH:MM or HH:MM:SS, or the backup is before the wake-up; names the key.
     """
 
     master_files: TimeOfDay = "06:00"
@@ -51,23 +62,28 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     health_check: TimeOfDay = "08:10"
     second_renewal: TimeOfDay = "08:30"
     ready: TimeOfDay = "08:50"
-    track_a_start: TimeOfDay = "09:00"
-    context_sync: TimeOfDay = "09:29:50"
-    track_b_start: TimeOfDay = "09:30"
-    track_b_stop: TimeOfDay = "15:00"
-    track_a_stop: TimeOfDay = "15:30"
     backup: TimeOfDay = "21:00"
     proactive_renewal: TimeOfDay = "23:00"
 
     def __post_init__(self) -> None:
         """Check every time, and the order of the phases' begins."""
         seconds = {key: _seconds_of(key, getattr(self, key)) for key in self.__struct_fields__}
-        phases = ("wake_up", "track_a_start", "track_b_start", "track_b_stop", "track_a_stop", "backup")
-        for earlier, later in pairwise(phases):
-            if seconds[earlier] > seconds[later]:
-                raise ValueError(
-                    f"{later}: {getattr(self, later)} is before {earlier}: {getattr(self, earlier)}, which it follows"
-                )
+        if seconds["wake_up"] > seconds["backup"]:
+            raise ValueError(f"backup: {self.backup} is before wake_up: {self.wake_up}, which it follows")
+
+
+class DayRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a day's plan is made of: the sessions of all venues, the times of preparation, and what the tracks collect.
+
+    `venue` is the one whose regular session the morning and the daily bars go by. `track_a` and `track_b` name profiles
+    or sessions of the rules.
+    """
+
+    sessions: SessionRules
+    venue: str
+    schedule: ScheduleSettings = msgspec.field(default_factory=ScheduleSettings)
+    track_a: tuple[str, ...] = ("requirement",)
+    track_b: tuple[str, ...] = ("requirement",)
 
 
 class PhaseSpan(msgspec.Struct, frozen=True):
@@ -81,13 +97,23 @@ class PhaseSpan(msgspec.Struct, frozen=True):
 class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One calendar day (local time) in UTC nanoseconds: its moments, and its phases without gap or overlap.
 
-    On a day without a session the moments stand as written (reference jobs and backups may want them), and the only
-    phase is IDLE.
+    On a day on which nothing is collected the moments stand as on a usual day (reference jobs and backups may want
+    them), and the only phase is IDLE.
+
+    `sessions` are the day's by venue. `opens_ns` and `closes_ns` are the regular hours, of continuous trading and the
+    closing auction; in the `closing_window_ns` (end exclusive) a quote shows them finished and nothing after them.
+    Between `trades_from_ns` and `trades_to_ns` any venue may trade.
     """
 
     day: date
     trades: bool
     has_usual_hours: bool
+    sessions: DaySessions
+    opens_ns: int
+    closes_ns: int
+    closing_window_ns: tuple[int, int]
+    trades_from_ns: int
+    trades_to_ns: int
     starts_ns: int
     ends_ns: int
     phases: tuple[PhaseSpan, ...]
@@ -108,49 +134,42 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
     proactive_renewal_ns: int
 
 
-def plan(day: TradingDay, settings: ScheduleSettings) -> DayPlan:
+def plan(day: TradingDay, rules: DayRules) -> DayPlan:
     """Return the day's moments and phases.
 
-    An opening other than 09:00 shifts the start of the tracks by the difference, a close other than 15:30 their stop.
-    The morning's preparations move only forward, with an early opening.
+    The tracks run from the begin of their first window to the end of their last one. The morning's preparations move
+    only forward, with an opening before the usual one.
     """
-    midnight_ns = midnight_of(day.day)
-    opening_ns, closing_ns = _shifts(day, midnight_ns)
-    preparation_ns = min(0, opening_ns)
+    return _planned(usual_sessions(rules.sessions, day.day), sessions_on(rules.sessions, day), rules)
 
-    def moment(text: str, shift_ns: int = 0) -> int:
-        return midnight_ns + _seconds_of("time", text) * NS_PER_S + shift_ns
 
-    wake_up_ns = moment(settings.wake_up, preparation_ns)
-    track_a_start_ns = moment(settings.track_a_start, opening_ns)
-    track_b_start_ns = moment(settings.track_b_start, opening_ns)
-    track_b_stop_ns = moment(settings.track_b_stop, closing_ns)
-    track_a_stop_ns = moment(settings.track_a_stop, closing_ns)
-    backup_ns = moment(settings.backup)
-    boundaries = (wake_up_ns, track_a_start_ns, track_b_start_ns, track_b_stop_ns, track_a_stop_ns, backup_ns)
-    return DayPlan(
-        day=day.day,
-        trades=day.trades,
-        has_usual_hours=opening_ns == closing_ns == 0,
-        starts_ns=midnight_ns,
-        ends_ns=midnight_ns + DAY_S * NS_PER_S,
-        phases=_phases(midnight_ns, boundaries if day.trades else ()),
-        master_files_ns=moment(settings.master_files),
-        wake_up_ns=wake_up_ns,
-        token_renewal_ns=moment(settings.token_renewal, preparation_ns),
-        stream_connect_ns=moment(settings.stream_connect, preparation_ns),
-        warm_up_ns=moment(settings.warm_up, preparation_ns),
-        health_check_ns=moment(settings.health_check, preparation_ns),
-        second_renewal_ns=moment(settings.second_renewal, preparation_ns),
-        ready_ns=moment(settings.ready, preparation_ns),
-        track_a_start_ns=track_a_start_ns,
-        context_sync_ns=moment(settings.context_sync, opening_ns),
-        track_b_start_ns=track_b_start_ns,
-        track_b_stop_ns=track_b_stop_ns,
-        track_a_stop_ns=track_a_stop_ns,
-        backup_ns=backup_ns,
-        proactive_renewal_ns=moment(settings.proactive_renewal),
-    )
+def contradictions(rules: DayRules) -> Iterator[tuple[tuple[str, str], str]]:
+    """What is wrong with the settings under the newest session rules: section and key, and the text. The times of
+    preparation and backup are for the usual day; slots stay within the sweeps on special days, too.
+    """
+    newest = max((rule.valid_from for rule in rules.sessions.session), default=date.min)
+    usual = usual_sessions(rules.sessions, newest)
+    tracks: tuple[Track, Track] = ("track_a", "track_b")
+    for track in tracks:
+        if track_span(rules, usual, track) is None:
+            yield (track, "sessions"), "these are not held any more"
+            return
+    for shift in ("", *rules.sessions.shift_names):
+        made = _planned(usual, sessions_under(rules.sessions, newest, shift), rules)
+        if made.track_b_start_ns < made.track_a_start_ns or made.track_b_stop_ns > made.track_a_stop_ns:
+            on = f" on a day of the shift {shift}" if shift else ""
+            yield ("track_b", "sessions"), f"stream beyond the sweeps of track_a.sessions{on}"
+            return
+    made = _planned(usual, usual, rules)
+    if made.wake_up_ns > made.track_a_start_ns:
+        yield ("schedule", "wake_up"), "is after the first sweep (track_a.sessions)"
+    if made.backup_ns < made.track_a_stop_ns:
+        yield ("schedule", "backup"), "is before the last sweep (track_a.sessions)"
+
+
+def track_span(rules: DayRules, day: DaySessions, track: Track) -> tuple[int, int] | None:
+    """From the begin of the track's first window of a day to the end of its last one; None without a window."""
+    return span_of(windows_of(rules.sessions, day, track, getattr(rules, track)))
 
 
 def phase_at(plan: DayPlan, now_ns: int) -> Phase:
@@ -183,13 +202,54 @@ def midnight_of(day: date) -> int:
     return local_ns(day)
 
 
-def _shifts(day: TradingDay, midnight_ns: int) -> tuple[int, int]:
-    """How many ns later than usual the session opens and closes; zeros for a day without a session."""
-    if day.opens_ns is None or day.closes_ns is None:
-        return 0, 0
-    opening_ns = day.opens_ns - midnight_ns - REGULAR_OPEN_S * NS_PER_S
-    closing_ns = day.closes_ns - midnight_ns - REGULAR_CLOSE_S * NS_PER_S
-    return opening_ns, closing_ns
+def _planned(usual: DaySessions, found: DaySessions, rules: DayRules) -> DayPlan:
+    midnight_ns = midnight_of(found.day)
+    ends_ns = midnight_ns + DAY_S * NS_PER_S
+    settings = rules.schedule
+    collected = track_span(rules, found, "track_a")
+    shown = usual if collected is None else found
+    track_a_start_ns, track_a_stop_ns = track_span(rules, shown, "track_a") or (ends_ns, ends_ns)
+    track_b_start_ns, track_b_stop_ns = track_span(rules, shown, "track_b") or (track_a_stop_ns, track_a_stop_ns)
+    opens_ns, closes_ns = shown.regular_hours(rules.venue) or (track_a_start_ns, track_a_stop_ns)
+    usual_opens_ns, _ = usual.regular_hours(rules.venue) or (opens_ns, closes_ns)
+    preparation_ns = min(0, track_a_start_ns - usual_opens_ns)
+    trades_from_ns, trades_to_ns = trading_span(shown, usual) or (midnight_ns, ends_ns)
+
+    def moment(text: str, shift_ns: int = 0) -> int:
+        return midnight_ns + _seconds_of("time", text) * NS_PER_S + shift_ns
+
+    wake_up_ns = moment(settings.wake_up, preparation_ns)
+    backup_ns = moment(settings.backup)
+    boundaries = (wake_up_ns, track_a_start_ns, track_b_start_ns, track_b_stop_ns, track_a_stop_ns, backup_ns)
+    return DayPlan(
+        day=found.day,
+        trades=collected is not None,
+        has_usual_hours=not found.shift,
+        sessions=found,
+        opens_ns=opens_ns,
+        closes_ns=closes_ns,
+        closing_window_ns=shown.closing_window(rules.venue) or (closes_ns, ends_ns),
+        trades_from_ns=trades_from_ns,
+        trades_to_ns=trades_to_ns,
+        starts_ns=midnight_ns,
+        ends_ns=ends_ns,
+        phases=_phases(midnight_ns, boundaries if collected is not None else ()),
+        master_files_ns=moment(settings.master_files),
+        wake_up_ns=wake_up_ns,
+        token_renewal_ns=moment(settings.token_renewal, preparation_ns),
+        stream_connect_ns=moment(settings.stream_connect, preparation_ns),
+        warm_up_ns=moment(settings.warm_up, preparation_ns),
+        health_check_ns=moment(settings.health_check, preparation_ns),
+        second_renewal_ns=moment(settings.second_renewal, preparation_ns),
+        ready_ns=moment(settings.ready, preparation_ns),
+        track_a_start_ns=track_a_start_ns,
+        context_sync_ns=track_b_start_ns - round(CONTEXT_BEFORE_S * NS_PER_S),
+        track_b_start_ns=track_b_start_ns,
+        track_b_stop_ns=track_b_stop_ns,
+        track_a_stop_ns=track_a_stop_ns,
+        backup_ns=backup_ns,
+        proactive_renewal_ns=moment(settings.proactive_renewal),
+    )
 
 
 def _phases(midnight_ns: int, boundaries: Sequence[int]) -> tuple[PhaseSpan, ...]:

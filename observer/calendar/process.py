@@ -2,8 +2,8 @@
 
 `keep_trading_days` keeps the day file and computes only what the file lacks.
 
-Both ends are here: `trading_days_apart` starts the process; `python -m observer.calendar.process OVERLAY FIRST LAST`
-prints one JSON array on stdout, or one line on stderr with exit status 1.
+Both ends are here: `trading_days_apart` starts the process; `python -m observer.calendar.process OVERLAY SESSIONS FIRST
+LAST` prints one JSON array on stdout, or one line on stderr with exit status 1.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from observer.calendar.day_file import Question, answers, keep_answer
+from observer.calendar.day_file import CalendarFiles, Question, answers, keep_answer
 from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
 
@@ -28,19 +28,21 @@ _PACKAGES: Final = ("exchange_calendars", "holidays", "pandas", "korean_lunar_ca
 _decoder: Final = msgspec.json.Decoder(list[TradingDay])
 
 
-async def keep_trading_days(runtime: Path, overlay: Path, first: date, last: date) -> bool:
+async def keep_trading_days(runtime: Path, files: CalendarFiles, first: date, last: date) -> bool:
     """Make the day file hold the days from `first` to `last` and MARGIN; return whether they had to be computed.
 
-    A file that holds them already, by the same overlay and the same versions of the packages, is used as it is.
+    A file that holds them already, by the same reviewed files and versions of the packages, is used as it is.
 
     Raises:
         DataFileError: as for `trading_days_apart`.
     """
-    question = Question(first=first, last=last, overlay=_digest_of(overlay), versions=_versions())
+    question = Question(
+        first=first, last=last, reviewed=_digest_of(files.overlay) + _digest_of(files.sessions), versions=_versions()
+    )
     if answers(runtime, question):
         return False
     further = msgspec.structs.replace(question, last=last + MARGIN)
-    keep_answer(runtime, further, await trading_days_apart(overlay, first, further.last))
+    keep_answer(runtime, further, await trading_days_apart(files, first, further.last))
     return True
 
 
@@ -58,15 +60,21 @@ def _digest_of(path: Path) -> str:
         return ""
 
 
-async def trading_days_apart(overlay: Path, first: date, last: date) -> list[TradingDay]:
+async def trading_days_apart(files: CalendarFiles, first: date, last: date) -> list[TradingDay]:
     """What `observer.calendar.packages.trading_days` returns; takes about a second.
 
     Raises:
-        DataFileError: the overlay cannot be read or contradicts itself, or the process failed otherwise.
+        DataFileError: a reviewed file cannot be read or contradicts itself, or the process failed otherwise.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "observer.calendar.process", str(overlay), first.isoformat(), last.isoformat()),
+        *(
+            "-m",
+            "observer.calendar.process",
+            *map(str, (files.overlay, files.sessions)),
+            first.isoformat(),
+            last.isoformat(),
+        ),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -86,9 +94,11 @@ def main() -> int:
     """Print the trading days that argv asks for."""
     from observer.calendar.packages import trading_days
 
-    overlay, first, last = sys.argv[1:]
+    overlay, sessions, first, last = sys.argv[1:]
     try:
-        days = trading_days(Path(overlay), date.fromisoformat(first), date.fromisoformat(last))
+        days = trading_days(
+            CalendarFiles(Path(overlay), Path(sessions)), date.fromisoformat(first), date.fromisoformat(last)
+        )
     except DataFileError as error:
         sys.stderr.write(f"{error}\n")
         return _FAILED

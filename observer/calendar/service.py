@@ -1,16 +1,16 @@
 """The plan of the current trading day, from the day file."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 from observer.calendar.day_file import read_trading_days
-from observer.calendar.phases import REGULAR_CLOSE_S, REGULAR_OPEN_S, DayPlan, ScheduleSettings, midnight_of, plan
+from observer.calendar.phases import DayPlan, DayRules, plan
 from observer.calendar.trading_day import TradingDay
 from observer.clock import Clock
 from observer.local_time import local_datetime
-from observer.units import NS_PER_S
 
 _POLL_S: Final = 0.1  # machine seconds between checks for a missing day
 
@@ -18,9 +18,9 @@ _POLL_S: Final = 0.1  # machine seconds between checks for a missing day
 class TradingDayService:
     """Returns the plan of the clock's current day; reads the file once a day."""
 
-    def __init__(self, runtime: Path, schedule: ScheduleSettings, clock: Clock) -> None:
+    def __init__(self, runtime: Path, rules: DayRules, clock: Clock) -> None:
         self._runtime = runtime
-        self._schedule = schedule
+        self._rules = rules
         self._clock = clock
         self._plan: DayPlan | None = None
 
@@ -29,14 +29,23 @@ class TradingDayService:
         today = local_datetime(self._clock.now_ns()).date()
         if self._plan is None or self._plan.day != today:
             days = [day for day in read_trading_days(self._runtime) if day.day == today]
-            self._plan = plan(days[0], self._schedule) if days else None
+            self._plan = plan(days[0], self._rules) if days else None
         return self._plan
 
     def plan_of(self, day: date) -> DayPlan:
         """The plan of a past session's day; with the usual hours if the day file lacks it."""
         known = [each for each in read_trading_days(self._runtime) if each.day == day]
-        usual = midnight_of(day) + REGULAR_OPEN_S * NS_PER_S, midnight_of(day) + REGULAR_CLOSE_S * NS_PER_S
-        return plan(known[0] if known else TradingDay(day, *usual, "assumed"), self._schedule)
+        return plan(known[0] if known else TradingDay(day, True, "assumed"), self._rules)
+
+    def session_of(self, day: date) -> tuple[int, int]:
+        """The opening and the close of a past day, in UTC ns; the usual ones if the day file lacks it."""
+        known = self.plan_of(day)
+        return known.opens_ns, known.closes_ns
+
+    def sessions_before(self, day: date, count: int) -> Sequence[DayPlan]:
+        """The plans of the last days before this one that trade, oldest first; fewer if the day file holds fewer."""
+        earlier = (each for each in read_trading_days(self._runtime) if each.trades and each.day < day)
+        return [plan(each, self._rules) for each in sorted(earlier, key=lambda each: each.day)[-count:]]
 
     async def plan(self) -> DayPlan:
         """The plan of this day; waits until the day file has it."""

@@ -1,4 +1,4 @@
-"""One calendar day of one exchange: whether it trades, and its hours."""
+"""One calendar day of one market: whether it trades."""
 
 import datetime as dt
 
@@ -6,19 +6,14 @@ import msgspec
 
 
 class TradingDay(msgspec.Struct, frozen=True):
-    """`opens_ns` and `closes_ns` are UTC nanoseconds of the regular session; both None when the exchange is closed.
+    """A day without its hours, which `calendar.sessions` knows.
 
     `source` names the deciding source (overlay, exchange_calendars, ...), `disagreement` the contradiction of another
-    source; empty when all sources agree.
+    source; empty when all sources agree. `is_first_of_year`: no earlier day of its year trades.
     """
 
     day: dt.date
-    opens_ns: int | None
-    closes_ns: int | None
+    trades: bool
     source: str
     disagreement: str = ""
-
-    @property
-    def trades(self) -> bool:
-        """Whether there is a regular session on this day."""
-        return self.opens_ns is not None
+    is_first_of_year: bool = False

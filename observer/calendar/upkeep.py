@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bus.events import Severity
-from observer.calendar.day_file import read_trading_days
+from observer.calendar.day_file import CalendarFiles, read_trading_days
 from observer.calendar.process import keep_trading_days
 from observer.clock import Clock
 from observer.errors import DataFileError
@@ -32,7 +32,7 @@ class CalendarUpkeep:
 
     Args:
         runtime: the folder of the day file.
-        overlay: the reviewed entries (`calendar.packages`).
+        files: the reviewed files (`calendar.packages`).
         clock: market time.
         report: takes an alert's severity and text, as often as its condition is seen.
         resolve: takes the text of its end.
@@ -41,13 +41,13 @@ class CalendarUpkeep:
     def __init__(
         self,
         runtime: Path,
-        overlay: Path,
+        files: CalendarFiles,
         clock: Clock,
         report: Callable[[Severity, str], object],
         resolve: Callable[[str], object],
     ) -> None:
         self._runtime = runtime
-        self._overlay = overlay
+        self._files = files
         self._clock = clock
         self._report = report
         self._resolve = resolve
@@ -69,14 +69,14 @@ class CalendarUpkeep:
     async def _try_once(self) -> bool:
         today = local_datetime(self._clock.now_ns()).date()
         days = today - DAYS_BACK, today + DAYS_AHEAD
-        computing = asyncio.create_task(keep_trading_days(self._runtime, self._overlay, *days))
+        computing = asyncio.create_task(keep_trading_days(self._runtime, self._files, *days))
         try:
             done, _ = await asyncio.wait([computing], timeout=_LATE_S)
             if not done and not self._has_today():
                 self._report("warning", f"the trading days are not computed after {_LATE_S:g} s: {_CONSEQUENCE}")
             await computing
         except DataFileError as error:
-            self._report_failure(error, f"correct {self._overlay}")
+            self._report_failure(error, f"correct {self._files.overlay} or {self._files.sessions}")
             return False
         except OSError as error:
             self._report_failure(error, f"free disk and memory (`df {self._runtime}`, `free -m`)")

@@ -1,4 +1,4 @@
-"""Trading venues as data: what a market's local time, currency and usual hours are. A broker's folder names its venue.
+"""Trading venues as data: what a market's local time and currency are. A broker's folder names its venue.
 
 A venue's zone has a fixed offset here: none of these has daylight saving time. One that has brings its own `tzinfo`.
 """
@@ -16,8 +16,6 @@ class TradingVenue(msgspec.Struct, frozen=True, kw_only=True):
 
     `market` is the name of what is collected there (`[instance] market`), `calendar` the name of the venue's sessions
     in exchange_calendars (empty: it never closes), `currency` the ISO 4217 code of its prices, `zone` its local time.
-    `trades_from_s` and `trades_to_s` are the first and the last second of a local day at which anything trades there,
-    in any session.
     """
 
     name: str
@@ -25,8 +23,6 @@ class TradingVenue(msgspec.Struct, frozen=True, kw_only=True):
     calendar: str
     currency: str
     zone: tzinfo
-    trades_from_s: int
-    trades_to_s: int
 
 
 KRX: Final = TradingVenue(
@@ -35,8 +31,6 @@ KRX: Final = TradingVenue(
     calendar="XKRX",
     currency="KRW",
     zone=KOREA,
-    trades_from_s=7 * 3600,  # the pre-market that KRX has announced; NXT begins at 08:00
-    trades_to_s=20 * 3600 + 600,  # the after-markets of KRX (since 2026-09-14) and NXT, and their last reports
 )
 
 VENUES: Final = (KRX,)

@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
 import click
@@ -11,8 +11,9 @@ from click.exceptions import Abort, Exit, NoArgsIsHelpError
 
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
-from observer.errors import NoDataError
+from observer.errors import ConfigError, NoDataError
 from observer.privacy import keep_private
+from observer.text import plain_text
 
 _NAME: Final = "observer"
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
@@ -76,6 +77,7 @@ def main() -> None:
     """Run the command line. Each problem is one line on stderr; `failures` has the exit statuses."""
     keep_private()
     try:
+        _require_plain(sys.argv[1:])
         status = command_line().main(prog_name=_NAME, standalone_mode=False)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
@@ -95,6 +97,18 @@ def main() -> None:
         print_failure(failed[0])
         sys.exit(failed[1])
     sys.exit(status)
+
+
+def _require_plain(arguments: Sequence[str]) -> None:
+    """Refuse names that would act on the terminal, or break the lines of an error, wherever they are shown.
+
+    Raises:
+        ConfigError: an argument has a control character, or one that changes the direction of text.
+    """
+    for argument in arguments:
+        text = os.fsencode(argument).decode(errors="replace")  # a file's name need not be UTF-8
+        if plain_text(text) != text:
+            raise ConfigError(f"{argument!a} has control characters: rename the file, or give another name")
 
 
 def _with_other_database(error: NoDataError) -> NoDataError:

@@ -16,7 +16,9 @@ from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
 from observer.backup.jobs import RESULT, Plan, back_up, plan_of
 from observer.backup.making import unfinished_bytes
+from observer.backup.manifest import is_package_name
 from observer.backup.package import (
+    MANIFEST,
     Package,
     manifest_of,
     packages,
@@ -233,8 +235,12 @@ def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:
     if name is not None and at is not None:
         raise ConfigError("give a package or --at, not both")
     found = packages(plan.folder)
-    if name is not None and Path(name).name != name:
-        return read_package(Path(name))  # on a second target, say
+    if name is not None and Path(name).name != name:  # on a second target, say
+        if not is_package_name(Path(name).name) and not (Path(name) / MANIFEST).is_file():
+            raise ConfigError(
+                f"{name!r} names no package: give a name of `observer backup list`, or a package's folder"
+            )
+        return read_package(Path(name))
     if not found:
         raise NoDataError(f"there is no package in {plan.folder}: `observer backup now` makes one")
     if name is not None:

@@ -224,26 +224,18 @@ def slots(
 ) -> None:
     """Measure the share of made-up surges that the slots stream. By 1, by 3 and by 10 accounts.
 
-    Compares the rule of the settings with the written one, and both with an oracle that knows each surge.
+    Compares the rule of the settings with the written one and with its own by sweeps alone, without requests between
+    them, and all with an oracle that knows each surge.
     """
-    from observer.bench.slots import SlotsResult, measure_slots
+    from observer.bench.slots import measure_slots, table
 
-    def table(result: SlotsResult) -> Lines:
-        title = f"{result.days} days, {result.symbols:,} symbols, a sweep each {result.sweep_s} s"
-        hours = [f"{hour}h" for hour in range(9, 15)]
-        yield (title, "", "surges", "1min", "5min", "10min", "oracle", "busy", *hours, "churn", "guard")
-        for each in result.uses:
-            yield (
-                f"{each.rule}, accounts: {each.accounts}",
-                f"{each.surges:,}",
-                *(f"{share:.0%}" for share in (*each.streamed_within, each.of_oracle, each.time_above_usual)),
-                *(f"{changes:.0f}" for changes in each.changes_by_hour),
-                f"{each.replacements_most}",
-                f"{each.guarded:.1%}",
-            )
-
-    days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], full_settings(config).selection, picture)
-    _measure(lambda workspace, report: measure_slots(workspace, *days_of, report), table, folder, as_json=as_json)
+    settings = full_settings(config)
+    days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], settings.selection)
+    rate = settings.broker.rate_limit.calls_per_second * settings.track_a.attention_share_of_limit
+    _measure(
+        lambda workspace, report: measure_slots(workspace, *days_of, rate, picture, report),
+        table, folder, as_json=as_json,
+    )  # fmt: skip
 
 
 def gaps(

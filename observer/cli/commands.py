@@ -142,6 +142,10 @@ COMMANDS: Final = Group(
             "Write the ledgers of overflow and recovery as files.",
             {"rebuild": Command("exports:rebuild", "Rebuild the ledger files of a day from the database.")},
         ),
+        "calendar": Group(
+            "Show trading days and sessions.",
+            {"sessions": Command("calendar:sessions", "Show the sessions of days by venue, and why they are unusual.")},
+        ),
         "etf": Group(
             "Show and update data of ETFs and ETNs.",
             {

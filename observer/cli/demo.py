@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -12,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 from click.exceptions import Exit
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from bus.events import EVENT_TYPES, BackupCompleted, Event
+from bus.events import EVENT_TYPES, BackupCompleted, Event, QualityJudged
 from bus.feed import FeedSubscriber
 from observer import logs
 from observer.cli.context import DEMO_CONFIGURATION, JsonOption, print_json
@@ -27,8 +29,9 @@ from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
+from observer.demo.ledger import LEDGER, OFFERED, keep_ledger, write_offered
 from observer.demo.summary import DemoSummary, summarise, summary_rows
-from observer.errors import ConfigError, StoreError, StoreFailedError
+from observer.errors import ConfigError, StoreError, StoreFailedError, TransportError
 from observer.host.process import NAME, Host
 from observer.local_time import local_datetime
 from observer.signals import stopping_on_signals
@@ -40,8 +43,10 @@ from observer.units import NS_PER_S
 
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
 
+logger = logging.getLogger(__name__)
+
 REFRESHES_PER_S = 4
-BACKUP_S_MAX = 15.0  # machine seconds
+END_S_MAX = 45.0  # machine seconds
 TRADES_QUERY = "SELECT exchange_time_ns, price, volume, side FROM trades WHERE symbol = '{}' LIMIT 5"
 BOOT_MINUTES = 0.1  # of the start and the end of all processes, about
 INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
@@ -58,7 +63,7 @@ def demo(
     db: Annotated[str, Option(help="URL of an empty database: sqlite:///... or postgresql+psycopg://...")] = "",
     seed: Annotated[int, Option(min=0, help="The same seed gives the same trades.")] = 7,
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
-    keep: Annotated[bool, Option("--keep", help="Keep logs, keys and everything else.")] = False,
+    keep: Annotated[bool, Option("--keep", help="Keep logs, keys, the broker's ledger and all else.")] = False,
     as_json: JsonOption = False,
     folder: Annotated[
         Path, Option(help="Where everything goes; an earlier demo in it is removed, anything else refused.")
@@ -69,7 +74,8 @@ def demo(
     It is a whole Korean day, 08:00 to 15:40, with every process, against a simulated broker on loopback. At a high
     speed or with many symbols it begins earlier, so that the universe is ready before the open.
 
-    Exit status 0 when everything that was published is stored and no process failed; 1 when not; 130 after ctrl-C.
+    Exit status 0 when everything that was published is stored, each streamed symbol has its quality report and no
+    process failed; 1 when not; 130 after ctrl-C.
     """
     if db:
         _require_empty(db)  # before an earlier demo is removed
@@ -94,10 +100,16 @@ def demo(
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
         logs.set_up(NAME, day.clock, stream=log)
-        summary = asyncio.run(_run(day, folder, console))
+        summary = asyncio.run(_run(day, folder, console, keep=keep))
     _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not keep:
         tidy(options)
+    if not (summary.is_judged or summary.interrupted):
+        click.echo(
+            f"the day is not judged: {summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot "
+            f"have a quality report; {folder / 'data' / 'logs' / 'gap-recovery.log'} says why",
+            err=True,
+        )
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
 
@@ -112,14 +124,16 @@ def _announcement(day: DemoDay, folder: Path) -> str:
     )
 
 
-async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
-    """Run the day from its first process to its last; return its summary."""
+async def _run(day: DemoDay, folder: Path, console: Console, *, keep: bool) -> DemoSummary:
+    """Run the day from its first process to its last; return its summary. With `keep` the ledger of the simulated
+    broker and the trades that it offered are written beside the database.
+    """
     began_s = time.monotonic()
     host = Host(day.settings, day.configuration, day.clock)
     interrupted = asyncio.Event()
     tasks = [
         asyncio.create_task(_watch(day, host, console)),
-        asyncio.create_task(_live_through(day, host)),
+        asyncio.create_task(_live_through(day, host, folder / "data" if keep else None)),
         asyncio.create_task(_pass_on(interrupted, host.stopping)),
     ]
     try:
@@ -139,12 +153,13 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
         raise
 
 
-async def _live_through(day: DemoDay, host: Host) -> None:
+async def _live_through(day: DemoDay, host: Host, ledger_folder: Path | None) -> None:
     """Start the day when every process is ready, or after BOOT_S_MAX; stop the host at its end.
 
-    On a busy machine the backup may not be finished at the day's end: it has BACKUP_S_MAX more.
+    On a busy machine the backup and the quality reports may not be finished at the day's end: they have END_S_MAX more.
     """
-    backups = FeedSubscriber(host.endpoints.feed, (BackupCompleted,))
+    awaited: set[type[Event]] = {BackupCompleted, QualityJudged}
+    feed = FeedSubscriber(host.endpoints.feed, tuple(awaited))
     try:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BOOT_S_MAX):
@@ -152,11 +167,17 @@ async def _live_through(day: DemoDay, host: Host) -> None:
         day.clock.start()
         await day.clock.sleep_until(day.ends_ns)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BACKUP_S_MAX):
-                async for _ in backups:
-                    break
+            async with asyncio.timeout(END_S_MAX):
+                async for event in feed:
+                    awaited.discard(type(event))
+                    if not awaited:
+                        break
+        if ledger_folder is not None and day.settings.simulator is not None:
+            await keep_ledger(f"http://127.0.0.1:{day.settings.simulator.rest_port}", ledger_folder)
+    except TransportError as error:
+        logger.error("%s", error)
     finally:
-        backups.close()
+        feed.close()
     host.stopping.set()
 
 
@@ -199,13 +220,17 @@ async def _follow(host: Host, apply: Callable[[Event], None]) -> None:
 
 def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interrupted: bool) -> DemoSummary:
     assert day.settings.simulator is not None
+    market = market_of(day.settings.simulator)
+    if (folder / "data" / LEDGER).exists():
+        write_offered(market, folder / "data" / OFFERED)
     with StoreReader(day.settings.store.url) as reader:
         return summarise(
             reader,
-            market_of(day.settings.simulator),
+            market,
             folder / "run" / "outbox",
             host.status(),
             session_date=DAY.isoformat(),
+            final_ns=day.ends_ns,
             wall_s=wall_s,
             database=str(parse_url(day.settings.store.url)),  # without its password
             interrupted=interrupted,

@@ -41,7 +41,7 @@ from observer.units import NS_PER_S
 POLL_S: Final = 0.2
 PHASES: Final[dict[str, EtfJob]] = {job.removeprefix("etf_"): job for job in JOBS}
 SORTS: Final = ("symbol", "aum", "premium", "expense")
-_TRILLION: Final = 1e12
+_BILLION: Final = 1e9
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -62,7 +62,7 @@ def list_etfs(
 
     Further columns: multiple of the index (x), tracking error, range of 52 weeks.
     Fee, premium (mean of 20 sessions) and
-    tracking error (250 sessions) are percent, AUM is in trillions of the currency.
+    tracking error (250 sessions) are percent, AUM is in billions of the currency.
     """
     settings = base_settings(config)
     _require_sort(sort)
@@ -209,8 +209,8 @@ def _etfs_table(etfs: Sequence[Etf]) -> Table:
             _text(etf.leverage),
             _text(etf.expense_ratio_percent),
             _text(etf.price),
-            "" if etf.nav is None else f"{etf.nav:,.0f}",
-            _fixed(None if etf.aum is None else etf.aum / _TRILLION),
+            "" if etf.nav is None else f"{etf.nav:,.2f}",
+            "" if etf.aum is None else f"{etf.aum / _BILLION:,.1f}",  # the broker's figures are in 0.1 billion
             _fixed(etf.premium_20d_percent),
             _fixed(etf.tracking_error_250d_percent),
             _text(etf.lowest_close_52w),
@@ -218,7 +218,7 @@ def _etfs_table(etfs: Sequence[Etf]) -> Table:
         )
         for etf in etfs
     ]
-    columns = ("symbol", "name", "x", "fee", "price", "NAV", "AUM T", "prem", "TE", "52w low", "52w high")
+    columns = ("symbol", "name", "x", "fee", "price", "NAV", "AUM bn", "prem", "TE", "52w low", "52w high")
     return Table(columns, rows, f"{len(etfs):,} ETFs and ETNs", right=columns[2:], folded=("name",))
 
 

@@ -3,6 +3,7 @@ system.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,7 +11,7 @@ import click
 import msgspec
 
 from bus.commands import RetryGaps
-from bus.events import GapDetected, SlotAssigned
+from bus.events import GapDetected, GapOpened, GapTimesMeasured, SlotAssigned
 from observer.base_settings import RunSettings
 from observer.cli import system
 from observer.cli.context import (
@@ -19,6 +20,7 @@ from observer.cli.context import (
     DayArgument,
     DayOption,
     JsonOption,
+    as_maps,
     base_settings,
     print_json,
     stored_day,
@@ -28,7 +30,7 @@ from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.errors import ConfigError, NoDataError
 from observer.local_time import local_datetime
-from observer.store.gaps import GapStory
+from observer.store.gaps import GapStory, OpeningStory
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
 
@@ -44,17 +46,28 @@ def list_gaps(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List a day's gaps in order of detection."""
+    """List a day's gaps in order of detection.
+
+    Shows the cuts in which nothing was missed, too, and the times of detection and recovery.
+
+    A cut connection is a gap of each of its symbols at once: "open" until the exchange's volume shows what was missed,
+    then "empty", or the gap with its shares.
+    """
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         if symbol is not None:
             require_slot(reader, symbol, asked.session_date)
         stories = [story for story in reader.gaps(asked.session_date, symbol) if story.is_open or not only_open]
+        openings = [story for story in reader.openings(asked.session_date, symbol) if story.is_open or not only_open]
+        times = reader.gap_times(asked.session_date)
     if as_json:
-        print_json({"day": asked.session_date, "gaps": [as_map(story) for story in stories]})
-    elif stories:
-        show_table(_table(asked, stories))
+        found = {"gaps": [as_map(story) for story in stories], "cuts": [as_map(story) for story in openings]}
+        print_json({"day": asked.session_date, **found, "times": as_maps(times.values())})
+    elif stories or openings:
+        show_table(_table(asked, stories, openings))
+        for each in times.values():
+            show_text(_times_line(each))
     else:
         of_symbol = "" if symbol is None else f" of {symbol}"
         click.echo(f"no {'open ' if only_open else ''}gaps{of_symbol} on {asked.title}")
@@ -82,7 +95,8 @@ def show(
     """
     settings = base_settings(config)
     with StoreReader(settings.store.url) as reader:
-        story = reader.gap(full_id(reader, gap_id, day, settings.run))
+        name = full_id(reader, gap_id, day, settings.run)
+        story = reader.gap(name) or reader.opening(name)
     assert story is not None, "the id is of the database"
     if as_json:
         print_json(as_map(story))
@@ -121,7 +135,7 @@ def full_id(reader: StoreReader, text: str, day: str | None, run: RunSettings) -
         NoDataError: there is none.
         ConfigError: there are several.
     """
-    if reader.gap(text) is not None:
+    if reader.gap(text) is not None or reader.opening(text) is not None:
         return text
     asked = stored_day(reader, day, run)
     found = reader.gap_ids(asked.session_date, text)
@@ -133,8 +147,18 @@ def full_id(reader: StoreReader, text: str, day: str | None, run: RunSettings) -
     return found[0]
 
 
-def as_map(story: GapStory) -> dict[str, object]:
-    """The gap's fields, `outcome` in words, and the fields of the recovery: null without one."""
+def as_map(story: GapStory | OpeningStory) -> dict[str, object]:
+    """The gap's fields, `outcome` in words, and the fields of the recovery: null without one. Of a cut without a proved
+    loss: its fields, `outcome`, and its end.
+    """
+    if isinstance(story, OpeningStory):
+        return {
+            **msgspec.structs.asdict(story.opened),
+            "outcome": outcome_of(story),
+            "to_ns": story.empty.to_ns if story.empty else None,
+            "closed_ns": story.empty.closed_ns if story.empty else None,
+            "unrecoverable_reason": story.unrecoverable.reason if story.unrecoverable else None,
+        }
     recovered, lost = story.recovered, story.unrecoverable
     return {
         **msgspec.structs.asdict(story.gap),
@@ -148,33 +172,61 @@ def as_map(story: GapStory) -> dict[str, object]:
     }
 
 
-def outcome_of(story: GapStory) -> str:
-    """One word: open, recovered, partial (the recovered rows do not prove completeness), unrecoverable."""
+def outcome_of(story: GapStory | OpeningStory) -> str:
+    """One word: open, empty (nothing was missed), recovered, partial (the recovered rows do not prove completeness),
+    unrecoverable.
+    """
+    if isinstance(story, OpeningStory):
+        return "empty" if story.empty is not None else "open" if story.is_open else "unrecoverable"
     if story.recovered is not None:
         return "recovered" if story.recovered.complete else "partial"
     return "open" if story.unrecoverable is None else "unrecoverable"
 
 
-def _table(asked: AskedDay, stories: Sequence[GapStory]) -> Table:
-    rows = [
-        (
-            story.gap.symbol,
-            f"{local_datetime(story.gap.from_ns):%H:%M:%S}",
-            f"{(story.gap.to_ns - story.gap.from_ns) / NS_PER_S:,.1f}",
-            f"{story.gap.missing_volume:,.0f}",
-            "?" if story.gap.missing_trades is None else str(story.gap.missing_trades),
-            outcome_of(story),
-            story.gap.reason,
-            story.recovered.source if story.recovered else "",
-            _short_id(story.gap),
-        )
-        for story in stories
-    ]
+def _table(asked: AskedDay, stories: Sequence[GapStory], openings: Sequence[OpeningStory]) -> Table:
+    numbered = [(story.gap.detected_ns, _row_of_gap(story)) for story in stories]
+    numbered += [(story.opened.opened_ns, _row_of_opening(story)) for story in openings]
+    rows = [row for _, row in sorted(numbered, key=itemgetter(0))]
     columns = ("symbol", "from", "seconds", "shares", "trades", "outcome", "reason", "source", "gap")
-    title = f"{asked.title}: {len(stories):,} gaps"
+    empty = sum(outcome_of(story) == "empty" for story in openings)
+    of_them = f", {empty:,} of them empty" if empty else ""
+    title = f"{asked.title}: {len(rows):,} gaps{of_them}"
     return Table(columns, rows, title, right=columns[2:5], folded=("reason",), optional=("source", "reason"))
 
 
-def _short_id(gap: GapDetected) -> str:
+def _row_of_opening(story: OpeningStory) -> tuple[str, ...]:
+    opened, empty = story.opened, story.empty
+    return (
+        opened.symbol,
+        f"{local_datetime(opened.from_ns):%H:%M:%S}",
+        f"{(empty.to_ns - empty.from_ns) / NS_PER_S:,.1f}" if empty else "?",
+        *(("0", "0") if empty else ("?", "?")),
+        outcome_of(story),
+        opened.reason,
+        "",
+        _short_id(opened),
+    )
+
+
+def _row_of_gap(story: GapStory) -> tuple[str, ...]:
+    return (
+        story.gap.symbol,
+        f"{local_datetime(story.gap.from_ns):%H:%M:%S}",
+        f"{(story.gap.to_ns - story.gap.from_ns) / NS_PER_S:,.1f}",
+        f"{story.gap.missing_volume:,.0f}",
+        "?" if story.gap.missing_trades is None else str(story.gap.missing_trades),
+        outcome_of(story),
+        story.gap.reason,
+        story.recovered.source if story.recovered else "",
+        _short_id(story.gap),
+    )
+
+
+def _times_line(times: GapTimesMeasured) -> str:
+    shares = f"p50 {times.p50_s:.2f} s, p95 {times.p95_s:.2f} s, p99 {times.p99_s:.2f} s, max {times.max_s:.2f} s"
+    return f"{times.measure}: {shares}; {times.met:,} of {times.gaps:,} in time"
+
+
+def _short_id(gap: GapDetected | GapOpened) -> str:
     """The id without what is in the table's title or in its first column."""
     return gap.gap_id.removeprefix(f"{gap.provider}-{gap.symbol}-{gap.session_date}-")

@@ -6,7 +6,7 @@ from typing import Final
 import click
 import msgspec
 
-from bus.events import ListingChanged, MasterFileChecked
+from bus.events import ListingChange, ListingChanged, MasterFileChecked
 from observer.cli.context import AskedDay, as_maps, print_json
 from observer.cli.tables import Table, show, show_text
 from observer.listings.diff import Change
@@ -158,7 +158,9 @@ def show_status(rows: Sequence[ExchangeStatus], *, as_json: bool) -> None:
 def counts_text(changes: Sequence[Change]) -> str:
     """The number of each kind, in words."""
     kinds = [change.kind for change in changes]
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("new", "changed", "removed", "relisted"))
+    later: Sequence[ListingChange] = ("new", "changed", "removed", "relisted")
+    named: Sequence[ListingChange] = ("initial",) if "initial" in kinds else later
+    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in named)
 
 
 def _day(change: ListingChanged) -> str:
@@ -186,8 +188,8 @@ def change_line(change: Change) -> str:
     listing = change.listing
     symbol, name = f"[{listing.symbol}]", listing.english_name or listing.name
     match change.kind:
-        case "new":
-            return f"✅ {symbol} NEW: {name} ({NAMES.get(listing.exchange, listing.exchange)})"
+        case "initial" | "new":
+            return f"✅ {symbol} {change.kind.upper()}: {name} ({NAMES.get(listing.exchange, listing.exchange)})"
         case "removed":
             return f"⏸️ {symbol} REMOVED: Marked as inactive"
         case "relisted":

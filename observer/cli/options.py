@@ -117,13 +117,21 @@ def _type_of(annotation: Any, stated: Option) -> click.ParamType[Any] | type:
         return within
     assert plain in (str, int, float, bool), f"no type of an option: {plain}"
     found: type = plain
-    return _Parsed(_text) if plain is str else found
+    if plain is not str:
+        return found
+    return _Parsed(_word if isinstance(stated, Argument) else _text)
 
 
 def _text(value: str) -> str:
     if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ConfigError(f"{value!r} is not text in UTF-8")
     return value
+
+
+def _word(value: str) -> str:
+    if not value.strip():
+        raise ConfigError("an argument is empty: name what is meant")
+    return _text(value)
 
 
 class _FiniteRange(click.FloatRange):

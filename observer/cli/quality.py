@@ -1,8 +1,10 @@
-"""`observer quality`: how complete a day's streamed data is, per symbol and in all."""
+"""`observer quality`: how complete a day's trades are, per symbol and in all: in the slots, and of the whole day."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from itertools import chain
+from pathlib import Path
 from typing import Annotated
 
 import click
@@ -10,6 +12,7 @@ import msgspec
 
 from bus.events import QualityJudged
 from observer.accounts.clients import capacity_of
+from observer.calendar.service import TradingDayService
 from observer.cli.context import (
     AskedDay,
     ConfigOption,
@@ -23,27 +26,36 @@ from observer.cli.context import (
 from observer.cli.gaps import require_slot
 from observer.cli.options import Option
 from observer.cli.tables import Table, show, show_text
-from observer.gaps.intervals import utilization
-from observer.gaps.reconciliation import GAP_RATE_LIMIT, gap_rate, reconcile
+from observer.clock import clock_from_environment
+from observer.gaps.intervals import Interval, utilization
+from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
+from observer.gaps.reconciliation import reconcile
 from observer.store.reader import StoreReader
 
 
 class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer quality --json`. Volumes are shares; `symbols` are those that had a slot.
 
-    `stored` says whether these are the quality reports in the database; otherwise they were computed now. Percentages
-    are of the volume that was traded while the symbols were to be streamed; null where nothing was. The gap rate is
-    what the market data stream did not bring of it, recovered or not. Slot utilization is of the time of all configured
-    slots.
+    `stored` says whether these are the quality reports in the database; otherwise they were computed now.
+    `slots_quality` and `day_quality` count their words. The percentages of streamed, recovered and missing volume are
+    of the volume that was traded while the symbols had a slot; null where nothing was. The gap rate is what the market
+    data stream did not bring of it, recovered or not; `missing_at_most` is null where one symbol's is unknown. The
+    day's volume percentage is that of the stored trades, among the symbols with a known volume of the day; the
+    session's time percentage is the mean of the symbols. Slot utilization is the part of the time of all configured
+    slots in which the broker acknowledged a subscription.
     """
 
     day: str
     stored: bool
-    reports: Mapping[str, int]
+    slots_quality: Mapping[str, int]
+    day_quality: Mapping[str, int]
+    day_volume_percent: float | None
+    session_time_percent: float | None
     streamed_volume: float
     recovered_volume: float
     conflated_volume: float
     missing_volume: float
+    missing_at_most: float | None
     streamed_percent: float | None
     recovered_percent: float | None
     missing_percent: float | None
@@ -63,8 +75,13 @@ def quality(
 ) -> None:
     """Show how complete a day's trades are, by symbol. Covers the symbols that had a slot.
 
-    complete: every trade was streamed. recovered: what was missing was filled trade by trade. degraded: part of it is
-    known as minute bars or conflated rows only, or not at all. missing: nothing was streamed.
+    In slots, the times with a slot: complete: every trade was streamed. recovered: what was missing was filled trade by
+    trade. degraded: part of it is known as minute bars or conflated rows only, or not at all, or nothing shows what a
+    cut missed. missing: it traded, and nothing was streamed. unknown: nothing was streamed, and no source shows whether
+    it traded. At most: the most shares that may be missing in these times.
+
+    The day, from the open to the close: whole: every trade is stored. part: the trades of volume % of the day's shares
+    are, streamed in time % of the session.
     """
     settings = full_settings(config)
     slots = sum(capacity_of(settings.clients, account) for account in settings.pool.accounts)
@@ -72,7 +89,10 @@ def quality(
         asked = stored_day(reader, day, settings.run)
         if symbol is not None:
             require_slot(reader, symbol, asked.session_date)
-        found = quality_of(reader, asked.session_date, symbol, time_on(asked.session_date, settings.run), slots)
+        now_ns = time_on(asked.session_date, settings.run)
+        days = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock_from_environment())
+        session = Interval(*days.session_of(date.fromisoformat(asked.session_date)))
+        found = quality_of(reader, asked.session_date, symbol, now_ns, slots, session)
     if as_json:
         print_json(_as_maps(found))
         return
@@ -84,17 +104,19 @@ def quality(
         show_text(line)
 
 
-def quality_of(reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, slots: int) -> DayQuality:
+def quality_of(
+    reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, slots: int, session: Interval
+) -> DayQuality:
     """The stored quality reports; when the day has none, they are computed from what is stored until now. `slots` is
-    how many symbols can be streamed at a time.
+    how many symbols can be streamed at a time, `session` the day's from the open to the close.
     """
     reports = reader.quality(session_date, symbol)
     stored = bool(reports)
     if not stored:
-        days = (day for day in reader.symbol_days(session_date, now_ns) if symbol in (None, day.symbol))
-        reports = [reconcile(day, now_ns)[1] for day in days]
+        symbols = None if symbol is None else [symbol]
+        reports = [reconcile(day, now_ns)[1] for day in reader.symbol_days(session_date, now_ns, session, symbols)]
     hours = reader.stream_hours(session_date, now_ns)
-    times = chain.from_iterable(reader.stream_times(session_date, now_ns).values())
+    times = chain.from_iterable(reader.streamed_times(session_date, now_ns).values())
     used = utilization(times, hours, slots) if hours is not None else None
     return _summed(session_date, reports, used, stored=stored)
 
@@ -104,6 +126,10 @@ def _summed(session_date: str, reports: Sequence[QualityJudged], used: float | N
     recovered = sum(report.recovered_volume for report in reports)
     missing = sum(report.missing_volume for report in reports)
     traded = streamed + recovered + missing
+    at_most = [report.missing_at_most for report in reports]
+    of_day = [(report.day_volume, report.volume_share or 0.0) for report in reports if report.day_volume is not None]
+    volume = sum(day_volume for day_volume, _ in of_day)
+    shares = [report.time_share for report in reports if report.time_share is not None]
 
     def percent(volume: float) -> float | None:
         return 100 * volume / traded if traded else None
@@ -111,11 +137,15 @@ def _summed(session_date: str, reports: Sequence[QualityJudged], used: float | N
     return DayQuality(
         day=session_date,
         stored=stored,
-        reports=dict(Counter(report.quality for report in reports)),
+        slots_quality=dict(Counter(report.slots_quality for report in reports)),
+        day_quality=dict(Counter(report.day_quality for report in reports)),
+        day_volume_percent=_percent(sum(share * each for each, share in of_day) / volume if volume else None),
+        session_time_percent=_percent(sum(shares) / len(shares) if shares else None),
         streamed_volume=streamed,
         recovered_volume=recovered,
         conflated_volume=sum(report.conflated_volume for report in reports),
         missing_volume=missing,
+        missing_at_most=None if None in at_most else sum(filter(None, at_most)),
         streamed_percent=percent(streamed),
         recovered_percent=percent(recovered),
         missing_percent=percent(missing),
@@ -148,31 +178,42 @@ def _table(found: DayQuality, asked: AskedDay) -> Table:
     rows = [
         (
             report.symbol,
-            report.quality,
-            *_figures(report.streamed_volume, report.recovered_volume, report.missing_volume),
+            report.slots_quality,
+            report.day_quality,
+            _figure(_percent(report.volume_share), ".2f"),
+            _figure(_percent(report.time_share), ".2f"),
+            *(_figure(volume) for volume in (report.streamed_volume, report.missing_volume, report.missing_at_most)),
             str(report.gaps),
-            str(report.gaps_open),
         )
         for report in found.symbols
     ]
-    volumes = _figures(found.streamed_volume, found.recovered_volume, found.missing_volume)
-    shares = (found.streamed_percent, found.recovered_percent, found.missing_percent)
-    rows.append(("all", "", *volumes, str(found.gaps), str(found.gaps_open)))
-    rows.append(("%", "", *("" if share is None else f"{share:.4f}" for share in shares), "", ""))
-    columns = ("symbol", "quality", "streamed", "recovered", "missing", "gaps", "open")
-    return Table(columns, rows, f"{asked.title}: shares of the symbols in the stream", right=columns[2:])
+    shares = (_figure(share, ".2f") for share in (found.day_volume_percent, found.session_time_percent))
+    volumes = (_figure(volume) for volume in (found.streamed_volume, found.missing_volume, found.missing_at_most))
+    rows.append(("all", "", "", *shares, *volumes, str(found.gaps)))
+    columns = ("symbol", "in slots", "day", "volume %", "time %", "streamed", "missing", "at most", "gaps")
+    return Table(columns, rows, f"{asked.title}: shares of the symbols with a slot", right=columns[3:])
 
 
-def _figures(*volumes: float) -> Iterator[str]:
-    return (f"{volume:,.0f}" for volume in volumes)
+def _figure(figure: float | None, form: str = ",.0f") -> str:
+    return "" if figure is None else f"{figure:{form}}"
 
 
 def _reported(found: DayQuality) -> Iterator[str]:
     """Lines without a column: explanations of single reports, then the day's monitored figures (requirement 004,
-    Monitoring & Alerting) and the counts of quality reports.
+    Monitoring & Alerting) and the counts of both words.
     """
     yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)
+    yield (
+        f"traded in slots: {_shown(found.streamed_percent)} streamed, "
+        f"{_shown(found.recovered_percent)} recovered, {_shown(found.missing_percent)} missing"
+    )
     yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
+    yield f"open gaps: {found.gaps_open}"
     yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
-    reports = ", ".join(f"{count} {report}" for report, count in sorted(found.reports.items()))
-    yield f"quality reports: {reports}" + ("" if found.stored else " (computed now: the day has none stored)")
+    in_slots, of_day = (
+        ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
+        for words in (found.slots_quality, found.day_quality)
+    )
+    yield f"in slots: {in_slots}; of the day: {of_day}"
+    if not found.stored:
+        yield "(computed now: the day has no reports stored)"

@@ -5,7 +5,6 @@ and read the counters.
 """
 
 import asyncio
-import csv
 import secrets
 import sys
 import textwrap
@@ -24,12 +23,13 @@ from observer.cli.options import Argument, Option
 from observer.clock import Clock, ScaledClock
 from observer.config import load_settings
 from observer.demo.configuration import DAY
+from observer.demo.ledger import write_offered
 from observer.errors import ConfigError, TransportError
 from observer.local_time import local_ns
 from observer.signals import stopping_on_signals
 from observer.simulator.faults import FAULT_MEANINGS, FaultKind, FaultRequest, second_of_day
 from observer.simulator.kis.simulator import Simulator, market_of
-from observer.simulator.market.market import OfferedTrade
+from observer.simulator.market.sessions import Venue
 from observer.simulator.settings import SimulatorSettings
 
 
@@ -52,6 +52,7 @@ SymbolsOption = Annotated[int, Option(min=2, help="Made-up symbols beside the we
 SeedOption = Annotated[int, Option(min=0, help="The same seed gives the same trades.")]
 DataOption = Annotated[Path | None, Option(help="Folder of real master files to make the market of.")]
 DayOption = Annotated[str, Option(metavar="DATE", parser=_date, help="The day, as an ISO date.")]
+NxtOption = Annotated[bool, Option(help="NXT beside the KRX, and the whole day until 20:00.")]
 UrlOption = Annotated[str, Option(help="The REST address of a running simulator, e.g. http://127.0.0.1:9443.")]
 
 _DAY: Final = DAY.isoformat()
@@ -73,6 +74,7 @@ def simulator(
     speed: Annotated[float, Option(min=0.001, help="Market seconds per second.")] = 1.0,
     keys: Annotated[Path, Option(help="Keys file; made with new keys where there is none.")] = Path("keys.toml"),
     accounts: Annotated[int, Option(min=1, max=100, help="App keys to make.")] = 1,
+    nxt: NxtOption = False,
     config: Annotated[Path | None, Option(help="Take the [simulator] section of this file instead.")] = None,
 ) -> None:
     """Serve a simulated broker on loopback until ctrl-C. Prints its addresses, then nothing.
@@ -96,6 +98,7 @@ def simulator(
             rest_port=rest,
             stream_port=stream,
             files_port=files,
+            venues=_venues(nxt=nxt),
         )
     moment_ns = local_ns(date.fromisoformat(settings.session_date)) + second_of_day(start) * 1_000_000_000
     asyncio.run(_serve(settings, ScaledClock(moment_ns, time.monotonic_ns(), speed)))
@@ -107,18 +110,20 @@ def offered(
     symbols: SymbolsOption = 500,
     data: DataOption = None,
     day: DayOption = _DAY,
+    nxt: NxtOption = False,
 ) -> None:
     """Print the digest of the trades that a market offers. With --out, write them to a file, too."""
     settings = SimulatorSettings(
-        seed=seed, session_date=day, symbols=symbols, data="" if data is None else str(data), app_keys={}
+        seed=seed,
+        session_date=day,
+        symbols=symbols,
+        data="" if data is None else str(data),
+        app_keys={},
+        venues=_venues(nxt=nxt),
     )
     market = market_of(settings)
     if out is not None:
-        with out.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(OfferedTrade.__struct_fields__)
-            for instrument in market.instruments:
-                writer.writerows(msgspec.structs.astuple(trade) for trade in market.offered(instrument.symbol))
+        write_offered(market, out)
     sys.stdout.write(f"{market.offered_digest()}\n")
 
 
@@ -172,6 +177,10 @@ async def _serve(settings: SimulatorSettings, clock: Clock) -> None:
             await stopping.wait()
     finally:
         await broker.stop()
+
+
+def _venues(*, nxt: bool) -> tuple[Venue, ...]:
+    return ("KRX", "NXT") if nxt else ("KRX",)
 
 
 def _configured(path: Path) -> SimulatorSettings:

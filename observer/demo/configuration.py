@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import tomli_w
 
+from observer.calendar.session_file import SHIPPED
 from observer.providers.broker import DEFAULT_BROKER, RecordKind
 
 DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
@@ -19,7 +20,7 @@ DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exa
 # time.
 UNIVERSE_AT: Final = "08:05"
 SCHEDULE: Final = {"master_files": "08:30", "backup": "15:35"}
-AUCTION_STREAMED_UNTIL: Final = "15:25"  # expected prices exist in auctions: the closing one begins at 15:20
+AUCTION_SESSIONS: Final = ["closing-auction"]  # expected prices exist in auctions: slots stay into the closing one
 ETF_TIMES: Final = {"list_at": "08:40", "values_at": "09:40", "ranges_at": "09:41"}
 LISTING_APPEARS_AT: Final = "08:20"
 _POOL: Final = "provider_pool.json"
@@ -106,7 +107,8 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         "run": {
             "data": str(folder / "data"),
             "runtime": str(folder / "run"),
-            "trading_days": str(_trading_days()),
+            "trading_days": str(SHIPPED.with_name("trading_days.toml")),
+            "sessions": str(SHIPPED),
             "provider_pool": str(folder / _POOL),
             "symbol_selection": str(folder / _SELECTION),
             "universe": str(folder / "universe"),
@@ -117,20 +119,16 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
             "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",
             "files_url": f"http://127.0.0.1:{files_port}",
         },
-        "schedule": _schedule(demo),
+        "schedule": SCHEDULE,
         "etf": ETF_TIMES,
-        **({"track_b": {"records": ["trades", *demo.streams]}} if demo.streams else {}),
+        **({"track_b": _track_b(demo)} if demo.streams else {}),
         "simulator": simulator,
     }
 
 
-def _schedule(demo: DemoConfiguration) -> Mapping[str, str]:
-    return SCHEDULE | ({"track_b_stop": AUCTION_STREAMED_UNTIL} if "expected_price" in demo.streams else {})
-
-
-def _trading_days() -> Path:
-    """The reviewed overlay beside the packages."""
-    return Path(__file__).parents[2] / "config" / "trading_days.toml"
+def _track_b(demo: DemoConfiguration) -> Mapping[str, object]:
+    sessions = {"sessions": AUCTION_SESSIONS} if "expected_price" in demo.streams else {}
+    return {"records": ["trades", *demo.streams], **sessions}
 
 
 def _free_ports(count: int) -> list[int]:

@@ -43,7 +43,8 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer demo --json`.
 
     `trades` counts streamed and recovered trades, `trades_offered` those that equal a trade of the simulated market;
-    `duplicates` counts surplus rows in the database, `redelivered` repeated events that were dropped.
+    `duplicates` counts surplus rows in the database, `redelivered` repeated events that were dropped. `quality_reports`
+    should be as many as `symbols_with_slot`.
     """
 
     universe: int
@@ -56,6 +57,8 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     slots: SlotCounts
     gaps: GapCounts
     listings: ListingCounts
+    symbols_with_slot: int
+    quality_reports: int
     events_published: int
     events_stored: int
     duplicates: int
@@ -70,8 +73,9 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def succeeded(self) -> bool:
-        """Whether every published event is stored once, every stored trade was offered, and every process ended as
-        requested. A day without a universe, a sweep or a trade is no success: its empty counts agree trivially.
+        """Whether every published event is stored once, every stored trade was offered, each symbol that had a slot has
+        its quality report, and every process ended as requested. A day without a universe, a sweep or a trade is no
+        success: its empty counts agree trivially.
         """
         return (
             not self.interrupted
@@ -79,8 +83,14 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
             and self.events_published == self.events_stored
             and self.duplicates == 0
             and self.trades == self.trades_offered
+            and self.is_judged
             and all(state == "STOPPED" for state in self.processes.values())
         )
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether each symbol that had a slot has its quality report."""
+        return self.quality_reports == self.symbols_with_slot > 0
 
 
 def summarise(
@@ -90,11 +100,14 @@ def summarise(
     final: StatusReply,
     *,
     session_date: str,
+    final_ns: int,
     wall_s: float,
     database: str,
     interrupted: bool,
 ) -> DemoSummary:
-    """Count stored events from the database and published events from the producers' files."""
+    """Count stored events from the database and published events from the producers' files. `final_ns` is the market
+    time of the day's end.
+    """
     day = reader.day_summary(session_date)
     return DemoSummary(
         universe=day.universe,
@@ -107,6 +120,8 @@ def summarise(
         slots=SlotCounts(day.slots_allocated, day.slots_replaced, day.slots_released, day.slots_overflow),
         gaps=GapCounts(day.gaps_found, day.gaps_recovered, day.gaps_recovered_as_bars, day.gaps_unrecoverable),
         listings=ListingCounts(day.listings_new, day.listings_removed),
+        symbols_with_slot=len(reader.stream_times(session_date, final_ns)),
+        quality_reports=len(reader.quality(session_date)),
         events_published=sum(sum(published_by_stream(path).values()) for path in outboxes.iterdir()),
         events_stored=reader.total_rows(),
         duplicates=reader.duplicate_trades(),
@@ -169,6 +184,7 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
         ("gaps found / unrecoverable", f"{gaps.found:,} / {gaps.unrecoverable:,}"),
         ("gaps filled with trades / bars", f"{trades:,} / {gaps.recovered_as_bars:,}"),
         ("listings", f"{summary.listings.new:,} new, {summary.listings.removed:,} removed"),
+        ("quality reports", f"{summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot"),
         ("restarts", f"{summary.restarts:,}"),
         ("events published / stored", f"{summary.events_published:,} / {summary.events_stored:,}"),
         ("duplicate rows / redelivered", f"{summary.duplicates:,} / {summary.redelivered:,}"),

@@ -184,7 +184,7 @@ class EtfCollector:
             symbol=etf.symbol,
             session_date=day,
             valued_ns=now_ns,
-            price=quote.price,
+            price=quote.price if quote.cumulative_volume > 0 else None,
             nav=quote.nav,
             premium_percent=quote.premium_percent,
             listed_shares=shares,

@@ -151,16 +151,17 @@ def changes(listed: Sequence[Listed], known: Mapping[str, Etf], session_date: st
     """The day's list as facts: every listed ETF, and each removed one once, with its last state."""
     present = {each.entry.symbol for each in listed}
     gone = [etf for symbol, etf in sorted(known.items()) if etf.active and symbol not in present]
-    rows = [_fact(each, known.get(each.entry.symbol), session_date, now_ns) for each in listed]
+    unknown: EtfChange = "new" if known else "initial"
+    rows = [_fact(each, known.get(each.entry.symbol), unknown, session_date, now_ns) for each in listed]
     return rows + [_removed(etf, session_date, now_ns) for etf in gone]
 
 
-def _fact(each: Listed, before: Etf | None, session_date: str, now_ns: int) -> EtfListed:
+def _fact(each: Listed, before: Etf | None, unknown: EtfChange, session_date: str, now_ns: int) -> EtfListed:
     entry = msgspec.structs.replace(each.entry, name=each.entry.name or "", group=each.entry.group or "")
     changed = [] if before is None else [name for name in FIELDS if getattr(entry, name) != getattr(before, name)]
     change: EtfChange = "changed" if changed else "same"
     if before is None or not before.active:
-        change = "new" if before is None else "relisted"
+        change = unknown if before is None else "relisted"
     return _listed(entry, each.sources, change, ",".join(changed), session_date, now_ns)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from bus.events import EtfListed
+from bus.events import EtfChange, EtfListed
 from observer.clock import Clock
 from observer.errors import ConfigError, DataFileError, ProviderError
 from observer.etf.list import changes, check, members, merge, shrink_problem
@@ -58,7 +58,8 @@ async def take_list(
     reported = await _ask_sources(settings, runtime, reader, last_session(trading_days, today), clock, known)
     listed = merge(members(reported.entries[reported.list_from], known), reported.entries, known)
     facts = changes(listed, known, today.isoformat(), now_ns)
-    counts = {kind: sum(fact.change == kind for fact in facts) for kind in ("new", "removed", "relisted", "changed")}
+    kinds: Sequence[EtfChange] = ("initial", "new", "removed", "relisted", "changed")
+    counts = {kind: sum(fact.change == kind for fact in facts) for kind in kinds}
     detail = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no changes"
     return TakenList(facts, reported.list_from, len(listed), detail, _problem_of(reported.problems))
 

@@ -42,7 +42,8 @@ class EtfEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Etf(msgspec.Struct, frozen=True, kw_only=True):
     """All data of one ETF: its state in the last list, its last value, its last measures, its last range.
 
-    Unknown fields are None. `active` is false after the ETF left the list; times are UTC nanoseconds.
+    Unknown fields are None. `active` is false after the ETF left the list; times are UTC nanoseconds. `first_seen_as`
+    is the change of its first list: "initial" in the first list of all, or "new".
     """
 
     symbol: str
@@ -66,6 +67,7 @@ class Etf(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, str]
     active: bool
     first_seen_ns: int
+    first_seen_as: str
     listed_ns: int
     valued_ns: int | None = None
     price: float | None = None

@@ -187,7 +187,7 @@ class GapDetector:
         chain.interruption = reason
 
     def reached(self, symbol: str) -> float | None:
-        """The day's volume after the last trade of a watched symbol; None before the first."""
+        """The day's volume until which a watched symbol is accounted for; None before its first trade."""
         chain = self._chains.get(symbol)
         return chain.volume if chain is not None and chain.session_date else None
 
@@ -218,23 +218,20 @@ class GapDetector:
         """
         chain = self._chains.pop(symbol)
         self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), now_ns)
-        missing_volume = cumulative_volume - chain.volume
-        if chain.interruption is None or missing_volume <= VOLUME_NOISE:
+        return None if chain.interruption is None else _gap_until(provider, symbol, chain, cumulative_volume, now_ns)
+
+    def account(self, symbol: str, cumulative_volume: float, now_ns: int, provider: str) -> GapDetected | None:
+        """Compare a watched symbol with the day's volume at a moment whose trades have all arrived by `now_ns`. Returns
+        the gap until now, after which the chain goes on; None if nothing is missing or the symbol has no volume yet.
+        """
+        chain = self._chains.get(symbol)
+        if chain is None or not chain.session_date:
             return None
-        return GapDetected(
-            gap_id=_gap_id(provider, symbol, chain, cumulative_volume),
-            provider=provider,
-            symbol=symbol,
-            session_date=chain.session_date,
-            detected_ns=now_ns,
-            from_ns=chain.exchange_time_ns,
-            to_ns=now_ns,
-            after_volume=chain.volume,
-            before_volume=cumulative_volume,
-            missing_volume=missing_volume,
-            missing_trades=None,
-            reason=chain.interruption,
-        )
+        gap = _gap_until(provider, symbol, chain, cumulative_volume, now_ns)
+        if gap is not None:
+            chain.volume, chain.own, chain.trades = cumulative_volume, 0.0, None
+            chain.exchange_time_ns, chain.interruption = now_ns, None
+        return gap
 
     def resume(self, marks: Iterable[Mark]) -> list[GapDetected]:
         """Continue an earlier process's subscriptions from its last stored trades. Returns the gaps found.
@@ -337,12 +334,35 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
         symbol=trade.symbol,
         session_date=trade.session_date,
         detected_ns=trade.receive_time_ns,
-        from_ns=chain.exchange_time_ns,
+        from_ns=min(chain.exchange_time_ns, trade.exchange_time_ns),  # a chain may end at a moment of this machine
         to_ns=trade.exchange_time_ns,
         after_volume=chain.volume,
         before_volume=before_volume,
         missing_volume=before_volume - chain.volume,
         missing_trades=_missing_trades(trade.cumulative_trades, chain.trades),
+        reason=chain.interruption or "volume_mismatch",
+    )
+
+
+def _gap_until(provider: str, symbol: str, chain: _Chain, cumulative_volume: float, now_ns: int) -> GapDetected | None:
+    """The gap between the last trade of `chain` and this volume of the day; None if nothing is missing. The number of
+    missing trades is unknown.
+    """
+    missing_volume = cumulative_volume - chain.volume
+    if missing_volume <= VOLUME_NOISE:
+        return None
+    return GapDetected(
+        gap_id=_gap_id(provider, symbol, chain, cumulative_volume),
+        provider=provider,
+        symbol=symbol,
+        session_date=chain.session_date,
+        detected_ns=now_ns,
+        from_ns=min(chain.exchange_time_ns, now_ns),
+        to_ns=now_ns,
+        after_volume=chain.volume,
+        before_volume=cumulative_volume,
+        missing_volume=missing_volume,
+        missing_trades=None,
         reason=chain.interruption or "volume_mismatch",
     )
 

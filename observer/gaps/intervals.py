@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from bus.events import SlotAssigned, SlotReleased
+from bus.events import SlotAssigned, SlotReleased, StreamedTime
 from observer.units import NS_PER_S
 
 VolumeSpan = tuple[float, float]
@@ -139,8 +139,8 @@ def seconds_of(times: Iterable[Interval]) -> float:
     return sum(interval.to_ns - interval.from_ns for interval in times) / NS_PER_S
 
 
-def utilization(times: Iterable[Interval], hours: Interval, slots: int) -> float | None:
-    """The used fraction of all slots' time from `hours.from_ns` to `hours.to_ns`."""
+def utilization(times: Iterable[StreamedTime], hours: Interval, slots: int) -> float | None:
+    """The fraction of all slots' time from `hours.from_ns` to `hours.to_ns` in which the broker streamed a symbol."""
     offered_ns = slots * (hours.to_ns - hours.from_ns)
     used_ns = sum(max(0, min(each.to_ns, hours.to_ns) - max(each.from_ns, hours.from_ns)) for each in times)
     return used_ns / offered_ns if offered_ns else None

@@ -121,7 +121,7 @@ class TradeScreen:
             return "its time is outside the market's hours"
         if trade.exchange_time_ns > trade.receive_time_ns + AHEAD_MAX_NS:
             ahead_s = (trade.exchange_time_ns - trade.receive_time_ns) / NS_PER_S
-            return f"its time is {ahead_s:,.0f} s ahead of this machine's clock"
+            return f"its time is {ahead_s:,.0f} s ahead of this machine's clock: if that is slow, set it with chrony"
         return ""
 
     def doubt(self, trade: Trade, known: tuple[float, int] | None) -> str:

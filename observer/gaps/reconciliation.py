@@ -4,12 +4,12 @@ Every trade carries the day's volume after it, so it covers one span of that vol
 trades. A part without a span between the first and the last trade of an interval is missing, to the share.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
-from bus.events import GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult
+from bus.events import GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult, StreamedTime
 from observer.gaps.intervals import (
     VOLUME_NOISE,
     Interval,
@@ -20,11 +20,12 @@ from observer.gaps.intervals import (
     seconds_of,
     total,
     united,
+    utilization,
     without_noise,
 )
-from observer.units import NS_PER_MINUTE
 
-Quality = Literal["complete", "recovered", "degraded", "missing"]
+SlotsQuality = Literal["complete", "recovered", "degraded", "missing", "unknown"]
+DayQuality = Literal["whole", "part", "unknown"]
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +43,10 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 class SymbolDay(msgspec.Struct, frozen=True, kw_only=True):
     """All stored data of one symbol's day: streamed intervals, trades, gaps and recoveries.
 
-    `closed_gaps` are the ids of the gaps with an outcome of any kind.
+    `intervals` are the times with a slot, `streamed` those in which the broker streamed the symbol, within `session`:
+    from the open to the close. `day_volume` is the session's whole volume, None while unknown. `closed_gaps` are the
+    ids of the gaps with an outcome of any kind, `unresolved_cuts` the number of cuts without a proof what they
+    missed.
     """
 
     provider: str
@@ -53,6 +57,10 @@ class SymbolDay(msgspec.Struct, frozen=True, kw_only=True):
     bars: Sequence[MinuteBarRecovered] = ()
     gaps: Sequence[GapDetected] = ()
     closed_gaps: frozenset[str] = frozenset()
+    unresolved_cuts: int = 0
+    streamed: Sequence[StreamedTime] = ()
+    session: Interval | None = None
+    day_volume: float | None = None
 
 
 class _Balance(msgspec.Struct, frozen=True):
@@ -204,21 +212,51 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
     missing = sum(balance.difference for balance in balances)
     gap_ids = {gap.gap_id for gap in day.gaps}
     open_gaps = len(gap_ids - day.closed_gaps)
-    is_whole = conflated + from_bars + missing <= VOLUME_NOISE and all(balance.unseen == 0 for balance in balances)
-    quality: Quality = (
-        _quality_unstreamed(day, recovered, is_whole=is_whole)
-        if one_by_one + conflated <= VOLUME_NOISE
-        else _quality_streamed(recovered, is_whole=is_whole)
-    )
+    stored = united(_span(piece) for piece in day.pieces if not piece.conflated)
+    missing_at_most = _missing_at_most(day, balances, stored)
+    has_unknown_cuts = day.unresolved_cuts > 0 and missing_at_most != 0
+    is_known = not has_unknown_cuts and all(balance.unseen == 0 for balance in balances)
+    is_whole = is_known and conflated + from_bars + missing <= VOLUME_NOISE
     detail = _detail(balances)
-    if one_by_one + conflated <= VOLUME_NOISE:
+    if has_unknown_cuts:
+        detail.append(f"cuts with an unknown loss: {day.unresolved_cuts}")
+    if one_by_one + conflated > VOLUME_NOISE:
+        quality = _quality_streamed(recovered, is_whole=is_whole)
+    else:
+        quality = _quality_unstreamed(day, recovered, is_whole=is_whole, has_traded=recovered + from_bars + missing > 0)
         detail.insert(0, "did not trade" if quality == "complete" else "nothing was streamed")
     return QualityJudged(
         day.provider, day.symbol, day.session_date, now_ns, quality, "; ".join(detail),
         seconds_of(day.intervals),
         _streamed_count(day), one_by_one + conflated, recovered + from_bars, conflated, missing,
         len(gap_ids), open_gaps,
+        _day_quality(day, stored), missing_at_most, day.day_volume,
+        total(stored) / day.day_volume if day.day_volume else None,
+        utilization(day.streamed, day.session, 1) if day.session is not None else None,
+        tuple(day.streamed),
     )  # fmt: skip
+
+
+def _day_quality(day: SymbolDay, stored: Sequence[VolumeSpan]) -> DayQuality:
+    if day.day_volume is None:
+        return "unknown"
+    lacking = outside((0.0, day.day_volume), stored) if day.day_volume else []
+    return "part" if total(lacking) > VOLUME_NOISE else "whole"
+
+
+def _missing_at_most(day: SymbolDay, balances: Sequence[_Balance], stored: Sequence[VolumeSpan]) -> float | None:
+    """Upper bound of the volume traded in the intervals that is not stored trade by trade: what was certainly traded
+    before an interval and after it does not count. None if the volume after an interval is unknown.
+    """
+    spans: list[VolumeSpan] = []  # at most traded in the intervals
+    for interval, balance in zip(day.intervals, balances, strict=True):
+        latest = interval.observed.after if interval.observed.after is not None else day.day_volume
+        if latest is None:
+            return None
+        spans.append((interval.observed.before or 0.0, latest))
+        if balance.before > 0:
+            spans.append((balance.after, balance.before))
+    return without_noise(sum(total(outside(span, stored)) for span in united(spans)))
 
 
 def _detail(balances: Sequence[_Balance]) -> list[str]:
@@ -234,17 +272,19 @@ def _detail(balances: Sequence[_Balance]) -> list[str]:
     return [*detail, "the end is unobserved or unknown"] if None in unseen else detail
 
 
-def _quality_streamed(recovered: float, *, is_whole: bool) -> Quality:
+def _quality_streamed(recovered: float, *, is_whole: bool) -> SlotsQuality:
     if not is_whole:
         return "degraded"
     return "recovered" if recovered > VOLUME_NOISE else "complete"
 
 
-def _quality_unstreamed(day: SymbolDay, recovered: float, *, is_whole: bool) -> Quality:
-    """Quality without streamed trades: complete only if Track A observed no trading."""
+def _quality_unstreamed(day: SymbolDay, recovered: float, *, is_whole: bool, has_traded: bool) -> SlotsQuality:
+    """Quality without streamed trades: complete only if no trading was observed, missing only if some was."""
     if not day.gaps and day.intervals and all(_is_silent(interval) for interval in day.intervals):
         return "complete"
-    return "recovered" if recovered > VOLUME_NOISE and is_whole else "missing"
+    if recovered > VOLUME_NOISE and is_whole:
+        return "recovered"
+    return "missing" if has_traded else "unknown"
 
 
 def _is_silent(interval: Interval) -> bool:
@@ -276,81 +316,3 @@ def _span(piece: Piece) -> VolumeSpan:
 
 def _span_of_gap(gap: GapDetected) -> VolumeSpan:
     return gap.after_volume, gap.before_volume
-
-
-# --- when a day is due, and which reports are stale ---
-
-SETTLED_AFTER_NS: Final = 5 * NS_PER_MINUTE
-"""After the end of Track B: the last trades and gaps are stored by then."""
-
-AT_LATEST_AFTER_NS: Final = 35 * NS_PER_MINUTE
-"""After the end of Track B: the day is then reconciled with gaps still open. Longer than five attempts at a gap."""
-
-
-GAP_RATE_LIMIT: Final = 0.05
-"""A day's gap rate stays below this. Requirement 004, Production Deployment Checklist: "Gap rate tracking (< 5%)"."""
-
-
-class Closing(msgspec.Struct, frozen=True):
-    """The last outcome of a gap of this symbol."""
-
-    symbol: str
-    closed_ns: int
-
-
-def outdated(
-    reports: Collection[QualityJudged], closings: Iterable[Closing], seconds: Mapping[str, float]
-) -> frozenset[str]:
-    """Symbols whose stored quality report is stale.
-
-    A report is stale if a gap was closed after it, if a gap that it counts as open is closed now (the outcome was on
-    its way into the database), or if the streamed time differs because a slot event arrived late.
-
-    Args:
-        reports: quality reports of the day.
-        closings: of the day's gaps.
-        seconds: each symbol's streamed time; empty while the day is streamed.
-    """
-    closed_ns: dict[str, list[int]] = {}
-    for closing in closings:
-        closed_ns.setdefault(closing.symbol, []).append(closing.closed_ns)
-    judged_seconds = {quality.symbol: quality.seconds for quality in reports}
-    in_other_times = (symbol for symbol, each in seconds.items() if judged_seconds.get(symbol) != each)
-    behind_gaps = (
-        quality.symbol
-        for quality in reports
-        if (ended := closed_ns.get(quality.symbol))
-        and (max(ended) > quality.judged_ns or len(ended) > quality.gaps - quality.gaps_open)
-    )
-    return frozenset((*in_other_times, *behind_gaps))
-
-
-def is_due(stream_ended_ns: int, open_gaps: int, now_ns: int) -> bool:
-    """Whether to reconcile the day now: a delay after the end of its stream, once no gap is open, or at a later
-    deadline.
-    """
-    since_end_ns = now_ns - stream_ended_ns
-    return since_end_ns >= AT_LATEST_AFTER_NS or (since_end_ns >= SETTLED_AFTER_NS and open_gaps == 0)
-
-
-def gap_rate(reports: Iterable[QualityJudged]) -> float | None:
-    """The fraction of the volume traded in the streamed intervals that was not streamed, recovered or not; None without
-    trading.
-    """
-    streamed = missed = 0.0
-    for quality in reports:
-        streamed += quality.streamed_volume
-        missed += quality.recovered_volume + quality.missing_volume
-    return missed / (streamed + missed) if streamed + missed else None
-
-
-def gap_rate_alert(session_date: str, reports: Collection[QualityJudged]) -> str | None:
-    """The alert text for a day with a too high gap rate; None otherwise."""
-    rate = gap_rate(reports)
-    if rate is None or rate < GAP_RATE_LIMIT:
-        return None
-    most = max(reports, key=lambda quality: quality.recovered_volume + quality.missing_volume)
-    return (
-        f"{session_date}: the stream did not bring {rate:.1%} of the volume traded in its symbols, {GAP_RATE_LIMIT:.0%}"
-        f" is the limit (gap rate); most of {most.symbol}; see `observer quality {session_date}`"
-    )

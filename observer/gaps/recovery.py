@@ -1,7 +1,8 @@
 """How a gap is filled: source, priority, selection of the matching rows, and the limit of attempts.
 
 Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds queued, longer ones are marked. Minute
-bars replace trades for gaps that are too long to fetch trade by trade. Recovered rows never replace streamed ones.
+bars replace trades for gaps of too many trades to fetch one by one; an unknown number is tried first. Recovered rows
+never replace streamed ones.
 """
 
 # ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`
@@ -21,6 +22,13 @@ Priority = Literal["high", "medium", "low"]
 
 DAYS_BACK: Final = 7
 """Days before today whose gaps are filled and whose quality reports are rechecked; older open gaps are given up."""
+
+BESIDE_S: Final = 2.0
+"""Seconds before and after a gap that are requested, too: the exchange's clock and this machine's may differ."""
+
+BESIDE_AGAIN_S: Final = (3600.0, 10.0)
+"""The same after a failure: the loss may have begun before the cut was noticed. The known volume before the gap ends
+the request much earlier."""
 
 _PRIORITY_RANK: Final[dict[Priority, int]] = {"high": 0, "medium": 1, "low": 2}
 
@@ -46,7 +54,7 @@ class RecoveryPlan(msgspec.Struct, frozen=True):
     """The request that fills `gap`: from `source`, the times in [from_ns, to_ns].
 
     For time-and-sales these are whole seconds (its resolution); for minute bars the starts of the first and the last
-    minute that the gap touches.
+    minute that the gap touches. `rows_max` bounds the rows of time-and-sales, newest first; None: no bound.
     """
 
     gap: GapDetected
@@ -54,6 +62,7 @@ class RecoveryPlan(msgspec.Struct, frozen=True):
     source: RecoverySource
     from_ns: int
     to_ns: int
+    rows_max: int | None = None
 
 
 class TimeAndSalesRow(Protocol):
@@ -105,15 +114,22 @@ class Selection(msgspec.Struct, frozen=True):
     misdated: tuple[TimeAndSalesRow, ...] = ()
 
 
-def plan(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
+def plan(gap: GapDetected, settings: RecoverySettings, failed_attempts: int = 0) -> RecoveryPlan:
     """Priority by the gap's duration in market seconds; source by that and by the number of missing trades."""
-    priority = _priority(gap, settings)
-    few = gap.missing_trades is not None and gap.missing_trades <= settings.max_trades_of_long_gap
-    if priority == "low" and not few:
-        first_ns, last_ns = _minutes_of(gap)
-        return RecoveryPlan(gap, priority, "minute_bars", first_ns, last_ns)
-    from_ns, to_ns = _floor(gap.from_ns, NS_PER_S), -_floor(-gap.to_ns, NS_PER_S)
-    return RecoveryPlan(gap, priority, "time_and_sales", from_ns, to_ns)
+    priority, trades_max = _priority(gap, settings), settings.max_trades_of_long_gap
+    is_long = priority == "low"
+    if is_long and gap.missing_trades is not None and gap.missing_trades > trades_max:
+        return by_minutes(gap, settings)
+    before_s, after_s = BESIDE_AGAIN_S if failed_attempts else (BESIDE_S, BESIDE_S)
+    from_ns = _floor(gap.from_ns - round(before_s * NS_PER_S), NS_PER_S)
+    to_ns = -_floor(-gap.to_ns - round(after_s * NS_PER_S), NS_PER_S)
+    rows_max = trades_max if is_long and gap.missing_trades is None else None
+    return RecoveryPlan(gap, priority, "time_and_sales", from_ns, to_ns, rows_max)
+
+
+def by_minutes(gap: GapDetected, settings: RecoverySettings) -> RecoveryPlan:
+    """The request of minute bars, where time-and-sales cannot fill the gap."""
+    return RecoveryPlan(gap, _priority(gap, settings), "minute_bars", *_minutes_of(gap))
 
 
 def in_order(plans: Iterable[RecoveryPlan]) -> list[RecoveryPlan]:
@@ -138,14 +154,15 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     return Selection(trades, sum(trade.volume for trade in trades), _leads_across(trades, gap), misdated)
 
 
-def select_minutes(rows: Iterable[MinuteBarLike], gap: GapDetected) -> tuple[MinuteBarRecovered, ...]:
-    """The minutes with trading that overlap the gap, oldest first.
+def select_minutes(rows: Iterable[MinuteBarLike], gap: GapDetected, received_ns: int) -> tuple[MinuteBarRecovered, ...]:
+    """The minutes with trading that overlap the gap, oldest first; `received_ns` is when they arrived.
 
     The first and the last of them also include streamed trades, so their volumes do not add up to the gap's.
     """
     first_ns, last_ns = _minutes_of(gap)
     minutes = {row.start_ns: row for row in rows if row.symbol == gap.symbol and row.volume > 0}
-    return tuple(_stand_in(minutes[start_ns], gap) for start_ns in sorted(minutes) if first_ns <= start_ns <= last_ns)
+    starts_ns = [start_ns for start_ns in sorted(minutes) if first_ns <= start_ns <= last_ns]
+    return tuple(_stand_in(minutes[start_ns], gap, received_ns) for start_ns in starts_ns)
 
 
 def name_of(row: Trade | MinuteBarRecovered) -> tuple[str, float]:
@@ -165,15 +182,14 @@ def plan_now(gap: GapDetected, failed_attempts: int, now_ns: int, settings: Reco
     Uses minute bars if time-and-sales returned nothing in all its attempts, and for past days: brokers have no trades
     of those.
     """
-    first = plan(gap, settings)
-    if first.source == "time_and_sales" and (is_past(gap, now_ns) or failed_attempts >= settings.max_attempts):
-        return RecoveryPlan(gap, first.priority, "minute_bars", *_minutes_of(gap))
-    return first
+    if is_past(gap.session_date, now_ns) or failed_attempts >= settings.max_attempts:
+        return by_minutes(gap, settings)
+    return plan(gap, settings, failed_attempts)
 
 
-def is_past(gap: GapDetected, now_ns: int) -> bool:
-    """Whether the gap's day is over."""
-    return _korean_date(now_ns) > gap.session_date
+def is_past(session_date: str, now_ns: int) -> bool:
+    """Whether the day is over."""
+    return _korean_date(now_ns) > session_date
 
 
 def is_last_attempt(planned: RecoveryPlan, failed_attempts: int, settings: RecoverySettings) -> bool:
@@ -246,11 +262,11 @@ def _sides(rows: Sequence[TimeAndSalesRow]) -> list[Side]:
 
     At the ask or above it the buyer, at the bid or below it the seller. Between them, or without quotes, the tick rule:
     above the previous price the buyer, below it the seller, at the same price as the trade before. A trade without a
-    previous one is "auction": no aggressor is known.
+    previous one is "unknown": nothing shows its aggressor.
     """
     sides: list[Side] = []
     previous_price: float | None = None
-    side: Side = "auction"
+    side: Side = "unknown"
     for row in rows:
         side = _side(row, previous_price, side)
         sides.append(side)
@@ -296,10 +312,11 @@ def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: 
         bid=row.bid,
         ask=row.ask,
         gap_id=gap.gap_id,
+        side_inferred=True,
     )
 
 
-def _stand_in(row: MinuteBarLike, gap: GapDetected) -> MinuteBarRecovered:
+def _stand_in(row: MinuteBarLike, gap: GapDetected, received_ns: int) -> MinuteBarRecovered:
     return MinuteBarRecovered(
         provider=gap.provider,
         symbol=gap.symbol,
@@ -311,4 +328,5 @@ def _stand_in(row: MinuteBarLike, gap: GapDetected) -> MinuteBarRecovered:
         close=row.close,
         volume=row.volume,
         gap_id=gap.gap_id,
+        receive_time_ns=received_ns,
     )

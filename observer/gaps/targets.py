@@ -1,17 +1,24 @@
 """The targets of gap recovery on the running day. Requirement 004, Recovery Performance Targets. Pure.
 
-A gap is detected in time when recovery has it soon after the record that shows it, and recovered in time when its rows
-are published soon after the first call for it; its wait in the queue does not count. A target is missed while not more
-than the required share of the day's gaps meets it.
+A gap is detected in time when recovery has it, committed, soon after the cut, or after the record that shows it; and
+recovered in time when its rows are published soon after the first call for it: its wait in the queue does not count. It
+counts in *closing*, from the end of the outage to the outcome. A target is missed while not more than the required
+share of the day's gaps meets it.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
+from bus.events import GapMeasure, GapTimesMeasured
 from observer.gaps.recovery import RecoverySettings
 
 Measure = Literal["detection", "recovery", "success"]
+
+TIMES_MAX: Final = 100_000
+"""Gaps of a day whose times count in the percentiles: the first ones."""
 
 _MEASURES: Final[tuple[Measure, ...]] = ("detection", "recovery", "success")
 
@@ -35,6 +42,8 @@ class RecoveryTargets:
         self._met: dict[Measure, int] = {}
         self._gaps: dict[Measure, int] = {}
         self._missed: set[Measure] = set()
+        self._times_s: dict[GapMeasure, list[float]] = {}
+        self._reported: dict[GapMeasure, int] = {}  # of them, how many the last figures included
 
     def begin(self, session_date: str) -> bool:
         """Begin the count of this day, where it is another; returns whether: then no target is missed."""
@@ -43,15 +52,48 @@ class RecoveryTargets:
         self._session_date = session_date
         self._met, self._gaps = dict.fromkeys(_MEASURES, 0), dict.fromkeys(_MEASURES, 0)
         self._missed.clear()
+        self._times_s, self._reported = {}, {}
         return True
 
     def detected(self, session_date: str, after_s: float) -> TargetChange | None:
-        """Count a gap that recovery has since so many machine seconds after the record that shows it."""
+        """Count a gap that recovery has so many machine seconds after the cut, or after the record that shows it."""
+        self._time(session_date, "detection", after_s)
         return self._count(session_date, "detection", is_met=after_s < self._settings.detected_within_seconds)
 
     def recovered(self, session_date: str, after_s: float) -> TargetChange | None:
         """Count a gap whose rows are published so many machine seconds after the first call for it."""
+        self._time(session_date, "recovery", after_s)
         return self._count(session_date, "recovery", is_met=after_s < self._settings.recovered_within_seconds)
+
+    def closed(self, session_date: str, after_s: float) -> None:
+        """Count a gap that is closed so many machine seconds after the end of its outage."""
+        self._time(session_date, "closing", after_s)
+
+    def figures(self, now_ns: int) -> list[GapTimesMeasured]:
+        """The figures of the measures that have changed since the last call."""
+        found: list[GapTimesMeasured] = []
+        for measure, times_s in self._times_s.items():
+            if self._reported.get(measure) != len(times_s):
+                self._reported[measure] = len(times_s)
+                limit_s = self._limit_s(measure)
+                ordered = sorted(times_s)
+                found.append(
+                    GapTimesMeasured(
+                        *(self._session_date, now_ns, measure, len(ordered), sum(each < limit_s for each in ordered)),
+                        *(percentile(ordered, share) for share in (0.5, 0.95, 0.99, 1.0)),
+                    )
+                )
+        return found
+
+    def _limit_s(self, measure: GapMeasure) -> float:
+        settings = self._settings
+        return settings.detected_within_seconds if measure == "detection" else settings.recovered_within_seconds
+
+    def _time(self, session_date: str, measure: GapMeasure, after_s: float) -> None:
+        self.begin(session_date)
+        times_s = self._times_s.setdefault(measure, [])
+        if len(times_s) < TIMES_MAX:
+            times_s.append(after_s)
 
     def ended(self, session_date: str, *, is_recovered: bool) -> TargetChange | None:
         """Count a gap that is recovered, or given up."""
@@ -69,10 +111,15 @@ class RecoveryTargets:
         return TargetChange(session_date, measure, is_missed, met, gaps)
 
 
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the ordered values does not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
 def text_of(change: TargetChange, settings: RecoverySettings) -> str:
     """The alert's text: the day, the counts and the target."""
     what = {
-        "detection": f"reached recovery within {settings.detected_within_seconds:g} s of the trade that shows them",
+        "detection": f"reached recovery within {settings.detected_within_seconds:g} s of the cut or next trade",
         "recovery": f"were filled within {settings.recovered_within_seconds:g} s of the first call",
         "success": "were filled",
     }[change.measure]

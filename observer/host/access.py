@@ -30,7 +30,7 @@ def close_to_others(settings: Settings, configuration: Path) -> Sequence[str]:
         OSError: the permissions cannot be changed.
     """
     run = settings.run
-    for path in (configuration, *map(Path, (run.provider_pool, run.symbol_selection, run.trading_days))):
+    for path in (configuration, *map(Path, (run.provider_pool, run.symbol_selection, run.trading_days, run.sessions))):
         _require_unchanged_by_others(path)
     folders = {
         "run.data": Path(run.data),

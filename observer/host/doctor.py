@@ -110,7 +110,8 @@ def _history(url: str) -> Iterator[Finding]:
         yield Finding("schema", "critical", str(error))
         return
     if went_back:
-        text = f"it went back {len(went_back)} times, the last time because {went_back[-1]}; events came again"
+        times = "once" if len(went_back) == 1 else f"{len(went_back)} times, the last time"
+        text = f"it went back {times} because {went_back[-1]}; events came again"
         yield Finding("epochs", "warning", text)
     if quarantined:
         yield Finding("quarantine", "warning", f"{quarantined:,} events are in quarantine: the table says why")

@@ -15,7 +15,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.clients import keys_of
-from observer.alerts.process import Alerts, keepers
+from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts, keepers
 from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
@@ -76,7 +76,7 @@ class Host:
         self.endpoints = endpoints_of(settings.run)
         self.stopping = asyncio.Event()
         self._clock = clock
-        self._today = TradingDayService(Path(settings.run.runtime), settings.schedule, clock)
+        self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock)
         self._alerts = Alerts(clock, NAME, runtime=Path(settings.run.runtime))
         self._silences = Silences(Path(settings.run.runtime))
         self._producer: Producer | None = None
@@ -180,7 +180,7 @@ class Host:
             self._alerts.finish()
             self._alerts.publish_with(None)
             self._producer = None
-            if self._writer_runs():  # without it the next start sends the rest of the outbox
+            if self._writer_stores():  # if not, the next start sends the rest of the outbox
                 await producer.drain(DRAIN_S)
             for task in (delivery, *self._following):
                 task.cancel()
@@ -197,10 +197,17 @@ class Host:
         processes = self.status().processes
         return any(each.name == CORE_WRITER and each.state == ProcessState.RUNNING.value for each in processes)
 
+    def _writer_stores(self) -> bool:
+        """Whether the writer runs and the database takes events."""
+        refused = (CORE_WRITER, DATABASE_UNAVAILABLE)
+        return self._writer_runs() and all(
+            (alert.process, alert.identity) != refused for alert in self._system_alerts.all()
+        )
+
     def _adopt(self, settings: Settings) -> None:
         """Apply a reload to the host; the processes read the file themselves."""
         logs.set_level(settings.run.log_level)
-        self._today = TradingDayService(Path(settings.run.runtime), settings.schedule, self._clock)
+        self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, self._clock)
         if self._producer is not None:
             self._follow_schedule(self._producer)
 

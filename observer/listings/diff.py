@@ -130,7 +130,8 @@ def decide_download(
 def difference(known: KnownListings, stated: Sequence[Listing]) -> tuple[Change, ...]:
     """The changes from the known listings of one exchange to those its file states, ordered by symbol.
 
-    A known listing that is not in the file is removed once: those already inactive are not removed again, and one
+    Without known listings, of former ones too, those of the file are *initial*, not new. A known listing that is not in
+    the file is removed once: those already inactive are not removed again, and one
     that returns is relisted, whatever else changed.
 
     Values of the day (`observer.listings.model.VALUES`) are no difference.
@@ -140,8 +141,9 @@ def difference(known: KnownListings, stated: Sequence[Listing]) -> tuple[Change,
     """
     present = _by_symbol(stated)
     changes = []
+    unknown: ListingChange = "new" if known else "initial"
     for symbol in sorted(known.keys() | present.keys()):
-        change = _change(known.get(symbol), present.get(symbol))
+        change = _change(known.get(symbol), present.get(symbol), unknown)
         if change is not None:
             changes.append(change)
     return tuple(changes)
@@ -158,16 +160,15 @@ def outcome(
     changes: Iterable[Change],
     settings: ReferenceSettings,
     *,
-    first_time: bool,
     old_size_bytes: int | None,
     new_size_bytes: int,
     approved: bool = False,
 ) -> ListingOutcome:
     """Whether the changes of one exchange need an approval (requirement 000, 8.3; design.md 6.4).
 
-    Many new listings are only normal the first time, when every listing is new. `approved` changes are applied. A file
-    that grew much, or shrank and did lose listings, is applied with a warning (A.1: "download and verify"); less than a
-    thousandth is no change of size (A.2): some listings come and go every day.
+    Initial listings may be many, new ones may not. `approved` changes are applied. A file that grew much, or shrank and
+    did lose listings, is applied with a warning (A.1: "download and verify"); less than a thousandth is no change of
+    size (A.2): some listings come and go every day.
     """
     changes = tuple(changes)
     if approved:
@@ -181,7 +182,7 @@ def outcome(
     if shrink_percent > settings.max_shrink_percent:
         reason = f"the file is {shrink_percent:.1f} % smaller, over {settings.max_shrink_percent:g} %"
         return ListingOutcome("pending", reason, "critical")
-    if new > settings.max_new and not first_time:
+    if new > settings.max_new:
         return ListingOutcome("pending", f"{new:,} new listings, over {settings.max_new}", "warning")
     answer = ListingOutcome("updated", _counted(changes), "info") if changes else _THE_SAME
     if growth_percent > settings.growth_warning_percent:
@@ -243,10 +244,10 @@ def _only_values_differ(before: tuple[Listing, bool], stated: Listing) -> bool:
     return active and _value_of(listing) != _value_of(stated) and _facts_of(listing) == _facts_of(stated)
 
 
-def _change(known: tuple[Listing, bool] | None, stated: Listing | None) -> Change | None:
-    """The change of one symbol; None when it has none."""
+def _change(known: tuple[Listing, bool] | None, stated: Listing | None, unknown: ListingChange) -> Change | None:
+    """The change of one symbol, `unknown` that of one without a known listing; None when it has none."""
     if known is None:
-        return None if stated is None else Change("new", stated)
+        return None if stated is None else Change(unknown, stated)
     listing, active = known
     if stated is None:
         return Change("removed", listing) if active else None

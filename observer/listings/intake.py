@@ -94,7 +94,6 @@ def judge(
     answer = outcome(
         changes,
         settings,
-        first_time=not known,
         old_size_bytes=old_size_bytes,
         new_size_bytes=file.size_bytes,
         approved=approved,
@@ -157,6 +156,7 @@ def _checked(file: MasterFile, judged: Judged) -> MasterFileChecked:
         revalued=len(judged.values),
         download_s=file.download_s,
         parse_s=file.parse_s,
+        initial=kinds.count("initial"),
     )
 
 

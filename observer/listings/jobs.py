@@ -6,7 +6,7 @@ from typing import Final
 from bus.commands import Refused
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, moment_of
-from observer.errors import DataFileError
+from observer.errors import DataFileError, FileGoneError
 from observer.listings.diff import ReferenceSettings
 from observer.listings.sync import FORCE, Examined, MasterFiles
 
@@ -81,4 +81,5 @@ class MasterFileJobs:
 
 def _require_all(found: Sequence[Examined]) -> None:
     if failed := [f"{each.exchange}: {each.outcome.reason}" for each in found if each.outcome.decision == "failed"]:
-        raise DataFileError("; ".join(failed))
+        is_gone = all(each.gone for each in found if each.outcome.decision == "failed")
+        raise (FileGoneError if is_gone else DataFileError)("; ".join(failed))

@@ -18,7 +18,7 @@ import msgspec
 from bus.events import Event, MasterFileApproved
 from observer.alerts.process import Alerts
 from observer.clock import Clock
-from observer.errors import DataFileError, ProviderError
+from observer.errors import BadRequestError, DataFileError, ProviderError
 from observer.listings.diff import (
     Change,
     FileDecision,
@@ -63,7 +63,7 @@ class ListingPublisher(Protocol):
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """The result of one check; `version` is the downloaded file until it is kept, None without a download."""
+    """The result of one check; `version` is the downloaded file until it is kept. `gone`: the host does not have it."""
 
     exchange: str
     run: str
@@ -73,6 +73,7 @@ class Examined(msgspec.Struct, frozen=True):
     judged: Judged | None = None
     version: Path | None = None
     copy: LocalCopy | None = None
+    gone: bool = False
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -193,7 +194,8 @@ class MasterFiles:
                 return Examined(exchange, run, answer, decision, copy=copy)
             return await self._download(exchange, run, known, copy, decision, progress)
         except (ProviderError, DataFileError) as error:
-            return Examined(exchange, run, ListingOutcome("failed", str(error), "critical"), None)
+            gone = isinstance(error, BadRequestError)
+            return Examined(exchange, run, ListingOutcome("failed", str(error), "critical"), None, gone=gone)
 
     async def approve(self, run: str, exchanges: Sequence[str]) -> Examined:
         """Apply the pending changes of a held run, by an operator's approval.
@@ -206,7 +208,8 @@ class MasterFiles:
             if pending is not None and pending.run == run:
                 return await self._approve(exchange, pending)
         waiting = [pending.run for exchange in exchanges if (pending := self._local.pending(exchange))]
-        raise DataFileError(f"no run {run} waits for approval; {_those(waiting)}")
+        those = f"waiting: {', '.join(waiting)}" if waiting else "none waits"
+        raise DataFileError(f"no run {run} waits for approval; {those}")
 
     async def restore(self, exchange: str) -> Examined:
         """Judge the newest readable backup as any version, publish it, and put it in force if its changes are applied.
@@ -360,13 +363,13 @@ class MasterFiles:
         return await asyncio.to_thread(ask)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
-        """Retry up to the configured number of attempts, with doubling pauses (requirement 000, 7.1)."""
+        """Retry so many times as configured, with doubling pauses (requirement 000, 7.1), unless it is gone."""
         pause_s = _FIRST_PAUSE_S
         for number in range(1, self._settings.attempts_max + 1):
             try:
                 return await attempt()
             except (ProviderError, DataFileError) as error:
-                if number == self._settings.attempts_max:
+                if number == self._settings.attempts_max or isinstance(error, BadRequestError):
                     raise
                 logger.warning("attempt %d of %d: %s", number, self._settings.attempts_max, error)
             await self._clock.sleep(pause_s)
@@ -394,7 +397,3 @@ def _is_readable(broker: Broker, exchange: str, content: bytes) -> bool:
         return not unreadable(*broker.listings(exchange, content))
     except DataFileError:
         return False
-
-
-def _those(runs: Sequence[str]) -> str:
-    return f"waiting: {', '.join(runs)}" if runs else "none waits"

@@ -33,11 +33,12 @@ def verify_exchange(reader: ListingReader, local: LocalFiles, broker: Broker, ex
     known = {listing.symbol: (listing, True) for listing in listed}
     changes = difference(known, stated)
     kinds = [change.kind for change in changes]
+    missing = kinds.count("new") + kinds.count("initial")
     different = kinds.count("changed") + len(revalued(known, stated))
     incomplete = sum(not (listing.name or listing.english_name) or not listing.currency for listing in listed)
     figures = {
         "no file": int(not path.exists()),
-        "not in the database": kinds.count("new"),
+        "not in the database": missing,
         "not in the file": kinds.count("removed"),
         "different": different,
     }
@@ -45,7 +46,7 @@ def verify_exchange(reader: ListingReader, local: LocalFiles, broker: Broker, ex
         exchange=exchange,
         stated=len(stated),
         listed=len(listed),
-        missing=kinds.count("new"),
+        missing=missing,
         surplus=kinds.count("removed"),
         different=different,
         incomplete=incomplete,

@@ -114,11 +114,9 @@ class RateLimiter(Protocol):
     """Grants REST calls their start; shared by all processes that use the account."""
 
     def acquire(self, priority: Priority) -> AbstractAsyncContextManager[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest."""
-        ...
-
-    def penalise(self) -> None:
-        """Report that the broker answered "too many": all callers pause."""
+        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest. Left
+        with a RateExceededError: all callers pause, and then call at a lower rate.
+        """
         ...
 
 
@@ -134,10 +132,14 @@ class CredentialSource(Protocol):
         ...
 
     async def reject(self, used: Credentials) -> bool:
-        """Report that the broker refused this token or approval key.
+        """Report that the broker refused this access token.
 
         Returns True when another one is there, False after a deadline.
         """
+        ...
+
+    async def reject_key(self, used: Credentials) -> bool:
+        """Report that the broker refused this approval key; returns as `reject`."""
         ...
 
 
@@ -175,8 +177,12 @@ class HistorySource(Protocol):
         """Today's minute bars that start in [from, to], oldest first."""
         ...
 
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
-        """Today's trades with an exchange time in [from, to] (whole seconds), oldest first, each once."""
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[PastTrade]:
+        """Today's trades with an exchange time in [from, to] (whole seconds), oldest first, each once. Those up to the
+        day's volume `after_volume` may be left out, and the oldest beyond some `rows_max`.
+        """
         ...
 
 
@@ -225,8 +231,10 @@ class StreamListener(Protocol):
         """The broker acknowledged the subscription of the symbol's trades: they flow from now on."""
         ...
 
-    def on_unsubscribed(self, symbol: str, reason: str) -> None:
-        """The subscription of the symbol's trades has ended: removed on request, refused, or lost in a disconnect."""
+    def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
+        """The subscription of the symbol's trades has ended: removed on request, refused, or lost in a disconnect. A
+        silent connection was lost when it last brought anything, at `since_ns`; None: now.
+        """
         ...
 
     def on_connection(self, change: ConnectionChanged) -> None:
@@ -330,7 +338,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
         settings: the type of its section in the configuration; every field has a default.
         probe_symbol: a symbol that trades every day, for health checks.
         rest_dialect: headers and refusals of its REST calls.
-        rest: its REST calls on an account's pipeline.
+        rest: its REST calls on an account's pipeline, to the hosts of these settings.
         issuing: the calls that issue credentials; None where there are none.
         stream_dialect: the texts of one connection with these credentials.
         exchanges: those of `observer.listings.model` whose listings it has as files.
@@ -351,7 +359,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     settings: type[BrokerSettings]
     probe_symbol: str
     rest_dialect: "Callable[[], RestDialect]"
-    rest: "Callable[[RestPipeline], RestClient]"
+    rest: "Callable[[RestPipeline, BrokerSettings], RestClient]"
     issuing: "Callable[[httpx.AsyncClient, Clock, CallRecorder], CredentialIssuer] | None"
     stream_dialect: "Callable[[Credentials], StreamDialect]"
     exchanges: tuple[str, ...]

@@ -8,7 +8,11 @@ from observer.providers.dialect import SessionRefused
 
 
 class LostError(Exception):
-    """The connection is unusable; the text gives the reason."""
+    """The connection is unusable; the text gives the reason. `since_ns`: the last sign of life, if it fell silent."""
+
+    def __init__(self, reason: str, since_ns: int | None = None) -> None:
+        super().__init__(reason)
+        self.since_ns = since_ns
 
 
 class KeyChangedError(Exception):

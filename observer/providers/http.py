@@ -18,7 +18,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from observer.clock import Clock
-from observer.errors import ProviderError, RateExceededError, TokenExpiredError, TransportError
+from observer.errors import ProviderError, TokenExpiredError, TransportError
 from observer.providers.bodies import ACCEPTED, BodyReader, decode
 from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
 from observer.providers.raw import UNRECORDED, CallRecorder
@@ -213,9 +213,7 @@ class RestPipeline:
                 answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
         except ProviderError as error:
             self.counts[request.name, type(error).__name__] += 1
-            if isinstance(error, RateExceededError):
-                self._rate_limiter.penalise()
-            elif isinstance(error, TokenExpiredError):
+            if isinstance(error, TokenExpiredError):
                 # Without another token asking again is no use, and all patience there is was spent on waiting for one.
                 error.retry = await self._credentials.reject(used)
             raise

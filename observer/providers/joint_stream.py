@@ -67,9 +67,9 @@ class _AccountListener:
         if not self._joint.is_subscribed_elsewhere(symbol, self._account):
             self._listener.on_subscribed(symbol)
 
-    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+    def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
         if not self._joint.is_subscribed_elsewhere(symbol, self._account):
-            self._listener.on_unsubscribed(symbol, reason)
+            self._listener.on_unsubscribed(symbol, reason, since_ns)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         self._listener.on_connection(change)

@@ -68,6 +68,11 @@ class InputQuarantine:
         """Whether the day's rows have reached their bound."""
         return self._day_bytes >= self._day_bytes_max
 
+    def resume(self, stored_bytes: int, now_ns: int) -> None:
+        """Count what an earlier process of this day stored."""
+        self._begin_day(now_ns)
+        self._day_bytes += stored_bytes
+
     def take(
         self, item: InputQuarantined, now_ns: int, rows_max: int = ROWS_PER_MINUTE_MAX
     ) -> Sequence[InputQuarantined]:
@@ -88,12 +93,15 @@ class InputQuarantine:
 
     def after_time(self, now_ns: int) -> Sequence[InputQuarantined]:
         """The rows that state the counts of the minutes that are over."""
-        day = local_datetime(now_ns).date()
-        if day != self._day:
-            self._day, self._day_bytes = day, 0
+        self._begin_day(now_ns)
         return self._end(
             [name for name, minute in self._minutes.items() if not 0 <= now_ns - minute.began_ns < _MINUTE_NS], now_ns
         )
+
+    def _begin_day(self, now_ns: int) -> None:
+        day = local_datetime(now_ns).date()
+        if day != self._day:
+            self._day, self._day_bytes = day, 0
 
     def finish(self, now_ns: int) -> Sequence[InputQuarantined]:
         """The rows that state all counts: the process ends."""

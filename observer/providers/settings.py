@@ -53,7 +53,8 @@ class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     A broker's folder states the default of `calls_per_second`: in a struct of its own, so that a section that gives
     only the other keys has it too.
-    `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None: there is none.
+    `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None, or one that
+    `calls_per_second` can never reach: there is none.
 
     Raises:
         ValueError: less than one call a minute, more than a thousand a second, or a penalty that is negative or longer
@@ -102,7 +103,9 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The hosts and limits of one broker: its section of the configuration. A broker's folder states the defaults.
 
     `files_url` is the host of the files of listings; empty where the broker lists what it trades over REST.
-    `PLAIN_STREAM_HOSTS` are the broker's own hosts that offer a stream without encryption only.
+    `PLAIN_STREAM_HOSTS` are the broker's own hosts that offer a stream without encryption only. `lacking` are those of
+    the broker's capabilities that these hosts lack, and `notice` is what a start reports about them: both empty but for
+    hosts that a broker offers for practice.
 
     Raises:
         ValueError: a connection to another machine would not be encrypted; names the key.
@@ -116,6 +119,16 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stream: StreamLimits = StreamLimits()
     rest: RestSettings = RestSettings()
     rate_limit: RateLimitSettings
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """See above."""
+        return frozenset()
+
+    @property
+    def notice(self) -> str:
+        """See above."""
+        return ""
 
     def __post_init__(self) -> None:
         """Checks the addresses."""

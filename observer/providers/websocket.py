@@ -130,11 +130,11 @@ class TradeStreamConnection:
         try:
             await self._use(socket, dialect, used)
         except LostError as error:
-            await self._abandon(socket, "lost", str(error))
+            await self._abandon(socket, "lost", str(error), error.since_ns)
         except RefusedError as error:
             await self._abandon(socket, "refused", str(error))
             if error.key_rejected:
-                await self._credentials.reject(used)
+                await self._credentials.reject_key(used)
         except KeyChangedError:
             await self._close_cleanly(socket, dialect, _NEW_KEY)
             return True
@@ -158,7 +158,7 @@ class TradeStreamConnection:
 
     async def _use(self, socket: ClientConnection, dialect: StreamDialect, used: Credentials) -> NoReturn:
         """Read, register and watch at the same time until one of them ends the connection."""
-        self._received_s = asyncio.get_running_loop().time()
+        self._received_s, self._received_ns = asyncio.get_running_loop().time(), self._clock.now_ns()
         self._connections += 1
         self._limiter.connected()
         self._report("connected", "")
@@ -178,11 +178,13 @@ class TradeStreamConnection:
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         raise decisive(outcomes)
 
-    async def _abandon(self, socket: ClientConnection, state: Literal["lost", "refused"], reason: str) -> None:
+    async def _abandon(
+        self, socket: ClientConnection, state: Literal["lost", "refused"], reason: str, since_ns: int | None = None
+    ) -> None:
         """Report the subscriptions that were lost with the connection, then close the socket."""
         gone = self._subscriptions.lose_all()
         self._report(state, reason, subscriptions=len(gone))
-        self._report_gone(gone, "connection lost")
+        self._report_gone(gone, "connection lost", since_ns)
         await socket.close()
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -254,11 +256,11 @@ class TradeStreamConnection:
             self._report_gone([inactive], f"refused: {message.code} {message.reason}")
         self._stirred.set()
 
-    def _report_gone(self, gone: Sequence[Subscription], reason: str) -> None:
+    def _report_gone(self, gone: Sequence[Subscription], reason: str, since_ns: int | None = None) -> None:
         """Report lost subscriptions to the listener: for trades only, as the other records follow them."""
         for subscription in gone:
             if subscription.kind == "trades":
-                self._listener.on_unsubscribed(subscription.symbol, reason)
+                self._listener.on_unsubscribed(subscription.symbol, reason, since_ns)
 
     def _quarantine(self, content: bytes, reason: str) -> None:
         source = f"{self._settings.provider}.stream"
@@ -270,7 +272,7 @@ class TradeStreamConnection:
         while True:
             remaining_s = self._received_s + self._settings.silence_s - loop.time()
             if remaining_s <= 0:
-                raise LostError(f"silent for {self._settings.silence_s:g} s")
+                raise LostError(f"silent for {self._settings.silence_s:g} s", self._received_ns)
             await asyncio.sleep(remaining_s)
 
     async def _watch_key(self, used: Credentials) -> NoReturn:

@@ -1,4 +1,6 @@
-"""Runs the jobs of a day. A failed job is retried after a minute, until it is done."""
+"""Runs the jobs of a day. A failed job is retried after a minute, until it is done; one whose files are gone ever more
+rarely, at least once an hour.
+"""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -7,10 +9,11 @@ from typing import Final
 from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job, Name, due_jobs
 from observer.clock import Clock
-from observer.errors import ConfigError, DataFileError, ProviderError
+from observer.errors import ConfigError, DataFileError, FileGoneError, ProviderError
 from observer.units import NS_PER_S
 
 RETRY_MARKET_S: Final = 60.0
+RETRY_GONE_MARKET_S_MAX: Final = 3600.0
 
 
 class DayJobs:
@@ -37,7 +40,7 @@ class DayJobs:
                 try:
                     await act(job)
                 except (ConfigError, DataFileError, ProviderError) as error:
-                    tries_ns[job] = self._clock.now_ns() + round(RETRY_MARKET_S * NS_PER_S)
+                    tries_ns[job] = self._clock.now_ns() + round(_retry_s(error, failures[job]) * NS_PER_S)
                     failures[job] += 1
                     text = f"job {job.name} failed, will be tried again: {error}"
                     self._alerts.report(job_identity(job.name), "critical", text, job=job.name)
@@ -48,6 +51,12 @@ class DayJobs:
                     self._alerts.resolve(job_identity(job.name), f"job {job.name} is done{after}")
             if tries_ns:
                 await self._clock.sleep_until(min(until_ns, *tries_ns.values()))
+
+
+def _retry_s(error: Exception, failures: int) -> float:
+    """Market seconds until the next attempt, after so many failures before this one."""
+    doubled_s = RETRY_MARKET_S * 2.0 ** min(failures, 10)
+    return min(doubled_s, RETRY_GONE_MARKET_S_MAX) if isinstance(error, FileGoneError) else RETRY_MARKET_S
 
 
 def job_identity(job: str) -> str:

@@ -26,7 +26,7 @@ from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
-from observer.alerts.process import Alerts
+from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts
 from observer.base_settings import endpoints_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
@@ -67,7 +67,7 @@ class Worker:
     @cached_property
     def today(self) -> TradingDayService:
         """The plan of the current trading day."""
-        return TradingDayService(self.runtime, self.settings.schedule, self.clock)
+        return TradingDayService(self.runtime, self.settings.day_rules, self.clock)
 
     async def ready(self) -> None:
         """Report readiness to the supervisor; dependent processes may start then."""
@@ -129,10 +129,11 @@ class Worker:
                         yield producer
                 finally:
                     self.report_damage()
+                    is_refused = self.alerts.are_open(DATABASE_UNAVAILABLE)  # the writer knows that nothing is stored
                     self.alerts.finish()
                     self.alerts.publish_with(None)
                     reporting.cancel()
-                    if not delivery.done() and not await producer.drain(DRAIN_S):
+                    if not delivery.done() and not await producer.drain(0 if is_refused else DRAIN_S):
                         logger.warning("%d events stay in the outbox for the next run", producer.unacknowledged)
                     delivery.cancel()
         finally:

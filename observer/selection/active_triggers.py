@@ -1,4 +1,8 @@
-"""The triggers that hold, and the events that one began to and that it ended. Pure."""
+"""The triggers that hold, and the events that one began to and that it ended. Pure.
+
+A trigger that nothing renews ends after its `ttl_seconds` (300). So an outage of the stream and of the sweeps that
+lasts longer ends a surge without evidence that the surge is over; it fires again with the first data that show it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -20,9 +20,11 @@ from observer.selection.triggers import OPENING_THRESHOLD, Candidate, expiry, sc
 
 
 class OpeningPoint(NamedTuple):
-    """One snapshot: the price, the day's volume until then in shares, and its receipt in UTC ns."""
+    """One snapshot: the price (None before the first trade), the day's volume until then in shares, and its receipt in
+    UTC ns.
+    """
 
-    price: float
+    price: float | None
     cumulative_volume: float
     received_ns: int = 0
 
@@ -86,7 +88,7 @@ def baseline(opening: Opening) -> Baseline:
     """The averages over the symbols with snapshots; all 0 without any."""
     seen = [points for points in opening.values() if points]
     average_volume = _mean([points[-1].cumulative_volume for points in seen])
-    average_volatility = _mean([_volatility(points) for points in seen if points[0].price > 0])
+    average_volatility = _mean([_volatility(points) for points in seen if _prices(points)])
     received_ns = [point.received_ns for points in seen for point in points]
     return Baseline(
         symbols=len(seen),
@@ -137,10 +139,10 @@ def synced_event(base: Baseline, session_date: str, synced_ns: int) -> ContextSy
 
 
 def _mover(symbol: str, points: Sequence[OpeningPoint], base: Baseline, settings: SelectionSettings) -> Mover:
-    first, last = points[0], points[-1]
-    volume_ratio = ratio(last.cumulative_volume, base.average_volume) or 0.0
+    volume_ratio = ratio(points[-1].cumulative_volume, base.average_volume) or 0.0
     volatility_ratio = ratio(_volatility(points), base.average_volatility) or 0.0
-    price_change = abs(last.price - first.price) / first.price if first.price > 0 else 0.0
+    prices = _prices(points)
+    price_change = abs(prices[-1] - prices[0]) / prices[0] if prices else 0.0
     weights = settings.context
     activity = (
         weights.volume_weight * volume_ratio
@@ -171,9 +173,14 @@ def _candidate(
 
 
 def _volatility(points: Sequence[OpeningPoint]) -> float:
-    """(high - low) / open of the snapshots' prices; 0 without an opening price."""
-    prices = [point.price for point in points]
-    return (max(prices) - min(prices)) / prices[0] if prices[0] > 0 else 0.0
+    """(high - low) / open of the snapshots' prices; 0 without a price."""
+    prices = _prices(points)
+    return (max(prices) - min(prices)) / prices[0] if prices else 0.0
+
+
+def _prices(points: Sequence[OpeningPoint]) -> Sequence[float]:
+    """The prices of the points from the first trade on."""
+    return [point.price for point in points if point.price]
 
 
 def _mean(values: Sequence[float]) -> float:

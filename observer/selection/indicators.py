@@ -26,9 +26,9 @@ class DayRow(Protocol):
 
     # ruff: disable[D102] - the words are those of `DailyBar`
     @property
-    def high(self) -> float: ...
+    def high(self) -> float | None: ...
     @property
-    def low(self) -> float: ...
+    def low(self) -> float | None: ...
     @property
     def close(self) -> float: ...
     @property
@@ -43,12 +43,21 @@ def average_volume(bars: Sequence[DayRow], days: int = AVERAGE_VOLUME_DAYS) -> f
 
 
 def average_true_range(bars: Sequence[DayRow], days: int = TRUE_RANGE_DAYS) -> float | None:
-    """Simple mean of the last `days` true ranges (oldest bar first), of as many as there are.
+    """Simple mean of the `true_ranges`; None without any."""
+    return _mean(true_ranges(bars, days))
 
-    A true range needs the previous close, so `days` of them need one bar more; None with fewer than two bars.
+
+def true_ranges(bars: Sequence[DayRow], days: int = TRUE_RANGE_DAYS) -> Sequence[float]:
+    """The true ranges of the last `days` bars (oldest first), of as many as there are; a day without a trade has none.
+
+    A true range needs the previous close, so `days` of them need one bar more.
     """
-    recent = bars[-(days + 1) :]
-    return _mean(true_range(bar.high, bar.low, previous.close) for previous, bar in pairwise(recent))
+    recent = pairwise(bars[-(days + 1) :])
+    return [
+        true_range(bar.high, bar.low, previous.close)
+        for previous, bar in recent
+        if bar.high is not None and bar.low is not None
+    ]
 
 
 def true_range(high: float, low: float, previous_close: float) -> float:
@@ -157,12 +166,16 @@ def in_latest_shares(bar: DailyBar, adjustments: Iterable[SharesAdjusted]) -> Da
     factor = factor_since(bar.session_date, adjustments)
     return msgspec.structs.replace(
         bar,
-        open=bar.open * factor,
-        high=bar.high * factor,
-        low=bar.low * factor,
+        open=_times(bar.open, factor),
+        high=_times(bar.high, factor),
+        low=_times(bar.low, factor),
         close=bar.close * factor,
         volume=bar.volume / factor,
     )
+
+
+def _times(price: float | None, factor: float) -> float | None:
+    return None if price is None else price * factor
 
 
 def scaled(member: UniverseMember, factor: float) -> UniverseMember:

@@ -1,15 +1,16 @@
 """The latest state of each symbol of the day, as the triggers use it, and which symbols may hold no slot. Pure."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Final
 
 import msgspec
 
-from bus.events import DropReason, MarketStateChanged, Snapshot, Trade, TradesConflated, UniverseMember
+from bus.events import DropReason, MarketStateChanged, RiseApplied, Snapshot, Trade, TradesConflated, UniverseMember
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.profile import EarlierDays, Profile, volume_by
-from observer.selection.recent_volume import RecentVolume, UniversePace
+from observer.selection.recent_volume import RecentVolume, UniversePace, certain_ratio
 from observer.selection.trigger_settings import CommonTriggerSettings
 from observer.units import NS_PER_S
 
@@ -35,6 +36,7 @@ class SymbolState:
         "range_ns",
         "rate",
         "recent",
+        "recent_certain",
         "recent_ns",
         "recent_ratio",
         "seen_ns",
@@ -65,6 +67,7 @@ class SymbolState:
         self.rate = TradeRate(window_seconds)
         self.recent = RecentVolume(recent_step_ns)
         self.recent_ratio: float | None = None
+        self.recent_certain: float | None = None
         self.recent_ns: int | None = None
         self.usual_recent_volume: float | None = None
         # The profile's volume by the beginning and by the end of the latest minutes, with these moments.
@@ -108,6 +111,16 @@ class SymbolState:
             if seen_ns >= self.recent.next_ns:
                 self.recent.mark(seen_ns, volume)
         self.swept_ns = seen_ns
+
+    def update_rise(self, rise: RiseApplied) -> None:
+        """Apply a volume rise, with which the latest minutes begin anew."""
+        seconds = (rise.received_ns - rise.since_ns) / NS_PER_S
+        if self.trade_volume:
+            self.update_rate((rise.cumulative_volume - rise.since_volume) / self.trade_volume / seconds)
+        self.cumulative_volume, self.seen_ns = rise.cumulative_volume, rise.received_ns
+        self.recent.begin(rise.since_ns, rise.since_volume, rise.received_ns, rise.cumulative_volume)
+        self.update_range(rise.high, rise.low, rise.received_ns)
+        self.at_upper_limit = rise.at_upper_limit
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade."""
@@ -155,6 +168,8 @@ class MarketState:
         self._window_seconds = settings.velocity_window_seconds
         self._usual_min, self._hold_threshold = settings.recent_volume.usual_min, settings.recent_volume.hold_threshold
         self._recent_step_ns = round(settings.recent_volume.window_seconds * NS_PER_S / 2)
+        self._deviations_min = settings.recent_volume.deviations_min
+        self._trade_value: float | None = None  # the median of the symbols' mean trades, in the currency
         self._pace = UniversePace()
         self._sample = members[:: max(1, len(members) // _PACE_SYMBOLS)]  # of all ranks
         self._earlier = earlier
@@ -179,8 +194,19 @@ class MarketState:
         state.update_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_range(snapshot.high, snapshot.low, snapshot.receive_time_ns)
-        state.at_upper_limit = snapshot.upper_limit is not None and snapshot.price >= snapshot.upper_limit
+        price, upper_limit = snapshot.price, snapshot.upper_limit
+        state.at_upper_limit = price is not None and upper_limit is not None and price >= upper_limit
         self._judge(snapshot.symbol, state)
+
+    def update_rise(self, rise: RiseApplied) -> bool:
+        """Apply a volume rise of the symbol. Returns whether it is newer than what is known."""
+        state = self.of(rise.symbol)
+        before = state.cumulative_volume
+        if rise.received_ns <= state.seen_ns or (before is not None and rise.cumulative_volume < before):
+            return False
+        state.update_rise(rise)
+        self._judge(rise.symbol, state)
+        return True
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade of the symbol."""
@@ -229,6 +255,16 @@ class MarketState:
                 seen_ns += state.seen_ns
         if shares:
             self._pace.add(seen_ns // len(shares), shares)
+        self.update_trade_value()
+
+    def update_trade_value(self) -> None:
+        """Update the median value of a trade, which that of symbols without a streamed trade is taken to be."""
+        values = [
+            state.trade_volume * member.previous_close
+            for symbol, member in self.members.items()
+            if (state := self.by_symbol.get(symbol)) is not None and state.trade_volume
+        ]
+        self._trade_value = median(values) if values else None
 
     def forget_rates(self) -> None:
         """Forget the trade rates since the last evaluation."""
@@ -273,8 +309,34 @@ class MarketState:
         elif usual is None and not average and opening is not None:
             usual = opening.volume_between(since_ns, until_ns)
         ratio = volume / usual if usual else None
+        if ratio is not None and ratio >= self._hold_threshold:
+            state.recent_certain = self.certain_ratio(member, ratio, usual or 0.0)
         state.recent_ns, state.usual_recent_volume, state.recent_ratio = until_ns, usual, ratio
         return ratio
+
+    def usual_between(self, symbol: str, since_ns: int, until_ns: int) -> float | None:
+        """The usual volume of a symbol with a history between two moments, in shares; None if unknown or 0."""
+        average, profile = self.members[symbol].average_volume_20d, self._earlier.profiles.get(symbol)
+        share = self._pace.between(since_ns, until_ns) if average else None
+        usual = share * average if share is not None and average else None
+        if profile is not None:
+            before, until = self._usual_until(profile, since_ns), self._usual_until(profile, until_ns)
+            least = usual * self._usual_min if usual is not None else 0.0
+            known = None if before is None or until is None else (until - before) * self.of(symbol).shares_factor
+            usual = least if known is None else max(known, least)
+        return usual or None
+
+    def trade_volume(self, member: UniverseMember) -> float | None:
+        """The mean volume of the symbol's trades; that of the median value if none was streamed; None if unknown."""
+        state = self.by_symbol.get(member.symbol)
+        if state is not None and state.trade_volume:
+            return state.trade_volume
+        return self._trade_value / member.previous_close if self._trade_value and member.previous_close else None
+
+    def certain_ratio(self, member: UniverseMember, ratio: float, usual: float) -> float | None:
+        """What is certain of a ratio to this usual volume of the symbol; None if the size of its trades is unknown."""
+        trade_volume = self.trade_volume(member)
+        return None if trade_volume is None else certain_ratio(ratio, usual, trade_volume, self._deviations_min)
 
     def _usual_by_profile(
         self, state: SymbolState, profile: Profile, since_ns: int, until_ns: int, least: float
@@ -306,8 +368,7 @@ class MarketState:
             return
         self.members[snapshot.symbol] = scaled(member, factor)
         state.shares_factor = 1 / factor
-        is_of_earlier_days = state.cumulative_volume is None  # no trade of today was streamed yet
-        if state.trade_volume is not None and is_of_earlier_days:
+        if state.trade_volume is not None and state.cumulative_volume is None:  # no trade of today was streamed yet
             state.trade_volume /= factor
 
 

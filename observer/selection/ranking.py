@@ -102,6 +102,10 @@ class PendingCandidates:
         self._candidates = swept
         self._until_ns = now_ns + self._life_ns
 
+    def add(self, risen: Sequence[Candidate]) -> None:
+        """Add candidates that rose since the last sweep and have no slot."""
+        self._candidates = [*self._candidates, *risen]
+
     def drop(self, seated: Collection[str]) -> None:
         """Remove symbols that got slots: the stream updates them from now on."""
         self._candidates = [each for each in self._candidates if each.symbol not in seated]

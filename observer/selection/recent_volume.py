@@ -6,8 +6,13 @@ until the close. So the day's ratio arms a surge, and the ratio of the latest mi
 The usual volume comes from the symbol's profile; without enough days, from its average day and the share of a day that
 the universe itself trades in these minutes. A symbol without an average is compared with the average symbol's opening
 (`observer.selection.context`).
+
+Few trades in a short time reach a multiple of the usual without a cause. So a surge begins only where the volume is
+evidence of a rate above the renewing multiple: trades of exponential sizes at random times sum up to a volume whose
+square root, in mean trades, has the standard deviation 1/sqrt(2) at any rate (Anscombe's transformation).
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Final
@@ -16,6 +21,18 @@ SYMBOLS_MIN: Final = 20
 """Fewer symbols of the universe have no mean share of a day."""
 
 _BUSIEST_LEFT_OUT: Final = 10  # one symbol in so many: surges must not raise what is usual
+
+
+def certain_ratio(ratio: float, usual: float, trade_volume: float, deviations: float) -> float:
+    """The ratio of a volume to the usual one, as sums of trades of this mean volume, less so many standard
+    deviations.
+    """
+    return max(0.0, math.sqrt(ratio) - deviations * math.sqrt(trade_volume / usual / 2)) ** 2
+
+
+def trades_needed(ratio: float, at_least: float, deviations: float) -> float:
+    """The usual trades that an interval must have for this ratio to be certainly above the other."""
+    return deviations**2 / 2 / (math.sqrt(ratio) - math.sqrt(at_least)) ** 2
 
 
 class RecentVolume:
@@ -36,6 +53,12 @@ class RecentVolume:
     def mark(self, at_ns: int, volume: float) -> None:
         """Begin the latest minutes anew, at the mark before."""
         self.since_ns, self.since_volume = self._marked_ns, self._marked_volume
+        self._marked_ns, self._marked_volume = at_ns, volume
+        self.next_ns = at_ns + self._step_ns
+
+    def begin(self, since_ns: int, since_volume: float, at_ns: int, volume: float) -> None:
+        """Begin the latest minutes at another moment, and mark this one."""
+        self.since_ns, self.since_volume = since_ns, since_volume
         self._marked_ns, self._marked_volume = at_ns, volume
         self.next_ns = at_ns + self._step_ns
 

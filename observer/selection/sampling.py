@@ -1,8 +1,11 @@
 """Sampling under load: stores every trade, or a limited number of conflated rows per second. Pure.
 
-Requirement 004 (Track B, sampling): 2 Hz, 1 Hz, 0.5 Hz. The load is the number of published events that are not stored
-yet: it grows when trades come faster than the disk takes them, whatever the reason. A step down is immediate, a step
-back follows only after a calm period, so that the rate does not oscillate.
+Requirement 004 (Capacity, Track B): 2 Hz in normal operation, 1 Hz to 0.5 Hz under load. Normal operation here stores
+every trade. There is no step of 2 Hz under load: exchange times are whole seconds, so its rows would be those of 1 Hz.
+
+The load is the number of published events that are not stored yet: it grows when trades come faster than the disk
+takes them, whatever the reason. A step down is immediate, a step back follows only after a calm period, so that the
+rate does not oscillate.
 """
 
 from collections.abc import Sequence
@@ -13,7 +16,10 @@ import msgspec
 from bus.events import Trade, TradesConflated
 from observer.units import NS_PER_S
 
-RATES_HZ: Final[Sequence[float | None]] = (None, 2.0, 1.0, 0.5)
+Kept = Trade | TradesConflated
+"""A stored trade, or several conflated in one row."""
+
+RATES_HZ: Final[Sequence[float | None]] = (None, 1.0, 0.5)
 """The steps down; None stores every trade."""
 
 
@@ -78,26 +84,28 @@ class Sampling:
 
 
 class Conflation:
-    """The open conflated row of each symbol. Exchange times delimit the rows, so a replay of the same trades gives the
-    same rows.
+    """The open span of each symbol: a trade while it is the span's only one, which stays a trade, else the row of its
+    trades. Exchange times delimit the spans, so a replay of the same trades gives the same rows.
     """
 
     __slots__ = ("_open",)
 
     def __init__(self) -> None:
-        self._open: dict[str, TradesConflated] = {}
+        self._open: dict[str, Kept] = {}
 
-    def add(self, trade: Trade, rate_hz: float) -> TradesConflated | None:
-        """Add a trade; returns the row that it ends if it begins another span."""
+    def add(self, trade: Trade, rate_hz: float) -> Kept | None:
+        """Add a trade; returns the earlier span's trade or row if it begins another span."""
         before = self._open.get(trade.symbol)
-        if before is not None and _span(before.from_ns, rate_hz) == _span(trade.exchange_time_ns, rate_hz):
-            self._open[trade.symbol] = _joined(before, trade)
+        if before is not None and _span(_began_ns(before), rate_hz) == _span(trade.exchange_time_ns, rate_hz):
+            self._open[trade.symbol] = _joined(
+                before if isinstance(before, TradesConflated) else _row_of(before), trade
+            )
             return None
-        self._open[trade.symbol] = _row_of(trade)
+        self._open[trade.symbol] = trade
         return before
 
-    def flush(self, symbol: str | None = None) -> list[TradesConflated]:
-        """Close the open row of a symbol, or of all: before a gap is reported, at a change of rate, and at the end."""
+    def flush(self, symbol: str | None = None) -> list[Kept]:
+        """Close the open span of a symbol, or of all: before a gap is reported, at a change of rate, and at the end."""
         if symbol is not None:
             row = self._open.pop(symbol, None)
             return [] if row is None else [row]
@@ -107,6 +115,10 @@ class Conflation:
 
 def _span(time_ns: int, rate_hz: float) -> int:
     return time_ns // round(NS_PER_S / rate_hz)
+
+
+def _began_ns(kept: Kept) -> int:
+    return kept.exchange_time_ns if isinstance(kept, Trade) else kept.from_ns
 
 
 def _row_of(trade: Trade) -> TradesConflated:

@@ -16,6 +16,7 @@ from bus.events import (
     CloseReason,
     Event,
     PinWait,
+    RiseApplied,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
@@ -142,6 +143,20 @@ class Selector:
         decided = [*ended, *self._decide(fired, now_ns)]
         seated = self._state.symbols
         self._pending.take([candidate for candidate in fired if candidate.symbol not in seated], now_ns)
+        return decided
+
+    def evaluate_rise(self, rise: RiseApplied, now_ns: int) -> Sequence[Event]:
+        """Evaluate one symbol without a slot, after a volume rise between two sweeps. One with a slot is known better
+        by its stream.
+        """
+        if rise.symbol in self._state.symbols or not self.market.update_rise(rise):
+            return []
+        ended = self._active.ended(now_ns)
+        fired = self._fired([rise.symbol], now_ns)
+        self._pending.drop({rise.symbol})  # what the sweep showed of it is over
+        decided = [*ended, *self._decide(fired, now_ns)]
+        if rise.symbol not in self._state.symbols:
+            self._pending.add(fired)
         return decided
 
     def evaluate_slots(self, now_ns: int) -> Sequence[Event]:

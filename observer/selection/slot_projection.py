@@ -30,6 +30,7 @@ from bus.events import (
     SlotExtended,
     SlotOverflowed,
     SlotReleased,
+    StreamedTime,
     TriggerEnded,
     TriggerFired,
     TriggerKind,
@@ -37,6 +38,7 @@ from bus.events import (
     WatchChanged,
     WatchInterrupted,
     WatchLearned,
+    WatchResumed,
     WatchSettled,
     WatchStarted,
     WatchStopped,
@@ -215,7 +217,7 @@ class SlotInterval(msgspec.Struct, frozen=True):
 
     `triggers` are those that held the slot, in order. `streamed` are the times between the broker's acknowledgements
     and the ends of the subscription, [from, to]; the last `to` is None while it lasts. A subscription outlives the slot
-    until the broker has removed it.
+    until the broker has removed it. That of a process which was killed ends with the last step that it published.
     """
 
     slot: str
@@ -236,6 +238,7 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
     open_by_slot: dict[str, int] = {}
     of_symbol: dict[str, int] = {}  # the latest interval
     streamed_since: dict[str, tuple[int, int]] = {}  # by symbol: the interval, and the acknowledgement
+    lived_ns = 0  # the latest time at which the process of the subscriptions was alive
 
     def change(number: int, **changes: object) -> None:
         found[number] = msgspec.structs.replace(found[number], **changes)
@@ -243,7 +246,7 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
     def end_stream(symbol: str, at_ns: int) -> None:
         if (since := streamed_since.pop(symbol, None)) is not None:
             number, from_ns = since
-            change(number, streamed=(*found[number].streamed[:-1], (from_ns, at_ns)))
+            change(number, streamed=(*found[number].streamed[:-1], (from_ns, max(from_ns, at_ns))))
 
     def begin_stream(symbol: str, at_ns: int) -> None:
         number = of_symbol.get(symbol)
@@ -253,9 +256,12 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
 
     for event in events:
         match event:
-            case SelectionAdvanced(step=DayBegan()):  # a process has none of its predecessor's subscriptions
+            # A process has none of its predecessor's subscriptions.
+            case SelectionAdvanced(step=DayBegan()) | WatchChanged(change=WatchResumed()):
                 for symbol in list(streamed_since):
-                    end_stream(symbol, event.advanced_ns)
+                    end_stream(symbol, lived_ns)
+            case SelectionAdvanced():
+                lived_ns = max(lived_ns, event.advanced_ns)
             case SlotAssigned():
                 is_subscribed = event.symbol in streamed_since  # by its slot before
                 end_stream(event.symbol, event.assigned_ns)
@@ -277,11 +283,38 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
                     release_reason=event.reason,
                     replaced_by=event.replaced_by,
                 )
+                if event.reason == "unfinished" and found[number].streamed:  # released by a later process
+                    streamed_since.pop(event.symbol, None)
+                    *earlier, (from_ns, to_ns) = found[number].streamed
+                    ended_ns = max(from_ns, lived_ns if to_ns is None else min(to_ns, lived_ns))
+                    change(number, streamed=(*earlier, (from_ns, ended_ns)))
             case WatchChanged(change=WatchStarted() | WatchLearned()):
+                lived_ns = max(lived_ns, event.changed_ns)
                 begin_stream(event.symbol, event.changed_ns)
             case WatchChanged(change=WatchInterrupted() | WatchStopped() | WatchSettled()):
                 end_stream(event.symbol, event.changed_ns)
     return found
+
+
+def streamed_times(slots: Iterable[SlotInterval], until_ns: int) -> Mapping[str, Sequence[StreamedTime]]:
+    """By symbol, the times in which the broker streamed it, in order, disjoint. One that lasts ends at `until_ns`."""
+    times: dict[str, list[StreamedTime]] = {}
+    for slot in slots:
+        for since_ns, ended_ns in slot.streamed:
+            time = StreamedTime(since_ns, max(since_ns, until_ns) if ended_ns is None else ended_ns)
+            times.setdefault(slot.symbol, []).append(time)
+    return {symbol: _joined(each) for symbol, each in times.items()}
+
+
+def _joined(times: Iterable[StreamedTime]) -> list[StreamedTime]:
+    """Disjoint times: those that touch are one."""
+    joined: list[StreamedTime] = []
+    for time in sorted(times, key=lambda each: each.from_ns):
+        if joined and time.from_ns <= joined[-1].to_ns:
+            joined[-1] = StreamedTime(joined[-1].from_ns, max(joined[-1].to_ns, time.to_ns))
+        else:
+            joined.append(time)
+    return joined
 
 
 # --- the status of each slot ---

@@ -75,14 +75,20 @@ class RecentVolumeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     usual volume (requirement 004: mild), which is at least the part `usual_min` of what the average day has in them.
 
     Of a streamed symbol the latest minutes are between half of `window_seconds` and the whole; of another one they are
-    the time between its last two snapshots, or half of the window if these come more often. Switched off, the rule is
-    the written one: the day's ratio renews a surge, strength ends at 1, and scores have no age.
+    the time between its last two snapshots, or half of the window if these come more often. A surge begins only where
+    the volume exceeds that multiple by `deviations_min` standard deviations of a sum of trades, if their mean volume is
+    known. The usual volume of a symbol without a profile needs a universe of 20 symbols with an average; in a smaller
+    one the written rule remains.
+
+    Switched off, the rule is the written one: the day's ratio renews a surge, strength ends at 1, and scores have no
+    age.
     """
 
     enabled: bool = True
     hold_threshold: Positive = 2.0
     window_seconds: Positive = 300.0
     usual_min: Share = 0.5
+    deviations_min: NotNegative = 3.5
 
 
 class CommonTriggerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

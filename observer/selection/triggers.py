@@ -17,18 +17,13 @@ import msgspec
 
 from bus.events import TriggerKind, UniverseMember
 from observer.selection.indicators import true_range
-from observer.selection.trigger_settings import (
-    WITHOUT_END,
-    CommonTriggerSettings,
-    TriggerSettings,
-)
+from observer.selection.trigger_settings import WITHOUT_END, CommonTriggerSettings, TriggerSettings
 from observer.units import NS_PER_S
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
 _NOTHING: Final = 0.0  # the reference of a measurement without a history
 OPENING_THRESHOLD: Final = 1.5
-"""Times the average symbol of the opening (requirement 004, Baseline metrics): unusual for a symbol without a history.
-"""
+"""Times the average symbol's opening (requirement 004, Baseline metrics): unusual for a symbol without a history."""
 
 _PIN_WEIGHT: Final = 5.0  # requirement 004, Priority Levels; like the next one it only places scores on one scale
 _MARKET_CAP_WEIGHT: Final = 1.0
@@ -39,7 +34,8 @@ class SymbolView(Protocol):
 
     `opening_volume_by_now` and `opening_range_by_now` (as a fraction of the price) are the average symbol's, continued
     from the opening; known only for symbols without a history of their own. `recent_ratio` is the volume of the latest
-    minutes until `recent_ns` in units of `usual_recent_volume`; `range_ns` is when the day's range grew last.
+    minutes until `recent_ns` in units of `usual_recent_volume`, and `recent_certain` its certain part; `range_ns` is
+    when the day's range grew last.
     """
 
     # ruff: disable[D102] - the words are the fields' own
@@ -59,6 +55,8 @@ class SymbolView(Protocol):
     def opening_range_by_now(self) -> float | None: ...
     @property
     def recent_ratio(self) -> float | None: ...
+    @property
+    def recent_certain(self) -> float | None: ...
     @property
     def recent_ns(self) -> int | None: ...
     @property
@@ -80,6 +78,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     opening_volume_by_now: float | None = None
     opening_range_by_now: float | None = None
     recent_ratio: float | None = None
+    recent_certain: float | None = None
     recent_ns: int | None = None
     usual_recent_volume: float | None = None
     range_ns: int | None = None
@@ -299,9 +298,11 @@ class TriggerRules:
         """
         fired: list[Candidate] = []
         for trigger, own, hold_threshold, checks in self._kinds:
-            recent = None
-            if hold_threshold is not None and (recent := view.recent_ratio) is not None and recent < hold_threshold:
-                continue
+            recent, certain, is_active = None, None, (member.symbol, trigger.kind) in active
+            if hold_threshold is not None and (recent := view.recent_ratio) is not None:
+                certain = recent if view.recent_certain is None else view.recent_certain
+                if recent < hold_threshold or (certain < hold_threshold and not is_active):
+                    continue
             best = None
             measure = threshold = 0.0
             for measured, at_least, condition in checks:
@@ -309,10 +310,10 @@ class TriggerRules:
                 if found is not None and found >= at_least and (best is None or found > measure):
                     best, measure, threshold = condition, found, at_least
             if best is None:
-                if recent is None or hold_threshold is None or (member.symbol, trigger.kind) not in active:
+                if recent is None or hold_threshold is None or not is_active:
                     continue
                 best, measure, threshold = _RECENT, recent, hold_threshold
-            part = (measure if recent is None else recent) / own.full_strength
+            part = (measure if certain is None else certain) / own.full_strength
             strength = _strength(part, is_limited=not self._has_age)
             full_score = score(own.weight, strength, member.market_cap)
             shown_ns = trigger.evidence_ns(view) if self._has_age else None
@@ -341,9 +342,7 @@ def _strength(part: float, *, is_limited: bool) -> float:
     """The strength of this part of the full measure: the part itself (requirement 004), and above 1 one more for each
     doubling, or 1 if it is limited.
     """
-    if part <= 1 or is_limited:
-        return min(part, 1.0)
-    return 1 + math.log2(part)
+    return min(part, 1.0) if part <= 1 or is_limited else 1 + math.log2(part)
 
 
 def aged(candidate: Candidate, now_ns: int, half_life_s: float) -> Candidate:

@@ -48,7 +48,7 @@ FAULT_MEANINGS: Final[Mapping[FaultKind, str]] = {
     "rest_stall": "a share of the calls gets no answer; the line is cut when the fault ends",
     "rest_reset": "a share of the calls has its connection cut",
     "rest_refused": "no listener: connections are refused, open ones are cut",
-    "maintenance": "every call meets the gateway's time-out (HTTP 500, EGW00300)",
+    "maintenance": "every call meets a time-out (EGW00300), an HTML page (200, 502) or OPSQ1002 and its like (200)",
     "stream_cut": "every stream is cut without a close frame, new ones are refused until the end",
     "half_open": "every stream, and each that is opened until the end, stays open and says nothing any more",
     "malformed": "a share of the data frames cannot be read, wholly or in one record",

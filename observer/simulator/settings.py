@@ -7,6 +7,7 @@ import msgspec
 
 from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault, second_of_day
 from observer.simulator.market.plan import HISTORY_DAYS
+from observer.simulator.market.sessions import Venue
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,14 +23,18 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     connection that ended without a close frame its app key stays in use for `session_timeout_s`; a client that does not
     read is cut once more than `send_buffer_limit_bytes` wait for it.
 
-    The wire: `trade_fields` and `book_fields` are the widths of a record (46 and 59 documented; 47 and 62 seen in
-    2026); `frames_file` (empty: none) has captured frames, one JSON object with `raw` a line, that are sent unchanged
-    to each subscriber of their TR id and key. `rest_limit_per_s` is an app key's (None: the real host's);
-    `rest_limit_per_minute` is 0 without such a limit. `trades_times` multiplies how often every symbol trades: 1 is an
-    ordinary day. Before the day lie `history_days` sessions.
+    The host: `paper` is the one for practice, which lacks some calls and admits one a second; `documented_labels` names
+    the price of time-and-sales as the documents do, not as the live host.
+
+    The wire: `trade_fields`, `book_fields` and `state_fields` are the widths of a record (46, 59 and 11 documented; 47,
+    63 and 10 seen since September 2026); `frames_file` (empty: none) has captured frames, one JSON object with
+    `raw` a line, that are sent unchanged to each subscriber of their TR id and key. `rest_limit_per_s` is an app key's
+    (None: the real host's); `rest_limit_per_minute` is 0 without such a limit. `trades_times` multiplies how often
+    every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions. `venues`: the KRX alone,
+    until its close; or the whole day of KRX and NXT, with the sessions that the venues have on `session_date`.
 
     Raises:
-        ValueError: a date or a time of day is none; names the key.
+        ValueError: a date or a time of day is none, or the KRX is missing among the venues; names the key.
     """
 
     seed: int
@@ -48,21 +53,27 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     opens_at: str = "09:00"
     faults: tuple[ScriptedFault, ...] = ()
     fault_rates: FaultRates = FaultRates()
+    paper: bool = False
+    documented_labels: bool = False
     trade_fields: Annotated[int, msgspec.Meta(ge=46)] = 47
-    book_fields: Annotated[int, msgspec.Meta(ge=59)] = 62
+    book_fields: Annotated[int, msgspec.Meta(ge=59)] = 63
+    state_fields: Annotated[int, msgspec.Meta(ge=10, le=11)] = 10
     frames_file: str = ""
     rest_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 0
     trades_times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     history_days: Annotated[int, msgspec.Meta(ge=1)] = HISTORY_DAYS
+    venues: tuple[Venue, ...] = ("KRX",)
     session_timeout_s: Amount = 0.0
     send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        """Checks the date and the times of day."""
+        """Checks the venues, the date and the times of day."""
         try:
             date.fromisoformat(self.session_date)
         except ValueError as error:
             raise ValueError(f"session_date: {self.session_date!r} is not a date such as 2026-11-18") from error
+        if "KRX" not in self.venues:
+            raise ValueError(f"venues: {list(self.venues)}: write KRX, or KRX and NXT")
         times = [("opens_at", self.opens_at), ("listing_appears_at", self.listing_appears_at or "00:00")]
         scripts = (("faults", self.faults), ("drops", self.drops))
         times += [(key, each.at) for key, script in scripts for each in script]

@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from bus.events import GapDetected, QualityJudged, SelectionAdvanced, SweepCompleted, UniverseBuilt
+from bus.events import GapDetected, InputQuarantined, QualityJudged, SelectionAdvanced, SweepCompleted, UniverseBuilt
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
@@ -25,6 +25,14 @@ class DayReader(DatabaseReader):
         columns = (EVENT_TABLES[kind].c.session_date for kind in _OF_SESSIONS)
         with self._asking() as connection:
             return any(connection.scalar(select(1).where(day == session_date).limit(1)) for day in columns)
+
+    def quarantined_input_bytes(self, since_ns: int, until_ns: int) -> int:
+        """The bytes of the inputs in quarantine, with their reasons, of a time in UTC nanoseconds."""
+        inputs = EVENT_TABLES[InputQuarantined]
+        size = func.sum(func.length(inputs.c.content) + func.length(inputs.c.reason))
+        during = inputs.c.quarantined_ns.between(since_ns, until_ns - 1)
+        with self._asking() as connection:
+            return int(connection.scalar(select(size).where(during)) or 0)
 
 
 def _last_of(connection: Connection, kind: type) -> str | None:

@@ -9,12 +9,15 @@ from bus.events import (
     ChurnGuardChanged,
     Event,
     GapDetected,
+    GapEmpty,
+    GapOpened,
     MarketStateChanged,
     SelectionAdvanced,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
     SlotReleased,
+    StreamedTime,
     Trade,
     TradesConflated,
     TriggerEnded,
@@ -22,9 +25,10 @@ from bus.events import (
     WatchChanged,
 )
 from observer.selection.pins import ends_of_pins
-from observer.selection.slot_projection import SlotInterval, slot_intervals
+from observer.selection.slot_projection import SlotInterval, slot_intervals, streamed_times
 from observer.store.rows import event_of, position_of
 from observer.store.session import DatabaseReader
+from observer.store.slots import day_bounds, stream_ended_ns
 from observer.store.tables import EVENT_TABLES, STREAMS
 
 _OF_SLOTS: Final[Sequence[type[Event]]] = (
@@ -38,7 +42,8 @@ _OF_SLOTS: Final[Sequence[type[Event]]] = (
     SlotOverflowed,
     ChurnGuardChanged,
 )
-_KINDS: Final[Sequence[type[Event]]] = (*_OF_SLOTS, Trade, TradesConflated, WatchChanged, GapDetected)
+_OF_GAPS: Final[Sequence[type[Event]]] = (WatchChanged, GapOpened, GapEmpty, GapDetected)
+_KINDS: Final[Sequence[type[Event]]] = (*_OF_SLOTS, Trade, TradesConflated, *_OF_GAPS)
 _OF_STATES: Final[Sequence[type[Event]]] = (SelectionAdvanced, SlotAssigned, SlotExtended, SlotReleased, WatchChanged)
 _NUMBERS_AT_ONCE: Final = 20_000  # of a stream's events, what is held in memory
 
@@ -73,6 +78,11 @@ class DecisionReader(DatabaseReader):
         with self._asking() as connection:
             return slot_intervals(slot_status_events(connection, session_date))
 
+    def streamed_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[StreamedTime]]:
+        """By symbol, the times of the day in which the broker streamed it, by its acknowledgements."""
+        with self._asking() as connection:
+            return acknowledged_times(connection, session_date, now_ns)
+
 
 def decision_events(connection: Connection, session_date: str) -> Iterator[Event]:
     """The day's events of all kinds; also from a capture that was replayed, which is one stream of all processes."""
@@ -96,6 +106,17 @@ def pins_before(connection: Connection, session_date: str) -> Mapping[str, int |
 def slot_status_events(connection: Connection, session_date: str) -> Iterator[Event]:
     """The events from which the status of each slot follows."""
     return _events(connection, session_date, _OF_STATES)
+
+
+def acknowledged_times(connection: Connection, session_date: str, now_ns: int) -> Mapping[str, Sequence[StreamedTime]]:
+    """By symbol, the times in which the broker streamed it. A time without an end lasts until now; when the day is
+    over, until the last step of Track B.
+    """
+    is_over = now_ns >= day_bounds(session_date)[1] or stream_ended_ns(connection, session_date) is not None
+    steps = EVENT_TABLES[SelectionAdvanced].c
+    last_step = select(func.max(steps.advanced_ns)).where(steps.session_date == session_date)
+    until_ns = (connection.scalar(last_step) or 0) if is_over else now_ns
+    return streamed_times(slot_intervals(slot_status_events(connection, session_date)), until_ns)
 
 
 def _events(connection: Connection, session_date: str, kinds: Sequence[type[Event]]) -> Iterator[Event]:

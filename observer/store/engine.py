@@ -25,6 +25,7 @@ from observer.errors import StoreError, StoreFailedError
 from observer.store.identity import STANDBY, require_encoding
 from observer.store.instance import schema_in
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema
+from observer.text import CONCEALED
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config
@@ -60,6 +61,8 @@ _POSTGRESQL_CLIENT_OPTIONS: Final[Mapping[str, int]] = {
     "keepalives_count": _PROBES,
     "tcp_user_timeout": LOST_CONNECTION_S * 1_000,
 }
+# Options of libpq that are secrets; `password` is a part of the address itself.
+SECRET_OPTIONS: Final = frozenset({"sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"})
 _POSTGRESQL_WRITER_SETTINGS: Final = (
     "synchronous_commit = on",
     f"lock_timeout = {_LOCK_WAIT_MS}",
@@ -107,25 +110,35 @@ _REMEDIES: Final = {
 }
 
 
-def parse_url(url: str) -> URL:
+class DatabaseUrl(URL):
+    """An address whose text shows no secret of its options either."""
+
+    def render_as_string(self, hide_password: bool = True) -> str:
+        """The text; with the secrets only where it goes to a driver."""
+        found = SECRET_OPTIONS & self.query.keys() if hide_password else ()
+        shown = self.query.union(dict.fromkeys(found, CONCEALED))
+        return URL.render_as_string(self._replace(query=shown), hide_password).replace("%2A%2A%2A", CONCEALED)
+
+
+def parse_url(url: str) -> DatabaseUrl:
     """The address as a value.
 
     Raises:
         StoreError: it is none, or of a database that is not supported.
     """
     try:
-        parsed = make_url(url)
+        parsed = DatabaseUrl(*make_url(url))
     except (ArgumentError, ValueError):  # both quote the text, which may hold a password
         raise StoreError("not a database URL: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME") from None
     if "@" in (parsed.host or ""):
         raise StoreError(f"not a database URL: {ESCAPES}")
     if secret := parsed.query.get("password"):  # an option would be in errors and in the arguments of programs
-        parsed = parsed.difference_update_query(["password"]).set(password=str(secret))
+        parsed = DatabaseUrl(*parsed.difference_update_query(["password"]).set(password=str(secret)))
     match parsed.get_backend_name():
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             return parsed
         case "postgresql":
-            return parsed.set(drivername="postgresql+psycopg")
+            return DatabaseUrl(*parsed.set(drivername="postgresql+psycopg"))
     raise StoreError(f"{parsed}: give sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME")
 
 

@@ -4,14 +4,21 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, exists, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 
 from bus.events import (
     GapDetected,
+    GapEmpty,
+    GapMeasure,
+    GapOpened,
     GapRecovered,
+    GapTimesMeasured,
     GapUnrecoverable,
     MinuteBarRecovered,
+    Reached,
     Trade,
+    WatchChanged,
+    WatchObserved,
 )
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.store.rows import event_of
@@ -43,8 +50,55 @@ class GapStory(msgspec.Struct, frozen=True):
         return max(moments, default=None)
 
 
+class OpeningStory(msgspec.Struct, frozen=True):
+    """A cut that proved no missing volume: closed as empty, given up, or not yet resolved (both None)."""
+
+    opened: GapOpened
+    empty: GapEmpty | None
+    unrecoverable: GapUnrecoverable | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known yet what was missed."""
+        return self.empty is None and self.unrecoverable is None
+
+
 class GapReader(DatabaseReader):
     """Reads gaps and their recoveries."""
+
+    def openings(self, session_date: str, symbol: str | None = None) -> Sequence[OpeningStory]:
+        """A day's cuts of one symbol or of all, in order, without those that are proved gaps: `gaps` has these."""
+        columns = EVENT_TABLES[GapOpened].c
+        of_symbol = [] if symbol is None else [columns.symbol == symbol]
+        return self._openings(columns.session_date == session_date, *of_symbol)
+
+    def opening(self, gap_id: str) -> OpeningStory | None:
+        """One cut without a proved loss, by its id."""
+        return next(iter(self._openings(EVENT_TABLES[GapOpened].c.gap_id == gap_id)), None)
+
+    def _openings(self, *conditions: ColumnElement[bool]) -> Sequence[OpeningStory]:
+        opened, gaps = EVENT_TABLES[GapOpened], EVENT_TABLES[GapDetected]
+        empties, losses = EVENT_TABLES[GapEmpty], EVENT_TABLES[GapUnrecoverable]
+        ids = select(opened.c.gap_id).where(*conditions)
+        unproved = select(opened).where(*conditions, ~exists().where(gaps.c.gap_id == opened.c.gap_id))
+        found = {event.gap_id: event for event in self._events(GapOpened, unproved.order_by(opened.c.opened_ns))}
+        of_empties = self._events(GapEmpty, select(empties).where(empties.c.gap_id.in_(ids)))
+        of_losses = self._events(GapUnrecoverable, select(losses).where(losses.c.gap_id.in_(ids)))
+        empty, lost = {each.gap_id: each for each in of_empties}, {each.gap_id: each for each in of_losses}
+        return [OpeningStory(each, empty.get(gap_id), lost.get(gap_id)) for gap_id, each in found.items()]
+
+    def last_accounts(self, session_date: str) -> dict[str, Reached]:
+        """By symbol, the last volume of the exchange that accounted for a streamed symbol on that day."""
+        table = EVENT_TABLES[WatchChanged]
+        wanted = select(table).where(table.c.session_date == session_date).order_by(table.c.changed_ns)
+        changes = self._events(WatchChanged, wanted)
+        return {each.symbol: each.change.reached for each in changes if isinstance(each.change, WatchObserved)}
+
+    def gap_times(self, session_date: str) -> dict[GapMeasure, GapTimesMeasured]:
+        """The last figures of a day's detection and recovery, by measure."""
+        table = EVENT_TABLES[GapTimesMeasured]
+        wanted = select(table).where(table.c.session_date == session_date).order_by(table.c.measured_ns)
+        return {each.measure: each for each in self._events(GapTimesMeasured, wanted)}
 
     def open_gaps(self, since_session_date: str) -> Sequence[GapDetected]:
         """The open gaps of that day and later ones, in order of detection: neither recovered nor given up. A gap that
@@ -71,16 +125,30 @@ class GapReader(DatabaseReader):
             return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
 
     def gap_ids(self, session_date: str, part: str) -> Sequence[str]:
-        """The ids of a day's gaps that have this part, each once, sorted."""
-        columns = EVENT_TABLES[GapDetected].c
-        wanted = select(columns.gap_id).distinct().where(columns.session_date == session_date)
+        """The ids of a day's gaps that have this part, each once, sorted; those of cuts, too."""
+        found: set[str] = set()
         with self._asking() as connection:
-            return sorted(connection.scalars(wanted.where(columns.gap_id.contains(part, autoescape=True))))
+            for kind in (GapDetected, GapOpened):
+                columns = EVENT_TABLES[kind].c
+                wanted = select(columns.gap_id).distinct().where(columns.session_date == session_date)
+                found.update(connection.scalars(wanted.where(columns.gap_id.contains(part, autoescape=True))))
+        return sorted(found)
 
     def recovered_rows(self, gap: GapDetected) -> Sequence[Trade | MinuteBarRecovered]:
         """The rows of a gap's recovery: trades by cumulative volume, then minute bars by time."""
         with self._asking() as connection:
             return recovered_rows(connection, gap)
+
+
+def unresolved_cuts(connection: Connection, session_date: str) -> dict[str, int]:
+    """By symbol, the day's cuts that are neither a proved gap nor an empty one."""
+    opened = EVENT_TABLES[GapOpened].c
+    resolved = [EVENT_TABLES[kind].c.gap_id for kind in (GapDetected, GapEmpty)]
+    unresolved = [~exists().where(gap_id == opened.gap_id) for gap_id in resolved]
+    wanted = select(opened.symbol, func.count(opened.gap_id.distinct()).label("cuts")).where(
+        opened.session_date == session_date, *unresolved
+    )
+    return {row.symbol: row.cuts for row in connection.execute(wanted.group_by(opened.symbol))}
 
 
 def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> list[GapStory]:

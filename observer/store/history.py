@@ -90,6 +90,11 @@ class HistoryReader(DatabaseReader):
             volumes = volumes_by_time(connection, sessions, adjustments)
             return volumes, trade_volumes(connection, sessions, adjustments)
 
+    def trade_volumes(self, session_date: str) -> Mapping[str, float]:
+        """The mean volume of the session's streamed trades, by symbol."""
+        with self._asking() as connection:
+            return trade_volumes(connection, [session_date], {})
+
     def share_adjustments(self, since: str, known_until: str) -> Adjustments:
         """By symbol the share adjustments on that session or later that the universe of `known_until` knew."""
         with self._asking() as connection:

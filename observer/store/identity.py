@@ -17,7 +17,10 @@ from observer.errors import DatabaseRemovedError, DatabaseReplacedError, StoreEr
 if TYPE_CHECKING:  # the process that hosts the supervisor does not load SQLAlchemy
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
-RESTORE: Final = "put it back with `observer backup restore`"
+RESTORE: Final = (
+    "put it back with `observer backup restore`; where there is no package yet, `observer ctl restart core-writer` "
+    "makes a new one, and all processes deliver their events again from their outboxes and archives"
+)
 STANDBY: Final = "the server takes no changes, as a standby does: promote it, or give the primary in [store] url"
 
 

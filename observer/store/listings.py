@@ -128,20 +128,8 @@ class ListingReader(DatabaseReader):
             return [event_of(ListingChanged, row) for row in rows]
 
     def new_listings(self, since_ns: int) -> Sequence[ListingChanged]:
-        """Listings that appeared since then, oldest first, without an exchange's first file, where all are new."""
-        first = select(_CHANGES.c.exchange, func.min(_CHANGES.c.changed_ns).label("first_ns")).group_by(
-            _CHANGES.c.exchange
-        )
-        imported = first.subquery()
-        wanted = (
-            select(_CHANGES)
-            .join(imported, imported.c.exchange == _CHANGES.c.exchange)
-            .where(
-                _CHANGES.c.change == "new",
-                _CHANGES.c.changed_ns >= since_ns,
-                _CHANGES.c.changed_ns > imported.c.first_ns,
-            )
-        )
+        """Listings that appeared since then, oldest first; those of an exchange's first file are initial, not new."""
+        wanted = select(_CHANGES).where(_CHANGES.c.change == "new", _CHANGES.c.changed_ns >= since_ns)
         with self._asking() as connection:
             rows = connection.execute(wanted.order_by(_CHANGES.c.changed_ns, _CHANGES.c.exchange, _CHANGES.c.symbol))
             return [event_of(ListingChanged, row) for row in rows]

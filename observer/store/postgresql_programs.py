@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import URL
 
 from observer.errors import StoppedError, StoreError, StoreFailedError
+from observer.store.engine import SECRET_OPTIONS
 
 _DUMP_S_MAX: Final = 3_600.0  # machine seconds
 _POLL_S: Final = 0.1
@@ -159,7 +160,16 @@ def _program(name: str) -> str:
 
 
 def _address(url: URL) -> str:
-    """The URL as libpq reads it; without the password, as one in the address would beat PGPASSWORD."""
+    """The URL as libpq reads it; without the password, as one in the address would beat PGPASSWORD.
+
+    Raises:
+        StoreError: it has another secret, for which libpq has no variable.
+    """
+    if secret := SECRET_OPTIONS & url.query.keys():
+        raise StoreError(
+            f"{url}: a backup cannot pass on {min(secret)}, as other users can see arguments: "
+            "connect without it (a key file of mode 600 needs no password)"
+        )
     return url._replace(drivername="postgresql", password=None).render_as_string()
 
 

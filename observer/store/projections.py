@@ -40,12 +40,17 @@ def _project_lists(connection: Connection, rows: Sequence[Row]) -> None:
 def _list_row(event: EtfListed) -> dict[str, Value]:
     state: dict[str, Value] = {name: getattr(event, name) for name in _LISTED}
     state["sources"] = document_text(event.sources)
-    return {**state, "active": event.change != "removed", "first_seen_ns": event.listed_ns}
+    return {
+        **state,
+        "active": event.change != "removed",
+        "first_seen_ns": event.listed_ns,
+        "first_seen_as": event.change,
+    }
 
 
 def _list_upsert(statement: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
-    columns = (*_LISTED, "active", "first_seen_ns")
-    kept = ("symbol", "first_seen_ns")
+    columns = (*_LISTED, "active", "first_seen_ns", "first_seen_as")
+    kept = ("symbol", "first_seen_ns", "first_seen_as")
     return statement.values({name: bindparam(name) for name in columns}).on_conflict_do_update(
         index_elements=["symbol"],
         set_={name: statement.excluded[name] for name in columns if name not in kept},
@@ -98,7 +103,7 @@ def _project_listings(connection: Connection, rows: Sequence[Row]) -> None:
 
 def _listing_upsert(statement: sqlite.Insert | postgresql.Insert) -> sqlite.Insert | postgresql.Insert:
     key = ("exchange", "symbol")
-    kept = (*key, "first_seen_ns")
+    kept = (*key, "first_seen_ns", "first_seen_as")
     return statement.on_conflict_do_update(
         index_elements=key,
         set_={column.name: statement.excluded[column.name] for column in LISTINGS.columns if column.name not in kept},

@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+import msgspec
 from sqlalchemy import Connection, and_, select
 
 from bus.events import (
@@ -21,8 +22,10 @@ from bus.events import (
     WatchStarted,
 )
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
+from observer.gaps.judging import AUCTION_OVER_AFTER_NS
 from observer.gaps.reconciliation import Piece, SymbolDay
-from observer.store.gaps import GapStory, gap_stories
+from observer.store.decisions import acknowledged_times
+from observer.store.gaps import GapStory, gap_stories, unresolved_cuts
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds, stream_times
@@ -38,10 +41,21 @@ class QualityReader(DatabaseReader):
         with self._asking() as connection:
             return judged(connection, session_date, symbol)
 
-    def symbol_days(self, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
-        """The inputs of `observer.gaps.reconciliation` by symbol, for each symbol that had a slot on that day."""
+    def symbol_days(
+        self, session_date: str, now_ns: int, session: Interval, symbols: Collection[str] | None = None
+    ) -> Iterator[SymbolDay]:
+        """The inputs of `observer.gaps.reconciliation` by symbol, for each symbol that had a slot on that day, or for
+        these of them. `session` is the day's, from the open to the close.
+        """
         with self._asking() as connection:
-            yield from symbol_days(connection, session_date, now_ns)
+            yield from symbol_days(connection, session_date, now_ns, session, symbols)
+
+    def day_volumes(self, session_date: str, session: Interval, symbols: Iterable[str]) -> dict[str, float]:
+        """The volumes of the whole session of these symbols, as far as they are known."""
+        with self._asking() as connection:
+            observations = VolumeObservations(connection, session_date, session)
+            found = ((symbol, observations.of_day(symbol)) for symbol in symbols)
+            return {symbol: volume for symbol, volume in found if volume is not None}
 
     def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
         """A symbol's trades of one day by cumulative volume, and their completeness; None before the reconciliation."""
@@ -50,16 +64,28 @@ class QualityReader(DatabaseReader):
             return (reports[0] if reports else None), trades_of(connection, symbol, session_date)
 
 
-def symbol_days(connection: Connection, session_date: str, now_ns: int) -> Iterator[SymbolDay]:
-    """By symbol, all that is needed to judge the day of each symbol that had a slot."""
+def symbol_days(
+    connection: Connection, session_date: str, now_ns: int, session: Interval, symbols: Collection[str] | None = None
+) -> Iterator[SymbolDay]:
+    """By symbol, all that is needed to judge the day of each symbol that had a slot, or of these of them."""
     gaps: dict[str, list[GapStory]] = {}
     for story in gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date):
         gaps.setdefault(story.gap.symbol, []).append(story)
-    in_stream = stream_times(connection, session_date, now_ns)
-    observations = VolumeObservations(connection, session_date)
-    for symbol in sorted(in_stream):
-        times = observations.of(symbol, in_stream[symbol])
-        yield _symbol_day(connection, session_date, symbol, times, gaps.get(symbol, []))
+    with_slot = stream_times(connection, session_date, now_ns)
+    streamed = acknowledged_times(connection, session_date, now_ns)
+    cuts = unresolved_cuts(connection, session_date)
+    observations = VolumeObservations(connection, session_date, session)
+    for symbol in sorted(with_slot):
+        if symbols is None or symbol in symbols:
+            times, volume = observations.around(symbol, with_slot[symbol])
+            day = _symbol_day(connection, session_date, symbol, times, gaps.get(symbol, []))
+            yield msgspec.structs.replace(
+                day,
+                unresolved_cuts=cuts.get(symbol, 0),
+                streamed=streamed.get(symbol, ()),
+                session=session,
+                day_volume=volume,
+            )
 
 
 def judged(connection: Connection, session_date: str, symbol: str | None = None) -> list[QualityJudged]:
@@ -121,11 +147,12 @@ def _pieces(connection: Connection, session_date: str, symbol: str) -> list[Piec
 
 
 class VolumeObservations:
-    """The volume observations of one day; reads those of all symbols once."""
+    """The volume observations of one day; reads sweeps and watches once, and snapshots by symbol."""
 
-    def __init__(self, connection: Connection, session_date: str) -> None:
+    def __init__(self, connection: Connection, session_date: str, session: Interval) -> None:
         self._connection = connection
         self._session_date = session_date
+        self._closed_ns = session.to_ns + AUCTION_OVER_AFTER_NS
         sweeps = EVENT_TABLES[SweepCompleted].c
         of_day = select(sweeps.started_ns, sweeps.completed_ns).where(sweeps.session_date == session_date)
         self._sweeps = [
@@ -147,17 +174,34 @@ class VolumeObservations:
                 VolumeObservation(seen.exchange_time_ns, seen.cumulative_volume, seen.exchange_time_ns)
             )
 
-    def of(self, symbol: str, times: Sequence[Interval]) -> Sequence[Interval]:
-        """The symbol's times in the stream with its volume observations."""
-        observations = [*self._asked[symbol], *self._snapshots(symbol)]
-        at_most = self._volume_of_day(symbol)
-        return [with_observed(interval, self._received[symbol], observations, at_most) for interval in times]
+    def around(self, symbol: str, times: Sequence[Interval]) -> tuple[Sequence[Interval], float | None]:
+        """The symbol's times with a slot, with its volume observations; and the volume of the whole session."""
+        observations, at_most = self._all(symbol), self._daily_bar(symbol)
+        received = self._received[symbol]
+        observed = [with_observed(interval, received, observations, at_most) for interval in times]
+        return observed, self._of_session(observations, at_most)
+
+    def of_day(self, symbol: str) -> float | None:
+        """The volume of the whole session: of the first observation requested after it, else of the daily bar; None
+        without both.
+        """
+        return self._of_session(self._all(symbol), self._daily_bar(symbol))
+
+    def _of_session(self, observations: Iterable[VolumeObservation], daily_bar: float | None) -> float | None:
+        after = [(at_ns, each.volume) for each in observations if (at_ns := each.began_ns or 0) >= self._closed_ns]
+        return min(after)[1] if after else daily_bar  # later ones may count the venue's next sessions, too
+
+    def _all(self, symbol: str) -> list[VolumeObservation]:
+        return [*self._asked[symbol], *self._snapshots(symbol)]
 
     def _snapshots(self, symbol: str) -> list[VolumeObservation]:
         table = EVENT_TABLES[Snapshot].c
-        wanted = select(table.receive_time_ns, table.cumulative_volume).where(
-            table.symbol == symbol, table.session_date == self._session_date
-        )
+        received = table.receive_time_ns
+        from_ns, to_ns = day_bounds(self._session_date)
+        wanted = select(received, table.cumulative_volume).where(
+            # the times bound the search in the index of the symbol to this day
+            table.symbol == symbol, received >= from_ns, received < to_ns, table.session_date == self._session_date
+        )  # fmt: skip
         return [
             VolumeObservation(received_ns, volume, self._began_ns(received_ns))
             for received_ns, volume in self._connection.execute(wanted)
@@ -169,7 +213,7 @@ class VolumeObservations:
         started_ns, completed_ns = self._sweeps[number] if number >= 0 else (0, -1)
         return started_ns if received_ns <= completed_ns else None
 
-    def _volume_of_day(self, symbol: str) -> float | None:
+    def _daily_bar(self, symbol: str) -> float | None:
         table = EVENT_TABLES[DailyBar].c
         wanted = select(table.volume).where(table.symbol == symbol, table.session_date == self._session_date)
         latest: float | None = self._connection.scalar(

@@ -29,4 +29,7 @@ class StoreReader(
     QualityReader,
     SummaryReader,
 ):
-    """All subjects over one pool of connections, for processes that query several; it adds no query."""
+    """All subjects over one pool of connections, for processes that query several; it adds no query.
+
+    What the data cover and what not (which symbols, from when on, in which order): README.md, "What the data say".
+    """

@@ -175,11 +175,11 @@ def listing_of(event: ListingChanged) -> Listing:
 
 
 def listing_row(event: ListingChanged) -> Row:
-    """The row of the table of listings: the state, first seen, changed, valued, active. First seen counts only for a
-    key that is not there yet.
+    """The row of the table of listings: the state, first seen and as what, changed, valued, active. First seen counts
+    only for a key that is not there yet.
     """
     moment_ns = event.changed_ns
-    return (*astuple(listing_of(event)), moment_ns, moment_ns, moment_ns, event.change != "removed")
+    return (*astuple(listing_of(event)), moment_ns, event.change, moment_ns, moment_ns, event.change != "removed")
 
 
 def etf_of(row: Mapping[str, Any]) -> Etf:

@@ -137,7 +137,7 @@ def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict
     changes = [
         change for change in slot_changes(connection, from_ns, to_ns) if isinstance(change, SlotAssigned | SlotReleased)
     ]
-    ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
+    ended_ns = stream_ended_ns(connection, session_date)
     is_over = ended_ns is not None or now_ns >= to_ns
     return intervals(changes, min(now_ns, to_ns) if ended_ns is None else ended_ns, is_over=is_over)
 
@@ -145,9 +145,14 @@ def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict
 def stream_hours(connection: Connection, session_date: str, now_ns: int) -> Interval | None:
     """The times with slots available on that day, by its phases; None without any."""
     began_ns = _phase_began_ns(connection, session_date, _STREAM_BEGINS)
-    ended_ns = _phase_began_ns(connection, session_date, _STREAM_ENDS)
+    ended_ns = stream_ended_ns(connection, session_date)
     until_ns = min(now_ns, day_bounds(session_date)[1]) if ended_ns is None else ended_ns
     return None if began_ns is None else Interval(began_ns, max(began_ns, until_ns))
+
+
+def stream_ended_ns(connection: Connection, session_date: str) -> int | None:
+    """When Track B stopped on that day, by its phases; None if it did not yet."""
+    return _phase_began_ns(connection, session_date, _STREAM_ENDS)
 
 
 def day_bounds(session_date: str) -> tuple[int, int]:

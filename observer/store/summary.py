@@ -187,19 +187,12 @@ class _Day:
         return int(self._connection.execute(select(func.count(distinct(column))).where(*conditions)).scalar_one())
 
     def listing_changes(self) -> tuple[int, int]:
-        """Listings that appeared and vanished, by the checks that applied them, without each exchange's first one."""
+        """Listings that appeared and vanished, by the checks that applied them; initial ones did not appear."""
         checks = EVENT_TABLES[MasterFileChecked].c
-        updates = select(checks.exchange, checks.checked_ns, checks.new, checks.removed).where(
-            checks.outcome == "updated", checks.checked_ns < self._to_ns
-        )
-        seen: set[str] = set()
-        new = removed = 0
-        for update in self._connection.execute(updates.order_by(checks.checked_ns, checks.stream, checks.sequence)):
-            if update.exchange in seen and update.checked_ns >= self._from_ns:
-                new += update.new
-                removed += update.removed
-            seen.add(update.exchange)
-        return new, removed
+        sums = (func.coalesce(func.sum(column), 0) for column in (checks.new, checks.removed))
+        wanted = select(*sums).where(checks.outcome == "updated", self.within(checks.checked_ns))
+        new, removed = self._connection.execute(wanted).one()
+        return int(new), int(removed)
 
 
 def summarise_day(connection: Connection, session_date: str) -> DaySummary:

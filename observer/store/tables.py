@@ -15,7 +15,7 @@ would cost the hot path and find nothing.
 
 import types
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import msgspec
 from sqlalchemy import (
@@ -55,6 +55,8 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.NavObserved: "navs",
     events.Snapshot: "snapshots",
     events.SweepCompleted: "sweeps",
+    events.VolumeRise: "volume_rises",
+    events.AttentionCompleted: "attentions",
     events.DailyBar: "daily_bars",
     events.TradesConflated: "conflated_trades",
     events.SamplingChanged: "sampling_changes",
@@ -71,9 +73,12 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SlotReleased: "slot_releases",
     events.SlotOverflowed: "slot_overflows",
     events.ChurnGuardChanged: "churn_guard_changes",
+    events.GapOpened: "gap_openings",
+    events.GapEmpty: "empty_gaps",
     events.GapDetected: "gaps",
     events.GapRecovered: "gap_recoveries",
     events.GapUnrecoverable: "gap_losses",
+    events.GapTimesMeasured: "gap_times",
     events.ReconciliationResult: "reconciliations",
     events.QualityJudged: "quality",
     events.ConnectionChanged: "connections",
@@ -110,6 +115,7 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.NavObserved: (("symbol", "receive_time_ns"),),
     events.Snapshot: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
     events.SweepCompleted: (("session_date",),),
+    events.VolumeRise: (("symbol", "receive_time_ns"), ("session_date",)),
     events.DailyBar: (("symbol", "session_date"),),
     events.TradesConflated: (("symbol", "session_date"),),
     events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
@@ -126,7 +132,10 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.EnrichmentCompleted: (("region", "completed_ns"),),
     events.ReconciliationResult: (("session_date", "symbol"),),
     events.QualityJudged: (("session_date", "symbol"),),
+    events.GapOpened: (("gap_id",), ("session_date",)),
+    events.GapEmpty: (("gap_id",),),
     events.GapDetected: (("gap_id",), ("session_date",)),
+    events.GapTimesMeasured: (("session_date",),),
     events.GapRecovered: (("gap_id",),),
     events.GapUnrecoverable: (("gap_id",),),
     events.EtfListed: (("session_date",), ("symbol", "session_date")),
@@ -156,7 +165,8 @@ def _columns(struct: type[msgspec.Struct]) -> list[Column[object]]:
 
 def _column(name: str, annotation: object) -> Column[object]:
     """The column of a field: `int | None` is nullable, a `Literal` and a document are text."""
-    alternatives = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    is_union = get_origin(annotation) in (types.UnionType, Union)  # `Literal[...] | None` is a Union
+    alternatives = get_args(annotation) if is_union else (annotation,)
     if is_document(annotation):
         return Column(name, Text(), nullable=types.NoneType in alternatives)
     (plain,) = (alternative for alternative in alternatives if alternative is not types.NoneType)
@@ -248,11 +258,14 @@ DATABASE_EPOCHS: Final = Table(
 EVENT_TABLES: Final[Mapping[type[Fact], Table]] = {event_type: _event_table(event_type) for event_type in EVENT_TYPES}
 
 # The current listings: a projection of the listings' changes and values, kept by the writer in the same transaction.
+# `first_seen_as` is the first change of the listing: "initial" (in its exchange's first file: `first_seen_ns` is the
+# time of the installation) or "new" (it appeared then).
 LISTINGS: Final = Table(
     "listings",
     METADATA,
     *_columns(Listing),
     Column("first_seen_ns", BigInteger, nullable=False),
+    Column("first_seen_as", Text, nullable=False),
     Column("changed_ns", BigInteger, nullable=False),
     Column("valued_ns", BigInteger, nullable=False),
     Column("active", Boolean, nullable=False),

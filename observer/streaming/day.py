@@ -20,6 +20,7 @@ from bus.events import (
     Event,
     ListingApplied,
     ListingChanged,
+    RiseApplied,
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
@@ -30,6 +31,7 @@ from bus.events import (
     Snapshot,
     SweepCompleted,
     UniverseEvaluated,
+    VolumeRise,
 )
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
@@ -37,9 +39,9 @@ from observer.accounts.clients import Brokers
 from observer.accounts.failover import StreamOutages
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
-from observer.calendar.venues import TradingVenue
 from observer.clock import Clock
 from observer.errors import StoreError
+from observer.gaps.detector import Mark
 from observer.gaps.plausibility import TradingHours, state_of
 from observer.providers.broker import HaltSource, QuoteSource
 from observer.providers.joint_stream import JointStream
@@ -50,13 +52,12 @@ from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings
 from observer.store.reader import StoreReader
 from observer.streaming import decisions
-from observer.streaming.earlier import earlier_in_time, marks_of, opening_in_time
+from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
 from observer.streaming.unreadable import QUARANTINE_FULL, UNREADABLE
-from observer.units import NS_PER_S
 from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ class StreamingDay:
         self._clock = clock
         sampling = settings.track_b.sampling
         self.receiver = StreamReceiver(
-            *(brokers.provider, producer, quotes, clock, sampling, _hours(plan, brokers.venue)),
+            *(brokers.provider, producer, quotes, clock, sampling, _hours(plan)),
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
@@ -137,8 +138,10 @@ class StreamingDay:
         self.receiver.tasks = tasks
         for prefix in (NOT_STREAMED, "load_relief"):  # an earlier process's
             self._alerts.resolve_all(prefix, "the stream begins anew")
+        self.trades.begin_sampling()
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
+        tasks.create_task(count_quarantine(self._reader, self.receiver.unreadable, self._clock.now_ns()))
         running = [tasks.create_task(self._stream.run())]
         await self._clock.sleep_until(self._plan.context_sync_ns - EARLIER_DAYS_LEAD_NS)
         selector = await self._new_selector()
@@ -201,7 +204,8 @@ class StreamingDay:
         self._overflow.apply(events)
         self._stream.want(selector.wanted_by_account)
         self.receiver.keep_wanted(selector.wanted)
-        for symbol in sorted(self.trades.detector.watched - set(selector.wanted) - self._stream.subscribed):
+        known = self.trades.detector.watched | self.trades.gaps.unwatched
+        for symbol in sorted(known - set(selector.wanted) - self._stream.subscribed):
             self.receiver.leave(symbol)
 
     # --- the start of the decisions ---
@@ -270,7 +274,7 @@ class StreamingDay:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self.moment()
         seen = self._reader.snapshots(date, from_ns, now_ns)
         self._begin(selector, seen)
-        self.trades.resume(marks_of(self._reader, date, assigned, seen))
+        self._resume_gaps(marks_of(self._reader, date, assigned, seen), reported)
         self.carry_out(selector, SlotsResumed(), now_ns, decisions.resume(selector, reported, seen, now_ns))
         self._resumed_until_ns = max(
             (
@@ -282,6 +286,15 @@ class StreamingDay:
         )
         logger.info("took over %d slots of an earlier process", len(assigned))
 
+    def _resume_gaps(self, marks: Iterable[Mark], reported: Iterable[Event]) -> None:
+        """Open a gap of each symbol since the earlier process's last step, or go on with the one that it had opened."""
+        steps = (event.advanced_ns for event in reported if isinstance(event, SelectionAdvanced))
+        until_ns = max(steps, default=self._clock.now_ns())
+        opened = {
+            story.opened.symbol: story.opened for story in self._reader.openings(self._session_date) if story.is_open
+        }
+        self.trades.resume(marks, until_ns, opened)
+
     # --- slot changes ---
 
     async def _follow_feed(self, selector: Selector) -> None:
@@ -289,7 +302,7 @@ class StreamingDay:
         sweep; its snapshots come from the database, which does not. After a restart, first the sweep that ended
         meanwhile.
         """
-        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged])
+        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged, VolumeRise])
         try:
             if self._resumed_until_ns is not None:
                 sweep = await asyncio.to_thread(self._reader.last_sweep, self._session_date)
@@ -298,8 +311,10 @@ class StreamingDay:
             async for event in feed:
                 if isinstance(event, ListingChanged):
                     self._update_listing(selector, event)
-                elif isinstance(event, SweepCompleted) and self._clock.now_ns() >= self._plan.track_b_start_ns:
+                elif self._clock.now_ns() >= self._plan.track_b_start_ns and isinstance(event, SweepCompleted):
                     await self._update_sweep(selector, event)
+                elif self._clock.now_ns() >= self._plan.track_b_start_ns and isinstance(event, VolumeRise):
+                    self._update_rise(selector, event)
         finally:
             feed.close()
 
@@ -310,6 +325,19 @@ class StreamingDay:
             now_ns = self.moment()
             decisions.update_listing(selector, listing, now_ns)
             self.carry_out(selector, listing, now_ns, [])
+
+    def _update_rise(self, selector: Selector, rise: VolumeRise) -> None:
+        """Evaluate a symbol that Track A saw rise between two sweeps; one outside the day's universe is ignored."""
+        is_streamed = rise.symbol in selector.wanted
+        if rise.session_date != self._session_date or is_streamed or rise.symbol not in selector.market.members:
+            return
+        limit = rise.upper_limit
+        step = RiseApplied(
+            *(rise.symbol, rise.since_ns, rise.since_volume, rise.receive_time_ns, rise.cumulative_volume),
+            *(rise.high, rise.low, limit is not None and rise.price >= limit),
+        )
+        now_ns = self.moment()
+        self.carry_out(selector, step, now_ns, selector.evaluate_rise(step, now_ns))
 
     async def _update_sweep(self, selector: Selector, sweep: SweepCompleted) -> None:
         received = (sweep.session_date, sweep.started_ns, sweep.completed_ns + 1)
@@ -330,6 +358,7 @@ class StreamingDay:
         self.carry_out(selector, step, now_ns, decided)
         self._halt_poller.after_sweep(swept, selector.wanted)
         self._listen_again(selector)
+        self.receiver.tasks.create_task(self._stream_monitor.check_sweep(swept, self._stream.subscribed))
 
     def _listen_again(self, selector: Selector) -> None:
         """Remove stale subscriptions; the next slot evaluation requests them again."""
@@ -366,7 +395,6 @@ class StreamingDay:
             self.carry_out(selector, AccountsClosed(tuple(sorted(closed))), now_ns, decided)
 
 
-def _hours(plan: DayPlan, venue: TradingVenue) -> TradingHours:
-    """The hours of the day's trades at the venue."""
-    first_ns, last_ns = (plan.starts_ns + second * NS_PER_S for second in (venue.trades_from_s, venue.trades_to_s))
-    return TradingHours(plan.day.isoformat(), first_ns, last_ns, plan.track_a_start_ns)
+def _hours(plan: DayPlan) -> TradingHours:
+    """The hours of the day's trades."""
+    return TradingHours(plan.day.isoformat(), plan.trades_from_ns, plan.trades_to_ns, plan.opens_ns)

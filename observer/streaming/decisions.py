@@ -6,7 +6,7 @@ cannot be reproduced.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Final, assert_never
@@ -19,12 +19,15 @@ from bus.events import (
     DayBegan,
     Event,
     GapDetected,
+    GapEmpty,
+    GapOpened,
     ListingApplied,
     MarketStateChanged,
     Pinned,
     PinRefused,
     PinsKept,
     Reached,
+    RiseApplied,
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
@@ -45,13 +48,15 @@ from bus.events import (
     WatchChanged,
     WatchInterrupted,
     WatchLearned,
+    WatchObserved,
     WatchResumed,
     WatchSettled,
     WatchStarted,
     WatchStopped,
 )
 from observer.errors import NotReplayableError
-from observer.gaps.detector import REPEATED, GapDetector, Mark
+from observer.gaps.detector import REPEATED, Mark
+from observer.gaps.outages import GapTracker, Resolution
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
 from observer.selection.selector import Selector
@@ -61,7 +66,7 @@ SlotDecision = (
     TriggerFired | TriggerEnded | SlotAssigned | SlotExtended | SlotReleased | SlotOverflowed | ChurnGuardChanged
 )
 
-Decision = SlotDecision | GapDetected
+Decision = SlotDecision | GapOpened | GapEmpty | GapDetected
 
 SlotEvent = SlotDecision | MarketStateChanged | SelectionAdvanced
 
@@ -105,7 +110,7 @@ class DecisionReplay:
         self._snapshots = snapshots
         self._seen: Sequence[Snapshot] = ()
         self._selector: Selector | None = None
-        self._detector = GapDetector()
+        self._gaps = GapTracker()
         self._reported: list[Event] = []  # the earlier events that a resuming process reads
 
     def take(self, event: Event) -> Sequence[Event]:
@@ -130,35 +135,42 @@ class DecisionReplay:
         return _NOTHING
 
     def _trade(self, trade: Trade) -> Sequence[Event]:
-        outcome = self._detector.observe(trade)
+        outcome = self._gaps.observe(trade)
         if outcome not in REPEATED and self._selector is not None:
             self._selector.market.update_trade(trade)
-        return [outcome] if isinstance(outcome, GapDetected) else _NOTHING
+        return [outcome] if isinstance(outcome, Resolution) else _NOTHING
 
     def _conflated(self, row: TradesConflated) -> Sequence[Event]:
-        outcome = self._detector.observe(_as_one(row))
+        outcome = self._gaps.observe(_as_one(row))
         if outcome not in REPEATED and self._selector is not None:
             self._selector.market.update_conflated(row)
-        return [outcome] if isinstance(outcome, GapDetected) else _NOTHING
+        return [outcome] if isinstance(outcome, Resolution) else _NOTHING
 
     def _watch(self, changed: WatchChanged) -> Sequence[Event]:
-        detector, symbol = self._detector, changed.symbol
+        gaps, provider, symbol = self._gaps, changed.provider, changed.symbol
+        date, now_ns = changed.session_date, changed.changed_ns
+        found: Event | None = None
         match changed.change:
-            case WatchResumed(reached):
-                return detector.resume([_mark(changed, reached)])
+            case WatchResumed(reached, since_ns, gap_id):
+                gaps.detector.resume([_mark(changed, reached)])
+                volume = reached.cumulative_volume
+                found = gaps.resume(provider, symbol, date, volume, since_ns=since_ns, now_ns=now_ns, gap_id=gap_id)
             case WatchStarted(known) | WatchLearned(known):
-                detector.start(symbol, None if known is None else _mark(changed, known))
-            case WatchInterrupted(reason):
-                detector.interrupted(symbol, reason)
+                gaps.detector.start(symbol, None if known is None else _mark(changed, known))
+                if isinstance(changed.change, WatchStarted):
+                    gaps.back(symbol, now_ns)
+            case WatchInterrupted(reason, since_ns):
+                found = gaps.interrupt(provider, symbol, date, reason, since_ns=since_ns, now_ns=now_ns)
+            case WatchObserved(reached):
+                volume, asked_ns = reached.cumulative_volume, reached.exchange_time_ns
+                found = gaps.account(provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns)
             case WatchSettled(reached):
-                volume, at_ns = reached.cumulative_volume, reached.exchange_time_ns
-                gap = detector.settle(symbol, volume, at_ns, changed.provider)
-                return [gap] if gap is not None else _NOTHING
+                found = gaps.settle(provider, symbol, reached.cumulative_volume, reached.exchange_time_ns)
             case WatchStopped():
-                detector.stop(symbol)
+                gaps.stop(symbol)
             case _:
                 assert_never(changed.change)
-        return _NOTHING
+        return _NOTHING if found is None else [found]
 
     def _advance(self, step: SelectionStep, now_ns: int) -> Sequence[Event]:
         if isinstance(step, DayBegan):
@@ -172,7 +184,7 @@ class DecisionReplay:
         """Begin a process: it knows only stored data."""
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
-        self._selector, self._detector = self._new_selector(began), GapDetector()
+        self._selector, self._gaps = self._new_selector(began), GapTracker()
         self._seen = self._snapshots[: began.snapshots]
         update_seen(self._selector, self._seen)
 
@@ -189,6 +201,8 @@ class DecisionReplay:
                 return selector.evaluate_universe(now_ns)
             case SlotsEvaluated():
                 return selector.evaluate_slots(now_ns)
+            case RiseApplied():
+                return selector.evaluate_rise(step, now_ns)
             case ListingApplied():
                 update_listing(selector, step, now_ns)
             case AccountsClosed(accounts):
@@ -282,6 +296,11 @@ def swept_in(step: UniverseEvaluated, snapshots: Iterable[Snapshot]) -> Sequence
     ]
 
 
+def sweeps_in(snapshots: Iterable[Snapshot]) -> Iterator[Sequence[Snapshot]]:
+    """The snapshots by sweep; they come oldest first."""
+    return (list(swept) for _, swept in groupby(snapshots, key=attrgetter("sweep")))
+
+
 def update_listing(selector: Selector, step: ListingApplied, reported_ns: int) -> None:
     """Apply a listing change."""
     selector.market.update_listing(step.symbol, reported_ns, delisted=step.delisted, suspended=step.suspended)
@@ -291,7 +310,7 @@ def update_seen(selector: Selector, snapshots: Iterable[Snapshot]) -> None:
     """Apply the snapshots from before the feed subscription, oldest first: their volumes and the universe's pace, not
     the trade rates between them.
     """
-    for _, swept in groupby(snapshots, key=attrgetter("sweep")):
+    for swept in sweeps_in(snapshots):
         for snapshot in swept:
             selector.market.update_snapshot(snapshot)
         selector.market.update_pace()

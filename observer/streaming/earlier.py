@@ -3,6 +3,7 @@ process of the same day.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -11,10 +12,15 @@ from bus.events import DayBegan, SlotAssigned, Snapshot
 from observer.calendar.phases import DayPlan
 from observer.errors import StoreError
 from observer.gaps.detector import Mark
+from observer.local_time import local_datetime
 from observer.selection.profile import EarlierDays, profiles_of
 from observer.selection.settings import RULES, DaySettings, SelectionSettings
 from observer.store.reader import StoreReader
+from observer.store.slots import day_bounds
 from observer.store.universes import StoredUniverse
+from observer.streaming.unreadable import UnreadableInputs
+
+logger = logging.getLogger(__name__)
 
 
 def began(settings: DaySettings, universe: StoredUniverse | None, *, has_usual_hours: bool) -> DayBegan:
@@ -71,7 +77,7 @@ async def earlier_in_time(
         async with asyncio.timeout(limit_s):
             return Begun(step, await asyncio.to_thread(earlier_days, reader, *day, step))
     except (StoreError, TimeoutError) as error:
-        failure = f"Track B compares with no earlier days: {error or f'not read within {limit_s:g} s'}"
+        failure = f"triggers compare with no earlier days: {error or f'not read within {limit_s:g} s'}"
         without = msgspec.structs.replace(step, knows_earlier_days=False)
         return Begun(without, earlier_days(reader, *day, without), failure)
 
@@ -107,10 +113,26 @@ def marks_of(
         if seen.receive_time_ns < since_ns.get(seen.symbol, 0)
     }
     stored = reader.last_marks(session_date, list(since_ns))
+    accounted = reader.last_accounts(session_date)  # a gap that only the exchange's volume showed ends there
     for symbol in since_ns:
         if (last := stored.get(symbol)) is not None:
             mark = Mark(symbol, session_date, last.cumulative_volume, last.cumulative_trades, last.exchange_time_ns)
+            known = accounted.get(symbol)
+            if known is not None and known.exchange_time_ns > mark.exchange_time_ns:
+                seen = Mark(symbol, session_date, known.cumulative_volume, None, known.exchange_time_ns)
+                mark = max(mark, seen, key=lambda each: each.cumulative_volume)
             earlier = before.get(symbol, mark)  # may be from an earlier slot interval, and older than the snapshot
             yield mark if mark.cumulative_volume >= earlier.cumulative_volume else earlier
         elif symbol in before:
             yield before[symbol]
+
+
+async def count_quarantine(reader: StoreReader, unreadable: UnreadableInputs, until_ns: int) -> None:
+    """Count what an earlier process of this day put into quarantine; the stream does not wait for it."""
+    since_ns, _ = day_bounds(local_datetime(until_ns).date().isoformat())
+    try:
+        stored = await asyncio.to_thread(reader.quarantined_input_bytes, since_ns, until_ns)
+    except StoreError as error:
+        logger.warning("the bound of the day's quarantine begins anew: %s", error)
+    else:
+        unreadable.resume(stored)

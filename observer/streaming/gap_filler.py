@@ -15,6 +15,8 @@ from bus.commands import Done, Refused
 from bus.endpoints import Address
 from bus.events import (
     GapDetected,
+    GapEmpty,
+    GapOpened,
     GapRecovered,
     GapUnrecoverable,
     InputQuarantined,
@@ -41,6 +43,7 @@ logger = logging.getLogger(__name__)
 CHECK_AGAIN_S: Final = 0.5  # machine seconds between checks of the database, in case the feed lost a message
 SETTLE_S: Final = 1.0
 
+FIGURES_S: Final = 10.0  # machine seconds between the figures of detection and recovery
 _RECOVERY_TARGET: Final = "recovery_target:"
 
 Row = Trade | MinuteBarRecovered
@@ -71,16 +74,29 @@ class GapWorklist:
         self._targets = RecoveryTargets(settings)
         self._settings = settings
         self._started_ns = clock.now_ns()
+        self._opened: dict[str, str] = {}  # gaps of cuts, with their days: their detection is measured
 
     async def follow_feed(self) -> None:
-        """Enqueue gaps as they are committed."""
-        feed = FeedSubscriber(self._feed_address, [GapDetected])
+        """Enqueue gaps as they are committed, and measure those of cuts."""
+        feed = FeedSubscriber(self._feed_address, [GapOpened, GapEmpty, GapDetected])
         try:
             async for event in feed:
-                if isinstance(event, GapDetected):
-                    await self._take_up([event])
+                match event:
+                    case GapOpened():
+                        self._measure_detection(event.session_date, event.from_ns)
+                        self._opened[event.gap_id] = event.session_date
+                    case GapEmpty():
+                        self._measure_empty(event)
+                    case GapDetected():
+                        await self._take_up([event])
         finally:
             feed.close()
+
+    async def publish_figures(self, producer: Producer) -> None:
+        """Publish the figures of the day's detection and recovery when they have changed."""
+        while True:
+            await asyncio.sleep(FIGURES_S)
+            producer.publish(*self._targets.figures(self._clock.now_ns()))
 
     async def check_now_and_then(self) -> None:
         """Enqueue the database's open gaps: those of an earlier process and those missed on the feed. The first check
@@ -95,6 +111,7 @@ class GapWorklist:
                 await self._take_up(found)
                 since = recovery.oldest_filled(self._clock.now_ns())
                 self.queue.forget_before(since)
+                self._opened = {gap_id: day for gap_id, day in self._opened.items() if day >= since}
             except StoreError as error:  # the feed continues, and the next check retries
                 logger.warning("cannot look for open gaps: %s", error)
             await asyncio.sleep(CHECK_AGAIN_S)
@@ -134,7 +151,8 @@ class GapWorklist:
     async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
         async with self._news:
             for gap in self.queue.take_up(gaps):
-                self._measure_detection(gap)
+                if gap.gap_id not in self._opened:
+                    self._measure_detection(gap.session_date, gap.detected_ns)
             self._report_crowding()
             self._news.notify_all()
 
@@ -144,9 +162,12 @@ class GapWorklist:
         """
         self.queue.close(attempt)
         day = attempt.gap.session_date
-        if attempt.again or recovery.is_past(attempt.gap, self._clock.now_ns()):
+        if attempt.again or recovery.is_past(attempt.gap.session_date, self._clock.now_ns()):
             return
         self._begin_day(day)
+        gap = attempt.gap
+        back_ns = gap.to_ns if gap.gap_id in self._opened else gap.detected_ns
+        self._targets.closed(day, machine_seconds(self._clock, self._clock.now_ns() - back_ns))
         if is_recovered:
             self._report_target(self._targets.recovered(day, asyncio.get_running_loop().time() - began_s))
         self._report_target(self._targets.ended(day, is_recovered=is_recovered))
@@ -167,13 +188,20 @@ class GapWorklist:
         text = f"{len(rows)} recovered trades of {gap.symbol} are in quarantine: {reason}"
         self._alerts.happened("misdated_recovery", "warning", text)
 
-    def _measure_detection(self, gap: GapDetected) -> None:
+    def _measure_detection(self, session_date: str, since_ns: int) -> None:
         """Measure a new gap of the running day; one from before this process waited for its start."""
         now_ns = self._clock.now_ns()
-        if gap.detected_ns >= self._started_ns and not recovery.is_past(gap, now_ns):
+        if since_ns >= self._started_ns and not recovery.is_past(session_date, now_ns):
+            self._begin_day(session_date)
+            after_s = machine_seconds(self._clock, now_ns - since_ns)
+            self._report_target(self._targets.detected(session_date, after_s))
+
+    def _measure_empty(self, gap: GapEmpty) -> None:
+        """Measure a gap of the running day in which nothing was traded: it is closed, and not one that was filled."""
+        now_ns = self._clock.now_ns()
+        if gap.to_ns >= self._started_ns and not recovery.is_past(gap.session_date, now_ns):
             self._begin_day(gap.session_date)
-            after_s = machine_seconds(self._clock, now_ns - gap.detected_ns)
-            self._report_target(self._targets.detected(gap.session_date, after_s))
+            self._targets.closed(gap.session_date, machine_seconds(self._clock, now_ns - gap.to_ns))
 
     def _begin_day(self, session_date: str) -> None:
         """End the alerts of an earlier day's targets, or of an earlier process's, when a new count begins."""
@@ -234,6 +262,7 @@ class GapFiller:
         is_last = recovery.is_last_attempt(planned, attempt.failures, self._settings)
         try:
             rows, closed = await self._recover(planned)
+            is_last = is_last or closed.source == "minute_bars"
             if not rows or not (closed.complete or is_last):  # the source lags behind streaming: it may have more soon
                 queue.put_back(attempt, f"{planned.source} returned {len(rows)} rows of it", self._clock.now_ns())
                 return
@@ -261,13 +290,18 @@ class GapFiller:
         """The recovered rows of the gap, and its outcome."""
         gap = plan.gap
         if plan.source == "time_and_sales":
-            reported = await self._history.trades_between(gap.symbol, plan.from_ns, plan.to_ns)
+            reported = await self._history.trades_between(
+                *(gap.symbol, plan.from_ns, plan.to_ns), after_volume=gap.after_volume, rows_max=plan.rows_max
+            )
             found = recovery.select(reported, gap, self._clock.now_ns())
             self._worklist.quarantine(gap, found.misdated, self._producer)
+            if plan.rows_max is not None and len(reported) >= plan.rows_max and not found.complete:
+                return await self._recover(recovery.by_minutes(gap, self._settings))  # too many to fetch one by one
             return found.trades, self._closed(plan, len(found.trades), found.volume, complete=found.complete)
-        past = recovery.is_past(gap, self._clock.now_ns())
+        past = recovery.is_past(gap.session_date, self._clock.now_ns())
         fetch = self._history.past_minute_bars if past else self._history.minute_bars
-        bars = recovery.select_minutes(await fetch(gap.symbol, plan.from_ns, plan.to_ns), gap)
+        reported_bars = await fetch(gap.symbol, plan.from_ns, plan.to_ns)
+        bars = recovery.select_minutes(reported_bars, gap, self._clock.now_ns())
         return bars, self._closed(plan, len(bars), sum(bar.volume for bar in bars), complete=False)
 
     def _closed(self, plan: RecoveryPlan, rows: int, volume: float, *, complete: bool) -> GapRecovered:

@@ -1,30 +1,32 @@
-"""Judges how complete each session's data is: once after streaming has ended, and again when a gap is closed later."""
+"""Judges how complete each session's data is: once after the close, and again when a gap is closed later."""
 
 import asyncio
 import logging
-import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, timedelta
 from functools import partial
 from typing import Final
 
+from bus.endpoints import Address
 from bus.events import (
+    DailyBar,
     GapRecovered,
     GapUnrecoverable,
     QualityJudged,
     ReconciliationResult,
     SlotAssigned,
     SlotReleased,
-    kind_of,
 )
+from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.alerts.process import Alerts
+from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import StoreError
-from observer.gaps import reconciliation
-from observer.gaps.intervals import seconds_of
+from observer.gaps import judging
+from observer.gaps.intervals import Interval, seconds_of
 from observer.gaps.reconciliation import reconcile
 from observer.gaps.recovery import DAYS_BACK
 from observer.local_time import local_datetime
@@ -37,14 +39,15 @@ JUDGE_AGAIN_MARKET_S: Final = 60.0  # between checks whether the day's gaps are 
 # Machine seconds between checks of recent quality reports. Also before the first one: an earlier day's undelivered
 # events arrive then.
 LOOKBACK_S: Final = 30.0
-_NEWS: Final = frozenset({kind_of(each) for each in (SlotAssigned, SlotReleased, GapRecovered, GapUnrecoverable)})
+_NEWS: Final = (SlotAssigned, SlotReleased, GapRecovered, GapUnrecoverable, DailyBar)
 
 
 class QualityJudge:
-    """Publishes the quality of each session's data; runs in the writer's process.
+    """Publishes the quality of each session's data; runs beside the filling of gaps, not in the writer's process.
 
     Args:
         open_reader: opens the database, and waits until it answers.
+        feed_address: of the feed, which says when slots, gaps or daily bars are committed.
         settled: waits until all published events of the producer are in the database.
         alerts: of the process.
         turn: held while a session is judged, so that two jobs of the process never run at once.
@@ -54,6 +57,7 @@ class QualityJudge:
         self,
         *,
         open_reader: Callable[[], AbstractAsyncContextManager[StoreReader]],
+        feed_address: Address,
         settled: Callable[[Producer], Awaitable[None]],
         turn: asyncio.Lock,
         today: TradingDayService,
@@ -61,28 +65,24 @@ class QualityJudge:
         alerts: Alerts,
     ) -> None:
         self._open_reader = open_reader
+        self._feed_address = feed_address
         self._settled = settled
         self._turn = turn
         self._today = today
         self._clock = clock
         self._alerts = alerts
-        self._news = threading.Event()
-        self._news.set()  # an earlier process may have left work
-
-    def count_from_thread(self, rows_by_kind: Mapping[str, int]) -> None:
-        """Record the committed rows by kind; called from the writer's thread."""
-        if not _NEWS.isdisjoint(rows_by_kind):
-            self._news.set()
+        self._has_news = True  # an earlier process may have left work
 
     async def run(self, producer: Producer) -> None:
         """Reconcile earlier sessions that have no report, then each day when it is due, until cancelled."""
         async with self._open_reader() as reader, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_feed())
             tasks.create_task(self._judge_again(reader, producer))
             while True:
                 plan = await self._today.plan()
                 if plan.trades:
-                    await self._clock.sleep_until(plan.track_b_stop_ns + reconciliation.SETTLED_AFTER_NS)
-                    await self._judge_when_due(reader, producer, plan.day.isoformat(), plan.track_b_stop_ns)
+                    await self._clock.sleep_until(self._session(plan.day).to_ns + judging.SETTLED_AFTER_NS)
+                    await self._judge_when_due(reader, producer, plan)
                 await self._today.end_of(plan)
 
     async def judge_now(self, producer: Producer) -> str:
@@ -93,15 +93,23 @@ class QualityJudge:
             session_date = self._date_now().isoformat()
             return f"{session_date}: {await self._judge(reader, producer, session_date)} symbols judged"
 
-    async def _judge_when_due(
-        self, reader: StoreReader, producer: Producer, session_date: str, stream_ended_ns: int
-    ) -> None:
+    async def _follow_feed(self) -> None:
+        """Notice what is committed. Events that the feed loses come with others, or count after a restart."""
+        feed = FeedSubscriber(self._feed_address, _NEWS)
+        try:
+            async for _ in feed:
+                self._has_news = True
+        finally:
+            feed.close()
+
+    async def _judge_when_due(self, reader: StoreReader, producer: Producer, plan: DayPlan) -> None:
+        session_date, closed_ns = plan.day.isoformat(), self._session(plan.day).to_ns + judging.SETTLED_AFTER_NS
         while True:
             try:
-                if await asyncio.to_thread(reader.quality, session_date):
-                    return
-                gaps = await asyncio.to_thread(reader.open_gaps, session_date)
-                if reconciliation.is_due(stream_ended_ns, len(gaps), self._clock.now_ns()):
+                reports = await asyncio.to_thread(reader.quality, session_date)
+                if reports and min(report.judged_ns for report in reports) >= closed_ns:
+                    return  # those of an earlier process; an order during the day replaces no report of the whole day
+                if await asyncio.to_thread(self._is_due, reader, plan):
                     async with self._turn:
                         await self._judge(reader, producer, session_date)
                     return
@@ -109,18 +117,30 @@ class QualityJudge:
                 await self._wait_for_database(session_date, error)
             await self._clock.sleep(JUDGE_AGAIN_MARKET_S)
 
+    def _is_due(self, reader: StoreReader, plan: DayPlan) -> bool:
+        session_date, closed_ns = plan.day.isoformat(), self._session(plan.day).to_ns
+        swept = reader.last_sweep(session_date)
+        is_swept = swept is not None and swept.started_ns >= closed_ns + judging.AUCTION_OVER_AFTER_NS
+        return judging.is_due(
+            plan.track_b_stop_ns,
+            closed_ns,
+            open_gaps=len(reader.open_gaps(session_date)),
+            is_settled=is_swept and not reader.open_slots(plan.starts_ns, plan.ends_ns),
+            now_ns=self._clock.now_ns(),
+        )
+
     async def _judge_again(self, reader: StoreReader, producer: Producer) -> None:
         """Judge recent sessions: those before today without a report, and symbols with gaps closed since their
         report.
         """
         while True:
             await asyncio.sleep(LOOKBACK_S)
-            if self._news.is_set():
-                self._news.clear()
+            if self._has_news:
+                self._has_news = False
                 try:
                     await self._lookback(reader, producer)
                 except StoreError as error:
-                    self._news.set()
+                    self._has_news = True
                     logger.error("cannot judge the days of late yet: %s", error)
 
     async def _lookback(self, reader: StoreReader, producer: Producer) -> None:
@@ -142,12 +162,15 @@ class QualityJudge:
         self, reader: StoreReader, session_date: str, reports: Sequence[QualityJudged], *, is_past: bool
     ) -> frozenset[str]:
         closings = [
-            reconciliation.Closing(story.gap.symbol, story.closed_ns)
+            judging.Closing(story.gap.symbol, story.closed_ns)
             for story in reader.gaps(session_date)
             if story.closed_ns is not None
         ]
         times = reader.stream_times(session_date, self._clock.now_ns()) if is_past else {}
-        return reconciliation.outdated(reports, closings, {symbol: seconds_of(each) for symbol, each in times.items()})
+        unknown = [report.symbol for report in reports if report.day_volume is None]
+        volumes = reader.day_volumes(session_date, self._session(date.fromisoformat(session_date)), unknown)
+        seconds = {symbol: seconds_of(each) for symbol, each in times.items()}
+        return judging.outdated(reports, closings, seconds, volumes)
 
     async def _judge(
         self, reader: StoreReader, producer: Producer, session_date: str, symbols: Collection[str] | None = None
@@ -160,8 +183,8 @@ class QualityJudge:
         now_ns = self._clock.now_ns()
 
         def reconciled() -> list[tuple[list[ReconciliationResult], QualityJudged]]:
-            days = reader.symbol_days(session_date, now_ns)
-            return [reconcile(day, now_ns) for day in days if symbols is None or day.symbol in symbols]
+            session = self._session(date.fromisoformat(session_date))
+            return [reconcile(day, now_ns) for day in reader.symbol_days(session_date, now_ns, session, symbols)]
 
         found = await asyncio.to_thread(reconciled)
         for books, _report in found:
@@ -169,7 +192,7 @@ class QualityJudge:
                 producer.publish(interval)
         if found:
             reports = [comparison for _books, comparison in found]
-            reported = reconciliation.gap_rate_alert(session_date, reports) if symbols is None else None
+            reported = judging.gap_rate_alert(session_date, reports) if symbols is None else None
             if reported:
                 alert = self._alerts.reported("gap_rate", "warning", reported)
             elif symbols is None:
@@ -179,6 +202,9 @@ class QualityJudge:
             producer.publish_together([*reports, *alert])
             logger.info("%s: judged the data of %d symbols", session_date, len(found))
         return len(found)
+
+    def _session(self, day: date) -> Interval:
+        return Interval(*self._today.session_of(day))
 
     def _date_now(self) -> date:
         return local_datetime(self._clock.now_ns()).date()

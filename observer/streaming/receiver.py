@@ -20,9 +20,9 @@ from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
 from observer.providers.broker import QuoteSource, StreamFact
 from observer.providers.quarantine import DAY_BYTES_MAX
-from observer.selection.sampling import SamplingSettings
+from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
-from observer.streaming.recorder import Kept, TradeRecorder
+from observer.streaming.recorder import TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
 from observer.streaming.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInputs
 
@@ -124,16 +124,18 @@ class StreamReceiver:
         is_known = seen is not None or self.trades.detector.reached(symbol) is not None
         if self.monitor.subscribed(symbol, is_known=is_known):
             self.tasks.create_task(self.monitor.learn())
+        if self.monitor.returned(symbol):
+            self.tasks.create_task(self.monitor.check_returned())
 
-    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+    def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
         """Stop watching a symbol that lost its slot; a symbol that lost its connection stays watched, as it will be
-        back.
+        back: what it misses is a gap from now on.
         """
         if self.selector is None or symbol not in self.selector.wanted:
             self.leave(symbol)
             self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:
-            self.trades.interrupt(symbol, _GAP_REASONS.get(reason, "reconnect"))
+            self.trades.interrupt(symbol, _GAP_REASONS.get(reason, "reconnect"), since_ns)
             if reason.startswith("refused"):
                 text = f"{symbol} has a slot and is not streamed: {reason}"
                 self._alerts.report(_not_streamed(symbol), "warning", text)

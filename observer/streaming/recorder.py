@@ -6,14 +6,15 @@ A plausible trade never waits: the task that reads the socket checks it and appe
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from bus.events import (
     Event,
-    GapDetected,
+    GapOpened,
     GapReason,
+    GapUnrecoverable,
     InputQuarantined,
     Reached,
     SamplingChanged,
@@ -23,6 +24,7 @@ from bus.events import (
     WatchChanged,
     WatchInterrupted,
     WatchLearned,
+    WatchObserved,
     WatchResumed,
     WatchSettled,
     WatchStarted,
@@ -32,10 +34,11 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts, identity_of
 from observer.clock import Clock
 from observer.errors import ProviderError
-from observer.gaps.detector import GapDetector, Mark
+from observer.gaps.detector import Mark
+from observer.gaps.outages import GapTracker, Resolution
 from observer.gaps.plausibility import AHEAD_MAX_NS, UNBOUNDED, TradeScreen
 from observer.providers.broker import QuoteSource, chunks
-from observer.selection.sampling import Conflation, Sampling, SamplingSettings
+from observer.selection.sampling import Conflation, Kept, Sampling, SamplingSettings
 from observer.streaming.held_trades import HeldTrades
 from observer.units import NS_PER_MINUTE
 
@@ -45,10 +48,8 @@ SOURCE: Final = "track-b"  # in alerts: the process that runs this
 CONTRADICTIONS_MAX: Final = 5
 """Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
 REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
+_LEFT: Final = "the symbol was left before the exchange's volume was known"
 REPEATED_MIN: Final = 5  # trades; below it the share means nothing
-
-Kept = Trade | TradesConflated
-"""A stored trade, or several conflated in one row."""
 
 
 class TradeRecorder:
@@ -85,7 +86,8 @@ class TradeRecorder:
         quarantine: Callable[[InputQuarantined], None],
         account_of: Callable[[str], str],
     ) -> None:
-        self.detector = GapDetector()
+        self.gaps = GapTracker()
+        self.detector = self.gaps.detector
         self.screen = screen
         self.held = HeldTrades(
             *(screen, self.detector, quotes, clock),
@@ -128,7 +130,7 @@ class TradeRecorder:
         ) and not (is_confirmed or self.held.passes(trade)):
             return
         self._taken += 1
-        outcome = self.detector.observe(trade)
+        outcome = self.gaps.observe(trade)
         if outcome == "new":
             if self._contradictions:
                 self._contradictions.pop(trade.symbol, None)
@@ -136,7 +138,7 @@ class TradeRecorder:
                 self._keep(trade)
             elif row := self._conflation.add(trade, rate_hz):
                 self._keep(row)
-        elif isinstance(outcome, GapDetected):
+        elif isinstance(outcome, Resolution):
             self._contradictions.pop(trade.symbol, None)
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
@@ -166,7 +168,7 @@ class TradeRecorder:
             f"than the trade before them, {self.detector.reached(symbol) or 0:,.10g}: that one was wrong, and is stored"
         )
         self._alerts.happened(f"volume_contradicted:{symbol}", "warning", text)
-        self._stop(symbol)
+        self._stop(symbol, "the volume before the gap was wrong")
         self.detector.start(symbol)
         self._report(symbol, WatchStarted())
         self.take(trade, is_confirmed=True)
@@ -196,6 +198,11 @@ class TradeRecorder:
         self._taken, self._counted_ns = 0, now_ns
         self._repeated.clear()
 
+    def begin_sampling(self) -> None:
+        """Publish that this process stores every trade, whatever an earlier process of the day did at its end."""
+        reason = "the process begins"
+        self._producer.publish(SamplingChanged(self._provider, self._clock.now_ns(), self._sampling.rate_hz, reason))
+
     def sample(self) -> None:
         """Conflate more while the disk falls behind, and less when it has caught up."""
         self.report_rows()
@@ -215,16 +222,31 @@ class TradeRecorder:
     def on_refused(self, events: Sequence[Event], _error: OSError) -> None:
         """Set the chain back for refused events, so that they show as a gap before the next stored trade."""
         for event in events:
-            if isinstance(event, Trade | TradesConflated | GapDetected):
-                self.detector.refused(event)
+            if isinstance(event, Trade | TradesConflated | Resolution):
+                self.gaps.refused(event)
 
     # --- watching and leaving symbols ---
 
-    def resume(self, marks: Iterable[Mark]) -> None:
-        """Resume from the marks of an earlier process of this day, before any symbol is watched."""
+    def resume(self, marks: Iterable[Mark], until_ns: int, opened: Mapping[str, GapOpened]) -> None:
+        """Resume from the marks of an earlier process of this day, before any symbol is watched. That process streamed
+        until `until_ns`, and had opened these gaps, by symbol; those of symbols without a mark are given up.
+        """
+        now_ns, left = self._clock.now_ns(), dict(opened)
         for mark in marks:
             self.detector.resume([mark])
-            self._report(mark.symbol, WatchResumed(_reached(mark)))
+            before = left.pop(mark.symbol, None)
+            gap_id, since_ns = (None, min(until_ns, now_ns)) if before is None else (before.gap_id, before.from_ns)
+            gap = self.gaps.resume(
+                *(self._provider, mark.symbol, mark.session_date, mark.cumulative_volume),
+                since_ns=since_ns,
+                now_ns=now_ns,
+                gap_id=gap_id,
+            )
+            self._report(mark.symbol, WatchResumed(_reached(mark), since_ns, gap_id), now_ns)
+            if gap is not None:
+                self._producer.publish(gap)
+        for each in left.values():
+            self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT))
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
         """Start watching a symbol; `before` is its mark from earlier on this day. Also called when a watched symbol is
@@ -234,8 +256,10 @@ class TradeRecorder:
         between.
         """
         self._leaving.pop(symbol, None)
+        now_ns = self._clock.now_ns()
         self.detector.start(symbol, before)
-        self._report(symbol, WatchStarted(_reached(before) if before is not None else None))
+        self.gaps.back(symbol, now_ns)
+        self._report(symbol, WatchStarted(_reached(before) if before is not None else None), now_ns)
 
     def learn(self, before: Mark) -> None:
         """Set the mark of a symbol that is watched already; it counts only before the symbol's first trade."""
@@ -243,30 +267,54 @@ class TradeRecorder:
             self.detector.start(before.symbol, before)
             self._report(before.symbol, WatchLearned(_reached(before)))
 
-    def interrupt(self, symbol: str, reason: GapReason) -> None:
-        """Record that a symbol lost its connection and will be back: its next gap carries this reason."""
+    def interrupt(self, symbol: str, reason: GapReason, since_ns: int | None = None) -> None:
+        """Record that a symbol lost its connection, at `since_ns` (None: now), and will be back: this opens a gap, or
+        the symbol's next gap carries this reason.
+        """
+        if symbol not in self.detector.watched:
+            return
+        now_ns = self._clock.now_ns()
+        since_ns = now_ns if since_ns is None else since_ns
+        gap = self.gaps.interrupt(
+            *(self._provider, symbol, self._session_date, reason), since_ns=since_ns, now_ns=now_ns
+        )
+        self._report(symbol, WatchInterrupted(reason, since_ns), now_ns)
+        if gap is not None:
+            self._producer.publish(gap)
+
+    def account(self, symbol: str, volume: float, asked_ns: int) -> None:
+        """Compare a symbol with the exchange's volume, requested at `asked_ns`; its trades have arrived:
+        publish the gap or its end that this shows.
+        """
+        now_ns = self._clock.now_ns()
+        found = self.gaps.account(self._provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns)
+        if found is not None:
+            self._report(symbol, WatchObserved(Reached(volume, None, asked_ns)), now_ns)
+            self._producer.publish(found)
+
+    def _stop(self, symbol: str, why: str = _LEFT) -> None:
         if symbol in self.detector.watched:
-            self.detector.interrupted(symbol, reason)
-            self._report(symbol, WatchInterrupted(reason))
+            now_ns = self._clock.now_ns()
+            unresolved = self.gaps.stop(symbol)
+            self._report(symbol, WatchStopped(), now_ns)
+            if unresolved is not None:
+                self._producer.publish(GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why))
 
-    def _stop(self, symbol: str) -> None:
-        if symbol in self.detector.watched:
-            self.detector.stop(symbol)
-            self._report(symbol, WatchStopped())
+    def _settled(self, symbol: str, volume: float, now_ns: int) -> Resolution | None:
+        found = self.gaps.settle(self._provider, symbol, volume, now_ns)
+        self._report(symbol, WatchSettled(Reached(volume, None, now_ns)), now_ns)
+        return found
 
-    def _settled(self, symbol: str, volume: float, now_ns: int) -> GapDetected | None:
-        gap = self.detector.settle(symbol, volume, now_ns, self._provider)
-        self._report(symbol, WatchSettled(Reached(volume, None, now_ns)))
-        return gap
-
-    def _report(self, symbol: str, change: WatchChange) -> None:
+    def _report(self, symbol: str, change: WatchChange, now_ns: int | None = None) -> None:
         self.report_rows(symbol)
-        self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, self._clock.now_ns(), change))
+        at_ns = self._clock.now_ns() if now_ns is None else now_ns
+        self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, at_ns, change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
         """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls
         `start` with the symbols to `settle`.
         """
+        self._watch_resumed({symbol})
         self.report_rows(symbol)
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
         if symbol not in self.detector.unsettled() and symbol not in self.held.symbols:
@@ -277,6 +325,7 @@ class TradeRecorder:
 
     async def leave_all(self) -> None:
         """Stop watching all symbols; returns when all are settled."""
+        self._watch_resumed(self.gaps.unwatched)
         self.report_rows()
         self._producer.flush()  # events that the disk refuses leave the symbol unsettled
         while unsettled := self.detector.unsettled().union(self.held.symbols):  # a trade may be held meanwhile
@@ -284,6 +333,11 @@ class TradeRecorder:
             await self.settle(unsettled)
         for symbol in self.detector.watched:
             self._stop(symbol)
+
+    def _watch_resumed(self, symbols: Iterable[str]) -> None:
+        """Watch symbols of an earlier process that are left before they were subscribed again, to settle them."""
+        for symbol in self.gaps.unwatched.intersection(symbols):
+            self.watch(symbol)
 
     async def settle(self, symbols: Collection[str]) -> None:
         """Decide about held trades of symbols being left, query their volume of the day, publish their gaps, and stop
@@ -303,7 +357,7 @@ class TradeRecorder:
                 quotes = []
             now_ns = self._clock.now_ns()
             left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}
-            gaps: list[GapDetected] = []
+            gaps: list[Resolution] = []
             for quote in quotes:
                 if quote.symbol in left & self.detector.unsettled():
                     gap = self._settled(quote.symbol, quote.cumulative_volume, now_ns)

@@ -8,27 +8,37 @@ from observer.providers.broker import RecordKind
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import SelectionSettings
+from observer.selection.trigger_settings import Share
 
 
 class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes), and how many weekdays
     old a universe may be that stands in for the day's own. The longest closures of the exchange have seven weekdays.
+    `sessions` are the profiles and sessions in which it is swept (`calendar.sessions`).
+
+    Between two sweeps Track A asks the symbols again that may soon surge (`observer.selection.attention`), with at most
+    `attention_share_of_limit` of the calls a second; 0: it does not. It needs the pace of a universe with at least 20
+    symbols, or the profiles of earlier days, and the size of trades, which the day's first streamed trades show.
     """
 
+    sessions: tuple[str, ...] = ("requirement",)
     interval_s: Annotated[float, msgspec.Meta(ge=1)] = 600.0
+    attention_share_of_limit: Share = 0.25
     universe_weekdays_max: Annotated[int, msgspec.Meta(ge=1, le=100)] = 7
 
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's connection
     may be down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each
-    kind is one subscription, so two of them halve the number of symbols. A day's inputs that cannot be read are kept up
+    kind is one subscription, so two of them halve the number of symbols. `sessions` are the profiles and sessions in
+    which slots stream (`calendar.sessions`). A day's inputs that cannot be read are kept up
     to `quarantine_bytes_max`; more of them are only counted.
 
     Raises:
         ValueError: trades are not among the records, or one is named twice.
     """
 
+    sessions: tuple[str, ...] = ("requirement",)
     records: tuple[RecordKind, ...] = ("trades",)
     evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0

@@ -1,18 +1,23 @@
 """Compares the streamed volume with volume observations: Track A's sweeps and the broker's quotes.
 
+After a reconnection the broker is queried once for all symbols that are back: equal volume closes the gap of the cut as
+empty, more volume proves it. A sweep with more volume than the stream brought proves a gap, too.
+
 A subscription can be stale: acknowledged, alive, and silent. Sweeps of Track A reveal it. At the end of the day, when
 no further sweep comes, the broker is queried while all symbols are still subscribed.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from bus.events import Snapshot
 from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import Mark
+from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.stale import StaleDetector
 from observer.providers.broker import QuoteSource, chunks
 from observer.streaming.recorder import TradeRecorder
@@ -23,6 +28,9 @@ STREAM: Final = "stream:"
 """How the identity of an alert begins that an account's stream is down."""
 
 ARRIVES_WITHIN_S: Final = 1.0  # machine seconds: trades before the broker's answer have arrived by then
+RETURNS_WITHIN_S: Final = 0.2  # machine seconds without a further subscription: all that were cut are back
+ARRIVES_AT_LAST_S: Final = 10.0  # machine seconds that a stream which goes on bringing trades may be behind
+_RETRY_S: Final = (1.0, 2.0, 5.0, 10.0)  # machine seconds before the volume of a returned symbol is requested again
 _POLL_S: Final = 0.02
 
 
@@ -48,6 +56,9 @@ class StreamMonitor:
         self._stale_detector = StaleDetector()
         self._swept: dict[str, float] = {}  # the day's volume of each symbol in Track A's last sweep
         self._unknown: set[str] = set()  # subscribed symbols without a volume observation
+        self._returned: set[str] = set()  # symbols subscribed again whose gap is open and not checked
+        self._is_gathering = False  # whether a task waits for more of them
+        self._accounted: dict[str, tuple[float, float]] = {}  # the streamed volume, and that of the sweep beyond it
 
     def subscribed(self, symbol: str, *, is_known: bool) -> bool:
         """Record a new subscription; `is_known`: the symbol's volume of the day was observed. Returns whether to call
@@ -71,6 +82,84 @@ class StreamMonitor:
                 self._trades.learn(Mark(symbol, self._session_date, volume, None, now_ns))
             self._unknown -= symbols
 
+    def returned(self, symbol: str) -> bool:
+        """Record that a symbol is subscribed again; returns whether to call `check_returned` now."""
+        if not self._trades.gaps.is_open(symbol):
+            return False
+        self._returned.add(symbol)
+        is_first, self._is_gathering = not self._is_gathering, True
+        return is_first
+
+    async def check_returned(self) -> None:
+        """Query once the volume of the symbols that a reconnection brought back, and resolve their gaps: in one call
+        for as many as it takes, when no further symbol comes.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            try:
+                while self._returned:
+                    before = 0
+                    while before < len(self._returned) < self._quotes.quotes_per_call:
+                        before = len(self._returned)
+                        await asyncio.sleep(RETURNS_WITHIN_S)
+                    symbols = sorted(self._returned)[: self._quotes.quotes_per_call]
+                    self._returned.difference_update(symbols)
+                    tasks.create_task(self._resolve(symbols))
+            finally:
+                self._is_gathering = False
+
+    async def _resolve(self, symbols: Collection[str]) -> None:
+        """Compare returned symbols with the broker's volumes; without an answer again after a while. The next trade of
+        a symbol resolves its gap, too.
+        """
+        gaps, reached = self._trades.gaps, self._trades.detector.reached
+        for pause_s in (*_RETRY_S, 0.0):
+            asked_ns = self._clock.now_ns()
+            volumes = await self._asked([symbol for symbol in symbols if gaps.is_open(symbol)])
+            level = [symbol for symbol, volume in volumes.items() if volume <= (reached(symbol) or 0.0)]
+            for symbol in (*level, *await self._arrived(volumes)):
+                self._trades.account(symbol, volumes[symbol], asked_ns)
+            if not any(map(gaps.is_open, symbols)):
+                return
+            await asyncio.sleep(pause_s)
+
+    async def check_sweep(self, swept: Iterable[Snapshot], subscribed: Collection[str]) -> None:
+        """Publish a gap of each subscribed symbol whose volume in a sweep exceeds what the stream brought."""
+        gaps, detector = self._trades.gaps, self._trades.detector
+        behind: dict[str, Snapshot] = {}
+        for each in swept:
+            reached = detector.reached(each.symbol) if each.symbol in subscribed else None
+            if reached is not None and each.cumulative_volume - reached > VOLUME_NOISE:
+                behind[each.symbol] = each
+        for symbol in await self._arrived({symbol: each.cumulative_volume for symbol, each in behind.items()}):
+            reached, volume = detector.reached(symbol), behind[symbol].cumulative_volume
+            if reached is None or gaps.is_open(symbol) or gaps.is_down(symbol):
+                continue  # not watched any more; or its own query is under way, which began after the cut
+            streamed = self._streamed(symbol) or reached
+            self._trades.account(symbol, volume, behind[symbol].receive_time_ns)
+            if detector.reached(symbol) != reached:
+                self._accounted[symbol] = (streamed, volume)
+
+    async def _arrived(self, volumes: Mapping[str, float]) -> Sequence[str]:
+        """The symbols, when the stream has delivered these volumes or brings no more of them."""
+        reached = self._trades.detector.reached
+        loop = asyncio.get_running_loop()
+        last_s = loop.time() + ARRIVES_AT_LAST_S
+        ends_s, before = loop.time() + ARRIVES_WITHIN_S, dict[str, float | None]()
+        while loop.time() < min(ends_s, last_s):
+            behind = {symbol: reached(symbol) for symbol, volume in volumes.items() if volume > (reached(symbol) or 0)}
+            if not behind:
+                break
+            if any(before.get(symbol, volume) != volume for symbol, volume in behind.items()):
+                ends_s = loop.time() + ARRIVES_WITHIN_S
+            before = behind
+            await asyncio.sleep(_POLL_S)
+        return sorted(set(volumes).difference(self._trades.held.symbols))
+
+    def _streamed(self, symbol: str) -> float | None:
+        """The day's volume after the last streamed trade: a sweep may have accounted for more."""
+        reached, accounted = self._trades.detector.reached(symbol), self._accounted.get(symbol)
+        return accounted[0] if accounted is not None and accounted[1] == reached else reached
+
     def sweep(self, volumes: Mapping[str, float]) -> None:
         """Record a sweep's volumes."""
         self._swept.update(volumes)
@@ -78,7 +167,7 @@ class StreamMonitor:
     def stale(self, subscribed: Iterable[str]) -> Mapping[str, float]:
         """After a sweep, the stale subscriptions with their minimum missing volume (shares); publishes an alert."""
         volumes = {symbol: self._swept[symbol] for symbol in subscribed if symbol in self._swept}
-        stale = self._stale_detector.after_sweep(volumes, self._trades.detector.reached)
+        stale = self._stale_detector.after_sweep(volumes, self._streamed)
         if stale:
             missing = ", ".join(f"{symbol} ({shares:,.0f} shares behind)" for symbol, shares in sorted(stale.items()))
             self._alerts.report(

@@ -22,7 +22,10 @@ from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
 from observer.providers.broker import Quote, QuoteSource, chunks
+from observer.selection.settings import SelectionSettings
 from observer.store.reader import StoreReader
+from observer.store.universes import StoredUniverse
+from observer.streaming.attention import AttentionRequests
 from observer.streaming.settings import TrackASettings
 from observer.units import NS_PER_S
 from observer.universe.eligibility import KOREAN_STOCKS
@@ -33,9 +36,7 @@ logger = logging.getLogger(__name__)
 NO_UNIVERSE: Final = "no_universe"
 
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
-CLOSING_SWEEP_S: Final = (
-    90.0  # market seconds after the stop: the auction is over, and after-hours trading has not begun
-)
+CLOSING_SWEEP_S: Final = 90.0  # market seconds after the close: the auction is over, and nothing else has begun
 
 
 class Sweeps:
@@ -44,6 +45,7 @@ class Sweeps:
     def __init__(
         self,
         settings: TrackASettings,
+        selection: SelectionSettings,
         provider: str,
         calls_per_second: float,
         *,
@@ -61,6 +63,10 @@ class Sweeps:
         self._rest = rest
         self._calls_at_once = calls_at_once(calls_per_second)
         self._reader = reader
+        self._requests = AttentionRequests(
+            *(settings, selection, provider, calls_per_second),
+            rest=rest, reader=reader, producer=producer, clock=clock, alerts=alerts,
+        )  # fmt: skip
 
     async def run(self, plan: DayPlan) -> None:
         """Run all remaining sweeps of the day; the sweep of the current interval is made up for."""
@@ -69,14 +75,20 @@ class Sweeps:
             await self._clock.sleep_until(plan.warm_up_ns)
             await self._warm_up()
         completed = self._reader.completed_sweeps(session_date)
-        members = await self._universe(plan)
-        for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
-            is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
-            if is_over or number in completed or not members:
-                continue
-            await self._clock.sleep_until(moment_ns)
-            await self._check_universe(session_date)
-            await self._sweep(session_date, number, members)
+        universe = await self._universe(plan)
+        if universe is None:
+            return
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(self._requests.run(plan, universe))
+            for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
+                is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
+                if is_over or number in completed:
+                    continue
+                await self._clock.sleep_until(moment_ns)
+                await self._check_universe(session_date)
+                with self._requests.paused(session_date, number):
+                    self._requests.update_sweep(await self._sweep(session_date, number, universe.members))
+            asking.cancel()
 
     async def _warm_up(self) -> None:
         """Open the connections of the first sweep in advance; failures are only logged."""
@@ -93,9 +105,9 @@ class Sweeps:
                 if await asyncio.to_thread(self._reader.universe_built, session_date, KOREAN_STOCKS) is not None:
                     self._alerts.resolve(NO_UNIVERSE, f"the universe of {session_date} is built")
 
-    async def _universe(self, plan: DayPlan) -> Sequence[UniverseMember]:
+    async def _universe(self, plan: DayPlan) -> StoredUniverse | None:
         """The symbols to sweep today. Reports an alert if the universe is an earlier day's, too old or missing
-        (requirement 004, edge case 1). Empty if the day ends before a universe exists.
+        (requirement 004, edge case 1). None if the day ends before a universe exists.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
         weekdays_max = self._settings.universe_weekdays_max
@@ -110,10 +122,10 @@ class Sweeps:
             self._alerts.report(NO_UNIVERSE, "critical", text)
         else:
             self._alerts.resolve(NO_UNIVERSE, f"the universe of {plan.day} is built")
-        found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
-        return found.members if found is not None else []
+        return found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
 
-    async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> None:
+    async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> Sequence[Snapshot]:
+        """Sweep these symbols. Returns the published snapshots."""
         started_ns = self._clock.now_ns()
         accounts = self._rest.usable("quotes")
         names = {account.name for account in accounts}
@@ -125,25 +137,25 @@ class Sweeps:
                 for account, quotes in accounts.items()
                 for _ in range(min(self._calls_at_once, requests))
             ]
-        received = sum(task.result() for task in asking)
+        swept = [snapshot for task in asking for snapshot in task.result()]
         completed_ns = self._clock.now_ns()
         self._producer.publish(
             SweepCompleted(
                 *(self._provider, session_date, number, started_ns, completed_ns),
-                *(len(members), received, requests),
+                *(len(members), len(swept), requests),
             )
         )
-        logger.info("sweep %d: %d of %d symbols", number, received, len(members))
+        logger.info("sweep %d: %d of %d symbols", number, len(swept), len(members))
+        return swept
 
     async def _ask(
         self, session_date: str, sweep: int, portions: "Portions", account: BrokerAccount, quotes: QuoteSource
-    ) -> int:
-        """Make the calls of one account in turn and publish the snapshots. Returns the number of symbols with an
-        answer.
+    ) -> Sequence[Snapshot]:
+        """Make the calls of one account in turn and publish the snapshots, which are returned.
 
         A portion that fails for good with two accounts costs its symbols, not the sweep.
         """
-        received = 0
+        swept: list[Snapshot] = []
         while (portion := await portions.take(account.name)) is not None:
             try:
                 answers = await quotes.quotes(portion.symbols)
@@ -154,11 +166,11 @@ class Sweeps:
                 await portions.give_back(portion, account.name)
                 continue
             now_ns = self._clock.now_ns()
-            for quote in answers:
-                self._producer.publish(_snapshot(account.provider, quote, session_date, sweep, now_ns))
-            received += len(answers)
+            answered = [snapshot_of(account.provider, quote, session_date, sweep, now_ns) for quote in answers]
+            self._producer.publish(*answered)
+            swept += answered
             await portions.done()
-        return received
+        return swept
 
 
 class Portion(msgspec.Struct, frozen=True):
@@ -218,21 +230,22 @@ def calls_at_once(calls_per_second: float) -> int:
 
 
 def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]:
-    """Number and moment of each sweep: from Track A's start to its stop, and one more of the finished day, the source
-    of the next morning's daily bars.
+    """Number and moment of each sweep: from Track A's start to its stop, and one more of the finished regular hours,
+    the source of the next morning's daily bars.
     """
     moments = range(plan.track_a_start_ns, plan.track_a_stop_ns + 1, interval_ns)
-    return enumerate((*moments, plan.track_a_stop_ns + round(CLOSING_SWEEP_S * NS_PER_S)), start=1)
+    return enumerate(sorted({*moments, plan.closes_ns + round(CLOSING_SWEEP_S * NS_PER_S)}), start=1)
 
 
-def _snapshot(provider: str, quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:
+def snapshot_of(provider: str, quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:
+    """The snapshot of a quote. Without a trade on the day it has no price, whatever the broker states as one."""
     return Snapshot(
         provider,
         quote.symbol,
         session_date,
         sweep,
         receive_time_ns,
-        quote.price,
+        quote.price if quote.cumulative_volume > 0 else None,
         quote.open,
         quote.high,
         quote.low,

@@ -29,6 +29,10 @@ class UnreadableInputs:
         self._clock = clock
         self._counted_ns: dict[str, int] = {}  # by source: when its inputs were last only counted
 
+    def resume(self, stored_bytes: int) -> None:
+        """Count what an earlier process stored of this day's quarantine."""
+        self._quarantine.resume(stored_bytes, self._clock.now_ns())
+
     def take(self, item: InputQuarantined, rows_max: int = ROWS_PER_MINUTE_MAX) -> None:
         """Store an input: the first of a minute with its beginning, the others as a count."""
         self._publish(self._quarantine.take(item, self._clock.now_ns(), rows_max))

@@ -17,9 +17,8 @@ import msgspec
 from bus.commands import Refused
 from bus.events import DailyBar, SharesAdjusted, UniverseBuilt
 from observer.alerts.process import Alerts
-from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, moment_of
-from observer.calendar.trading_day import TradingDay
+from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
 from observer.listings.model import Listing
@@ -28,7 +27,7 @@ from observer.providers.broker import Bar, HistorySource, Quote, QuoteSource, ch
 from observer.selection.indicators import adjustment, base_price
 from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
-from observer.universe.closing import closing_bars, closing_window
+from observer.universe.closing import closing_bars
 from observer.universe.eligibility import (
     KOREAN_STOCKS,
     UNIVERSE_WARNINGS,
@@ -53,10 +52,10 @@ FAILURES_MAX: Final = 0.02  # more symbols without an answer than this share are
 
 
 class Sessions(msgspec.Struct, frozen=True):
-    """The two sessions before a day: the last one with its close in UTC ns, and the date of the one before that."""
+    """The two sessions before a day: the last one with its closing window (UTC ns), and the date of the one before."""
 
     previous: date
-    previous_closes_ns: int
+    closing_window_ns: tuple[int, int]
     before_previous: date
 
 
@@ -80,7 +79,7 @@ class UniverseBuilder:
     Args:
         provider: the broker of the listings and bars.
         settings: the eligibility settings.
-        runtime: the folder of the day file.
+        today: the plans of today and of earlier days.
         folder: the folder of the universe files.
         clock: market time.
         producer: publishes the facts.
@@ -97,7 +96,7 @@ class UniverseBuilder:
         *,
         provider: str,
         settings: UniverseSettings,
-        runtime: Path,
+        today: TradingDayService,
         folder: Path,
         clock: Clock,
         producer: "Producer",
@@ -110,7 +109,7 @@ class UniverseBuilder:
     ) -> None:
         self._provider = provider
         self._settings = settings
-        self._runtime = runtime
+        self._today = today
         self._folder = folder
         self._clock = clock
         self._producer = producer
@@ -161,7 +160,7 @@ class UniverseBuilder:
 
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
         listings = await self._completed(await self._listings())
-        sessions = sessions_before(self._runtime, plan.day)
+        sessions = _sessions_before(self._today, plan.day)
         # Every possible member, at any price: a close from a file or a base price is a session old.
         candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._settings) is None]
         pasts = await self._pasts(candidates, sessions, plan.day)
@@ -253,9 +252,8 @@ class UniverseBuilder:
     def _own_bars(self, sessions: Sessions) -> Mapping[str, OwnBar]:
         """The previous session's bars from Track A's last snapshots."""
         session_date = sessions.previous.isoformat()
-        from_ns, to_ns = closing_window(sessions.previous_closes_ns)
-        snapshots = self._reader.snapshots(session_date, from_ns, to_ns)
-        bars = closing_bars(snapshots, session_date, sessions.previous_closes_ns)
+        snapshots = self._reader.snapshots(session_date, *sessions.closing_window_ns)
+        bars = closing_bars(snapshots, session_date, sessions.closing_window_ns)
         bases = {each.symbol: base_price(each.upper_limit, each.lower_limit) for each in snapshots}
         return {symbol: OwnBar(bar, bases[symbol]) for symbol, bar in bars.items()}
 
@@ -294,21 +292,17 @@ class UniverseBuilder:
         return Past([*past.bars, *new], [*past.adjustments, *adjustments])
 
 
-def sessions_before(runtime: Path, day: date) -> Sessions:
-    """The sessions before this day, from the day file."""
-    earlier = sorted((each for each in read_trading_days(runtime) if each.trades and each.day < day), key=_day_of)
-    before_previous, previous = earlier[-2:]
-    assert previous.closes_ns is not None, "a day that trades has hours"
-    return Sessions(previous.day, previous.closes_ns, before_previous.day)
-
-
-def _day_of(day: TradingDay) -> date:
-    return day.day
+def _sessions_before(today: TradingDayService, day: date) -> Sessions:
+    before_previous, previous = today.sessions_before(day, 2)
+    return Sessions(previous.day, previous.closing_window_ns, before_previous.day)
 
 
 def _daily_bar(provider: str, bar: Bar) -> DailyBar:
     day = local_datetime(bar.start_ns).date().isoformat()
-    return DailyBar(provider, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)
+    found = DailyBar(provider, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)
+    if bar.volume > 0:
+        return found
+    return msgspec.structs.replace(found, open=None, high=None, low=None)  # a broker states zeros
 
 
 def _without_price(listings: Iterable[Listing]) -> Sequence[str]:

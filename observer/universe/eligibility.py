@@ -16,7 +16,13 @@ from observer.listings.model import (
     NOT_TRADED_GROUPS,
     Listing,
 )
-from observer.selection.indicators import average_true_range, average_volume, in_latest_shares
+from observer.selection.indicators import (
+    AVERAGE_VOLUME_DAYS,
+    average_true_range,
+    average_volume,
+    in_latest_shares,
+    true_ranges,
+)
 from observer.selection.settings import UniverseSettings
 
 KOREAN_STOCKS: Final = KRX.market
@@ -36,12 +42,15 @@ _NO_SHARES: Final = frozenset({*NOT_TRADED_GROUPS, BENEFICIARY_CERTIFICATE_GROUP
 
 class History(msgspec.Struct, frozen=True):
     """A symbol's last days: close of the previous session (None: it has no bar), average daily volume in shares, ATR as
-    a price.
+    a price; the number of bars and of ranges in the averages, and of those bars that are from own sweeps.
     """
 
     previous_close: float | None
     average_volume_20d: float | None
     average_true_range_14d: float | None
+    volume_days: int = 0
+    true_range_days: int = 0
+    days_from_sweeps: int = 0
 
 
 class UniverseDay(msgspec.Struct, frozen=True):
@@ -75,7 +84,13 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
     """
     days = [in_latest_shares(bar, adjustments) for bar in bars] if adjustments else bars
     close = days[-1].close if days and days[-1].session_date == previous_session else None
-    return History(close, average_volume(days), average_true_range(days))
+    averaged = days[-AVERAGE_VOLUME_DAYS:]
+    return History(
+        *(close, average_volume(days), average_true_range(days)),
+        volume_days=len(averaged),
+        true_range_days=len(true_ranges(days)),
+        days_from_sweeps=sum(bar.source == "sweep" for bar in averaged),
+    )
 
 
 def exclusion_by_kind(security: Listing, settings: UniverseSettings) -> Exclusion | None:
@@ -176,4 +191,7 @@ def _member(rank: int, security: Listing, close: float, history: History, day: U
         average_volume_20d=history.average_volume_20d,
         average_true_range_14d=history.average_true_range_14d,
         close_is_base=history.previous_close is None,
+        average_volume_days=history.volume_days,
+        average_true_range_days=history.true_range_days,
+        days_from_sweeps=history.days_from_sweeps,
     )

@@ -81,6 +81,15 @@ def test_an_unreadable_file_is_named_without_its_content(tmp_path, text):
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["[main]\n{key} = 'b'", "[{key}]\napp_key = 5", "[main]\n{key}.x = 1\n{key} = 2"])
+def test_a_key_that_stands_where_a_name_should_is_not_shown(tmp_path, text):
+    key = "PSed321z0Ke8yJ5hUbxPmTq6NcV2RwA7"
+    with pytest.raises(MissingKeysError, match=r"app_secret = ") as refused:
+        read_keys([with_file(tmp_path, text.format(key=key))], {})
+    assert str(tmp_path / "keys.toml") in str(refused.value)
+    assert key[:8] not in str(refused.value)
+
+
 def test_no_account_at_all_is_an_error():
     with pytest.raises(MissingKeysError, match="no account"):
         read_keys([], {})

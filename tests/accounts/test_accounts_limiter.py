@@ -20,6 +20,7 @@ from observer.accounts.limiter import (
     decide,
     fresh,
     is_believable,
+    learned_at,
     limits_of,
     pace_at,
 )
@@ -30,6 +31,7 @@ from tests.accounts.virtual_account import (
     SECOND_NS,
     SPACING_NS,
     Account,
+    RefusingHost,
     bulk_beside,
     calls_that_positions_allow,
     limits,
@@ -237,6 +239,86 @@ def test_refusals_at_any_time_leave_the_limit_kept_and_every_call_served(calls, 
     account.run()
     assert len(account.arrived) == len(calls)
     assert worst(account.arrived, SECOND_NS) <= 5
+
+
+# --- the learned limit ---------------------------------------------------------------------------------------------
+
+HOUR_NS = 3600 * SECOND_NS
+
+
+def sweeps_at(most, answer_ns=5 * MS, sweeps=1, size=90, every_ns=10 * MINUTE_NS):
+    """Sweeps of the real host's rate at a host that admits `most` calls a second."""
+    starts = [
+        ("bulk", every_ns * (number > 0) * (call == 0), 0, answer_ns)
+        for number in range(sweeps)
+        for call in range(size)
+    ]
+    return RefusingHost(limits(18.0), starts, most, in_turn=True).run()
+
+
+@pytest.mark.parametrize("answer_ns", [2 * MS, 30 * MS, 150 * MS])
+@pytest.mark.parametrize("most", [1, 3, 10, 15])
+def test_few_refusals_teach_the_limit_of_a_host_that_allows_less_than_configured(most, answer_ns):
+    host = sweeps_at(most, answer_ns)
+    assert len(host.arrived) == 90
+    assert len({moment_ns // SECOND_NS for moment_ns in host.refused}) <= 3
+    assert len(host.refused) <= 4
+    in_turn_s = 90 / most
+    assert host.arrived[-1] - host.arrived[0] <= (1.3 * in_turn_s + 6) * SECOND_NS
+
+
+@pytest.mark.parametrize("most", [18, 20])
+def test_a_host_that_allows_the_configured_rate_refuses_nothing_and_teaches_nothing(most):
+    host = sweeps_at(most, sweeps=3)
+    assert host.refused == []
+    assert learned_at(host.limits, host.state, NOW_NS) == 18
+
+
+def test_three_days_at_a_new_customers_limit_cost_few_refusals():
+    host = sweeps_at(3, sweeps=3 * 144)
+    assert len(host.refused) <= 20
+
+
+def test_what_was_learned_is_given_up_slowly_and_wholly():
+    before = after_rate_error(limits(18.0), fresh(limits(18.0)), NOW_NS, before=3)
+    moments = [NOW_NS, NOW_NS + 599 * SECOND_NS, NOW_NS + 600 * SECOND_NS, NOW_NS + 660 * SECOND_NS, NOW_NS + HOUR_NS]
+    assert [learned_at(limits(18.0), before, moment_ns) for moment_ns in moments] == [3, 3, 4, 5, 18]
+
+
+def test_a_limit_that_is_taught_again_is_believed_twice_as_long_up_to_six_hours():
+    state, now_ns, waits_s = fresh(limits(18.0)), NOW_NS, []
+    for _ in range(9):
+        state = after_rate_error(limits(18.0), state, now_ns, before=3)
+        since_ns = now_ns
+        while learned_at(limits(18.0), state, now_ns) == 3:
+            now_ns += 10 * SECOND_NS
+        waits_s.append((now_ns - since_ns) // SECOND_NS)
+    assert waits_s == [600, 1200, 2400, 4800, 9600, 19200, 21600, 21600, 21600]
+
+
+def test_a_refusal_of_the_only_call_of_a_second_teaches_nothing():
+    state = after_rate_error(limits(18.0), fresh(limits(18.0)), NOW_NS, before=0)
+    assert learned_at(limits(18.0), state, NOW_NS) == 18
+
+
+@given(st.lists(st.tuples(st.integers(0, 2 * HOUR_NS), st.integers(0, 18)), max_size=40))
+def test_a_refusal_lowers_what_is_learned_and_time_alone_raises_it(refusals):
+    state, now_ns = fresh(limits(18.0)), NOW_NS
+    for pause_ns, before in refusals:
+        reached = learned_at(limits(18.0), state, now_ns + pause_ns)
+        assert learned_at(limits(18.0), state, now_ns) <= reached
+        now_ns += pause_ns
+        state = after_rate_error(limits(18.0), state, now_ns, before)
+        assert 1 <= learned_at(limits(18.0), state, now_ns) <= reached
+        assert is_believable(limits(18.0), state, now_ns)
+
+
+def test_bulk_calls_leave_a_tenth_of_the_minute_to_the_others():
+    account = Account(limits(20.0, 100.0), saturating(["bulk"], 120)).run(NOW_NS + 30 * SECOND_NS)
+    assert len(account.started["bulk"]) == 90
+    assert not isinstance(
+        decide(account.limits, account.state, NOW_NS + 30 * SECOND_NS, NOW_NS + 30 * SECOND_NS, "urgent"), Wait
+    )
 
 
 # --- implausible state --------------------------------------------------------------------------------------

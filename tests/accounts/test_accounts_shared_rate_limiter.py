@@ -10,6 +10,7 @@ import pytest
 
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.clock import ManualClock, RealClock, ScaledClock
+from observer.errors import RateExceededError
 from observer.providers.settings import RateLimitSettings
 
 LIMIT = 100.0
@@ -112,7 +113,7 @@ def test_a_penalty_pauses_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         first, other = (limiter(tmp_path, clock, penalty_s=2.0) for _ in range(2))
-        first.penalise()
+        first.penalise(0)
         waiting = asyncio.create_task(take(other, "urgent"))
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -210,7 +211,7 @@ def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         refused, other = (limiter(tmp_path, clock) for _ in range(2))
-        refused.penalise()
+        refused.penalise(0)
         await clock.advance(1.0)
         await asyncio.wait_for(take(other, "bulk"), 10)
         second = asyncio.create_task(take(other, "bulk"))
@@ -219,6 +220,27 @@ def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
         assert not second.done()
         await clock.advance(0.02)
         await asyncio.wait_for(second, 10)
+
+    asyncio.run(scenario())
+
+
+def test_a_learned_limit_survives_a_restart_of_all_processes(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        first = limiter(tmp_path, clock, 18.0)
+        for _ in range(3):
+            await take(first, "bulk")
+            await clock.advance(0.06)
+        with pytest.raises(RateExceededError):
+            async with first.acquire("bulk"):
+                raise RateExceededError("too many")
+        assert first.learned() == 3
+        first.close()
+        await clock.advance(300.0)
+        later = limiter(tmp_path, clock, 18.0)
+        assert later.learned() == 3
+        await clock.advance(3600.0)
+        assert later.learned() is None
 
     asyncio.run(scenario())
 

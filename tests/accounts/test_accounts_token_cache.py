@@ -4,6 +4,7 @@ import asyncio
 import stat
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from observer.accounts.keys import AccountKeys
@@ -135,6 +136,26 @@ def test_a_renewal_that_brought_the_same_token_ends_the_wait_too(tmp_path):
         return issuer.pending_rejection()
 
     assert asyncio.run(scenario()) is False
+
+
+def test_a_refused_approval_key_is_noted_apart_from_the_token_and_answered_by_another_key(tmp_path):
+    async def scenario():
+        issuer, stream, caller = TokenStore(tmp_path, "main"), reader(tmp_path), reader(tmp_path)
+        issuer.write(record())
+        rejecting = asyncio.create_task(stream.reject_key(await stream.current()))
+        await asyncio.sleep(0)
+        assert (issuer.pending_key_rejection(), issuer.pending_rejection()) == (True, False)
+        used = await caller.current()
+        noted = asyncio.create_task(caller.reject(used))
+        await asyncio.sleep(0)
+        issuer.write(msgspec.structs.replace(record(), approval_key="another", key_renewed_ns=5))
+        assert await rejecting
+        assert (issuer.pending_key_rejection(), issuer.pending_rejection()) == (False, True)
+        assert not noted.done(), "the token is as refused as before"
+        issuer.write(msgspec.structs.replace(record("token 2"), approval_key="another", key_renewed_ns=5))
+        return issuer.pending_rejection(), await noted
+
+    assert asyncio.run(scenario()) == (False, True)
 
 
 def test_rejecting_a_token_that_is_not_in_force_any_more_does_nothing(tmp_path):

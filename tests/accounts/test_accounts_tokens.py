@@ -14,6 +14,8 @@ from observer.accounts.tokens import (
     TokenSchedule,
     TokenState,
     after_failure,
+    after_key_rejection,
+    after_key_renewal,
     after_rejection,
     after_success,
     due,
@@ -140,7 +142,20 @@ def test_the_broker_is_asked_at_most_once_a_minute(state):
 
 @pytest.mark.parametrize("cause", get_args(Cause))
 def test_a_token_issue_renews_the_approval_key_only_for_the_listed_causes(cause):
-    assert renews_approval_key(cause) is (cause in {"none_yet", "rejected", "wake_up", "pre_market"})
+    expected = cause in {"none_yet", "key_rejected", "wake_up", "pre_market"}
+    assert renews_approval_key(TokenState(), cause) is expected
+    assert renews_approval_key(after_key_rejection(TokenState()), cause)
+
+
+def test_a_refused_approval_key_is_renewed_alone_at_once_and_then_at_most_once_a_minute():
+    state = after_key_rejection(issued_at(at(8, 1)))
+    assert due(state, SCHEDULE, at(10)) == "key_rejected"
+    renewed = after_key_renewal(state, at(10))
+    assert due(renewed, SCHEDULE, at(10)) is None
+    refused = after_key_rejection(renewed)
+    assert due(refused, SCHEDULE, at(10, 0, 59)) is None
+    assert due(refused, SCHEDULE, at(10, 1)) == "key_rejected"
+    assert renewed.renewed_ns == at(8, 1)
 
 
 transitions = st.lists(

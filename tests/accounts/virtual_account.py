@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections import deque
 
-from observer.accounts.limiter import Wait, after_answer, decide, fresh, is_believable, limits_of
+from observer.accounts.limiter import Wait, after_answer, after_rate_error, decide, fresh, is_believable, limits_of
 
 SECOND_NS = 10**9
 MS = 10**6
@@ -74,6 +74,44 @@ class Account:
 
     def _answered(self, now_ns, granted):
         self.state = after_answer(self.limits, self.state, granted, now_ns)
+
+
+class RefusingHost(Account):
+    """An account at a host that admits `most` calls in any second and refuses the others; a refused call asks again.
+    Admitted calls are in `arrived`, the moments of refusals in `refused`.
+    """
+
+    def __init__(self, limits, calls, most, **options):
+        super().__init__(limits, calls, **options)
+        self.refused = []
+        self._most = most
+
+    def _ask(self, now_ns, asked_ns, priority):
+        decision = decide(self.limits, self.state, asked_ns, now_ns, priority)
+        self.state = decision.state
+        if isinstance(decision, Wait):
+            self._at(decision.until_ns + next(self._late_ns), self._ask, asked_ns, priority)
+            return
+        way_ns, answer_ns = self._waiting[priority].popleft()
+        self.started[priority].append(now_ns)
+        self._at(now_ns + way_ns, self._arrive, priority, decision, way_ns, answer_ns)
+        if self._in_turn and self._waiting[priority]:
+            self._at(now_ns, self._ask, now_ns, priority)
+
+    def _arrive(self, now_ns, priority, granted, way_ns, answer_ns):
+        if sum(now_ns - moment_ns < SECOND_NS for moment_ns in self.arrived[-self._most :]) < self._most:
+            self.arrived.append(now_ns)
+            self._at(now_ns + answer_ns, self._answered, granted)
+        else:
+            self._at(now_ns + answer_ns, self._refuse, priority, granted, way_ns, answer_ns)
+
+    def _refuse(self, now_ns, priority, granted, way_ns, answer_ns):
+        self.refused.append(now_ns)
+        self._answered(now_ns, granted)
+        self.state = after_rate_error(self.limits, self.state, now_ns, granted.before)
+        self._waiting[priority].append((way_ns, answer_ns))
+        if not self._in_turn or len(self._waiting[priority]) == 1:
+            self._ask(now_ns, now_ns, priority)
 
 
 def limits(per_second=20.0, per_minute=None, penalty_s=1.0):

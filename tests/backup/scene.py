@@ -24,6 +24,7 @@ data = "{folder}/data"
 provider_pool = "{folder}/pool.json"
 symbol_selection = "{folder}/absent.json"
 trading_days = "{folder}/trading_days.toml"
+sessions = "{folder}/sessions.toml"
 
 [store]
 url = "postgresql+psycopg://observer:p4ssw0rd@db/market"
@@ -45,6 +46,7 @@ def plan_in(folder: Path, url: str, settings: BackupSettings = USUAL) -> Plan:
     (folder / "data/master/.nasd.1.incoming").write_text("half a download")
     (folder / "pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "a", "app_secret": "s3cret"}]}}')
     (folder / "manual.csv").write_text("symbol,fee\n069500,0.15\n")
+    (folder / "sessions.toml").write_text('[[special_day]]\nshift = "exam_day"\n')
     (folder / "trading_days.toml").write_text("[[day]]\ndate = 2026-11-18\n")
     configuration = folder / "observer.toml"
     configuration.write_text(CONFIGURATION.format(folder=folder))

@@ -23,7 +23,6 @@ from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import packages, read_package
 from observer.backup.settings import BackupSettings
 from observer.calendar.day_file import write_trading_days
-from observer.calendar.phases import ScheduleSettings
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
@@ -35,6 +34,7 @@ from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.units import NS_PER_DAY, NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, commit, plan_in
+from tests.day_plans import RULES
 from tests.store.migrated import make_database
 from tests.waiting import until_async
 
@@ -169,11 +169,8 @@ class Publication:
 
 
 def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publication) -> BackupJobs:
-    session = local_ns(DAY, 9), local_ns(DAY, 15, 30)
-    next_session = session[0] + NS_PER_DAY, session[1] + NS_PER_DAY
-    days = [TradingDay(DAY, *session, "trial"), TradingDay(DAY + timedelta(days=1), *next_session, "trial")]
-    write_trading_days(folder, days)
-    today = TradingDayService(folder, ScheduleSettings(), clock)
+    write_trading_days(folder, [TradingDay(DAY + timedelta(days=ahead), True, "trial") for ahead in (0, 1)])
+    today = TradingDayService(folder, RULES, clock)
     return BackupJobs(
         plan=plan,
         turn=asyncio.Lock(),

@@ -14,7 +14,7 @@ from observer.selection.settings import SelectionSettings
 
 def measured(folder: Path, picture: Path | None = None) -> SlotsResult:
     settings = SelectionSettings()
-    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, picture, lambda _: None))
+    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, 4.5, picture, lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_the_shares_of_an_ordinary_day_are_one_together_and_fewest_at_noon() -> 
 
 
 def test_the_rule_of_the_settings_streams_more_of_the_surges_than_the_written_one(uses: tuple[SlotUse, ...]) -> None:
-    written, ours = uses
+    written, _, ours = uses
     assert (written.rule, ours.rule) == ("written", "settings")
     assert ours.of_oracle > 1.3 * written.of_oracle
     assert ours.streamed_within[-1] > written.streamed_within[-1]
@@ -57,3 +57,18 @@ def test_no_rule_streams_more_than_the_oracle(uses: tuple[SlotUse, ...]) -> None
         assert 0 < use.of_oracle <= 1
         assert list(use.streamed_within) == sorted(use.streamed_within)
         assert msgspec.json.decode(msgspec.json.encode(use), type=SlotUse) == use
+
+
+def test_requests_between_sweeps_detect_a_surge_sooner_and_at_a_small_share_of_the_limit(
+    uses: tuple[SlotUse, ...],
+) -> None:
+    _, sweeps, ours = uses
+    assert (sweeps.rule, sweeps.requests_a_second, sweeps.rises_a_day) == ("sweeps", 0.0, 0.0)
+    before, after = (each.detection.after_crossing_s["p50"] for each in (sweeps, ours))
+    assert after is not None
+    assert after <= 45
+    assert before is None or before > 5 * after
+    assert ours.detection.detected >= sweeps.detection.detected
+    assert ours.of_oracle > sweeps.of_oracle
+    assert 0 < ours.requests_a_second < 1
+    assert ours.rises_a_day > 0

@@ -54,6 +54,17 @@ def delivered(outbox: Outbox, stream: str, sequence: int, last: int = EVENTS) ->
     return events, missing
 
 
+@pytest.mark.parametrize("last", [2**64, 10**20 - 1, 2**53])
+def test_a_file_whose_name_has_numbers_that_no_stream_has_is_left_alone(tmp_path: Path, last: int) -> None:
+    outbox = finished(tmp_path)
+    known = outbox.archived()
+    odd = tmp_path / "archive" / f"{C}-{1:020d}-{last:020d}.journal"
+    odd.write_bytes(b"mine")
+    assert outbox.archived() == known
+    assert odd.read_bytes() == b"mine"
+    outbox.close(delivered=True)
+
+
 def archived_files(folder: Path) -> list[Path]:
     return sorted((folder / "archive").iterdir())
 

@@ -580,7 +580,7 @@ DECODERS = {
     "order": decode_order,
     "order's reply": decode_order_reply,
     "subscription": decode_subscription,
-    "feed": lambda content: decode_feed([content[:8], content[8:]]),
+    "feed": lambda content: decode_feed([content[:24], content[24:]]),
     "batch feed": lambda content: decode_batch_feed([content[:1], content[1:]]),
 }
 VALID = [

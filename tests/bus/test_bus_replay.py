@@ -185,11 +185,11 @@ def test_a_replay_at_a_speed_does_not_send_stored_events_again(tmp_path: Path) -
 @pytest.mark.parametrize("event_type", EVENT_TYPES, ids=kind_of)
 def test_the_publication_time_of_an_event_is_known_unless_its_kind_has_none(event_type: type[Event]) -> None:
     """Daily bars, share adjustments and universe members have no publication time: the replay sends them with the
-    event before them. A recovered minute has none either: its time is the minute's.
+    event before them.
     """
     timeless = {DailyBar, SharesAdjusted, UniverseMember}
     moment = moment_ns(example(event_type))
-    assert (moment is None) == (event_type in timeless or event_type.__name__ == "MinuteBarRecovered")
+    assert (moment is None) == (event_type in timeless)
 
 
 def test_a_segment_of_an_outbox_is_not_replayed(tmp_path: Path) -> None:

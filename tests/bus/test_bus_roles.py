@@ -5,6 +5,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, get_args
 
@@ -230,6 +231,41 @@ def test_lines_that_are_none_admit_no_client_and_hide_no_other(tmp_path: Path, e
     path = endpoints.keys_directory / "clients"
     path.write_bytes(b"\xff\n\ndesk admin x\nx operator " + b"y" * 39 + b"\n" + path.read_bytes())
     assert clients(endpoints.keys_directory)[1:] == [desk]
+
+
+def test_changes_at_once_lose_no_client(tmp_path: Path, endpoints: Endpoints) -> None:
+    names = [f"desk{number}" for number in range(16)]
+
+    def add(name: str) -> None:
+        add_client(endpoints.keys_directory, name, "reader", tmp_path / name)
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(add, names))
+    assert sorted(client.name for client in clients(endpoints.keys_directory)[1:]) == sorted(names)
+
+
+def test_comments_and_other_lines_stay_when_the_list_changes(tmp_path: Path, endpoints: Endpoints) -> None:
+    path = endpoints.keys_directory / "clients"
+    add_client(endpoints.keys_directory, "desk", "reader", tmp_path / "desk")
+    path.write_bytes(b"# of the second floor\n#desk moved\n\n" + path.read_bytes() + b"odd line\n")
+    add_client(endpoints.keys_directory, "other", "reader", tmp_path / "other")
+    remove_client(endpoints.keys_directory, "desk")
+    lines = path.read_text().splitlines()
+    assert lines[:4] == ["# of the second floor", "#desk moved", "", "odd line"]
+    assert [line.split()[0] for line in lines[4:]] == ["other"]
+
+
+def test_a_line_that_is_none_is_logged_once_until_it_changes(
+    endpoints: Endpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = endpoints.keys_directory / "clients"
+    path.touch(0o600)
+    for content in ("# a comment\nodd line\n", "# a comment\nodd line\n", "# a comment\nother line\n"):
+        path.write_text(content)
+        clients(endpoints.keys_directory)
+        clients(endpoints.keys_directory)
+    assert caplog.text.count("line 2") == 2
+    assert "line 1" not in caplog.text
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.chmod(0o644), lambda path: (path.unlink(), path.mkdir())])

@@ -609,6 +609,38 @@ def test_the_feed_carries_only_the_kinds_of_the_subscription(tmp_path: Path) -> 
     assert Trade not in set(map(type, received))
 
 
+def test_a_reader_counts_a_writer_that_was_restarted_as_a_possible_loss(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second writer sends more to this reader than the first one: the numbers alone show nothing."""
+    feed_address = f"ipc://{tmp_path}/feed"
+    received: list[object] = []
+
+    async def listen(feed: FeedSubscriber) -> None:
+        async for event in feed:
+            received.append(event)
+
+    async def scenario() -> FeedSubscriber:
+        feed = FeedSubscriber(feed_address, [Trade])
+        task = asyncio.create_task(listen(feed))
+        for number in (1, 2):
+            publisher = FeedPublisher(feed_address)
+
+            def received_after_publishing(publisher: FeedPublisher = publisher, number: int = number) -> bool:
+                publisher.publish([Delivered("a", "s", 1, [trade(number)])])
+                return trade(number) in received
+
+            await until_async(received_after_publishing)
+            publisher.close()
+        task.cancel()
+        feed.close()
+        return feed
+
+    feed = asyncio.run(scenario())
+    assert (feed.possible_losses, feed.missed) == (1, 0)
+    assert caplog.text.count("the writer was restarted") == 1
+
+
 def test_a_subscriber_counts_the_events_that_it_missed(tmp_path: Path) -> None:
     feed_address = f"ipc://{tmp_path}/feed"
 

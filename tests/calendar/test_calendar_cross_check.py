@@ -6,18 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.calendar.cross_check import days_at_stake, doubts
-from observer.calendar.phases import midnight_of
 from observer.calendar.trading_day import TradingDay
 
 FRIDAY = date(2026, 11, 20)
-HOUR_NS = 3600 * 10**9
 
 
 def day(ahead, trades, disagreement=""):
-    of = FRIDAY + timedelta(days=ahead)
-    opens_ns = midnight_of(of) + 9 * HOUR_NS if trades else None
-    closes_ns = midnight_of(of) + 15 * HOUR_NS if trades else None
-    return TradingDay(of, opens_ns, closes_ns, "test", disagreement)
+    return TradingDay(FRIDAY + timedelta(days=ahead), trades, "test", disagreement)
 
 
 WEEK = [day(-1, True), day(0, True), day(1, False), day(2, False), day(3, True), day(4, True)]
@@ -65,7 +60,7 @@ def test_a_difference_between_the_calendars_own_sources_is_reported():
 
 def test_the_report_of_a_doubt_names_the_remedy():
     [doubt] = doubts(WEEK, said({0: False}), FRIDAY)
-    assert doubt.text.endswith("if it is wrong, enter the day in trading_days.toml")
+    assert doubt.text.endswith("if it is wrong, enter the day in trading_days.toml, or its hours in sessions.toml")
 
 
 @given(st.lists(st.booleans(), max_size=20), st.dictionaries(st.integers(-3, 20), st.booleans()))

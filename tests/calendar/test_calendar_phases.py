@@ -8,8 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.calendar.phases import DayPlan, ScheduleSettings, midnight_of, moment_of, next_change, phase_at, plan
+from observer.calendar.phases import (
+    DayPlan,
+    DayRules,
+    ScheduleSettings,
+    contradictions,
+    midnight_of,
+    moment_of,
+    next_change,
+    phase_at,
+    plan,
+)
+from observer.calendar.sessions import SessionRules, Shift, SpecialDay
 from observer.calendar.trading_day import TradingDay
+from observer.local_time import local_datetime
+from tests.day_plans import RULES
 
 KST = timezone(timedelta(hours=9))
 DAY = date(2026, 11, 18)
@@ -21,9 +34,27 @@ def at(text: str) -> int:
     return int(moment.timestamp()) * 1_000_000_000
 
 
-def day_plan(opens: str | None = "09:00", closes: str | None = "15:30", **settings: str) -> DayPlan:
-    day = TradingDay(DAY, at(opens) if opens else None, at(closes) if closes else None, "test")
-    return plan(day, ScheduleSettings(**settings))
+def moved(opens_s: int, closes_s: int) -> SessionRules:
+    """The rules with a special day whose regular hours are from 09:00 and to 15:30, so many seconds later."""
+    named = {"name": "announced", "venue": "KRX", "source": "test", "reviewed": DAY}
+    shifts = (
+        Shift(**named, sessions=("opening_auction",), absent=True),
+        Shift(**named, sessions=("regular",), opens_later_s=opens_s, closes_later_s=closes_s),
+        Shift(**named, sessions=("closing_auction",), opens_later_s=closes_s, closes_later_s=closes_s),
+    )
+    special = SpecialDay(day=DAY, shift="announced", reviewed=DAY)
+    return msgspec.structs.replace(RULES.sessions, shift=shifts, special_day=(special,))
+
+
+def day_plan(opens: str = "09:00", closes: str = "15:30", *, trades: bool = True) -> DayPlan:
+    opens_s, closes_s = (at(opens) - at("09:00")) // 10**9, (at(closes) - at("15:30")) // 10**9
+    sessions = moved(opens_s, closes_s) if opens_s or closes_s else RULES.sessions
+    return plan(TradingDay(DAY, trades, "test"), msgspec.structs.replace(RULES, sessions=sessions))
+
+
+def collecting(*, track_a: str = "requirement", track_b: str = "requirement", **schedule: str) -> DayRules:
+    changes = {"track_a": (track_a,), "track_b": (track_b,), "schedule": ScheduleSettings(**schedule)}
+    return msgspec.structs.replace(RULES, **changes)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +144,7 @@ def test_an_early_opening_moves_the_preparations_forward() -> None:
 
 
 def test_a_holiday_is_idle_all_day() -> None:
-    holiday = day_plan(None, None)
+    holiday = day_plan(trades=False)
     assert not holiday.trades
     assert [span.phase for span in holiday.phases] == ["IDLE"]
     assert phase_at(holiday, at("10:00")) == "IDLE"
@@ -134,14 +165,18 @@ def test_outside_its_day_a_plan_is_idle() -> None:
     assert phase_at(regular, regular.ends_ns) == "IDLE"
 
 
-HOURS = st.integers(0, 24 * 60)
+HOURS = st.integers(0, 24 * 60)  # minutes of the day
+
+
+def day_of_hours(opens: int, closes: int) -> DayPlan:
+    sessions = moved((opens - 9 * 60) * 60, (closes - 15 * 60 - 30) * 60)
+    return plan(TradingDay(DAY, True, "test"), msgspec.structs.replace(RULES, sessions=sessions))
 
 
 @given(opens=HOURS, closes=HOURS)
 def test_whatever_the_session_the_phases_cover_the_day_without_gap_or_overlap(opens: int, closes: int) -> None:
     midnight_ns = midnight_of(DAY)
-    day = TradingDay(DAY, midnight_ns + opens * MINUTE_NS, midnight_ns + closes * MINUTE_NS, "test")
-    spans = plan(day, ScheduleSettings()).phases
+    spans = day_of_hours(opens, closes).phases
     assert spans[0].start_ns == midnight_ns
     assert spans[-1].end_ns == midnight_ns + 24 * 60 * MINUTE_NS
     assert all(before.end_ns == after.start_ns for before, after in pairwise(spans))
@@ -150,10 +185,8 @@ def test_whatever_the_session_the_phases_cover_the_day_without_gap_or_overlap(op
 
 @given(opens=HOURS, closes=HOURS, minute=st.integers(0, 24 * 60 - 1))
 def test_waiting_for_the_next_change_always_moves_on(opens: int, closes: int, minute: int) -> None:
-    midnight_ns = midnight_of(DAY)
-    day = TradingDay(DAY, midnight_ns + opens * MINUTE_NS, midnight_ns + closes * MINUTE_NS, "test")
-    day_of_it = plan(day, ScheduleSettings())
-    now_ns = midnight_ns + minute * MINUTE_NS
+    day_of_it = day_of_hours(opens, closes)
+    now_ns = midnight_of(DAY) + minute * MINUTE_NS
     change_ns = next_change(day_of_it, now_ns)
     assert change_ns > now_ns
     assert phase_at(day_of_it, change_ns - 1) == phase_at(day_of_it, now_ns)
@@ -163,13 +196,82 @@ def test_waiting_for_the_next_change_always_moves_on(opens: int, closes: int, mi
     "text", ["9:00", "24:00", "09:60", "09", "09:00:60", "", "09:00:00:00", "nine", "०९:००", "09:0 "]
 )
 def test_an_invalid_time_of_day_is_refused_by_its_key(text: str) -> None:
-    with pytest.raises(ValueError, match="track_b_start"):
-        ScheduleSettings(track_b_start=text)
+    with pytest.raises(ValueError, match="wake_up"):
+        ScheduleSettings(wake_up=text)
 
 
-def test_phases_in_the_wrong_order_are_refused_by_their_keys() -> None:
-    with pytest.raises(ValueError, match=r"track_b_stop: 09:10 is before track_b_start: 09:30"):
-        ScheduleSettings(track_b_stop="09:10")
+def test_a_backup_before_the_wake_up_is_refused_by_its_key() -> None:
+    with pytest.raises(ValueError, match=r"backup: 07:00 is before wake_up: 08:00"):
+        ScheduleSettings(backup="07:00")
+
+
+def hours_of(found: DayPlan) -> list[str]:
+    moments = (found.track_a_start_ns, found.track_b_start_ns, found.track_b_stop_ns, found.track_a_stop_ns)
+    return [f"{local_datetime(each):%H:%M}" for each in moments]
+
+
+@pytest.mark.parametrize(
+    ("rules", "hours"),
+    [
+        (RULES, ["09:00", "09:30", "15:00", "15:30"]),
+        (collecting(track_b="closing-auction"), ["09:00", "09:30", "15:25", "15:30"]),
+        (collecting(track_a="whole-day", track_b="whole-day"), ["08:00", "08:10", "20:00", "20:00"]),
+        (collecting(track_a="whole-day"), ["08:00", "09:30", "15:00", "20:00"]),
+        (collecting(track_a="whole-day", track_b="KRX.after"), ["08:00", "16:00", "20:00", "20:00"]),
+    ],
+)
+def test_the_tracks_run_with_the_sessions_that_they_name(rules: DayRules, hours: list[str]) -> None:
+    assert hours_of(plan(TradingDay(DAY, True, "test"), rules)) == hours
+
+
+def test_the_whole_day_moves_the_preparations_before_the_pre_market() -> None:
+    found = plan(TradingDay(DAY, True, "test"), collecting(track_a="whole-day", track_b="whole-day"))
+    assert (found.wake_up_ns, found.ready_ns) == (at("07:00"), at("07:50"))
+    assert (found.opens_ns, found.closes_ns) == (at("09:00"), at("15:30"))
+
+
+def test_on_a_first_session_the_whole_day_begins_with_the_orders_of_the_opening_auction() -> None:
+    first = TradingDay(date(2027, 1, 4), True, "test", is_first_of_year=True)
+    found = plan(first, collecting(track_a="whole-day", track_b="whole-day"))
+    assert hours_of(found) == ["09:20", "09:30", "20:00", "20:00"]
+
+
+def test_a_day_without_any_named_session_is_idle() -> None:
+    before_nxt = TradingDay(date(2025, 3, 3), True, "test")
+    found = plan(before_nxt, collecting(track_a="NXT.regular", track_b="NXT.regular"))
+    assert not found.trades
+    assert [span.phase for span in found.phases] == ["IDLE"]
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes", "begin", "end"),
+    [("09:00", "15:30", "15:31", "15:40"), ("10:00", "15:30", "15:31", "15:40"), ("09:00", "12:00", "12:01", "15:40")],
+)
+def test_the_closing_window_is_from_the_price_of_the_auction_to_the_next_session(
+    opens: str, closes: str, begin: str, end: str
+) -> None:
+    assert day_plan(opens, closes).closing_window_ns == (at(begin), at(end))
+
+
+def test_trades_are_of_the_day_from_the_first_opening_of_a_venue_to_the_last_reports() -> None:
+    found = day_plan()
+    assert (found.trades_from_ns, found.trades_to_ns) == (at("08:00"), at("20:10"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "problems"),
+    [
+        (RULES, []),
+        (collecting(track_a="whole-day", track_b="whole-day"), []),
+        (collecting(track_b="whole-day"), [("track_b", "sessions")]),
+        (collecting(track_a="KRX.single_price"), [("track_a", "sessions")]),
+        (collecting(track_b="KRX.single_price"), [("track_b", "sessions")]),
+        (collecting(track_a="whole-day", backup="19:00"), [("schedule", "backup")]),
+        (collecting(wake_up="09:10"), [("schedule", "wake_up")]),
+    ],
+)
+def test_settings_that_contradict_the_sessions_are_named(rules: DayRules, problems: list[tuple[str, str]]) -> None:
+    assert [path for path, _ in contradictions(rules)] == problems
 
 
 def test_a_configuration_file_with_a_wrong_time_or_key_is_refused() -> None:

@@ -9,7 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.calendar.day_file import FILE_NAME, Question, answers, keep_answer, read_trading_days, write_trading_days
+from observer.calendar.day_file import (
+    FILE_NAME,
+    CalendarFiles,
+    Question,
+    answers,
+    keep_answer,
+    read_trading_days,
+    write_trading_days,
+)
 from observer.calendar.packages import trading_days
 from observer.calendar.process import MARGIN, keep_trading_days, trading_days_apart
 from observer.calendar.trading_day import TradingDay
@@ -19,9 +27,11 @@ from tests.calendar.trading_years import OURS, years
 FIRST, LAST = date(2026, 11, 10), date(2026, 11, 25)
 PROGRAM = """
 import asyncio, sys, datetime, pathlib, msgspec
+from observer.calendar.day_file import CalendarFiles
 from observer.calendar.process import trading_days_apart
-first, last = map(datetime.date.fromisoformat, sys.argv[2:])
-days = asyncio.run(trading_days_apart(pathlib.Path(sys.argv[1]), first, last))
+files = CalendarFiles(*map(pathlib.Path, sys.argv[1:3]))
+first, last = map(datetime.date.fromisoformat, sys.argv[3:])
+days = asyncio.run(trading_days_apart(files, first, last))
 loaded = sorted({'pandas', 'exchange_calendars', 'holidays'} & set(sys.modules))
 print(msgspec.json.encode({'days': days, 'loaded': loaded}).decode())
 """
@@ -37,7 +47,7 @@ class Answer(msgspec.Struct):
 @pytest.fixture(scope="module")
 def answer() -> Answer:
     """Asked once: the packages take their second for any question."""
-    words = [sys.executable, "-c", PROGRAM, str(OURS), FIRST.isoformat(), LAST.isoformat()]
+    words = [sys.executable, "-c", PROGRAM, str(OURS.overlay), str(OURS.sessions), FIRST.isoformat(), LAST.isoformat()]
     return msgspec.json.decode(subprocess.run(words, capture_output=True, check=True).stdout, type=Answer)
 
 
@@ -50,7 +60,7 @@ def test_the_calling_process_loads_no_calendar_package(answer: Answer) -> None:
 
 
 def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: Path) -> None:
-    absent = tmp_path / "absent.toml"
+    absent = CalendarFiles(tmp_path / "absent.toml", OURS.sessions)
     with pytest.raises(DataFileError) as here:
         trading_days(absent, FIRST, LAST)
     with pytest.raises(DataFileError) as apart:
@@ -59,8 +69,8 @@ def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: P
 
 
 def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_path: Path, answer: Answer) -> None:
-    def keep(overlay: Path) -> bool:
-        return asyncio.run(keep_trading_days(tmp_path, overlay, FIRST, LAST))
+    def keep(files: CalendarFiles) -> bool:
+        return asyncio.run(keep_trading_days(tmp_path, files, FIRST, LAST))
 
     assert keep(OURS)
     days = read_trading_days(tmp_path)
@@ -69,17 +79,24 @@ def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_p
     assert not keep(OURS)
     assert not asyncio.run(keep_trading_days(tmp_path, OURS, FIRST + MARGIN, LAST + MARGIN))
     with pytest.raises(DataFileError):
-        keep(tmp_path / "absent.toml")
+        keep(CalendarFiles(tmp_path / "absent.toml", OURS.sessions))
+
+
+def test_other_session_rules_are_another_question(tmp_path: Path) -> None:
+    other = tmp_path / "sessions.toml"
+    other.write_text(OURS.sessions.read_text() + "# reviewed again\n")
+    assert asyncio.run(keep_trading_days(tmp_path, OURS, FIRST, LAST))
+    assert asyncio.run(keep_trading_days(tmp_path, CalendarFiles(OURS.overlay, other), FIRST, LAST))
 
 
 DAY = timedelta(days=1)
-QUESTION = Question(first=FIRST, last=LAST, overlay="1", versions={"rule": "1", "holidays": "0.1"})
-DAYS = [TradingDay(FIRST, None, None, "overlay")]
+QUESTION = Question(first=FIRST, last=LAST, reviewed="1", versions={"rule": "1", "holidays": "0.1"})
+DAYS = [TradingDay(FIRST, False, "overlay")]
 
 
 @pytest.mark.parametrize(
     "other",
-    [{"first": FIRST - DAY}, {"last": LAST + DAY}, {"overlay": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}],
+    [{"first": FIRST - DAY}, {"last": LAST + DAY}, {"reviewed": "2"}, {"versions": {"rule": "1", "holidays": "0.2"}}],
 )
 def test_an_answer_is_kept_for_questions_within_its_own_alone(tmp_path: Path, other: dict[str, object]) -> None:
     keep_answer(tmp_path, QUESTION, DAYS)

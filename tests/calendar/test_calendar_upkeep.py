@@ -11,7 +11,7 @@ import pytest
 from bus.events import AlertRaised, Event
 from observer.alerts.process import Alerts
 from observer.calendar import upkeep as upkeep_module
-from observer.calendar.day_file import FILE_NAME, read_trading_days, write_trading_days
+from observer.calendar.day_file import FILE_NAME, CalendarFiles, read_trading_days, write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.upkeep import CalendarUpkeep
 from observer.clock import ManualClock
@@ -20,18 +20,22 @@ from tests.calendar.trading_years import OURS
 from tests.waiting import until_async
 
 TODAY = dt.date(2026, 11, 23)
-IN_FORCE = [TradingDay(TODAY, None, None, "computed last")]
+IN_FORCE = [TradingDay(TODAY, False, "computed last")]
 
 
 class Scene:
     """An upkeep on TODAY, and its alerts."""
 
-    def __init__(self, folder: Path, overlay: Path) -> None:
+    def __init__(self, folder: Path, overlay: Path = OURS.overlay) -> None:
         self.alerts: list[Event] = []
         clock = ManualClock(local_ns(TODAY, 8))
         alerts = Alerts(clock, "master-file", lambda *events: self.alerts.extend(events))
         self.upkeep = CalendarUpkeep(
-            folder, overlay, clock, partial(alerts.report, "calendar"), partial(alerts.resolve, "calendar")
+            folder,
+            CalendarFiles(overlay, OURS.sessions),
+            clock,
+            partial(alerts.report, "calendar"),
+            partial(alerts.resolve, "calendar"),
         )
 
     def severities(self) -> list[str]:
@@ -51,7 +55,7 @@ def days_in(folder: Path) -> set[dt.date]:
 
 def test_a_late_computation_is_an_alert_that_its_end_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
-    scene = Scene(tmp_path, OURS)
+    scene = Scene(tmp_path)
     asyncio.run(scene.upkeep.keep())
     assert scene.severities() == ["warning", "resolved"]
     assert scene.text.endswith("no phase, no universe and no sweep until then")
@@ -63,7 +67,7 @@ def test_days_that_were_computed_before_are_no_late_computation(
 ) -> None:
     monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
     write_trading_days(tmp_path, IN_FORCE)
-    scene = Scene(tmp_path, OURS)
+    scene = Scene(tmp_path)
     asyncio.run(scene.upkeep.keep())
     assert scene.alerts == []
     assert len(days_in(tmp_path)) > 100
@@ -79,7 +83,7 @@ def test_a_failed_computation_is_one_alert_and_the_file_in_force_stays(tmp_path:
         assert scene.severities() == ["critical"]
         assert "the days computed last are used; correct" in scene.text
         assert read_trading_days(tmp_path) == IN_FORCE
-        (tmp_path / "overlay.toml").write_bytes(OURS.read_bytes())
+        (tmp_path / "overlay.toml").write_bytes(OURS.overlay.read_bytes())
         await scene.upkeep.keep()
         assert scene.severities() == ["critical", "resolved"]
 
@@ -97,7 +101,7 @@ def test_without_today_the_computation_is_tried_until_it_succeeds(
         keeping = asyncio.create_task(scene.upkeep.keep())
         await until_async(scene.upkeep.tried.is_set, "the first try")
         assert scene.severities() == ["critical"]
-        overlay.write_bytes(OURS.read_bytes())
+        overlay.write_bytes(OURS.overlay.read_bytes())
         await keeping
         assert scene.severities() == ["critical", "resolved"]
         assert "no phase, no universe and no sweep until then" in scene.text
@@ -107,7 +111,7 @@ def test_without_today_the_computation_is_tried_until_it_succeeds(
 
 
 def test_a_stop_ends_the_computation(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, OURS)
+    scene = Scene(tmp_path)
 
     async def run() -> None:
         keeping = asyncio.create_task(scene.upkeep.keep())
@@ -126,7 +130,7 @@ def test_a_damaged_day_file_is_replaced_as_an_absent_one(tmp_path: Path) -> None
     content = (tmp_path / FILE_NAME).read_bytes()
     (tmp_path / FILE_NAME).write_bytes(content[:-5])
     assert read_trading_days(tmp_path) == []
-    scene = Scene(tmp_path, OURS)
+    scene = Scene(tmp_path)
     asyncio.run(scene.upkeep.keep())
     assert scene.upkeep.tried.is_set()
     assert TODAY in days_in(tmp_path)
@@ -137,7 +141,7 @@ def test_days_that_cannot_be_written_are_an_alert_and_are_written_once_that_is_p
 ) -> None:
     monkeypatch.setattr(upkeep_module, "_RETRY_S", 0.0)
     runtime = tmp_path / "run"
-    scene = Scene(runtime, OURS)
+    scene = Scene(runtime)
 
     async def run() -> None:
         keeping = asyncio.create_task(scene.upkeep.keep())

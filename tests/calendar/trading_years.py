@@ -4,10 +4,12 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
+from observer.calendar.day_file import CalendarFiles
 from observer.calendar.packages import trading_days
 from observer.calendar.trading_day import TradingDay
 
-OURS = Path(__file__).parents[2] / "config" / "trading_days.toml"
+CONFIG = Path(__file__).parents[2] / "config"
+OURS = CalendarFiles(CONFIG / "trading_days.toml", CONFIG / "sessions.toml")
 
 
 @cache

@@ -11,14 +11,17 @@ Prints one JSON object. Exit status 0: the volumes reconcile to the share, and 9
 """
 
 import argparse
+import contextlib
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from observer.calendar.session_file import SHIPPED
 from tests.chaos.fault_day import judged
 from tests.system.running import PROCESSES, JsonObject
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
@@ -51,6 +54,21 @@ def _time_of_day(second: float) -> str:
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+@contextlib.contextmanager
+def session_rules_until(stops_s: int) -> Iterator[Path]:
+    """A file of session rules with a profile whose slots stream from 09:30 until this second of the local day."""
+    profile = f"""
+[[profile]]
+name = "cut-day"
+track_a = {{ sessions = ["KRX.regular", "KRX.closing_auction"] }}
+track_b = {{ sessions = ["KRX.regular"], starts_after_s = 1800, stops_before_s = {15 * 3600 + 20 * 60 - stops_s} }}
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sessions.toml"
+        path.write_text(SHIPPED.read_text() + profile)
+        yield path
+
+
 def kill_all(day: StagedDay, times: int, stops_s: int, rng: Random) -> Sequence[str]:
     """Kill each process `times` times, in random order at random moments during the cuts; return the victims."""
     victims = [*PROCESSES] * times
@@ -78,16 +96,26 @@ def run(
             "faults": list(cut_script(cuts, stops_s, rng)),
             "session_timeout_s": 0.0,  # a key that stays held makes every gap longer than the cut
         },
-        "schedule": {"track_b_stop": _time_of_day(stops_s)},
+        "track_b": {"sessions": ["cut-day"]},
     }
-    with staged_day(
-        speed=speed, symbols=symbols, accounts=2, seed=seed, begins=(8, 55), changes=changes, folder=folder
-    ) as day:
+    with (
+        session_rules_until(stops_s) as rules,
+        staged_day(
+            speed=speed,
+            symbols=symbols,
+            accounts=2,
+            seed=seed,
+            begins=(8, 55),
+            changes={**changes, "run": {"sessions": str(rules)}},
+            folder=folder,
+        ) as day,
+    ):
         day.begin()
         killed = kill_all(day, kills, stops_s, rng)
         day.until_second(stops_s + 120)
         alive = day.alive()
         day.until_gaps_are_closed()
+        day.judge_now()
         day.until_judged()
         counters = day.counters()
         reported = judged(day, day.folder)

@@ -9,7 +9,6 @@ Prints one JSON object. Exit status 0: both accounts balance, every fault struck
 
 import argparse
 import contextlib
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,8 @@ from typing import Any
 
 import msgspec
 
+from observer.demo.ledger import write_offered
 from observer.simulator.kis.simulator import market_of
-from observer.simulator.market.market import OfferedTrade
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos.ledger_judge import finding
 from tests.system.running import JsonObject
@@ -59,22 +58,12 @@ def changes() -> Mapping[str, JsonObject]:
     return {**QUICK_SILENCE, "simulator": simulator}
 
 
-def write_offered(settings: SimulatorSettings, path: Path) -> None:
-    """The market of these settings, as `observer simulator offered` writes it (which knows no late openings)."""
-    market = market_of(settings)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(OfferedTrade.__struct_fields__)
-        for instrument in market.instruments:
-            writer.writerows(msgspec.structs.astuple(trade) for trade in market.offered(instrument.symbol))
-
-
 def judged(day: StagedDay, folder: Path) -> dict[str, Any]:
     """The independent judge's report on a finished day, from ledger, database and market."""
     ledger, offered = day.subscriptions(), folder / "offered.csv"
     counters = day.counters()
     (folder / "ledger.json").write_text(json.dumps(ledger))
-    write_offered(msgspec.convert(day.settings["simulator"], SimulatorSettings), offered)
+    write_offered(market_of(msgspec.convert(day.settings["simulator"], SimulatorSettings)), offered)
     return {**finding(ledger, day.database, offered), "faults": counters["faults"], "drops": counters["drops"]}
 
 

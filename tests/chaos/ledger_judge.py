@@ -1,6 +1,6 @@
 """Checks a database against a broker's ledger: `python -m tests.chaos.ledger_judge LEDGER DATABASE OFFERED`.
 
-LEDGER is the simulator's answer to GET /simulator/subscriptions; OFFERED is the output of `observer simulator offered`
+LEDGER is the simulator's answer to GET /simulator/registrations; OFFERED is the output of `observer simulator offered`
 for the same market. The judge reads these and the database, imports nothing of Observer, and uses none of its counters.
 
 It makes two reconciliations per symbol, exact to the share:
@@ -42,7 +42,7 @@ GAPS = "SELECT symbol, after_volume, before_volume, gap_id, to_ns - from_ns FROM
 PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM trades"
 CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
 STARTS = "SELECT symbol, assigned_ns FROM slot_assignments"
-QUALITIES = "SELECT symbol, quality report FROM quality ORDER BY judged_ns, stream, sequence"
+QUALITIES = "SELECT symbol, slots_quality FROM quality ORDER BY judged_ns, stream, sequence"
 # A move to another account releases and assigns the slot at one moment; the slot does not end.
 ENDS = """
     SELECT symbol, released_ns FROM slot_releases r WHERE NOT EXISTS

@@ -15,11 +15,12 @@ from msgspec.structs import astuple
 from sqlalchemy import make_url
 
 from bus.codec import decode_events, unpack
+from bus.events import Trade
 from bus.outbox import Outbox
 from bus.segments import Packed
 from tests.chaos.actors import TURN_S, Ledger, Offer, Scene, die_with_parent, stop_on_sigterm, use_small_segments
 
-_COLUMNS = 2 + 13  # stream and sequence, and the fields of a trade
+_COLUMNS = 2 + len(Trade.__struct_fields__)  # stream and sequence, and the fields of a trade
 
 
 def push(scene: Scene, name: str, ready: Connection) -> None:

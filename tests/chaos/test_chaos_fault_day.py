@@ -54,7 +54,7 @@ TAMPERINGS = (
     (f"UPDATE trades SET cumulative_volume = 2e12 WHERE (stream, sequence) IN {ONE_STREAMED}", "unsent"),
     (f"UPDATE gaps SET before_volume = before_volume + 1 WHERE {LARGEST_GAP}", "stored_though_missing"),
     (f"DELETE FROM gaps WHERE {LARGEST_GAP}", "missing_unrecorded"),
-    ("UPDATE quality SET quality report = 'complete'", "missing_and_judged_whole"),
+    ("UPDATE quality SET slots_quality = 'complete'", "missing_and_judged_whole"),
     ("DELETE FROM slot_releases", "never_ended"),
     ("DELETE FROM gaps WHERE gap_id = (SELECT gap_id FROM trades WHERE gap_id IS NOT NULL)", "recovered_outside_gaps"),
     ("INSERT INTO trades SELECT stream, -sequence, {rest} FROM trades WHERE gap_id IS NULL LIMIT 1", "doubled"),

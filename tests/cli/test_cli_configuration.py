@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from observer.accounts.pool import AccountSettings, PoolSettings, parse_pool
 from observer.config import Settings, load_settings, settings_of
 from observer.errors import ConfigError
-from observer.providers.broker import BROKER_NAMES
 from observer.selection.settings import SelectionSettings, UniverseSettings, parse_selection
 from observer.settings_errors import SettingsFile, decode_toml
 from observer.simulator.kis.authentication import CALLS_PER_S
+from tests.day_plans import RULES
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"
 SHIPPED_POOL = SHIPPED.with_name("provider_pool.json")
 SHIPPED_SELECTION = SHIPPED.parent / "observer" / "symbol_selection.json"
-OTHER_FILES = {"pool", "keys_digest", "selection"}  # what comes from files of their own
+SHIPPED_SESSIONS = SHIPPED.with_name("sessions.toml")
+OTHER_FILES = {"pool", "keys_digest", "selection", "sessions"}  # what comes from files of their own
 
 
 def problems(text: str, tmp_path: Path) -> list[str]:
@@ -66,7 +67,7 @@ def test_a_configuration_that_does_not_end_is_refused() -> None:
 def test_an_empty_file_has_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "observer.toml"
     path.touch()
-    assert load_settings(path) == Settings()
+    assert load_settings(path) == Settings(sessions=RULES.sessions)
 
 
 def test_the_wrong_keys_of_all_sections_are_named_at_once(tmp_path: Path) -> None:
@@ -149,7 +150,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_shipped_file_states_the_defaults() -> None:
-    assert load_settings(SHIPPED) == Settings()
+    assert load_settings(SHIPPED) == Settings(sessions=RULES.sessions)
 
 
 def test_the_shipped_file_of_the_accounts_states_the_defaults() -> None:
@@ -184,6 +185,44 @@ def test_the_file_of_the_selection_is_read(tmp_path: Path) -> None:
     (tmp_path / "observer.toml").write_text(f'[run]\nsymbol_selection = "{tmp_path}/selection.json"\n')
     settings = load_settings(tmp_path / "observer.toml")
     assert settings.selection == SelectionSettings(universe=UniverseSettings(generation_time="04:30"))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            '[track_a]\nsessions = ["requirment"]\n',
+            'track_a.sessions = "requirment": unknown profile or session; did you',
+        ),
+        (
+            '[track_b]\nsessions = ["KRX.after", "X.Y"]\n',
+            'track_b.sessions = "X.Y": unknown profile or session; there are',
+        ),
+        ('[track_b]\nsessions = ["whole-day"]\n', "track_b.sessions: stream beyond the sweeps of track_a.sessions"),
+        ('[track_a]\nsessions = ["KRX.single_price"]\n', "track_a.sessions: these are not held any more"),
+        ("[track_b]\nsessions = []\n", "track_b.sessions: these are not held any more"),
+        ('[schedule]\nwake_up = "09:30"\n', "schedule.wake_up: is after the first sweep"),
+    ],
+)
+def test_sessions_that_cannot_be_collected_are_named_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    [line] = problems(text, tmp_path)
+    assert problem in line
+
+
+def test_a_file_of_sessions_that_is_configured_must_exist(tmp_path: Path) -> None:
+    (tmp_path / "observer.toml").write_text('[run]\nsessions = "absent.toml"\n')
+    with pytest.raises(ConfigError, match=r"run\.sessions = 'absent.toml': No such file or directory: work in"):
+        load_settings(tmp_path / "observer.toml")
+
+
+def test_the_sessions_of_the_named_file_are_read(tmp_path: Path) -> None:
+    later = SHIPPED_SESSIONS.read_text().replace(
+        "opens = 16:00:00\ncloses = 20:00:00", "opens = 16:10:00\ncloses = 20:00:00"
+    )
+    (tmp_path / "sessions.toml").write_text(later)
+    (tmp_path / "observer.toml").write_text(f'[run]\nsessions = "{tmp_path}/sessions.toml"\n')
+    [after] = [each for each in load_settings(tmp_path / "observer.toml").sessions.session if each.name == "KRX.after"]
+    assert f"{after.opens:%H:%M}" == "16:10"
 
 
 @pytest.mark.parametrize("section", ["pool", "keys_digest", "account"])
@@ -225,9 +264,8 @@ def test_the_shipped_file_has_every_key() -> None:
     written = _keys(msgspec.toml.decode(SHIPPED.read_bytes()))
     sections = {name: value for name, value in msgspec.to_builtins(Settings()).items() if name not in OTHER_FILES}
     possible = _keys(sections | sections.pop("brokers"))
-    # sections without a default, and a limit that is unset by default
-    unset = {f"{name}.rate_limit.calls_per_minute" for name in BROKER_NAMES}
-    assert possible - written == {"simulator", "run.endpoints", *unset}
+    # sections without a default, and a key whose default depends on another one
+    assert possible - written == {"simulator", "run.endpoints", "kis.paper"}
     assert written <= possible
 
 

@@ -68,7 +68,7 @@ def test_after_a_demo_commands_find_its_database_and_say_so_once(
     assert answer.err == "observer: using demo/observer.toml\n"
     assert exit_status(monkeypatch, "gaps", "list", "--json") == 0
     answer = capsys.readouterr()
-    assert json.loads(answer.out) == {"day": DAY, "gaps": []}
+    assert json.loads(answer.out) == {"day": DAY, "gaps": [], "cuts": [], "times": []}
     assert answer.err == ""
 
 

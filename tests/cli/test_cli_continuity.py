@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
 from bus.events import (
+    GapEmpty,
+    GapOpened,
+    GapTimesMeasured,
     Pinned,
     SelectionAdvanced,
     SlotAssigned,
@@ -63,7 +66,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
 def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typed) -> None:
     reported = typed("quality", DAY)
     assert reported.exit_code == 0
-    assert max(len(line) for line in reported.stdout.splitlines()) <= 80
+    assert [line for line in reported.stdout.splitlines() if len(line) > 80] == []
     assert "000001" in reported.stdout
     assert "computed now" in reported.stdout
 
@@ -82,14 +85,50 @@ def test_quality_as_json_names_every_field_of_a_report(typed: Typed) -> None:
     assert document["stored"] is False
     report, _ = document["symbols"]
     assert report["symbol"] == "000001"
-    assert report["quality"] in {"complete", "recovered", "degraded", "missing"}
+    assert report["slots_quality"] in {"complete", "recovered", "degraded", "missing", "unknown"}
+    assert report["day_quality"] == "unknown"
+    assert report["intervals"] == [{"from_ns": START_NS, "to_ns": START_NS}]
+
+
+def test_quality_never_shows_the_word_of_the_slots_without_that_of_the_day(typed: Typed) -> None:
+    header, row = (
+        line.split() for line in typed("quality", DAY).stdout.splitlines() if line.startswith(("sym", "000001"))
+    )
+    assert header[:5] == ["symbol", "in", "slots", "day", "volume"]
+    assert row[2] == "unknown"
+    assert row[1] in {"complete", "recovered", "degraded", "missing", "unknown"}
+    assert typed("quality", DAY).stdout.splitlines()[-2].startswith("in slots: ")
+    assert "; of the day: 2 unknown" in typed("quality", DAY).stdout
 
 
 def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
     assert "gap-1" in typed("gaps", "list", DAY).stdout
-    assert json.loads(typed("gaps", "list", DAY, "--open", "--json").stdout) == {"day": DAY, "gaps": []}
+    assert json.loads(typed("gaps", "list", DAY, "--open", "--json").stdout) == {
+        "day": DAY, "gaps": [], "cuts": [], "times": [],
+    }  # fmt: skip
     assert typed("gaps", "list", DAY, "--open").stdout == f"no open gaps on {DAY}\n"
     assert json.loads(typed("gaps", "show", "gap-1", "--json").stdout)["outcome"] == "recovered"
+
+
+def test_cuts_without_a_loss_are_listed_with_the_times_of_detection(typed: Typed, tmp_path: Path) -> None:
+    second_ns = 1_000_000_000
+    cuts = [
+        GapOpened(f"cut-{symbol}", "kis", symbol, DAY, START_NS, START_NS, 5.0, "reconnect")
+        for symbol in ("000001", "000004")
+    ]
+    empty = GapEmpty("cut-000001", "kis", "000001", DAY, START_NS + 9, START_NS, START_NS + 7 * second_ns, 5.0)
+    times = GapTimesMeasured(DAY, START_NS, "detection", 2, 1, 0.25, 1.5, 1.5, 1.5)
+    with contextlib.closing(StoreWriter(f"sqlite:///{tmp_path / 'data' / 'observer.db'}")) as writer:
+        writer.open()
+        writer.commit([Delivered("track-b", "6" * 32, 1, [*cuts, empty, times])])
+    listed = typed("gaps", "list", DAY).stdout
+    assert f"{DAY}: 4 gaps, 1 of them empty" in listed
+    assert "detection: p50 0.25 s, p95 1.50 s, p99 1.50 s, max 1.50 s; 1 of 2 in time" in listed
+    only_open = json.loads(typed("gaps", "list", DAY, "--open", "--json").stdout)
+    assert [(each["symbol"], each["outcome"]) for each in only_open["cuts"]] == [("000004", "open")]
+    assert only_open["times"][0]["p95_s"] == 1.5
+    shown = json.loads(typed("gaps", "show", "cut-000001", "--json").stdout)
+    assert (shown["outcome"], shown["to_ns"]) == ("empty", START_NS + 7 * second_ns)
 
 
 def test_a_part_of_an_id_names_the_only_gap_of_the_day_that_has_it(typed: Typed) -> None:

@@ -73,7 +73,7 @@ def test_an_etf_with_an_unknown_figure_comes_last_after_negative_figures(configu
 def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:
     shown = ask(configuration, "list").stdout
     assert "KODEX 200 TR" in shown
-    assert all(figure in shown for figure in ("9.43", "0.10", "40,000", "60,000", "50,050"))
+    assert all(figure in shown for figure in ("9,430.0", "0.10", "40,000", "60,000", "50,050.00"))
 
 
 def test_a_days_list_is_shown_as_it_was(configuration: Path) -> None:

@@ -1,5 +1,6 @@
 """`observer keys`, and what a configuration with sockets on the network needs."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -50,6 +51,27 @@ def test_keys_are_made_once_and_only_their_public_halves_are_shown(
         pair = key_pair(directory, role)
         assert shown.out.count(pair.public.decode()) == 2
         assert pair.secret.decode() not in shown.out + shown.err
+
+
+def test_keys_are_listed_as_json(
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = configuration.parent / "run" / "keys"
+    assert observer(monkeypatch, "keys", "make", "--config", configuration) == 0
+    out = configuration.parent / "desk"
+    assert (
+        observer(monkeypatch, "keys", "add", "desk", "--role", "reader", "--out", out, "--config", configuration) == 0
+    )
+    capsys.readouterr()
+    assert observer(monkeypatch, "keys", "list", "--json", "--config", configuration) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["directory"] == str(directory)
+    assert listed["server"] == key_pair(directory, "server").public.decode()
+    own, desk = ({"public": key_pair(each, "client").public.decode()} for each in (directory, out))
+    assert listed["clients"] == [
+        {"name": "client", "role": "operator", **own},
+        {"name": "desk", "role": "reader", **desk},
+    ]
 
 
 def test_listing_keys_that_are_not_there_names_the_command(

@@ -99,7 +99,7 @@ def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene
     assert tradable.exit_code == 1
     assert "NASD: 200, from the database\nNYSE: unknown" in scene.typed("tradable", "--region", "US").stdout
     lifetime = msgspec.json.decode(scene.typed("lifetime", "S00299", "--json").stdout)
-    assert [change["change"] for change in lifetime] == ["new", "removed"]
+    assert [change["change"] for change in lifetime] == ["initial", "removed"]
     [new] = msgspec.json.decode(scene.typed("new", "2020-01-01", "--json").stdout)["listings"]
     assert new["symbol"] == "NEW"
     assert len(msgspec.json.decode(scene.typed("history", "--days", "1", "--json").stdout)) == 4

@@ -84,6 +84,16 @@ def keys_folder(folder: Path, _stack: ExitStack) -> None:
     (folder / "pool.json").write_text('{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "data"}]}}')
 
 
+def broken_keys(text: str) -> Arrangement:
+    def arrange(folder: Path, _stack: ExitStack) -> None:
+        accounts = '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "keys.toml"}]}}'
+        (folder / "pool.json").write_text(accounts)
+        (folder / "keys.toml").write_text(text)
+        (folder / "keys.toml").chmod(0o600)
+
+    return arrange
+
+
 def keys_file(folder: Path, _stack: ExitStack) -> None:
     (folder / "config" / "keys.toml").write_text('[main]\napp_key = "PSfirst"\napp_secret = "hush-hush"\n')
 
@@ -209,8 +219,19 @@ MISTAKES = [
     Mistake("wrong value", "simulator --port many", "'many' is not a valid integer", 2),
     Mistake("no number", "demo --speed nan", "nan is not a finite number", 2),
     Mistake("endless number", "demo --speed inf", "inf is not in the range 1<=x<=100000", 2),
-    Mistake("controls in a path", "quality --config '\x1b[31mred\x07'", "cannot read [31mred: No such file", 2),
-    Mistake("controls in an address", "simulator counters --url '\x07'", "is not a URL", 2),
+    Mistake(
+        "controls in a path", "quality --config '\x1b[31mred\x07'", "'\\x1b[31mred\\x07' has control characters", 2
+    ),
+    Mistake("controls in a capture's path", "capture --out 'a\x1b[2J'", "'a\\x1b[2J' has control characters", 2),
+    Mistake("controls in a demo's folder", "demo --folder 'a\u202eb'", "'a\\u202eb' has control characters", 2),
+    Mistake("line feed in a path", "quality --config 'a\nb'", "'a\\nb' has control characters: rename the file", 2),
+    Mistake("empty symbol", "slots why ''", "an argument is empty: name what is meant", 2),
+    Mistake(
+        "folder that is no package",
+        "backup verify ../../etc",
+        "'../../etc' names no package: give a name of `observ",
+        2,
+    ),
     Mistake("text that is not UTF-8", "slots why \udcff", "'\\udcff' is not text in UTF-8", 2),
     Mistake("missing argument", "ctl restart", "Missing argument 'PROCESS'. (see `observer ctl restart --help`)", 2),
     Mistake("wrong date", "quality 2026-13-45", "'2026-13-45' is not a date such as 2026-11-18", 2),
@@ -457,11 +478,46 @@ MISTAKES = [
         KEYS,
     ),
     Mistake(
+        "no file of sessions",
+        "run",
+        "run.sessions = 'none.toml': No such file or directory: work in Observer's folder",
+        2,
+        configuration(f'{HOSTS}[run]\nsessions = "none.toml"\n'),
+        KEYS,
+    ),
+    Mistake(
         "keys file is a folder",
         "run",
         "account main: data cannot be read: Is a directory",
         2,
         both(keys_folder, configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n')),
+    ),
+    Mistake(
+        "keys file without an equals sign",
+        "run",
+        "account main: keys.toml:2: is not TOML: Expected '=' after a key in a key/value pair: write [ACCOUNT],",
+        2,
+        both(
+            broken_keys('[main]\napp_key "hush-hush=="\n'),
+            configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n'),
+        ),
+    ),
+    Mistake(
+        "keys file with a misspelt key",
+        "run",
+        "keys.toml:2: main.app_kee: unknown key; did you mean app_key?: write [ACCOUNT], then app_key =",
+        2,
+        both(
+            broken_keys('[main]\napp_kee = "hush-hush"\napp_key = "hush-hush"\napp_secret = "hush-hush"\n'),
+            configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n'),
+        ),
+    ),
+    Mistake(
+        "keys file without a section",
+        "run",
+        "keys.toml:1: main: must be a group of keys, not a text: write [ACCOUNT], then app_key =",
+        2,
+        both(broken_keys('main = "hush-hush"\n'), configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n')),
     ),
     Mistake("another instance's database", "run", "belongs to instance 'other' (market moon)", 2, other_owner, KEYS),
     Mistake("malformed URL", "db digest --db data/observer.db", "not a database URL: give sqlite:///PATH or", 2),

@@ -61,6 +61,7 @@ def test_a_package_states_what_it_holds(url: str, tmp_path: Path) -> None:
         "configuration/pool.json",
         "configuration/manual.csv",
         "configuration/trading_days.toml",
+        "configuration/sessions.toml",
     }
 
 
@@ -86,7 +87,7 @@ def test_damage_to_any_file_of_a_package_is_found(url: str, tmp_path: Path) -> N
     plan = plan_in(tmp_path, url)
     package = package_of(plan)
     paths = [path for path in package.path.rglob("*.*") if path.name != "verified.json"]
-    assert len(paths) == 10
+    assert len(paths) == 11
     for path in paths:
         whole = path.read_bytes()
         middle = len(whole) // 2

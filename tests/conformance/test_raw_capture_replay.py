@@ -52,7 +52,7 @@ class Received:
     def on_subscribed(self, symbol):
         self.subscribed.add(symbol)
 
-    def on_unsubscribed(self, symbol, reason):
+    def on_unsubscribed(self, symbol, reason, since_ns=None):
         self.subscribed.discard(symbol)
 
     def on_connection(self, change):
@@ -264,7 +264,8 @@ def test_every_call_of_the_table_has_a_decoder(call):
     [
         (answer("quotes", b'{"rt_cd":"1","msg_cd":"EGW00201","msg1":"no"}'), "refused"),
         (answer("quotes", b"<html>", status=502), "refused"),
-        (answer("quotes", b"<html>"), "malformed"),
+        (answer("quotes", b"<html>"), "refused"),
+        (answer("quotes", b"[]"), "malformed"),
         (answer("daily_bars", b'{"output2":[{"stck_bsop_date":"20261118","stck_oprc":"x"}]}'), "malformed"),
         (answer("overseas_quote", b'{"output":{"last":"1"}}'), "malformed"),
         (answer("horoscope", b"{}"), "unknown"),

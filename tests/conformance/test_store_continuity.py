@@ -5,12 +5,15 @@ from datetime import date
 
 import msgspec
 import pytest
+import sqlalchemy.event
 
 from bus.delivery import Delivered
 from bus.events import (
     DailyBar,
     Event,
     GapDetected,
+    GapEmpty,
+    GapOpened,
     GapRecovered,
     GapUnrecoverable,
     PhaseChanged,
@@ -30,9 +33,11 @@ from bus.events import (
     UniverseMember,
     Unpinned,
     WatchChanged,
+    WatchInterrupted,
     WatchLearned,
     WatchSettled,
     WatchStarted,
+    WatchStopped,
 )
 from observer.cli.gaps import as_map, outcome_of
 from observer.cli.quality import quality_of
@@ -51,6 +56,7 @@ from tests.store.listings import listing_changed
 DAY = "2026-11-18"
 START_NS, STOP_NS, NOW_NS = (local_ns(date(2026, 11, 18), hour) for hour in (10, 15, 20))
 SECOND_NS = 10**9
+SESSION = Interval(local_ns(date(2026, 11, 18), 9), local_ns(date(2026, 11, 18), 15, 30))
 PRICES = (1.0, None, None, None, None, None, None, None, None)
 SYMBOL, OTHER = "005930", "000660"
 
@@ -101,16 +107,28 @@ STOPPED = PhaseChanged(DAY, STOP_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
 def test_a_recovered_day_reconciles_without_difference(store: Store, reader: StoreReader) -> None:
     found = [streamed(number, gap_id="g", receive_time_ns=NOW_NS) for number in (2, 3)]
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(4), gap(), *found, CLOSED)
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     [reconciliations], quality = reconcile(day, NOW_NS)
     assert (reconciliations.from_ns, reconciliations.to_ns) == (START_NS, STOP_NS)
     assert (reconciliations.streamed_volume, reconciliations.recovered_volume, reconciliations.difference) == (2, 2, 0)
-    assert (quality.provider, quality.quality, quality.gaps_open) == ("kis", "recovered", 0)
+    assert (quality.provider, quality.slots_quality, quality.gaps_open) == ("kis", "recovered", 0)
+
+
+def cut(gap_id: str) -> GapOpened:
+    return GapOpened(gap_id, "kis", SYMBOL, DAY, START_NS + SECOND_NS, START_NS + SECOND_NS, 1.0, "reconnect")
+
+
+def test_cuts_that_are_neither_a_gap_nor_empty_are_unresolved(store: Store, reader: StoreReader) -> None:
+    empty = GapEmpty("e", "kis", SYMBOL, DAY, NOW_NS, START_NS, NOW_NS, 1.0)
+    lost = GapUnrecoverable("l", SYMBOL, NOW_NS, "the symbol was left")
+    store(assigned(), STOPPED, RELEASED, streamed(1), *map(cut, "gelo"), gap(), empty, lost)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
+    assert day.unresolved_cuts == 2
 
 
 def test_an_interval_without_a_stored_phase_lasts_until_now(store: Store, reader: StoreReader) -> None:
     store(assigned())
-    [day] = reader.symbol_days(DAY, START_NS + 5 * SECOND_NS)
+    [day] = reader.symbol_days(DAY, START_NS + 5 * SECOND_NS, SESSION)
     assert day.intervals == [Interval(START_NS, START_NS + 5 * SECOND_NS)]
 
 
@@ -123,6 +141,12 @@ def swept(second: int, until_second: int) -> SweepCompleted:
 
 
 LEFT = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
+STOPPED_WATCH = WatchChanged("kis", SYMBOL, DAY, START_NS + 60 * SECOND_NS, WatchStopped())
+DAY_BEGAN = SelectionAdvanced(DAY, START_NS, day_began(DAY))
+
+
+def acknowledged(second: int) -> WatchChanged:
+    return WatchChanged("kis", SYMBOL, DAY, START_NS + second * SECOND_NS, WatchStarted())
 
 
 @pytest.mark.parametrize(
@@ -131,6 +155,11 @@ LEFT = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
         (
             [(-1, 100), (30, 130), (90, 130)],
             ObservedVolumes(100, 130, 130, 130),
+            "unknown",
+        ),  # perhaps in the second before the slot, perhaps not
+        (
+            [(-1, 100), (20, 110), (30, 130), (90, 130)],
+            ObservedVolumes(100, 110, 130, 130),
             "missing",
         ),  # it traded, and nothing came
         ([(-1, 100), (90, 100)], ObservedVolumes(before=100, after=100), "complete"),  # a minute between two sweeps
@@ -138,10 +167,10 @@ LEFT = SlotReleased("a:01", SYMBOL, START_NS + 60 * SECOND_NS, 9.5, "expired")
         (
             [(-1, 100), (90, 120)],
             ObservedVolumes(before=100, after=120),
-            "missing",
+            "unknown",
         ),  # perhaps in that minute, perhaps not
-        ([(30, 100), (90, 100)], ObservedVolumes(first=100, last=100, after=100), "missing"),
-        ([(-1, 100)], ObservedVolumes(before=100), "missing"),
+        ([(30, 100), (90, 100)], ObservedVolumes(first=100, last=100, after=100), "unknown"),
+        ([(-1, 100)], ObservedVolumes(before=100), "unknown"),
     ],
 )
 def test_snapshots_prove_whether_a_silent_symbol_traded(
@@ -149,23 +178,23 @@ def test_snapshots_prove_whether_a_silent_symbol_traded(
 ) -> None:
     sweeps = [swept(second - 1, second + 1) for second, _ in seen]
     store(assigned(), LEFT, *sweeps, *(snapshot(*each) for each in seen))
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     assert [interval.observed for interval in day.intervals] == [observed]
-    assert reconcile(day, NOW_NS)[1].quality == report
+    assert reconcile(day, NOW_NS)[1].slots_quality == report
 
 
 def test_a_stream_that_went_stale_is_found_out_by_the_last_snapshot(store: Store, reader: StoreReader) -> None:
     store(assigned(), streamed(1), swept(49, 51), snapshot(50, 4.0), LEFT)
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     [reconciliations], quality = reconcile(day, NOW_NS)
-    assert (quality.quality, reconciliations.difference) == ("degraded", 3)
+    assert (quality.slots_quality, reconciliations.difference) == ("degraded", 3)
 
 
 def test_a_sweep_that_began_before_the_subscription_yields_no_first_volume(store: Store, reader: StoreReader) -> None:
     at_ns = START_NS + 20 * SECOND_NS
     watched = WatchChanged("kis", SYMBOL, DAY, at_ns, WatchStarted(Reached(0.0, None, START_NS)))
     store(assigned(), watched, swept(19, 31), snapshot(30, 2.0), swept(40, 50), snapshot(49, 3.0), LEFT)
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     assert day.intervals[0].observed == ObservedVolumes(first=3, last=3)
 
 
@@ -176,7 +205,7 @@ def test_the_volume_requested_at_the_subscription_is_the_start_of_the_interval(
     subscribed = WatchChanged("kis", SYMBOL, DAY, START_NS + SECOND_NS, WatchStarted())
     asked = WatchChanged("kis", SYMBOL, DAY, at_ns + 1, WatchLearned(Reached(1.0, None, at_ns)))
     store(assigned(), subscribed, asked, streamed(4), streamed(5), swept(50, 51), snapshot(51, 5.0), LEFT)
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     assert day.intervals[0].observed == ObservedVolumes(first=1, last=5)
     assert reconcile(day, NOW_NS)[0][0].difference == 2
 
@@ -198,54 +227,104 @@ def test_a_day_without_a_recorded_end_is_complete_only_if_its_daily_bar_confirms
 ) -> None:
     store(assigned(), streamed(1), streamed(2), *reported)
     midnight_ns = local_ns(date(2026, 11, 19))
-    [day] = reader.symbol_days(DAY, midnight_ns)
+    [day] = reader.symbol_days(DAY, midnight_ns, SESSION)
     quality = reconcile(day, midnight_ns)[1]
-    assert (quality.quality, quality.detail) == (report, detail)
+    assert (quality.slots_quality, quality.detail) == (report, detail)
 
 
 def test_the_volume_requested_at_the_release_is_the_end_of_the_interval(store: Store, reader: StoreReader) -> None:
     asked = WatchChanged("kis", SYMBOL, DAY, STOP_NS + 5, WatchSettled(Reached(2.0, None, STOP_NS + 5)))
     given_up = SlotReleased("a:01", SYMBOL, STOP_NS, 9.5, "unfinished")
     store(assigned(), streamed(1), streamed(2), asked, given_up, bar(9.0))
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     assert day.intervals == [Interval(START_NS, STOP_NS, ObservedVolumes(after=2), has_end=False)]
-    assert reconcile(day, NOW_NS)[1].quality == "complete"
+    assert reconcile(day, NOW_NS)[1].slots_quality == "complete"
 
 
 def test_the_gap_rate_and_the_use_of_slots_are_reported(store: Store, reader: StoreReader) -> None:
     began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
     ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
-    store(began, assigned(), streamed(1), streamed(4), gap(), LEFT, ended)
-    found = quality_of(reader, DAY, None, NOW_NS, 2)
+    store(began, DAY_BEGAN, assigned(), acknowledged(0), streamed(1), streamed(4), gap(), LEFT, STOPPED_WATCH, ended)
+    found = quality_of(reader, DAY, None, NOW_NS, 2, SESSION)
     assert (found.gap_rate_percent, found.gap_rate_limit_percent, found.slot_utilization_percent) == (50, 5, 25)
-    assert quality_of(reader, "2026-11-17", None, NOW_NS, 2).slot_utilization_percent is None
+    assert quality_of(reader, "2026-11-17", None, NOW_NS, 2, SESSION).slot_utilization_percent is None
+
+
+def test_a_slot_is_used_while_the_broker_acknowledges_its_subscription(store: Store, reader: StoreReader) -> None:
+    began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
+    ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
+    lost = WatchChanged("kis", SYMBOL, DAY, START_NS + 30 * SECOND_NS, WatchInterrupted("reconnect"))
+    store(began, DAY_BEGAN, assigned(), acknowledged(18), lost, acknowledged(48), LEFT, STOPPED_WATCH, ended)
+    found = quality_of(reader, DAY, None, NOW_NS, 1, SESSION)
+    assert found.slot_utilization_percent == 20
+    assert found.session_time_percent == 100 * 24 / (6.5 * 3600)
+    times = [(START_NS + since * SECOND_NS, START_NS + until * SECOND_NS) for since, until in ((18, 30), (48, 60))]
+    assert [(each.from_ns, each.to_ns) for each in found.symbols[0].intervals] == times
+
+
+def test_the_volume_of_the_day_is_that_of_a_sweep_after_the_closing_auction(store: Store, reader: StoreReader) -> None:
+    close_s = (SESSION.to_ns - START_NS) // SECOND_NS
+    store(assigned(), STOPPED, RELEASED, streamed(1), streamed(2))
+    store(swept(close_s, close_s + 2), snapshot(close_s + 1, 5.0))
+    assert reader.day_volumes(DAY, SESSION, [SYMBOL]) == {}
+    store(swept(close_s + 90, close_s + 92), snapshot(close_s + 91, 8.0))
+    assert reader.day_volumes(DAY, SESSION, [SYMBOL]) == {SYMBOL: 8}
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
+    quality = reconcile(day, NOW_NS)[1]
+    assert (quality.day_quality, quality.day_volume, quality.volume_share) == ("part", 8, 0.25)
+    store(bar(9.0), swept(close_s + 3_600, close_s + 3_602), snapshot(close_s + 3_601, 20.0))
+    assert reader.day_volumes(DAY, SESSION, [SYMBOL]) == {SYMBOL: 8}, "neither a bar nor the after-market's volume"
+
+
+def test_without_a_sweep_the_volume_of_the_day_is_that_of_the_daily_bar(store: Store, reader: StoreReader) -> None:
+    store(assigned(), STOPPED, RELEASED, streamed(1), streamed(2), bar(2.0))
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
+    assert reconcile(day, NOW_NS)[1].day_quality == "whole"
+
+
+def test_the_snapshots_of_a_symbol_s_day_are_found_without_those_of_others_and_other_days(
+    store: Store, reader: StoreReader, database_url: str
+) -> None:
+    if database_url.startswith("sqlite"):
+        store(assigned(), snapshot(1, 1.0))
+        plans: list[str] = []
+        engine = reader._engine
+
+        @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
+        def explain(connection, cursor, statement, parameters, *_) -> None:  # type: ignore[no-untyped-def]
+            if "FROM snapshots" in statement:
+                plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+        list(reader.symbol_days(DAY, NOW_NS, SESSION))
+        index = "ix_snapshots_symbol_receive_time_ns (symbol=? AND receive_time_ns>? AND receive_time_ns<?)"
+        assert plans == [f"SEARCH snapshots USING INDEX {index}"]
 
 
 def test_reconciliation_counts_conflated_rows(store: Store, reader: StoreReader) -> None:
     at_ns = START_NS + 3 * SECOND_NS
     row = TradesConflated("kis", SYMBOL, DAY, at_ns, at_ns, at_ns, 2, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3)
     store(assigned(), STOPPED, streamed(1), row, streamed(4))
-    found = quality_of(reader, DAY, None, NOW_NS, 2)
+    found = quality_of(reader, DAY, None, NOW_NS, 2, SESSION)
     assert (found.stored, found.streamed_volume, found.conflated_volume, found.missing_volume) == (False, 4, 2, 0)
-    assert found.reports == {"degraded": 1}
+    assert found.slots_quality == {"degraded": 1}
 
 
 def test_a_stored_quality_report_is_returned_with_the_days_trades(store: Store, reader: StoreReader) -> None:
     store(assigned(), STOPPED, streamed(1), streamed(2))
     assert reader.judged_trades(SYMBOL, DAY)[0] is None
-    [day] = reader.symbol_days(DAY, NOW_NS)
+    [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     early, late = (reconcile(day, NOW_NS + later)[1] for later in (0, 1))
     store(late, early)
     report, rows = reader.judged_trades(SYMBOL, DAY)
     assert report == late
     assert [row.cumulative_volume for row in rows] == [1, 2]
-    assert quality_of(reader, DAY, None, NOW_NS, 2).stored
+    assert quality_of(reader, DAY, None, NOW_NS, 2, SESSION).stored
     assert isinstance(report, QualityJudged)
 
 
 def test_quality_can_be_requested_for_one_symbol(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, slot="a:02"), streamed(1), streamed(1, symbol=OTHER))
-    assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS, 2).symbols] == [OTHER]
+    assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS, 2, SESSION).symbols] == [OTHER]
 
 
 def test_a_gap_is_listed_once_with_its_outcome(store: Store, reader: StoreReader) -> None:

@@ -111,9 +111,9 @@ def build(
 
 
 def check(
-    exchange: str, checked_ns: int, new: int = 0, removed: int = 0, outcome: str = "updated"
+    exchange: str, checked_ns: int, new: int = 0, removed: int = 0, outcome: str = "updated", initial: int = 0
 ) -> MasterFileChecked:
-    return MasterFileChecked("kis", exchange, checked_ns, outcome, "", 1, "", 1, 0, new, removed, 0)
+    return MasterFileChecked("kis", exchange, checked_ns, outcome, "", 1, "", 1, 0, new, removed, 0, initial=initial)
 
 
 # --- what was delivered --------------------------------------------------------------------------------------
@@ -443,6 +443,12 @@ def test_a_day_on_which_nothing_happened_is_all_zeros(reader: StoreReader) -> No
     assert {name: count for name, count in counts.items() if count} == {"session_date": DAY}
 
 
+def test_the_bytes_of_a_times_inputs_in_quarantine_are_counted(store: Store, reader: StoreReader) -> None:
+    store(*(InputQuarantined("kis stream", NOON_NS + n, "no" * n, b"\x00\xff" * 10) for n in range(3)))
+    assert reader.quarantined_input_bytes(NOON_NS, NOON_NS + 2) == 20 + 22
+    assert reader.quarantined_input_bytes(NOON_NS + 3, NOON_NS + 9) == 0
+
+
 def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
     sweep = SweepCompleted("kis", DAY, 1, NOON_NS, NOON_NS, 2, 2, 1)
     fired = TriggerFired("005930", "volume_surge", NOON_NS, None, 3.0, 3.0, 1.0, 0.6, 16.0)
@@ -470,8 +476,8 @@ def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
 
 def test_an_exchanges_first_import_brings_no_new_listings(store: Store, reader: StoreReader) -> None:
     earlier_ns = local_ns(date(2026, 11, 17), 6)
-    store(check("KOSPI", earlier_ns, new=900), check("KOSPI", NOON_NS, new=2, removed=1))
-    store(check("KOSDAQ", NOON_NS, new=1_700), check("KOSDAQ", NOON_NS + 1, new=1))
+    store(check("KOSPI", earlier_ns, initial=900), check("KOSPI", NOON_NS, new=2, removed=1))
+    store(check("KOSDAQ", NOON_NS, initial=1_700), check("KOSDAQ", NOON_NS + 1, new=1))
     store(check("KOSPI", NOON_NS + 2, new=50, outcome="pending"))
     summary = reader.day_summary(DAY)
     assert (summary.listings_new, summary.listings_removed) == (3, 1)

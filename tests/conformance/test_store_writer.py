@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered, Lost
-from bus.events import Event, ListingChanged, ListingValued, Poison, Trade, kind_of
+from bus.events import Event, ListingChange, ListingChanged, ListingValued, Poison, Trade, kind_of
 from observer.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.rows import event_of, position_of
@@ -209,7 +209,7 @@ def test_redelivered_events_are_counted_with_their_stream(writer: StoreWriter, d
 
 
 def listing_rows(url: str) -> list[tuple[object, ...]]:
-    columns = "symbol, name, first_seen_ns, changed_ns, active"
+    columns = "symbol, name, first_seen_ns, first_seen_as, changed_ns, active"
     return query(url, f"SELECT {columns} FROM listings ORDER BY exchange, symbol")
 
 
@@ -217,20 +217,23 @@ def changes_of(*steps: tuple[str, int, str]) -> list[ListingChanged]:
     return [listing_changed(change=change, changed_ns=moment, name=name) for change, moment, name in steps]
 
 
-def test_a_listing_keeps_the_time_when_it_was_first_seen(writer: StoreWriter, database_url: str) -> None:
-    writer.commit([delivered(changes_of(("new", 10, "A")))])
+@pytest.mark.parametrize("first", ["initial", "new"])
+def test_a_listing_keeps_when_it_was_first_seen_and_as_what(
+    writer: StoreWriter, database_url: str, first: ListingChange
+) -> None:
+    writer.commit([delivered(changes_of((first, 10, "A")))])
     writer.commit([delivered(changes_of(("changed", 20, "B"), ("changed", 30, "C")), first=2)])
-    assert listing_rows(database_url) == [("005930", "C", 10, 30, True)]
+    assert listing_rows(database_url) == [("005930", "C", 10, first, 30, True)]
 
 
 def test_a_removed_listing_stays_and_is_not_active(writer: StoreWriter, database_url: str) -> None:
     writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A")))])
-    assert listing_rows(database_url) == [("005930", "A", 10, 20, False)]
+    assert listing_rows(database_url) == [("005930", "A", 10, "new", 20, False)]
 
 
 def test_a_relisted_listing_is_active_again(writer: StoreWriter, database_url: str) -> None:
     writer.commit([delivered(changes_of(("new", 10, "A"), ("removed", 20, "A"), ("relisted", 30, "A")))])
-    assert listing_rows(database_url) == [("005930", "A", 10, 30, True)]
+    assert listing_rows(database_url) == [("005930", "A", 10, "new", 30, True)]
 
 
 def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing(
@@ -249,7 +252,7 @@ def test_a_value_changes_the_state_of_its_listing_alone_and_an_older_one_nothing
 def test_a_late_change_does_not_undo_a_newer_one(writer: StoreWriter, database_url: str) -> None:
     writer.commit([delivered(changes_of(("new", 10, "A"), ("changed", 30, "C")))])
     writer.commit([delivered(changes_of(("changed", 20, "B")), stream=OTHER_STREAM)])
-    assert listing_rows(database_url) == [("005930", "C", 10, 30, True)]
+    assert listing_rows(database_url) == [("005930", "C", 10, "new", 30, True)]
     assert len(sequences(database_url, "listing_changes")) == 3
 
 
@@ -262,4 +265,4 @@ def test_a_refused_change_leaves_the_listing_as_it_is(writer: StoreWriter, datab
     refused = msgspec.structs.replace(listing_changed(changed_ns=20), name="\ud800")
     committed = writer.commit([delivered([listing_changed(changed_ns=10, name="A"), refused])])
     assert committed.rows_by_kind == {kind_of(ListingChanged): 1}
-    assert listing_rows(database_url) == [("005930", "A", 10, 10, True)]
+    assert listing_rows(database_url) == [("005930", "A", 10, "new", 10, True)]

@@ -9,6 +9,8 @@ import pytest
 
 from bus.endpoints import Endpoints
 from observer.accounts.keys import read_keys
+from observer.calendar.phases import plan
+from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.demo.day import MARKER, OUTBOXES, DemoOptions, begins_at, prepare, tidy
 from observer.errors import ConfigError
@@ -175,8 +177,9 @@ def test_streams_become_records_beside_trades_and_the_nav_brings_etfs_into_the_u
 def test_expected_prices_are_streamed_into_the_closing_auction(tmp_path: Path) -> None:
     plain = prepare(options(tmp_path / "demo")).settings
     chosen = prepare(options(tmp_path / "demo", streams=("expected_price",))).settings
-    assert plain.schedule.track_b_stop == "15:00"
-    assert "15:20" < chosen.schedule.track_b_stop <= chosen.schedule.track_a_stop
+    usual, longer = (plan(TradingDay(DAY, True, "test"), each.day_rules) for each in (plain, chosen))
+    assert usual.track_b_stop_ns == local_ns(DAY, 15)
+    assert local_ns(DAY, 15, 20) < longer.track_b_stop_ns <= longer.track_a_stop_ns
 
 
 def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) -> None:

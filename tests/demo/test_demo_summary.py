@@ -23,6 +23,8 @@ GOOD = DemoSummary(
     slots=SlotCounts(41, 0, 41, 0),
     gaps=GapCounts(65, 65, 2, 0),
     listings=ListingCounts(1, 0),
+    symbols_with_slot=44,
+    quality_reports=44,
     events_published=103_020,
     events_stored=103_020,
     duplicates=0,
@@ -69,6 +71,9 @@ def test_a_day_with_restarts_redeliveries_and_gaps_is_a_success(changes: dict[st
         {"trades": 0, "trades_offered": 0},
         {"sweeps": 0},
         {"universe": 0},
+        {"quality_reports": 0},
+        {"quality_reports": 43},
+        {"quality_reports": 0, "symbols_with_slot": 0},
         {"interrupted": True},
         {"processes": {"track-a": "STOPPED", "track-b": "FATAL"}},
         {"processes": {"track-a": "STOPPED", "track-b": "BACKOFF"}},
@@ -91,7 +96,9 @@ class Pair:
 
 def pair(**stored: object) -> Pair:
     """A trade as it was offered half a second after a whole second, and as it is stored, but for the changes."""
-    offered = OfferedTrade("005930", "2026-11-18", "151640", SECOND_NS + 500_000_000, 70_000, 3, 30, 4, 6, "buy")
+    offered = OfferedTrade(
+        "005930", "2026-11-18", "151640", SECOND_NS + 500_000_000, 70_000, 3, 30, 4, 6, "buy", "KRX", "regular"
+    )
     same = trade(
         exchange_time_ns=SECOND_NS, price=70_000.0, volume=3.0, cumulative_volume=30.0, cumulative_trades=10, side="buy"
     )

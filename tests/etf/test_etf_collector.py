@@ -13,8 +13,6 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import DailyBar
 from observer.alerts.process import Alerts
-from observer.calendar.phases import ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.config import Settings
 from observer.errors import DataFileError, TransportError
@@ -32,6 +30,7 @@ from observer.simulator.kis.simulator import Simulator
 from observer.simulator.settings import SimulatorSettings
 from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
+from tests.day_plans import day_plan
 from tests.providers.krx_stand_in import AUTH_KEY, krx_serving
 from tests.providers.stand_ins import OpenRateLimiter
 from tests.store.listings import listing_changed
@@ -41,7 +40,7 @@ from tests.store.raw import query
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
 TRADING_DAYS = [day for back in range(100) if (day := SUNDAY - timedelta(days=back)).weekday() < 5]
-PLAN = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
+PLAN = day_plan(DAY)
 ANEW = 2**62  # nothing was done since then
 
 

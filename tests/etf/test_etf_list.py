@@ -34,7 +34,10 @@ def known_after(facts: list[EtfListed]) -> dict[str, Etf]:
     names = [name for name in Etf.__struct_fields__ if name in EtfListed.__struct_fields__]
     return {
         fact.symbol: Etf(
-            **{name: getattr(fact, name) for name in names}, active=fact.change != "removed", first_seen_ns=1
+            **{name: getattr(fact, name) for name in names},
+            active=fact.change != "removed",
+            first_seen_ns=1,
+            first_seen_as="new",
         )
         for fact in facts
     }
@@ -100,10 +103,10 @@ def test_a_source_that_fails_takes_nothing_away() -> None:
     assert fact.sources["issuer"] == "krx_data"
 
 
-def test_new_same_changed_removed_and_relisted_are_reported_apart() -> None:
+def test_initial_same_changed_removed_relisted_and_new_are_reported_apart() -> None:
     both = {"master_files": {"069500": entry(), "114800": entry("114800", name="KODEX 인버스")}}
     first = list_of(both, {})
-    assert [fact.change for fact in first] == ["new", "new"]
+    assert [fact.change for fact in first] == ["initial", "initial"]
     known = known_after(first)
     renamed = {"master_files": {"069500": entry(name="KODEX 200 TR")}}
     changed, removed = list_of(renamed, known)
@@ -112,6 +115,8 @@ def test_new_same_changed_removed_and_relisted_are_reported_apart() -> None:
     known |= known_after([changed, removed])
     assert [fact.change for fact in list_of(renamed, known)] == ["same"]
     assert [fact.change for fact in list_of(both, known)] == ["changed", "relisted"]
+    third = {"master_files": {**both["master_files"], "122630": entry("122630")}}
+    assert [fact.change for fact in list_of(third, known)] == ["changed", "relisted", "new"]
 
 
 def test_a_source_without_etns_removes_none() -> None:

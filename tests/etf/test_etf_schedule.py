@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from bus.events import EtfJob
 from observer.calendar.jobs import Job, due_jobs
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
+from observer.calendar.phases import DayPlan
 from observer.etf.schedule import Session, jobs_to_do, last_due_ns, last_over
 from observer.etf.settings import EtfSettings
 from observer.local_time import local_ns
+from tests.day_plans import day_plan
 
 FRIDAY, SUNDAY, MONDAY, TUESDAY = date(2026, 11, 20), date(2026, 11, 22), date(2026, 11, 23), date(2026, 11, 24)
 TRADING_DAYS = [day for back in range(60) if (day := TUESDAY - timedelta(days=back)).weekday() < 5]
@@ -24,8 +24,7 @@ ALL_OF_FRIDAY: dict[EtfJob, int] = {
 
 
 def plan_of(day: date) -> DayPlan:
-    session = (local_ns(day, 9), local_ns(day, 15, 30)) if day in TRADING_DAYS else (None, None)
-    return plan(TradingDay(day, *session, "test"), ScheduleSettings())
+    return day_plan(day, trades=day in TRADING_DAYS)
 
 
 def wanted(day: date, ended_ns: dict[EtfJob, int], hour: int) -> list[Job[EtfJob]]:

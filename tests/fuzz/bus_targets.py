@@ -155,7 +155,7 @@ def answers() -> Sequence[bytes]:
 
 
 def read_feed(content: bytes) -> None:
-    number, events = decode_feed([content[:8], content[8:]])
+    _, number, events = decode_feed([content[:24], content[24:]])
     assert number >= 0
     assert isinstance(events, Sequence)
 

@@ -20,6 +20,8 @@ from observer.alerts.process import _kept
 from observer.alerts.silences import Silences
 from observer.backup import configuration, manifest, package
 from observer.calendar import day_file, packages
+from observer.calendar.phases import DayRules, contradictions
+from observer.calendar.session_file import SHIPPED, parse_session_rules
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.config import settings_of
@@ -121,7 +123,7 @@ def read_health_file(content: bytes) -> None:
 def read_limiter_file(content: bytes) -> None:
     settings = RateLimitSettings(calls_per_second=18.0)
     limiter = SharedRateLimiter(file_of("limiter", "main.limit", content), ManualClock(NOW_NS), settings)
-    limiter.penalise()
+    limiter.penalise(0)
     limiter.close()
 
 
@@ -129,7 +131,7 @@ def account_files() -> Sequence[bytes]:
     token = TokenRecord(access_token="t", approval_key="k", issued_ns=1, expires_ns=2, renewed_ns=1)
     path = folder() / "seed.limit"
     limiter = SharedRateLimiter(path, ManualClock(NOW_NS), RateLimitSettings(calls_per_second=18.0))
-    limiter.penalise()
+    limiter.penalise(0)
     limiter.close()
     return [
         *chosen(0, _json(token) + b"--0123456789abcdef"),
@@ -150,19 +152,28 @@ def read_days(content: bytes) -> None:
 
 
 def _question() -> day_file.Question:
-    return day_file.Question(first=date(2026, 11, 1), last=date(2026, 11, 30), overlay="x", versions={})
+    return day_file.Question(first=date(2026, 11, 1), last=date(2026, 11, 30), reviewed="x", versions={})
 
 
 def read_overlay(content: bytes) -> None:
     packages.read_overlay(file_of("days", "overlay.toml", content))
 
 
+def read_sessions(content: bytes) -> None:
+    rules = parse_session_rules(content, "sessions.toml")
+    list(contradictions(DayRules(sessions=rules, venue="KRX", track_a=tuple(rules.names), track_b=tuple(rules.names))))
+
+
 def days() -> Sequence[bytes]:
-    made = _json([TradingDay(date(2026, 11, 20), NOW_NS, NOW_NS + 1, "overlay"), TradingDay(date.max, None, None, "x")])
+    made = _json([TradingDay(date(2026, 11, 20), True, "overlay"), TradingDay(date.max, False, "x")])
     answered = _json(day_file._Answered(_question(), hashlib.sha256(made).hexdigest()))
-    entry = b'[[day]]\ndate = 2026-11-19\nopens = 10:00:00\ncloses = 16:30:00\nreason = "exam"\nreviewed = 2026-01-01\n'
-    closed = b'[[day]]\ndate = 2026-12-31\nreason = "end"\nreviewed = 2026-01-01\n'
-    return [*chosen(0, made + b"\n--\n" + answered), *chosen(1, entry + closed, entry + entry)]
+    entry = b'[[day]]\ndate = 2026-11-19\ntrades = true\nreason = "exam"\nreviewed = 2026-01-01\n'
+    closed = b'[[day]]\ndate = 2026-12-31\ntrades = false\nreason = "end"\nreviewed = 2026-01-01\n'
+    return [
+        *chosen(0, made + b"\n--\n" + answered),
+        *chosen(1, entry + closed, entry + entry),
+        *chosen(2, SHIPPED.read_bytes()),
+    ]
 
 
 # --- backups ---------------------------------------------------------------------------------------------------
@@ -313,7 +324,7 @@ TARGETS: Final = (
         (ObserverError,),
         weight=2,
     ),
-    Target("trading_days", days, one_of(read_days, read_overlay), (ObserverError,), weight=2),
+    Target("trading_days", days, one_of(read_days, read_overlay, read_sessions), (ObserverError,), weight=2),
     Target("manifest", manifests, one_of(read_manifest, read_verified), (ObserverError,), weight=3),
     Target(
         "runtime_files",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bus.events import SlotAssigned, SlotReleased
+from bus.events import SlotAssigned, SlotReleased, StreamedTime
 from observer.gaps.intervals import Interval, ObservedVolumes, VolumeObservation, intervals, utilization, with_observed
 
 CLOSE_NS = 10_000
@@ -116,7 +116,7 @@ def test_the_observations_nearest_to_the_bounds_of_an_interval_count() -> None:
     [([(100, 200)], 1, 1.0), ([(0, 150), (190, 900)], 2, 0.3), ([], 2, 0.0), ([(300, 400)], 1, 0.0)],
 )
 def test_utilization_is_the_used_share_of_all_slot_time(taken: list[tuple[int, int]], slots: int, part: float) -> None:
-    found = utilization([Interval(*each) for each in taken], Interval(100, 200), slots)
+    found = utilization([StreamedTime(*each) for each in taken], Interval(100, 200), slots)
     assert found == part
 
 

@@ -1,37 +1,56 @@
 """When a day's quality report is due, and which reports are stale."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import QualityJudged
-from observer.gaps.reconciliation import (
+from observer.gaps import judging
+from observer.gaps.judging import (
     AT_LATEST_AFTER_NS,
     SETTLED_AFTER_NS,
     Closing,
     gap_rate,
     gap_rate_alert,
-    is_due,
     outdated,
 )
+from observer.units import NS_PER_MINUTE
 
 END_NS = 1_795_000_000_000_000_000
 
 
-def test_the_report_of_a_day_without_open_gaps_is_due_once_the_day_has_settled() -> None:
-    assert not is_due(END_NS, 0, END_NS + SETTLED_AFTER_NS - 1)
-    assert is_due(END_NS, 0, END_NS + SETTLED_AFTER_NS)
+CLOSE_NS = END_NS + 30 * NS_PER_MINUTE
+
+
+def is_due(now_ns: int, *, open_gaps: int = 0, is_settled: bool = True) -> bool:
+    return judging.is_due(END_NS, CLOSE_NS, open_gaps=open_gaps, is_settled=is_settled, now_ns=now_ns)
+
+
+def test_the_report_of_a_day_without_open_gaps_is_due_once_the_closed_session_has_settled() -> None:
+    assert not is_due(CLOSE_NS + SETTLED_AFTER_NS - 1)
+    assert is_due(CLOSE_NS + SETTLED_AFTER_NS)
+
+
+def test_the_report_of_a_day_waits_for_its_last_sweep_and_releases_for_a_limited_time() -> None:
+    assert not is_due(CLOSE_NS + AT_LATEST_AFTER_NS - 1, is_settled=False)
+    assert is_due(CLOSE_NS + AT_LATEST_AFTER_NS, is_settled=False)
 
 
 @given(st.integers(1, 1_000))
 def test_the_report_of_a_day_waits_for_open_gaps_for_a_limited_time(gaps: int) -> None:
-    assert not is_due(END_NS, gaps, END_NS + AT_LATEST_AFTER_NS - 1)
-    assert is_due(END_NS, gaps, END_NS + AT_LATEST_AFTER_NS)
+    end_ns = CLOSE_NS + NS_PER_MINUTE
+    latest_ns = end_ns + AT_LATEST_AFTER_NS
+    assert not judging.is_due(end_ns, CLOSE_NS, open_gaps=gaps, is_settled=True, now_ns=latest_ns - 1)
+    assert judging.is_due(end_ns, CLOSE_NS, open_gaps=gaps, is_settled=True, now_ns=latest_ns)
 
 
-@given(st.integers(0, 5), st.integers(0, 10**13), st.integers(0, 10**13))
-def test_a_due_report_stays_due(gaps: int, after_ns: int, longer_ns: int) -> None:
-    assert not is_due(END_NS, gaps, END_NS + after_ns) or is_due(END_NS, gaps, END_NS + after_ns + longer_ns)
+@given(st.integers(0, 5), st.booleans(), st.integers(0, 10**13), st.integers(0, 10**13))
+def test_a_due_report_stays_due(gaps: int, is_settled: bool, after_ns: int, longer_ns: int) -> None:
+    now_ns = CLOSE_NS + after_ns
+    assert not is_due(now_ns, open_gaps=gaps, is_settled=is_settled) or is_due(
+        now_ns + longer_ns, open_gaps=gaps, is_settled=is_settled
+    )
 
 
 def report(gaps: int, gaps_open: int) -> QualityJudged:
@@ -57,7 +76,7 @@ def test_a_report_is_outdated_when_it_does_not_know_how_a_gap_ended(
 ) -> None:
     closings = [Closing("005930", END_NS + after_ns) for after_ns in closed_after_ns]
     other = Closing("000660", END_NS + 9)
-    assert outdated([report(gaps, gaps_open)], [*closings, other], {}) == ({"005930"} if is_outdated else set())
+    assert outdated([report(gaps, gaps_open)], [*closings, other], {}, {}) == ({"005930"} if is_outdated else set())
 
 
 @pytest.mark.parametrize(
@@ -70,7 +89,13 @@ def test_a_report_is_outdated_when_it_does_not_know_how_a_gap_ended(
     ],
 )
 def test_a_report_over_other_intervals_is_outdated(seconds: dict[str, float], symbols: set[str]) -> None:
-    assert outdated([report(0, 0)], [], seconds) == symbols
+    assert outdated([report(0, 0)], [], seconds, {}) == symbols
+
+
+def test_a_report_without_the_volume_of_the_day_is_outdated_when_it_is_known() -> None:
+    assert outdated([report(0, 0)], [], {}, {"005930": 9.0}) == {"005930"}
+    known = msgspec.structs.replace(report(0, 0), day_volume=8.0)
+    assert outdated([known], [], {}, {"005930": 9.0}) == set()
 
 
 # --- the gap rate ---

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, MinuteBarRecovered
+from bus.events import GapDetected, MinuteBarRecovered, QualityJudged, StreamedTime
 from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
 
@@ -54,7 +54,20 @@ def test_a_tape_without_a_gap_reconciles_without_difference() -> None:
         reconciliations.streamed_volume,
         reconciliations.difference,
     ) == (0, 60, 60, 0)
-    assert (quality.quality, quality.streamed_trades, quality.detail) == ("complete", 3, "")
+    assert (quality.slots_quality, quality.streamed_trades, quality.detail) == ("complete", 3, "")
+
+
+def test_a_day_with_a_cut_that_has_an_unknown_loss_is_not_complete() -> None:
+    _, quality = reconcile(day(pieces=tape(10, 20, 30), unresolved_cuts=2), NOW_NS)
+    assert quality.slots_quality == "degraded"
+    assert quality.detail == "cuts with an unknown loss: 2"
+
+
+def test_a_cut_is_resolved_where_all_that_was_traded_is_stored() -> None:
+    pieces, observed = tape(10, 20, 30), ObservedVolumes(before=0, after=60)
+    whole = msgspec.structs.replace(ALL_DAY, observed=observed)
+    _, quality = reconcile(day(pieces=pieces, intervals=[whole], unresolved_cuts=1), NOW_NS)
+    assert (quality.missing_at_most, quality.slots_quality, quality.detail) == (0, "complete", "")
 
 
 def test_a_trade_stored_twice_counts_once() -> None:
@@ -67,7 +80,7 @@ def test_missing_trades_without_a_recorded_gap_are_stated() -> None:
     first, _, third = tape(10, 20, 30)
     [reconciliations], quality = reconcile(day(pieces=[first, third]), NOW_NS)
     assert reconciliations.difference == 20
-    assert quality.quality == "degraded"
+    assert quality.slots_quality == "degraded"
     assert "20 shares missing outside of every recorded gap" in quality.detail
 
 
@@ -80,7 +93,7 @@ def test_shares_are_written_out() -> None:
 def test_an_open_gap_is_missing_and_open() -> None:
     first, _, third = tape(10, 20, 30)
     _, quality = reconcile(day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)]), NOW_NS)
-    assert (quality.quality, quality.missing_volume, quality.gaps, quality.gaps_open) == ("degraded", 20, 1, 1)
+    assert (quality.slots_quality, quality.missing_volume, quality.gaps, quality.gaps_open) == ("degraded", 20, 1, 1)
     assert "outside" not in quality.detail
 
 
@@ -94,7 +107,7 @@ def test_a_gap_filled_trade_by_trade_is_recovered() -> None:
         20,
         0,
     )
-    assert (quality.quality, quality.gaps, quality.gaps_open) == ("recovered", 1, 0)
+    assert (quality.slots_quality, quality.gaps, quality.gaps_open) == ("recovered", 1, 0)
 
 
 @pytest.mark.parametrize(("in_bars", "counted"), [(500.0, 20.0), (20.0, 20.0), (5.0, 5.0)])
@@ -103,7 +116,7 @@ def test_minute_bars_count_as_far_as_the_gap_misses(in_bars: float, counted: flo
     found = day(pieces=[first, third], gaps=[gap("g", 10, 30, 3)], bars=[bar("g", 0, in_bars)])
     [reconciliations], quality = reconcile(found, NOW_NS)
     assert (reconciliations.recovered_volume, reconciliations.difference) == (counted, 20 - counted)
-    assert quality.quality == "degraded"
+    assert quality.slots_quality == "degraded"
 
 
 def test_a_minute_that_was_fetched_twice_counts_once() -> None:
@@ -118,7 +131,7 @@ def test_conflated_rows_count_by_volume_and_degrade() -> None:
         day(pieces=[first, msgspec.structs.replace(second, conflated=True), third]), NOW_NS
     )
     assert (reconciliations.streamed_volume, reconciliations.difference) == (60, 0)
-    assert (quality.quality, quality.conflated_volume, quality.streamed_trades) == ("degraded", 20, 2)
+    assert (quality.slots_quality, quality.conflated_volume, quality.streamed_trades) == ("degraded", 20, 2)
 
 
 @pytest.mark.parametrize(
@@ -127,15 +140,17 @@ def test_conflated_rows_count_by_volume_and_degrade() -> None:
         (ObservedVolumes(before=100, after=100), "complete", 0),
         (ObservedVolumes(before=100, first=100, last=100), "complete", 0),  # no observation afterwards
         (ObservedVolumes(before=100, first=110, last=150, after=160), "missing", 40),
-        (ObservedVolumes(before=100, last=150), "missing", 0),  # perhaps before the symbol's first trade
-        (ObservedVolumes(before=100, last=100, after=120), "missing", 0),  # perhaps in the interval, perhaps not
-        (ObservedVolumes(after=100), "missing", 0),
-        (ObservedVolumes(), "missing", 0),
+        (ObservedVolumes(before=100, last=150), "unknown", 0),  # perhaps before the symbol's first trade
+        (ObservedVolumes(before=100, last=100, after=120), "unknown", 0),  # perhaps in the interval, perhaps not
+        (ObservedVolumes(after=100), "unknown", 0),
+        (ObservedVolumes(), "unknown", 0),
     ],
 )
-def test_silence_is_complete_only_if_track_a_saw_no_trading(seen: ObservedVolumes, report: str, missing: float) -> None:
+def test_silence_is_complete_only_if_track_a_saw_no_trading_and_missing_only_if_it_saw_some(
+    seen: ObservedVolumes, report: str, missing: float
+) -> None:
     _, quality = reconcile(day(intervals=[Interval(0, CLOSE_NS, seen)]), NOW_NS)
-    assert (quality.quality, quality.missing_volume) == (report, missing)
+    assert (quality.slots_quality, quality.missing_volume) == (report, missing)
 
 
 # --- volume observations ---
@@ -148,14 +163,14 @@ def seen(**volumes: float) -> list[Interval]:
 def test_volume_in_a_snapshot_beyond_the_last_trade_is_missing_outside_of_every_gap() -> None:
     [reconciliations], quality = reconcile(day(pieces=tape(10, 20), intervals=seen(last=50.0)), NOW_NS)
     assert (reconciliations.after_volume, reconciliations.before_volume, reconciliations.difference) == (0, 50, 20)
-    assert (quality.quality, quality.missing_volume) == ("degraded", 20)
+    assert (quality.slots_quality, quality.missing_volume) == ("degraded", 20)
     assert "20 shares missing outside of every recorded gap" in quality.detail
 
 
 def test_volume_between_the_first_snapshot_and_the_first_trade_is_missing() -> None:
     late = tape(10, 20, 30, 40)[2:]
     [reconciliations], quality = reconcile(day(pieces=late, intervals=seen(first=12.0, last=100.0)), NOW_NS)
-    assert (reconciliations.after_volume, reconciliations.difference, quality.quality) == (12, 18, "degraded")
+    assert (reconciliations.after_volume, reconciliations.difference, quality.slots_quality) == (12, 18, "degraded")
 
 
 def test_volume_in_a_snapshot_can_lie_in_a_recorded_gap() -> None:
@@ -167,14 +182,16 @@ def test_volume_in_a_snapshot_can_lie_in_a_recorded_gap() -> None:
 
 def test_snapshots_that_agree_with_the_trades_change_nothing() -> None:
     found = day(pieces=tape(10, 20, 30), intervals=seen(before=0.0, first=10.0, last=60.0, after=90.0))
-    assert reconcile(found, NOW_NS) == reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
+    reconciliations, quality = reconcile(found, NOW_NS)
+    unbounded = msgspec.structs.replace(quality, missing_at_most=None)
+    assert (reconciliations, unbounded) == reconcile(day(pieces=tape(10, 20, 30)), NOW_NS)
 
 
 def test_a_trade_in_transit_at_the_release_counts_up_to_the_volume_of_an_earlier_snapshot() -> None:
     times = [Interval(0, 2, ObservedVolumes(first=10.0, last=60.0))]
     [reconciliations], quality = reconcile(day(pieces=tape(10, 20, 30, 40), intervals=times), NOW_NS)
     assert (reconciliations.before_volume, reconciliations.streamed_volume, reconciliations.difference) == (60, 60, 0)
-    assert quality.quality == "complete"
+    assert quality.slots_quality == "complete"
 
 
 @pytest.mark.parametrize(
@@ -191,14 +208,72 @@ def test_an_interval_without_an_end_is_complete_only_if_a_volume_observation_con
 ) -> None:
     times = [Interval(0, CLOSE_NS, ObservedVolumes(**volumes), has_end=False)]
     _, quality = reconcile(day(pieces=tape(10, 20), intervals=times), NOW_NS)
-    assert quality.quality == report
+    assert quality.slots_quality == report
     assert says in quality.detail
 
 
-@pytest.mark.parametrize(("after", "report"), [(None, "missing"), (5.0, "complete"), (6.0, "missing")])
+@pytest.mark.parametrize(("after", "report"), [(None, "unknown"), (5.0, "complete"), (6.0, "unknown")])
 def test_a_silent_interval_without_an_end_needs_a_volume_observation_after_it(after: float | None, report: str) -> None:
     times = [Interval(0, CLOSE_NS, ObservedVolumes(before=5.0, last=5.0, after=after), has_end=False)]
-    assert reconcile(day(intervals=times), NOW_NS)[1].quality == report
+    assert reconcile(day(intervals=times), NOW_NS)[1].slots_quality == report
+
+
+# --- what the report covers ---
+
+HALF = [StreamedTime(0, CLOSE_NS // 2)]
+
+
+def covered(*pieces: Piece, volume: float | None, **changes: object) -> QualityJudged:
+    """The report on trades in the first half of a day of this volume."""
+    times = [Interval(0, CLOSE_NS // 2, ObservedVolumes(before=0.0, after=volume))]
+    scene = {"pieces": pieces, "intervals": times, "streamed": HALF, "session": ALL_DAY, "day_volume": volume}
+    return reconcile(day(**{**scene, **changes}), NOW_NS)[1]
+
+
+def test_a_report_complete_in_its_slots_says_which_part_of_the_day_it_covers() -> None:
+    quality = covered(*tape(10, 20, 30), volume=240.0)
+    assert (quality.slots_quality, quality.day_quality) == ("complete", "part")
+    assert (quality.day_volume, quality.volume_share, quality.time_share) == (240, 0.25, 0.5)
+    assert quality.intervals == tuple(HALF)
+
+
+def test_a_day_is_whole_if_every_share_is_in_a_trade() -> None:
+    first, second, third = tape(10, 20, 30)
+    assert covered(first, second, third, volume=60.0).day_quality == "whole"
+    assert covered(first, recovered(second, "g"), third, volume=60.0).day_quality == "whole"
+    assert covered(first, msgspec.structs.replace(second, conflated=True), third, volume=60.0).day_quality == "part"
+    assert covered(first, third, volume=60.0).day_quality == "part"
+
+
+def test_a_day_of_unknown_volume_is_unknown_and_a_day_without_a_trade_is_whole() -> None:
+    quality = covered(*tape(10), volume=None)
+    assert (quality.day_quality, quality.volume_share, quality.missing_at_most) == ("unknown", None, None)
+    silent = covered(volume=0.0)
+    assert (silent.slots_quality, silent.day_quality, silent.volume_share) == ("complete", "whole", None)
+    assert silent.missing_at_most == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "at_most"),
+    [
+        (0.0, 60.0, 0),
+        (0.0, 75.0, 15),  # perhaps between the last trade and the end
+        (None, 75.0, 15),
+        (None, None, 180),  # of the day's volume
+    ],
+)
+def test_at_most_missing_is_what_the_observations_around_the_slot_do_not_exclude(
+    before: float | None, after: float | None, at_most: float
+) -> None:
+    times = [Interval(0, CLOSE_NS // 2, ObservedVolumes(before=before, after=after))]
+    assert covered(*tape(10, 20, 30), volume=240.0, intervals=times).missing_at_most == at_most
+
+
+def test_conflated_rows_and_gaps_may_be_missing_trade_by_trade() -> None:
+    first, second, third = tape(10, 20, 30)
+    quality = covered(first, msgspec.structs.replace(second, conflated=True), third, volume=60.0)
+    assert (quality.missing_volume, quality.missing_at_most) == (0, 20)
+    assert covered(first, third, volume=60.0, gaps=[gap("g", 10, 30, 3)]).missing_at_most == 20
 
 
 # --- several intervals, and all days ---
@@ -266,4 +341,4 @@ def test_minute_bars_never_make_more_than_was_missing(example: tuple[SymbolDay, 
     for each, unknown in zip(reconciliations, lost, strict=True):
         assert 0 <= each.difference <= unknown
     if sum(lost):
-        assert quality.quality in ("degraded", "missing")
+        assert quality.slots_quality in ("degraded", "missing")

@@ -12,6 +12,7 @@ from bus.events import GapDetected, MinuteBarRecovered, Trade
 from observer.gaps.recovery import (
     RecoverySettings,
     Selection,
+    by_minutes,
     give_up,
     in_order,
     is_last_attempt,
@@ -84,23 +85,36 @@ def totals(selection: Selection) -> list[float]:
     ],
 )
 def test_the_duration_decides_priority_and_source(duration_s: float, priority: str, source: str) -> None:
-    planned = plan(gap(duration_s), SETTINGS)
-    assert (planned.priority, planned.source) == (priority, source)
+    planned = plan(msgspec.structs.replace(gap(duration_s), missing_trades=301), SETTINGS)
+    assert (planned.priority, planned.source, planned.rows_max) == (priority, source, None)
 
 
-@pytest.mark.parametrize(("missing", "source"), [(300, "time_and_sales"), (301, "minute_bars"), (None, "minute_bars")])
+@pytest.mark.parametrize(
+    ("missing", "source"), [(300, "time_and_sales"), (301, "minute_bars"), (None, "time_and_sales")]
+)
 def test_a_long_gap_of_a_few_trades_is_fetched_trade_by_trade_but_last(missing: int | None, source: str) -> None:
     planned = plan(msgspec.structs.replace(gap(600.0), missing_trades=missing), SETTINGS)
     assert (planned.priority, planned.source) == ("low", source)
 
 
+def test_a_long_gap_of_an_unknown_number_is_tried_trade_by_trade_up_to_the_limit() -> None:
+    assert plan(gap(600.0), SETTINGS).rows_max == SETTINGS.max_trades_of_long_gap
+    assert plan(msgspec.structs.replace(gap(600.0), missing_trades=3), SETTINGS).rows_max is None
+    assert plan(gap(60.0), SETTINGS).rows_max is None, "a short one has no limit"
+
+
 def test_time_and_sales_are_asked_for_in_whole_seconds_around_the_gap() -> None:
     planned = plan(gap(2.5, start_s=0.7), SETTINGS)
-    assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 4 * SECOND_NS)
+    assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS - 2 * SECOND_NS, TEN_O_CLOCK_NS + 6 * SECOND_NS)
+
+
+def test_after_a_failure_time_and_sales_are_asked_for_from_long_before_the_gap() -> None:
+    planned = plan_now(gap(2.5, start_s=0.7), 1, TEN_O_CLOCK_NS, SETTINGS)
+    assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS - 3600 * SECOND_NS, TEN_O_CLOCK_NS + 14 * SECOND_NS)
 
 
 def test_minute_bars_are_asked_for_from_the_first_to_the_last_minute_touched() -> None:
-    planned = plan(gap(150.0, start_s=59.0), SETTINGS)
+    planned = by_minutes(gap(150.0, start_s=59.0), SETTINGS)
     assert (planned.from_ns, planned.to_ns) == (TEN_O_CLOCK_NS, TEN_O_CLOCK_NS + 3 * MINUTE_NS)
 
 
@@ -220,7 +234,7 @@ def test_between_the_quotes_or_without_them_the_previous_price_decides() -> None
 
 
 def test_a_trade_without_quotes_and_predecessor_has_no_aggressor() -> None:
-    assert sides(row(1, 1, 100.0)) == ["auction"]
+    assert sides(row(1, 1, 100.0)) == ["unknown"]
 
 
 def test_the_trade_before_the_gap_decides_the_side_of_the_first_trade_in_it() -> None:
@@ -236,13 +250,13 @@ def bar(minute: int, volume: float = 10.0) -> Bar:
 
 
 def test_each_minute_that_overlaps_the_gap_is_recovered_once() -> None:
-    found = select_minutes([bar(3), bar(2), bar(1), bar(1), bar(0), bar(4)], gap(100.0, start_s=90.0))
+    found = select_minutes([bar(3), bar(2), bar(1), bar(1), bar(0), bar(4)], gap(100.0, start_s=90.0), RECEIVED_NS)
     assert [(item.minute_start_ns - TEN_O_CLOCK_NS) // MINUTE_NS for item in found] == [1, 2, 3]
     assert (found[0].open, found[0].high, found[0].low, found[0].close, found[0].gap_id) == (1.0, 4.0, 0.5, 2.0, "g")
 
 
 def test_minutes_without_trading_are_left_out() -> None:
-    assert select_minutes([bar(1, volume=0.0)], gap(100.0)) == ()
+    assert select_minutes([bar(1, volume=0.0)], gap(100.0), RECEIVED_NS) == ()
 
 
 def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap() -> None:
@@ -262,11 +276,12 @@ def test_a_recovered_trade_has_every_field_of_the_answer_and_its_gap() -> None:
         bid=70_900.0,
         ask=71_000.0,
         gap_id="g",
+        side_inferred=True,
     )
 
 
 def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap() -> None:
-    [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0))
+    [found] = select_minutes([bar(1)], gap(30.0, start_s=70.0), RECEIVED_NS)
     reported = bar(1)
     assert found == MinuteBarRecovered(
         "kis",
@@ -279,6 +294,7 @@ def test_a_recovered_minute_bar_has_every_field_of_the_bar_and_its_gap() -> None
         reported.close,
         reported.volume,
         "g",
+        RECEIVED_NS,
     )
 
 
@@ -289,7 +305,10 @@ def test_the_pause_doubles_up_to_its_limit() -> None:
     assert [retry_after_s(attempt, SETTINGS) for attempt in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-@pytest.mark.parametrize(("attempts", "found"), [(5, gap(600.0)), (10, gap())])
+MANY = msgspec.structs.replace(gap(600.0), missing_trades=1000)
+
+
+@pytest.mark.parametrize(("attempts", "found"), [(5, MANY), (10, gap())])
 def test_a_gap_is_given_up_after_the_last_attempt_at_its_last_source(attempts: int, found: GapDetected) -> None:
     assert give_up(found, attempts - 1, "busy", SETTINGS) is None
     assert give_up(found, attempts, "busy", SETTINGS) == f"{attempts} attempts failed, the last one: busy"
@@ -309,13 +328,13 @@ def test_minute_bars_are_requested_when_time_and_sales_stays_empty_until_the_las
 
 def test_only_minute_bars_are_requested_for_a_past_day() -> None:
     midnight_ns = TEN_O_CLOCK_NS + 14 * 60 * MINUTE_NS
-    assert not is_past(gap(), midnight_ns - 1)
+    assert not is_past(gap().session_date, midnight_ns - 1)
     assert plan_now(gap(), 0, midnight_ns - 1, SETTINGS) == plan(gap(), SETTINGS)
-    assert is_past(gap(), midnight_ns)
+    assert is_past(gap().session_date, midnight_ns)
     assert plan_now(gap(), 0, midnight_ns, SETTINGS).source == "minute_bars"
 
 
 @pytest.mark.parametrize(("failures", "is_last"), [(0, False), (3, False), (4, True)])
 def test_the_last_attempt_at_time_and_sales_is_accepted_as_it_is(failures: int, is_last: bool) -> None:
     assert is_last_attempt(plan(gap(), SETTINGS), failures, SETTINGS) is is_last
-    assert is_last_attempt(plan(gap(600.0), SETTINGS), failures, SETTINGS)
+    assert is_last_attempt(by_minutes(gap(600.0), SETTINGS), failures, SETTINGS)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bus.events import GapTimesMeasured
 from observer.gaps.recovery import RecoverySettings
 from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 
@@ -49,12 +50,27 @@ def test_a_day_begins_once() -> None:
     assert [targets.begin(day) for day in (DAY, DAY, NEXT_DAY)] == [True, False, True]
 
 
+def test_the_figures_are_percentiles_and_come_once_for_each_change() -> None:
+    targets = RecoveryTargets(RecoverySettings())
+    for number in range(1, 101):
+        targets.detected(DAY, number / 80)
+    targets.closed(DAY, 7.0)
+    detection, closing = targets.figures(5)
+    assert detection == GapTimesMeasured(DAY, 5, "detection", 100, 79, 50 / 80, 95 / 80, 99 / 80, 100 / 80)
+    assert (closing.measure, closing.met, closing.max_s) == ("closing", 0, 7)
+    assert targets.figures(6) == []
+    targets.closed(DAY, 1.0)
+    assert [(each.gaps, each.met) for each in targets.figures(7)] == [(2, 1)]
+    targets.begin(NEXT_DAY)
+    assert targets.figures(8) == []
+
+
 def test_the_text_has_the_counts_and_the_target() -> None:
     settings = RecoverySettings()
     assert text_of(TargetChange(DAY, "recovery", is_missed=True, met=3, gaps=4), settings) == (
         "gaps of 2026-11-18: 3 of 4 were filled within 5 s of the first call; target missed: more than 95%"
     )
-    assert "within 1 s of the trade" in text_of(TargetChange(DAY, "detection", True, 3, 4), settings)
+    assert "within 1 s of the cut or next trade" in text_of(TargetChange(DAY, "detection", True, 3, 4), settings)
     assert text_of(TargetChange(DAY, "success", is_missed=False, met=20, gaps=21), settings) == (
         "gaps of 2026-11-18: 20 of 21 were filled; target met again: more than 95%"
     )

@@ -176,6 +176,7 @@ class Played:
             SymbolDay(
                 provider="kis", symbol=SYMBOL, session_date=DAY, pieces=[*self.pieces, *filled], gaps=self.gaps,
                 intervals=[with_observed(interval, [FROM], self.observations, at_most)],
+                day_volume=at_most,
             ),
             LAST,
         )[1]  # fmt: skip
@@ -243,17 +244,32 @@ STALE_TO_THE_FIRST = Scene(
 def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reported(scene: Scene) -> None:
     day, quality = played(scene)
     missed = day.missed()
-    event(f"{quality.quality}, {'something' if missed else 'nothing'} missed")
+    event(f"{quality.slots_quality}, {'something' if missed else 'nothing'} missed")
     filled = scene.fills * sum(scene.tape[at_ns] for at_ns in missed if day.is_in_a_gap(at_ns))
     unseen = "the end is unobserved" in quality.detail or "before an unobserved end" in quality.detail
     if missed:
-        assert quality.quality != "complete"
+        assert quality.slots_quality != "complete"
     if not unseen:
         assert quality.missing_volume >= sum(scene.tape[at_ns] for at_ns in missed) - filled
     came = {piece.received_ns for piece in day.pieces}
     assert quality.missing_volume <= sum(volume for at_ns, volume in scene.tape.items() if at_ns not in came)
-    if quality.quality == "recovered":
+    if quality.slots_quality == "recovered":
         assert all(day.is_in_a_gap(at_ns) for at_ns in missed)
+
+
+@given(scenes())
+@example(OFF)
+@example(STALE_TO_THE_END)
+def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(scene: Scene) -> None:
+    day, quality = played(scene)
+    came = {piece.received_ns for piece in day.pieces}
+    lacking = [at_ns for at_ns in scene.tape if FROM < at_ns <= scene.leaves_ns and at_ns not in came]
+    filled = [at_ns for at_ns in lacking if scene.fills and day.is_in_a_gap(at_ns)]
+    event("bounded" if quality.missing_at_most is not None else "unknown")
+    if quality.missing_at_most is not None:
+        assert quality.missing_at_most >= sum(scene.tape[at_ns] for at_ns in set(lacking) - set(filled))
+    if quality.day_quality == "whole":
+        assert all(at_ns in came or (scene.fills and day.is_in_a_gap(at_ns)) for at_ns in scene.tape)
 
 
 @given(scenes(kinds=()))
@@ -261,4 +277,4 @@ def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(scene: 
     day, quality = played(scene)
     assert day.gaps == []
     assert quality.missing_volume == 0
-    assert quality.quality == "complete" or day.pieces == []
+    assert quality.slots_quality == "complete" or day.pieces == []

@@ -111,7 +111,7 @@ def test_a_database_that_went_back_is_named_with_the_reason(tmp_path: Path, url:
     writer.epoch()
     writer.begin_epoch("it was put back")
     writer.close()
-    assert "it was put back" in findings(url, tmp_path)["epochs"].text
+    assert "it went back once because it was put back" in findings(url, tmp_path)["epochs"].text
 
 
 @pytest.mark.parametrize(("days", "level"), [(-300, "ok"), (0, "ok"), (3, "ok"), (5, "warning")])

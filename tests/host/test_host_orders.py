@@ -97,7 +97,14 @@ def write(folder: Path, more: str = "", run: str = "") -> Path:
             "[store]\nurl = 'sqlite:///x.db'",
             {"core-writer", "accounts", "master-file", "etf", "gap-recovery", "track-a", "track-b"},
         ),
-        ("[schedule]\nbackup = '22:00'", {"core-writer", "accounts", "master-file", "etf", "track-a", "track-b"}),
+        (
+            "[track_b]\nsessions = ['KRX.regular']",
+            {"core-writer", "accounts", "master-file", "etf", "gap-recovery", "track-a", "track-b"},
+        ),
+        (
+            "[schedule]\nbackup = '22:00'",
+            {"core-writer", "accounts", "master-file", "etf", "gap-recovery", "track-a", "track-b"},
+        ),
     ],
 )
 def test_a_change_touches_the_processes_that_read_it_and_no_others(
@@ -214,6 +221,8 @@ def test_a_job_a_pin_and_a_retry_go_to_the_process_that_owns_them(folder: Path) 
     async def run() -> None:
         async with hosted(folder) as scene:
             for job, owner in JOB_OWNERS.items():
+                if owner == GAPS_OWNER:
+                    continue  # it does not run here
                 assert await scene.refusal(RunJob(job)) == ("unknown_job", f"{owner} has no job {job!r}; it has none")
             code, message = await scene.refusal(Pin("005930"))
             assert (code, message.split()[0]) == ("not_now", SLOTS_OWNER)

@@ -14,7 +14,6 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.alerts.process import Alerts, keepers
 from observer.calendar.day_file import write_trading_days
-from observer.calendar.phases import ScheduleSettings, plan
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.config import load_settings
@@ -24,6 +23,7 @@ from observer.host.process import Host, is_readiness_due
 from observer.local_time import local_ns
 from observer.supervisor.limits import Crossing
 from observer.supervisor.states import ProcessState
+from tests.day_plans import day_plan
 from tests.waiting import until_async
 
 DAY = date(2026, 11, 18)
@@ -171,7 +171,7 @@ def test_damage_of_the_host_s_own_outbox_is_a_critical_alert(host: Host) -> None
 
 
 def test_readiness_is_checked_in_the_session_while_its_alert_is_open() -> None:
-    day = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
+    day = day_plan(DAY)
     noon_ns = local_ns(DAY, 12)
     assert is_readiness_due(day, local_ns(DAY, 8), is_open=False)
     assert not is_readiness_due(day, noon_ns, is_open=False)
@@ -208,7 +208,7 @@ def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(
         host.started.set()
         reporting = asyncio.create_task(host._report_calendar())
         await until_async(lambda: open_alerts(host) == [("no_calendar", "critical")])
-        day = TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test")
+        day = TradingDay(DAY, True, "test")
         write_trading_days(host.endpoints.runtime_directory, [day])
         await until_async(lambda: open_alerts(host) == [])
         reporting.cancel()

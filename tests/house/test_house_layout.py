@@ -16,7 +16,7 @@ PACKAGES = ["bus", "observer", "workers"]
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 TOP_LEVEL = (
-    {"bus", "observer", "workers", "migrations", "config", "tests", ".ci"}
+    {"bus", "observer", "workers", "migrations", "config", "docs", "tests", ".ci"}
     | {"pyproject.toml", "requirements.txt", "requirements-dev.txt", "Makefile", "supervisord.conf", ".gitignore"}
     | {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"}
 )
@@ -136,10 +136,12 @@ def test_the_lock_files_name_no_package_source() -> None:
 SLEEPERS = {
     "tests/waiting.py": "the one loop that looks again",
     "tests/accounts/hammer.py": "calls come at their times: the load is the test's subject",
+    "tests/accounts/limited_hosts.py": "a measurement: the second before a sweep is over",
     "tests/chaos/actors.py": "events come at their times",
     "tests/chaos/push_pull.py": "events come at their times",
     "tests/chaos/campaign.py": "faults come at random times, and between them it is calm",
     "tests/chaos/soak.py": "samples are taken at intervals",
+    "tests/chaos/gap_times.py": "rows are polled at intervals",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
     "tests/simulator/pace.py": "a measurement begins at its time",

@@ -85,7 +85,7 @@ def test_values_of_the_day_are_no_change_and_are_reported_apart() -> None:
 
 def test_an_approved_change_of_any_size_is_applied() -> None:
     found = changes("removed", 500)
-    answer = outcome(found, SETTINGS, first_time=False, old_size_bytes=1_000, new_size_bytes=1, approved=True)
+    answer = outcome(found, SETTINGS, old_size_bytes=1_000, new_size_bytes=1, approved=True)
     assert (answer.decision, answer.reason) == ("updated", "500 changes, approved")
 
 
@@ -113,10 +113,6 @@ def test_a_listing_that_returns_is_relisted_whether_or_not_it_changed() -> None:
     assert difference(known(listing("A"), active=False), [after]) == (
         Change("relisted", after, ("name",), listing("A")),
     )
-
-
-def test_the_first_file_is_all_new() -> None:
-    assert kinds(difference({}, [listing("B"), listing("A")])) == [("A", "new"), ("B", "new")]
 
 
 def test_a_file_that_states_a_symbol_twice_is_refused() -> None:
@@ -154,10 +150,8 @@ def changes(kind: ListingChange, count: int) -> list[Change]:
     return [Change(kind, listing(f"{number:06}")) for number in range(count)]
 
 
-def judge(
-    found: list[Change], *, first_time: bool = False, old: int | None = 1_000, new: int = 1_000
-) -> ListingOutcome:
-    return outcome(found, SETTINGS, first_time=first_time, old_size_bytes=old, new_size_bytes=new)
+def judge(found: list[Change], *, old: int | None = 1_000, new: int = 1_000) -> ListingOutcome:
+    return outcome(found, SETTINGS, old_size_bytes=old, new_size_bytes=new)
 
 
 def test_a_file_without_changes_is_unchanged_and_a_few_changes_are_applied() -> None:
@@ -194,8 +188,14 @@ def test_up_to_a_hundred_new_listings_are_applied_and_more_wait_for_approval() -
     assert judge(changes("new", 101)).decision == "pending"
 
 
-def test_the_first_time_any_number_of_new_listings_is_applied() -> None:
-    assert judge(changes("new", 2_700), first_time=True, old=None).decision == "updated"
+def test_any_number_of_initial_listings_is_applied() -> None:
+    assert judge(changes("initial", 2_700), old=None).decision == "updated"
+
+
+def test_the_listings_of_a_first_file_are_initial_and_later_ones_new_also_after_all_were_removed() -> None:
+    assert kinds(difference({}, [listing("A")])) == [("A", "initial")]
+    former = {"B": (listing("B"), False)}
+    assert kinds(difference(former, [listing("A")])) == [("A", "new")]
 
 
 def test_a_file_that_is_over_ten_percent_smaller_waits_for_approval() -> None:

@@ -49,8 +49,8 @@ def test_the_first_file_makes_every_record_a_listing() -> None:
     checked, *changes = events
     assert answer.decision == "updated"
     assert isinstance(checked, MasterFileChecked)
-    assert (checked.outcome, checked.records, checked.new) == ("updated", 300, 300)
-    assert all(isinstance(change, ListingChanged) and change.change == "new" for change in changes)
+    assert (checked.outcome, checked.records, checked.initial, checked.new) == ("updated", 300, 300, 0)
+    assert all(isinstance(change, ListingChanged) and change.change == "initial" for change in changes)
     assert len(changes) == 300
 
 

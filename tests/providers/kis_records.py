@@ -40,12 +40,11 @@ EXPECTED_PRICE = [
 MARKET_STATE = [
     *("mksc_shrn_iscd", "trht_yn", "tr_susp_reas_cntt", "mkop_cls_code", "antc_mkop_cls_code"),
     *("mrkt_trtm_cls_code", "divi_app_cls_code", "iscd_stat_cls_code", "vi_cls_code", "ovtm_vi_cls_code"),
-    *("EXCH_CLS_CODE",),
 ]
 
 NAV = [
-    *("rt_cd", "msg_cd", "output1", "msg1", "mksc_shrn_iscd", "nav", "nav_prdy_vrss_sign", "nav_prdy_vrss"),
-    *("nav_prdy_ctrt", "oprc_nav", "hprc_nav", "lprc_nav"),
+    *("mksc_shrn_iscd", "nav", "nav_prdy_vrss_sign", "nav_prdy_vrss", "nav_prdy_ctrt", "oprc_nav", "hprc_nav"),
+    *("lprc_nav",),
 ]
 
 LAYOUTS = {
@@ -56,8 +55,8 @@ LAYOUTS = {
     "H0UNASP0": (59, ORDER_BOOK),
     "H0NXASP0": (59, ORDER_BOOK),
     "H0STANC0": (45, EXPECTED_PRICE),
-    "H0STMKO0": (11, MARKET_STATE),
-    "H0STNAV0": (12, NAV),
+    "H0STMKO0": (10, MARKET_STATE),  # 11 documented, with EXCH_CLS_CODE
+    "H0STNAV0": (8, NAV),
 }
 
 _TRADE_VALUES = {
@@ -97,7 +96,6 @@ _STATE_VALUES = {
     "iscd_stat_cls_code": "55",
     "vi_cls_code": "N",
     "ovtm_vi_cls_code": "M",
-    "EXCH_CLS_CODE": "1",
 }
 _NAV_VALUES = {
     "mksc_shrn_iscd": "069500",
@@ -118,10 +116,15 @@ _VALUES = {
 
 
 def fields_of(transaction, width=None, **changes):
-    """A sound record of the TR id with the named fields changed; unread ones are 7, and so is what was appended."""
+    """A sound record of the TR id with the named fields changed. Unread ones are 7, and so are appended ones, but for
+    the 11th of a market state, the venue, which is blank.
+    """
     documented, names = LAYOUTS[transaction]
     assert len(names) == documented
     values = {**_VALUES[transaction[4:7]], **changes}
     assert values.keys() <= set(names)
     appended = (documented if width is None else width) - documented
-    return [values.get(name, "7") for name in names] + ["7"] * appended
+    further = ["7"] * appended
+    if transaction == "H0STMKO0":
+        further[:1] = [""] * bool(further)
+    return [values.get(name, "7") for name in names] + further

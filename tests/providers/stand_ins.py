@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from observer.errors import RateExceededError
 from observer.providers.broker import Credentials
 
 
@@ -32,10 +33,11 @@ class OpenRateLimiter:
     @asynccontextmanager
     async def acquire(self, priority):
         self.priorities.append(priority)
-        yield
-
-    def penalise(self):
-        self.penalties += 1
+        try:
+            yield
+        except RateExceededError:
+            self.penalties += 1
+            raise
 
 
 class RenewingCredentials:
@@ -57,3 +59,6 @@ class RenewingCredentials:
         self.rejected.append(used.access_token)
         self.number += self.renews
         return self.renews
+
+    async def reject_key(self, used):
+        return await self.reject(used)

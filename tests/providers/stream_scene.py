@@ -68,6 +68,7 @@ class Listener:
         self.trades = []
         self.facts = []
         self.states = []
+        self.lost_since_ns = {}
 
     def on_trades(self, trades):
         self.trades.append([trade.symbol for trade in trades])
@@ -78,8 +79,9 @@ class Listener:
     def on_subscribed(self, symbol):
         self.received.append(("registered", symbol))
 
-    def on_unsubscribed(self, symbol, reason):
+    def on_unsubscribed(self, symbol, reason, since_ns=None):
         self.received.append(("unregistered", symbol, reason))
+        self.lost_since_ns[symbol] = since_ns
 
     def on_connection(self, change):
         self.received.append((change.state, change.subscriptions))

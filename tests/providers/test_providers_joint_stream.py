@@ -52,7 +52,7 @@ class Ear:
     def on_subscribed(self, symbol: str) -> None:
         self.received.append(f"+{symbol}")
 
-    def on_unsubscribed(self, symbol: str, reason: str) -> None:
+    def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
         self.received.append(f"-{symbol}")
 
     def on_connection(self, change: ConnectionChanged) -> None:

@@ -75,10 +75,10 @@ def conclusion_pages(trades):
     return answer
 
 
-def trades_between(trades, first, last):
+def trades_between(trades, first, last, **bounds):
     async def scenario():
         async with kis("inquire-time-itemconclusion", conclusion_pages(trades)) as (rest, rate_limiter):
-            found = await rest.trades_between("005930", at(first), at(last))
+            found = await rest.trades_between("005930", at(first), at(last), **bounds)
             return [trade.cumulative_volume for trade in found], rate_limiter.priorities
 
     return asyncio.run(scenario())
@@ -134,6 +134,22 @@ def test_a_second_with_more_trades_than_a_page_does_not_stop_the_way_back():
     assert len(found) == 32
 
 
+def test_the_way_back_ends_with_the_page_that_reaches_the_known_volume():
+    trades = [(NINE + number, number + 1) for number in range(100)]
+    found, priorities = trades_between(trades, NINE, NINE + 100, after_volume=60.0)
+    assert found[0] <= 61
+    assert found[-1] == 100
+    assert len(priorities) == 2
+
+
+def test_the_way_back_ends_with_the_page_that_has_enough_rows():
+    trades = [(NINE + number, number + 1) for number in range(200)]
+    found, priorities = trades_between(trades, NINE, NINE + 200, rows_max=60)
+    assert len(found) >= 60, "trades that two pages have count once"
+    assert found[-1] == 200
+    assert len(priorities) == 3
+
+
 def test_a_symbol_without_trades_has_none():
     assert trades_between([], NINE, NINE + 10) == ([], ["urgent"])
 
@@ -178,7 +194,10 @@ def test_daily_bars_are_asked_for_as_traded():
 
     def answer(query, headers):
         seen.update(query)
-        return {"output1": {}, "output2": [{"stck_bsop_date": "20261119", "stck_clpr": "9"}, {}]}
+        return {
+            "output1": {},
+            "output2": [{"stck_bsop_date": "20261119", "stck_clpr": "9"}, {"stck_bsop_date": "20261030"}, {}],
+        }
 
     async def scenario():
         async with kis("inquire-daily-itemchartprice", answer) as (rest, _):

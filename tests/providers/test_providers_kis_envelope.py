@@ -23,7 +23,16 @@ from observer.providers.kis.envelope import classify
         (200, {"rt_cd": "1", "msg_cd": "EGW00201"}, RateExceededError),
         (500, {"rt_cd": "1", "msg_cd": "EGW00123"}, TokenExpiredError),
         (200, {"rt_cd": "1", "msg_cd": "EGW00121"}, TokenExpiredError),
+        (500, {"rt_cd": "1", "msg_cd": "EGW00122"}, TokenExpiredError),
         (401, {}, TokenExpiredError),
+        *(
+            (200, {"rt_cd": "1", "msg_cd": code, "msg1": "server"}, MaintenanceError)
+            for code in ("OPSQ1002", "OPSQ0003", "OPSQ0009", "OPSQ0010", "OPSQ0011")
+        ),
+        *(
+            (500, {"rt_cd": "1", "msg_cd": code, "msg1": "no"}, BadRequestError)
+            for code in ("EGW00207", "EGW00304", "EGW00213", "EGW00102", "EGW00132", "EGW00208")
+        ),
         (403, {"error_code": "EGW00133", "error_description": "once a minute"}, TokenThrottledError),
         (500, {"rt_cd": "1", "msg_cd": "EGW00300"}, MaintenanceError),
         (503, {}, MaintenanceError),
@@ -51,6 +60,14 @@ def test_an_error_carries_code_and_text():
 @pytest.mark.parametrize("body", [b'{"rt_cd":"0","msg_cd":"MCA00000"}', b'{"rt_cd":"0 "}', b'{"access_token":"x"}'])
 def test_a_success_is_no_error(body):
     assert classify(200, body) is None
+
+
+@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("body", [b"<html>", b"\r\n <!DOCTYPE html><title>\xec\xa0\x90\xea\xb2\x80</title>"])
+def test_a_page_instead_of_an_answer_is_maintenance_and_asked_for_again(status, body):
+    error = classify(status, body)
+    assert type(error) is MaintenanceError
+    assert error.retry
 
 
 @pytest.mark.parametrize("body", [b"<html>bad gateway</html>", b"", b"\xff\xfe", b"[1]"])

@@ -74,6 +74,40 @@ def test_bytes_and_text_are_the_same_frame():
     assert parse_trades(frame(record()).encode(), 1) == parse_trades(frame(record()), 1)
 
 
+@pytest.mark.parametrize("aggressor", ["", "2", "9", "(null)"])
+def test_a_trade_whose_aggressor_is_not_documented_is_kept_with_an_unknown_side(aggressor):
+    (trade,), broken = parse_trades(frame(record(aggressor=aggressor)), 0)
+    assert (trade.side, trade.price, broken) == ("unknown", 70_000.0, None)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "(null)"])
+def test_a_trade_without_quotes_or_counts_is_kept_without_them(blank):
+    (trade,), broken = parse_trades(frame(record(ask=blank, bid=blank, counts=(blank, "1"))), 0)
+    assert (trade.ask, trade.bid, trade.cumulative_trades, broken) == (None, None, None, None)
+    assert (trade.price, trade.volume) == (70_000.0, 10.0)
+
+
+def in_session(code, width=47):
+    fields = record(width=width)
+    fields[46] = code
+    return fields
+
+
+@pytest.mark.parametrize("width", [47, 48, 50])
+def test_the_47th_field_of_a_trade_is_its_session(width):
+    for count in (1, 3):
+        for code, session in {"1": "pre", "2": "regular", "3": "after", "5": "closed"}.items():
+            trades, broken = parse_trades(frame(*[in_session(code, width)] * count), 0)
+            assert ([trade.session for trade in trades], broken) == ([session] * count, None)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_trade_that_states_no_session_has_none(count):
+    for one in (record(width=46), in_session(""), in_session("9")):
+        trades, broken = parse_trades(frame(*[one] * count), 0)
+        assert ([trade.session for trade in trades], broken) == ([None] * count, None)
+
+
 def test_no_bid_and_no_ask_are_none():
     trades, _ = parse_trades(frame(record(bid="0", ask="0")), 0)
     assert (trades[0].bid, trades[0].ask) == (None, None)
@@ -90,12 +124,11 @@ def test_no_bid_and_no_ask_are_none():
         {"volume": "0"},
         {"volume": "2000"},
         {"total": "x"},
-        {"aggressor": "9"},
         {"date": "20261320"},
         {"date": "0"},
         {"hour": "246000"},
         {"hour": "9"},
-        {"counts": ("", "1")},
+        {"counts": ("x", "1")},
         {"symbol": ""},
         {"symbol": "00 30"},
         {"bid": "-1"},

@@ -80,8 +80,54 @@ def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
 
 def test_a_market_state_carries_the_exchanges_own_codes():
     state = fact("H0STMKO0", trht_yn="Y", tr_susp_reas_cntt=" 풍문 ")
-    codes = ("112", "311", "2", "00", "55", "N", "M", "1")
+    codes = ("112", "311", "2", "00", "55", "N", "M", "")
     assert state == MarketStateChanged("kis", "005930", NOW_NS, True, "풍문", *codes)
+
+
+def test_a_market_state_of_eleven_fields_names_the_venue_too():
+    (state,), broken = parsed("H0STMKO0", [*fields_of("H0STMKO0"), "1"])
+    assert broken is None
+    assert isinstance(state, MarketStateChanged)
+    assert (state.after_hours_interruption, state.venue) == ("M", "1")
+
+
+PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)
+    "0|H0STNAV0|001|069500^37235.46^5^-381.26^-1.01^37646.25^37646.25^37202.10": NavObserved(
+        *("kis", "069500", NOW_NS, 37_235.46, -381.26, 37_646.25, 37_646.25, 37_202.1)
+    ),
+    "0|H0STMKO0|001|396300^N^(null)^^311^^^55^N^N": MarketStateChanged(
+        *("kis", "396300", NOW_NS, False, "", "", "311", "", "", "55", "N", "N", "")
+    ),
+    "0|H0STMKO0|001|100840^N^(null)^AB1^112^^^55^N^": MarketStateChanged(
+        *("kis", "100840", NOW_NS, False, "", "AB1", "112", "", "", "55", "N", "", "")
+    ),
+}
+
+
+@pytest.mark.parametrize("text", PUBLISHED)
+def test_a_published_record_is_read(text):
+    assert parse_facts(text, NOW_NS) == ([PUBLISHED[text]], None)
+
+
+def test_the_last_field_of_a_book_of_2026_is_its_session():
+    def session(*appended):
+        (book,), broken = parsed("H0STASP0", [*fields_of("H0STASP0"), *appended])
+        assert broken is None
+        assert isinstance(book, OrderBook)
+        return book.session
+
+    assert [session("70000", "1", "2", code) for code in "1235"] == ["pre", "regular", "after", "closed"]
+    assert [session(), session("1", "2", "2"), session("1", "2", "2", "9")] == [None] * 3
+
+
+@pytest.mark.parametrize("blank", ["", " ", "(null)"])
+def test_a_blank_quote_or_volume_is_none_and_the_record_is_kept(blank):
+    book = fact("H0STASP0", ASKP1=blank, ASKP_RSQN1=blank, TOTAL_ASKP_RSQN=blank)
+    assert (book.ask_1, book.ask_volume_1, book.total_ask_volume, book.bid_1) == (None, 0.0, 0.0, 70_000.0)
+    expected = fact("H0STANC0", askp1=blank, bidp1=blank)
+    assert (expected.ask, expected.bid, expected.price) == (None, None, 70_000.0)
+    nav = fact("H0STNAV0", nav_prdy_vrss=blank, oprc_nav=blank)
+    assert (nav.change, nav.open, nav.high) == (0.0, None, 35_200.1)
 
 
 def test_a_nav_is_in_won_with_its_change():

@@ -112,5 +112,10 @@ def test_a_refusal_that_names_no_subscription_is_read_as_refusal_of_the_last_req
     assert session.read(reply("OPSP0007", "", "why", "(null)")) == SubscriptionRefused(None, "OPSP0007", "why")
 
 
+def test_of_an_encrypted_frame_only_the_size_is_kept():
+    message = session.read(b"1|H0STCNI0|001|bm90IHRvIGJlIHN0b3JlZA==")
+    assert message == Unreadable(b"", "an encrypted frame of 39 bytes: counted, not stored")
+
+
 def test_a_symbol_may_be_padded_in_an_answer():
     assert session.read(reply("OPSP0000", "005930   ")) == Subscribed(SAMSUNG)

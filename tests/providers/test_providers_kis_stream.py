@@ -33,7 +33,7 @@ class Received:
     def on_subscribed(self, symbol):
         pass
 
-    def on_unsubscribed(self, symbol, reason):
+    def on_unsubscribed(self, symbol, reason, since_ns=None):
         self.gone.append((symbol, reason))
 
     def on_connection(self, change):
@@ -55,7 +55,7 @@ class ApprovalKey:
     async def current(self):
         return self._credentials
 
-    async def reject(self, used):
+    async def reject_key(self, used):
         raise AssertionError("the key is a good one")
 
 

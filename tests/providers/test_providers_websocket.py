@@ -150,6 +150,7 @@ def test_a_lost_connection_is_reported_before_its_subscriptions_and_all_come_bac
             ("registered", "B"),
             ("registered", "A"),
         ]
+        assert scene.listener.lost_since_ns == {"A": None, "B": None}, "now"
 
     played(play)
 
@@ -159,6 +160,8 @@ def test_silence_of_any_kind_beyond_the_limit_is_a_lost_connection():
         await until_async(lambda: len(scene.broker.sockets) == 2)
         assert scene.listener.states[1].state == "lost"
         assert "silent" in scene.listener.states[1].reason
+        lost_since_ns = scene.listener.lost_since_ns
+        assert all(0 < since_ns <= scene.listener.states[1].changed_ns for since_ns in lost_since_ns.values())
 
     played(play, silence_s=0.1)
 

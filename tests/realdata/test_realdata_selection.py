@@ -33,7 +33,7 @@ def test_two_files_of_one_length_differ_by_sixty_listings() -> None:
     found = difference(known, listings("KOSDAQ", NEW))
     assert sum(change.kind == "new" for change in found) == 30
     assert sum(change.kind == "removed" for change in found) == 30
-    answer = outcome(found, ReferenceSettings(), first_time=False, old_size_bytes=sizes[0], new_size_bytes=sizes[1])
+    answer = outcome(found, ReferenceSettings(), old_size_bytes=sizes[0], new_size_bytes=sizes[1])
     assert answer.decision == "updated"
 
 

@@ -13,7 +13,7 @@ from bus.events import AlertRaised, AlertResolved, Event
 from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job
 from observer.clock import ManualClock
-from observer.errors import ConfigError, DataFileError, TransportError
+from observer.errors import ConfigError, DataFileError, FileGoneError, TransportError
 from observer.runtime.jobs import DayJobs
 from observer.units import NS_PER_S
 
@@ -65,6 +65,14 @@ def test_a_failed_job_is_retried_every_minute_while_another_waits_for_its_time()
         *(("master_files", 6 * HOUR_NS + minute * MINUTE_NS) for minute in range(4)),
         ("universe", 8 * HOUR_NS),
     ]
+
+
+def test_a_job_whose_files_are_gone_is_retried_ever_more_rarely_and_at_least_once_an_hour() -> None:
+    day = Day({"master_files": [FileGoneError("HTTP 404") for _ in range(40)]})
+    day.run([MASTER_FILES])
+    minutes = [(at_ns - 6 * HOUR_NS) // MINUTE_NS for _, at_ns in day.tries]
+    assert minutes[:8] == [0, 1, 3, 7, 15, 31, 63, 123]
+    assert len(minutes) < 25
 
 
 def test_a_failed_job_does_not_delay_another_due_job() -> None:

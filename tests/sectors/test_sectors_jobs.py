@@ -11,8 +11,7 @@ import pytest
 from bus.delivery import Delivered
 from observer.backup.settings import load_backup_settings
 from observer.calendar.jobs import Job
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
+from observer.calendar.phases import DayPlan
 from observer.clock import ManualClock
 from observer.config import load_settings
 from observer.local_time import local_ns
@@ -25,6 +24,7 @@ from observer.sectors.settings import SectorSettings
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 from tests.cli.test_cli_capture import core_writer
+from tests.day_plans import day_plan
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 from workers import etf
@@ -46,7 +46,7 @@ sources = ["sector_code"]
 
 
 def plan_of(day: date) -> DayPlan:
-    return plan(TradingDay(day, None, None, "test"), ScheduleSettings())
+    return day_plan(day, trades=False)
 
 
 def test_no_sector_job_runs_unless_configured() -> None:

@@ -14,7 +14,7 @@ SETTINGS = SelectionSettings()
 SECOND_NS = 1_000_000_000
 
 
-def path(*points: tuple[float, float]) -> list[OpeningPoint]:
+def path(*points: tuple[float | None, float]) -> list[OpeningPoint]:
     return [OpeningPoint(price, volume) for price, volume in points]
 
 
@@ -32,6 +32,14 @@ def test_the_baseline_is_the_average_symbol() -> None:
     base = baseline(OPENING)
     assert base.average_volatility == pytest.approx(0.05)
     assert (base.symbols, base.snapshots) == (2, 5)
+
+
+def test_a_symbol_moves_from_its_first_trade_on_and_one_without_a_trade_has_no_volatility() -> None:
+    opening = {"A": path((None, 0.0), (100.0, 10.0), (110.0, 20.0)), "B": path((None, 0.0), (None, 0.0))}
+    base = baseline(opening)
+    assert base.average_volatility == pytest.approx(0.1)
+    first, second = movers(opening, base, SETTINGS)
+    assert (first.symbol, first.price_change, second.price_change) == ("A", pytest.approx(0.1), 0.0)
 
 
 def test_the_ranking_weighs_volume_volatility_and_the_change_in_percent() -> None:

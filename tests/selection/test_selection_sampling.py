@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import Trade, TradesConflated
-from observer.selection.sampling import RATES_HZ, Conflation, Sampling, SamplingSettings
+from observer.selection.sampling import RATES_HZ, Conflation, Kept, Sampling, SamplingSettings
 from tests.builders import trade
 
 SECOND_NS = 1_000_000_000
@@ -26,7 +26,7 @@ def test_under_load_the_rate_goes_down_step_by_step_and_no_further() -> None:
     for now_s in range(0, 30, 5):
         sampling.check(101, now_s)
         rates.append(sampling.rate_hz)
-    assert rates == [2.0, 1.0, 0.5, 0.5, 0.5, 0.5]
+    assert rates == [1.0, 0.5, 0.5, 0.5, 0.5, 0.5]
 
 
 def test_a_step_has_time_to_show_its_effect() -> None:
@@ -41,7 +41,7 @@ def test_a_lasting_calm_raises_the_rate_step_by_step() -> None:
     sampling.check(101, 0.0)
     sampling.check(101, 5.0)
     changes = [(now_s, sampling.rate_hz) for now_s in range(6, 30) if sampling.check(9, now_s)]
-    assert changes == [(11, 2.0), (17, None)]
+    assert changes == [(11, 1.0), (17, None)]
 
 
 def test_an_interrupted_calm_restarts_its_period() -> None:
@@ -84,21 +84,40 @@ def at(second: float, price: float, volume: float, total: float) -> Trade:
 
 def test_a_row_says_how_many_trades_and_how_much_volume_it_stands_for() -> None:
     conflation = Conflation()
-    for item in (at(0, 10, 1, 1), at(0.2, 12, 2, 3), at(0.4, 9, 3, 6)):
-        assert conflation.add(item, 2.0) is None
-    row = conflation.add(at(0.5, 11, 1, 7), 2.0)
-    assert row is not None
+    for item in (at(0, 10, 1, 1), at(0.2, 12, 2, 3), at(0.9, 9, 3, 6)):
+        assert conflation.add(item, 1.0) is None
+    row = conflation.add(at(1, 11, 1, 7), 1.0)
+    assert isinstance(row, TradesConflated)
     assert (row.trades, row.volume, row.cumulative_volume, row.cumulative_trades) == (3, 6.0, 6.0, 6)
     assert (row.open, row.high, row.low, row.close) == (10, 12, 9, 9)
-    assert (row.from_ns, row.to_ns) == (0, round(0.4 * SECOND_NS))
+    assert (row.from_ns, row.to_ns) == (0, round(0.9 * SECOND_NS))
+
+
+def test_the_only_trade_of_its_span_stays_a_trade() -> None:
+    conflation, first, second = Conflation(), at(0, 10, 1, 1), at(1, 11, 2, 3)
+    assert conflation.add(first, 1.0) is None
+    assert conflation.add(second, 1.0) is first
+    assert conflation.flush() == [second]
+
+
+def test_each_step_conflates_trades_that_the_step_before_keeps_apart() -> None:
+    """Exchange times are whole seconds: a rate above 1 Hz would conflate the same trades as 1 Hz."""
+    items = [at(second, 10, 1, second + 1) for second in range(4)]
+    lengths = []
+    for rate_hz in RATES_HZ[1:]:
+        conflation = Conflation()
+        rows = [row for item in items if (row := conflation.add(item, rate_hz or 0.0))]
+        lengths.append(len([*rows, *conflation.flush()]))
+    assert lengths == [4, 2]
 
 
 @given(
     st.lists(st.tuples(st.sampled_from("AB"), st.integers(0, 3 * SECOND_NS), st.integers(1, 9)), max_size=60),
-    st.sampled_from([2.0, 1.0, 0.5]),
+    st.sampled_from([1.0, 0.5]),
 )
 def test_nothing_is_lost_in_the_sums(ticks: list[tuple[str, int, int]], rate_hz: float) -> None:
-    conflation, rows = Conflation(), []
+    conflation = Conflation()
+    kept: list[Kept] = []
     trades: list[Trade] = []
     totals = {"A": 0, "B": 0}
     clocks = {"A": 0, "B": 0}
@@ -116,15 +135,23 @@ def test_nothing_is_lost_in_the_sums(ticks: list[tuple[str, int, int]], rate_hz:
         )
     for item in trades:
         row = conflation.add(item, rate_hz)
-        rows += [] if row is None else [row]
-    rows += conflation.flush()
+        kept += [] if row is None else [row]
+    kept += conflation.flush()
     assert conflation.flush() == []
+    assert {item for item in kept if isinstance(item, Trade)} <= set(trades), "a kept trade is whole"
     for symbol, total in totals.items():
-        own = [row for row in rows if row.symbol == symbol]
-        assert sum(row.volume for row in own) == total
-        assert sum(row.trades for row in own) == sum(item.symbol == symbol for item in trades)
+        own = [each for each in kept if each.symbol == symbol]
+        assert sum(each.volume for each in own) == total
+        assert sum(count(each) for each in own) == sum(item.symbol == symbol for item in trades)
+        assert all(count(each) > 1 for each in own if isinstance(each, TradesConflated))
         assert all(chained(before, after) for before, after in itertools.pairwise(own))
 
 
-def chained(before: TradesConflated, after: TradesConflated) -> bool:
-    return after.cumulative_volume - after.volume == before.cumulative_volume and before.to_ns < after.from_ns
+def count(kept: Kept) -> int:
+    return kept.trades if isinstance(kept, TradesConflated) else 1
+
+
+def chained(before: Kept, after: Kept) -> bool:
+    ends_ns = before.to_ns if isinstance(before, TradesConflated) else before.exchange_time_ns
+    begins_ns = after.from_ns if isinstance(after, TradesConflated) else after.exchange_time_ns
+    return after.cumulative_volume - after.volume == before.cumulative_volume and ends_ns < begins_ns

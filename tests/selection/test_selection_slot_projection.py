@@ -14,17 +14,21 @@ from bus.events import (
     DropReason,
     Event,
     Pinned,
+    Reached,
     SelectionAdvanced,
     SelectionStep,
     SlotAssigned,
     SlotExtended,
     SlotOverflowed,
     SlotReleased,
+    StreamedTime,
     TriggerEnded,
     TriggerFired,
+    Unpinned,
     WatchChange,
     WatchChanged,
     WatchInterrupted,
+    WatchSettled,
     WatchStarted,
     WatchStopped,
 )
@@ -32,7 +36,14 @@ from observer.selection.active_triggers import ActiveTrigger
 from observer.selection.allocation import allocate
 from observer.selection.selector import Selector, decided_event
 from observer.selection.settings import SelectionSettings, SlotSettings
-from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers, slot_intervals
+from observer.selection.slot_projection import (
+    SlotInterval,
+    SlotProjection,
+    resumed_slots,
+    resumed_triggers,
+    slot_intervals,
+    streamed_times,
+)
 from observer.selection.slots import SlotState, empty_slots
 from observer.selection.triggers import Candidate, TriggersSettings
 from tests.builders import day_began
@@ -273,11 +284,30 @@ def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once() ->
     assert (first.streamed, second.streamed) == (((3, 6),), ((6, 9),))
 
 
-def test_a_new_process_ends_what_its_predecessor_streamed() -> None:
+def test_a_killed_process_streamed_until_its_last_step() -> None:
+    started, again = watched(WatchStarted(), "A", 3), watched(WatchStarted(), "A", 8)
+    step = SelectionAdvanced("2026-11-18", 5, Unpinned("B"))
     began = SelectionAdvanced("2026-11-18", 7, day_began("2026-11-18"))
-    started = watched(WatchStarted(), "A", 3)
-    [interval] = slot_intervals([assigned("main:01", "A", 1), started, began, watched(WatchStarted(), "A", 8)])
-    assert interval.streamed == ((3, 7), (8, None))
+    [interval] = slot_intervals([assigned("main:01", "A", 1), started, step, began, again])
+    assert interval.streamed == ((3, 5), (8, None))
+
+
+def test_a_slot_that_a_later_process_gives_up_was_streamed_until_the_last_step_of_the_earlier_one() -> None:
+    step = SelectionAdvanced("2026-11-18", 5, Unpinned("B"))
+    settled = watched(WatchSettled(Reached(9.0, None, 90)), "A", 90)
+    given_up = SlotReleased("main:01", "A", 90, 1.0, "unfinished")
+    events = [assigned("main:01", "A", 1), watched(WatchStarted(), "A", 3), step, settled, given_up]
+    [interval] = slot_intervals(events)
+    assert interval.streamed == ((3, 5),)
+
+
+def test_the_streamed_times_of_a_symbol_are_those_of_all_its_slots_joined_where_they_touch() -> None:
+    slots = [
+        SlotInterval("main:01", "A", 1, "free_slot", ("volume_surge",), 1.0, streamed=((2, 5),)),
+        SlotInterval("other:01", "A", 5, "moved", ("volume_surge",), 1.0, streamed=((5, 7), (9, None))),
+        SlotInterval("main:02", "B", 1, "free_slot", ("volume_surge",), 1.0),
+    ]
+    assert streamed_times(slots, 20) == {"A": [StreamedTime(2, 7), StreamedTime(9, 20)]}
 
 
 WATCHES = st.sampled_from([WatchStarted(), WatchInterrupted("reconnect"), WatchStopped()])

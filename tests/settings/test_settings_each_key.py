@@ -40,8 +40,6 @@ from observer.accounts.health import Health, HealthDecision
 from observer.accounts.health_file import HealthFile
 from observer.accounts.keys import read_keys
 from observer.accounts.pool import PoolSettings, parse_pool
-from observer.calendar.phases import ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.config import Settings
 from observer.errors import ConfigError, MissingKeysError
@@ -62,6 +60,7 @@ from observer.streaming.earlier import began, earlier_days
 from observer.universe.builder import UniverseBuilder
 from observer.universe.eligibility import UniverseDay, build, history_of
 from tests.builders import trade
+from tests.day_plans import day_plan
 from tests.selection.builders import member, seen
 from tests.store.migrated import make_database
 
@@ -70,7 +69,7 @@ SELECTION: Final = json.loads((ROOT / "config/observer/symbol_selection.json").r
 POOL: Final = json.loads((ROOT / "config/provider_pool.json").read_text())
 SECOND_NS: Final = 1_000_000_000
 DAY: Final = date(2026, 11, 18)
-PLAN: Final = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
+PLAN: Final = day_plan(DAY)
 OTHER_TEXTS: Final = {"05:00": "06:00", "round_robin": "priority"}
 
 KeyPath = tuple[str | int, ...]
@@ -188,7 +187,7 @@ def universe(settings: UniverseSettings) -> object:
     built = build(listings, {"S0": history_of([bar], "2026-11-17")}, day, settings)
     nothing = cast("Any", None)  # the time of the build needs no other part of the builder
     builder = UniverseBuilder(
-        provider="kis", settings=settings, runtime=nothing, folder=nothing, clock=nothing, producer=nothing,
+        provider="kis", settings=settings, today=nothing, folder=nothing, clock=nothing, producer=nothing,
         history=nothing, quotes=nothing, reader=nothing, bring_listings=nothing, settled=nothing, alerts=nothing,
     )  # fmt: skip
     return [each.symbol for each in built.members], len(built.warnings), builder.begins_ns(PLAN)

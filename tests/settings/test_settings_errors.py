@@ -178,6 +178,9 @@ def test_line_breaks_of_the_file_do_not_break_the_error() -> None:
         ("[run]\n\n[run]\n", "f:3: is not TOML: Cannot declare ('run',) twice ([run])"),
         ("[run]\nurl = hush\n", "f:2: is not TOML: Invalid value (url)"),
         ('a = """', "f:1: is not TOML: "),
+        ('[run]\napp_secret "hush"\n', "f:2: is not TOML: Expected '=' after a key in a key/value pair"),
+        ('[run]\napp_secret "hush=="\n', "f:2: is not TOML: Expected '=' after a key in a key/value pair"),
+        ("[run]\nhushhush=\n", "f:2: is not TOML: Invalid value"),
     ],
 )
 def test_what_is_no_toml_is_named_by_line_and_key_without_its_value(text: str, expected: str) -> None:

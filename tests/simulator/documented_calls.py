@@ -48,6 +48,67 @@ DOCUMENTED = (
         intr_antc_cntg_prdy_ctrt intr_antc_vol inter2_sdpr
         """,
     ),
+    DocumentedCall(  # this and the next three: section 0, fields of the provider's samples
+        "/uapi/domestic-stock/v1/quotations/inquire-price-2",
+        "FHPST01010000",
+        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "SYMBOL"},
+        ("output",),
+        """
+        rprs_mrkt_kor_name new_hgpr_lwpr_cls_code mxpr_llam_cls_code crdt_able_yn stck_mxpr elw_pblc_yn
+        prdy_clpr_vrss_oprc_rate crdt_rate marg_rate lwpr_vrss_prpr lwpr_vrss_prpr_sign prdy_clpr_vrss_lwpr_rate
+        stck_lwpr hgpr_vrss_prpr hgpr_vrss_prpr_sign prdy_clpr_vrss_hgpr_rate stck_hgpr oprc_vrss_prpr
+        oprc_vrss_prpr_sign mang_issu_yn divi_app_cls_code short_over_yn mrkt_warn_cls_code invt_caful_yn
+        stange_runup_yn ssts_hot_yn low_current_yn vi_cls_code short_over_cls_code stck_llam new_lstn_cls_name
+        vlnt_deal_cls_name flng_cls_name revl_issu_reas_name mrkt_warn_cls_name stck_sdpr bstp_cls_code
+        stck_prdy_clpr insn_pbnt_yn fcam_mod_cls_name stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_tr_pbmn
+        acml_vol prdy_vrss_vol_rate bstp_kor_isnm sltr_yn trht_yn oprc_rang_cont_yn vlnt_fin_cls_code stck_oprc
+        prdy_vol
+        """,
+    ),
+    DocumentedCall(
+        "/uapi/domestic-stock/v1/quotations/inquire-asking-price-exp-ccn",
+        "FHKST01010200",
+        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "SYMBOL"},
+        ("output1", "output2"),
+        " ".join(
+            f"{name}{level}"
+            for name in ("askp", "bidp", "askp_rsqn", "bidp_rsqn", "askp_rsqn_icdc", "bidp_rsqn_icdc")
+            for level in range(1, 11)
+        )
+        + """
+        aspr_acpt_hour total_askp_rsqn total_bidp_rsqn total_askp_rsqn_icdc total_bidp_rsqn_icdc
+        ovtm_total_askp_icdc ovtm_total_bidp_icdc ovtm_total_askp_rsqn ovtm_total_bidp_rsqn ntby_aspr_rsqn
+        new_mkop_cls_code antc_mkop_cls_code stck_prpr stck_oprc stck_hgpr stck_lwpr stck_sdpr antc_cnpr
+        antc_cntg_vrss_sign antc_cntg_vrss antc_cntg_prdy_ctrt antc_vol stck_shrn_iscd vi_cls_code
+        """,
+    ),
+    DocumentedCall(
+        "/uapi/domestic-stock/v1/quotations/inquire-investor",
+        "FHKST01010900",
+        {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "SYMBOL"},
+        ("output",),
+        """
+        stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prsn_ntby_qty frgn_ntby_qty orgn_ntby_qty
+        prsn_ntby_tr_pbmn frgn_ntby_tr_pbmn orgn_ntby_tr_pbmn prsn_shnu_vol frgn_shnu_vol orgn_shnu_vol
+        prsn_shnu_tr_pbmn frgn_shnu_tr_pbmn orgn_shnu_tr_pbmn prsn_seln_vol frgn_seln_vol orgn_seln_vol
+        prsn_seln_tr_pbmn frgn_seln_tr_pbmn orgn_seln_tr_pbmn
+        """,
+    ),
+    DocumentedCall(
+        "/uapi/domestic-stock/v1/quotations/inquire-daily-price",
+        "FHKST01010400",
+        {
+            "FID_COND_MRKT_DIV_CODE": "J",
+            "FID_INPUT_ISCD": "SYMBOL",
+            "FID_PERIOD_DIV_CODE": "D",
+            "FID_ORG_ADJ_PRC": "1",
+        },
+        ("output",),
+        """
+        stck_bsop_date stck_oprc stck_hgpr stck_lwpr stck_clpr acml_vol prdy_vrss_vol_rate prdy_vrss
+        prdy_vrss_sign prdy_ctrt hts_frgn_ehrt frgn_ntby_qty flng_cls_code acml_prtt_rate
+        """,
+    ),
     DocumentedCall(
         "/uapi/domestic-stock/v1/quotations/inquire-daily-itemchartprice",
         "FHKST03010100",
@@ -107,7 +168,7 @@ DOCUMENTED = (
         ("output1", "output2"),
         """
         stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol prdy_vol rprs_mrkt_kor_name stck_cntg_hour
-        stck_pbpr askp bidp tday_rltv cnqn
+        askp bidp tday_rltv cnqn
         """,
     ),
     DocumentedCall(
@@ -216,7 +277,7 @@ DOCUMENTED = (
         ("output",),
         """
         pdno prdt_type_cd std_pdno shtn_pdno prdt_sale_stat_cd prdt_risk_grad_cd prdt_clsf_cd sale_strt_dt
-        sale_end_dt wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt
+        sale_end_dt wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt prdt_clsf_name
         """,
     ),
     DocumentedCall(

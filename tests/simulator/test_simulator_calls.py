@@ -96,7 +96,7 @@ def test_a_call_without_one_of_its_parameters_names_it() -> None:
             with pytest.raises(Refusal) as refused:
                 answer_of(SERVED[call.tr_id], MARKET, at(10), query)
             assert (refused.value.return_code, refused.value.code) == ("1", "OPSQ2001"), (call.tr_id, missing)
-            assert missing in refused.value.text
+            assert missing.upper() in refused.value.text
 
 
 def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls() -> None:
@@ -111,11 +111,11 @@ def test_a_refused_parameter_is_reported_in_the_envelope_of_the_calls() -> None:
 def test_a_call_with_a_wrong_header_is_refused() -> None:
     wrong = {
         "authorization": ("", "EGW00121"),
-        "appkey": ("", "EGW00103"),
+        "appkey": ("", "EGW00102"),
         "appsecret": ("", "EGW00105"),
         "tr_id": ("XHKST00000000", "EGW00206"),
-        "custtype": ("X", "EGW00206"),
-        "content-type": ("text/plain", "EGW00002"),
+        "custtype": ("X", "EGW00208"),
+        "content-type": ("text/plain", "EGW00132"),
         "tr_cont": ("M", "EGW00002"),
     }
 
@@ -126,6 +126,76 @@ def test_a_call_with_a_wrong_header_is_refused() -> None:
                 assert (body["rt_cd"], body["msg_cd"]) == ("1", code), (call.tr_id, header)
 
     with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
+
+
+def test_names_of_a_query_may_be_in_small_letters_and_a_path_may_begin_with_two_slashes() -> None:
+    async def test(client: Client) -> None:
+        for call in DOCUMENTED:
+            asked = query_of(client.simulator.market, call)
+            usual = (await ask(client, call, asked)).json()
+            url = f"{client.simulator.rest_url}/{call.path}"
+            lower = {name.lower(): value for name, value in asked.items()}
+            answer = await client.http.get(url, params=lower, headers=client.headers(call.tr_id))
+            assert answer.json() == usual, call.tr_id
+
+    with_client(at(10), test, symbols=120, rest_limit_per_s=1_000)
+
+
+def test_the_price_of_time_and_sales_has_the_live_hosts_name_or_the_documents() -> None:
+    found: dict[bool, list[dict[str, str]]] = {}
+
+    def asked(*, documented: bool) -> None:
+        async def test(client: Client) -> None:
+            call = BY_TR_ID["FHPST01060000"]
+            answer = await ask(client, call, query_of(client.simulator.market, call))
+            found[documented] = answer.json()["output2"]
+
+        with_client(at(10), test, documented_labels=documented)
+
+    asked(documented=False)
+    asked(documented=True)
+    assert [row["stck_prpr"] for row in found[False]] == [row["stck_pbpr"] for row in found[True]] != []
+    assert "stck_pbpr" not in found[False][0]
+    assert "stck_prpr" not in found[True][0]
+
+
+def test_the_paper_host_lacks_three_calls_and_admits_one_a_second() -> None:
+    async def test(client: Client) -> None:
+        for call in DOCUMENTED:
+            await client.clock.advance(1)
+            body = (await ask(client, call, query_of(client.simulator.market, call))).json()
+            lacking = call.tr_id in ("FHKST11300006", "FHKST03010230", "CTCA0903R")
+            assert body["msg_cd"] == ("EGW00213" if lacking else "MCA00000"), call.tr_id
+        second = (await ask(client, call, query_of(client.simulator.market, call))).json()
+        assert second["msg_cd"] == "EGW00201"
+
+    with_client(at(10), test, symbols=120, paper=True)
+
+
+def test_daily_prices_are_those_of_the_daily_chart() -> None:
+    chart = {row["stck_bsop_date"]: row["stck_clpr"] for row in answered("FHKST03010100")["output2"]}
+    prices = {row["stck_bsop_date"]: row["stck_clpr"] for row in answered("FHKST01010400")["output"]}
+    shared = chart.keys() & prices.keys()
+    assert len(prices) <= 30
+    assert shared
+    assert {day: chart[day] for day in shared} == {day: prices[day] for day in shared}
+
+
+def test_the_investors_of_a_day_net_to_nothing_and_bought_its_volume() -> None:
+    volumes = {row["stck_bsop_date"]: row["acml_vol"] for row in answered("FHKST01010400")["output"]}
+    for row in answered("FHKST01010900")["output"]:
+        assert sum(int(row[f"{who}_ntby_qty"]) for who in ("prsn", "frgn", "orgn")) == 0
+        for side in ("shnu", "seln"):
+            bought = sum(int(row[f"{who}_{side}_vol"]) for who in ("prsn", "frgn", "orgn"))
+            assert str(bought) == volumes[row["stck_bsop_date"]]
+
+
+def test_the_asked_book_is_around_the_price_of_the_quote() -> None:
+    [book], [expected] = answered("FHKST01010200").values()
+    [quote] = answered("FHKST01010100")["output"]
+    assert expected["stck_prpr"] == quote["stck_prpr"]
+    assert int(book["bidp1"]) <= int(quote["stck_prpr"]) <= int(book["askp1"])
+    assert int(book["bidp2"]) < int(book["bidp1"]) < int(book["askp1"]) < int(book["askp2"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`observer simulator`: it serves, takes faults and states what it saw."""
 
 import asyncio
+import csv
 import json
 import signal
 import stat
@@ -62,3 +63,16 @@ def test_the_command_serves_until_it_is_stopped_with_keys_that_only_the_owner_ca
             process.kill()
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
     assert keys.read_text().count("app_key") == 2
+
+
+def test_the_offered_trades_of_a_day_with_nxt_state_their_venue_and_session(tmp_path: Path) -> None:
+    out = tmp_path / "offered.csv"
+    words = ["simulator", "offered", "--symbols", "12", "--nxt", "--out", str(out)]
+    result = CliRunner().invoke(command_line(), words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    with out.open(newline="") as file:
+        held = {(row["venue"], row["session"]) for row in csv.DictReader(file)}
+    assert held == {
+        *(("KRX", session) for session in ("regular", "closing_auction", "after")),
+        *(("NXT", session) for session in ("pre", "regular", "after")),
+    }

@@ -23,11 +23,11 @@ CAPTURED_TRADE = "0|H0STCNT0|001|" + "^".join(["005930", "140610", "277750", *["
 class Viewer:
     """One client of a session."""
 
-    def __init__(self, captured: str = "", *, trade_fields: int = 47, book_fields: int = 62, limit: int = 41) -> None:
+    def __init__(self, captured: str = "", *, trade_fields: int = 47, book_fields: int = 63, limit: int = 41) -> None:
         authentication = Authentication(1, APP_KEYS, 20)
         self.approval = authentication.issue_approval("first", APP_KEYS["first"], at(8)).text
         self.counters = Counters()
-        timelines = Timelines(MARKET, trade_fields=trade_fields, book_fields=book_fields)
+        timelines = Timelines(MARKET, trade_fields=trade_fields, book_fields=book_fields, state_fields=10)
         self.session = StreamSession(
             timelines, authentication, {}, limit, self.counters, captured_frames(captured.encode())
         )
@@ -47,23 +47,35 @@ class Viewer:
     ("tr_id", "symbol", "width"),
     [
         *((f"H0{venue}CNT0", SYMBOL, 47) for venue in ("ST", "NX", "UN")),
-        *((f"H0{venue}ASP0", SYMBOL, 62) for venue in ("ST", "NX", "UN")),
-        ("H0STANC0", SYMBOL, 45),
-        ("H0STMKO0", SYMBOL, 11),
-        ("H0STNAV0", ETF, 12),
+        *((f"H0{venue}ASP0", SYMBOL, 63) for venue in ("ST", "NX", "UN")),
+        ("H0STANC0", SYMBOL, 46),
+        ("H0STMKO0", SYMBOL, 10),
+        ("H0STNAV0", ETF, 8),
     ],
 )
 def test_a_record_is_as_wide_as_its_kind(tr_id: str, symbol: str, width: int) -> None:
     records = Viewer().records(tr_id, symbol, at(9, 30))
     assert records
     assert {len(record) for record in records} == {width}
-    assert {record[4 if tr_id == "H0STNAV0" else 0] for record in records} == {symbol}
+    assert {record[0] for record in records} == {symbol}
 
 
 def test_records_have_the_configured_number_of_fields() -> None:
     viewer = Viewer(trade_fields=46, book_fields=59)
     assert {len(record) for record in viewer.records("H0STCNT0", SYMBOL, at(9, 30))} == {46}
     assert {len(record) for record in Viewer(book_fields=59).records("H0STASP0", SYMBOL, at(9, 30))} == {59}
+
+
+def test_trades_and_books_state_their_session_in_the_field_that_was_appended_in_september_2026() -> None:
+    assert {record[46] for record in Viewer().records("H0STCNT0", SYMBOL, at(9, 30))} == {"2"}
+    assert {record[62] for record in Viewer().records("H0STASP0", SYMBOL, at(9, 30))} == {"2"}
+
+
+def test_a_market_state_without_a_reason_says_null() -> None:
+    halted = next(i.symbol for i in MARKET.instruments if i.suspended or MARKET.halts(i.symbol))
+    texts = {record[2] for record in Viewer().records("H0STMKO0", halted, at(16))}
+    assert "" not in texts
+    assert "(null)" in {record[2] for record in Viewer().records("H0STMKO0", SYMBOL, at(16))}
 
 
 def test_a_book_is_around_the_last_trade_on_the_grid_and_inside_the_limits() -> None:
@@ -125,10 +137,10 @@ def test_a_disclosure_halt_is_reported_between_the_trades_by_a_record_of_no_volu
 def test_a_nav_is_near_the_price_and_inside_its_own_range() -> None:
     records = Viewer().records("H0STNAV0", ETF, at(15, 30))
     for record in records[::100]:
-        nav, low, high = float(record[5]), float(record[11]), float(record[10])
+        nav, low, high = float(record[1]), float(record[7]), float(record[6])
         assert low <= nav <= high
     state = MARKET.state_at(ETF, at(15, 30))
-    assert float(records[-1][5]) == pytest.approx(state.price, rel=0.01)
+    assert float(records[-1][1]) == pytest.approx(state.price, rel=0.01)
 
 
 def test_a_share_has_no_nav() -> None:

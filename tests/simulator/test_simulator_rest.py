@@ -76,10 +76,12 @@ def test_a_token_expires_with_market_time() -> None:
     ("headers", "code"),
     [
         ({"authorization": "Bearer other"}, "EGW00121"),
+        ({"appkey": ""}, "EGW00102"),
         ({"appkey": "other"}, "EGW00103"),
         ({"appsecret": "other"}, "EGW00105"),
         ({"tr_id": "FHKST03010100"}, "EGW00206"),
-        ({"custtype": ""}, "EGW00206"),
+        ({"custtype": ""}, "EGW00208"),
+        ({"content-type": "text/plain"}, "EGW00132"),
     ],
 )
 def test_each_header_has_to_be_right(headers: dict[str, str], code: str) -> None:
@@ -151,7 +153,7 @@ def test_time_and_sales_walked_backwards_are_the_trades_until_now() -> None:
             answer = await client.call("inquire-time-itemconclusion", "FHPST01060000", {"FID_INPUT_HOUR_1": until})
             rows = answer.json()["output2"]
             assert len(rows) <= 30
-            new = {r["acml_vol"]: (r["stck_cntg_hour"], r["stck_pbpr"], r["cnqn"]) for r in rows}
+            new = {r["acml_vol"]: (r["stck_cntg_hour"], r["stck_prpr"], r["cnqn"]) for r in rows}
             if new.keys() <= seen.keys():
                 break
             seen |= new

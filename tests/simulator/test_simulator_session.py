@@ -1,6 +1,8 @@
 """A stream session without its socket: acknowledgements, refusals, and every trade once."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.encryption import encrypted_block, round_keys
 from observer.simulator.kis.session import Reply, StreamSession, Target
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.kis.timelines import CapturedFrames, Timelines
@@ -15,7 +18,7 @@ from tests.properties import examples
 from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
 
 MARKET = market_of(settings())
-TIMELINES = Timelines(MARKET, trade_fields=47, book_fields=62)
+TIMELINES = Timelines(MARKET, trade_fields=47, book_fields=63, state_fields=10)
 SYMBOLS = sorted(
     (i.symbol for i in MARKET.instruments if i.trades), key=lambda symbol: len(MARKET.tape(symbol)), reverse=True
 )
@@ -107,17 +110,56 @@ def test_an_unknown_tr_id_is_refused() -> None:
     assert code(wire.register(wire.session(), SYMBOLS[0], tr_id="H0XXXXX0")) == "OPSP8991"
 
 
-@pytest.mark.parametrize("text", ["", "no json", "{}", '{"header": {"approval_key": "k"}}', "[]"])
-def test_an_unreadable_request_is_an_internal_error(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "OPSP9999"),
+        ("no json", "OPSP9999"),
+        ("{}", "OPSP9999"),
+        ("[]", "OPSP9999"),
+        ('{"header": {"approval_key": "k"}}', "OPSP9992"),
+        ('{"header": {"approval_key": "k"}, "body": {}}', "OPSP9992"),
+        (request_text("k", "005930", tr_type="9"), "OPSP8997"),
+        (request_text("k", ""), "OPSP8992"),
+        (request_text("k", "005930").replace('"P"', '"X"'), "OPSP8998"),
+        (request_text("k", "005930").replace('"custtype": "P", ', ""), "OPSP9997"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused_with_the_published_code(text: str, expected: str) -> None:
     reply = Wire().session().receive(text, at(9))
-    assert (code(reply), reply.close) == ("OPSP0007", False)
+    assert (code(reply), reply.close) == (expected, False)
 
 
-def test_an_unknown_symbol_and_an_unknown_request_are_internal_errors() -> None:
+def test_an_unknown_symbol_is_an_internal_error() -> None:
     wire = Wire()
     assert code(wire.register(wire.session(), "999999")) == "OPSP0007"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl opens the notice")
+def test_an_accounts_notices_are_acknowledged_and_encrypted_with_the_acknowledged_key() -> None:
     wire = Wire()
-    assert code(wire.register(wire.session(), SYMBOLS[0], tr_type="9")) == "OPSP0007"
+    reply = wire.register(wire.session(), "my id", tr_id="H0STCNI0")
+    output = json.loads(reply.texts[0])["body"]["output"]
+    assert (code(reply), len(output["iv"]), len(output["key"])) == ("OPSP0000", 16, 32)
+    [frame] = reply.captured
+    flag, tr_id, count, content = frame.split("|")
+    assert (flag, tr_id, count) == ("1", "H0STCNI0", "001")
+    opened = subprocess.run(
+        [
+            *("openssl", "enc", "-d", "-aes-256-cbc", "-base64", "-A"),
+            *("-K", output["key"].encode().hex(), "-iv", output["iv"].encode().hex()),
+        ],
+        input=content.encode(),
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    assert len(opened.split("^")) == 26
+    assert opened.split("^")[8] == "005930"
+
+
+def test_the_cipher_is_that_of_fips_197() -> None:
+    block = encrypted_block(bytes.fromhex("00112233445566778899aabbccddeeff"), round_keys(bytes(range(32))))
+    assert block.hex() == "8ea2b7ca516745bfeafc49904b496089"
 
 
 def test_a_second_session_of_a_key_is_refused_until_the_first_has_ended() -> None:

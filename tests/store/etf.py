@@ -72,4 +72,4 @@ def etf(**changes: object) -> Etf:
     """KODEX 200 as the first list leaves it."""
     listed = etf_listed()
     fields = {name: getattr(listed, name) for name in Etf.__struct_fields__ if hasattr(listed, name)}
-    return msgspec.structs.replace(Etf(**fields, active=True, first_seen_ns=10), **changes)
+    return msgspec.structs.replace(Etf(**fields, active=True, first_seen_ns=10, first_seen_as="new"), **changes)

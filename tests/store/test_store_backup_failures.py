@@ -48,6 +48,13 @@ def test_a_dump_that_is_none_is_damaged(tmp_path: Path) -> None:
         check_copy(tmp_path / POSTGRESQL_COPY, GO_ON)
 
 
+def test_a_secret_that_only_an_argument_could_carry_is_not_passed_on(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://observer@db.invalid/market?sslpassword=hush&options=-csearch_path%3Dcoins"
+    with pytest.raises(StoreError, match="a backup cannot pass on sslpassword") as caught:
+        copy_database(url, tmp_path / POSTGRESQL_COPY, GO_ON)
+    assert "hush" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "address",
     ["observer:p%40ss@db.invalid:5433/market?", "observer@db.invalid:5433/market?password=p%40ss&"],

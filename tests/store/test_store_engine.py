@@ -71,6 +71,19 @@ def test_a_password_among_the_options_of_a_url_is_kept_as_its_password() -> None
     assert "secret" not in str(url)
 
 
+@pytest.mark.parametrize("option", ["sslpassword", "oauth_client_secret"])
+def test_a_secret_among_the_options_of_a_url_goes_to_the_driver_and_is_not_shown(option: str) -> None:
+    url = parse_url(f"postgresql://reader@127.0.0.1:1/observer?connect_timeout=3&{option}=hush")
+    assert url.query[option] == "hush"
+    assert open_reader(str(url.render_as_string(hide_password=False))).url.query[option] == "hush"
+    for shown in (url, url.set(database="other"), open_reader(url.render_as_string(hide_password=False))):
+        assert f"{option}=***" in str(shown)
+        assert "hush" not in f"{shown} {shown!r}"
+    with pytest.raises(StoreError) as caught:
+        parse_url(f"mysql://me@host/db?{option}=hush")
+    assert "hush" not in str(caught.value)
+
+
 def test_a_commit_survives_a_power_cut_because_it_waits_for_the_disk(tmp_path: Path) -> None:
     engine = open_writer(f"sqlite:///{tmp_path}/observer.sqlite3")
     with engine.connect() as connection:

@@ -88,8 +88,8 @@ def test_each_event_in_quarantine_has_a_row_and_their_contents_keep_the_days_bou
 def test_the_row_of_a_listing_has_its_state_and_its_lifetime() -> None:
     row = listing_row(listing_changed(change="removed", changed_ns=5))
     assert len(row) == len(LISTINGS.columns)
-    assert row[-4:] == (5, 5, 5, False)
-    assert Listing(*row[:-4]).name == "삼성전자"
+    assert row[-5:] == (5, "removed", 5, 5, False)
+    assert Listing(*row[:-5]).name == "삼성전자"
 
 
 # --- slots in use --------------------------------------------------------------------------------------------

@@ -25,8 +25,7 @@ from bus.producer import Producer
 from bus.segments import Packed
 from observer.accounts.clients import Brokers
 from observer.alerts.process import Alerts
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
+from observer.calendar.phases import DayPlan
 from observer.clock import Clock, ManualClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
@@ -41,6 +40,7 @@ from observer.store.writer import StoreWriter
 from observer.streaming.day import StreamingDay
 from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import trade
+from tests.day_plans import day_plan
 from tests.selection.builders import member, seen
 from tests.store.migrated import make_database
 from tests.waiting import until_async
@@ -51,18 +51,20 @@ SESSION = DAY.isoformat()
 SYMBOLS = [f"{number:06d}" for number in range(30)]
 SLOTS = 10
 OPENS_NS, CLOSES_NS = local_ns(DAY, 9), local_ns(DAY, 15, 30)
-PLAN = plan(TradingDay(DAY, OPENS_NS, CLOSES_NS, "test"), ScheduleSettings())
+PLAN = day_plan(DAY)
 
 
 class Line:
-    """A broker's connection that takes every subscription, if it comes up at all. Satisfies `TradeStream`."""
+    """A broker's connection that takes every subscription, if it comes up at all; a silent one answers none. Satisfies
+    `TradeStream`.
+    """
 
     capacity = 41
 
-    def __init__(self, account: str, listener: StreamListener, *, is_down: bool) -> None:
+    def __init__(self, account: str, listener: StreamListener, *, is_down: bool, is_silent: bool) -> None:
         self.account = account
         self.listener = listener
-        self._is_down = is_down
+        self._is_down, self._is_silent = is_down, is_silent
         self.subscribed: frozenset[str] = frozenset()
         self.anew: list[str] = []  # symbols that were unsubscribed and subscribed again
         self._wanted: frozenset[str] = frozenset()
@@ -70,7 +72,8 @@ class Line:
 
     def want(self, symbols: Sequence[str]) -> None:
         self._wanted = frozenset(symbols)
-        asyncio.get_running_loop().call_soon(self._answer)
+        if not self._is_silent:
+            asyncio.get_running_loop().call_soon(self._answer)
 
     def _answer(self) -> None:
         gone, new = self.subscribed - self._wanted, self._wanted - self.subscribed
@@ -137,6 +140,7 @@ class Market:
         self.desk = Desk()
         self.processes = 0
         self.down: set[str] = set()  # accounts whose streams do not come up
+        self.silent: set[str] = set()  # accounts whose streams acknowledge no subscription
         self.sweeps = 0
         self.traded: dict[str, tuple[float, int]] = {}  # by symbol: the day's volume, and its count of trades
         members = [member(each, rank=rank, market_cap=1e13 / rank) for rank, each in enumerate(SYMBOLS, 1)]
@@ -211,7 +215,8 @@ class Process:
         )
 
     def _line(self, account: str, listener: StreamListener) -> Line:
-        self.lines.append(Line(account, listener, is_down=account in self.market.down))
+        is_down, is_silent = account in self.market.down, account in self.market.silent
+        self.lines.append(Line(account, listener, is_down=is_down, is_silent=is_silent))
         return self.lines[-1]
 
     @property

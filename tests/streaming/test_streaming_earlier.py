@@ -12,8 +12,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import AccountSlots, DayBegan, Event, SharesAdjusted, SweepCompleted, UniverseBuilt
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
+from observer.calendar.phases import DayPlan
 from observer.errors import NotReplayableError, StoreError
 from observer.local_time import local_ns
 from observer.selection.profile import EarlierDays, volume_by
@@ -24,6 +23,7 @@ from observer.store.writer import StoreWriter
 from observer.streaming.earlier import began, earlier_days, earlier_in_time
 from observer.streaming.settings import TrackASettings
 from observer.streaming.sweeps import _sweep_moments
+from tests.day_plans import day_plan
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
 
@@ -43,7 +43,7 @@ CHECKS = ((9, 30), (9, 40), (10, 0), (12, 5), (14, 50))
 
 
 def plan_of(day: date) -> DayPlan:
-    return plan(TradingDay(day, local_ns(day, 9), local_ns(day, 15, 30), "test"), ScheduleSettings())
+    return day_plan(day)
 
 
 def evenly(second: float) -> float:
@@ -103,11 +103,11 @@ def test_a_setting_that_was_added_later_has_its_default_on_earlier_days() -> Non
 
 def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> None:
     """An older version stored no number of its rules, which were the first."""
-    step = msgspec.json.encode(first_step()).replace(b'"rules":2', b'"rules":1')
+    step = msgspec.json.encode(first_step()).replace(b'"rules":3', b'"rules":1')
     older = msgspec.json.decode(step.replace(b',"rules":1', b""), type=DayBegan)
     assert older.rules == 1
     with pytest.raises(
-        NotReplayableError, match="decided by rules 1, and this version has rules 2: verify the day with"
+        NotReplayableError, match="decided by rules 1, and this version has rules 3: verify the day with"
     ):
         stored_settings(older)
 
@@ -165,7 +165,7 @@ def test_a_database_that_does_not_answer_costs_the_comparison_not_the_start(url:
 
     with Failing(url) as reader:
         begun = asyncio.run(earlier_in_time(reader, plan_of(TODAY), DAY_SETTINGS, UNIVERSE, 5.0))
-    assert begun.failure == "Track B compares with no earlier days: the disk is away"
+    assert begun.failure == "triggers compare with no earlier days: the disk is away"
     assert begun.step == msgspec.structs.replace(first_step(), knows_earlier_days=False)
     assert (begun.step.universe, begun.step.built_ns) == ("2026-11-17", 7)
     assert begun.earlier == EarlierDays(midnight_ns=plan_of(TODAY).starts_ns)

@@ -31,7 +31,9 @@ class History:
     def __init__(self, rows: int = 1) -> None:
         self._rows = rows
 
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[PastTrade]:
         return [TRUE, *[TOMORROW] * self._rows]
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
@@ -44,7 +46,7 @@ class History:
         raise AssertionError(symbol)
 
 
-async def filled(running: Process, history: History) -> None:
+async def filled(running: Process, history: History, gap: GapDetected = GAP) -> None:
     """The gap is filled from this history."""
     made, settings = running.market, RecoverySettings()
     worklist = GapWorklist(
@@ -54,7 +56,7 @@ async def filled(running: Process, history: History) -> None:
         clock=made.clock,
         alerts=running.alerts,
     )
-    worklist.queue.take_up([GAP])
+    worklist.queue.take_up([gap])
     filler = GapFiller(settings, worklist, history=history, producer=running.producer, clock=made.clock)
     working = asyncio.create_task(filler.work())
     await until_async(lambda: running.of(GapRecovered), "the gap is filled")
@@ -78,3 +80,44 @@ def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others
         items = running.of(InputQuarantined)
         assert sum(bool(item.content) for item in items) == ROWS_PER_MINUTE_MAX
         assert [item.reason for item in items if not item.content] == ["490 more of 000001, only counted"]
+
+
+class Bounded(History):
+    """A broker with as many trades as wanted, and with one minute bar."""
+
+    def __init__(self, trades: int) -> None:
+        super().__init__(0)
+        self._trades = trades
+        self.bounds: list[tuple[float, int | None]] = []
+
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[PastTrade]:
+        self.bounds.append((after_volume, rows_max))
+        rows = [PastTrade(symbol, FROM_NS, 1.0, 1.0, 101.0 + each, None, None) for each in range(self._trades)]
+        return rows if rows_max is None else rows[-rows_max:]
+
+    async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        return [Bar(symbol, from_ns, *(1.0,) * 4, 9.0, 9.0)]
+
+
+def long_gap(trades: int) -> GapDetected:
+    """A gap of ten minutes and of an unknown number of trades of one share each."""
+    spans = {"from_ns": FROM_NS - 600 * NS_PER_S, "before_volume": 100.0 + trades, "missing_volume": float(trades)}
+    return msgspec.structs.replace(GAP, missing_trades=None, **spans)
+
+
+def test_a_long_gap_of_an_unknown_number_is_filled_trade_by_trade_when_they_are_few() -> None:
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        history = Bounded(2)
+        asyncio.run(filled(running, history, long_gap(2)))
+        [closed] = running.of(GapRecovered)
+        assert (closed.source, closed.rows, closed.complete) == ("time_and_sales", 2, True)
+        assert history.bounds == [(100.0, 300)]
+
+
+def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many() -> None:
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        asyncio.run(filled(running, Bounded(301), long_gap(301)))
+        [closed] = running.of(GapRecovered)
+        assert (closed.source, closed.rows, closed.complete) == ("minute_bars", 1, False)

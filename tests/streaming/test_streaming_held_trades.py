@@ -31,9 +31,9 @@ from observer.errors import ProviderError
 from observer.gaps.detector import Mark
 from observer.gaps.plausibility import TradeScreen, TradingHours, observed_state
 from observer.providers.broker import Priority, Quote
-from observer.selection.sampling import SamplingSettings
+from observer.selection.sampling import Kept, SamplingSettings
 from observer.streaming import held_trades
-from observer.streaming.recorder import CONTRADICTIONS_MAX, Kept, TradeRecorder
+from observer.streaming.recorder import CONTRADICTIONS_MAX, TradeRecorder
 from observer.units import NS_PER_S
 from tests.builders import trade
 
@@ -89,7 +89,7 @@ class Scene:
         )
         self.screen.observe(SYMBOL, observed_state(0.0, OPENS_NS, self.broker.limits, []))
         self.screen.expect(SYMBOL, AVERAGE)
-        self.recorder.resume(marks)
+        self.recorder.resume(marks, self.clock.now_ns(), {})
         self.recorder.watch(SYMBOL)
 
     def real(self, first: int, last: int) -> None:

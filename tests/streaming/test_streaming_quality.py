@@ -1,4 +1,6 @@
-"""The judge in the core writer: sessions without quality reports, and reports that a gap's outcome makes stale."""
+"""The judge of days: sessions without quality reports, and reports that a gap's outcome or the day's volume makes
+stale.
+"""
 
 import asyncio
 import contextlib
@@ -13,6 +15,7 @@ import pytest
 
 from bus.endpoints import Endpoints
 from bus.events import (
+    DailyBar,
     Event,
     GapDetected,
     GapRecovered,
@@ -35,6 +38,7 @@ from observer.streaming import quality as quality_module
 from tests.builders import trade
 from tests.waiting import until_async
 from workers.core_writer import core_writer
+from workers.gap_recovery import quality_judge
 
 YESTERDAY, TODAY = date(2026, 11, 17), date(2026, 11, 18)
 SYMBOL, SESSION = "005930", YESTERDAY.isoformat()
@@ -43,7 +47,7 @@ TEN_NS, NOW_NS = local_ns(YESTERDAY, 10), local_ns(TODAY, 7)
 
 @contextlib.asynccontextmanager
 async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
-    """The writer as a task, early in the morning, and a producer that publishes to it."""
+    """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer."""
     with TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(quality_module, "LOOKBACK_S", 0.05)
         folder = Path(name)
@@ -51,24 +55,37 @@ async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
         settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
         runtime = Path(settings.run.runtime)
         runtime.mkdir(mode=0o700)
-        write_trading_days(runtime, [TradingDay(TODAY, local_ns(TODAY, 9), local_ns(TODAY, 15, 30), "test")])
+        write_trading_days(runtime, [TradingDay(TODAY, True, "test")])
         worker = Worker("core-writer", settings, ManualClock(NOW_NS))
         worker.alerts.use_loop()
         producer = Producer(Outbox(folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
         delivery = asyncio.create_task(producer.run())
         working = asyncio.create_task(core_writer(worker))
+        judge = Worker("gap-recovery", settings, ManualClock(NOW_NS))
+        judging = asyncio.create_task(judge_days(judge))
         try:
             producer.publish(*reported_yesterday())
             await until_async(lambda: producer.unacknowledged == 0 or working.done(), "the writer takes it")
             with StoreReader(settings.store.url) as reader:
                 yield producer, reader
             assert not working.done(), working.exception()
+            assert not judging.done(), judging.exception()
         finally:
+            judging.cancel()
+            await asyncio.gather(judging, return_exceptions=True)
             working.cancel()
             delivery.cancel()
             await asyncio.gather(working, delivery, return_exceptions=True)
             producer.close()
             worker.control.close()
+            judge.control.close()
+
+
+async def judge_days(worker: Worker) -> None:
+    """The part of gap-recovery that judges days."""
+    worker.alerts.use_loop()
+    async with worker.producer() as producer:
+        await quality_judge(worker).run(producer)
 
 
 def reported_yesterday() -> list[Event]:
@@ -92,7 +109,7 @@ def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is
             await until_async(lambda: last() is not None, "yesterday is judged")
             before = last()
             assert before is not None
-            assert (before.quality, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
+            assert (before.slots_quality, before.missing_volume, before.gaps_open) == ("degraded", 2, 1)
             filled = [
                 msgspec.structs.replace(trade(number), session_date=SESSION, gap_id="g", receive_time_ns=NOW_NS)
                 for number in (2, 3)
@@ -101,7 +118,7 @@ def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is
             await until_async(lambda: last() != before, "it is judged again")
             after = last()
             assert after is not None
-            assert (after.quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
+            assert (after.slots_quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
@@ -119,6 +136,20 @@ def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> Non
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
+def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_daily_bar_is_stored() -> None:
+    async def scenario() -> None:
+        async with writing() as (producer, reader):
+            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+            [before] = reader.quality(SESSION)
+            assert (before.day_quality, before.volume_share) == ("unknown", None)
+            producer.publish(DailyBar("kis", SYMBOL, SESSION, 1.0, 1.0, 1.0, 1.0, 8.0, 0.0))
+            await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
+            [after] = reader.quality(SESSION)
+            assert (after.day_quality, after.day_volume, after.volume_share) == ("part", 8, 0.25)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
 def test_a_late_slot_event_causes_a_new_quality_report() -> None:
     async def scenario() -> None:
         async with writing() as (producer, reader):
@@ -127,8 +158,8 @@ def test_a_late_slot_event_causes_a_new_quality_report() -> None:
             producer.publish(SlotAssigned("a:02", other, TEN_NS, "volume_surge", 1.0, "free_slot", None))
             await until_async(lambda: len(reader.quality(SESSION)) == 2, "the other one is judged")
             [before] = reader.quality(SESSION, other)
-            assert (before.quality, before.detail) == (
-                "missing",
+            assert (before.slots_quality, before.detail) == (
+                "unknown",
                 "nothing was streamed; the end is unobserved or unknown",
             )
             producer.publish(SlotReleased("a:02", other, TEN_NS + 9, 1.0, "unfinished"))

@@ -12,8 +12,8 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.providers.broker import Priority, Quote
-from observer.selection.sampling import SamplingSettings
-from observer.streaming.recorder import Kept, TradeRecorder
+from observer.selection.sampling import Kept, SamplingSettings
+from observer.streaming.recorder import TradeRecorder
 from tests.builders import screen, trades
 
 SYMBOL = "005930"

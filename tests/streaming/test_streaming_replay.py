@@ -18,11 +18,15 @@ from bus.events import (
     DayBegan,
     Event,
     GapDetected,
+    GapEmpty,
+    GapOpened,
     GapReason,
+    GapUnrecoverable,
     ListingApplied,
     MarketStateChanged,
     Pinned,
     PinRefused,
+    RiseApplied,
     SamplingChanged,
     SelectionAdvanced,
     SelectionStep,
@@ -179,6 +183,12 @@ class Published:
         decided = self.selector.evaluate_universe(now_ns)
         self.report(UniverseEvaluated(self.sweeps, now_ns, now_ns, len(prices)), decided)
 
+    def rise(self, symbol: str, size: int) -> None:
+        now_ns, since = self.moment(), self.volumes[symbol]
+        self.volumes[symbol] += 100.0 * size
+        step = RiseApplied(symbol, now_ns - 1_000_000_000, since, now_ns, self.volumes[symbol], None, None, size == 40)
+        self.report(step, self.selector.evaluate_rise(step, now_ns))
+
     def pin(self, symbol: str) -> None:
         outcome = self.selector.pin(symbol, self.moment())
         if not isinstance(outcome, PinRefusal):
@@ -227,7 +237,9 @@ class Published:
         stored = [event for event in reported if isinstance(event, Trade | TradesConflated)]
         marks = {each.symbol: _mark(each) for each in stored if each.symbol in watched}
         self.begin()
-        self.recorder.resume(marks.values())
+        resolved = {event.gap_id for event in reported if isinstance(event, GapDetected | GapEmpty | GapUnrecoverable)}
+        opened = {each.symbol: each for each in reported if isinstance(each, GapOpened) and each.gap_id not in resolved}
+        self.recorder.resume(marks.values(), self.clock.now_ns(), opened)
         self.report(SlotsResumed(), decisions.resume(self.selector, reported, self.snapshots, self.moment()))
         for symbol in sorted(watched):
             self.watch(symbol)
@@ -257,12 +269,17 @@ class Published:
                 self.listing(ListingApplied(symbol, delisted=size % 2 == 1, suspended=size % 4 >= 2))
             case "halt":
                 self.halt(symbol, halted=size % 2 == 0)
+            case "rise":
+                self.rise(symbol, size)
             case "closed":
                 self.close_accounts(*((), ("main",), ("second",))[size % 3])
             case "watch":
                 self.watch(symbol)
             case "interrupt":
                 self.recorder.interrupt(symbol, REASONS[size % 3])
+            case "quote":
+                volume = self.volumes[symbol] if size % 2 else self.recorder.detector.reached(symbol) or 0.0
+                self.recorder.account(symbol, volume, self.clock.now_ns())
             case "leave":
                 self.leave(symbol)
                 await asyncio.sleep(0)
@@ -310,9 +327,20 @@ def published(folder: Path, actions: Sequence[tuple[str, str, int]]) -> tuple[Se
 
 TRADED = (
     *("trade", "trade", "trade", "missed", "again", "watch", "watch", "interrupt", "leave", "stored"),
-    *("poison", "decided"),
+    *("poison", "decided", "quote"),
 )
-DECIDED = ("sweep", "evaluated_slots", "evaluated_slots", "pinned", "unpinned", "listing", "halt", "closed", "restart")
+DECIDED = (
+    "sweep",
+    "evaluated_slots",
+    "evaluated_slots",
+    "pinned",
+    "unpinned",
+    "listing",
+    "halt",
+    "closed",
+    "rise",
+    "restart",
+)
 ACTION = st.tuples(
     st.sampled_from(TRADED) | st.sampled_from(DECIDED), st.sampled_from("AAAABB" + SYMBOLS), st.integers(1, 40)
 )
@@ -327,6 +355,8 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 @example([*BUSY, *[("trade", "A", 2)] * 20, ("sweep", "A", 1), ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, ("trade", "A", 2), ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, ("trade", "A", 2), ("interrupt", "A", 1), ("missed", "A", 1), ("trade", "A", 1)])
+@example([*BUSY, ("interrupt", "A", 1), ("missed", "A", 1), ("watch", "A", 1), ("quote", "A", 1), ("trade", "A", 1)])
+@example([*BUSY, ("interrupt", "A", 1), ("restart", "A", 1), ("quote", "A", 2), ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, *[("trade", "B", 1)] * 25, ("evaluated_slots", "A", 1)])
 @example([*BUSY, ("trade", "A", 2), ("restart", "A", 1), ("trade", "A", 2)])
 @example([*BUSY, ("poison", "A", 6), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
@@ -343,10 +373,11 @@ def test_any_day_replays_to_the_same_decisions(actions: list[tuple[str, str, int
 def test_the_day_of_the_scene_is_conflated_and_comes_back(tmp_path: Path) -> None:
     calm = [("stored", "A", 1), ("evaluated_slots", "A", 1), ("evaluated_slots", "A", 1)] * 4
     events, _ = published(tmp_path, [*BUSY, *[("trade", "A", 2)] * 30, *calm, ("trade", "A", 2)])
-    assert {event.rate_hz for event in events if isinstance(event, SamplingChanged)} >= {2.0, None}
+    assert {event.rate_hz for event in events if isinstance(event, SamplingChanged)} >= {1.0, None}
     rows = [event for event in events if isinstance(event, TradesConflated)]
-    assert sum(row.trades for row in rows) == 30
-    assert max(row.trades for row in rows) > 1
+    singles = sum(isinstance(event, Trade) for event in events)
+    assert singles + sum(row.trades for row in rows) == 12 + 30 + 1
+    assert min(row.trades for row in rows) > 1
 
 
 def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """Stale subscriptions, until the day's end, and the resulting alerts and gaps."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
-from bus.events import AlertRaised, GapDetected, SlotReleased
+from bus.events import AlertRaised, GapDetected, GapEmpty, GapOpened, GapUnrecoverable, SlotReleased
 from observer.accounts.health import Health, HealthDecision
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
@@ -20,6 +20,8 @@ SYMBOL, OTHER = SYMBOLS[0], SYMBOLS[1]
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "ARRIVES_WITHIN_S", 0.1)
+    monkeypatch.setattr(monitor, "RETURNS_WITHIN_S", 0.05)
+    monkeypatch.setattr(monitor, "_RETRY_S", (0.1, 0.1, 0.1))
 
 
 def play(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
@@ -139,17 +141,121 @@ def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap() -
     play(scene)
 
 
-def test_the_last_sweep_decides_when_the_broker_does_not_answer_at_the_end() -> None:
+def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
-        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(30.0))
-        made.desk.is_down = True
-        await running.day.end(running.selector)
-        reported = [alert.text for alert in running.of(AlertRaised)]
-        assert [text for text in reported if text.startswith("how much was traded of")]
-        assert [text for text in reported if text == f"whether trades of {SYMBOL} are missing is not known: down"]
+        bring(made, running, OTHER, 30.0)
+        swept = made.sweep(30.0)
+        await running.until(lambda: gaps(running), swept=swept)
+        assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
+        made.traded[SYMBOL] = (30.0, 9)
+        bring(made, running, SYMBOL, 5.0)
+        assert len(gaps(running)) == 1, "the chain goes on behind it"
 
     play(scene)
+
+
+def test_trades_that_arrive_soon_after_a_sweep_are_no_gap() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        swept = made.sweep(30.0)
+        running.day._stream_monitor.sweep({SYMBOL: 30.0})
+        snapshots = running.reader.snapshots(SESSION, swept.started_ns, swept.completed_ns + 1)
+        checking = asyncio.create_task(running.day._stream_monitor.check_sweep(snapshots, {SYMBOL}))
+        asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 20.0)
+        await checking
+        assert gaps(running) == []
+
+    play(scene)
+
+
+def empties(running: Process) -> list[tuple[str, float]]:
+    return [(gap.symbol, gap.volume) for gap in running.of(GapEmpty)]
+
+
+def cut(running: Process, *symbols: str) -> None:
+    for symbol in symbols:
+        running.day.receiver.on_unsubscribed(symbol, "connection lost")
+
+
+def back(running: Process, *symbols: str) -> None:
+    for symbol in symbols:
+        running.day.receiver.on_subscribed(symbol)
+
+
+def test_a_cut_is_a_gap_of_each_of_its_symbols_at_once() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        bring(made, running, OTHER, 20.0)
+        cut(running, SYMBOL, OTHER)
+        now_ns = made.clock.now_ns()
+        opened = [(gap.symbol, gap.after_volume, gap.from_ns, gap.opened_ns) for gap in running.of(GapOpened)]
+        assert opened == [(SYMBOL, 10, now_ns, now_ns), (OTHER, 20, now_ns, now_ns)]
+        made.desk.volumes = {SYMBOL: 10.0, OTHER: 20.0}
+        back(running, SYMBOL, OTHER)
+        await running.until(lambda: len(empties(running)) == 2)
+
+    play(scene)
+
+
+def test_after_a_reconnection_one_call_closes_the_gaps_in_which_nothing_was_traded_and_proves_the_others() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        bring(made, running, OTHER, 20.0)
+        cut(running, SYMBOL, OTHER)
+        lost_ns = made.clock.now_ns()
+        await made.clock.advance(7)
+        back_ns = made.clock.now_ns()
+        made.desk.volumes, made.desk.quoted = {SYMBOL: 10.0, OTHER: 25.0}, []
+        back(running, SYMBOL, OTHER)
+        await running.until(lambda: empties(running) and gaps(running))
+        assert made.desk.quoted == [SYMBOL, OTHER]
+        assert (empties(running), gaps(running)) == ([(SYMBOL, 10)], [(OTHER, 20, 25, "reconnect")])
+        for gap in (*running.of(GapEmpty), *running.of(GapDetected)):
+            assert (gap.from_ns, gap.to_ns) == (lost_ns, back_ns)
+        assert {gap.gap_id for gap in running.of(GapOpened)} == {
+            gap.gap_id for gap in (*running.of(GapEmpty), *running.of(GapDetected))
+        }
+
+    play(scene)
+
+
+def test_volumes_that_the_broker_does_not_give_at_first_are_requested_again() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        cut(running, SYMBOL)
+        made.desk.volumes, made.desk.is_down = {SYMBOL: 10.0}, True
+        back(running, SYMBOL)
+        await running.until(lambda: "volumes_unknown" in open_alerts(running))
+        made.desk.is_down = False
+        await running.until(lambda: empties(running))
+
+    play(scene)
+
+
+def test_the_next_process_goes_on_with_the_gap_of_an_outage() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        cut(running, SYMBOL)
+        running.stored()
+
+    async def played() -> None:
+        with market(SamplingSettings()) as made:
+            async with process(made) as running:
+                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+                await scene(made, running)
+                [opened] = running.of(GapOpened)
+            made.desk.volumes = {SYMBOL: 10.0}
+            async with process(made) as following:
+                await following.until(lambda: empties(following))
+                [closed] = [gap for gap in following.of(GapEmpty) if gap.symbol == SYMBOL]
+                assert (closed.gap_id, closed.from_ns) == (opened.gap_id, opened.from_ns)
+            with StoreReader(made.url) as reader:
+                assert verified_day(reader, SESSION).is_same
+                [story] = reader.openings(SESSION, SYMBOL)
+                assert story.empty == closed
+
+    asyncio.run(played())
 
 
 def open_alerts(running: Process) -> list[str]:
@@ -233,3 +339,50 @@ def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts() -> Non
         assert open_alerts(running) == []
 
     play(scene)
+
+
+def test_a_symbol_that_no_process_could_subscribe_again_is_settled_at_the_day_s_end() -> None:
+    async def played() -> None:
+        with market(SamplingSettings()) as made:
+            async with process(made) as running:
+                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+                bring(made, running, SYMBOL, 10.0)
+                bring(made, running, OTHER, 20.0)
+                cut(running, SYMBOL)
+            made.silent = {"main"}
+            made.desk.volumes = {SYMBOL: 25.0, OTHER: 20.0}
+            async with process(made) as following:
+                await following.day.end(following.selector)
+                assert gaps(following) == [(SYMBOL, 10, 25, "restart")]
+                assert (OTHER, 20) in empties(following)
+            with StoreReader(made.url) as reader:
+                assert verified_day(reader, SESSION).is_same
+                assert [story for story in reader.openings(SESSION) if story.is_open] == []
+
+    asyncio.run(played())
+
+
+async def never_answered(_symbols: Collection[str]) -> None:
+    """The process is killed before the broker's answer."""
+
+
+def test_a_gap_of_a_symbol_that_was_being_left_when_its_process_was_killed_is_given_up() -> None:
+    async def played() -> None:
+        with market(SamplingSettings()) as made:
+            async with process(made) as running:
+                await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+                bring(made, running, SYMBOL, 10.0)
+                cut(running, SYMBOL)
+                running.day.trades.settle = never_answered  # type: ignore[method-assign] - the broker
+                running.day.receiver.on_facts([state(SYMBOL, halted=True)])
+                await running.until(lambda: running.of(SlotReleased))
+                [opened] = [gap for gap in running.of(GapOpened) if gap.symbol == SYMBOL]
+                assert running.of(GapUnrecoverable) == []
+            async with process(made) as following:
+                [given_up] = following.of(GapUnrecoverable)
+                assert (given_up.gap_id, given_up.symbol) == (opened.gap_id, SYMBOL)
+            with StoreReader(made.url) as reader:
+                [story] = reader.openings(SESSION, SYMBOL)
+                assert not story.is_open
+
+    asyncio.run(played())

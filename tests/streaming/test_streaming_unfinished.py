@@ -7,20 +7,23 @@ from datetime import date
 import pytest
 
 from bus.events import AlertRaised, GapDetected, SelectionAdvanced, SlotReleased
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
+from observer.calendar.phases import DayPlan
 from observer.cli.decisions import verified_day
 from observer.demo.configuration import DAY
 from observer.errors import BadRequestError, MaintenanceError
+from observer.gaps.intervals import Interval
 from observer.gaps.reconciliation import reconcile
+from observer.local_time import local_ns
 from observer.providers.broker import Bar, PastTrade
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from observer.streaming.unfinished import Unfinished
+from tests.day_plans import day_plan
 from tests.streaming.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, idle_process, market, process
 
 RECEIVED, BEHIND, UNKNOWN = SYMBOLS[:3]
 DAY_S = 24 * 3_600.0
+HOURS = Interval(local_ns(DAY, 9), local_ns(DAY, 15, 30))
 
 
 class Bars:
@@ -42,12 +45,14 @@ class Bars:
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         raise AssertionError(symbol)
 
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[PastTrade]:
         raise AssertionError(symbol)
 
 
 def plan_of(day: date) -> DayPlan:
-    return PLAN if day == DAY else plan(TradingDay(day, None, None, "test"), ScheduleSettings())
+    return PLAN if day == DAY else day_plan(day, trades=False)
 
 
 async def end_earlier_days(late: Process, volumes: Mapping[str, float] | None, refused: str = "") -> None:
@@ -79,15 +84,15 @@ def play(scene: Callable[[Market], Awaitable[None]], days_off: int = 1) -> None:
 def reports(made: Market) -> dict[str, tuple[str, float]]:
     now_ns = made.clock.now_ns()
     with StoreReader(made.url) as reader:
-        judged = [reconcile(day, now_ns)[1] for day in reader.symbol_days(SESSION, now_ns)]
-    return {comparison.symbol: (comparison.quality, comparison.missing_volume) for comparison in judged}
+        judged = [reconcile(day, now_ns)[1] for day in reader.symbol_days(SESSION, now_ns, HOURS)]
+    return {comparison.symbol: (comparison.slots_quality, comparison.missing_volume) for comparison in judged}
 
 
 def test_an_unfinished_day_is_not_complete_before_it_is_ended() -> None:
     async def scene(made: Market) -> None:
         found = reports(made)
         assert len(found) == SLOTS
-        assert {comparison for comparison, _ in found.values()} == {"degraded", "missing"}
+        assert {comparison for comparison, _ in found.values()} == {"degraded", "unknown"}
 
     play(scene)
 
@@ -117,7 +122,7 @@ def test_a_symbol_without_an_exchange_volume_is_not_complete() -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0})
         found = reports(made)
-        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
+        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]
 
     play(scene)
 
@@ -128,7 +133,7 @@ def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open() -> None:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
             assert len(late.of(SlotReleased)) == SLOTS
         found = reports(made)
-        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "missing"]
+        assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]
 
     play(scene)
 

@@ -84,6 +84,18 @@ def test_a_flood_of_minutes_is_one_alert(tmp_path: Path) -> None:
     assert not any(isinstance(event, AlertResolved) for event in events)
 
 
+def test_a_restart_does_not_begin_the_days_bound_anew(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        scene.inputs.resume(14 * 4_096)
+        scene.take(20)
+        scene.inputs.finish()
+
+    events = played(tmp_path, play, day_bytes_max=15 * 4_096)
+    rows = [event for event in events if isinstance(event, InputQuarantined)]
+    assert [bool(row.content) for row in rows] == [True, False]
+    assert "input_quarantine_full" in {event.identity for event in events if isinstance(event, AlertRaised)}
+
+
 def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         for _ in range(5):

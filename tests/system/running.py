@@ -52,18 +52,23 @@ def observer(*arguments: object, cwd: Path, environment: Mapping[str, str] | Non
 
 class System:
     """A system that runs in `folder`: its first process is a command of ours, the others are what that started.
-    `database` is the URL of a server; empty: SQLite's file in the folder.
+    `database` is the URL of a server; empty: SQLite's file in the folder. `program` may be that of another checkout.
     """
 
     def __init__(
-        self, folder: Path, *arguments: object, environment: Mapping[str, str] | None = None, database: str = ""
+        self,
+        folder: Path,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        database: str = "",
+        program: str = OBSERVER,
     ) -> None:
         self.folder = folder
         self.url = database or f"sqlite:///{self.database}"
         self._stdout, self._stderr = folder.with_suffix(".out"), folder.with_suffix(".err")
         with self._stdout.open("w") as stdout, self._stderr.open("w") as stderr:
             self.process = psutil.Popen(
-                [OBSERVER, *map(str, arguments)],
+                [program, *map(str, arguments)],
                 cwd=folder.parent,
                 env=_environment(environment),
                 stdin=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.demo.configuration import DAY
 from observer.demo.day import BEGINS, DemoOptions, prepare
 from observer.local_time import local_ns
-from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, short_folder
+from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer, short_folder
 
 EVERYBODY = ("simulator", *PROCESSES)
 
@@ -111,8 +111,12 @@ class StagedDay:
         )
         self.system.until(lambda: self.system.ask(open_gaps) == [], "no gap is open", deadline_s)
 
+    def judge_now(self) -> None:
+        """Order the quality reports of what is stored now."""
+        observer("ctl", "run-job", "quality", "--config", self.configuration, cwd=self.folder)
+
     def until_judged(self, deadline_s: float = 60.0) -> None:
-        """Wait until the day's quality reports are there: some minutes after Track B's stop."""
+        """Wait until the day's quality reports are there: some minutes after the close, or ordered."""
         one = "SELECT symbol FROM quality LIMIT 1"
         self.system.until(lambda: self.system.ask(one) != [], "the day is judged", deadline_s)
 

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TABLES = (
     *("triggers", "trigger_ends", "slot_assignments", "slot_extensions", "slot_releases", "slot_overflows"),
-    *("churn_guard_changes", "gaps"),
+    *("churn_guard_changes", "gap_openings", "gaps", "empty_gaps"),
 )
 
 

@@ -83,6 +83,7 @@ def summary_of(day: StagedDay, final: StatusReply) -> DemoSummary:
             day.folder / "run" / "outbox",
             final,
             session_date=DAY.isoformat(),
+            final_ns=0,
             wall_s=0.0,
             database=str(day.database),
             interrupted=True,

@@ -15,9 +15,10 @@ import pytest
 
 from observer.clock import HeldClock
 from observer.demo.configuration import DAY
+from observer.demo.ledger import write_offered
 from observer.local_time import local_ns
+from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
-from tests.chaos.fault_day import write_offered
 from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes
 from tests.chaos.shares import united, volume, without
 from tests.system.running import ask
@@ -67,7 +68,7 @@ def test_trades_missed_by_a_machine_that_was_off_until_the_next_day_lie_in_gaps(
         day.until_second(OFF_S)
         power_off(day)
         settings = tomllib.loads(day.configuration.read_text())["simulator"]
-        write_offered(msgspec.convert(settings, SimulatorSettings), tmp_path / "offered.csv")
+        write_offered(market_of(msgspec.convert(settings, SimulatorSettings)), tmp_path / "offered.csv")
         with next_morning(day) as later:
             later.begin()
             open_slots = "SELECT count(*) FROM slot_releases WHERE reason = 'unfinished'"
@@ -81,5 +82,5 @@ def test_trades_missed_by_a_machine_that_was_off_until_the_next_day_lie_in_gaps(
         assert found == [(STOP_NS,)]
         assert {symbol: rest for symbol in kept if (rest := unaccounted(kept[symbol], tapes[symbol]))} == {}
         held_to_the_end = ask(day.database, "SELECT symbol FROM slot_releases WHERE reason = 'unfinished'")
-        reports = {symbol: kept[symbol].quality for (symbol,) in held_to_the_end}
+        reports = {symbol: kept[symbol].finding for (symbol,) in held_to_the_end}
         assert set(reports.values()) == {"degraded"}, json.dumps(reports)

@@ -3,6 +3,9 @@
 import pytest
 
 from observer.cli.quality import quality_of
+from observer.demo.configuration import DAY
+from observer.gaps.intervals import Interval
+from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.system.conftest import Day
 
@@ -28,7 +31,9 @@ def test_every_reconciliation_balances_and_no_volume_is_missing_outside_of_gaps(
 def test_the_quality_command_returns_the_stored_reports(day: Day) -> None:
     [(session_date, judged_ns)] = day.rows("SELECT DISTINCT session_date, judged_ns FROM quality")
     with StoreReader(f"sqlite:///{day.database}") as reader:
-        reported = quality_of(reader, session_date, None, judged_ns, 41)
+        session = Interval(local_ns(DAY, 9), local_ns(DAY, 15, 30))
+        reported = quality_of(reader, session_date, None, judged_ns, 41, session)
     assert reported.stored
-    assert sum(reported.reports.values()) == len(reported.symbols) == day.value("SELECT count(*) FROM quality")
+    assert sum(reported.slots_quality.values()) == sum(reported.day_quality.values())
+    assert sum(reported.slots_quality.values()) == len(reported.symbols) == day.value("SELECT count(*) FROM quality")
     assert reported.missing_volume == day.value("SELECT sum(difference) FROM reconciliations")

@@ -173,14 +173,35 @@ def test_the_history_is_read_from_daily_bars() -> None:
         DailyBar("kis", "A", "2026-11-16", 100.0, 101.0, 99.0, 100.0, 10.0, 0.0),
         DailyBar("kis", "A", "2026-11-17", 100.0, 104.0, 100.0, 102.0, 30.0, 0.0),
     ]
-    assert history_of(days, "2026-11-17") == History(102.0, 20.0, 4.0)
+    assert history_of(days, "2026-11-17") == History(102.0, 20.0, 4.0, volume_days=2, true_range_days=1)
     assert history_of([], "2026-11-17") == History(None, None, None)
 
 
 def test_a_last_bar_of_an_earlier_session_yields_no_previous_close() -> None:
     days = [bar("2026-11-12"), bar("2026-11-13", 110.0), bar("2026-11-16", 120.0)]
-    assert history_of(days, "2026-11-17") == History(None, 10.0, history_of(days, "2026-11-16").average_true_range_14d)
-    assert history_of(days, "2026-11-16").previous_close == 120.0
+    known = history_of(days, "2026-11-16")
+    assert known.previous_close == 120.0
+    assert history_of(days, "2026-11-17") == msgspec.structs.replace(known, previous_close=None)
+
+
+@pytest.mark.parametrize(("bars", "days"), [(1, (1, 0)), (2, (2, 1)), (14, (14, 13)), (15, (15, 14)), (21, (20, 14))])
+def test_an_average_states_how_many_days_it_is_of(bars: int, days: tuple[int, int]) -> None:
+    history = history_of([bar(day) for day in DAYS[:bars]], "")
+    assert (history.volume_days, history.true_range_days) == days
+
+
+def test_a_day_without_a_trade_counts_in_the_volume_and_has_no_range() -> None:
+    untraded = msgspec.structs.replace(bar(DAYS[1], volume=0.0), open=None, high=None, low=None)
+    known = history_of([bar(DAYS[0]), untraded, bar(DAYS[2])], DAYS[2], [adjusted(DAYS[2], 0.5, 100.0)])
+    assert (known.average_volume_20d, known.volume_days) == (pytest.approx((20.0 + 0.0 + 10.0) / 3), 3)
+    assert (known.average_true_range_14d, known.true_range_days) == (pytest.approx(101.0 - 50.0), 1)
+
+
+def test_a_member_states_the_days_of_its_averages_and_how_many_are_from_own_sweeps() -> None:
+    days = [bar(day, 10_000.0) for day in DAYS[:3]]
+    days[-1] = msgspec.structs.replace(days[-1], source="sweep")
+    (only,) = universe(share("A"), A=history_of(days, DAYS[2])).members
+    assert (only.average_volume_days, only.average_true_range_days, only.days_from_sweeps) == (3, 2, 1)
 
 
 DAYS = [f"2026-10-{day:02}" for day in range(1, 31)]

@@ -17,7 +17,8 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
-from observer.calendar.phases import DayPlan, ScheduleSettings, plan
+from observer.calendar.phases import DayPlan
+from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.config import Settings, load_settings
@@ -28,7 +29,7 @@ from observer.providers.broker import Bar, Priority, Quote
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.builder import UniverseBuilder
-from observer.universe.closing import closing_window
+from tests.day_plans import day_plan
 from tests.selection.test_selection_base_price import SNAPSHOT
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
@@ -36,7 +37,7 @@ from tests.universe.test_universe_files import universe
 
 DAYS = [DAY - timedelta(days=2), DAY - timedelta(days=1), DAY]
 BEFORE_PREVIOUS, PREVIOUS, TODAY = (day.isoformat() for day in DAYS)
-CLOSED_NS, _ = closing_window(local_ns(DAYS[1], 15, 30))
+CLOSED_NS = local_ns(DAYS[1], 15, 31)
 
 
 class Asked:
@@ -59,7 +60,9 @@ class Asked:
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         raise AssertionError(symbol)
 
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[object]:
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[object]:
         raise AssertionError(symbol)
 
 
@@ -68,14 +71,14 @@ def settings(tmp_path: Path) -> Settings:
     (tmp_path / "data").mkdir()
     settings = load_settings(write_demo_configuration(tmp_path, DemoConfiguration(symbols=60, seed=7)))
     Path(settings.run.runtime).mkdir(mode=0o700)
-    hours = [TradingDay(day, local_ns(day, 9), local_ns(day, 15, 30), "test") for day in DAYS]
+    hours = [TradingDay(day, True, "test") for day in DAYS]
     write_trading_days(Path(settings.run.runtime), hours)
     make_database(settings.store.url)
     return settings
 
 
 def today() -> DayPlan:
-    return plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
+    return day_plan(DAY)
 
 
 def bar(symbol: str, day: str, close: float = 9e3) -> DailyBar:
@@ -112,7 +115,7 @@ async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | R
         builder = UniverseBuilder(
             provider="kis",
             settings=settings.selection.universe,
-            runtime=Path(settings.run.runtime),
+            today=TradingDayService(Path(settings.run.runtime), settings.day_rules, ManualClock(local_ns(DAY, 5))),
             folder=Path(settings.run.universe),
             clock=ManualClock(local_ns(DAY, 5)),
             producer=producer,
@@ -143,10 +146,12 @@ def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(sett
     events, answer = asyncio.run(built(settings, source))
     assert sorted(source.symbols) == ["B", "C"]
     assert answer == "4 symbols out of 5 listings"
-    bars = {(event.symbol, event.session_date) for event in events if isinstance(event, DailyBar)}
-    assert bars == {("A", PREVIOUS), ("B", PREVIOUS), ("C", BEFORE_PREVIOUS), ("C", PREVIOUS)}
-    [member] = [event for event in events if isinstance(event, UniverseMember) and event.symbol == "A"]
+    bars = {(event.symbol, event.session_date): event.source for event in events if isinstance(event, DailyBar)}
+    own, fetched = {("A", PREVIOUS): "sweep"}, [("B", PREVIOUS), ("C", BEFORE_PREVIOUS), ("C", PREVIOUS)]
+    assert bars == own | dict.fromkeys(fetched, "broker")
+    member = member_of(events, "A")
     assert member.previous_close == SNAPSHOT.price
+    assert (member.average_volume_days, member.average_true_range_days, member.days_from_sweeps) == (2, 1, 1)
     assert any(isinstance(event, AlertRaised) and "only 4 symbols" in event.text for event in events)
 
 
@@ -226,6 +231,18 @@ def test_a_symbol_whose_bar_cannot_be_fetched_uses_the_base_price_and_not_an_old
     events, _ = asyncio.run(built(settings, Refusing()))
     member = member_of(events, "A")
     assert (member.previous_close, member.close_is_base, member.average_volume_20d) == (10_000.0, True, 5.0)
+
+
+def test_a_bar_of_a_day_without_a_trade_has_the_close_and_no_range(settings: Settings) -> None:
+    class Halted(Asked):
+        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+            return [Bar(symbol, local_ns(DAYS[1]), 0.0, 0.0, 0.0, 9e3, 0.0, 0.0)]
+
+    store(settings, listing_changed(symbol="A"), bar("A", BEFORE_PREVIOUS))
+    events, _ = asyncio.run(built(settings, Halted()))
+    [found] = [event for event in events if isinstance(event, DailyBar)]
+    assert (found.open, found.high, found.low, found.close, found.volume) == (None, None, None, 9e3, 0.0)
+    assert member_of(events, "A").average_true_range_14d is None
 
 
 def test_a_split_that_track_a_saw_is_kept_with_the_day_s_bar_and_history_is_in_the_new_shares(

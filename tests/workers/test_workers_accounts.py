@@ -1,6 +1,7 @@
 """Three accounts: each has its own token and health, and a failure of one stops no other."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import os
 
@@ -90,7 +91,7 @@ def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_o
             assert await asyncio.gather(*[calls[name].quotes([symbol], priority="normal") for name in NAMES])
             after = day.token(ILL)
             assert after.access_token != before.access_token
-            assert after.approval_key != before.approval_key
+            assert after.approval_key == before.approval_key, "the stream and its subscriptions stay"
             await day.until(lambda: "rejected" in day.renewals(ILL), "the renewal is reported")
             assert {name: day.token(name) for name in others} == others
 
@@ -142,6 +143,7 @@ def test_a_token_without_an_approval_key_is_used_and_the_approval_key_requested_
             before = day.token(ILL)
             await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)  # the broker's minute is over
             admit = day.refuse_stream_keys()
+            day.account(ILL).tokens.note_key_rejection(before)
             day.revoke_token(ILL)
             symbol = day.simulator.market.instruments[0].symbol
             assert await rest.usable("quotes")[day.account(ILL)].quotes([symbol], priority="normal")
@@ -154,6 +156,38 @@ def test_a_token_without_an_approval_key_is_used_and_the_approval_key_requested_
                 "critical"
             ]
             assert day.renewals(ILL)[-1] == "rejected"
+
+    run(scenario)
+
+
+def test_a_refused_approval_key_is_replaced_and_the_token_stays():
+    async def scenario():
+        async with scene(10, speed=720.0) as day:
+            before = day.token(ILL)
+            await day.clock.sleep_until(before.renewed_ns + 61 * 10**9)
+            day.account(ILL).tokens.note_key_rejection(before)
+            await day.until(lambda: day.token(ILL).approval_key != before.approval_key, "another key is there")
+            assert day.token(ILL).access_token == before.access_token
+            assert day.token(ILL).renewed_ns == before.renewed_ns
+            await day.until(lambda: day.renewals(ILL)[-1] == "key_rejected", "the renewal is reported")
+
+    run(scenario)
+
+
+def test_an_account_that_learned_a_lower_limit_is_an_alert_until_it_is_given_up():
+    async def scenario():
+        async with scene(10, speed=720.0) as day:
+            identity = f"rate_limit:{ILL}"
+            with contextlib.closing(day.account(ILL)._rate_limiter()) as rate_limiter:
+                rate_limiter.penalise(3)
+            await day.until(
+                lambda: [alert for alert in day.reported(AlertRaised) if alert.identity == identity], "it is reported"
+            )
+            [alert, *_] = [alert for alert in day.reported(AlertRaised) if alert.identity == identity]
+            assert f"account {ILL} calls at most 3 times a second" in alert.text
+            await day.until(
+                lambda: any(each.identity == identity for each in day.reported(AlertResolved)), "it is over"
+            )
 
     run(scenario)
 
@@ -244,8 +278,8 @@ def test_the_calendar_is_compared_with_the_broker_in_the_evening_and_in_the_morn
         async with scene(19, 55, speed=20_000.0) as day:
             holiday, session = DAY + dt.timedelta(days=1), DAY + dt.timedelta(days=2)
             assert holiday.weekday() < 5, "a day that the simulated broker takes for a session"
-            days = [TradingDay(each, local_ns(each, 9), local_ns(each, 15, 30), "test") for each in (DAY, session)]
-            write_trading_days(day.folder / "run", [*days, TradingDay(holiday, None, None, "test")])
+            days = [TradingDay(each, True, "test") for each in (DAY, session)]
+            write_trading_days(day.folder / "run", [*days, TradingDay(holiday, False, "test")])
 
             def reported():
                 return [

@@ -28,7 +28,7 @@ SUNDAY, MONDAY = date(2026, 11, 22), date(2026, 11, 23)
 
 def day_of(day: date) -> TradingDay:
     trades = day.weekday() < 5
-    return TradingDay(day, local_ns(day, 9) if trades else None, local_ns(day, 15, 30) if trades else None, "test")
+    return TradingDay(day, trades, "test")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
 
 def test_a_job_missed_on_sunday_is_due_at_once_on_monday_and_the_others_at_their_times(worker: Worker) -> None:
     with EtfReader(worker.settings.store.url) as reader:
-        found = _jobs_to_do(worker, plan(day_of(MONDAY), worker.settings.schedule), reader)
+        found = _jobs_to_do(worker, plan(day_of(MONDAY), worker.settings.day_rules), reader)
     assert list(found) == [
         Job("etf_measures", local_ns(SUNDAY, 21)),
         Job("etf_list", local_ns(MONDAY, 9)),

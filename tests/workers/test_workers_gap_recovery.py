@@ -247,7 +247,7 @@ def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each() ->
     run(scenario)
 
 
-EACH = ("s of the trade that shows them", "s of the first call", "were filled; target")
+EACH = ("s of the cut or next trade", "s of the first call", "were filled; target")
 
 
 def missed(found: Recovery) -> list[str]:

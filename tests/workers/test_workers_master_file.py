@@ -63,7 +63,7 @@ def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and
                     assert await status_of(process) == 0
                 today = local_datetime(RealClock().now_ns()).date()
                 write_trading_days(
-                    folder / "run", [TradingDay(today + timedelta(days=n), None, None, "computed last") for n in (0, 1)]
+                    folder / "run", [TradingDay(today + timedelta(days=n), False, "computed last") for n in (0, 1)]
                 )
                 async with spawned(folder / "again.log", argv, path=folder / "packages"):
                     await until_async(lambda: is_ready(desk, "master-file"), "it is ready")

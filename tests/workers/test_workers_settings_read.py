@@ -59,10 +59,13 @@ def recorded_settings(settings: Settings, read: set[str]) -> Settings:
     of_selection = {name: f"selection.{name}" for name in settings.selection.__struct_fields__}
     selection = recorded(settings.selection, of_selection, read)
     clients: ClientSettings = recorded(settings.clients, OF_CLIENTS, read)
-    sections = {name: name for name in settings.__struct_fields__ if name not in {"selection", "backup"}}
+    in_parts = {"selection", "backup", "track_a", "track_b"}
+    sections = {name: name for name in settings.__struct_fields__ if name not in in_parts}
+    track_a = recorded(settings.track_a, of_track("track_a", settings.track_a), read)
+    track_b = recorded(settings.track_b, of_track("track_b", settings.track_b), read)
     backup = recorded(settings.backup, of_backup(settings), read)
     read.clear()  # the checks of a new struct read it
-    whole = msgspec.structs.replace(settings, selection=selection, backup=backup)
+    whole = msgspec.structs.replace(settings, selection=selection, backup=backup, track_a=track_a, track_b=track_b)
     found: Settings = recorded(whole, sections, read, clients=clients)
     return found
 
@@ -71,6 +74,11 @@ def of_backup(settings: Settings) -> Mapping[str, str]:
     """The parts of [backup]: the archive's limits, which every process with an outbox reads, and the rest."""
     names = settings.backup.__struct_fields__
     return {name: f"backup.{name}" if name.startswith("archive_") else "backup" for name in names}
+
+
+def of_track(name: str, track: msgspec.Struct) -> Mapping[str, str]:
+    """The parts of a track's section: the sessions, which the plan of a day takes, and the rest."""
+    return {field: f"{name}.sessions" if field == "sessions" else name for field in track.__struct_fields__}
 
 
 def store_opening(day: Scene) -> None:
@@ -127,7 +135,9 @@ def own_threads() -> Iterator[None]:
 
 
 def in_the_table(process: Process) -> set[str]:
-    return set(process.reads) - {"keys_digest"}  # stands for the content of the files that the pool names
+    """What the process reads: a part of a section that it reads whole is not named."""
+    files = {"keys_digest"}  # stands for the content of the files that the pool names
+    return {part for part in process.reads if "." not in part or part.partition(".")[0] not in process.reads} - files
 
 
 def named(process: Process, read: set[str]) -> set[str]:

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import random
+import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 
 import msgspec
@@ -13,14 +14,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, AlertResolved, Event, Snapshot, SweepCompleted, UniverseBuilt, UniverseMember
-from observer.calendar.phases import ScheduleSettings, plan
-from observer.calendar.trading_day import TradingDay
+from bus.events import (
+    AlertRaised,
+    AlertResolved,
+    AttentionCompleted,
+    Event,
+    SlotAssigned,
+    Snapshot,
+    SweepCompleted,
+    UniverseBuilt,
+    UniverseMember,
+    VolumeRise,
+)
 from observer.demo.configuration import DAY
 from observer.local_time import local_ns
+from observer.providers.broker import Quote
 from observer.runtime.worker import Worker
+from observer.simulator.market.market import Market
+from observer.simulator.market.plan import Surge
 from observer.store.writer import StoreWriter
-from observer.streaming.sweeps import Portions, calls_at_once
+from observer.streaming.sweeps import Portions, calls_at_once, snapshot_of
+from observer.units import NS_PER_S
+from tests.builders import trade
+from tests.day_plans import day_plan
+from tests.selection.builders import seen
 from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
 from workers.track_a import sweeps_of
 
@@ -125,6 +142,13 @@ def test_all_accounts_together_sweep_the_market_once():
     run(scenario)
 
 
+@pytest.mark.parametrize(("volume", "price"), [(0.0, None), (1.0, 10_000.0)])
+def test_a_snapshot_has_a_price_from_the_days_first_trade_on(volume, price):
+    """The broker's price before it is the previous close."""
+    quote = Quote("A", 10_000.0, None, None, None, 10_000.0, None, None, None, None, volume, 0.0)
+    assert snapshot_of("kis", quote, DAY.isoformat(), 1, 5).price == price
+
+
 def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
     async def scenario():
         async with scene(10, symbols=100) as day:
@@ -140,7 +164,7 @@ def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()
 OLD = (DAY - timedelta(days=194)).isoformat()
-PLAN = plan(TradingDay(DAY, local_ns(DAY, 9), local_ns(DAY, 15, 30), "test"), ScheduleSettings())
+PLAN = day_plan(DAY)
 
 
 def store(day: Scene, stream: str, *events: Event) -> None:
@@ -161,7 +185,12 @@ async def running(day: Scene) -> AsyncIterator[asyncio.Task[None]]:
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-            yield asyncio.create_task(sweeps_of(worker, producer, rest, reader).run(PLAN))
+            sweeping = asyncio.create_task(sweeps_of(worker, producer, rest, reader).run(PLAN))
+            try:
+                yield sweeping
+            finally:
+                sweeping.cancel()
+                await asyncio.gather(sweeping, return_exceptions=True)
     finally:
         worker.control.close()
 
@@ -209,10 +238,8 @@ def test_a_process_that_resumes_a_day_raises_no_second_alert():
     async def scenario():
         async with scene(15, 28, speed=480, held=True) as day:
             store(day, "a", *built(day, YESTERDAY, 1, 4))
-            async with running(day) as sweeping:
+            async with running(day):
                 await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
-                sweeping.cancel()
-                await asyncio.gather(sweeping, return_exceptions=True)
             async with running(day) as sweeping:
                 day.clock.start()
                 await sweeping
@@ -236,5 +263,125 @@ def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
             assert set(requested(day)) == {4}
             [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, "the first one that is built" in alert.text) == ("critical", True)
+
+    run(scenario)
+
+
+# --- between two sweeps --------------------------------------------------------------------------------------
+
+SURGED_S = 31 * 60 + 20  # after the opening
+SWEPT_S = (0, 600, 1_200)  # by an earlier process
+NEXT_SWEEP_S = 40 * 60
+
+
+def busiest(market: Market) -> str:
+    """The symbol of the most trades, besides the first, which is streamed."""
+    symbols = [each.symbol for each in market.instruments]
+    return max(symbols[1:], key=lambda symbol: market.plan(symbol).usual_trades)
+
+
+def calm(market: Market) -> None:
+    """Let every symbol have a usual day."""
+    for symbol in [each.symbol for each in market.instruments]:
+        usual = {"surge": None, "bursts": (), "lock": None, "disclosure_s": None}
+        market._plans[symbol] = msgspec.structs.replace(market.plan(symbol), **usual)
+
+
+def calm_but_one(market: Market) -> None:
+    """Let the busiest symbol surge at 09:31:20, and no other one."""
+    calm(market)
+    chosen = busiest(market)
+    market._plans[chosen] = msgspec.structs.replace(market.plan(chosen), surge=Surge(float(SURGED_S), 8.0))
+
+
+def known_so_far(day: Scene) -> Iterator[Event]:
+    """The universe with its averages, three sweeps, and one streamed symbol with its first trade."""
+    market, session_date = day.simulator.market, DAY.isoformat()
+    prices = {each.symbol: float(each.base_price) for each in market.instruments}
+    for member in members_of(day):
+        average = float(market.plan(member.symbol).usual_volume)
+        yield msgspec.structs.replace(member, previous_close=prices[member.symbol], average_volume_20d=average)
+    count = len(prices)
+    yield UniverseBuilt("kis", "kr_stocks", session_date, session_date, 1, count, count, 4_000.0)
+    for number, second in enumerate(SWEPT_S, start=1):
+        at_ns = market.open_ns + second * NS_PER_S
+        for symbol in prices:
+            volume = float(market.state_at(symbol, at_ns).cumulative_volume)
+            # Price limits that do not fit the previous close are those of a split, which changes the averages.
+            yield seen(symbol, volume, sweep=number, receive_time_ns=at_ns, upper_limit=None, lower_limit=None)
+        yield SweepCompleted("kis", session_date, number, at_ns, at_ns, count, count, 4)
+    streamed, at_ns = market.instruments[0].symbol, market.open_ns + 60 * NS_PER_S
+    yield SlotAssigned("main:0", streamed, at_ns, "market_cap", 1.0, "free_slot", None)
+    usual = market.plan(streamed)
+    volume = float(usual.usual_volume)
+    yield trade(usual.usual_trades, symbol=streamed, cumulative_volume=volume, receive_time_ns=at_ns)
+
+
+def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise():
+    async def scenario():
+        async with scene(9, 31, symbols=100, speed=10, held=True, change_market=calm_but_one) as day:
+            market = day.simulator.market
+            surging = busiest(market)
+            store(day, "a", *known_so_far(day))
+            async with running(day) as sweeping:
+                day.clock.start()
+                await day.until(lambda: day.reported(VolumeRise, "track-a") or sweeping.done(), "the surge is seen")
+                day.clock.move_to(market.open_ns + NEXT_SWEEP_S * NS_PER_S)
+                await day.until(lambda: day.reported(AttentionCompleted, "track-a"), "the next sweep begins")
+            [rise] = day.reported(VolumeRise, "track-a")
+            assert rise.symbol == surging
+            assert SURGED_S < (rise.receive_time_ns - market.open_ns) / NS_PER_S < NEXT_SWEEP_S
+            assert rise.cumulative_volume - rise.since_volume >= 3 * rise.usual_volume
+            assert rise.since_volume <= market.state_at(surging, rise.since_ns).cumulative_volume
+            assert rise.cumulative_volume <= market.state_at(surging, rise.receive_time_ns).cumulative_volume
+            [counts] = day.reported(AttentionCompleted, "track-a")
+            assert (counts.sweep, counts.rises) == (4, 1)
+            assert counts.received == counts.requested > 0
+
+    run(scenario)
+
+
+async def one_alert(identity: str, begin: Callable[[Scene], object], end: Callable[[Scene], object]) -> None:
+    """What begins while Track A requests between sweeps is one alert after five minutes, until it ends."""
+
+    def of(day: Scene, kind: type[AlertRaised] | type[AlertResolved]) -> list[AlertRaised | AlertResolved]:
+        return [each for each in day.reported(kind, "track-a") if each.identity == identity]
+
+    async with scene(9, 31, symbols=100, speed=120, held=True, change_market=calm) as day:
+        store(day, "a", *known_so_far(day))
+        begin(day)
+        async with running(day):
+            day.clock.start()
+            await day.until(lambda: of(day, AlertRaised), "the alert")
+            end(day)
+            await day.until(lambda: of(day, AlertResolved), "its end")
+        [raised], [resolved] = of(day, AlertRaised), of(day, AlertResolved)
+        assert (raised.severity, raised.raised_ns >= local_ns(DAY, 9, 36)) == ("warning", True)
+        assert "any more today" not in resolved.text
+
+
+def renamed(day: Scene, name: str, to: str) -> None:
+    with contextlib.closing(sqlite3.connect(day.folder / "data" / "observer.db")) as connection:
+        connection.execute(f"ALTER TABLE {name} RENAME TO {to}")
+
+
+def test_slots_that_cannot_be_read_for_five_minutes_are_one_alert_until_they_are_read():
+    async def scenario():
+        await one_alert(
+            "attention_slots",
+            lambda day: renamed(day, "slot_assignments", "away"),
+            lambda day: renamed(day, "away", "slot_assignments"),
+        )
+
+    run(scenario)
+
+
+def test_requests_without_an_answer_for_five_minutes_are_one_alert_until_one_is_answered():
+    async def scenario():
+        await one_alert(
+            "attention_answers",
+            lambda day: [day.refuse(name) for name in NAMES],
+            lambda day: [day.admit(name) for name in NAMES],
+        )
 
     run(scenario)

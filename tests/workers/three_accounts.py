@@ -31,8 +31,10 @@ from observer.local_time import local_ns
 from observer.runtime import worker as runtime
 from observer.runtime.worker import Worker
 from observer.simulator.kis.authentication import Refusal
-from observer.simulator.kis.simulator import Simulator
+from observer.simulator.kis.simulator import Simulator, made_up
+from observer.simulator.market.market import Market
 from observer.store.writer import StoreWriter
+from observer.units import NS_PER_S
 from tests.store.migrated import make_database
 from tests.waiting import until_async
 from workers import accounts as accounts_module
@@ -43,12 +45,31 @@ SPEED = 240.0
 Fact = TypeVar("Fact", bound=Event)
 
 
+class MovedClock(HeldClock):
+    """A held clock that a test can move forward after its start."""
+
+    def __init__(self, market_ns: int, start: Path, speed: float) -> None:
+        super().__init__(market_ns, start, speed)
+        self._moved = asyncio.Event()
+
+    def move_to(self, market_ns: int) -> None:
+        self._market_ns += max(0, market_ns - self.now_ns())
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        """As the held clock, but look again when the time is moved."""
+        while (remaining_ns := moment_ns - self.now_ns()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._moved.wait(), remaining_ns / NS_PER_S / self.speed)
+
+
 @dataclass
 class Scene:
     """A broker and the process that keeps the accounts."""
 
     settings: Settings
-    clock: HeldClock
+    clock: MovedClock
     simulator: Simulator
     brokers: Brokers
     folder: Path
@@ -117,9 +138,10 @@ async def scene(
     speed: float = SPEED,
     streams: Collection[str] = NAMES,
     held: bool = False,
+    change_market: Callable[[Market], object] | None = None,
 ) -> AsyncIterator[Scene]:
     """Time stands until every account has a token, and if `held` until the test starts it. The accounts in `streams`
-    report a connected stream.
+    report a connected stream. `change_market` changes the market's plans before the simulator makes its trades.
     """
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # no ingest takes the events
@@ -133,12 +155,14 @@ async def scene(
         assert settings.simulator is not None
         runtime_folder = Path(settings.run.runtime)
         runtime_folder.mkdir(mode=0o700)
-        opens_ns, closes_ns = local_ns(DAY, 9), local_ns(DAY, 15, 30)
-        write_trading_days(runtime_folder, [TradingDay(DAY, opens_ns, closes_ns, "test")])
+        write_trading_days(runtime_folder, [TradingDay(DAY, True, "test")])
         make_database(settings.store.url)
         _report_connected(settings.store.url, streams)
-        clock = HeldClock(local_ns(DAY, hour, minute), folder / "begin", speed)
-        simulator = Simulator(settings.simulator, clock)
+        clock = MovedClock(local_ns(DAY, hour, minute), folder / "begin", speed)
+        made = made_up(settings.simulator)
+        if change_market is not None:
+            change_market(made.market)
+        simulator = Simulator(settings.simulator, clock, made)
         await simulator.start()
         worker = Worker("accounts", settings, clock)
         monitor = asyncio.create_task(accounts_module.accounts(worker))

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
+import msgspec
+
 from observer.calendar.venues import KRX
 from observer.listings.model import REGIONS
 from observer.providers.broker import (
@@ -26,23 +28,66 @@ if TYPE_CHECKING:
     from observer.providers.rest import RestClient
 
 
+_STREAM_URL: Final = "ws://ops.koreainvestment.com:21000/tryitout"
+_PAPER_STREAM_URL: Final = "ws://ops.koreainvestment.com:31000/tryitout"
+_PAPER_HOST: Final = "openapivts.koreainvestment.com"
+_PAPER_CALLS_PER_S: Final = 1.0
+_PAPER_NOTICE: Final = (
+    "kis.rest_url is the paper host: it admits 1 call a second, so a sweep asks one symbol a call and takes a second "
+    "for each; streams and today's bars and trades work; it has no calendar and no minute bars of past days, and is "
+    "closed at week-ends. For whole sweeps use an app key of the real host"
+)
+
+
 class KisRateLimit(RateLimitSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The real host's limit for one app key since 2026-04-20 (kis-api.md section 0; 20 before)."""
+    """The real host's limit for one app key since 2026-04-20 (kis-api.md section 0; 20 before), and requirement 004's
+    limit a minute: 18 a second would be 1,080. No sweep reaches it, and bulk calls leave a tenth of it to urgent ones.
+    """
 
     calls_per_second: float = 18.0
+    calls_per_minute: float | None = 1000.0
 
 
 class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """KIS's real hosts (kis-api.md, section 1), and its limits for one app key (section 4). KIS offers its stream
     without encryption only.
+
+    `paper` says whether the REST host is the one for practice (None: by its name). That one admits a call a second, and
+    lacks the quotes of many symbols, the calendar and the minute bars of past days (section 0): there a sweep asks
+    symbol by symbol. Its stream has a port of its own (section 1), which stands in for the real one's default.
     """
 
     PLAIN_STREAM_HOSTS: ClassVar[tuple[str, ...]] = ("ops.koreainvestment.com",)
 
     rest_url: str = "https://openapi.koreainvestment.com:9443"
-    stream_url: str = "ws://ops.koreainvestment.com:21000/tryitout"
+    stream_url: str = _STREAM_URL
     files_url: str = "https://new.real.download.dws.co.kr"
     rate_limit: KisRateLimit = KisRateLimit()
+    paper: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the addresses; at the paper host takes its stream and bounds the rate."""
+        BrokerSettings.__post_init__(self)
+        if self.is_paper and self.rate_limit.calls_per_second > _PAPER_CALLS_PER_S:
+            slower = msgspec.structs.replace(self.rate_limit, calls_per_second=_PAPER_CALLS_PER_S)
+            msgspec.structs.force_setattr(self, "rate_limit", slower)
+        if self.is_paper and self.stream_url == _STREAM_URL:
+            msgspec.structs.force_setattr(self, "stream_url", _PAPER_STREAM_URL)
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether the REST host is the one for practice."""
+        return f"//{_PAPER_HOST}" in self.rest_url if self.paper is None else self.paper
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """The holiday call, at the paper host."""
+        return frozenset({"sessions"}) if self.is_paper else frozenset()
+
+    @property
+    def notice(self) -> str:
+        """What works at the paper host, and what does not; empty at the real one."""
+        return _PAPER_NOTICE if self.is_paper else ""
 
 
 def _rest_dialect() -> "RestDialect":
@@ -51,10 +96,11 @@ def _rest_dialect() -> "RestDialect":
     return KisRestDialect()
 
 
-def _rest(pipeline: "RestPipeline") -> "RestClient":
+def _rest(pipeline: "RestPipeline", settings: BrokerSettings) -> "RestClient":
     from observer.providers.kis.client import KisClient
 
-    return KisClient(pipeline)
+    assert isinstance(settings, KisSettings)
+    return KisClient(pipeline, single_quotes=settings.is_paper)
 
 
 def _issuing(client: "httpx.AsyncClient", clock: "Clock", recorder: "CallRecorder") -> CredentialIssuer:

@@ -20,7 +20,7 @@ from observer.providers.http import Request, RestPipeline
 from observer.providers.kis import calls
 from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
-from observer.providers.kis.times import date_text_of, midnight_ns
+from observer.providers.kis.times import date_text, date_text_of, midnight_ns
 from observer.units import NS_PER_S
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -35,14 +35,22 @@ class KisClient:
     `SessionSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or refused.
     """
 
-    def __init__(self, pipeline: RestPipeline) -> None:
+    def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
+        """`single_quotes`: the host has no quotes of many symbols (kis-api.md, section 0)."""
         self._pipeline = pipeline
-        self.quotes_per_call = QUOTES_PER_CALL
+        self.quotes_per_call = 1 if single_quotes else QUOTES_PER_CALL
 
     # --- any call ---
 
-    async def fetch(self, call: KisCall[T], arguments: Arguments, priority: Priority | None = None) -> Sequence[T]:
-        """The rows of all pages a call needs, for the arguments of `KisCall.parameters`.
+    async def fetch(
+        self,
+        call: KisCall[T],
+        arguments: Arguments,
+        priority: Priority | None = None,
+        is_enough: Callable[[Sequence[T]], bool] = lambda _page: False,
+    ) -> Sequence[T]:
+        """The rows of all pages a call needs, for the arguments of `KisCall.parameters`. Of pages back by the hour, the
+        first one that `is_enough` is the last one.
 
         Raises:
             BadRequestError: KIS refuses, or does not have the exchange.
@@ -58,7 +66,7 @@ class KisClient:
                 case Continued() as paging:
                     return await self._fetch_continued(call, paging, arguments, used)
                 case BackByHour() as paging:
-                    return await self._fetch_by_hour(call, paging, arguments, used)
+                    return await self._fetch_by_hour(call, paging, arguments, used, is_enough)
                 case BackByDay() as paging:
                     return await self._fetch_by_day(call, paging, arguments, used)
         except BadRequestError as error:
@@ -73,8 +81,31 @@ class KisClient:
     # --- quotes ---
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        """Quotes of at most 30 symbols in one call; unknown symbols are absent from the answer."""
+        """Quotes of at most `quotes_per_call` symbols in one call; unknown symbols are absent from the answer. A single
+        quote has no bid and no ask.
+        """
+        if self.quotes_per_call == 1:
+            return [quote for symbol in symbols for quote in await self._single_quote(symbol, priority)]
         return await self.fetch(calls.QUOTES, {"symbols": symbols}, priority)
+
+    async def _single_quote(self, symbol: str, priority: Priority) -> Sequence[Quote]:
+        return [
+            Quote(
+                symbol=detail.symbol,
+                price=detail.price,
+                open=detail.open,
+                high=detail.high,
+                low=detail.low,
+                previous_close=detail.base_price,
+                upper_limit=detail.upper_limit,
+                lower_limit=detail.lower_limit,
+                bid=None,
+                ask=None,
+                cumulative_volume=detail.cumulative_volume,
+                cumulative_value=detail.cumulative_value,
+            )
+            for detail in await self.fetch(calls.QUOTE_DETAIL, {"symbol": symbol}, priority)
+        ]
 
     async def is_halted(self, symbol: str) -> bool | None:
         """Whether dealing in the symbol is stopped, as its single quote says; None when KIS does not know it."""
@@ -84,8 +115,12 @@ class KisClient:
     # --- history ---
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
-        """Daily bars as traded, oldest first, both days included; at most 100, the newest."""
-        return await self.fetch(calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last})
+        """Daily bars as traded, oldest first, both days included; at most 100, the newest. KIS can return the newest
+        100 whatever the range (kis-api.md, section 0): only those within it count.
+        """
+        bars = await self.fetch(calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last})
+        first_ns, last_ns = midnight_ns(date_text(first)), midnight_ns(date_text(last))
+        return [bar for bar in bars if first_ns <= bar.start_ns <= last_ns]
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         """Today's minute bars that start in [from, to], oldest first, each with its own value."""
@@ -95,13 +130,25 @@ class KisClient:
         """The minute bars of one earlier Korean day that start in [from, to], oldest first, each with its own value."""
         return await self.fetch(calls.PAST_MINUTE_BARS, {"symbol": symbol, "begin": from_ns, "end": to_ns})
 
-    async def trades_between(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[PastTrade]:
+    async def trades_between(
+        self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
+    ) -> Sequence[PastTrade]:
         """Today's trades with an exchange time in [from, to] (whole seconds), oldest first, each once.
 
         A page is 30 trades and the call knows only seconds: of more than 30 trades in one second the oldest are not
-        available. The sum of the volumes shows that they are missing.
+        available. The sum of the volumes shows that they are missing. No further page follows one that reaches
+        `after_volume`, or with which there are `rows_max` trades: pages repeat those of the second where they meet.
         """
-        return await self.fetch(calls.TRADES, {"symbol": symbol, "begin": from_ns // NS_PER_S * NS_PER_S, "end": to_ns})
+        begin_ns = from_ns // NS_PER_S * NS_PER_S
+        fetched: set[float] = set()
+
+        def is_enough(page: Sequence[PastTrade]) -> bool:
+            fetched.update(row.cumulative_volume for row in page if begin_ns <= row.exchange_time_ns <= to_ns)
+            is_full = rows_max is not None and len(fetched) >= rows_max
+            return is_full or any(row.cumulative_volume <= after_volume for row in page)
+
+        arguments: Arguments = {"symbol": symbol, "begin": begin_ns, "end": to_ns}
+        return await self.fetch(calls.TRADES, arguments, is_enough=is_enough)
 
     # --- ETFs, sessions, securities ---
 
@@ -166,7 +213,12 @@ class KisClient:
         raise _endless(call, paging.pages_max)
 
     async def _fetch_by_hour(
-        self, call: KisCall[T], paging: BackByHour, arguments: Arguments, priority: Priority
+        self,
+        call: KisCall[T],
+        paging: BackByHour,
+        arguments: Arguments,
+        priority: Priority,
+        is_enough: Callable[[Sequence[T]], bool],
     ) -> Sequence[T]:
         """The rows of the Korean day of `end` from `begin` to `end`, each once."""
         begin_ns, end_ns, time = arguments["begin"], arguments["end"], attrgetter(paging.time)
@@ -175,16 +227,26 @@ class KisClient:
         day_ns = midnight_ns(date_text_of(end_ns))
         by_order = {
             _order(call)(row): row
-            async for row in self._pages_back(call, paging, arguments, begin_ns - paging.lead_ns, end_ns, priority)
+            async for page in self._pages_back(
+                *(call, paging, arguments, begin_ns - paging.lead_ns, end_ns, priority, is_enough)
+            )
+            for row in page
             if time(row) >= day_ns
         }
         rows = call.finish([by_order[order] for order in sorted(by_order)])
         return [row for row in rows if begin_ns <= time(row) <= end_ns]
 
     async def _pages_back(
-        self, call: KisCall[T], paging: BackByHour, arguments: Arguments, begin_ns: int, end_ns: int, priority: Priority
-    ) -> AsyncIterator[T]:
-        """All rows of the pages at and before `end_ns` until one reaches back before `begin_ns`; with repetitions.
+        self,
+        call: KisCall[T],
+        paging: BackByHour,
+        arguments: Arguments,
+        begin_ns: int,
+        end_ns: int,
+        priority: Priority,
+        is_enough: Callable[[Sequence[T]], bool],
+    ) -> AsyncIterator[Sequence[T]]:
+        """The pages at and before `end_ns` until one reaches back before `begin_ns` or is enough; rows may repeat.
 
         The next page starts in the second where this one ended, since a second can be spread over two pages; when that
         brings nothing earlier, a second before it.
@@ -194,9 +256,8 @@ class KisClient:
         for _ in range(_PAGES_BACK_MAX):
             body, _ = await self._page(call, call.query_of({**arguments, "end": cursor_ns}), priority)
             rows = call.read(body, given)
-            for row in rows:
-                yield row
-            if len(rows) < paging.rows_per_page:
+            yield rows
+            if len(rows) < paging.rows_per_page or is_enough(rows):
                 return
             oldest_ns = min(map(time, rows))
             cursor_ns = oldest_ns if oldest_ns < cursor_ns else cursor_ns - NS_PER_S

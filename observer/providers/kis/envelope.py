@@ -25,16 +25,29 @@ if TYPE_CHECKING:  # only the name of a type: this file is pure
 _ERRORS: Final[dict[str, type[ProviderError]]] = {
     "EGW00201": RateExceededError,
     "EGW00121": TokenExpiredError,
+    "EGW00122": TokenExpiredError,
     "EGW00123": TokenExpiredError,
     "EGW00133": TokenThrottledError,
     "EGW00002": MaintenanceError,
     "EGW00300": MaintenanceError,
     "EGW00301": MaintenanceError,
     "EGW00302": MaintenanceError,
+    # The services behind the gateway, with HTTP 200 (kis-api.md, section 0).
+    "OPSQ0003": MaintenanceError,
+    "OPSQ0009": MaintenanceError,
+    "OPSQ0010": MaintenanceError,
+    "OPSQ0011": MaintenanceError,
+    "OPSQ1002": MaintenanceError,
     # These come with HTTP 500 too; asked again, KIS would say the same.
+    "EGW00102": BadRequestError,
     "EGW00103": BadRequestError,
     "EGW00105": BadRequestError,
+    "EGW00132": BadRequestError,
     "EGW00206": BadRequestError,
+    "EGW00207": BadRequestError,
+    "EGW00208": BadRequestError,
+    "EGW00213": BadRequestError,
+    "EGW00304": BadRequestError,
     "EGW02004": BadRequestError,
 }
 
@@ -42,6 +55,7 @@ _REMEDIES: Final[dict[str, str]] = {
     "EGW00103": "KIS does not know this app key: check it against the portal's, and that it has not run out",
     "EGW00105": "this app secret does not belong to the app key: copy both again from the portal",
     "EGW00206": "the app key has no right to this call: apply for the service at the portal",
+    "EGW00213": "the paper host does not have this call: see kis.rest_url",
     "EGW02004": "a real key at the paper host, or the other way: the app key and rest_url must belong together",
 }
 
@@ -84,8 +98,11 @@ class KisRestDialect:
 def classify(status: int, body: bytes) -> ProviderError | None:
     """The error that an answer is, None for a success; the code in the body decides before the HTTP status.
 
-    A body of HTTP 200 that cannot be read counts as a success here; its decoder raises the error.
+    A body of HTTP 200 that cannot be read counts as a success here, and its decoder raises the error: but for an HTML
+    page, which is sent at maintenance.
     """
+    if body.lstrip()[:1] == b"<" and status in (200, 502):
+        return MaintenanceError(f"HTTP {status} with an HTML page instead of an answer", code=f"HTTP {status}")
     envelope = _read(body)
     code = (envelope.msg_cd or envelope.error_code or "").strip()
     text = (envelope.msg1 or envelope.error_description or "").strip() or f"HTTP {status}"

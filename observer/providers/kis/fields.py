@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from bus.events import InputQuarantined
+from bus.events import InputQuarantined, MarketSession
 from observer.providers.kis.times import date_text_of, midnight_ns, since_midnight_ns
 from observer.units import NS_PER_DAY, NS_PER_S
 
@@ -23,6 +23,9 @@ COUNT_MAX: Final = 2**63 - 1  # what the bus and both databases can carry
 RECORDS_MAX: Final = 999  # NNN has three digits
 _SYMBOL_BYTES: Final = frozenset({6, 7, 9})  # 005930, Q500001, F70100030 (kis-api.md, section 6)
 _KST_OFFSET_NS: Final = 9 * 3600 * NS_PER_S
+
+_NULL: Final = b"(null)"  # KIS's word for nothing, in any field (kis-api.md, section 0)
+_SESSIONS: Final[dict[bytes, MarketSession]] = {b"1": "pre", b"2": "regular", b"3": "after", b"5": "closed"}
 
 number: Final = msgspec.json.Decoder(float).decode
 """A number as KIS usually writes it. Raises msgspec.DecodeError for anything else, then ask `padded_number`."""
@@ -54,6 +57,21 @@ def padded_count(text: bytes) -> int:
     return int(text)
 
 
+def is_blank(text: bytes) -> bool:
+    """Whether a field holds nothing: blanks, or KIS's null."""
+    return text.strip() in (b"", _NULL)
+
+
+def optional_number(text: bytes) -> float:
+    """A number that a record may lack, see `padded_number`: 0 for none."""
+    return 0.0 if is_blank(text) else padded_number(text)
+
+
+def session_of(text: bytes) -> MarketSession | None:
+    """The session of a MARKET_CLS_CODE (kis-api.md, section 0); None for any other text: its time states it then."""
+    return _SESSIONS.get(text)
+
+
 def numbers(texts: Sequence[bytes]) -> list[float]:
     """All of them, see `padded_number`."""
     try:
@@ -79,12 +97,12 @@ def symbol_of(text: bytes) -> str:
 
 
 def words_of(text: bytes) -> str:
-    """A code or a sentence, without blanks around it.
+    """A code or a sentence, without blanks around it; empty for KIS's null.
 
     Raises:
         ValueError: it is not UTF-8, or holds control characters (no database takes all of them).
     """
-    words = text.decode().strip()
+    words = "" if is_blank(text) else text.decode().strip()
     if not words.isprintable():
         raise ValueError(f"{_shown(text)} is not a text")
     return words

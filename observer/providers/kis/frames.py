@@ -5,7 +5,9 @@ A record of H0STCNT0 (kis-api.md, section 9), cut after its date:
     005930^140610^277750^2^3750^1.37^280395.69^283000^283500^276500^278000^277500^5^11955000^3352130122500^83251^86830
     ^3579^120.39^5217059^6280658^5^0.53^53.70^090023^5^-5250^090048^5^-5750^135824^2^1250^20260922^...
 
-The width of a record is fields / records, never a constant: 46 fields in 2024, 47 in 2026, new ones always at the end.
+The width of a record is fields / records, never a constant: 46 fields in 2024, 47 since September 2026, new ones always
+at the end. The 47th is MARKET_CLS_CODE, the session (kis-api.md, section 0). A record without an ask, a bid, a count or
+a known CCLD_DVSN is still a trade: these are unknown then.
 The simulator states the same field order once more, on purpose: a shared table would hide the error it exists to find.
 """
 
@@ -24,12 +26,15 @@ from observer.providers.kis.fields import (
     bytes_of,
     count,
     day_of,
+    is_blank,
     is_time_of_day,
     number,
     open_frame,
+    optional_number,
     padded_count,
     padded_number,
     quarantined,
+    session_of,
     symbol_of,
     time_of_day_ns,
 )
@@ -40,6 +45,7 @@ _WIDTH_MAX: Final = 4 * RECORD_WIDTH_MIN  # where a width is looked for: a frame
 _HEAD: Final = 34  # fields up to and with the last one that is read
 _HOUR: Final = 1
 _DATE: Final = 33
+_SESSION: Final = 46  # absent from records of 46 fields
 
 # Every header that a frame of ours should have, with its number of records: looked up, not taken apart.
 _RECORDS: Final = {
@@ -68,8 +74,9 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
         if records == 1:
             # By far the commonest frame: what lies behind the last field that is read stays unsplit.
             head = content[_PAYLOAD:].split(b"^", _HEAD)
-            if len(head) > _HEAD and head[_HEAD].count(b"^") >= RECORD_WIDTH_MIN - _HEAD - 1:
-                return [_trade(_needed(head), receive_time_ns)], None
+            if len(head) > _HEAD and (width := head[_HEAD].count(b"^") + _HEAD + 1) >= RECORD_WIDTH_MIN:
+                tail = head[_HEAD].split(b"^", _SESSION - _HEAD + 1) if width > _SESSION else ()
+                return [_trade(_needed(head), tail[_SESSION - _HEAD] if tail else b"", receive_time_ns)], None
         elif records is not None:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
@@ -102,8 +109,9 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
 
 def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
-    for needed in _needed_of_each(width, len(fields) // width):
-        trades.append(_trade(needed(fields), receive_time_ns))  # noqa: PERF401 - survives an error
+    for number_of_record, needed in enumerate(_needed_of_each(width, len(fields) // width)):
+        session = fields[number_of_record * width + _SESSION] if width > _SESSION else b""
+        trades.append(_trade(needed(fields), session, receive_time_ns))  # survives an error
 
 
 @lru_cache(maxsize=16)
@@ -115,16 +123,17 @@ def _needed_of_each(width: int, records: int) -> Sequence[Callable[[list[bytes]]
     return [itemgetter(*(start + index for index in _NEEDED)) for start in starts]
 
 
-def _trade(needed: _Needed, receive_time_ns: int) -> Trade:
-    """One record's trade."""
+def _trade(needed: _Needed, session: bytes, receive_time_ns: int) -> Trade:
+    """One record's trade; `session` is its MARKET_CLS_CODE, empty where it has none."""
     symbol, hour, price_text, ask_text, bid_text, volume_text, total_text, sells, buys, aggressor, date = needed
+    trades: int | None
     try:
         price, volume, total = number(price_text), number(volume_text), number(total_text)
         ask, bid, trades = number(ask_text), number(bid_text), count(sells) + count(buys)
-    except msgspec.DecodeError:  # padded, perhaps
+    except msgspec.DecodeError:  # padded, perhaps, or blank
         price, volume, total = padded_number(price_text), padded_number(volume_text), padded_number(total_text)
-        ask, bid, trades = padded_number(ask_text), padded_number(bid_text), padded_count(sells) + padded_count(buys)
-    if not (price > 0.0 < volume <= total and ask >= 0.0 <= bid and 0 <= trades <= COUNT_MAX):
+        ask, bid, trades = optional_number(ask_text), optional_number(bid_text), _count_of(sells, buys)
+    if not (price > 0.0 < volume <= total and ask >= 0.0 <= bid and 0 <= (trades or 0) <= COUNT_MAX):
         raise ValueError(f"price {price}, volume {volume}, day's volume {total}, ask {ask}, bid {bid}, trades {trades}")
     midnight, session_date = day_of(date)
     return Trade(
@@ -137,10 +146,16 @@ def _trade(needed: _Needed, receive_time_ns: int) -> Trade:
         volume,
         total,
         trades,
-        _SIDES[aggressor],
+        _SIDES.get(aggressor, "unknown"),
         bid or None,
         ask or None,
+        session=session_of(session),
     )
+
+
+def _count_of(sells: bytes, buys: bytes) -> int | None:
+    """The day's number of trades; None when either count is blank."""
+    return None if is_blank(sells) or is_blank(buys) else padded_count(sells) + padded_count(buys)
 
 
 def _width_by_content(fields: list[bytes]) -> int:

@@ -2,13 +2,15 @@
 
 One layout for each kind of record: its TR ids, its documented width, and what reads it. As with trades, the width of a
 record comes from the frame, and new fields stand at the end. An order book of 2026, 63 fields where 59 are documented,
-cut behind its expected price and cumulative volume:
+cut behind its expected price and cumulative volume; the last field is MARKET_CLS_CODE, the session:
 
     005930^140610^0^278000^278500^...^282500^277500^277000^...^273000^47584^39910^...^120466^70626^35559^...^25718
-    ^794831^496484^0^0^0^0^457236^-274000^5^-100.00^11955000^...
+    ^794831^496484^0^0^0^0^457236^-274000^5^-100.00^11955000^...^2
+
+A price or volume that a record lacks is none; `(null)` is nothing in a text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -21,11 +23,13 @@ from observer.providers.kis.fields import (
     bytes_of,
     day_at,
     day_of,
+    is_blank,
     is_time_of_day,
     numbers,
     open_frame,
-    padded_number,
+    optional_number,
     quarantined,
+    session_of,
     symbol_of,
     time_of_day_ns,
     words_of,
@@ -35,14 +39,15 @@ from observer.providers.kis.fields import (
 
 # Ten asks, ten bids (the best first), the volumes at them and in total; expected price and volume; day's volume. What
 # lies between is of the after-hours market.
-_BOOK_NUMBERS: Final = itemgetter(*range(3, 45), 47, 48, 53)
-
+_BOOK_NUMBERS: Final = itemgetter(*range(3, 45), 47, 48)
+_BOOK_TOTAL: Final = 53
+_BOOK_SESSION: Final = 62  # absent before September 2026
 
 _make_book: Final[Callable[..., OrderBook]] = OrderBook  # its fields stand in the order of the record's
 
 
 def _order_book(fields: list[bytes], receive_time_ns: int) -> OrderBook:
-    values = numbers(_BOOK_NUMBERS(fields))
+    values = [*_numbers_or_none(_BOOK_NUMBERS(fields)), *numbers([fields[_BOOK_TOTAL]])]
     if min(values) < 0:
         raise ValueError(f"{min(values)} is neither a price nor a volume")
     midnight, session_date = day_at(receive_time_ns)
@@ -57,14 +62,20 @@ def _order_book(fields: list[bytes], receive_time_ns: int) -> OrderBook:
         values[42] or None,
         values[43],
         values[44],
+        session_of(fields[_BOOK_SESSION]) if len(fields) > _BOOK_SESSION else None,
     )
+
+
+def _numbers_or_none(texts: Sequence[bytes]) -> list[float]:
+    """All of them, 0 where a field is blank."""
+    return numbers([b"0" if is_blank(text) else text for text in texts])
 
 
 # --- expected price in auctions: H0STANC0 ----------------------------------------------------------------------
 
 
 def _expected_price(fields: list[bytes], receive_time_ns: int) -> ExpectedPrice:
-    price, ask, bid, volume = numbers([fields[2], *fields[10:13]])
+    (price, volume), (ask, bid) = numbers([fields[2], fields[12]]), _numbers_or_none(fields[10:12])
     if not (price > 0.0 <= volume and ask >= 0.0 <= bid):
         raise ValueError(f"price {price}, volume {volume}, ask {ask}, bid {bid}")
     midnight, session_date = day_of(fields[33])
@@ -83,31 +94,41 @@ def _expected_price(fields: list[bytes], receive_time_ns: int) -> ExpectedPrice:
 
 # --- market operation: H0STMKO0 --------------------------------------------------------------------------------
 
+# Ten fields on the wire; the documents have an eleventh, the venue:
+#
+#     396300^N^(null)^^311^^^55^N^N
+#
 _HALTED: Final = {"Y": True, "N": False, "": False}
+_STATE_TEXTS: Final = 10  # behind the symbol
 
 
 def _market_state(fields: list[bytes], receive_time_ns: int) -> MarketStateChanged:
-    halted, *words = [words_of(field) for field in fields[1:11]]
+    texts = [words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]]
+    halted, *words = texts + [""] * (_STATE_TEXTS - len(texts))
     return MarketStateChanged(PROVIDER, symbol_of(fields[0]), receive_time_ns, _HALTED[halted], *words)
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------
 
+# Symbol, NAV, sign code, change, change in percent, open, high, low:
+#
+#     069500^37235.46^5^-381.26^-1.01^37646.25^37646.25^37202.10
+#
 _FALLING: Final = frozenset({b"4", b"5"})  # limit down, down
 
 
 def _nav(fields: list[bytes], receive_time_ns: int) -> NavObserved:
-    nav, first, highest, lowest = numbers([fields[5], *fields[9:12]])
+    [nav], (first, highest, lowest) = numbers([fields[1]]), _numbers_or_none(fields[5:8])
     if not (nav > 0.0 and min(first, highest, lowest) >= 0.0):
         raise ValueError(f"NAV {nav}, open {first}, high {highest}, low {lowest}")
     # Some fields carry the sign in the number as well (kis-api.md, section 5).
-    change = abs(padded_number(fields[7]))
+    change = abs(optional_number(fields[3]))
     return NavObserved(
         PROVIDER,
-        symbol_of(fields[4]),
+        symbol_of(fields[0]),
         receive_time_ns,
         nav,
-        -change if fields[6].strip() in _FALLING else change,
+        -change if fields[2].strip() in _FALLING else change,
         first or None,
         highest or None,
         lowest or None,
@@ -132,8 +153,8 @@ _LAYOUTS: Final[dict[bytes, _Layout]] = {
     b"H0UNASP0": _ORDER_BOOK,
     b"H0NXASP0": _ORDER_BOOK,
     b"H0STANC0": _Layout("expected_price", 45, hour=True, read=_expected_price),
-    b"H0STMKO0": _Layout("market_state", 11, hour=False, read=_market_state),
-    b"H0STNAV0": _Layout("nav", 12, hour=False, read=_nav),
+    b"H0STMKO0": _Layout("market_state", 10, hour=False, read=_market_state),
+    b"H0STNAV0": _Layout("nav", 8, hour=False, read=_nav),
 }
 
 
@@ -168,12 +189,12 @@ def _read_records(
         ValueError, KeyError: a record cannot be read; those before it have been appended.
     """
     width, remainder = divmod(len(fields), records)
-    reason = ""
+    reason, read_width = "", width
     if remainder or width < layout.width_min:
-        width = _width_by_content(layout, fields)
+        width, read_width = _width_by_content(layout, fields), layout.width_min
         reason = f"{len(fields)} fields do not make {records} records of at least {layout.width_min}"
     for start in range(0, len(fields) - width + 1, width):
-        facts.append(layout.read(fields[start : start + layout.width_min], receive_time_ns))  # noqa: PERF401 - survives an error
+        facts.append(layout.read(fields[start : start + read_width], receive_time_ns))  # noqa: PERF401 - survives an error
     return reason
 
 

@@ -98,10 +98,14 @@ class KisSession:
         return self._request(_REMOVE, subscription)
 
     def read(self, frame: str | bytes) -> StreamMessage:
-        """The meaning of a frame: data begin with the encryption flag, all other frames are JSON. Never raises."""
+        """The meaning of a frame: data begin with the encryption flag, all other frames are JSON. Of an encrypted frame
+        only the size is returned. Never raises.
+        """
         content = bytes_of(frame)
-        if content[:2] in (b"0|", b"1|"):
+        if content[:2] == b"0|":
             return Data(content)
+        if content[:2] == b"1|":  # an account's own notices, to which nothing of ours subscribes: not to be kept
+            return Unreadable(b"", f"an encrypted frame of {len(content):,} bytes: counted, not stored")
         try:
             return self._meaning(content, _reply_decoder.decode(content))
         except (ValueError, RecursionError) as error:  # no JSON of that shape, no UTF-8, or nested too deep

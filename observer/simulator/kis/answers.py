@@ -80,16 +80,64 @@ SALES_SUMMARY: Final = _names(
     stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol prdy_vol rprs_mrkt_kor_name
     """
 )
-# 당일시간대별체결, output2
+# 당일시간대별체결, output2; the documents label the price stck_pbpr (kis-api.md, section 0)
 SALES_ROW: Final = _names(
     """
-    stck_cntg_hour stck_pbpr prdy_vrss prdy_vrss_sign prdy_ctrt askp bidp tday_rltv acml_vol cnqn
+    stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt askp bidp tday_rltv acml_vol cnqn
     """
 )
 # 주식현재가 체결, output
 LATEST_TRADE: Final = _names(
     """
     stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign cntg_vol tday_rltv prdy_ctrt
+    """
+)
+# 주식현재가 일자별, output
+DAILY_PRICE: Final = _names(
+    """
+    stck_bsop_date stck_oprc stck_hgpr stck_lwpr stck_clpr acml_vol prdy_vrss_vol_rate prdy_vrss prdy_vrss_sign
+    prdy_ctrt hts_frgn_ehrt frgn_ntby_qty flng_cls_code acml_prtt_rate
+    """
+)
+# 주식현재가 호가/예상체결, output1
+ASKING_PRICES: Final = (
+    "aspr_acpt_hour",
+    *(f"{name}{level}" for name in ("askp", "bidp", "askp_rsqn", "bidp_rsqn") for level in range(1, 11)),
+    *(f"{name}_rsqn_icdc{level}" for name in ("askp", "bidp") for level in range(1, 11)),
+    *_names(
+        """
+        total_askp_rsqn total_bidp_rsqn total_askp_rsqn_icdc total_bidp_rsqn_icdc ovtm_total_askp_icdc
+        ovtm_total_bidp_icdc ovtm_total_askp_rsqn ovtm_total_bidp_rsqn ntby_aspr_rsqn new_mkop_cls_code
+        """
+    ),
+)
+# 주식현재가 호가/예상체결, output2
+ASKING_EXPECTED: Final = _names(
+    """
+    antc_mkop_cls_code stck_prpr stck_oprc stck_hgpr stck_lwpr stck_sdpr antc_cnpr antc_cntg_vrss_sign
+    antc_cntg_vrss antc_cntg_prdy_ctrt antc_vol stck_shrn_iscd vi_cls_code
+    """
+)
+# 주식현재가 시세2, output
+SECOND_QUOTE: Final = _names(
+    """
+    rprs_mrkt_kor_name new_hgpr_lwpr_cls_code mxpr_llam_cls_code crdt_able_yn stck_mxpr elw_pblc_yn
+    prdy_clpr_vrss_oprc_rate crdt_rate marg_rate lwpr_vrss_prpr lwpr_vrss_prpr_sign prdy_clpr_vrss_lwpr_rate
+    stck_lwpr hgpr_vrss_prpr hgpr_vrss_prpr_sign prdy_clpr_vrss_hgpr_rate stck_hgpr oprc_vrss_prpr
+    oprc_vrss_prpr_sign mang_issu_yn divi_app_cls_code short_over_yn mrkt_warn_cls_code invt_caful_yn
+    stange_runup_yn ssts_hot_yn low_current_yn vi_cls_code short_over_cls_code stck_llam new_lstn_cls_name
+    vlnt_deal_cls_name flng_cls_name revl_issu_reas_name mrkt_warn_cls_name stck_sdpr bstp_cls_code stck_prdy_clpr
+    insn_pbnt_yn fcam_mod_cls_name stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_tr_pbmn acml_vol
+    prdy_vrss_vol_rate bstp_kor_isnm sltr_yn trht_yn oprc_rang_cont_yn vlnt_fin_cls_code stck_oprc prdy_vol
+    """
+)
+# 주식현재가 투자자, output
+INVESTOR_DAY: Final = _names(
+    """
+    stck_bsop_date stck_clpr prdy_vrss prdy_vrss_sign prsn_ntby_qty frgn_ntby_qty orgn_ntby_qty prsn_ntby_tr_pbmn
+    frgn_ntby_tr_pbmn orgn_ntby_tr_pbmn prsn_shnu_vol frgn_shnu_vol orgn_shnu_vol prsn_shnu_tr_pbmn
+    frgn_shnu_tr_pbmn orgn_shnu_tr_pbmn prsn_seln_vol frgn_seln_vol orgn_seln_vol prsn_seln_tr_pbmn
+    frgn_seln_tr_pbmn orgn_seln_tr_pbmn
     """
 )
 # VI 현황, output
@@ -139,7 +187,7 @@ STOCK_INFORMATION: Final = _names(
 PRODUCT_INFORMATION: Final = _names(
     """
     pdno prdt_type_cd std_pdno shtn_pdno prdt_sale_stat_cd prdt_risk_grad_cd prdt_clsf_cd sale_strt_dt sale_end_dt
-    wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt
+    wrap_asst_type_cd ivst_prdt_type_cd frst_erlm_dt prdt_clsf_name
     """
 )
 # ETF/ETN 현재가, output

@@ -18,6 +18,7 @@ from observer.errors import ObserverError
 from observer.units import NS_PER_S
 
 CALLS_PER_S: Final = 18  # of one app key at the real host since 2026-04-20 (kis-api.md, section 0)
+PAPER_CALLS_PER_S: Final = 1  # at the paper host
 TOKEN_LIFE_S: Final = 86_400
 _SAME_TOKEN_S: Final = 6 * 3_600
 _ISSUE_INTERVAL_S: Final = 60
@@ -142,6 +143,8 @@ class Authentication:
         return 200 if draw < _PLAIN_REFUSALS_OF_256 else 500
 
     def _check_secret(self, app_key: str, app_secret: str) -> None:
+        if not app_key:
+            raise Refusal("EGW00102", "AppKey는 필수입니다.", 403)
         if app_key not in self._app_keys:
             raise Refusal("EGW00103", "유효하지 않은 AppKey입니다.", 403)
         if self._app_keys[app_key] != app_secret:

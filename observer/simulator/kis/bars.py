@@ -1,7 +1,6 @@
 """Bars of a symbol as KIS answers them: days, minutes of the session day, minutes of a past day. Pure."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final
 
 from observer.simulator.kis.answers import (
@@ -28,18 +27,15 @@ from observer.simulator.kis.answers import (
     totals,
 )
 from observer.simulator.kis.frames import sign_code
+from observer.simulator.kis.past_minutes import past_minutes
 from observer.simulator.kis.quotations import finished_day
-from observer.simulator.market.instruments import Instrument, rounded_down
+from observer.simulator.market.instruments import Instrument
 from observer.simulator.market.market import Market, MinuteBar, hhmmss
 from observer.simulator.market.plan import DayBar
-from observer.simulator.market.tape import CLOSE_S, MINUTES, OPEN_S, VOLUME_BY_MINUTE
 
 DAYS_PER_CALL: Final = 100
 MINUTES_PER_CALL: Final = 30
 PAST_MINUTES_PER_CALL: Final = 120
-_OPEN_MINUTE: Final = OPEN_S // 60
-_CLOSE_MINUTE: Final = CLOSE_S // 60
-_PART_BEFORE_CROSS: Final = 0.97
 
 
 def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
@@ -99,40 +95,6 @@ def past_minute_bars(market: Market, now_ns: int, query: Query) -> Body:
     return {"output1": _minute_summary(market, instrument, now_ns), "output2": rows}
 
 
-def minutes_of(bar: DayBar) -> list[MinuteBar]:
-    """A past day by the minute, oldest first: from the open to the low, the high and the close. Together the minutes
-    are the day's bar; a day of very few shares was dealt in its closing cross alone.
-    """
-    closing = hhmmss(_CLOSE_MINUTE * 60)
-    if bar.volume < 2 * MINUTES:
-        prices = (bar.open, bar.high, bar.low, bar.close)
-        return [MinuteBar(closing, *prices, bar.volume, bar.value)]
-    edges = _edges(bar)
-    traded = [int(bar.volume * part / VOLUME_BY_MINUTE[-1] * _PART_BEFORE_CROSS) for part in (0.0, *VOLUME_BY_MINUTE)]
-    bars: list[MinuteBar] = []
-    for minute in range(MINUTES):
-        start_krw, end_krw = edges[minute : minute + 2]
-        volume = traded[minute + 1] - traded[minute]
-        value = bar.value * traded[minute + 1] // bar.volume
-        start = hhmmss((_OPEN_MINUTE + minute) * 60)
-        prices = (start_krw, max(start_krw, end_krw), min(start_krw, end_krw), end_krw)
-        bars.append(MinuteBar(start, *prices, volume, value))
-    at_close = (bar.close, bar.close, bar.close, bar.close)
-    return [*bars, MinuteBar(closing, *at_close, bar.volume - traded[-1], bar.value)]
-
-
-def _edges(bar: DayBar) -> list[int]:
-    """The price at each minute's edge: the corners as they are, prices on the grid between them."""
-    third = MINUTES // 3
-    corners = ((0, bar.open), (third, bar.low), (2 * third, bar.high), (MINUTES, bar.close))
-    edges: list[int] = []
-    for (start, start_krw), (end, end_krw) in pairwise(corners):
-        width = end_krw - start_krw
-        inner = (rounded_down(start_krw + width * step // (end - start)) for step in range(1, end - start))
-        edges += [start_krw, *inner]
-    return [*edges, bar.close]
-
-
 def _minutes_back_from(
     market: Market, instrument: Instrument, now_ns: int, day: str, until_minute: int
 ) -> Iterator[tuple[str, MinuteBar]]:
@@ -141,11 +103,11 @@ def _minutes_back_from(
     if session_day(market) <= day:
         for bar in market.minute_bars(instrument.symbol, now_ns, until_minute, 24 * 60):
             yield session_day(market), bar
-    for past in market.daily_bars(instrument.symbol):
-        if past.day <= day:
-            for bar in reversed(minutes_of(past)):
-                if past.day < day or bar.start_hhmmss <= latest:
-                    yield past.day, bar
+    for past_day, minutes in past_minutes(market, instrument):
+        if past_day <= day:
+            for bar in reversed(minutes):
+                if past_day < day or bar.start_hhmmss <= latest:
+                    yield past_day, bar
 
 
 def _minute_row(day: str, bar: MinuteBar) -> Row:

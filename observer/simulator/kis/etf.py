@@ -113,13 +113,12 @@ class EtfTimeline:
         return self._day.time_ns(index)
 
     def record(self, index: int) -> str:
-        """The `index`-th NAV (from 0) as the 12 fields of a record; the first four are an envelope's."""
+        """The `index`-th NAV (from 0) as the 8 fields of a record (kis-api.md, section 0)."""
         day = self._day
         assert day is not None
         shown = (nav_text(value) for value in (day.nav[0], day.high[index], day.low[index]))
         nav = day.nav[index]
-        fields = ("0", "", "", "", self._symbol, nav_text(nav), *nav_change(nav, day.previous), *shown)
-        return "^".join(fields)
+        return "^".join((self._symbol, nav_text(nav), *nav_change(nav, day.previous), *shown))
 
 
 def components(market: Market, etf: Instrument) -> tuple[Component, ...]:

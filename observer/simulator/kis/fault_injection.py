@@ -7,6 +7,7 @@ outermost middleware; `FaultScript` reaches all parts of the simulator.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from random import Random
 from typing import Final
 
 import msgspec
@@ -59,6 +60,7 @@ class LoopbackServer:
 
 
 CONTROL_PATH: Final = "/simulator/"
+_SERVER_CODES: Final = ("OPSQ1002", "OPSQ0003", "OPSQ0009", "OPSQ0010", "OPSQ0011")
 _CHECK_AGAIN_S: Final = 0.02
 _TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 
@@ -85,7 +87,7 @@ class RestFaultInjector:
         if latency := strikes("rest_latency", now_ns):
             await asyncio.sleep(latency.by_s)
         if strikes("maintenance", now_ns):
-            return _failure(request, "EGW00300", "고객식별키 처리 중 GATEWAY TIMEOUT 이 발생했습니다.")
+            return _under_maintenance(request, self._fault_injector.rng("maintenance"))
         if strikes("rest_error", now_ns):
             return _failure(request, "EGW00002", "서버 에러가 발생했습니다.")
         return self._with_skewed_clock(await handler(request), now_ns)
@@ -122,12 +124,27 @@ def _cut(request: web.Request) -> web.StreamResponse:
     return web.Response(status=503)
 
 
-def _failure(request: web.Request, code: str, text: str) -> web.Response:
-    """An HTTP 500 with the body that the path's calls have (kis-api.md section 3)."""
+def _under_maintenance(request: web.Request, rng: Random) -> web.Response:
+    """One of what KIS answers at maintenance (kis-api.md, section 0): the gateway's time-out, an HTML page with either
+    status, or a server-side code with HTTP 200.
+    """
+    choice = rng.randrange(4)
+    if choice < 2:
+        page = "<!DOCTYPE html><html><body>시스템 점검 중입니다.</body></html>"
+        return web.Response(text=page, status=(200, 502)[choice], content_type="text/html", charset="utf-8")
+    if choice == 2 and not request.path.startswith("/oauth2/"):
+        return _failure(request, rng.choice(_SERVER_CODES), "서비스 처리 중 오류가 발생했습니다.", 200)
+    return _failure(request, "EGW00300", "고객식별키 처리 중 GATEWAY TIMEOUT 이 발생했습니다.")
+
+
+def _failure(request: web.Request, code: str, text: str, status: int = 500) -> web.Response:
+    """A failure with the body that the path's calls have (kis-api.md section 3)."""
     answer: Mapping[str, str] = {"rt_cd": "1", "msg_cd": code, "msg1": text}
     if request.path.startswith("/oauth2/"):
         answer = {"error_code": code, "error_description": text}
-    return web.Response(body=msgspec.json.encode(answer), status=500, content_type="application/json", charset="utf-8")
+    return web.Response(
+        body=msgspec.json.encode(answer), status=status, content_type="application/json", charset="utf-8"
+    )
 
 
 class FaultScript:

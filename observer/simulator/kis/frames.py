@@ -1,14 +1,15 @@
 """Records of the stream's trades: a trade as the text that KIS sends for it (H0STCNT0 and its sisters). Pure.
 
 The order of the fields is stated here and, on purpose, a second time in the provider: a table shared by both would
-hide the very mistake that the simulator exists to find. 46 fields are documented; a 47th was observed in 2026 and is
-sent, because fields are appended without notice and a client has to live with it.
+hide the very mistake that the simulator exists to find. 46 fields are documented; the 47th, since September 2026, is
+MARKET_CLS_CODE. Further ones are blank: fields are appended without notice and a client has to live with it.
 """
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument, price_limits
 from observer.simulator.market.market import Market, SimulatedState, hhmmss
 from observer.simulator.market.tape import Tape, share_of_day
@@ -62,7 +63,7 @@ class TradeTimeline:
         self._market = market
         self._instrument = instrument
         self._tape = market.tape(instrument.symbol)
-        self._appended = ("^2" + "^" * (fields - TRADE_FIELDS - 1)) if fields > TRADE_FIELDS else ""
+        self._appended = fields - TRADE_FIELDS
         self._day = market.session_date.replace("-", "")
         self._shares = instrument.listed_shares_thousands * 1_000
         self._changes: dict[int, str] = {}
@@ -85,9 +86,11 @@ class TradeTimeline:
         if change is None:
             change = self._changes[price] = "^".join(change_fields(self._instrument, price))
         state = self._market.state_after(self._instrument.symbol, index + 1)
+        session = market_class(self._market, self._tape.time_ns[index])
+        appended = f"^{session}{'^' * (self._appended - 1)}" if self._appended else ""
         return (
             f"{self._instrument.symbol}^{self._clock_text(index)}^{price}^{change}^{self._prices(index, state)}"
-            f"^{self._counts(index)}^{self._extremes(index)}^{self._book(index, state)}{self._appended}"
+            f"^{self._counts(index)}^{self._extremes(index)}^{self._book(index, state, session)}{appended}"
         )
 
     def _clock_text(self, index: int) -> str:
@@ -130,7 +133,7 @@ class TradeTimeline:
             f"^{low_made}^{sign_code(from_low)}^{from_low}"
         )
 
-    def _book(self, index: int, state: SimulatedState) -> str:
+    def _book(self, index: int, state: SimulatedState, session: str) -> str:
         """Fields 33 to 45: date, session codes, resting orders, turnover, yesterday by now, interruption price."""
         tape = self._tape
         since_open_s = (tape.time_ns[index] - self._market.open_ns) / NS_PER_S
@@ -138,7 +141,7 @@ class TradeTimeline:
         best, total = resting_shares(tape.volume[index])
         traded = tape.volume_after[index]
         return (
-            f"{self._day}^20^N^{best if state.ask else 0}^{best if state.bid else 0}^{total}^{total}"
+            f"{self._day}^{session}0^N^{best if state.ask else 0}^{best if state.bid else 0}^{total}^{total}"
             f"^{100 * traded / self._shares if self._shares else 0:.2f}"
             f"^{by_now}^{100 * traded / by_now if by_now else 0:.2f}^0^^{tape.price[0]}"
         )

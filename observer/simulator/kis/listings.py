@@ -49,8 +49,8 @@ def volume_rank(market: Market, now_ns: int, query: Query) -> Body:
 
 def market_cap_rank(market: Market, now_ns: int, query: Query) -> Body:
     """시가총액 상위: the 30 largest symbols at their latest prices, the largest first."""
-    one_of(query, "fid_cond_mrkt_div_code", ("J",))
-    one_of(query, "fid_cond_scr_div_code", ("20174",))
+    one_of(query, "FID_COND_MRKT_DIV_CODE", ("J",))
+    one_of(query, "FID_COND_SCR_DIV_CODE", ("20174",))
 
     def value(listed: Instrument) -> int:
         return market.state_at(listed.symbol, now_ns).price * shares_of(listed)
@@ -113,7 +113,7 @@ def holidays(market: Market, now_ns: int, query: Query) -> AnswerPage:
 def stock_information(market: Market, now_ns: int, query: Query) -> Body:
     """주식기본조회. Raises Refusal (no such product: rt_cd 7)."""
     instrument = _product(market, query)
-    state = market.state_at(instrument.symbol, now_ns)
+    closing = market.state_at(instrument.symbol, market.close_ns)
     listed_on = {"KOSPI": "scts_mket_lstg_dt", "KOSDAQ": "kosdaq_mket_lstg_dt"}[instrument.exchange]
     etf = instrument.group == "EF"
     fields = {
@@ -134,13 +134,12 @@ def stock_information(market: Market, now_ns: int, query: Query) -> Body:
         "std_pdno": instrument.isin,
         "tr_stop_yn": "Y" if instrument.suspended else "N",
         "admn_item_yn": "Y" if instrument.administrative else "N",
-        "thdt_clpr": str(state.price) if now_ns >= market.close_ns else "0",
+        "thdt_clpr": str(closing.price) if now_ns >= market.close_ns else "0",
         "bfdy_clpr": str(instrument.base_price),
         "clpr_chng_dt": session_day(market),
         "elec_scty_yn": "Y",
         "etf_chas_erng_rt_dbnb": "1.000000" if etf else "0.000000",
-        "cptt_trad_tr_psbl_yn": "Y" if instrument.ordinary else "N",
-        "nxt_tr_stop_yn": "Y" if instrument.suspended else "N",
+        **_nxt_fields(market, instrument),
     }
     return {"output": row(STOCK_INFORMATION, fields)}
 
@@ -161,6 +160,14 @@ def product_information(market: Market, now_ns: int, query: Query) -> Body:
     }
     names = ("prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name", "prdt_eng_name120", "prdt_eng_abrv_name")
     return {"output": dict.fromkeys(names, instrument.name) | row(PRODUCT_INFORMATION, fields)}
+
+
+def _nxt_fields(market: Market, instrument: Instrument) -> Row:
+    """Whether NXT trades a share, and whether it has stopped; a market of the KRX alone has no NXT to ask."""
+    listing = market.nxt_listing(instrument.symbol)
+    traded = listing is not None if market.whole_day else instrument.ordinary
+    stopped = instrument.suspended if listing is None else listing.stopped
+    return {"cptt_trad_tr_psbl_yn": "Y" if traded else "N", "nxt_tr_stop_yn": "Y" if stopped else "N"}
 
 
 def nothing_found() -> Refusal:

@@ -33,6 +33,7 @@ from observer.simulator.kis.answers import (
 )
 from observer.simulator.kis.frames import resting_shares, strength_percent
 from observer.simulator.kis.records import status_code
+from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
 from observer.simulator.market.market import Market, SimulatedState
 from observer.simulator.market.plan import DayBar
@@ -52,10 +53,10 @@ def multi_quote(market: Market, now_ns: int, query: Query) -> Body:
         if not symbol:
             break
         asked += 1
-        one_of(query, f"FID_COND_MRKT_DIV_CODE_{number}", VENUES)
-        instrument = market.instrument(symbol)
+        shown = view_of(market, one_of(query, f"{DIVISION}_{number}", VENUES))
+        instrument = shown.instrument(symbol)
         if instrument is not None:
-            rows.append(_multi_quote_row(market, instrument, now_ns))
+            rows.append(_multi_quote_row(shown, instrument, now_ns))
     if asked == 0:
         raise input_refusal("FID_INPUT_ISCD_1")
     if f"FID_INPUT_ISCD_{QUOTES_PER_CALL + 1}" in query:
@@ -70,7 +71,7 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
         return {"output": nothing(SINGLE_QUOTE)}
     state = market.state_at(instrument.symbol, now_ns)
     halt = market.halt_at(instrument.symbol, now_ns)
-    halted = instrument.suspended or (halt is not None and halt.reason == "disclosure")
+    halted = market.is_suspended(instrument) or (halt is not None and halt.reason == "disclosure")
     traded_fields = {
         "iscd_stat_cls_code": status_code(instrument, halted=halted),
         "temp_stop_yn": _yes(halted),
@@ -121,13 +122,14 @@ def latest_trades(market: Market, now_ns: int, query: Query) -> Body:
 
 
 def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
-    """The session day's own bar, once the closing cross is done."""
+    """The session day's own bar, once the closing cross is done: its close stays, its volume grows after hours."""
     if now_ns < market.close_ns:
         return []
     state = market.state_at(symbol, now_ns)
     if state.trades == 0:
         return []
-    prices = (state.open, state.high, state.low, state.price)
+    closing = market.state_at(symbol, market.close_ns)
+    prices = (state.open, state.high, state.low, closing.price if closing.trades else state.price)
     return [DayBar(session_day(market), *prices, state.cumulative_volume, state.cumulative_value)]
 
 
@@ -245,7 +247,7 @@ def _sales_row(market: Market, instrument: Instrument, index: int) -> Row:
     trade = _trade_row(market, instrument, index)
     fields = {
         "stck_cntg_hour": trade["stck_cntg_hour"],
-        "stck_pbpr": trade["stck_prpr"],
+        "stck_prpr": trade["stck_prpr"],
         **change(instrument, state.price),
         "askp": str(state.ask),
         "bidp": str(state.bid),

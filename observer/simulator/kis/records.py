@@ -1,15 +1,18 @@
 """Records of the stream beside trades: expected prices of the auctions, order books, market operation. Pure.
 
-H0STANC0, 45 fields, every few seconds: the expected price goes from the price before the auction to the one that is
-dealt at its end, and the expected volume grows to the one that is dealt: as orders come in. A symbol that is not dealt
-in has none.
+H0STANC0, 45 fields and an empty one, every few seconds: the expected price goes from the price before the auction to
+the one that is dealt at its end, and the expected volume grows to the one that is dealt: as orders come in. A symbol
+that is not dealt in has none.
 
-H0STASP0 and its sisters: ten levels on either side, one book after each trade. 59 fields are documented, 62 and 63 were
-observed in 2026; what is appended is blank. The best prices and what rests at them are those of the trade's own record;
-every price is on the grid and inside the day's limits, and 0 beyond them.
+H0STASP0 and its sisters: ten levels on either side, one book after each trade. 59 fields are documented, 63 were
+observed since September 2026, the last one MARKET_CLS_CODE; what is appended beyond them is blank. The best
+prices and what rests at them are those of the trade's own record; every price is on the grid and inside the day's
+limits, and 0 beyond them.
 
 H0STMKO0: auctions, opening, close, halts. MKOP_CLS_CODE (the provider's table): 110 opening auction begins, 112 market
-opens, 121 closing auction begins, 129 market closes. A halt changes no phase: TRHT_YN and VI_CLS_CODE report it.
+opens, 121 closing auction begins, 129 market closes; each session of NXT opens and closes; what the KRX's after-market
+has is not documented, and it has nothing. A halt changes no phase: TRHT_YN and VI_CLS_CODE report it. 10
+fields, as on the wire; 11 with EXCH_CLS_CODE, as in the documents. A text that is not there is `(null)`.
 """
 
 from bisect import bisect_right
@@ -20,6 +23,7 @@ from typing import Final
 import msgspec
 
 from observer.simulator.kis.frames import change_fields, resting_shares, sign_code
+from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument, price_limits, rounded_down, tick_size
 from observer.simulator.market.market import Market, SimulatedState, hhmmss
 from observer.units import NS_PER_S
@@ -55,14 +59,15 @@ class AuctionTimeline:
         return self._closing_ns + (index - _OPENING_STEPS) * STEP_S * NS_PER_S
 
     def record(self, index: int) -> str:
-        """The `index`-th expected price (from 0) as the 45 fields of a record."""
+        """The `index`-th expected price (from 0) as the 46 fields of a record."""
         tape, base = self._tape, self._instrument.base_price
         if index < _OPENING_STEPS:
             state = self._market.state_after(self._instrument.symbol, 0)
             part, start, cross = (index + 1) / _OPENING_STEPS, base, 0
         else:
             state = self._market.state_at(self._instrument.symbol, self._closing_ns)
-            part, start, cross = (index - _OPENING_STEPS + 1) / _CLOSING_STEPS, state.price, len(tape) - 1
+            cross = tape.count_until(self._market.close_ns) - 1
+            part, start = (index - _OPENING_STEPS + 1) / _CLOSING_STEPS, state.price
         price = start + (tape.price[cross] - start) * part
         volume = max(1, int(tape.volume[cross] * part))
         return "^".join(self._fields(self.time_ns(index), rounded_down(round(price)), volume, state))
@@ -87,7 +92,7 @@ class AuctionTimeline:
             *against_day,
             *(self._market.session_date.replace("-", ""), "10" if total == 0 else "30", "N"),
             *(str(volume), str(volume), str(volume), str(volume)),
-            *("0.00", "0", "0.00", "0", ""),
+            *("0.00", "0", "0.00", "0", "", ""),
         ]
 
 
@@ -100,6 +105,9 @@ BOOK_FIELDS: Final = 59
 LEVELS: Final = 10
 _SPREAD_OF_SIZES: Final = 100  # how far a level's size may be from the first one's, in shares per level
 _DEAL_CLASS: Final = "0"
+_NO_SIDE: Final = "2"  # who waits at the middle of the spread (KMID_CLS_CODE, NMID_CLS_CODE)
+_KRX: Final = "1"
+_NXT: Final = "2"
 
 
 class BookTimeline:
@@ -110,7 +118,9 @@ class BookTimeline:
         self._instrument = instrument
         self._tape = market.tape(instrument.symbol)
         self._limits = price_limits(instrument.base_price)
-        self._appended = "^" * (fields - BOOK_FIELDS)
+        # Books beside the KRX's also have NXT's middle price; that of both, the venue of the expected price.
+        more = {"KRX": 0, "NXT": 2, "consolidated": 3}[market.name] if fields > BOOK_FIELDS else 0
+        self._appended = fields - BOOK_FIELDS + more
 
     def count_until(self, moment_ns: int) -> int:
         """How many books have been shown at or before a moment."""
@@ -138,7 +148,20 @@ class BookTimeline:
             *(0, 0, 0, -self._instrument.base_price, sign_code(-self._instrument.base_price), "-100.00"),
             *(state.cumulative_volume, 0, 0, 0, 0, _DEAL_CLASS),
         ]
-        return "^".join(map(str, fields)) + self._appended
+        appended = self._beyond(str(state.price), self._tape.time_ns[index])[: self._appended]
+        return "^".join([*map(str, fields), *appended])
+
+    def _beyond(self, price: str, time_ns: int) -> list[str]:
+        """What a book has beyond the documented fields."""
+        middle = [price, "0", _NO_SIDE]
+        match self._market.name:
+            case "KRX":
+                middle.append(market_class(self._market, time_ns))
+            case "NXT":
+                middle += middle
+            case "consolidated":
+                middle += [*middle, _KRX]
+        return middle + [""] * self._appended
 
 
 def _above(price: int) -> int:
@@ -170,7 +193,8 @@ OPENING_AUCTION: Final = "110"
 OPEN: Final = "112"
 CLOSING_AUCTION: Final = "121"
 CLOSED: Final = "129"
-_KRX: Final = "1"
+_NULL: Final = "(null)"
+STATE_FIELDS: Final = 10
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -184,12 +208,7 @@ class Announcement(msgspec.Struct, frozen=True):
 
 def announcements(market: Market, instrument: Instrument) -> tuple[Announcement, ...]:
     """What is announced of a symbol during the day, in the order of time."""
-    phases = (
-        (market.open_ns - OPENING_AUCTION_S * NS_PER_S, OPENING_AUCTION),
-        (market.open_ns, OPEN),
-        (market.close_ns - CLOSING_AUCTION_S * NS_PER_S, CLOSING_AUCTION),
-        (market.close_ns, CLOSED),
-    )
+    phases = _nxt_phases(market) if market.name == "NXT" else _krx_phases(market)
     halts = market.halts(instrument.symbol)
     moments = {moment_ns for moment_ns, _ in phases} | {h.start_ns for h in halts} | {h.end_ns for h in halts}
     reported = []
@@ -197,17 +216,34 @@ def announcements(market: Market, instrument: Instrument) -> tuple[Announcement,
         halt = market.halt_at(instrument.symbol, moment_ns)
         reason = None if halt is None else halt.reason
         phase = next((code for start_ns, code in reversed(phases) if start_ns <= moment_ns), OPENING_AUCTION)
-        halted = instrument.suspended or reason == "disclosure"
+        halted = market.is_suspended(instrument) or reason == "disclosure"
         reported.append(Announcement(moment_ns, phase, halted, reason == "volatility"))
     return tuple(reported)
+
+
+def _krx_phases(market: Market) -> tuple[tuple[int, str], ...]:
+    return (
+        (market.open_ns - OPENING_AUCTION_S * NS_PER_S, OPENING_AUCTION),
+        (market.open_ns, OPEN),
+        (market.close_ns - CLOSING_AUCTION_S * NS_PER_S, CLOSING_AUCTION),
+        (market.close_ns, CLOSED),
+    )
+
+
+def _nxt_phases(market: Market) -> tuple[tuple[int, str], ...]:
+    bounds = ((each.start_s, each.end_s) for each in market.sessions("NXT"))
+    seconds = ((second, code) for start_end in bounds for second, code in zip(start_end, (OPEN, CLOSED), strict=True))
+    return tuple((market.midnight_ns + second * NS_PER_S, code) for second, code in seconds)
 
 
 class OperationTimeline:
     """A symbol's announcements as records."""
 
-    def __init__(self, market: Market, instrument: Instrument) -> None:
+    def __init__(self, market: Market, instrument: Instrument, fields: int) -> None:
         self._instrument = instrument
+        self._exchange = _NXT if market.name == "NXT" else _KRX
         self._reported = announcements(market, instrument)
+        self._fields = fields
 
     def count_until(self, moment_ns: int) -> int:
         """How many announcements were made at or before a moment."""
@@ -218,12 +254,12 @@ class OperationTimeline:
         return self._reported[index].time_ns
 
     def record(self, index: int) -> str:
-        """The `index`-th announcement (from 0) as the 11 fields of a record."""
+        """The `index`-th announcement (from 0) as a record."""
         reported = self._reported[index]
         fields = (
             self._instrument.symbol,
             "Y" if reported.halted else "N",
-            "거래정지" if reported.halted else "",
+            "거래정지" if reported.halted else _NULL,
             reported.phase,
             "",
             "",
@@ -231,9 +267,9 @@ class OperationTimeline:
             status_code(self._instrument, halted=reported.halted),
             "Y" if reported.interrupted else "N",
             "N",
-            _KRX,
+            self._exchange,
         )
-        return "^".join(fields)
+        return "^".join(fields[: self._fields])
 
 
 def status_code(instrument: Instrument, *, halted: bool) -> str:

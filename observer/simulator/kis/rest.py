@@ -1,7 +1,8 @@
 """The HTTP side of the simulated broker: keys and quotations, with KIS's paths, headers, envelopes and refusals.
 
 `CALLS` has the quotation calls in the order of kis-api.md, section 8: path, TR id, the query that each must have, and
-the function that makes the body.
+the function that makes the body. As at KIS, names of the query may be in small letters, and a path may begin with two
+slashes.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,11 +13,13 @@ from aiohttp import web
 
 from observer.local_time import local_datetime
 from observer.simulator.counters import Counters
-from observer.simulator.kis import bars, listings, overseas, quotations
+from observer.simulator.kis import bars, listings, overseas, quotations, quote_pages
 from observer.simulator.kis import etf as etf_quotations
 from observer.simulator.kis.answers import AnswerPage, Body, Query, input_refusal
 from observer.simulator.kis.authentication import TOKEN_LIFE_S, Authentication, Refusal
+from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.market import Market
+from observer.simulator.settings import SimulatorSettings
 
 _STOCK: Final = "/uapi/domestic-stock/v1/quotations"
 _RANKING: Final = "/uapi/domestic-stock/v1/ranking"
@@ -31,17 +34,27 @@ _PRICES: Final = ("FID_INPUT_PRICE_1", "FID_INPUT_PRICE_2", "FID_VOL_CNT")
 
 
 class QuotationCall(msgspec.Struct, frozen=True):
-    """One call. `query` has the required parameters; they may be blank."""
+    """One call. `query`: the required parameters in capitals, perhaps blank. `on_paper`: also at the paper host."""
 
     path: str
     tr_id: str
     query: tuple[str, ...]
     body_of: Callable[[Market, int, Query], Body | AnswerPage]
+    on_paper: bool = True
 
 
 CALLS: Final = (
     QuotationCall(f"{_STOCK}/inquire-price", "FHKST01010100", _SYMBOL, quotations.single_quote),
-    QuotationCall(f"{_STOCK}/intstock-multprice", "FHKST11300006", (), quotations.multi_quote),
+    QuotationCall(f"{_STOCK}/intstock-multprice", "FHKST11300006", (), quotations.multi_quote, on_paper=False),
+    QuotationCall(f"{_STOCK}/inquire-price-2", "FHPST01010000", _SYMBOL, quote_pages.second_quote),
+    QuotationCall(f"{_STOCK}/inquire-asking-price-exp-ccn", "FHKST01010200", _SYMBOL, quote_pages.asking_prices),
+    QuotationCall(f"{_STOCK}/inquire-investor", "FHKST01010900", _SYMBOL, quote_pages.investors),
+    QuotationCall(
+        f"{_STOCK}/inquire-daily-price",
+        "FHKST01010400",
+        (*_SYMBOL, "FID_PERIOD_DIV_CODE", "FID_ORG_ADJ_PRC"),
+        quote_pages.daily_prices,
+    ),
     QuotationCall(
         f"{_STOCK}/inquire-daily-itemchartprice",
         "FHKST03010100",
@@ -59,6 +72,7 @@ CALLS: Final = (
         "FHKST03010230",
         (*_SYMBOL, "FID_INPUT_HOUR_1", "FID_INPUT_DATE_1", "FID_PW_DATA_INCU_YN", "FID_FAKE_TICK_INCU_YN"),
         bars.past_minute_bars,
+        on_paper=False,
     ),
     QuotationCall(
         f"{_STOCK}/inquire-time-itemconclusion",
@@ -73,7 +87,13 @@ CALLS: Final = (
         (*_SCREEN, "FID_MRKT_CLS_CODE", "FID_INPUT_ISCD", "FID_RANK_SORT_CLS_CODE", "FID_INPUT_DATE_1"),
         listings.interruptions,
     ),
-    QuotationCall(f"{_STOCK}/chk-holiday", "CTCA0903R", ("BASS_DT", "CTX_AREA_FK", "CTX_AREA_NK"), listings.holidays),
+    QuotationCall(
+        f"{_STOCK}/chk-holiday",
+        "CTCA0903R",
+        ("BASS_DT", "CTX_AREA_FK", "CTX_AREA_NK"),
+        listings.holidays,
+        on_paper=False,
+    ),
     QuotationCall(
         f"{_STOCK}/volume-rank",
         "FHPST01710000",
@@ -83,7 +103,7 @@ CALLS: Final = (
     QuotationCall(
         f"{_RANKING}/market-cap",
         "FHPST01740000",
-        tuple(name.lower() for name in (*_SYMBOL, *_SCREEN, *_PRICES)),
+        (*_SYMBOL, *_SCREEN, *_PRICES),
         listings.market_cap_rank,
     ),
     QuotationCall(f"{_STOCK}/search-stock-info", "CTPF1002R", _PRODUCT, listings.stock_information),
@@ -116,10 +136,11 @@ CALLS: Final = (
 
 def answer_of(call: QuotationCall, market: Market, now_ns: int, query: Query) -> AnswerPage:
     """The answer to a call. Raises Refusal (a parameter is missing or cannot be read, no such product)."""
+    asked = {name.upper(): value for name, value in query.items()}
     for name in call.query:
-        if name not in query:
+        if name not in asked:
             raise input_refusal(name)
-    body = call.body_of(market, now_ns, query)
+    body = call.body_of(view_of(market, asked.get(DIVISION, "")), now_ns, asked)
     return body if isinstance(body, AnswerPage) else AnswerPage(body, 1, more=False)
 
 
@@ -142,8 +163,14 @@ class _RestSide:
     """The handlers and their shared state."""
 
     def __init__(
-        self, market: Market, authentication: Authentication, now_ns: Callable[[], int], counters: Counters
+        self,
+        market: Market,
+        authentication: Authentication,
+        now_ns: Callable[[], int],
+        counters: Counters,
+        settings: SimulatorSettings,
     ) -> None:
+        self._settings = settings
         self._market = market
         self._authentication = authentication
         self._now_ns = now_ns
@@ -178,7 +205,11 @@ class _RestSide:
                 headers.get("appkey", ""), headers.get("appsecret", ""), headers.get("authorization", ""), now_ns
             )
             _check_headers(headers, call.tr_id)
+            if self._settings.paper and not call.on_paper:
+                raise Refusal("EGW00213", "모의투자에서는 제공하지 않는 API 입니다.", 500)
             page = answer_of(call, self._market, now_ns, request.query)
+            if self._settings.documented_labels and call.body_of is quotations.time_and_sales:
+                page = with_documented_labels(page)
             return _json({**_ENVELOPE, **page.body}, 200, {"tr_id": call.tr_id, "tr_cont": _continuation(page)})
 
         return answer
@@ -197,17 +228,30 @@ class _RestSide:
             return _json(answer, refusal.http_status)
 
 
+def with_documented_labels(page: AnswerPage) -> AnswerPage:
+    """Time-and-sales with the price under the documents' name (kis-api.md, section 0)."""
+    rows = page.body["output2"]
+    assert isinstance(rows, list)
+    renamed = [{"stck_pbpr" if name == "stck_prpr" else name: text for name, text in each.items()} for each in rows]
+    return msgspec.structs.replace(page, body={**page.body, "output2": renamed})
+
+
 def rest_application(
-    market: Market, authentication: Authentication, now_ns: Callable[[], int], counters: Counters
+    market: Market,
+    authentication: Authentication,
+    now_ns: Callable[[], int],
+    counters: Counters,
+    settings: SimulatorSettings,
 ) -> web.Application:
     """The HTTP application of the REST host."""
-    side = _RestSide(market, authentication, now_ns, counters)
+    side = _RestSide(market, authentication, now_ns, counters, settings)
     application = web.Application(middlewares=[side.refuse])
     application.router.add_post("/oauth2/tokenP", side.issue_token)
     application.router.add_post("/oauth2/revokeP", side.revoke_token)
     application.router.add_post("/oauth2/Approval", side.issue_approval)
     for call in CALLS:
-        application.router.add_get(call.path, side.quotation(call))
+        for path in (call.path, f"/{call.path}"):
+            application.router.add_get(path, side.quotation(call))
     return application
 
 
@@ -227,10 +271,12 @@ def _check_headers(headers: Mapping[str, str], tr_id: str) -> None:
 
     `custtype` and `content-type` may be missing (public clients omit them, and KIS serves them), but not wrong.
     """
-    if headers.get("tr_id") != tr_id or headers.get("custtype", "P") not in ("P", "B"):
+    if headers.get("tr_id") != tr_id:
         raise Refusal("EGW00206", "API 사용 권한이 없습니다.", 500)
+    if headers.get("custtype", "P") not in ("P", "B"):
+        raise Refusal("EGW00208", "고객타입(custtype)이 유효하지 않습니다.", 500)
     if not headers.get("content-type", _JSON).lower().startswith(_JSON):
-        raise Refusal("EGW00002", "서버 에러가 발생했습니다. (content-type)", 500)
+        raise Refusal("EGW00132", "content-type이 유효하지 않습니다.", 500)
     if headers.get("tr_cont", "") not in ("", " ", "N"):
         raise Refusal("EGW00002", "서버 에러가 발생했습니다. (tr_cont)", 500)
 

@@ -6,6 +6,9 @@ acknowledgement on, those of one TR id in the order of the exchange's time, each
 happened up to the moment of a removal is sent before the removal is acknowledged. Captured frames of a subscription
 are sent once, as they are, right after its acknowledgement: no fault strikes them, and no ledger counts them as the
 market's trades.
+
+H0STCNI0 and H0STCNI9 (the paper host's) are an account's own notices: encrypted with the key and the initial vector of
+the acknowledgement. Without orders there are none; one made-up notice follows the acknowledgement, for clients to read.
 """
 
 import hashlib
@@ -16,6 +19,7 @@ import msgspec
 
 from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.encryption import encrypted
 from observer.simulator.kis.frames import data_frame
 from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, HaltNotices, Timeline, Timelines
 
@@ -23,12 +27,20 @@ RECORDS_PER_FRAME: Final = 20
 _REGISTER: Final = "1"
 _REMOVE: Final = "2"
 _NO_KEY: Final = "(null)"
+NOTICE_TR_IDS: Final = frozenset({"H0STCNI0", "H0STCNI9"})
+# Customer, account, order, original order, buys (02), correction, kind, condition, symbol, executed, price, time,
+# refused, executed (2), accepted, branch, ordered, name, condition price, venue, pop-up, filler, credit class and date,
+# name of the share, order price.
+_NOTICE: Final = (
+    "simulated^0000000001^0000000001^^02^0^00^0^005930^1^70000^100000^0^2^2^00000^1^SIMULATED^0^1^Y^^10^^삼성전자^70000"
+)
 
 
 class Header(msgspec.Struct, frozen=True):
     """A client's header; only an answer to PINGPONG has `tr_id`."""
 
     approval_key: str = ""
+    custtype: str = ""
     tr_type: str = ""
     tr_id: str = ""
 
@@ -36,14 +48,14 @@ class Header(msgspec.Struct, frozen=True):
 class Target(msgspec.Struct, frozen=True, order=True):
     """The kind of record and the symbol to subscribe or remove."""
 
-    tr_id: str
-    tr_key: str
+    tr_id: str = ""
+    tr_key: str = ""
 
 
 class RequestBody(msgspec.Struct, frozen=True):
     """The body of a request."""
 
-    input: Target
+    input: Target | None = None
 
 
 class ClientMessage(msgspec.Struct, frozen=True):
@@ -95,14 +107,28 @@ class StreamSession:
         try:
             message = msgspec.json.decode(text, type=ClientMessage)
         except msgspec.DecodeError:
-            return self._refused(Target(_NO_KEY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+            return self._refused(Target(_NO_KEY, ""), "OPSP9999", "JSON PARSING ERROR : invalid json")
         if message.header.tr_id == "PINGPONG":
             return Reply(alive=True)
-        if message.body is None:
-            return self._refused(Target(_NO_KEY, ""), "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
-        return self._enter(message.header.approval_key, now_ns) or self._apply(
-            message.header.tr_type, message.body.input, now_ns
+        if message.body is None or message.body.input is None:
+            return self._refused(Target(_NO_KEY, ""), "OPSP9992", "JSON PARSING ERROR : body not found")
+        return (
+            self._misstated(message.header, message.body.input)
+            or self._enter(message.header.approval_key, now_ns)
+            or self._apply(message.header.tr_type, message.body.input, now_ns)
         )
+
+    def _misstated(self, header: Header, target: Target) -> Reply | None:
+        """The refusal of a request with a missing or unknown value (kis-api.md, section 0)."""
+        if not header.custtype:
+            return self._refused(target, "OPSP9997", "JSON PARSING ERROR : custtype not found")
+        if header.custtype not in ("P", "B"):
+            return self._refused(target, "OPSP8998", "invalid custtype")
+        if header.tr_type not in (_REGISTER, _REMOVE):
+            return self._refused(target, "OPSP8997", "invalid tr_type")
+        if not target.tr_key:
+            return self._refused(target, "OPSP8992", "invalid tr_key")
+        return None
 
     def due(self, now_ns: int) -> tuple[str, ...]:
         """Frames with every due, unsent record of the subscriptions."""
@@ -139,17 +165,16 @@ class StreamSession:
         return None
 
     def _apply(self, tr_type: str, target: Target, now_ns: int) -> Reply:
-        if not self._timelines.offers(target.tr_id) and (target.tr_id, target.tr_key) not in self._captured:
+        is_known = self._timelines.offers(target.tr_id) or target.tr_id in NOTICE_TR_IDS
+        if not is_known and (target.tr_id, target.tr_key) not in self._captured:
             return self._refused(target, "OPSP8991", "invalid tr_id")
-        match tr_type:
-            case _ if tr_type == _REGISTER:
-                return self._register(target, now_ns)
-            case _ if tr_type == _REMOVE:
-                return self._remove(target, now_ns)
-        return self._refused(target, "OPSP0007", "SUBSCRIBE INTERNAL ERROR")
+        return (self._register if tr_type == _REGISTER else self._remove)(target, now_ns)
 
     def _register(self, target: Target, now_ns: int) -> Reply:
         captured = self._captured.get((target.tr_id, target.tr_key), ())
+        if target.tr_id in NOTICE_TR_IDS:
+            iv, key = self._secret(target)
+            captured = (f"1|{target.tr_id}|001|{encrypted(_NOTICE, key, iv)}",)
         if target in self._next:
             return self._refused(target, "OPSP0002", "ALREADY IN SUBSCRIBE")
         if len(self._next) >= self._limit:
@@ -176,8 +201,13 @@ class StreamSession:
 
     def _acknowledgement(self, target: Target, code: str, text: str) -> str:
         """A success carries an iv and a key, which only encrypted account notices need."""
+        iv, key = self._secret(target)
+        return _control_text(target, "0", code, text, {"iv": iv, "key": key})
+
+    def _secret(self, target: Target) -> tuple[str, str]:
+        """Initial vector and key of a TR id."""
         secret = hashlib.sha256(f"{self._app_key}/{target.tr_id}".encode()).hexdigest()
-        return _control_text(target, "0", code, text, {"iv": secret[:16], "key": secret[16:48]})
+        return secret[:16], secret[16:48]
 
     def _refused(self, target: Target, code: str, text: str, *, close: bool = False, return_code: str = "1") -> Reply:
         self._counters.refusals[code] += 1

@@ -9,13 +9,13 @@ a page in a browser (403):
 
 POST /simulator/faults         {"kind": "half_open", "for_s": 30}   ->   the fault with its moments
 GET  /simulator/counters                                            ->   SimulatorCounters
-GET  /simulator/subscriptions                                       ->   the ledger of offered and sent trades
+GET  /simulator/registrations                                       ->   the ledger of offered and sent trades
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -32,7 +32,7 @@ from observer.simulator.faults import (
     ScriptedFault,
     second_of_day,
 )
-from observer.simulator.kis.authentication import Authentication
+from observer.simulator.kis.authentication import CALLS_PER_S, PAPER_CALLS_PER_S, Authentication
 from observer.simulator.kis.fault_injection import (
     CONTROL_PATH,
     FaultScript,
@@ -54,7 +54,7 @@ from observer.simulator.kis.timelines import CapturedFrames, Timelines, captured
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.kis.wire import Ledger, Registration
 from observer.simulator.market.instruments import made_up_instruments
-from observer.simulator.market.market import Market
+from observer.simulator.market.market import Market, View
 from observer.simulator.market.rng import seeded_rng
 from observer.simulator.settings import SimulatorSettings
 
@@ -94,11 +94,19 @@ class Simulator:
         self.market, contents = made or made_up(settings)
         self._faults = _faults_of(settings)
         self._authentication = authentication = Authentication(
-            settings.seed, settings.app_keys, settings.rest_limit_per_s, settings.rest_limit_per_minute
+            settings.seed,
+            settings.app_keys,
+            settings.rest_limit_per_s or (PAPER_CALLS_PER_S if settings.paper else CALLS_PER_S),
+            settings.rest_limit_per_minute,
         )
         fault_injector = FaultInjector(self._faults.script, seeded_rng(settings.seed), self._counters)
         self._ledger = Ledger(self.market)
-        timelines = Timelines(self.market, trade_fields=settings.trade_fields, book_fields=settings.book_fields)
+        timelines = Timelines(
+            self.market,
+            trade_fields=settings.trade_fields,
+            book_fields=settings.book_fields,
+            state_fields=settings.state_fields,
+        )
         self._stream = StreamSide(
             timelines,
             _captured_of(settings),
@@ -110,7 +118,7 @@ class Simulator:
             settings,
         )
         files = published_files(contents, self.market, self._faults)
-        rest = rest_application(self.market, authentication, clock.now_ns, self._counters)
+        rest = rest_application(self.market, authentication, clock.now_ns, self._counters, settings)
         rest.middlewares.insert(0, RestFaultInjector(fault_injector, clock.now_ns).middleware)
         self._rest = LoopbackServer(rest, settings.rest_port)
         self._files = LoopbackServer(
@@ -130,8 +138,9 @@ class Simulator:
 
     async def start(self) -> None:
         """Make every symbol's day, then listen. Raises OSError when a port is taken; then nothing is left open."""
-        for instrument in self.market.instruments:
-            self.market.tape(instrument.symbol)
+        for view in get_args(View):
+            for instrument in self.market.instruments:
+                self.market.view(view).tape(instrument.symbol)
         try:
             self.rest_url = f"http://{await self._rest.start()}"
             self.files_url = f"http://{await self._files.start()}"
@@ -196,6 +205,7 @@ def made_up(settings: SimulatorSettings) -> MadeUp:
         opens_s,
         settings.trades_times,
         settings.history_days,
+        settings.venues,
     )
     return MadeUp(market, contents)
 

@@ -1,6 +1,6 @@
 """What the stream can be asked for: for each TR id, a symbol's records of the day with their times. Pure.
 
-One market is dealt at either venue, so KRX, NXT and both together show the same trades and books.
+Records of KRX, NXT and both together are those of the market's views, see `venues`.
 
 Halts (TRHT_YN): KIS documents the flag and not which record brings a Y, for nothing is dealt in a halt. This market
 repeats the last trade's record when a disclosure halt begins, with the halt's time, no volume and the flag; the trade
@@ -18,12 +18,16 @@ import msgspec
 from observer.simulator.kis.etf import EtfTimeline
 from observer.simulator.kis.frames import TRADE_FIELDS, TradeTimeline
 from observer.simulator.kis.records import BOOK_FIELDS, AuctionTimeline, BookTimeline, OperationTimeline
+from observer.simulator.kis.venues import is_silent, streamed_view
 from observer.simulator.market.instruments import Instrument
 from observer.simulator.market.market import Market, hhmmss
 from observer.units import NS_PER_S
 
 TRADE_TR_IDS: Final = frozenset({"H0STCNT0", "H0NXCNT0", "H0UNCNT0"})
 BOOK_TR_IDS: Final = frozenset({"H0STASP0", "H0NXASP0", "H0UNASP0"})
+
+
+STATE_TR_IDS: Final = frozenset({"H0STMKO0", "H0NXMKO0", "H0UNMKO0"})
 
 
 class Timeline(Protocol):
@@ -45,7 +49,7 @@ class Timeline(Protocol):
 class Timelines:
     """The records of a market. They are made when first asked for, and kept: all sessions share them."""
 
-    def __init__(self, market: Market, *, trade_fields: int, book_fields: int) -> None:
+    def __init__(self, market: Market, *, trade_fields: int, book_fields: int, state_fields: int) -> None:
         """The record widths depend on the year and are at least the documented ones.
 
         Raises:
@@ -59,7 +63,7 @@ class Timelines:
             **dict.fromkeys(TRADE_TR_IDS, lambda market, listed: trades_and_halts(market, listed, trade_fields)),
             **dict.fromkeys(BOOK_TR_IDS, lambda market, listed: BookTimeline(market, listed, book_fields)),
             "H0STANC0": AuctionTimeline,
-            "H0STMKO0": OperationTimeline,
+            **dict.fromkeys(STATE_TR_IDS, lambda market, listed: OperationTimeline(market, listed, state_fields)),
             "H0STNAV0": EtfTimeline,
         }
 
@@ -74,8 +78,29 @@ class Timelines:
             instrument = self._market.instrument(symbol)
             if instrument is None:
                 return None
-            timeline = self._made[tr_id, symbol] = self._makers[tr_id](self._market, instrument)
+            if is_silent(self._market, tr_id, symbol):
+                timeline = Silence()
+            else:
+                timeline = self._makers[tr_id](streamed_view(self._market, tr_id), instrument)
+            self._made[tr_id, symbol] = timeline
         return timeline
+
+
+class Silence:
+    """The records of a subscription that never has one. Satisfies `Timeline`."""
+
+    def count_until(self, moment_ns: int) -> int:
+        """None at any moment."""
+        del moment_ns
+        return 0
+
+    def time_ns(self, index: int) -> int:
+        """There is no record. Raises IndexError."""
+        raise IndexError(index)
+
+    def record(self, index: int) -> str:
+        """There is no record. Raises IndexError."""
+        raise IndexError(index)
 
 
 CapturedFrames = Mapping[tuple[str, str], tuple[str, ...]]
@@ -117,7 +142,8 @@ _HALTED: Final = 35
 def trades_and_halts(market: Market, instrument: Instrument, fields: int) -> "TradeTimeline | HaltNotices":
     """The records of the day, with notices if the symbol has a disclosure halt."""
     trades = TradeTimeline(market, instrument, fields)
-    starts = [halt.start_ns for halt in market.halts(instrument.symbol) if halt.reason == "disclosure"]
+    disclosed = (halt.start_ns for halt in market.halts(instrument.symbol) if halt.reason == "disclosure")
+    starts = [start_ns for start_ns in disclosed if trades.count_until(start_ns)]  # a notice repeats a trade's record
     return HaltNotices(market, trades, starts) if starts else trades
 
 

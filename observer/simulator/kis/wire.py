@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from observer.simulator.faults import FaultInjector
-from observer.simulator.market.market import Market
+from observer.simulator.kis.venues import streamed_tape, streamed_view
+from observer.simulator.market.market import Market, View
 
 if TYPE_CHECKING:
     from random import Random
@@ -115,7 +116,8 @@ class Span(msgspec.Struct):
 class Registration(msgspec.Struct):
     """One acknowledged subscription for trades; `ended_ns` None: it is in force.
 
-    Offered are the trades after `trades_before` up to `trades_at_end`, both inclusive of what had happened then.
+    Offered are the trades after `trades_before` up to `trades_at_end`, both inclusive of what had happened then, of the
+    venue `view`, or of both together.
     """
 
     connection: int
@@ -126,6 +128,7 @@ class Registration(msgspec.Struct):
     ended_ns: int | None = None
     trades_at_end: int | None = None
     spans: list[Span] = []
+    view: View = "KRX"
 
 
 class Ledger:
@@ -141,8 +144,9 @@ class Ledger:
         # Captured frames (of another market or another year) are no trades of this market.
         if not _is_trades(tr_id) or self._market.instrument(symbol) is None:
             return
-        before = self._market.tape(symbol).count_until(now_ns)
-        registration = Registration(connection, tr_id, symbol, now_ns, before)
+        before = streamed_tape(self._market, tr_id, symbol).count_until(now_ns)
+        view = streamed_view(self._market, tr_id).name
+        registration = Registration(connection, tr_id, symbol, now_ns, before, view=view)
         self._registrations.append(registration)
         self._in_force[connection, tr_id, symbol] = registration
 
@@ -151,7 +155,7 @@ class Ledger:
         registration = self._in_force.pop((connection, tr_id, symbol), None)
         if registration is not None:
             registration.ended_ns = now_ns
-            registration.trades_at_end = self._market.tape(symbol).count_until(now_ns)
+            registration.trades_at_end = streamed_tape(self._market, tr_id, symbol).count_until(now_ns)
 
     def ended(self, connection: int, now_ns: int) -> None:
         """Record the end of a connection and of its subscriptions."""

@@ -116,6 +116,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         return self.group == "ST" and not (self.preferred or self.spac)
 
     @property
+    def etp(self) -> bool:
+        """An ETF or an ETN."""
+        return self.group in ("EF", "EN")
+
+    @property
     def trades(self) -> bool:
         """Whether it is dealt in on the session day at all."""
         return self.base_price > 0 and not self.suspended

@@ -2,31 +2,58 @@
 
 Pure and deterministic: an answer depends on the seed, the session day, the listings and the queried moment, never on
 the time or order of queries. The rng is passed in; there is no clock, file or socket here.
+
+A market of the KRX alone ends with its closing cross. With NXT beside it the day is whole: the KRX has its
+after-market, and `view` shows the KRX, NXT or both together as a market of its own, with its own trades and running
+figures.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from observer.simulator.market.instruments import Instrument, RngSource, price_limits, tick_size
 from observer.simulator.market.plan import HISTORY_DAYS, DayBar, MarketPlan, busier, past_bars, plan_of
-from observer.simulator.market.tape import AUCTION, BUY, CLOSE_S, EMPTY_TAPE, OPEN_S, SELL, Halt, Tape, midnight_ns
-from observer.simulator.market.trade_generation import make_tape
+from observer.simulator.market.sessions import Session, SessionName, Venue, session_at, sessions_on
+from observer.simulator.market.tape import (
+    AUCTION,
+    BUY,
+    CLOSE_S,
+    EMPTY_TAPE,
+    OPEN_S,
+    SELL,
+    UNKNOWN,
+    Halt,
+    Tape,
+    midnight_ns,
+)
+from observer.simulator.market.trade_generation import Columns, regular_day
+from observer.simulator.market.venues import (
+    NxtListing,
+    both_bars,
+    merged,
+    nxt_bars,
+    nxt_day,
+    nxt_listings,
+    with_after_market,
+)
 from observer.units import NS_PER_S
 
-Side = Literal["buy", "sell", "auction"]
-_SIDES: Final[dict[int, Side]] = {BUY: "buy", SELL: "sell", AUCTION: "auction"}
+Side = Literal["buy", "sell", "auction", "unknown"]
+View = Literal["KRX", "NXT", "consolidated"]
+_SIDES: Final[dict[int, Side]] = {BUY: "buy", SELL: "sell", AUCTION: "auction", UNKNOWN: "unknown"}
 
 
 class OfferedTrade(msgspec.Struct, frozen=True, gc=False):
     """One trade that the market offers. `exchange_hhmmss` is what the wire shows of `exchange_time_ns`.
 
-    `cumulative_*` are the day's figures after this trade; sells and buys together count every trade.
+    `cumulative_*` are the venue's figures of the day after this trade; sells and buys together count every trade.
     """
 
     symbol: str
@@ -39,6 +66,8 @@ class OfferedTrade(msgspec.Struct, frozen=True, gc=False):
     cumulative_sells: int
     cumulative_buys: int
     side: Side
+    venue: Venue
+    session: SessionName
 
 
 class SimulatedState(msgspec.Struct, frozen=True, gc=False):
@@ -79,11 +108,14 @@ class Market:
         opens_s: int = OPEN_S,
         trades_times: float = 1.0,
         history_days: int = HISTORY_DAYS,
+        venues: Sequence[Venue] = ("KRX",),
     ) -> None:
         """The day opens at `opens_s` seconds after local midnight, 09:00 but on days like the university entrance
         exam's (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols
-        trade; before the day there were `history_days` sessions.
+        trade; before the day there were `history_days` sessions. `venues`: the KRX until its close, or both venues.
         """
+        self.name: View = "KRX"
+        self.whole_day = "NXT" in venues
         self._opens_s = opens_s
         self._trades_times = trades_times
         self._history_days = history_days
@@ -94,8 +126,41 @@ class Market:
         self._rng = rng
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._rank = {symbol: rank for rank, symbol in enumerate(_by_turnover(instruments))}
-        self._tapes: dict[str, Tape] = {}
+        self._tapes: dict[View, dict[str, Tape]] = {"KRX": {}, "NXT": {}, "consolidated": {}}
         self._plans: dict[str, MarketPlan] = {}
+        self._sessions: dict[Venue, tuple[Session, ...]] = {
+            venue: sessions_on(session_date, opens_s, venue) for venue in venues
+        }
+        self._nxt: Mapping[str, NxtListing] = nxt_listings(instruments, rng) if self.whole_day else {}
+        self._views: dict[View, Market] = {"KRX": self}
+
+    def view(self, name: View) -> Market:
+        """The day as one venue shows it, or both together. A market of the KRX alone shows its own day under each name.
+
+        NXT lists what it trades and no more; both together list all.
+        """
+        if not self.whole_day:
+            return self
+        shown = self._views.get(name)
+        if shown is None:
+            shown = self._views[name] = copy.copy(self)
+            shown.name = name
+            if name == "NXT":
+                shown.instruments = tuple(i for i in self.instruments if i.symbol in self._nxt)
+        return shown
+
+    def sessions(self, venue: Venue) -> tuple[Session, ...]:
+        """The sessions of a venue of this market on this day, in their order."""
+        return self._sessions[venue]
+
+    def nxt_listing(self, symbol: str) -> NxtListing | None:
+        """How NXT trades a symbol; None where it does not, and in a market of the KRX alone."""
+        return self._nxt.get(symbol)
+
+    def is_suspended(self, instrument: Instrument) -> bool:
+        """Whether a listing is not traded in this view all day though it is listed there."""
+        listing = self._nxt.get(instrument.symbol)
+        return instrument.suspended or (self.name == "NXT" and listing is not None and listing.stopped)
 
     @property
     def open_ns(self) -> int:
@@ -109,7 +174,7 @@ class Market:
 
     def instrument(self, symbol: str) -> Instrument | None:
         """The listing of a symbol; None when there is none."""
-        return self._by_symbol.get(symbol)
+        return None if self.name == "NXT" and symbol not in self._nxt else self._by_symbol.get(symbol)
 
     def plan(self, symbol: str) -> MarketPlan:
         """The symbol's plan of the day. Raises KeyError for a symbol that is not listed."""
@@ -123,9 +188,10 @@ class Market:
 
     def tape(self, symbol: str) -> Tape:
         """The whole day of a symbol, the future too. Raises KeyError for a symbol that is not listed."""
-        tape = self._tapes.get(symbol)
+        tapes = self._tapes[self.name]
+        tape = tapes.get(symbol)
         if tape is None:
-            tape = self._tapes[symbol] = self._made_tape(self._by_symbol[symbol])
+            tape = tapes[symbol] = self._made_tape(self._by_symbol[symbol])
         return tape
 
     def halts(self, symbol: str) -> tuple[Halt, ...]:
@@ -178,18 +244,32 @@ class Market:
     def daily_bars(self, symbol: str, *, adjusted: bool = True) -> tuple[DayBar, ...]:
         """Bars of the weekdays before the session day, newest first; none from before the listing.
 
-        Of a symbol that is split on the session day they are in shares of after it, or as traded then.
+        Of a symbol that is split on the session day they are in shares of after it, or as traded then. Both venues
+        together have the KRX's prices.
         """
+        if self.name == "consolidated":
+            return both_bars(*(self.view(of).daily_bars(symbol, adjusted=adjusted) for of in ("KRX", "NXT")))
+        if self.name == "NXT":
+            krx, listing = self.view("KRX").daily_bars(symbol, adjusted=adjusted), self._nxt.get(symbol)
+            beside = self._rng(f"nxt history/{self.session_date}/{symbol}")
+            return () if listing is None else nxt_bars(krx, listing.ratio, beside)
         generator = self._rng(f"history/{self.session_date}/{symbol}")
         bars = past_bars(self._by_symbol[symbol], self.plan(symbol), self.session_date, self._history_days, generator)
         ratio = self.plan(symbol).split_ratio
         return bars if adjusted or ratio == 1 else tuple(_before_split(bar, ratio) for bar in bars)
 
     def offered(self, symbol: str) -> Iterator[OfferedTrade]:
-        """Every trade of a symbol's day, oldest first."""
-        tape = self.tape(symbol)
+        """Every trade of a symbol's day, oldest first; venue by venue where there are two."""
+        for venue in self._sessions:
+            yield from self.view(venue).offered_here(symbol, venue)
+
+    def offered_here(self, symbol: str, venue: Venue) -> Iterator[OfferedTrade]:
+        """Every trade of a symbol in this view, which is the one of `venue`."""
+        tape, sessions = self.tape(symbol), self._sessions[venue]
         for index in range(len(tape)):
             time_ns = tape.time_ns[index]
+            session = session_at(sessions, (time_ns - self.midnight_ns) / NS_PER_S)
+            assert session is not None, f"{symbol} trades at {time_ns}, outside every session of {venue}"
             yield OfferedTrade(
                 symbol=symbol,
                 session_date=self.session_date,
@@ -201,23 +281,55 @@ class Market:
                 cumulative_sells=index + 1 - tape.buys[index],
                 cumulative_buys=tape.buys[index],
                 side=_SIDES[tape.side[index]],
+                venue=venue,
+                session=session,
             )
 
     def offered_digest(self) -> str:
-        """SHA-256 over the trades of all symbols in the order of their codes (columns in this machine's byte order)."""
+        """SHA-256 over the trades of all symbols in the order of their codes (columns in this machine's byte order),
+        venue by venue.
+        """
         digest = hashlib.sha256()
-        for symbol in sorted(self._by_symbol):
-            tape = self.tape(symbol)
-            digest.update(f"{symbol}:{len(tape)};".encode())
-            for column in (tape.time_ns, tape.price, tape.volume, tape.side):
-                digest.update(column)
+        for venue in self._sessions:
+            for symbol in sorted(self._by_symbol):
+                tape = self.view(venue).tape(symbol)
+                digest.update(f"{symbol}:{len(tape)};".encode())
+                for column in (tape.time_ns, tape.price, tape.volume, tape.side):
+                    digest.update(column)
         return digest.hexdigest()
 
     def _made_tape(self, instrument: Instrument) -> Tape:
         if not instrument.trades:
             return EMPTY_TAPE
+        match self.name:
+            case "KRX":
+                return Tape(*self._krx_day(instrument))
+            case "NXT":
+                return self._nxt_tape(instrument)
+            case "consolidated":
+                return merged(*(self.view(of).tape(instrument.symbol) for of in ("KRX", "NXT")))
+
+    def _krx_day(self, instrument: Instrument) -> Columns:
         generator = self._rng(f"tape/{self.session_date}/{instrument.symbol}")
-        return make_tape(self.plan(instrument.symbol), instrument.base_price, self.open_ns, generator)
+        day = regular_day(self.plan(instrument.symbol), instrument.base_price, self.open_ns, generator)
+        after = next((each for each in self._sessions["KRX"] if each.name == "after"), None)
+        if not self.whole_day or after is None or (instrument.etp and not after.etps):
+            return day
+        generator = self._rng(f"after/{self.session_date}/{instrument.symbol}")
+        return with_after_market(day, instrument.base_price, after, self.midnight_ns, generator)
+
+    def _nxt_tape(self, instrument: Instrument) -> Tape:
+        listing = self._nxt.get(instrument.symbol)
+        if listing is None or listing.stopped:
+            return EMPTY_TAPE
+        tape = self.view("KRX").tape(instrument.symbol)
+        end = tape.count_until(self.close_ns)
+        krx = Columns(
+            list(tape.time_ns[:end]), list(tape.price[:end]), list(tape.volume[:end]), tape.side[:end], tape.halts
+        )
+        generator = self._rng(f"nxt/{self.session_date}/{instrument.symbol}")
+        base, sessions = instrument.base_price, self._sessions["NXT"]
+        return nxt_day(krx, base, listing.ratio, sessions, self.midnight_ns, generator)
 
 
 def hhmmss(second_of_day: int) -> str:

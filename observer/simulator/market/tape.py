@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 OPEN_S: Final = 9 * 3_600
 CLOSE_S: Final = 15 * 3_600 + 30 * 60
 CONTINUOUS_S: Final = 380 * 60  # 09:00 to 15:20; then the closing auction collects orders until 15:30
-# CCLD_DVSN of the stream: 1 buy, 3 auction, 5 sell.
+# CCLD_DVSN of the stream: 1 buy, 3 auction, 5 sell. What the KRX's after-market has in it is not documented: 0 here.
+UNKNOWN: Final = 0
 BUY: Final = 1
 AUCTION: Final = 3
 SELL: Final = 5
@@ -61,11 +62,13 @@ def share_of_day(seconds_since_open: float) -> float:
 
 
 class Tape:
-    """All trades of one symbol on one day, oldest first. Trade 0 is the opening cross, the last one the closing cross.
-    `halts` are the times without trades, in their order.
+    """All trades of one symbol on one day at one venue, or at both together, oldest first. `halts` are the times
+    without trades, in their order.
 
-    `buys` and `sells` count trades by aggressor; a cross counts as a buy, so that their sum grows by one with every
-    trade. `buy_volume` and `sell_volume` leave the crosses out, as the real totals do.
+    In the KRX's regular session the first trade is the opening cross and the last one the closing cross.
+
+    `buys` and `sells` count trades by aggressor; a cross or an unknown side counts as a buy, so that their sum grows by
+    one with every trade. `buy_volume` and `sell_volume` leave the crosses out, as the real totals do.
     """
 
     __slots__ = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -21,7 +21,7 @@ from observer.simulator.market.tape import (
     SELL,
     VOLUME_BY_MINUTE,
     DealtTrade,
-    Tape,
+    Halt,
     can_be_interrupted,
     interrupted,
 )
@@ -36,8 +36,18 @@ _SIZES: Final = tuple(quantile * 64 / sum(_QUANTILES) for quantile in _QUANTILES
 _SURGE_DECAY_S: Final = 1_200
 
 
-def make_tape(plan: MarketPlan, base_price: int, open_ns: int, generator: Random) -> Tape:
-    """The day that a plan describes; `open_ns` is when the opening cross is dealt."""
+class Columns(NamedTuple):
+    """A day of trades by quantity, in the order of time, and its halts: what a tape is made of."""
+
+    time_ns: list[int]
+    price: list[int]
+    volume: list[int]
+    side: bytes
+    halts: tuple[Halt, ...] = ()
+
+
+def regular_day(plan: MarketPlan, base_price: int, open_ns: int, generator: Random) -> Columns:
+    """The day that a plan describes, from the opening cross at `open_ns` to the closing cross."""
     offsets_ns = sorted(_offsets_ns(plan, generator))
     count = len(offsets_ns)
     times = [open_ns + offset for offset in offsets_ns]
@@ -50,12 +60,17 @@ def make_tape(plan: MarketPlan, base_price: int, open_ns: int, generator: Random
         prices = _locked(prices, offsets_ns, plan.lock, price_limits(base_price))
     disclosure_ns = None if plan.disclosure_s is None else open_ns + plan.disclosure_s * NS_PER_S
     if disclosure_ns is None and not can_be_interrupted(prices):
-        return Tape(times, prices, volumes, bytes(sides))
+        return Columns(times, prices, volumes, bytes(sides))
     trades = list(map(DealtTrade, times, prices, volumes, sides))
     trades, halts = interrupted(trades, disclosure_ns, open_ns + CONTINUOUS_S * NS_PER_S, generator)
     columns = zip(*map(msgspec.structs.astuple, trades), strict=True)
     times, prices, volumes, sides_after = map(list, columns)
-    return Tape(times, prices, volumes, bytes(sides_after), halts)
+    return Columns(times, prices, volumes, bytes(sides_after), halts)
+
+
+def sizes_around(mean: float, count: int, generator: Random) -> list[int]:
+    """So many sizes of trades with this mean, each at least 1."""
+    return [int(size * mean) or 1 for size in generator.choices(_SIZES, k=count)]
 
 
 def _offsets_ns(plan: MarketPlan, generator: Random) -> list[int]:
@@ -79,7 +94,7 @@ def _offsets_ns(plan: MarketPlan, generator: Random) -> list[int]:
 def _volumes(plan: MarketPlan, count: int, generator: Random) -> list[int]:
     """Sizes whose mean is the usual day's; the crosses are larger, as many orders meet in them."""
     mean = plan.usual_volume / plan.usual_trades
-    volumes = [int(size * mean) or 1 for size in generator.choices(_SIZES, k=count)]
+    volumes = sizes_around(mean, count, generator)
     cross = max(1, plan.usual_trades // 50)
     volumes[0] *= cross
     volumes[-1] *= cross

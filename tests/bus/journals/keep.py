@@ -2,7 +2,7 @@
 
 import types
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -22,7 +22,7 @@ def example(event_type: type[Fact | Document]) -> Fact | Document:
 
 def _value(name: str, annotation: object, index: int) -> object:
     """A value of the type: an int for `int | None`, the last of a `Literal`, the first of a union of documents."""
-    kind = get_args(annotation)[0] if isinstance(annotation, types.UnionType) else annotation
+    kind = get_args(annotation)[0] if get_origin(annotation) in (types.UnionType, Union) else annotation
     if get_origin(kind) is Literal:
         return get_args(kind)[-1]
     if get_origin(kind) is tuple:

@@ -1,0 +1,240 @@
+"""Track A between two full sweeps: asks the symbols that may soon surge, and publishes the volume rises.
+
+`observer.selection.attention` decides what is asked and what is published; this module makes the requests, one at a
+time, at most with the given share of the accounts' limits, and none while a full sweep runs.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from typing import Final
+
+from bus.events import AttentionCompleted, Snapshot, VolumeRise
+from bus.producer import Producer
+from observer.accounts.clients import RestOfAll
+from observer.alerts.process import Alerts
+from observer.calendar.phases import DayPlan
+from observer.clock import Clock
+from observer.errors import ProviderError, StoreError
+from observer.providers.broker import Quote
+from observer.selection.attention import Attention, Rise
+from observer.selection.market_state import MarketState
+from observer.selection.settings import DaySettings, SelectionSettings
+from observer.store.reader import StoreReader
+from observer.store.universes import StoredUniverse
+from observer.streaming.decisions import sweeps_in
+from observer.streaming.earlier import earlier_in_time
+from observer.streaming.settings import TrackASettings
+from observer.units import NS_PER_S
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S: Final = 0.05  # least machine seconds between requests, independent of the market clock's speed
+_EARLIER_DAYS_LEAD_NS: Final = 120 * NS_PER_S  # before the context, and before Track B reads the same
+_EARLIER_DAYS_LIMIT_S: Final = 60.0  # machine seconds
+_SLOTS_KNOWN_NS: Final = 60 * NS_PER_S  # how long the known slots and sizes of trades are used
+_LOOK_NS: Final = 5 * NS_PER_S  # longest sleep: a sweep changes what is due
+_LASTING_NS: Final = 300 * NS_PER_S  # a failure without a success for so long is an alert
+
+_SLOTS: Final = "attention_slots"
+_ANSWERS: Final = "attention_answers"
+
+
+class AttentionRequests:
+    """The requests of one day between its full sweeps, while Track B streams."""
+
+    def __init__(
+        self,
+        settings: TrackASettings,
+        selection: SelectionSettings,
+        provider: str,
+        calls_per_second: float,
+        *,
+        rest: RestOfAll,
+        reader: StoreReader,
+        producer: Producer,
+        clock: Clock,
+        alerts: Alerts,
+    ) -> None:
+        self._settings = settings
+        self._selection = selection
+        self._provider = provider
+        self._calls_per_second = calls_per_second * settings.attention_share_of_limit
+        self._rest = rest
+        self._reader = reader
+        self._producer = producer
+        self._clock = clock
+        self._alerts = alerts
+        self._no_sweep = asyncio.Event()
+        self._no_sweep.set()
+        self._swept: list[Sequence[Snapshot]] = []  # sweeps that `_attention` does not know yet
+        self._attention: Attention | None = None
+        self._streamed: AbstractSet[str] = frozenset()
+        self._failing_since_ns: dict[str, int] = {}  # by the alert's identity, from the first failure on
+        self._turns = itertools.count()
+        self._since_sweep = _Counts(0)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the settings allow requests, and the surges that they look for."""
+        triggers = self._selection.triggers
+        return self._calls_per_second > 0 and triggers.of("volume_surge").enabled and triggers.recent_volume.enabled
+
+    @contextmanager
+    def paused(self, session_date: str, sweep: int) -> Iterator[None]:
+        """Make no request while this sweep runs, and publish the counts since the sweep before."""
+        self._no_sweep.clear()
+        self._publish_counts(session_date, sweep - 1)
+        try:
+            yield
+        finally:
+            self._since_sweep = _Counts(self._clock.now_ns())
+            self._no_sweep.set()
+
+    def update_sweep(self, swept: Sequence[Snapshot]) -> None:
+        """Apply a full sweep of this day."""
+        if not self.is_on:
+            return
+        if self._attention is None:
+            self._swept.append(swept)
+        else:
+            self._attention.update_sweep(swept)
+
+    async def run(self, plan: DayPlan, universe: StoredUniverse) -> None:
+        """Request from Track B's start to its stop."""
+        if self.is_on:
+            await self._run(plan, universe)
+        for identity in (_SLOTS, _ANSWERS):
+            self._succeeded(identity, "no requests are made between sweeps any more today")
+
+    async def _run(self, plan: DayPlan, universe: StoredUniverse) -> None:
+        await self._clock.sleep_until(plan.context_sync_ns - _EARLIER_DAYS_LEAD_NS)
+        self._attention = attention = await self._begin(plan, universe)
+        await self._clock.sleep_until(plan.track_b_start_ns)
+        self._since_sweep = _Counts(self._clock.now_ns())
+        session_date, known_until_ns, next_ns = plan.day.isoformat(), 0, 0
+        while (now_ns := self._clock.now_ns()) < plan.track_b_stop_ns:
+            await self._no_sweep.wait()
+            if now_ns >= known_until_ns:
+                await self._read_slots(plan, attention)
+                known_until_ns = now_ns + _SLOTS_KNOWN_NS
+            request = attention.next_request(self._rest.quotes_per_call, self._streamed)
+            due_ns = max(next_ns, request.due_ns) if request is not None else now_ns + _LOOK_NS
+            if request is None or due_ns > now_ns:
+                await self._clock.sleep_until(min(due_ns, now_ns + _LOOK_NS))
+                continue
+            next_ns = now_ns + await self._request(session_date, attention, request.symbols)
+            await asyncio.sleep(PAUSE_S)
+
+    async def _begin(self, plan: DayPlan, universe: StoredUniverse) -> Attention:
+        """What Track A knows of the day so far, and of earlier days."""
+        day = DaySettings(
+            selection=self._selection,
+            accounts=(),
+            allocation_strategy="round_robin",
+            sweep_interval_s=self._settings.interval_s,
+        )
+        begun = await earlier_in_time(self._reader, plan, day, universe, _EARLIER_DAYS_LIMIT_S)
+        if begun.failure:
+            self._alerts.report("earlier_days", "warning", begun.failure)
+        else:
+            self._alerts.resolve("earlier_days", "the earlier days are read")
+        triggers = self._selection.triggers
+        attention = Attention(MarketState(universe.members, triggers, begun.earlier), triggers)
+        own = {swept[0].sweep for swept in self._swept if swept}
+        for swept in [*await self._earlier_sweeps(plan, own), *self._swept]:
+            attention.update_sweep(swept)
+        self._swept = []
+        return attention
+
+    async def _earlier_sweeps(self, plan: DayPlan, own: AbstractSet[int]) -> Sequence[Sequence[Snapshot]]:
+        """The day's sweeps by an earlier process."""
+        received = (plan.day.isoformat(), plan.track_a_start_ns, self._clock.now_ns())
+        try:
+            seen = await asyncio.to_thread(self._reader.snapshots, *received)
+        except StoreError as error:
+            logger.warning("requests between sweeps begin without the sweeps of an earlier process: %s", error)
+            return []
+        return [swept for swept in sweeps_in(seen) if swept[0].sweep not in own]
+
+    async def _read_slots(self, plan: DayPlan, attention: Attention) -> None:
+        """Which symbols are streamed, and the sizes of their trades; those of before while the database refuses."""
+        try:
+            slots = await asyncio.to_thread(self._reader.open_slots, plan.starts_ns)
+            volumes = await asyncio.to_thread(self._reader.trade_volumes, plan.day.isoformat())
+        except StoreError as error:
+            self._failed(_SLOTS, f"requests between sweeps know no new slots and sizes of trades: {error}")
+            return
+        self._succeeded(_SLOTS, "the slots and the sizes of trades are read")
+        self._streamed = frozenset(slot.symbol for slot in slots)
+        attention.update_trade_volumes(volumes)
+
+    async def _request(self, session_date: str, attention: Attention, symbols: Sequence[str]) -> int:
+        """Make one request with the next usable account in turn. Returns the time until the next one may start (ns)."""
+        usable = list(self._rest.usable("quotes").items())
+        account, quotes = usable[next(self._turns) % len(usable)]
+        counts = self._since_sweep
+        counts.requests += 1
+        counts.requested += len(symbols)
+        attention.requested(symbols, self._clock.now_ns())
+        try:
+            answers = await quotes.quotes(symbols)
+        except ProviderError as error:
+            self._failed(_ANSWERS, f"{account.name} has no quotes of {len(symbols)} symbols between sweeps: {error}")
+            answers = []
+        else:
+            self._succeeded(_ANSWERS, "requests between sweeps are answered")
+        now_ns = self._clock.now_ns()
+        for quote in answers:
+            if (rise := attention.answered(quote.symbol, quote.cumulative_volume, now_ns)) is not None:
+                self._producer.publish(_rise(account.provider, quote, session_date, now_ns, rise))
+                counts.rises += 1
+        counts.received += len(answers)
+        return round(NS_PER_S / (self._calls_per_second * len(usable)))
+
+    def _failed(self, identity: str, text: str) -> None:
+        """Log a failure, and report an alert once nothing has succeeded for long."""
+        now_ns = self._clock.now_ns()
+        if now_ns - self._failing_since_ns.setdefault(identity, now_ns) < _LASTING_NS:
+            logger.warning("%s", text)
+        else:
+            self._alerts.report(identity, "warning", text)
+
+    def _succeeded(self, identity: str, text: str) -> None:
+        self._failing_since_ns.pop(identity, None)
+        self._alerts.resolve(identity, text)
+
+    def _publish_counts(self, session_date: str, sweep: int) -> None:
+        counts = self._since_sweep
+        if counts.requests:
+            self._producer.publish(
+                AttentionCompleted(
+                    *(self._provider, session_date, sweep, counts.started_ns, self._clock.now_ns()),
+                    *(counts.requested, counts.received, counts.requests, counts.rises),
+                )
+            )
+
+
+def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Rise) -> VolumeRise:
+    return VolumeRise(
+        *(provider, quote.symbol, session_date, rise.since_ns, now_ns),
+        rise.since_volume,
+        quote.cumulative_volume,
+        rise.usual_volume,
+        quote.price,
+        quote.high,
+        quote.low,
+        quote.upper_limit,
+        quote.cumulative_value,
+    )
+
+
+class _Counts:
+    """What was requested since a sweep."""
+
+    def __init__(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.requested = self.received = self.requests = self.rises = 0

@@ -1,0 +1,5 @@
+"""The one word between the attacks and their script."""
+
+
+class InapplicableError(Exception):
+    """This version or machine cannot be given the attack; the text says why."""

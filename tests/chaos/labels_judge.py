@@ -1,0 +1,270 @@
+"""Checks what a database says of its data, by the broker's ledger: `python -m tests.chaos.labels_judge DATABASE`.
+
+LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`; by
+default they are ledger.json and offered.csv beside the database, where `observer demo --keep` writes them. The judge
+reads these and the database, imports nothing of Observer, and uses none of its counters.
+
+It recomputes, for each symbol and day:
+
+*coverage*: the volume of the day, the share of it that is stored trade by trade, exact to the share; the share of the
+session's time between the broker's acknowledgements and the ends of the subscriptions, to SLACK_S a subscription.
+
+*the words*: a report that is better than the truth. complete, recovered: a trade from the first subscription of a slot
+to its end is not stored accordingly; whole: a trade of the day is not stored; missing_at_most is less than what is
+missing; missing is said of a symbol that did not trade.
+
+*labels*: a slot with the trigger volume_surge of a symbol whose latest minutes had less than SURGE_MIN times the usual
+volume of these minutes (its average day, times the share of a day that the market trades in them), or that no fired
+trigger of the kind precedes.
+
+*slot use*: the part of all slots' time in which the broker acknowledged a subscription, by the reports and by the
+ledger.
+
+Prints one JSON object. Exit status 0: nothing is wrong; 1: something is.
+"""
+
+import argparse
+import contextlib
+import json
+import sqlite3
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.ledger_judge import Kept, Tape, held, read_kept, read_tapes
+from tests.chaos.shares import Shares, common, united, volume, without
+
+NS_PER_S = 1_000_000_000
+MINUTE_NS = 60 * NS_PER_S
+SESSION_S = 390 * 60.0  # 09:00 to 15:30
+SLOTS_PER_ACCOUNT = 41
+SLACK_S = 15.0  # market seconds of a subscription between the broker's and the client's clocks; a fast day has more
+SURGE_MIN = 2.0  # requirement 004, Volume Surge: the lowest level
+WINDOWS_NS = (5 * MINUTE_NS, 10 * MINUTE_NS)  # the latest minutes: of the stream, and of two sweeps
+LOOKBACK_NS = 20 * MINUTE_NS  # evidence is at most a sweep and a life of five minutes old, and its window as long
+SYMBOLS_MIN = 20
+
+REPORTS = """
+    SELECT symbol, slots_quality, day_quality, missing_at_most, day_volume, volume_share, time_share, intervals
+    FROM quality WHERE session_date = ? ORDER BY judged_ns, stream, sequence
+"""
+LABELS = """
+    SELECT 'assigned', symbol, assigned_ns FROM slot_assignments WHERE trigger = 'volume_surge'
+    UNION ALL SELECT 'extended', symbol, extended_ns FROM slot_extensions WHERE trigger = 'volume_surge'
+"""
+FIRED = "SELECT symbol, fired_ns FROM triggers WHERE kind = 'volume_surge'"
+ENDED = "SELECT symbol, ended_ns FROM trigger_ends WHERE kind = 'volume_surge'"
+AVERAGES = "SELECT symbol, average_volume_20d FROM universe_members WHERE average_volume_20d > 0 AND session_date = ?"
+HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND current = ?"
+ACCOUNTS = "SELECT count(DISTINCT substr(slot, 1, instr(slot, ':') - 1)) FROM slot_assignments"
+
+
+@dataclass
+class Report:
+    """The database's last quality report on a symbol's day."""
+
+    slots_quality: str
+    day_quality: str
+    missing_at_most: float | None
+    day_volume: float | None
+    volume_share: float | None
+    time_share: float | None
+    intervals: Sequence[tuple[int, int]] = field(default_factory=list)
+
+
+class Usual:
+    """The usual volume of a symbol in a span of the day: its average day times the market's share of a day in it."""
+
+    def __init__(self, tapes: Mapping[str, Tape], averages: Mapping[str, float]) -> None:
+        self._tapes = tapes
+        self._averages = averages
+        self._shares: dict[tuple[int, int], float | None] = {}
+
+    def ratio(self, symbol: str, until_ns: int) -> float | None:
+        """The volume of the latest minutes until then, in units of the usual one; None without an average or a market.
+        Of the windows the one with the largest ratio counts.
+        """
+        found = (self._ratio(symbol, until_ns - window_ns, until_ns) for window_ns in WINDOWS_NS)
+        return max((ratio for ratio in found if ratio is not None), default=None)
+
+    def _ratio(self, symbol: str, from_ns: int, to_ns: int) -> float | None:
+        average, share = self._averages.get(symbol), self._share(from_ns, to_ns)
+        return _within(self._tapes[symbol], from_ns, to_ns) / (average * share) if average and share else None
+
+    def _share(self, from_ns: int, to_ns: int) -> float | None:
+        """The mean share of a day that the symbols trade in this time, without the busiest tenth."""
+        if (from_ns, to_ns) not in self._shares:
+            found = sorted(
+                _within(self._tapes[symbol], from_ns, to_ns) / average
+                for symbol, average in self._averages.items()
+                if symbol in self._tapes
+            )
+            usual = found[: len(found) - len(found) // 10]
+            self._shares[from_ns, to_ns] = sum(usual) / len(usual) if len(found) >= SYMBOLS_MIN else None
+        return self._shares[from_ns, to_ns]
+
+
+def _within(tape: Tape, from_ns: int, to_ns: int) -> int:
+    return tape.volume_at(to_ns) - tape.volume_at(from_ns)
+
+
+def read_reports(database: sqlite3.Connection, day: str) -> dict[str, Report]:
+    """The day's reports by symbol; of several the last."""
+    return {
+        symbol: Report(*words, [(each["from_ns"], each["to_ns"]) for each in json.loads(intervals)])
+        for symbol, *words, intervals in database.execute(REPORTS, (day,))
+    }
+
+
+def mislabelled(database: sqlite3.Connection, usual: Usual) -> Iterator[str]:
+    """Slots with the trigger volume_surge of a symbol that did not surge, or without a fired trigger, in words."""
+    fired, ended = _times(database.execute(FIRED)), _times(database.execute(ENDED))
+    for event, symbol, at_ns in database.execute(LABELS).fetchall():
+        began = max((each for each in fired[symbol] if each <= at_ns), default=None)
+        if began is None or any(began < each < at_ns for each in ended[symbol]):
+            yield f"{symbol} {event} at {at_ns}: no trigger holds"
+            continue
+        latest = at_ns // MINUTE_NS * MINUTE_NS
+        ratios = [
+            usual.ratio(symbol, until_ns) for until_ns in range(latest + MINUTE_NS, latest - LOOKBACK_NS, -MINUTE_NS)
+        ]
+        known = [ratio for ratio in ratios if ratio is not None]
+        if known and max(known) < SURGE_MIN:
+            yield f"{symbol} {event} at {at_ns}: {max(known):.2f} times the usual volume"
+
+
+def _times(rows: Iterable[tuple[str, int]]) -> defaultdict[str, list[int]]:
+    times: defaultdict[str, list[int]] = defaultdict(list)
+    for symbol, at_ns in rows:
+        times[symbol].append(at_ns)
+    return times
+
+
+def subscribed(subscriptions: Sequence[Mapping[str, Any]], bounds: tuple[int, int]) -> Shares:
+    """The times in which the broker acknowledged a subscription, within the bounds; one in force lasts to their end."""
+    spans = ((each["acknowledged_ns"], each["ended_ns"] or bounds[1]) for each in subscriptions)
+    return common(united(spans), [bounds])
+
+
+def coverage(report: Report, tape: Tape, stored: Shares, sent: Shares, subscriptions: int) -> dict[str, int]:
+    """What a report says of the day and of its coverage, against market and ledger."""
+    total = tape.volumes[-1] if tape.volumes else 0
+    share = volume(common(stored, [(0, total)])) / total if total else None
+    slack_s = SLACK_S * max(subscriptions, 1)
+    reported_s = (report.time_share or 0.0) * SESSION_S
+    streamed_s = volume(sent) / NS_PER_S
+    listed_s = volume(united(report.intervals)) / NS_PER_S
+    outside_s = volume(without(united(report.intervals), sent)) / NS_PER_S
+    return {
+        "day_volume_differs": int(report.day_volume != total),
+        "volume_share_differs": int(report.volume_share != share),
+        "time_share_differs": int(abs(reported_s - streamed_s) > slack_s),
+        "intervals_differ": int(outside_s > slack_s or abs(listed_s - streamed_s) > slack_s),
+    }
+
+
+def words(report: Report, tape: Tape, kept: Kept, slots: Shares) -> dict[str, int]:
+    """The words of a report that are better than the truth, or say of a silent symbol that it misses something."""
+    total = tape.volumes[-1] if tape.volumes else 0
+    streamed, recovered = united(kept.streamed), united(kept.recovered)
+    lacking = without(slots, united([*streamed, *recovered]))
+    worse = {"complete": without(slots, streamed), "recovered": lacking}.get(report.slots_quality, [])
+    whole = without([(0, total)], united([*streamed, *recovered])) if total else []
+    at_most = report.missing_at_most
+    return {
+        "slots_better_than_truth": int(bool(worse)),
+        "day_better_than_truth": int(report.day_quality == "whole" and bool(whole)),
+        "bound_too_low": int(at_most is not None and at_most < volume(lacking)),
+        "missing_of_silent": int(report.slots_quality == "missing" and not slots),
+    }
+
+
+def slot_use(
+    database: sqlite3.Connection, day: str, reports: Mapping[str, Report], ledger: Mapping[str, Sequence[Any]]
+) -> tuple[float, float] | None:
+    """The used percentage of all slots' time by the reports, and by the ledger; None without hours."""
+    began_ns, ended_ns = (
+        database.execute(HOURS, (day, phase)).fetchone()[0] for phase in ("FULL_OPERATION", "TRACK_A_CLOSING")
+    )
+    if began_ns is None or ended_ns is None:
+        return None
+    offered_ns = database.execute(ACCOUNTS).fetchone()[0] * SLOTS_PER_ACCOUNT * (ended_ns - began_ns)
+    bounds = (began_ns, ended_ns)
+    by_reports = sum(volume(common(united(report.intervals), [bounds])) for report in reports.values())
+    by_ledger = sum(volume(subscribed(each, bounds)) for each in ledger.values())
+    return 100 * by_reports / offered_ns, 100 * by_ledger / offered_ns
+
+
+def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
+    """All figures, and whether nothing is wrong."""
+    tapes = read_tapes(offered)
+    by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for subscription in ledger:
+        by_symbol[subscription["symbol"]].append(subscription)
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        [(day,)] = connection.execute("SELECT max(session_date) FROM quality")
+        reports, kept = read_reports(connection, day), read_kept(connection)
+        labels = list(mislabelled(connection, Usual(tapes, dict(connection.execute(AVERAGES, (day,))))))
+        count = connection.execute(f"SELECT count(*) FROM ({LABELS})").fetchone()[0]
+        use = slot_use(connection, day, reports, by_symbol)
+    wrong: defaultdict[str, int] = defaultdict(int, misleading_labels=len(labels))
+    details: dict[str, Any] = {}
+    wrong["not_judged"] = sum(symbol not in reports for symbol, each in kept.items() if each.starts_ns)
+    for symbol, report in reports.items():
+        tape, own = tapes[symbol], kept.get(symbol, Kept())
+        session = _session(tapes)
+        stored = united([*own.streamed, *own.recovered])
+        sent = subscribed(by_symbol[symbol], session)
+        found = {
+            **coverage(report, tape, stored, sent, len(by_symbol[symbol])),
+            **words(report, tape, own, held(by_symbol[symbol], own, tape)),
+        }
+        for name, number in found.items():
+            wrong[name] += number
+        if any(found.values()):
+            details[symbol] = {name: number for name, number in found.items() if number}
+    wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _slack_percent(use, by_symbol, reports))
+    totals = {
+        "reports": len(reports),
+        "surge_labels": count,
+        "slot_use_percent_by_reports": use and round(use[0], 2),
+        "slot_use_percent_by_ledger": use and round(use[1], 2),
+    }
+    is_fine = bool(reports) and not any(wrong.values())
+    return {"nothing_wrong": is_fine, "wrong": dict(wrong), "totals": totals, "symbols": details, "labels": labels}
+
+
+def _slack_percent(
+    use: tuple[float, float], ledger: Mapping[str, Sequence[Any]], reports: Mapping[str, Report]
+) -> float:
+    """The percentage of all slots' time that SLACK_S of each subscription is."""
+    reported_s = sum(volume(united(report.intervals)) for report in reports.values()) / NS_PER_S
+    slack_s = SLACK_S * sum(map(len, ledger.values()))
+    return use[0] * slack_s / reported_s if reported_s else 0.0
+
+
+def _session(tapes: Mapping[str, Tape]) -> tuple[int, int]:
+    """The session from the open to the close: it begins with the day's first trades, the opening auction's."""
+    opens_ns = min(tape.times_ns[0] for tape in tapes.values() if tape.times_ns) // MINUTE_NS * MINUTE_NS
+    return opens_ns, opens_ns + round(SESSION_S) * NS_PER_S
+
+
+def main() -> int:
+    """Run the judge and print the report."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("database", type=Path)
+    parser.add_argument("--ledger", type=Path)
+    parser.add_argument("--offered", type=Path)
+    arguments = parser.parse_args()
+    beside = arguments.database.parent
+    ledger = json.loads((arguments.ledger or beside / "ledger.json").read_text())
+    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv")
+    sys.stdout.write(json.dumps(reported, indent=2) + "\n")
+    return 0 if reported["nothing_wrong"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

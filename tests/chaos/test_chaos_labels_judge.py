@@ -1,0 +1,193 @@
+"""The judge of labels and reports finds each that says more than the ledger."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import (
+    Event,
+    PhaseChanged,
+    QualityJudged,
+    SlotAssigned,
+    SlotReleased,
+    StreamedTime,
+    Trade,
+    TriggerEnded,
+    TriggerFired,
+    UniverseMember,
+)
+from observer.store.engine import migrate
+from observer.store.writer import StoreWriter
+from tests.builders import trade
+from tests.chaos.labels_judge import finding
+
+DAY, S = "2026-11-18", 1_000_000_000
+OPEN_NS = 1_794_960_000 * S  # 09:00 KST
+SURGED, STREAMED_S = "000001", (3_600, 7_200)  # ten trades a minute in these seconds of the day, else one
+OTHERS = [f"{number:06}" for number in range(2, 32)]
+SYMBOLS = [SURGED, *OTHERS]
+FROM_NS, TO_NS = (OPEN_NS + second * S for second in STREAMED_S)
+FIRED_NS = FROM_NS + 600 * S
+AVERAGE = 360.0  # one share a minute
+
+
+def tape(symbol: str) -> list[Trade]:
+    """One share a minute; of the surging symbol ten in each minute of its slot."""
+    seconds = [60 * minute + 30 for minute in range(360)]
+    if symbol == SURGED:
+        seconds = sorted({*seconds, *range(STREAMED_S[0] + 6, STREAMED_S[1], 6)})
+    return [
+        trade(
+            number,
+            symbol=symbol,
+            exchange_time_ns=OPEN_NS + second * S,
+            receive_time_ns=OPEN_NS + second * S,
+        )
+        for number, second in enumerate(seconds, 1)
+    ]
+
+
+TAPE = tape(SURGED)
+STORED = [each for each in TAPE if FROM_NS <= each.exchange_time_ns <= TO_NS]
+BEFORE = STORED[0].cumulative_volume - 1
+SHARE = len(STORED) / len(TAPE)
+FIRED = TriggerFired(SURGED, "volume_surge", FIRED_NS, FIRED_NS + 300 * S, 9.0, 3.0, 5.0, 1.8, 28.0, "severe", "recent")
+ASSIGNED = SlotAssigned("a:01", SURGED, FROM_NS, "market_cap", 1.0, "free_slot", None)
+RELEASED = SlotReleased("a:01", SURGED, TO_NS, 1.0, "expired")
+LABELLED = SlotAssigned("a:01", SURGED, FIRED_NS, "volume_surge", 28.0, "free_slot", None)
+LATER = SlotAssigned("a:01", SURGED, FIRED_NS + 2, "volume_surge", 28.0, "free_slot", None)
+
+
+def report(**changes: Any) -> QualityJudged:
+    """The truth about the day, but for the changes."""
+    truth: dict[str, Any] = {
+        "provider": "kis",
+        "symbol": SURGED,
+        "session_date": DAY,
+        "judged_ns": TO_NS,
+        "detail": "",
+        "slots_quality": "complete",
+        "seconds": 3_600.0,
+        "streamed_trades": len(STORED),
+        "streamed_volume": float(len(STORED)),
+        "recovered_volume": 0.0,
+        "conflated_volume": 0.0,
+        "missing_volume": 0.0,
+        "gaps": 0,
+        "gaps_open": 0,
+        "day_quality": "part",
+        "missing_at_most": 0.0,
+        "day_volume": float(len(TAPE)),
+        "volume_share": SHARE,
+        "time_share": 3_600 / 23_400,
+        "intervals": (StreamedTime(FROM_NS, TO_NS),),
+    }
+    return QualityJudged(**{**truth, **changes})
+
+
+def member(symbol: str) -> UniverseMember:
+    return UniverseMember("kis", "kr_stocks", DAY, 1, symbol, symbol, "KOSPI", 1e12, 100.0, AVERAGE, 1.0)
+
+
+def judged(folder: Path, *events: Event, without: int = 0) -> dict[str, Any]:
+    """The judge's findings; `without` trades of the slot are not stored."""
+    url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
+    migrate(url)
+    phases = [PhaseChanged(DAY, FROM_NS, "TRACK_A_ONLY", "FULL_OPERATION")]
+    phases.append(PhaseChanged(DAY, TO_NS, "FULL_OPERATION", "TRACK_A_CLOSING"))
+    stored = STORED[: len(STORED) - without]
+    with contextlib.closing(StoreWriter(url)) as writer:
+        writer.open()
+        members = [member(symbol) for symbol in SYMBOLS]
+        writer.commit([Delivered("track-b", "5" * 32, 1, [*phases, *members, ASSIGNED, RELEASED, *stored, *events])])
+    rows = (each for symbol in SYMBOLS for each in tape(symbol))
+    lines = (f"{each.symbol},{each.exchange_time_ns},{each.cumulative_volume:.0f},{each.price:.0f}" for each in rows)
+    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price", *lines]))
+    times = {"acknowledged_ns": FROM_NS, "ended_ns": TO_NS, "trades_before": int(BEFORE)}
+    return finding([{"symbol": SURGED, **times, "spans": []}], folder / "observer.db", offered)
+
+
+def wrong(found: dict[str, Any]) -> dict[str, int]:
+    return {name: count for name, count in found["wrong"].items() if count}
+
+
+def test_a_day_that_says_what_it_covers_has_nothing_wrong(tmp_path: Path) -> None:
+    found = judged(tmp_path, report(), FIRED, LABELLED)
+    assert found["nothing_wrong"], found
+    assert found["totals"]["surge_labels"] == 1
+    assert found["totals"]["slot_use_percent_by_reports"] == found["totals"]["slot_use_percent_by_ledger"] == 2.44
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"day_volume": 700.0}, "day_volume_differs"),
+        ({"day_volume": None}, "day_volume_differs"),
+        ({"volume_share": 1.0}, "volume_share_differs"),
+        ({"time_share": 0.5}, "time_share_differs"),
+        ({"day_quality": "whole"}, "day_better_than_truth"),
+    ],
+    ids=str,
+)
+def test_a_report_that_covers_less_than_it_says_is_found(tmp_path: Path, changes: dict[str, Any], name: str) -> None:
+    assert wrong(judged(tmp_path, report(**changes))) == {name: 1}
+
+
+def test_intervals_that_the_broker_did_not_acknowledge_are_found_and_change_the_use_of_slots(tmp_path: Path) -> None:
+    longer = (StreamedTime(FROM_NS - 600 * S, TO_NS),)
+    assert wrong(judged(tmp_path, report(intervals=longer))) == {"intervals_differ": 1}
+    shorter = (StreamedTime(FROM_NS + 600 * S, TO_NS),)
+    (tmp_path / "shorter").mkdir()
+    found = wrong(judged(tmp_path / "shorter", report(intervals=shorter)))
+    assert found == {"intervals_differ": 1, "slot_use_differs": 1}
+
+
+@pytest.mark.parametrize(
+    ("word", "at_most", "names"),
+    [
+        ("complete", 3.0, ["slots_better_than_truth"]),
+        ("recovered", 3.0, ["slots_better_than_truth"]),
+        ("degraded", 2.0, ["bound_too_low"]),
+        ("degraded", 3.0, []),
+        ("degraded", None, []),
+    ],
+)
+def test_words_that_are_better_than_the_stored_trades_are_found(
+    tmp_path: Path, word: str, at_most: float | None, names: list[str]
+) -> None:
+    share = (len(STORED) - 3) / len(TAPE)
+    says = report(slots_quality=word, missing_at_most=at_most, volume_share=share)
+    assert wrong(judged(tmp_path, says, without=3)) == dict.fromkeys(names, 1)
+
+
+def test_a_symbol_without_a_report_is_found(tmp_path: Path) -> None:
+    other = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
+    assert wrong(judged(tmp_path, report(), other)) == {"not_judged": 1}
+
+
+def test_a_report_that_says_missing_of_a_silent_symbol_is_found(tmp_path: Path) -> None:
+    other = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
+    says = report(
+        symbol=OTHERS[0], slots_quality="missing", day_volume=360.0, volume_share=0.0, time_share=0.0, intervals=()
+    )
+    assert wrong(judged(tmp_path, report(), other, says)) == {"missing_of_silent": 1}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [LABELLED],
+        [FIRED, TriggerEnded(SURGED, "volume_surge", FIRED_NS, FIRED_NS, FIRED_NS + 1), LATER],
+        [
+            TriggerFired(OTHERS[0], *(getattr(FIRED, name) for name in FIRED.__struct_fields__[1:])),
+            SlotAssigned("a:02", OTHERS[0], FIRED_NS, "volume_surge", 28.0, "free_slot", None),
+            SlotReleased("a:02", OTHERS[0], FIRED_NS, 1.0, "expired"),
+        ],
+    ],
+    ids=["no trigger fired", "the trigger has ended", "it did not surge"],
+)
+def test_a_slot_labelled_with_a_surge_that_was_none_is_found(tmp_path: Path, events: list[Event]) -> None:
+    assert wrong(judged(tmp_path, report(), *events))["misleading_labels"] == 1

@@ -1,0 +1,223 @@
+"""J, NX and UN of every call that has them, asked by httpx: each shows its own venue, or both together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from observer.simulator.market.market import Market, View
+from tests.simulator.documented_calls import DOCUMENTED, DocumentedCall
+from tests.simulator.simulator_client import Client, at, running
+from tests.simulator.test_simulator_venue_streams import BOTH, krx_alone, traded_by_both
+
+DIVISION, SYMBOL = "FID_COND_MRKT_DIV_CODE", "FID_INPUT_ISCD"
+BY_VIEW: dict[View, str] = {"KRX": "J", "NXT": "NX", "consolidated": "UN"}
+CODES = tuple(BY_VIEW.values())
+Rows = list[dict[str, str]]
+
+
+def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
+    async def run() -> None:
+        async with running(now_ns, **{"venues": BOTH} | changes) as client:
+            await test(client)
+
+    asyncio.run(run())
+
+
+async def answer(client: Client, name: str, tr_id: str, symbol: str, code: str, **query: str) -> dict[str, Rows]:
+    body = (await client.call(name, tr_id, {SYMBOL: symbol, DIVISION: code} | query)).json()
+    assert body["rt_cd"] == "0", body
+    return {block: rows if isinstance(rows, list) else [rows] for block, rows in body.items() if block[:6] == "output"}
+
+
+async def quote(client: Client, symbol: str, code: str) -> dict[str, str]:
+    [row] = (await answer(client, "inquire-price", "FHKST01010100", symbol, code))["output"]
+    return row
+
+
+def volumes_of(market: Market, symbol: str, now_ns: int) -> list[int]:
+    return [market.view(view).state_at(symbol, now_ns).cumulative_volume for view in BY_VIEW]
+
+
+@pytest.mark.parametrize("now_ns", [at(8, 30), at(12), at(15, 55), at(18), at(20, 30)])
+def test_a_quote_shows_the_price_and_volume_of_its_venue_and_both_together_the_sum(now_ns: int) -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbol = traded_by_both(market)
+        quotes = [await quote(client, symbol, code) for code in CODES]
+        krx, nxt, both = (int(each["acml_vol"]) for each in quotes)
+        assert [krx, nxt, both] == volumes_of(market, symbol, now_ns)
+        assert krx + nxt == both
+        prices = [market.view(view).state_at(symbol, now_ns).price for view in BY_VIEW]
+        assert [int(each["stck_prpr"]) for each in quotes] == prices
+
+    with_client(now_ns, test)
+
+
+def test_a_multi_quote_has_a_venue_for_each_symbol() -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbol, alone = traded_by_both(market), krx_alone(market)
+        asked = [(symbol, "J"), (symbol, "NX"), (symbol, "UN"), (alone, "UN"), (alone, "NX")]
+        query = {}
+        for number, (each, code) in enumerate(asked, start=1):
+            query |= {f"{DIVISION}_{number}": code, f"{SYMBOL}_{number}": each}
+        body = (await client.call("intstock-multprice", "FHKST11300006", query)).json()
+        rows = [(row["inter_shrn_iscd"], int(row["acml_vol"])) for row in body["output"]]
+        whole = volumes_of(market, symbol, at(18))
+        of_alone = market.state_at(alone, at(18)).cumulative_volume
+        assert rows == [*((symbol, volume) for volume in whole), (alone, of_alone)]
+
+    with_client(at(18), test)
+
+
+@pytest.mark.parametrize("view", BY_VIEW)
+def test_time_and_sales_page_back_to_the_first_trade_of_their_venue(view: View) -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbol = traded_by_both(market)
+        hour, volumes = "235959", set[int]()
+        while True:
+            found = await answer(
+                client, "inquire-time-itemconclusion", "FHPST01060000", symbol, BY_VIEW[view], FID_INPUT_HOUR_1=hour
+            )
+            before = len(volumes)
+            volumes |= {int(row["acml_vol"]) for row in found["output2"]}
+            if len(volumes) == before:
+                break
+            hour = found["output2"][-1]["stck_cntg_hour"]
+            await client.clock.advance(1)  # the limit of calls a second is in market time
+        assert sorted(volumes) == list(market.view(view).tape(symbol).volume_after)
+
+    with_client(at(20, 30), test)
+
+
+@pytest.mark.parametrize("view", BY_VIEW)
+def test_minute_bars_reach_over_the_whole_day_of_their_venue_and_add_up_to_it(view: View) -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbol = traded_by_both(market)
+        minutes: dict[str, int] = {}
+        until = "235900"
+        while True:
+            query = {"FID_INPUT_HOUR_1": until, "FID_PW_DATA_INCU_YN": "N", "FID_ETC_CLS_CODE": ""}
+            found = await answer(client, "inquire-time-itemchartprice", "FHKST03010200", symbol, BY_VIEW[view], **query)
+            rows = {row["stck_cntg_hour"]: int(row["cntg_vol"]) for row in found["output2"]}
+            if rows.keys() <= minutes.keys():
+                break
+            minutes |= rows
+            until = min(minutes)
+            await client.clock.advance(1)
+        tape = market.view(view).tape(symbol)
+        assert sum(minutes.values()) == tape.volume_after[-1]
+        assert (min(minutes) < "085000", max(minutes) > "160000") == (view != "KRX", True)
+
+    with_client(at(20, 30), test)
+
+
+def test_a_daily_volume_of_the_krx_goes_on_through_its_after_market_and_the_close_stays() -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbol = traded_by_both(market)
+        days = {
+            "FID_INPUT_DATE_1": "20261118",
+            "FID_INPUT_DATE_2": "20261118",
+            "FID_PERIOD_DIV_CODE": "D",
+            "FID_ORG_ADJ_PRC": "1",
+        }
+        volumes, closes = [], []
+        for hour, minute in ((15, 55), (18, 0), (20, 30)):
+            await client.move_to(at(hour, minute))
+            bars = [
+                (await answer(client, "inquire-daily-itemchartprice", "FHKST03010100", symbol, code, **days))["output2"]
+                for code in CODES
+            ]
+            krx, nxt, both = (int(bar["acml_vol"]) for [bar] in bars)
+            assert krx + nxt == both
+            volumes.append(krx)
+            closes.append(bars[0][0]["stck_clpr"])
+        assert volumes[0] < volumes[1] < volumes[2] == market.tape(symbol).volume_after[-1]
+        assert set(closes) == {str(market.state_at(symbol, market.close_ns).price)}
+
+    with_client(at(15, 55), test)
+
+
+def test_search_stock_info_states_what_nxt_trades_and_what_it_has_stopped() -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        stated = {}
+        for listed in market.instruments:
+            query = {"PRDT_TYPE_CD": "300", "PDNO": listed.symbol}
+            [row] = (await answer(client, "search-stock-info", "CTPF1002R", listed.symbol, "J", **query))["output"]
+            stated[listed.symbol] = (row["cptt_trad_tr_psbl_yn"], row["nxt_tr_stop_yn"])
+            await client.clock.advance(1)
+        dealt = {symbol for symbol in stated if len(market.view("NXT").tape(symbol))}
+        assert {symbol for symbol, flags in stated.items() if flags == ("Y", "N")} == dealt
+        assert {flags[0] for flags in stated.values()} == {"Y", "N"}
+        stopped = next(symbol for symbol, flags in stated.items() if flags == ("Y", "Y"))
+        krx, nxt, _ = [(await quote(client, stopped, code))["temp_stop_yn"] for code in CODES]
+        assert (krx == "Y", nxt) == (stopped in {i.symbol for i in market.instruments if i.suspended}, "Y")
+
+    with_client(at(9), test, symbols=120)
+
+
+def test_nxt_knows_no_share_that_it_does_not_trade_and_both_together_show_the_krx() -> None:
+    async def test(client: Client) -> None:
+        symbol = krx_alone(client.simulator.market)
+        krx, nxt, both = [await quote(client, symbol, code) for code in CODES]
+        assert set(nxt.values()) == {"0"}
+        assert krx == both
+
+    with_client(at(12), test)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [call for call in DOCUMENTED if call.query.get(DIVISION) == "J" and "SYMBOL" in call.query.values()],
+    ids=lambda call: call.tr_id,
+)
+def test_every_venue_answers_with_exactly_the_documented_fields(call: DocumentedCall) -> None:
+    async def test(client: Client) -> None:
+        symbol = traded_by_both(client.simulator.market)
+        for code in CODES:
+            query = {name: symbol if value == "SYMBOL" else value for name, value in call.query.items()}
+            url = client.simulator.rest_url + call.path
+            headers = client.headers(call.tr_id)
+            body = (await client.http.get(url, params=query | {DIVISION: code}, headers=headers)).json()
+            assert body["rt_cd"] == "0"
+            fields = {name for block in call.blocks for row in _rows(body[block]) for name in row}
+            assert fields == set(call.fields.split())
+
+    with_client(at(18), test)
+
+
+def _rows(block: Rows | dict[str, str]) -> Rows:
+    return block if isinstance(block, list) else [block]
+
+
+@pytest.mark.parametrize("view", BY_VIEW)
+def test_the_minutes_of_a_past_day_add_up_to_the_daily_bar_of_their_venue(view: View) -> None:
+    async def test(client: Client) -> None:
+        market = client.simulator.market
+        symbol, code, day = traded_by_both(market), BY_VIEW[view], "20261117"
+        volumes: dict[str, int] = {}
+        until = "235900"
+        while True:
+            query = {"FID_INPUT_HOUR_1": until, "FID_INPUT_DATE_1": day, "FID_PW_DATA_INCU_YN": "N"}
+            found = await answer(
+                client,
+                *("inquire-time-dailychartprice", "FHKST03010230", symbol, code),
+                **query,
+                FID_FAKE_TICK_INCU_YN="N",
+            )
+            rows = {row["stck_cntg_hour"]: int(row["cntg_vol"]) for row in found["output2"]}
+            if rows.keys() <= volumes.keys():
+                break
+            volumes |= rows
+            until = min(volumes)
+            await client.clock.advance(1)
+        [bar] = [bar for bar in market.view(view).daily_bars(symbol) if bar.day == day]
+        assert sum(volumes.values()) == bar.volume
+        assert (min(volumes) < "090000", max(volumes) > "160000") == (view != "KRX", True)
+
+    with_client(at(9), test)
