@@ -1,6 +1,7 @@
 """Judges how complete each session's data is: once after the close, and again when a gap is closed later."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -39,6 +40,8 @@ JUDGE_AGAIN_MARKET_S: Final = 60.0  # between checks whether the day's gaps are 
 # Machine seconds between checks of recent quality reports. Also before the first one: an earlier day's undelivered
 # events arrive then.
 LOOKBACK_S: Final = 30.0
+# Checks after which the recent days are looked through without news too: the feed may lose the events that are news.
+CHECKS_WITHOUT_NEWS: Final = 20
 _NEWS: Final = (SlotAssigned, SlotReleased, GapRecovered, GapUnrecoverable, DailyBar)
 
 
@@ -94,7 +97,7 @@ class QualityJudge:
             return f"{session_date}: {await self._judge(reader, producer, session_date)} symbols judged"
 
     async def _follow_feed(self) -> None:
-        """Notice what is committed. Events that the feed loses come with others, or count after a restart."""
+        """Notice what is committed."""
         feed = FeedSubscriber(self._feed_address, _NEWS)
         try:
             async for _ in feed:
@@ -133,9 +136,9 @@ class QualityJudge:
         """Judge recent sessions: those before today without a report, and symbols with gaps closed since their
         report.
         """
-        while True:
+        for check in itertools.count(1):
             await asyncio.sleep(LOOKBACK_S)
-            if self._has_news:
+            if self._has_news or check % CHECKS_WITHOUT_NEWS == 0:
                 self._has_news = False
                 try:
                     await self._lookback(reader, producer)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 
-from bus.endpoints import Endpoints
+from bus.endpoints import Address, Endpoints
 from bus.events import (
     DailyBar,
     Event,
@@ -45,9 +45,19 @@ SYMBOL, SESSION = "005930", YESTERDAY.isoformat()
 TEN_NS, NOW_NS = local_ns(YESTERDAY, 10), local_ns(TODAY, 7)
 
 
+class EndpointsWithoutFeed(Endpoints):
+    """As the system's, except that nobody publishes at the feed's address."""
+
+    @property
+    def feed(self) -> Address:
+        return f"ipc://{self.runtime_directory}/nobody"
+
+
 @contextlib.asynccontextmanager
-async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
-    """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer."""
+async def writing(*, with_feed: bool = True) -> AsyncIterator[tuple[Producer, StoreReader]]:
+    """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer. Without the
+    feed, the judge hears of nothing that is committed.
+    """
     with TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(quality_module, "LOOKBACK_S", 0.05)
         folder = Path(name)
@@ -62,6 +72,8 @@ async def writing() -> AsyncIterator[tuple[Producer, StoreReader]]:
         delivery = asyncio.create_task(producer.run())
         working = asyncio.create_task(core_writer(worker))
         judge = Worker("gap-recovery", settings, ManualClock(NOW_NS))
+        if not with_feed:
+            judge.endpoints = EndpointsWithoutFeed(runtime)
         judging = asyncio.create_task(judge_days(judge))
         try:
             producer.publish(*reported_yesterday())
@@ -119,6 +131,17 @@ def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is
             after = last()
             assert after is not None
             assert (after.slots_quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again() -> None:
+    async def scenario() -> None:
+        async with writing(with_feed=False) as (producer, reader):
+            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+            [before] = reader.quality(SESSION)
+            producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
+            await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 
