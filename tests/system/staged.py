@@ -15,12 +15,18 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import tomli_w
 
+from bus.commands import StatusReply
 from observer.clock import CLOCK_VARIABLE, HeldClock
+from observer.config import load_settings
 from observer.demo.configuration import DAY
 from observer.demo.day import BEGINS, DemoOptions, prepare
+from observer.demo.summary import DemoSummary, summarise
 from observer.local_time import local_ns
+from observer.simulator.kis.simulator import market_of
+from observer.store.reader import StoreReader
 from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer, short_folder
 
 EVERYBODY = ("simulator", *PROCESSES)
@@ -198,3 +204,27 @@ def stopped(day: StagedDay) -> int:
     day.system.remember()
     day.system.process.send_signal(signal.SIGINT)
     return day.system.ended(60)
+
+
+def status(day: StagedDay) -> StatusReply:
+    """The supervisor's status reply."""
+    completed = observer("status", "--json", "--config", day.configuration, cwd=day.folder)
+    return msgspec.json.decode(completed.stdout, type=StatusReply)
+
+
+def summary_of(day: StagedDay, final: StatusReply) -> DemoSummary:
+    """The demo's summary of the day."""
+    settings = load_settings(day.configuration)
+    assert settings.simulator is not None
+    with StoreReader(f"sqlite:///{day.database}") as reader:
+        return summarise(
+            reader,
+            market_of(settings.simulator),
+            day.folder / "run" / "outbox",
+            final,
+            session_date=DAY.isoformat(),
+            final_ns=0,
+            wall_s=0.0,
+            database=str(day.database),
+            interrupted=True,
+        )

@@ -6,18 +6,11 @@ import json
 import os
 import signal
 
-import msgspec
 import pytest
 
-from bus.commands import StatusReply
-from observer.config import load_settings
-from observer.demo.configuration import DAY
-from observer.demo.summary import DemoSummary, summarise
-from observer.simulator.kis.simulator import market_of
-from observer.store.reader import StoreReader
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, System, demo, is_sound, observer, short_folder
-from tests.system.staged import EVERYBODY, StagedDay, staged_day, stopped
+from tests.system.staged import EVERYBODY, staged_day, status, stopped, summary_of
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -64,30 +57,6 @@ def kill_at_once(system: System, *victims: str) -> None:
 
     system.until(are_back, f"{', '.join(victims)} are back")
     assert {name for name, pid in system.pids().items() if pid != before[name]} == set(victims)
-
-
-def status(day: StagedDay) -> StatusReply:
-    """The supervisor's status reply."""
-    completed = observer("status", "--json", "--config", day.configuration, cwd=day.folder)
-    return msgspec.json.decode(completed.stdout, type=StatusReply)
-
-
-def summary_of(day: StagedDay, final: StatusReply) -> DemoSummary:
-    """The demo's summary of the day."""
-    settings = load_settings(day.configuration)
-    assert settings.simulator is not None
-    with StoreReader(f"sqlite:///{day.database}") as reader:
-        return summarise(
-            reader,
-            market_of(settings.simulator),
-            day.folder / "run" / "outbox",
-            final,
-            session_date=DAY.isoformat(),
-            final_ns=0,
-            wall_s=0.0,
-            database=str(day.database),
-            interrupted=True,
-        )
 
 
 @pytest.mark.slow
