@@ -186,7 +186,9 @@ class ReaderSocket:
         self._socket.setsockopt(zmq.SNDHWM, 1)  # one subscription waits for a writer, not all of an hour
         self._socket.setsockopt(zmq.RECONNECT_IVL, reconnect_ms)
         connect(self._socket, address, bytes_max)
-        zmq.Socket.shadow(self._socket.underlying).send(self._subscription, zmq.NOBLOCK)  # also if no loop runs yet
+        with contextlib.suppress(zmq.Again):  # the writer has refused our key already: nothing will ever come
+            # by the plain socket: no loop may run yet
+            zmq.Socket.shadow(self._socket.underlying).send(self._subscription, zmq.NOBLOCK)
         self._connections = self._socket.get_monitor_socket(zmq.EVENT_CONNECTED)
         self._renewing: asyncio.Task[None] | None = None
         with contextlib.suppress(RuntimeError):  # no loop runs yet

@@ -15,6 +15,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
+from bus import subscriptions
 from bus.batch_feed import BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.codec import Batch
 from bus.commands import Done, Reply, Request, Status
@@ -32,7 +33,7 @@ from bus.roles import ANY_ROLE
 from bus.sockets import bind, connect
 from tests.builders import trade
 from tests.bus.epochs import Epochs
-from tests.waiting import DEADLINE_S, until_async
+from tests.waiting import DEADLINE_S, until, until_async
 
 Socket = zmq.SyncSocket | zmq.asyncio.Socket
 
@@ -192,6 +193,22 @@ def test_with_a_known_key_all_four_sockets_work_as_over_files(tmp_path: Path, en
 
     [stored] = asyncio.run(scene()).sink.stored.values()
     assert set(map(type, stored)) == {Trade}
+
+
+def test_a_reader_whose_key_is_refused_before_its_first_message_is_made(
+    endpoints: Endpoints, stranger: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect_and_be_refused(socket: Socket, address: Address, bytes_max: int) -> None:
+        connect(socket, address, bytes_max)
+        plain: zmq.SyncSocket = zmq.Socket.shadow(socket.underlying)
+        until(lambda: not plain.poll(0, zmq.POLLOUT), "the writer refuses the key")
+
+    async def scene() -> None:
+        async with serving(endpoints):
+            FeedSubscriber(stranger.feed, [Trade]).close()
+
+    monkeypatch.setattr(subscriptions, "connect", connect_and_be_refused)
+    asyncio.run(scene())
 
 
 def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_client(
