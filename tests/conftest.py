@@ -6,6 +6,7 @@ repeatable by the seed. Each failure it finds becomes an explicit example of its
 its own: an example's duration depends on the machine's load.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,12 @@ def _run_order(item: pytest.Item) -> int:
     if SYSTEM not in item.path.parents:
         return 2
     return int(isinstance(item, pytest.Function) and "day" in item.fixturenames)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was collected out of every later garbage collection: some 8,000 tests and all modules stay anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup() -> None:

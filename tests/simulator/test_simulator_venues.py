@@ -14,6 +14,7 @@ from observer.simulator.kis.simulator import market_of
 from observer.simulator.market.instruments import price_limits, tick_size
 from observer.simulator.market.market import Market, OfferedTrade, View
 from observer.units import NS_PER_S
+from tests.properties import examples
 from tests.simulator.simulator_client import at, settings
 
 BOTH = ("KRX", "NXT")
@@ -36,6 +37,7 @@ HOURS_OF_AN_EXAM_DAY = {
     ("NXT", "after"): ("163000", "195959"),
 }
 seeds = st.integers(0, 10**9)
+few = examples(0.2)  # an example makes a market
 
 
 def small(seed: int, **changes: object) -> Market:
@@ -76,6 +78,7 @@ def test_a_market_of_the_krx_alone_shows_it_under_every_name() -> None:
     assert {id(market.view(view)) for view in VIEWS} == {id(market)}
 
 
+@few
 @given(seeds)
 @example(7)
 def test_both_venues_together_have_the_trades_of_either_in_the_order_of_time(seed: int) -> None:
@@ -86,6 +89,7 @@ def test_both_venues_together_have_the_trades_of_either_in_the_order_of_time(see
         assert all(before[0] <= after[0] for before, after in pairwise(both))
 
 
+@few
 @given(seeds)
 @example(7)
 def test_the_cumulative_volumes_of_each_venue_grow_with_every_trade_and_add_up_to_those_of_both(seed: int) -> None:
@@ -103,6 +107,7 @@ def test_the_cumulative_volumes_of_each_venue_grow_with_every_trade_and_add_up_t
             assert krx + nxt == sum_of_both
 
 
+@few
 @given(seeds, st.sampled_from(["09:00", "10:00"]))
 @example(7, "10:00")
 def test_nothing_trades_outside_a_session(seed: int, opens_at: str) -> None:
@@ -117,6 +122,7 @@ def test_every_session_has_trades() -> None:
     assert {(trade.venue, trade.session) for trade in offered(small(7, opens_at="10:00"))} == set(HOURS_OF_AN_EXAM_DAY)
 
 
+@few
 @given(seeds)
 @example(7)
 def test_no_etf_trades_after_the_close_or_on_nxt(seed: int) -> None:
@@ -126,6 +132,7 @@ def test_no_etf_trades_after_the_close_or_on_nxt(seed: int) -> None:
         assert {trade.session for trade in market.offered(etp.symbol)} <= {"regular", "closing_auction"}
 
 
+@few
 @given(seeds)
 @example(7)
 def test_the_regular_day_of_the_krx_is_the_same_with_nxt_beside_it(seed: int) -> None:
@@ -140,7 +147,8 @@ def test_the_regular_day_of_the_krx_is_the_same_with_nxt_beside_it(seed: int) ->
 def test_the_same_seed_offers_the_same_trades_at_both_venues_in_another_process() -> None:
     program = (
         "from observer.simulator.kis.simulator import market_of\n"
-        "from tests.simulator.simulator_client import settings\n"
+        "from tests.properties import examples
+from tests.simulator.simulator_client import settings\n"
         "print(market_of(settings(venues=('KRX', 'NXT'))).offered_digest())"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
