@@ -147,8 +147,7 @@ def test_the_regular_day_of_the_krx_is_the_same_with_nxt_beside_it(seed: int) ->
 def test_the_same_seed_offers_the_same_trades_at_both_venues_in_another_process() -> None:
     program = (
         "from observer.simulator.kis.simulator import market_of\n"
-        "from tests.properties import examples
-from tests.simulator.simulator_client import settings\n"
+        "from tests.simulator.simulator_client import settings\n"
         "print(market_of(settings(venues=('KRX', 'NXT'))).offered_digest())"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
