@@ -46,11 +46,11 @@ TEN_NS, NOW_NS = local_ns(YESTERDAY, 10), local_ns(TODAY, 7)
 
 
 class EndpointsWithoutFeed(Endpoints):
-    """As the system's, except that nobody publishes at the feed's address."""
+    """As the system's, but with a feed at whose address no process publishes."""
 
     @property
     def feed(self) -> Address:
-        return f"ipc://{self.runtime_directory}/nobody"
+        return f"ipc://{self.runtime_directory}/unused"
 
 
 @contextlib.asynccontextmanager
