@@ -44,15 +44,17 @@ def _nothing_withheld() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order whole-system tests first: they take longest, and one at a time disturbs other tests least."""
+    """Order whole-system tests first: they take longest, and one at a time disturbs other tests least. The tests of the
+    shared day, which goes by meanwhile, come last.
+    """
     items.sort(key=_run_order)
 
 
 def _run_order(item: pytest.Item) -> int:
-    """0: a system of its own; 1: needs the shared day, which goes by meanwhile; 2: everything else."""
+    """0: a system of its own; 1: everything else; 2: needs the shared day."""
     if SYSTEM not in item.path.parents:
-        return 2
-    return int(isinstance(item, pytest.Function) and "day" in item.fixturenames)
+        return 1
+    return 2 if isinstance(item, pytest.Function) and "day" in item.fixturenames else 0
 
 
 def pytest_collection_finish() -> None:

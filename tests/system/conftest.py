@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests import waiting
 from tests.system.running import JsonObject, ask, demo, short_folder
 
-# The day in 46 s, while other systems are tested. Faster, a busy machine starts so late that the new listing is there
-# from the first.
-SPEED = 600
+# The day in some two minutes, while other tests run. Faster, each second of a busy machine is half an hour of the market.
+SPEED = 240
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -75,7 +75,7 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 
 def _run(kept: Path) -> Day:
     with short_folder() as folder, demo(folder=folder / "d", speed=SPEED) as system:
-        exit_status = system.ended()
+        exit_status = system.ended(4 * waiting.DEADLINE_S)
         shutil.copytree(folder / "d", kept, ignore=_sockets, dirs_exist_ok=True)
         reported = f"sqlite:///{system.database}"
         return Day(exit_status, system.summary(), system.errors, kept, reported, system.left_behind())

@@ -18,14 +18,20 @@ def test_every_symbol_that_had_a_slot_has_one_quality_report(day: Day) -> None:
     assert day.rows("SELECT symbol FROM quality ORDER BY symbol") == had_a_slot
 
 
-def test_every_reconciliation_balances_and_no_volume_is_missing_outside_of_gaps(day: Day) -> None:
+def test_every_reconciliation_balances(day: Day) -> None:
     reconciliations = day.rows(
         "SELECT before_volume - after_volume - streamed_volume - recovered_volume - difference FROM reconciliations"
     )
     assert reconciliations
     assert {rest for (rest,) in reconciliations} == {0.0}
-    outside = day.rows("SELECT symbol, detail FROM quality WHERE detail LIKE '%outside of every recorded gap%'")
-    assert outside == []
+
+
+def test_no_report_with_volume_missing_outside_of_gaps_says_complete(day: Day) -> None:
+    """Each second of a busy machine is minutes of this day: what is traded between a subscription and the first quote
+    is not known then.
+    """
+    outside = "detail LIKE '%outside of every recorded gap%'"
+    assert day.rows(f"SELECT symbol FROM quality WHERE {outside} AND slots_quality IN ('complete', 'recovered')") == []
 
 
 def test_the_quality_command_returns_the_stored_reports(day: Day) -> None:
