@@ -15,7 +15,7 @@ import pytest
 from tests import waiting
 from tests.system.running import JsonObject, ask, demo, short_folder
 
-# The day in some two minutes, while other tests run. Faster, each second of a busy machine is half an hour of the market.
+# The day in some two minutes, beside all other tests. Faster, each second of a busy machine is half an hour of it.
 SPEED = 240
 
 
