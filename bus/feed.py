@@ -110,12 +110,14 @@ class FeedSubscriber:
         self.possible_losses = 0
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they are committed, until cancelled. What this reader cannot decode counts as missed."""
+        """Events as they are committed, until cancelled. What this reader cannot decode counts as missed: a whole
+        message when the next one comes, whose number states how many events it had.
+        """
         while True:
             try:
                 run, number, events = decode_feed(await self._socket.receive())
             except DecodeError:
-                self._miss(1)
+                self._miss(0)
                 continue
             self._compare(run, number)
             self._next_number = number + len(events)
