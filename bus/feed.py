@@ -39,6 +39,11 @@ class FeedPublisher:
         self._subscribers = Subscribers(self._socket, address, "feed", MESSAGES_MAX)
         self._run = uuid.uuid4().bytes
 
+    @property
+    def refused(self) -> int:
+        """Messages that are no subscription, or came from a peer that is ignored."""
+        return self._subscribers.refused
+
     def publish(self, batches: Iterable[Delivered]) -> None:
         """Publish the events that have a subscriber."""
         self._subscribers.receive()

@@ -20,6 +20,7 @@ from observer.alerts.process import DATABASE_UNAVAILABLE
 from observer.backup.jobs import BackupJobs, plan_of
 from observer.backup.package import cached_safe_marks, require_restored
 from observer.errors import StoreError
+from observer.runtime.refusals import RefusedMessages
 from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
@@ -98,6 +99,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         feed.publish(group)
         batch_feed.publish(group)
         writer.renew_ownership()
+        refused.check_from_thread()
 
     alerts = worker.alerts
     ingest = Ingest(
@@ -112,6 +114,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         on_lacking=writer.report_lacking,
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
+    refused = RefusedMessages(alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused)
     stopping = threading.Event()
     try:
         async with asyncio.TaskGroup() as tasks:  # a thread that fails takes the process with it

@@ -229,13 +229,9 @@ class StoreWriter:
             "noted_ns": self._now_ns(),
         }
 
-    def renew_ownership(self) -> None:
-        """Write the system's heartbeat when it is due (`WriterLock.renew`).
-
-        Raises:
-            ConfigError: another system took the database over.
-        """
-        self._lock.renew()
+    def renew_ownership(self) -> str | None:
+        """Write the system's heartbeat when it is due. Returns and raises as `WriterLock.renew`."""
+        return self._lock.renew()
 
     def note_duplicates(self, stream: str, count: int) -> None:
         """Add to the stream's count of duplicate events.
