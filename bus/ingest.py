@@ -139,6 +139,7 @@ class Ingest:
         self._on_recovered = on_recovered
         self._on_lacking = on_lacking
         self._backed_up = backed_up
+        self._asked_s: float | None = None  # when the commit that is under way began
         self._outage_since_s: float | None = None
         self._outage_text = ""
         self._rng = random.Random()
@@ -159,6 +160,17 @@ class Ingest:
     def duplicates(self) -> int:
         """Events that came again and were dropped."""
         return self._receiver.duplicates
+
+    @property
+    def is_in_outage(self) -> bool:
+        """Whether the database refuses events; `on_outage` was called."""
+        return self._outage_since_s is not None
+
+    @property
+    def silent_s(self) -> float:
+        """For how many machine seconds the commit under way has been without an answer; from any thread."""
+        asked_s = self._asked_s
+        return 0.0 if asked_s is None else time.monotonic() - asked_s
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, take one last group of what is waiting then, and close the socket.
@@ -344,6 +356,7 @@ class Ingest:
         """
         attempt = 0
         while True:
+            self._asked_s = time.monotonic()
             try:
                 self._sink.commit(group)
             except self._retry_on as error:
@@ -351,6 +364,8 @@ class Ingest:
             else:
                 self._database_answers()
                 return True
+            finally:
+                self._asked_s = None
             marks: Mapping[str, int] | None = None
             while marks is None:
                 if self._waits(retry_s(attempt, self._rng.random()), stopping):

@@ -24,7 +24,7 @@ from observer.runtime.refusals import RefusedMessages
 from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
-from observer.store.readiness import database_ready
+from observer.store.readiness import database_ready, report_silence
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
 from observer.store.write_ahead_log import folded_at_end
@@ -119,9 +119,11 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
     try:
         async with asyncio.TaskGroup() as tasks:  # a thread that fails takes the process with it
             thread = tasks.create_task(asyncio.to_thread(ingest.run, stopping))
+            watching = tasks.create_task(report_silence(ingest, alerts))
             try:
                 yield
             finally:
+                watching.cancel()
                 stopping.set()
                 await asyncio.wait([thread])  # a group only cancels, and that leaves the thread at work behind it
     finally:

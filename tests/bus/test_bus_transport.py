@@ -107,6 +107,35 @@ async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
         running.close()
 
 
+class Standstill(Memory):
+    """A database that leaves a commit without an answer, and raises no error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+
+    def commit(self, batches: Sequence[Part]) -> None:
+        assert self.answers.wait(DEADLINE_S)
+        super().commit(batches)
+
+
+def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path: Path) -> None:
+    sink = Standstill()
+    writer = Writer(tmp_path, sink)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(1))
+            await until_async(lambda: writer.ingest.silent_s > 0.01)
+            assert not writer.ingest.is_in_outage
+            sink.answers.set()
+            await until_async(lambda: writer.ingest.silent_s == 0)
+
+    assert writer.ingest.silent_s == 0
+    asyncio.run(scenario())
+    writer.stop()
+
+
 @pytest.mark.usefixtures("writer")
 def test_published_events_are_stored_in_order(tmp_path: Path, sink: Memory) -> None:
     async def scenario() -> None:

@@ -13,9 +13,12 @@ import pytest
 from tests.conformance.private_server import PrivateServer, private_server
 from tests.system.running import PROCESSES, System, short_folder
 from tests.system.test_system_alerts import ask, started
+from tests.waiting import DEADLINE_S
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(600)]
 
+# The host waits 10 s for the writer unless it knows of the silence; then three groups of processes end one after the
+# other, each within its grace of 10 s. The service managers wait for 60 s.
 SHUTDOWN_S_MAX = 45.0
 
 
@@ -38,21 +41,22 @@ def frozen(server: PrivateServer) -> Iterator[None]:
         yield
     finally:
         for each in processes:
-            os.kill(each.pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each.pid, signal.SIGCONT)
 
 
 def shutdown_s(system: System) -> float:
     """Machine seconds from the order to the end of the last process."""
     began_s = time.monotonic()
     assert ask(system, "ctl", "shutdown").returncode == 0
-    system.ended(120)
+    system.ended(2 * DEADLINE_S)
     took_s = time.monotonic() - began_s
     assert system.left_behind() == []
     return took_s
 
 
 def until_all_run(system: System) -> None:
-    system.until(lambda: set(system.pids()) >= set(PROCESSES), "all processes run")
+    system.until(lambda: set(system.pids()) >= set(PROCESSES), "all processes run", 2 * DEADLINE_S)
 
 
 def test_a_shutdown_while_another_program_holds_sqlites_lock_is_bounded() -> None:
@@ -62,8 +66,7 @@ def test_a_shutdown_while_another_program_holds_sqlites_lock_is_bounded() -> Non
             until_all_run(system)
             with locked(system):
                 took = shutdown_s(system)
-                print("TOOK sqlite", took, system.errors[-1500:])
-                assert took < SHUTDOWN_S_MAX
+                assert took < SHUTDOWN_S_MAX, took
         finally:
             system.clear_away()
 
@@ -75,10 +78,9 @@ def test_a_shutdown_while_the_server_stands_still_is_bounded() -> None:
         try:
             until_all_run(system)
             with frozen(server):
-                time.sleep(20)
-                print("STATUS", ask(system, "status").stdout)
+                line = "CRITICAL core-writer: database_unavailable: the database has left a commit without an answer"
+                system.until(lambda: line in system.errors, "the alert")
                 took = shutdown_s(system)
-                print("TOOK postgres", took, system.errors[-2500:])
-                assert took < SHUTDOWN_S_MAX
+                assert took < SHUTDOWN_S_MAX, took
         finally:
             system.clear_away()
