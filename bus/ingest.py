@@ -139,7 +139,7 @@ class Ingest:
         self._on_recovered = on_recovered
         self._on_lacking = on_lacking
         self._backed_up = backed_up
-        self._asked_s: float | None = None  # when the commit that is under way began
+        self._turned_s: float | None = None  # when the thread last was between two calls of the sink; None: not at work
         self._outage_since_s: float | None = None
         self._outage_text = ""
         self._rng = random.Random()
@@ -168,9 +168,11 @@ class Ingest:
 
     @property
     def silent_s(self) -> float:
-        """For how many machine seconds the commit under way has been without an answer; from any thread."""
-        asked_s = self._asked_s
-        return 0.0 if asked_s is None else time.monotonic() - asked_s
+        """For how many machine seconds the database has left a question or a commit without an answer, at most; from
+        any thread.
+        """
+        turned_s = self._turned_s
+        return 0.0 if turned_s is None else time.monotonic() - turned_s
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, take one last group of what is waiting then, and close the socket.
@@ -179,12 +181,14 @@ class Ingest:
         """
         try:
             while not stopping.is_set():
+                self._turned_s = time.monotonic()
                 if self._socket.poll(_POLL_MS) or self._hellos:
                     self._take_group(stopping)
                 else:
                     self._on_committed(())
             self._take_group(stopping)
         finally:
+            self._turned_s = None
             self._socket.close()
 
     def _take_group(self, stopping: threading.Event) -> None:
@@ -356,7 +360,6 @@ class Ingest:
         """
         attempt = 0
         while True:
-            self._asked_s = time.monotonic()
             try:
                 self._sink.commit(group)
             except self._retry_on as error:
@@ -364,8 +367,6 @@ class Ingest:
             else:
                 self._database_answers()
                 return True
-            finally:
-                self._asked_s = None
             marks: Mapping[str, int] | None = None
             while marks is None:
                 if self._waits(retry_s(attempt, self._rng.random()), stopping):
@@ -388,7 +389,8 @@ class Ingest:
     def _waits(self, seconds: float, stopping: threading.Event) -> bool:
         """Wait, while the feed goes on; True when the writer stops."""
         ends_s = time.monotonic() + seconds
-        while (left_s := ends_s - time.monotonic()) > 0:
+        while (left_s := ends_s - (now_s := time.monotonic())) > 0:
+            self._turned_s = now_s
             if stopping.wait(min(left_s, _POLL_MS / 1000)):
                 return True
             self._on_committed(())

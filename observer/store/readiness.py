@@ -47,8 +47,8 @@ async def database_ready(prepare: Callable[[], None], alerts: Alerts) -> None:
         await asyncio.sleep(DATABASE_RETRY_S)
 
 
-class Committing(Protocol):
-    """What commits, on another thread."""
+class Writing(Protocol):
+    """What writes the database, on another thread."""
 
     @property
     def is_in_outage(self) -> bool:
@@ -57,22 +57,22 @@ class Committing(Protocol):
 
     @property
     def silent_s(self) -> float:
-        """For how many machine seconds the commit under way has been without an answer."""
+        """For how many machine seconds the database has been without an answer, at most."""
         ...
 
 
-async def report_silence(committing: Committing, alerts: Alerts) -> NoReturn:
-    """Report a database that leaves a commit without an answer, until it answers: a server that stands still raises no
-    error. Runs until cancelled.
+async def report_silence(writing: Writing, alerts: Alerts) -> NoReturn:
+    """Report a database that does not answer, until it does: a server that stands still raises no error. Runs until
+    cancelled.
     """
     is_silent = False
     while True:
         await asyncio.sleep(SILENCE_CHECK_S)
-        if committing.silent_s > SILENT_S_MAX:
+        if writing.silent_s > SILENT_S_MAX:
             is_silent = True
-            text = f"the database has left a commit without an answer for more than {SILENT_S_MAX:g} s"
+            text = f"the database has not answered for more than {SILENT_S_MAX:g} s"
             alerts.report(DATABASE_UNAVAILABLE, "critical", text)
-        elif is_silent and not committing.silent_s:
+        elif is_silent:
             is_silent = False
-            if not committing.is_in_outage:
+            if not writing.is_in_outage:
                 alerts.resolve(DATABASE_UNAVAILABLE, "the database answers again")

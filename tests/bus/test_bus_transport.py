@@ -126,14 +126,14 @@ def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path: Path) -
     async def scenario() -> None:
         async with producer(tmp_path) as a:
             a.publish_together(trades(1))
-            await until_async(lambda: writer.ingest.silent_s > 0.01)
+            await until_async(lambda: writer.ingest.silent_s > 1)
             assert not writer.ingest.is_in_outage
             sink.answers.set()
-            await until_async(lambda: writer.ingest.silent_s == 0)
+            await until_async(lambda: writer.ingest.silent_s < 1)
 
-    assert writer.ingest.silent_s == 0
     asyncio.run(scenario())
     writer.stop()
+    assert writer.ingest.silent_s == 0
 
 
 @pytest.mark.usefixtures("writer")

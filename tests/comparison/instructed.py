@@ -1,17 +1,18 @@
-"""The programs whose instructions `tests.comparison.instructions` counts; each runs on the code of any checkout.
+"""The programs whose instructions `tests.comparison.instructions` counts; they run on the code of any checkout.
 
-    python instructed.py prepare FOLDER COUNT     make an empty database and the batches of COUNT trades in FOLDER
-    python instructed.py PROGRAM FOLDER COUNT     run one of the programs on COUNT trades in the prepared FOLDER
+    python instructed.py prepare FOLDER     make an empty database and the batches of the trades in FOLDER
+    python instructed.py measure FOLDER     run each program there, with marks for callgrind around the measured part
 
 It imports nothing of `tests`: the checkout's `bus` and `observer` are taken from PYTHONPATH.
 """
 
 import asyncio
 import gc
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ class SignallingOutbox(Outbox):
     """An outbox that states when everything in it is acknowledged."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, "source", STREAM)
+        super().__init__(directory, "source", STREAM[::-1])
         self.emptied = asyncio.Event()
 
     def acknowledge(self, stream: str, high_water_mark: int) -> None:
@@ -54,67 +55,101 @@ class SignallingOutbox(Outbox):
             self.emptied.set()
 
 
-def prepare(folder: Path, count: int) -> None:
+def prepare(folder: Path) -> None:
     migrate(_url(folder))
     (folder / "batches").mkdir()
-    for number, lot in enumerate(lots(count, BATCH_EVENTS)):
+    for number, lot in enumerate(lots(2 * TRADES["ingest"], BATCH_EVENTS)):
         content = pack(STREAM, number * BATCH_EVENTS + 1, lot)
         (folder / "batches" / f"{number:06}").write_bytes(content)
 
 
-def ingest(folder: Path, count: int) -> None:
+def measure(folder: Path) -> None:
+    """Run each program twice, the first time to warm it up."""
+    for name, begin in PROGRAMS.items():
+        with begin(folder) as run:
+            run(TRADES[name])
+            mark()
+            run(TRADES[name])
+            mark()
+
+
+def mark() -> None:
+    """A call of the one function at which callgrind is told to write its counts down and to begin anew."""
+    os.getpriority(os.PRIO_PROCESS, 0)
+
+
+@contextmanager
+def ingest(folder: Path) -> Iterator[Callable[[int], None]]:
     """The writer takes batches of 500 trades, each committed and acknowledged before the next one comes."""
-    names = sorted((folder / "batches").iterdir())[: count // BATCH_EVENTS]
-    with _writer(folder) as endpoints:
-        socket = zmq.Context.instance().socket(zmq.DEALER)
+    names, sent = iter(sorted((folder / "batches").iterdir())), 0
+    with _writer(folder) as endpoints, zmq.Context.instance().socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(endpoints.ingest)
+        socket.connect(str(endpoints.ingest))
         socket.send_multipart([HELLO, _encoder.encode(Hello("source", {STREAM: 0}))])
         assert isinstance(_decoder.decode(socket.recv()), Welcome)
-        for number, name in enumerate(names, start=1):
-            socket.send_multipart([BATCH, name.read_bytes()])
-            answer = _decoder.decode(socket.recv())
-            assert isinstance(answer, Acknowledged)
-            assert answer.high_water_mark == number * BATCH_EVENTS
-        socket.close()
+
+        def run(count: int) -> None:
+            nonlocal sent
+            for _ in range(count // BATCH_EVENTS):
+                socket.send_multipart([BATCH, next(names).read_bytes()])
+                sent += BATCH_EVENTS
+                answer = _decoder.decode(socket.recv())
+                assert isinstance(answer, Acknowledged)
+                assert answer.high_water_mark == sent
+
+        yield run
 
 
-def latency(folder: Path, count: int) -> None:
+@contextmanager
+def latency(folder: Path) -> Iterator[Callable[[int], None]]:
     """One trade after the other from `publish` to its acknowledgement: producer, outbox, socket, writer, commit."""
-    with _writer(folder) as endpoints:
-        asyncio.run(_publish_each(folder, endpoints, count))
+    with _writer(folder) as endpoints, asyncio.Runner() as runner:
+        outbox = SignallingOutbox(folder / "outbox")
+        producer: Producer
+        delivery: asyncio.Task[None]
+
+        async def begin() -> None:
+            nonlocal producer, delivery
+            producer = Producer(outbox, endpoints.ingest)
+            delivery = asyncio.create_task(producer.run())
+
+        async def publish_each(count: int) -> None:
+            for number in range(1, count + 1):
+                outbox.emptied.clear()
+                producer.publish(trade(number))
+                await outbox.emptied.wait()
+
+        async def end() -> None:
+            delivery.cancel()
+            await asyncio.gather(delivery, return_exceptions=True)
+            producer.close()
+
+        runner.run(begin())
+        yield lambda count: runner.run(publish_each(count))
+        runner.run(end())
 
 
-def frames_of_1(_folder: Path, count: int) -> None:
+@contextmanager
+def frames_of_1(_folder: Path) -> Iterator[Callable[[int], None]]:
     """Frames of one trade, by far the commonest, become events."""
-    _parse(made_frames(1, count), count)
+    frames = made_frames(1, TRADES["frames_of_1"])
+    yield lambda count: _parse(frames, count)
 
 
-def frames_of_4(_folder: Path, count: int) -> None:
+@contextmanager
+def frames_of_4(_folder: Path) -> Iterator[Callable[[int], None]]:
     """Frames of four trades become events."""
-    _parse(made_frames(4, count // 4), count)
+    frames = made_frames(4, TRADES["frames_of_4"] // 4)
+    yield lambda count: _parse(frames, count)
 
 
-PROGRAMS: Final[Mapping[str, Callable[[Path, int], None]]] = {
-    "prepare": prepare,
+TRADES: Final = {"ingest": 10_000, "latency": 300, "frames_of_1": 10_000, "frames_of_4": 10_000}
+PROGRAMS: Final[Mapping[str, Callable[[Path], AbstractContextManager[Callable[[int], None]]]]] = {
     "ingest": ingest,
     "latency": latency,
     "frames_of_1": frames_of_1,
     "frames_of_4": frames_of_4,
 }
-
-
-async def _publish_each(folder: Path, endpoints: Endpoints, count: int) -> None:
-    outbox = SignallingOutbox(folder / "outbox")
-    producer = Producer(outbox, endpoints.ingest)
-    delivery = asyncio.create_task(producer.run())
-    for number in range(1, count + 1):
-        outbox.emptied.clear()
-        producer.publish(trade(number))
-        await outbox.emptied.wait()
-    delivery.cancel()
-    await asyncio.gather(delivery, return_exceptions=True)
-    producer.close()
 
 
 def _parse(frames: Sequence[bytes], count: int) -> None:
@@ -159,5 +194,4 @@ def _url(folder: Path) -> str:
 
 if __name__ == "__main__":
     gc.disable()  # when it runs depends on how much was made before; the writer collects once in 100,000 objects
-    _, program, path, size = sys.argv
-    PROGRAMS[program](Path(path), int(size))
+    {"prepare": prepare, "measure": measure}[sys.argv[1]](Path(sys.argv[2]))

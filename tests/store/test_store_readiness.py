@@ -13,7 +13,7 @@ from tests.waiting import until_async
 
 
 class Commit:
-    """What the ingest says of the commit under way, and how often it was asked."""
+    """What the ingest says of its database, and how often it was asked."""
 
     def __init__(self, silent_s: float) -> None:
         self.silence_s = silent_s

@@ -78,7 +78,7 @@ def test_a_shutdown_while_the_server_stands_still_is_bounded() -> None:
         try:
             until_all_run(system)
             with frozen(server):
-                line = "CRITICAL core-writer: database_unavailable: the database has left a commit without an answer"
+                line = "CRITICAL core-writer: database_unavailable: the database has not answered"
                 system.until(lambda: line in system.errors, "the alert")
                 took = shutdown_s(system)
                 assert took < SHUTDOWN_S_MAX, took
