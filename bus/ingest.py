@@ -67,7 +67,8 @@ RETRY_S_MAX: Final = 5.0
 _DOUBLINGS_MAX: Final = 5
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_SILENT: Final = Hello("nothing", {})  # of no stream: what the writer itself knows
+# Names no stream: only the last commit of the writer itself is compared with the database then.
+_SILENT: Final = Hello("nothing", {})
 _KINDS: Final = {BATCH: "a batch", HELLO: "a hello", LOST: "a statement of losses"}
 
 
