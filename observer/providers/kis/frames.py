@@ -13,7 +13,6 @@ The simulator states the same field order once more, on purpose: a shared table 
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import repeat
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -120,18 +119,22 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
 
 def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
-    sessions = map(session_of, fields[_SESSION::width]) if width > _SESSION else repeat(None)
-    for needed, session in zip(_needed_of_each(width, len(fields) // width), sessions, strict=False):
+    for needed, session_at in _needed_of_each(width, len(fields) // width):
+        session = session_of(fields[session_at]) if session_at else None
         trades.append(_trade(needed(fields), session, receive_time_ns))  # survives an error
 
 
 @lru_cache(maxsize=16)
-def _needed_of_each(width: int, records: int) -> Sequence[Callable[[list[bytes]], _Needed]]:
-    """Selects the needed fields of each record from all fields of a frame. Cached: an itemgetter is cheaper than a
-    slice, and the frames of a day have few shapes.
+def _needed_of_each(width: int, records: int) -> Sequence[tuple[Callable[[list[bytes]], _Needed], int]]:
+    """What selects the needed fields of each record from all fields of a frame, and the index of its session, 0 for
+    none. Cached: an itemgetter is cheaper than a slice, and the frames of a day have few shapes.
     """
     starts = range(0, width * records, width)
-    return [itemgetter(*(start + index for index in _NEEDED)) for start in starts]
+    sessions = range(_SESSION, width * records, width) if width > _SESSION else [0] * records
+    return [
+        (itemgetter(*(start + index for index in _NEEDED)), session_at)
+        for start, session_at in zip(starts, sessions, strict=True)
+    ]
 
 
 def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int) -> Trade:
