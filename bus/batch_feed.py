@@ -48,6 +48,11 @@ class BatchFeedPublisher:
         self._subscribers = Subscribers(self._socket, address, "batch feed", BATCHES_MAX)
         self._marks: dict[str, int] = {}
 
+    @property
+    def refused(self) -> int:
+        """Messages that are no subscription, or came from a peer that is ignored."""
+        return self._subscribers.refused
+
     def publish(self, batches: Iterable[Delivered]) -> None:
         """Publish committed batches if there is a subscriber, and remember each stream's mark."""
         for subscriber in self._subscribers.receive():

@@ -85,30 +85,32 @@ def _start_authentication(context: zmq.SyncContext) -> None:
     """Start this context's ZAP handler if it has none. A domain is the path of its keys, so one handler serves all
     servers.
     """
-    gate = context.socket(zmq.REP)
-    gate.setsockopt(zmq.LINGER, 0)
+    handler = context.socket(zmq.REP)
+    handler.setsockopt(zmq.LINGER, 0)
     try:
-        gate.bind(_ZAP_ADDRESS)
+        handler.bind(_ZAP_ADDRESS)
     except zmq.ZMQError as error:
-        gate.close()
+        handler.close()
         if error.errno != errno.EADDRINUSE:
             raise
         return
-    threading.Thread(target=_run_authentication, args=[gate, Peers("network")], name="gatekeeper", daemon=True).start()
+    threading.Thread(
+        target=_run_authentication, args=[handler, Peers("network")], name="authentication", daemon=True
+    ).start()
 
 
-def _run_authentication(gate: zmq.SyncSocket, peers: Peers) -> None:
+def _run_authentication(socket: zmq.SyncSocket, peers: Peers) -> None:
     """Answer until the context ends."""
     try:
         while True:
-            gate.send_multipart(_report(gate.recv_multipart(), peers))
+            socket.send_multipart(_answer(socket.recv_multipart(), peers))
     except zmq.ContextTerminated:
         pass
     finally:
-        gate.close()
+        socket.close()
 
 
-def _report(request: list[bytes], peers: Peers) -> list[bytes]:
+def _answer(request: list[bytes], peers: Peers) -> list[bytes]:
     """The reply to libzmq's question: 200 for our clients in a role of the socket, 400 for all others."""
     request_id = request[1] if len(request) > 1 else b""
     address = request[3].decode("ascii", "replace") if len(request) > 3 else "?"

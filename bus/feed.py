@@ -9,7 +9,7 @@ for a slow reader; the database is complete. Events without a subscriber are not
 import logging
 import struct
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import zmq
@@ -18,11 +18,13 @@ from bus.codec import BATCH_BYTES_MAX, decode_body, encode_body
 from bus.decoding import DecodeError
 from bus.delivery import Delivered
 from bus.endpoints import Address
-from bus.events import Event, Fact, Poison
+from bus.events import Event, Fact, Poison, Severity
 from bus.subscriptions import ReaderSocket, Subscribers
 
 MESSAGES_MAX: Final = 10_000  # that wait for one slow reader, at each end, before it starts to miss events
 MESSAGE_EVENTS_MAX: Final = 500  # of some 100 bytes
+LOSS: Final = "committed events are lost on the feed: this reader is too slow, or cannot read them"
+POSSIBLE_LOSS: Final = "the writer was restarted, or forgot this reader of the feed: it may lack committed events"
 _HEAD: Final = struct.Struct("<16sQ")
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,11 @@ class FeedPublisher:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._subscribers = Subscribers(self._socket, address, "feed", MESSAGES_MAX)
         self._run = uuid.uuid4().bytes
+
+    @property
+    def refused(self) -> int:
+        """Messages that are no subscription, or came from a peer that is ignored."""
+        return self._subscribers.refused
 
     def publish(self, batches: Iterable[Delivered]) -> None:
         """Publish the events that have a subscriber."""
@@ -84,33 +91,44 @@ def decode_feed(frames: Sequence[bytes]) -> tuple[bytes, int, Sequence[Event | P
 
 class FeedSubscriber:
     """A reader's end: iterate over it. `missed` counts events known to be lost on the way, `possible_losses` how often
-    an unknown number may have been lost: the writer is another one, or had forgotten this reader. Both are also logged.
+    an unknown number may have been lost: the writer is another one, or had forgotten this reader.
 
     Args:
         address: the feed's socket.
         kinds: the types of events wanted; all of each kind, whatever the symbol.
+        on_loss: called at each loss, for an alert: "warning" for events known to be lost, "info" for a possible loss,
+            and a text that is always the same. Without it the first of each is logged.
     """
 
-    def __init__(self, address: Address, kinds: Sequence[type[Fact]]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        kinds: Sequence[type[Fact]],
+        on_loss: Callable[[Severity, str], None] | None = None,
+    ) -> None:
         self._socket = ReaderSocket(address, kinds, MESSAGES_MAX, BATCH_BYTES_MAX)
+        self._on_loss = on_loss or self._log_first
         self._run = b""
         self._next_number = 0
+        self._logged: set[Severity] = set()
         self.missed = 0
         self.possible_losses = 0
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they are committed, until cancelled. What this reader cannot decode counts as missed."""
+        """Events as they are committed, until cancelled. What this reader cannot decode counts as missed: a whole
+        message when the next one comes, whose number states how many events it had.
+        """
         while True:
             try:
                 run, number, events = decode_feed(await self._socket.receive())
             except DecodeError:
-                self.missed += 1
+                self._miss(0)
                 continue
             self._compare(run, number)
             self._next_number = number + len(events)
             for event in events:
                 if isinstance(event, Poison):
-                    self.missed += 1
+                    self._miss(1)
                 else:
                     yield event
 
@@ -121,11 +139,19 @@ class FeedSubscriber:
         known, self._run = self._run, run
         if known and (run != known or number < self._next_number):
             self.possible_losses += 1
-            logger.warning("the writer was restarted, or lost this reader: events before that may be missing here")
+            self._on_loss("info", POSSIBLE_LOSS)
         elif known and number > self._next_number:
-            if not self.missed:  # once: a slow reader may lose some before each message
-                logger.warning("events are lost on the feed: this reader is slower than they come")
-            self.missed += number - self._next_number
+            self._miss(number - self._next_number)
+
+    def _miss(self, count: int) -> None:
+        self.missed += count
+        self._on_loss("warning", LOSS)
+
+    def _log_first(self, severity: Severity, text: str) -> None:
+        """Log a loss once: a slow reader may lose events before each message."""
+        if severity not in self._logged:
+            self._logged.add(severity)
+            logger.warning("%s", text)
 
     def close(self) -> None:
         """Unsubscribe and close."""

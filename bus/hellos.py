@@ -30,8 +30,8 @@ class WaitingHellos:
         return len(self._waiting)
 
     def keep(self, peer: bytes, content: bytes, from_s: float = 0.0) -> bool:
-        """Keep the hello, in place of an earlier one of the peer, until it is due: not before `from_s`. Of too many the
-        one that is due last is dropped, its producer says hello again; False if that is this one.
+        """Keep the hello, in place of an earlier one of the peer, until it is due: not before `from_s`. When too many
+        wait, the one that is due last is dropped, and its producer says hello again. Returns False if that is this one.
         """
         paced_s = self._answered_s[peer] + HELLO_EVERY_S if peer in self._answered_s else 0.0
         due_s = max(from_s, paced_s)

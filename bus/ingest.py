@@ -67,7 +67,8 @@ RETRY_S_MAX: Final = 5.0
 _DOUBLINGS_MAX: Final = 5
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_SILENT: Final = Hello("nothing", {})  # of no stream: what the writer itself knows
+# Names no stream: only the last commit of the writer itself is compared with the database then.
+_SILENT: Final = Hello("nothing", {})
 _KINDS: Final = {BATCH: "a batch", HELLO: "a hello", LOST: "a statement of losses"}
 
 
@@ -139,6 +140,7 @@ class Ingest:
         self._on_recovered = on_recovered
         self._on_lacking = on_lacking
         self._backed_up = backed_up
+        self._turned_s: float | None = None  # when the thread last was between two calls of the sink; None: not at work
         self._outage_since_s: float | None = None
         self._outage_text = ""
         self._rng = random.Random()
@@ -160,6 +162,19 @@ class Ingest:
         """Events that came again and were dropped."""
         return self._receiver.duplicates
 
+    @property
+    def is_in_outage(self) -> bool:
+        """Whether the database refuses events; `on_outage` was called."""
+        return self._outage_since_s is not None
+
+    @property
+    def silent_s(self) -> float:
+        """For how many machine seconds the database has left a question or a commit without an answer, at most; from
+        any thread.
+        """
+        turned_s = self._turned_s
+        return 0.0 if turned_s is None else time.monotonic() - turned_s
+
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, take one last group of what is waiting then, and close the socket.
 
@@ -167,12 +182,14 @@ class Ingest:
         """
         try:
             while not stopping.is_set():
+                self._turned_s = time.monotonic()
                 if self._socket.poll(_POLL_MS) or self._hellos:
                     self._take_group(stopping)
                 else:
                     self._on_committed(())
             self._take_group(stopping)
         finally:
+            self._turned_s = None
             self._socket.close()
 
     def _take_group(self, stopping: threading.Event) -> None:
@@ -373,7 +390,8 @@ class Ingest:
     def _waits(self, seconds: float, stopping: threading.Event) -> bool:
         """Wait, while the feed goes on; True when the writer stops."""
         ends_s = time.monotonic() + seconds
-        while (left_s := ends_s - time.monotonic()) > 0:
+        while (left_s := ends_s - (now_s := time.monotonic())) > 0:
+            self._turned_s = now_s
             if stopping.wait(min(left_s, _POLL_MS / 1000)):
                 return True
             self._on_committed(())

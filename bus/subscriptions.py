@@ -144,7 +144,7 @@ class Subscribers:
             if known is None and len(self._known) >= SUBSCRIBERS_MAX:
                 self._forget(lambda subscriber: now_s - subscriber.renewed_s > LEASE_S)
             if known is None and len(self._known) >= SUBSCRIBERS_MAX:
-                self._peers.refuse("a subscription beyond", f"there are {SUBSCRIBERS_MAX} readers")
+                self._peers.refuse("a further subscription", f"there are {SUBSCRIBERS_MAX} readers")
                 return None
         subscriber = self._known.setdefault(subscription.reader, Subscriber(route, now_s))
         subscriber.route, subscriber.renewed_s, subscriber.is_gone = route, now_s, False

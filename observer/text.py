@@ -38,8 +38,8 @@ def plain_lines(text: str) -> str:
 
 
 def cut(text: str, bytes_max: int = SHOWN_BYTES_MAX, beyond: int = 0) -> str:
-    """The text, or its beginning and the number of bytes that follow, with `beyond` of another place; at most so many
-    bytes in all.
+    """The text, or its beginning and the number of bytes that are missing; at most `bytes_max` bytes in all. `beyond`
+    is the number of bytes that the caller has left out at the end already: they count as missing.
     """
     if len(text) * 4 <= bytes_max and not beyond:
         return text

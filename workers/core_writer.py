@@ -20,10 +20,11 @@ from observer.alerts.process import DATABASE_UNAVAILABLE
 from observer.backup.jobs import BackupJobs, plan_of
 from observer.backup.package import cached_safe_marks, require_restored
 from observer.errors import StoreError
+from observer.runtime.refusals import RefusedMessages
 from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
-from observer.store.readiness import database_ready
+from observer.store.readiness import database_ready, report_silence
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
 from observer.store.write_ahead_log import folded_at_end
@@ -98,6 +99,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         feed.publish(group)
         batch_feed.publish(group)
         writer.renew_ownership()
+        refused.check_from_thread()
 
     alerts = worker.alerts
     ingest = Ingest(
@@ -112,13 +114,16 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         on_lacking=writer.report_lacking,
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
+    refused = RefusedMessages(alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused)
     stopping = threading.Event()
     try:
         async with asyncio.TaskGroup() as tasks:  # a thread that fails takes the process with it
             thread = tasks.create_task(asyncio.to_thread(ingest.run, stopping))
+            watching = tasks.create_task(report_silence(ingest, alerts))
             try:
                 yield
             finally:
+                watching.cancel()
                 stopping.set()
                 await asyncio.wait([thread])  # a group only cancels, and that leaves the thread at work behind it
     finally:

@@ -43,6 +43,7 @@ DATABASE_UNAVAILABLE: Final = "database_unavailable"
 DELIVERY_LOSSES: Final = "delivery_losses"
 JOURNAL_DAMAGED: Final = "journal_damaged"
 
+FEED_LOSSES: Final = "feed_losses"
 OBJECTS_NAMED_MAX: Final = 5  # in an identity
 _DAMAGED: Final = re.compile(r"[\w-]{1,80}\.journal(\.zst)?|(?<=of stream )\w{1,40}")  # a segment's file, or a stream
 
@@ -116,6 +117,10 @@ class Alerts:
         """Report a thing that happened and has no end."""
         day = local_datetime(self._clock.now_ns()).date() + timedelta(days=1)
         self._send(self._take(Report(identity, severity, shown(text), until_ns=local_ns(day))))
+
+    def feed_lost(self, severity: Severity, text: str) -> None:
+        """Report that a `FeedSubscriber` of the process lost events, or may have."""
+        self.happened(FEED_LOSSES, severity, text)
 
     def resolve(self, identity: str, text: str) -> None:
         """Report that the condition has ended; nothing where it was not open."""

@@ -1,11 +1,11 @@
-"""Alerts for events that the disk did not take.
+"""Alerts for events that the disk did not take, and for messages that the writer's sockets refuse.
 
 Intervals are machine seconds: the disk does not live in scaled time.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
@@ -14,6 +14,7 @@ from observer.alerts.process import Alerts
 
 DISK_QUIET_S: Final = 1.0  # for how long a disk that was full must refuse nothing to be well
 DISK_FULL: Final = "disk_full"
+REFUSED_MESSAGES: Final = "refused_messages"
 _KEPT_MAX: Final = 1_000
 _ALERTS: Final = (AlertRaised, AlertRepeated, AlertResolved)
 
@@ -57,3 +58,27 @@ class DiskAlerts:
         while self._refused.is_set():
             self._refused.clear()
             await asyncio.sleep(DISK_QUIET_S)
+
+
+class RefusedMessages:
+    """Reports that sockets refuse messages; used from the thread that reads them.
+
+    Args:
+        alerts: of the process.
+        count: returns how many messages the sockets have refused so far.
+    """
+
+    def __init__(self, alerts: Alerts, count: Callable[[], int]) -> None:
+        self._alerts = alerts
+        self._count = count
+        self._reported = 0
+
+    def check_from_thread(self) -> None:
+        """Report if more were refused since the last call."""
+        if (count := self._count()) != self._reported:
+            self._reported = count
+            text = (
+                "messages of a client are refused: they cannot be read, or come again and again; the log of "
+                f"{self._alerts.source} names their kind, `observer keys list` the clients of the network"
+            )
+            self._alerts.happened_from_thread(REFUSED_MESSAGES, "warning", text)

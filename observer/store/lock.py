@@ -76,7 +76,6 @@ class WriterLock:
         self._is_replaced = False
         self._last_commit: tuple[str, int] | None = None
         self._renewed_s = time.monotonic()
-        self._is_renewal_failure_logged = False
         if engine.dialect.name == "postgresql":
             self._lock_each_connection()
         else:
@@ -339,10 +338,10 @@ class WriterLock:
 
     # --- the heartbeat of the system ---
 
-    def renew(self) -> None:
+    def renew(self) -> str | None:
         """Write the system's heartbeat if the last one is older than HEARTBEAT_EVERY_S, in a transaction of its own.
 
-        A database that does not take it is logged once; the next commit fails likewise.
+        Returns why the database does not take it, empty if it does; None if it is not due.
 
         Raises:
             ConfigError: another system took the database over; this one must not write it any more.
@@ -350,17 +349,14 @@ class WriterLock:
         with contextlib.suppress(StoreError):  # a database that is gone is left at once, also while nothing is written
             self.require_same()
         if self._system is None or self._known is None or time.monotonic() < self._renewed_s + HEARTBEAT_EVERY_S:
-            return
+            return None
         self._renewed_s = time.monotonic()
         try:
             self.require_same()
             self._write_heartbeat(self._system)
         except StoreError as error:
-            if not self._is_renewal_failure_logged:
-                logger.error("cannot renew the ownership of the database: %s", error)
-            self._is_renewal_failure_logged = True
-        else:
-            self._is_renewal_failure_logged = False
+            return str(error)
+        return ""
 
     def _write_heartbeat(self, system: System) -> None:
         with store_errors(self._engine), self._engine.begin() as connection:

@@ -14,6 +14,7 @@ from observer.store.writer import Committed, StoreWriter
 logger = logging.getLogger(__name__)
 
 QUARANTINE: Final = "quarantine"
+OWNERSHIP: Final = "ownership_not_renewed"
 
 
 class ReportingWriter(StoreWriter):
@@ -67,6 +68,16 @@ class ReportingWriter(StoreWriter):
         for report in self._on_stored:
             report(committed.rows_by_kind)
         return committed
+
+    def renew_ownership(self) -> str | None:
+        """As `StoreWriter.renew_ownership`; a failure is an alert until the next success."""
+        failure = super().renew_ownership()
+        if failure:
+            text = f"the ownership of the database is not renewed, so another machine may take it over: {failure}"
+            self._alerts.report_from_thread(OWNERSHIP, "warning", text)
+        elif failure is not None:
+            self._alerts.resolve_from_thread(OWNERSHIP, "the ownership of the database is renewed")
+        return failure
 
     def _report_losses(self) -> None:
         """Report what the database states as lost; a restored one may state nothing."""

@@ -114,7 +114,7 @@ def _quarantined(reason: str, content: bytes) -> tuple[str, bytes]:
     return f"{_storable(reason)} ({length})", content[:CONTENT_BYTES_MAX]
 
 
-def within_bound(rows: Sequence[Row], used_bytes: int, bytes_max: int = QUARANTINE_BYTES_MAX) -> tuple[list[Row], int]:
+def within_bound(rows: Sequence[Row], used_bytes: int, bytes_max: int) -> tuple[list[Row], int]:
     """The rows of the quarantine, and the bytes of the day's rows with them. Beyond the bound an event still has its
     row, with its reason and without its content.
     """

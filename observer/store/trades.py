@@ -1,10 +1,10 @@
 """Queries of trades, streamed and recovered."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, and_, func, select
 
 from bus.events import (
     Trade,
@@ -16,6 +16,7 @@ from observer.store.tables import EVENT_TABLES
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
 _LARGEST: Final = 20  # by the day's volume, which the index finds: the latest trade, and false ones before it
+_NEWEST: Final = 5_000  # events of a stream, which the primary key finds: the latest trade behind any number of those
 
 
 class TradeMark(msgspec.Struct, frozen=True):
@@ -55,15 +56,19 @@ class TradeReader(DatabaseReader):
     def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
         """The mark of each symbol with a streamed trade on that day, kept or conflated. Recovered trades do not count:
         they lie before a streamed one. The latest trade counts, not the one with the largest volume of the day, which
-        later trades may have shown to be false.
+        later trades may have shown to be false: the latest of the 20 largest volumes and of the stream's 5,000 last
+        events. Beyond both an earlier trade may count; the next trades contradict a false one.
         """
         trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
-        marks = {}
+        of_trade = (trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
+        is_streamed = and_(trades.session_date == session_date, trades.gap_id.is_(None))
+        found: list[Row[tuple[Any, ...]]] = []
         with self._asking() as connection:
+            newest_stream = -1
             for symbol in symbols:
                 streamed = (
-                    select(trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
-                    .where(trades.symbol == symbol, trades.session_date == session_date, trades.gap_id.is_(None))
+                    select(*of_trade, trades.stream)
+                    .where(trades.symbol == symbol, is_streamed)
                     .order_by(trades.cumulative_volume.desc())
                     .limit(_LARGEST)
                 )
@@ -73,10 +78,14 @@ class TradeReader(DatabaseReader):
                     .order_by(rows.cumulative_volume.desc())
                     .limit(_LARGEST)
                 )
-                found = [row for wanted in (streamed, conflated) for row in connection.execute(wanted)]
-                if found:
-                    marks[symbol] = TradeMark(*max(found, key=lambda row: (row[3], float(row.cumulative_volume))))
-        return marks
+                largest = connection.execute(streamed).all()
+                newest_stream = max([newest_stream, *(row.stream for row in largest)])
+                found += [*largest, *connection.execute(conflated)]
+            last = select(func.max(trades.sequence)).where(trades.stream == newest_stream).scalar_subquery()
+            newest = select(*of_trade).where(trades.stream == newest_stream, trades.sequence > last - _NEWEST)
+            found += connection.execute(newest.where(trades.symbol.in_(symbols), is_streamed))
+        latest = sorted(found, key=lambda row: (row[3], float(row.cumulative_volume)))
+        return {row.symbol: TradeMark(*row[:4]) for row in latest}
 
 
 def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:

@@ -26,7 +26,7 @@ from observer.local_time import local_datetime
 from observer.store.engine import describe, open_existing, store_errors
 from observer.store.lock import WriterLock
 from observer.store.projections import PROJECTIONS
-from observer.store.rows import Position, Row, group_rows, position_of, refused_row, within_bound
+from observer.store.rows import QUARANTINE_BYTES_MAX, Position, Row, group_rows, position_of, refused_row, within_bound
 from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
 
@@ -97,7 +97,7 @@ class StoreWriter:
         self._lock = WriterLock(self._engine, system)
         self._insertion = _insertion_of(self._engine)
         self._quarantine_day: date | None = None
-        self._quarantine_bytes = 0  # of the contents of that day, as far as this writer stored them
+        self._quarantine_bytes = 0  # of that day's contents; on the day of `open` all that the table holds
 
     def open(self) -> None:
         """Take the writer's lock, connect and check the schema.
@@ -109,9 +109,19 @@ class StoreWriter:
         self._lock.acquire()
         try:
             self._lock.remember()
+            self._count_quarantine()
         except StoreError:
             self._lock.release()
             raise
+
+    def _count_quarantine(self) -> None:
+        """Go on with the bound of the day's quarantine. The rows do not say of which day they are, so all of them count
+        until the day ends: a process that is restarted again and again gets no room by that.
+        """
+        size = func.coalesce(func.sum(func.length(QUARANTINE.c.content)), 0)
+        with store_errors(self._engine), self._engine.connect() as connection:
+            self._quarantine_bytes = int(connection.scalar(select(size)) or 0)
+        self._quarantine_day = local_datetime(self._now_ns()).date()
 
     def close(self) -> None:
         """Close the connection and release the lock; SQLite then checkpoints its log into the file."""
@@ -205,7 +215,7 @@ class StoreWriter:
                     project(connection, stored)
             used_bytes = self._quarantine_bytes if self._quarantine_day == today else 0
             if quarantine:
-                quarantine, used_bytes = within_bound(quarantine, used_bytes)
+                quarantine, used_bytes = within_bound(quarantine, used_bytes, QUARANTINE_BYTES_MAX)
                 self._insertion.insert(connection, QUARANTINE, quarantine)
         self._quarantine_day, self._quarantine_bytes = today, used_bytes
         return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
@@ -219,13 +229,9 @@ class StoreWriter:
             "noted_ns": self._now_ns(),
         }
 
-    def renew_ownership(self) -> None:
-        """Write the system's heartbeat when it is due (`WriterLock.renew`).
-
-        Raises:
-            ConfigError: another system took the database over.
-        """
-        self._lock.renew()
+    def renew_ownership(self) -> str | None:
+        """Write the system's heartbeat when it is due. Returns and raises as `WriterLock.renew`."""
+        return self._lock.renew()
 
     def note_duplicates(self, stream: str, count: int) -> None:
         """Add to the stream's count of duplicate events.

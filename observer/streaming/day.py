@@ -57,7 +57,7 @@ from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
-from observer.streaming.unreadable import QUARANTINE_FULL, UNREADABLE
+from observer.streaming.unreadable import QUARANTINE_FULL, QUARANTINE_UNCOUNTED, UNREADABLE
 from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent 
 EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: the query sums up weeks of sweeps
 OF_THE_STREAM: Final = (
     *(STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions", "repeated_trades"),
-    *(UNREADABLE, QUARANTINE_FULL),
+    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED),
 )
 """Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
@@ -141,8 +141,8 @@ class StreamingDay:
         self.trades.begin_sampling()
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
-        tasks.create_task(count_quarantine(self._reader, self.receiver.unreadable, self._clock.now_ns()))
-        running = [tasks.create_task(self._stream.run())]
+        counted = (self._reader, self.receiver.unreadable, self._alerts, self._clock.now_ns())
+        running = [tasks.create_task(each) for each in (self._stream.run(), count_quarantine(*counted))]
         await self._clock.sleep_until(self._plan.context_sync_ns - EARLIER_DAYS_LEAD_NS)
         selector = await self._new_selector()
         await self._clock.sleep_until(self._plan.context_sync_ns)
@@ -302,7 +302,7 @@ class StreamingDay:
         sweep; its snapshots come from the database, which does not. After a restart, first the sweep that ended
         meanwhile.
         """
-        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged, VolumeRise])
+        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged, VolumeRise], self._alerts.feed_lost)
         try:
             if self._resumed_until_ns is not None:
                 sweep = await asyncio.to_thread(self._reader.last_sweep, self._session_date)

@@ -3,12 +3,13 @@ process of the same day.
 """
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
 from bus.events import DayBegan, SlotAssigned, Snapshot
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.errors import StoreError
 from observer.gaps.detector import Mark
@@ -18,9 +19,9 @@ from observer.selection.settings import RULES, DaySettings, SelectionSettings
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
 from observer.store.universes import StoredUniverse
-from observer.streaming.unreadable import UnreadableInputs
+from observer.streaming.unreadable import QUARANTINE_UNCOUNTED, UnreadableInputs
 
-logger = logging.getLogger(__name__)
+COUNT_AGAIN_S: Final = 10.0  # machine seconds
 
 
 def began(settings: DaySettings, universe: StoredUniverse | None, *, has_usual_hours: bool) -> DayBegan:
@@ -127,12 +128,21 @@ def marks_of(
             yield before[symbol]
 
 
-async def count_quarantine(reader: StoreReader, unreadable: UnreadableInputs, until_ns: int) -> None:
-    """Count what an earlier process of this day put into quarantine; the stream does not wait for it."""
+async def count_quarantine(
+    reader: StoreReader, unreadable: UnreadableInputs, alerts: Alerts, until_ns: int, again_s: float = COUNT_AGAIN_S
+) -> None:
+    """Count what an earlier process of this day put into quarantine before `until_ns`; the stream does not wait for it.
+    While the database does not answer, the bound of the day's quarantine counts this process alone: an alert, and the
+    question is repeated after `again_s` machine seconds.
+    """
     since_ns, _ = day_bounds(local_datetime(until_ns).date().isoformat())
-    try:
-        stored = await asyncio.to_thread(reader.quarantined_input_bytes, since_ns, until_ns)
-    except StoreError as error:
-        logger.warning("the bound of the day's quarantine begins anew: %s", error)
-    else:
-        unreadable.resume(stored)
+    while True:
+        try:
+            stored = await asyncio.to_thread(reader.quarantined_input_bytes, since_ns, until_ns)
+        except StoreError as error:
+            text = f"the bound of the day's quarantine does not count an earlier process's inputs yet: {error}"
+            alerts.report(QUARANTINE_UNCOUNTED, "warning", text)
+        else:
+            alerts.resolve(QUARANTINE_UNCOUNTED, "the day's quarantine is counted")
+            return unreadable.resume(stored)
+        await asyncio.sleep(again_s)

@@ -78,7 +78,7 @@ class GapWorklist:
 
     async def follow_feed(self) -> None:
         """Enqueue gaps as they are committed, and measure those of cuts."""
-        feed = FeedSubscriber(self._feed_address, [GapOpened, GapEmpty, GapDetected])
+        feed = FeedSubscriber(self._feed_address, [GapOpened, GapEmpty, GapDetected], self._alerts.feed_lost)
         try:
             async for event in feed:
                 match event:

@@ -98,7 +98,7 @@ class QualityJudge:
 
     async def _follow_feed(self) -> None:
         """Notice what is committed."""
-        feed = FeedSubscriber(self._feed_address, _NEWS)
+        feed = FeedSubscriber(self._feed_address, _NEWS, self._alerts.feed_lost)
         try:
             async for _ in feed:
                 self._has_news = True

@@ -17,6 +17,7 @@ UNREADABLE: Final = "unreadable:"
 CALM_NS: Final = 120 * NS_PER_S
 """Market time without a counted input until that alert ends; a flood counts none at the beginning of each minute."""
 QUARANTINE_FULL: Final = "input_quarantine_full"
+QUARANTINE_UNCOUNTED: Final = "input_quarantine_uncounted"
 
 
 class UnreadableInputs:

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import struct
 import threading
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +17,8 @@ from hypothesis import strategies as st
 import bus.journal
 from bus.codec import pack
 from bus.delivery import HELLO, Delivered, Lost, Part
-from bus.events import GapDetected, Poison, Snapshot, Trade
-from bus.feed import FeedPublisher, FeedSubscriber
+from bus.events import GapDetected, Poison, Severity, Snapshot, Trade
+from bus.feed import LOSS, POSSIBLE_LOSS, FeedPublisher, FeedSubscriber
 from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
@@ -103,6 +105,35 @@ async def producer(folder: Path, name: str = "a") -> AsyncIterator[Producer]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         running.close()
+
+
+class Standstill(Memory):
+    """A database that leaves a commit without an answer, and raises no error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+
+    def commit(self, batches: Sequence[Part]) -> None:
+        assert self.answers.wait(DEADLINE_S)
+        super().commit(batches)
+
+
+def test_a_commit_without_an_answer_is_a_silence_and_no_outage(tmp_path: Path) -> None:
+    sink = Standstill()
+    writer = Writer(tmp_path, sink)
+
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            a.publish_together(trades(1))
+            await until_async(lambda: writer.ingest.silent_s > 1)
+            assert not writer.ingest.is_in_outage
+            sink.answers.set()
+            await until_async(lambda: writer.ingest.silent_s < 1)
+
+    asyncio.run(scenario())
+    writer.stop()
+    assert writer.ingest.silent_s == 0
 
 
 @pytest.mark.usefixtures("writer")
@@ -613,6 +644,24 @@ def test_a_reader_counts_a_writer_that_was_restarted_as_a_possible_loss(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The second writer sends more to this reader than the first one: the numbers alone show nothing."""
+    feed, _ = after_a_second_writer(tmp_path)
+    assert (feed.possible_losses, feed.missed) == (1, 0)
+    assert caplog.text.count("the writer was restarted") == 1
+
+
+def test_a_reader_with_alerts_reports_a_possible_loss_instead_of_logging_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    losses: list[tuple[str, str]] = []
+    after_a_second_writer(tmp_path, lambda severity, text: losses.append((severity, text)))
+    assert losses == [("info", POSSIBLE_LOSS)]
+    assert "the writer was restarted" not in caplog.text
+
+
+def after_a_second_writer(
+    tmp_path: Path, on_loss: Callable[[Severity, str], None] | None = None
+) -> tuple[FeedSubscriber, list[object]]:
+    """A reader that received one trade of a writer, and one of its successor."""
     feed_address = f"ipc://{tmp_path}/feed"
     received: list[object] = []
 
@@ -621,7 +670,7 @@ def test_a_reader_counts_a_writer_that_was_restarted_as_a_possible_loss(
             received.append(event)
 
     async def scenario() -> FeedSubscriber:
-        feed = FeedSubscriber(feed_address, [Trade])
+        feed = FeedSubscriber(feed_address, [Trade], on_loss)
         task = asyncio.create_task(listen(feed))
         for number in (1, 2):
             publisher = FeedPublisher(feed_address)
@@ -636,17 +685,16 @@ def test_a_reader_counts_a_writer_that_was_restarted_as_a_possible_loss(
         feed.close()
         return feed
 
-    feed = asyncio.run(scenario())
-    assert (feed.possible_losses, feed.missed) == (1, 0)
-    assert caplog.text.count("the writer was restarted") == 1
+    return asyncio.run(scenario()), received
 
 
-def test_a_subscriber_counts_the_events_that_it_missed(tmp_path: Path) -> None:
+def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path: Path) -> None:
     feed_address = f"ipc://{tmp_path}/feed"
+    losses: list[tuple[str, str]] = []
 
     async def scenario() -> int:
         publisher = FeedPublisher(feed_address)
-        feed = FeedSubscriber(feed_address, [Trade])
+        feed = FeedSubscriber(feed_address, [Trade], lambda severity, text: losses.append((severity, text)))
         events = aiter(feed)
         first = asyncio.ensure_future(anext(events))
 
@@ -665,3 +713,33 @@ def test_a_subscriber_counts_the_events_that_it_missed(tmp_path: Path) -> None:
         return feed.missed
 
     assert asyncio.run(scenario()) == 7
+    assert losses == [("warning", LOSS)]
+
+
+def test_events_of_the_feed_that_cannot_be_read_are_missed_and_reported(tmp_path: Path) -> None:
+    feed_address = f"ipc://{tmp_path}/feed"
+    losses: list[tuple[str, str]] = []
+
+    async def scenario() -> int:
+        publisher = FeedPublisher(feed_address)
+        feed = FeedSubscriber(feed_address, [Trade], lambda severity, text: losses.append((severity, text)))
+        events = aiter(feed)
+        first = asyncio.ensure_future(anext(events))
+
+        def received_after_publishing() -> bool:
+            publisher.publish([Delivered("a", "s", 1, [trade()])])
+            return first.done()
+
+        await until_async(received_after_publishing)
+        [subscriber] = publisher._subscribers
+        for body in (b"\xc1", msgspec.msgpack.encode([["no kind"]])):
+            publisher._subscribers.send(subscriber, [struct.pack("<16sQ", publisher._run, subscriber.number), body])
+        publisher.publish([Delivered("a", "s", 2, [trade(2)])])
+        while (await anext(events)) != trade(2):
+            pass
+        publisher.close()
+        feed.close()
+        return feed.missed
+
+    assert asyncio.run(scenario()) == 2
+    assert set(losses) == {("warning", LOSS)}

@@ -298,6 +298,14 @@ def test_a_larger_volume_of_the_day_before_later_trades_is_no_mark(store: Store,
     assert reader.last_marks(DAY, ["005930"])["005930"].cumulative_volume == trade(3).cumulative_volume
 
 
+def test_any_number_of_larger_volumes_before_later_trades_is_no_mark(store: Store, reader: StoreReader) -> None:
+    false = [trade(2, cumulative_volume=5_000.0 + number) for number in range(50)]
+    store(trade(1), *false, trade(3), trade(4, symbol="000660"))
+    marks = reader.last_marks(DAY, ["005930", "000660"])
+    assert marks["005930"].cumulative_volume == trade(3).cumulative_volume
+    assert marks["000660"].cumulative_volume == trade(4).cumulative_volume
+
+
 def seen_at(hour: int, minute: int, volume: float, *, day: int, symbol: str = "005930") -> Snapshot:
     at_ns = local_ns(date(2026, 11, day), hour) + minute * 60 * 10**9
     prices = (10.0, None, None, None, 10.0, None, None, None, None)

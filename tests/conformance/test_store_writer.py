@@ -135,6 +135,32 @@ def test_poison_goes_to_quarantine_and_keeps_its_number(writer: StoreWriter, dat
     assert writer.high_water_marks([STREAM]) == {STREAM: 3}
 
 
+def test_a_writer_that_is_started_again_goes_on_with_the_bound_of_the_days_quarantine(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.store.writer.QUARANTINE_BYTES_MAX", 10)
+    for number in (1, 2, 3):
+        again = StoreWriter(database_url, now_ns=lambda: 77)
+        again.open()
+        again.commit([delivered([Poison(b"123456", "not an event")], number)])
+        again.close()
+    assert query(database_url, "SELECT length(content) FROM quarantine ORDER BY sequence") == [(6,), (0,), (0,)]
+
+
+def test_the_next_day_has_room_in_the_quarantine_whatever_the_table_holds(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.store.writer.QUARANTINE_BYTES_MAX", 10)
+    now_ns = 77
+    writer = StoreWriter(database_url, now_ns=lambda: now_ns)
+    writer.open()
+    writer.commit([delivered([Poison(b"123456", "not an event"), Poison(b"123456", "not an event")])])
+    now_ns += 86_400_000_000_000
+    writer.commit([delivered([Poison(b"123456", "not an event")], 3)])
+    writer.close()
+    assert query(database_url, "SELECT length(content) FROM quarantine ORDER BY sequence") == [(6,), (0,), (6,)]
+
+
 REFUSED = {
     "an integer beyond 64 bits": trade(1, exchange_time_ns=2**63),
     "a lone surrogate": trade(1, symbol="\ud800"),

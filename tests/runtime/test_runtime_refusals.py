@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 
 from bus.codec import pack
 from bus.endpoints import Endpoints
@@ -19,7 +20,7 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts, keepers
 from observer.clock import ManualClock
 from observer.runtime import refusals
-from observer.runtime.refusals import DiskAlerts
+from observer.runtime.refusals import REFUSED_MESSAGES, DiskAlerts
 from observer.store.reporting_writer import QuarantineAlerts
 from tests.builders import trades
 from tests.runtime.full_disk import REFUSED, TAKEN
@@ -92,6 +93,20 @@ def test_a_poisoned_batch_goes_to_quarantine_and_is_reported_and_stops_nothing(f
     [(severity, source, text)] = rows(folder, "SELECT severity, source, text FROM alerts")
     assert (severity, source) == ("critical", "core-writer")
     assert text.startswith("2 events are in quarantine")
+
+
+def test_a_message_that_the_ingest_socket_refuses_is_an_alert(folder: Path) -> None:
+    async def scene() -> None:
+        async with core_writer(folder):
+            with zmq.Context.instance().socket(zmq.DEALER) as client:
+                client.setsockopt(zmq.LINGER, 0)
+                client.connect(str(Endpoints(folder / "run").ingest))
+                client.send_multipart([b"no kind of message", b""])
+                await until_async(there(folder, "SELECT * FROM alerts"), "an alert")
+
+    asyncio.run(scene())
+    [(identity, severity, source)] = rows(folder, "SELECT identity, severity, source FROM alerts")
+    assert (identity, severity, source) == (REFUSED_MESSAGES, "warning", "core-writer")
 
 
 def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_rest_at_the_stop() -> None:

@@ -6,14 +6,17 @@ from datetime import date
 
 import msgspec
 
+from bus.delivery import Delivered
 from bus.events import AlertRaised, GapDetected, GapRecovered, InputQuarantined, Trade
+from bus.feed import POSSIBLE_LOSS, FeedPublisher
+from observer.alerts.process import FEED_LOSSES
 from observer.gaps.recovery import RecoverySettings
 from observer.providers.broker import Bar, PastTrade
 from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.streaming.gap_filler import GapFiller, GapWorklist
 from observer.units import NS_PER_DAY, NS_PER_S
-from tests.streaming.day_scene import PLAN, SESSION, Process, idle_process, market
+from tests.streaming.day_scene import PLAN, SESSION, Market, Process, idle_process, market
 from tests.waiting import until_async
 
 FROM_NS = PLAN.context_sync_ns - 60 * NS_PER_S
@@ -80,6 +83,34 @@ def test_of_many_recovered_rows_of_another_day_the_first_are_kept_and_the_others
         items = running.of(InputQuarantined)
         assert sum(bool(item.content) for item in items) == ROWS_PER_MINUTE_MAX
         assert [item.reason for item in items if not item.content] == ["490 more of 000001, only counted"]
+
+
+def test_a_reader_of_the_feed_that_may_lack_events_is_an_alert() -> None:
+    async def scenario(made: Market, running: Process) -> None:
+        worklist = GapWorklist(
+            RecoverySettings(),
+            reader=running.reader,
+            feed_address=made.feed_address,
+            clock=made.clock,
+            alerts=running.alerts,
+        )
+        following = asyncio.create_task(worklist.follow_feed())
+        for number in (1, 2):
+
+            def are_queued(number: int = number) -> bool:
+                gap = msgspec.structs.replace(GAP, gap_id=f"g{number}")
+                made.feed.publish([Delivered("track-b", "1" * 32, 1, [gap])])
+                return len(worklist.queue) == number
+
+            await until_async(are_queued)
+            made.feed.close()
+            made.feed = FeedPublisher(made.feed_address)  # of a writer that was restarted
+        following.cancel()
+
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        asyncio.run(scenario(made, running))
+        [alert] = running.of(AlertRaised)
+        assert (alert.identity, alert.severity, alert.text) == (FEED_LOSSES, "info", POSSIBLE_LOSS)
 
 
 class Bounded(History):

@@ -11,8 +11,11 @@ from bus.producer import Producer
 from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
+from observer.errors import StoreError
 from observer.providers.quarantine import DAY_BYTES_MAX
-from observer.streaming.unreadable import UnreadableInputs
+from observer.store.reader import StoreReader
+from observer.streaming.earlier import count_quarantine
+from observer.streaming.unreadable import QUARANTINE_FULL, QUARANTINE_UNCOUNTED, UnreadableInputs
 from observer.units import NS_PER_S
 
 NINE_NS = 1_795_046_400 * NS_PER_S
@@ -111,3 +114,34 @@ def test_a_full_day_raises_an_alert_and_loses_no_count(tmp_path: Path) -> None:
     [full] = [event for event in events if isinstance(event, AlertRaised) and event.identity == "input_quarantine_full"]
     assert full.severity == "critical"
     assert "track_b.quarantine_bytes_max" in full.text
+
+
+class SilentDatabase(StoreReader):
+    """A database that answers only the third question: this many bytes."""
+
+    def __init__(self, stored_bytes: int) -> None:
+        self._stored_bytes = stored_bytes
+        self.questions: list[tuple[int, int]] = []
+
+    def quarantined_input_bytes(self, since_ns: int, until_ns: int) -> int:
+        self.questions.append((since_ns, until_ns))
+        if len(self.questions) < 3:
+            raise StoreError("the database does not answer")
+        return self._stored_bytes
+
+
+def test_the_quarantine_of_an_earlier_process_is_an_alert_until_the_database_says_how_large_it_is(
+    tmp_path: Path,
+) -> None:
+    database = SilentDatabase(stored_bytes=1_000_000)
+
+    async def play(scene: Scene) -> None:
+        await count_quarantine(database, scene.inputs, scene.alerts, NINE_NS, again_s=0.0)
+        scene.take(1)
+
+    events = played(tmp_path, play, day_bytes_max=1_000_000)
+    assert database.questions == [(NINE_NS - 9 * 3600 * NS_PER_S, NINE_NS)] * 3
+    raised = [event.identity for event in events if isinstance(event, AlertRaised)]
+    assert (raised[0], raised[-1]) == (QUARANTINE_UNCOUNTED, QUARANTINE_FULL)
+    assert [event.identity for event in events if isinstance(event, AlertResolved)] == [QUARANTINE_UNCOUNTED]
+    assert not [event for event in events if isinstance(event, InputQuarantined) and event.content]

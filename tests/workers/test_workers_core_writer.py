@@ -6,6 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+from sqlalchemy import make_url
+
 from bus.delivery import Delivered, Lost
 from observer.clock import ManualClock
 from observer.config import load_settings
@@ -13,6 +16,8 @@ from observer.demo.configuration import DAY, DemoConfiguration, write_demo_confi
 from observer.host.doctor import examine
 from observer.local_time import local_ns
 from observer.runtime.worker import Worker
+from observer.store import lock
+from observer.store.engine import sqlite_path
 from observer.store.ownership import claim
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
@@ -94,6 +99,28 @@ def test_the_alert_of_a_database_that_went_back_ends_when_what_it_lacked_was_del
             assert isinstance(clock, ManualClock)
             await clock.advance(30)
             worker.alerts.tick()
+            assert await open_texts(worker) == {}
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_ownership_that_cannot_be_renewed_is_an_alert_until_it_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT_EVERY_S", 0.0)
+
+    async def scenario() -> None:
+        async with worker_with_database() as worker:
+            writer = writer_of(worker)
+            writer.renew_ownership()
+            assert await open_texts(worker) == {}
+            database = sqlite_path(make_url(worker.settings.store.url))
+            aside = database.rename(database.with_name("aside"))
+            writer.renew_ownership()
+            assert (await open_texts(worker))["ownership_not_renewed"].startswith(
+                "the ownership of the database is not"
+            )
+            aside.rename(database)
+            writer.renew_ownership()
             assert await open_texts(worker) == {}
             writer.close()
 

@@ -7,7 +7,7 @@ Numbers are read by msgspec's JSON decoder, which takes a fifth of the time of `
 leading zeros; `padded_number` does, for the fields that need it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Final
@@ -25,7 +25,10 @@ _SYMBOL_BYTES: Final = frozenset({6, 7, 9})  # 005930, Q500001, F70100030 (kis-a
 _KST_OFFSET_NS: Final = 9 * 3600 * NS_PER_S
 
 _NULL: Final = b"(null)"  # KIS's word for nothing, in any field (kis-api.md, section 0)
-_SESSIONS: Final[dict[bytes, MarketSession]] = {b"1": "pre", b"2": "regular", b"3": "after", b"5": "closed"}
+SESSIONS: Final[dict[bytes, MarketSession]] = {b"1": "pre", b"2": "regular", b"3": "after", b"5": "closed"}
+
+session_of: Final[Callable[[bytes], MarketSession | None]] = SESSIONS.get
+"""The session of a MARKET_CLS_CODE (kis-api.md, section 0); None for any other text: its time states it then."""
 
 number: Final = msgspec.json.Decoder(float).decode
 """A number as KIS usually writes it. Raises msgspec.DecodeError for anything else, then ask `padded_number`."""
@@ -65,11 +68,6 @@ def is_blank(text: bytes) -> bool:
 def optional_number(text: bytes) -> float:
     """A number that a record may lack, see `padded_number`: 0 for none."""
     return 0.0 if is_blank(text) else padded_number(text)
-
-
-def session_of(text: bytes) -> MarketSession | None:
-    """The session of a MARKET_CLS_CODE (kis-api.md, section 0); None for any other text: its time states it then."""
-    return _SESSIONS.get(text)
 
 
 def numbers(texts: Sequence[bytes]) -> list[float]:

@@ -18,11 +18,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from bus.events import InputQuarantined, Side, Trade
+from bus.events import InputQuarantined, MarketSession, Side, Trade
 from observer.providers.kis.fields import (
     COUNT_MAX,
     PROVIDER,
     RECORDS_MAX,
+    SESSIONS,
     bytes_of,
     count,
     day_of,
@@ -46,6 +47,12 @@ _HEAD: Final = 34  # fields up to and with the last one that is read
 _HOUR: Final = 1
 _DATE: Final = 33
 _SESSION: Final = 46  # absent from records of 46 fields
+
+# The separators behind the fields that are split off: in the narrowest record, and in one that ends with its session,
+# as all do since September 2026.
+_MARKS_MIN: Final = RECORD_WIDTH_MIN - _HEAD - 1
+_MARKS_BEFORE_SESSION: Final = _SESSION - _HEAD
+_session_at_end: Final = {b"^" + code: session for code, session in SESSIONS.items()}.get
 
 # Every header that a frame of ours should have, with its number of records: looked up, not taken apart.
 _RECORDS: Final = {
@@ -74,9 +81,12 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
         if records == 1:
             # By far the commonest frame: what lies behind the last field that is read stays unsplit.
             head = content[_PAYLOAD:].split(b"^", _HEAD)
-            if len(head) > _HEAD and (width := head[_HEAD].count(b"^") + _HEAD + 1) >= RECORD_WIDTH_MIN:
-                tail = head[_HEAD].split(b"^", _SESSION - _HEAD + 1) if width > _SESSION else ()
-                return [_trade(_needed(head), tail[_SESSION - _HEAD] if tail else b"", receive_time_ns)], None
+            if len(head) > _HEAD and (marks := (rest := head[_HEAD]).count(b"^")) >= _MARKS_MIN:
+                if marks == _MARKS_BEFORE_SESSION:
+                    session = _session_at_end(rest[-2:])
+                else:
+                    session = session_of(rest.split(b"^")[_MARKS_BEFORE_SESSION]) if marks > _MARKS_MIN else None
+                return [_trade(_needed(head), session, receive_time_ns)], None
         elif records is not None:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
@@ -109,22 +119,26 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
 
 def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
-    for number_of_record, needed in enumerate(_needed_of_each(width, len(fields) // width)):
-        session = fields[number_of_record * width + _SESSION] if width > _SESSION else b""
+    for needed, session_at in _needed_of_each(width, len(fields) // width):
+        session = session_of(fields[session_at]) if session_at else None
         trades.append(_trade(needed(fields), session, receive_time_ns))  # survives an error
 
 
 @lru_cache(maxsize=16)
-def _needed_of_each(width: int, records: int) -> Sequence[Callable[[list[bytes]], _Needed]]:
-    """Selects the needed fields of each record from all fields of a frame. Cached: an itemgetter is cheaper than a
-    slice, and the frames of a day have few shapes.
+def _needed_of_each(width: int, records: int) -> Sequence[tuple[Callable[[list[bytes]], _Needed], int]]:
+    """What selects the needed fields of each record from all fields of a frame, and the index of its session, 0 for
+    none. Cached: an itemgetter is cheaper than a slice, and the frames of a day have few shapes.
     """
     starts = range(0, width * records, width)
-    return [itemgetter(*(start + index for index in _NEEDED)) for start in starts]
+    sessions = range(_SESSION, width * records, width) if width > _SESSION else [0] * records
+    return [
+        (itemgetter(*(start + index for index in _NEEDED)), session_at)
+        for start, session_at in zip(starts, sessions, strict=True)
+    ]
 
 
-def _trade(needed: _Needed, session: bytes, receive_time_ns: int) -> Trade:
-    """One record's trade; `session` is its MARKET_CLS_CODE, empty where it has none."""
+def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int) -> Trade:
+    """One record's trade."""
     symbol, hour, price_text, ask_text, bid_text, volume_text, total_text, sells, buys, aggressor, date = needed
     trades: int | None
     try:
@@ -149,7 +163,7 @@ def _trade(needed: _Needed, session: bytes, receive_time_ns: int) -> Trade:
         _SIDES.get(aggressor, "unknown"),
         bid or None,
         ask or None,
-        session=session_of(session),
+        session=session,
     )
 
 
