@@ -12,15 +12,17 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from observer.errors import BadRequestError, MalformedError
+from observer.lines import stock_of
 from observer.listings.model import KOREA, NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 from observer.providers.broker import Bar, PastTrade, Priority, Quote
-from observer.providers.domestic import SessionDay
+from observer.providers.domestic import SessionDay, VenueTrading
 from observer.providers.etf import EtfQuote, NavDay
 from observer.providers.http import Request, RestPipeline
 from observer.providers.kis import calls
 from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
 from observer.providers.kis.times import date_text, date_text_of, midnight_ns
+from observer.providers.kis.venues import NXT, venue_named
 from observer.units import NS_PER_S
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -32,7 +34,8 @@ _ONE_DAY: Final = timedelta(days=1)
 
 class KisClient:
     """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `EtfSource`,
-    `SessionSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or refused.
+    `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or
+    refused.
     """
 
     def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
@@ -81,17 +84,20 @@ class KisClient:
     # --- quotes ---
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        """Quotes of at most `quotes_per_call` symbols in one call; unknown symbols are absent from the answer. A single
-        quote has no bid and no ask.
+        """Quotes of at most `quotes_per_call` lines; unknown ones are absent from the answer. A single quote has no bid
+        and no ask.
+
+        The rows of an answer name the symbol and not the venue: lines of one stock go into calls of their own.
         """
         if self.quotes_per_call == 1:
             return [quote for symbol in symbols for quote in await self._single_quote(symbol, priority)]
-        return await self.fetch(calls.QUOTES, {"symbols": symbols}, priority)
+        pages = [await self.fetch(calls.QUOTES, {"symbols": page}, priority) for page in _each_stock_once(symbols)]
+        return pages[0] if len(pages) == 1 else [quote for page in pages for quote in page]
 
     async def _single_quote(self, symbol: str, priority: Priority) -> Sequence[Quote]:
         return [
             Quote(
-                symbol=detail.symbol,
+                symbol=symbol,
                 price=detail.price,
                 open=detail.open,
                 high=detail.high,
@@ -103,6 +109,7 @@ class KisClient:
                 ask=None,
                 cumulative_volume=detail.cumulative_volume,
                 cumulative_value=detail.cumulative_value,
+                venue=venue_named(symbol),
             )
             for detail in await self.fetch(calls.QUOTE_DETAIL, {"symbol": symbol}, priority)
         ]
@@ -171,6 +178,17 @@ class KisClient:
             return None if stock is None else tradable_in_korea(exchange, stock)
         instrument = await self.fetch_one(calls.OVERSEAS_INSTRUMENT, {"exchange": exchange, "symbol": symbol})
         return None if instrument is None else tradable_abroad(instrument)
+
+    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+        """Whether each stock trades at NXT today, by its basic data (kis-api.md, section 0); unknown symbols are
+        absent. One call a symbol.
+        """
+        stocks = [await self.fetch(calls.STOCK, {"symbol": symbol}, "bulk") for symbol in symbols]
+        return [
+            VenueTrading(stock.symbol, NXT, stock.on_nxt and not stock.suspended_on_nxt)
+            for found in stocks
+            for stock in found
+        ]
 
     # --- paging ---
 
@@ -283,6 +301,18 @@ def _within_days(call: KisCall[T], rows: Sequence[T], arguments: Arguments) -> l
 def _endless(call: KisCall[T], pages_max: int) -> MalformedError:
     """KIS goes on after so many pages: it repeats itself, or the call means more than it should."""
     return MalformedError(f"{call.name}: more than {pages_max} pages", call=call.name)
+
+
+def _each_stock_once(lines: Sequence[str]) -> Sequence[Sequence[str]]:
+    """The lines in as few groups as have no stock twice, one for all lines of a venue."""
+    groups: list[dict[str, str]] = [{}]
+    for line in lines:
+        stock = stock_of(line)
+        group = next((each for each in groups if stock not in each), None)
+        if group is None:
+            groups.append(group := {})
+        group[stock] = line
+    return [tuple(group.values()) for group in groups]
 
 
 # --- tradable securities, by their basic data -------------------------------------------------------------------

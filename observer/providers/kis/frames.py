@@ -24,6 +24,9 @@ from observer.providers.kis.fields import (
     PROVIDER,
     RECORDS_MAX,
     SESSIONS,
+    SOURCE,
+    SOURCES,
+    Source,
     bytes_of,
     count,
     day_of,
@@ -36,7 +39,6 @@ from observer.providers.kis.fields import (
     padded_number,
     quarantined,
     session_of,
-    symbol_of,
     time_of_day_ns,
 )
 
@@ -54,12 +56,14 @@ _MARKS_MIN: Final = RECORD_WIDTH_MIN - _HEAD - 1
 _MARKS_BEFORE_SESSION: Final = _SESSION - _HEAD
 _session_at_end: Final = {b"^" + code: session for code, session in SESSIONS.items()}.get
 
-# Every header that a frame of ours should have, with its number of records: looked up, not taken apart.
-_RECORDS: Final = {
-    b"0|%s|%03d|" % (transaction, records): records
+# Every header that a frame of ours should have, with its number of records and their source: looked up, not taken
+# apart.
+_HEADERS: Final = {
+    b"0|%s|%03d|" % (transaction, records): (records, SOURCES[transaction[SOURCE]])
     for transaction in TRADE_TRANSACTIONS
     for records in range(1, RECORDS_MAX + 1)
 }
+_NO_HEADER: Final = (0, SOURCES[b"ST"])
 _PAYLOAD: Final = len(b"0|H0STCNT0|001|")
 
 # symbol, hour, price, ask, bid, volume, cumulative volume, sell count, buy count, aggressor, date
@@ -77,7 +81,7 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
     content = frame if isinstance(frame, bytes) else bytes_of(frame)
     trades: list[Trade] = []
     try:
-        records = _RECORDS.get(content[:_PAYLOAD])
+        records, source = _HEADERS.get(content[:_PAYLOAD], _NO_HEADER)
         if records == 1:
             # By far the commonest frame: what lies behind the last field that is read stays unsplit.
             head = content[_PAYLOAD:].split(b"^", _HEAD)
@@ -86,12 +90,12 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
                     session = _session_at_end(rest[-2:])
                 else:
                     session = session_of(rest.split(b"^")[_MARKS_BEFORE_SESSION]) if marks > _MARKS_MIN else None
-                return [_trade(_needed(head), session, receive_time_ns)], None
-        elif records is not None:
+                return [_trade(_needed(head), session, receive_time_ns, source)], None
+        elif records:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
             if remainder == 0 and width >= RECORD_WIDTH_MIN:
-                _read_records(fields, width, receive_time_ns, trades)
+                _read_records(fields, width, receive_time_ns, source, trades)
                 return trades, None
         reason = _read_unusual(content, receive_time_ns, trades)
     except (ValueError, KeyError) as error:
@@ -108,20 +112,20 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
     transaction, records, payload = open_frame(content)
     if transaction not in TRADE_TRANSACTIONS:
         raise ValueError(f"{transaction!r} is not a trade record")
-    fields = payload.split(b"^")
+    fields, source = payload.split(b"^"), SOURCES[transaction[SOURCE]]
     width, remainder = divmod(len(fields), records)
     if remainder == 0 and width >= RECORD_WIDTH_MIN:
-        _read_records(fields, width, receive_time_ns, trades)
+        _read_records(fields, width, receive_time_ns, source, trades)
         return ""
-    _read_records(fields, _width_by_content(fields), receive_time_ns, trades)
+    _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades)
     return f"{len(fields)} fields do not make {records} records of at least {RECORD_WIDTH_MIN}"
 
 
-def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
+def _read_records(fields: list[bytes], width: int, receive_time_ns: int, source: Source, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
     for needed, session_at in _needed_of_each(width, len(fields) // width):
         session = session_of(fields[session_at]) if session_at else None
-        trades.append(_trade(needed(fields), session, receive_time_ns))  # survives an error
+        trades.append(_trade(needed(fields), session, receive_time_ns, source))  # survives an error
 
 
 @lru_cache(maxsize=16)
@@ -137,7 +141,7 @@ def _needed_of_each(width: int, records: int) -> Sequence[tuple[Callable[[list[b
     ]
 
 
-def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int) -> Trade:
+def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int, source: Source) -> Trade:
     """One record's trade."""
     symbol, hour, price_text, ask_text, bid_text, volume_text, total_text, sells, buys, aggressor, date = needed
     trades: int | None
@@ -152,7 +156,7 @@ def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int)
     midnight, session_date = day_of(date)
     return Trade(
         PROVIDER,
-        symbol_of(symbol),
+        source.line(symbol),
         session_date,
         midnight + time_of_day_ns(hour),
         receive_time_ns,
@@ -164,6 +168,7 @@ def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int)
         bid or None,
         ask or None,
         session=session,
+        venue=source.venue,
     )
 
 
