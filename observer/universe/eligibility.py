@@ -97,7 +97,7 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
         volume_days=len(averaged),
         true_range_days=len(true_ranges(days)),
         days_from_sweeps=sum(bar.source == "sweep" for bar in averaged),
-        average_sessions=", ".join(sorted({bar.sessions for bar in averaged})),
+        average_sessions=", ".join(sorted({bar.sessions or "unknown" for bar in averaged})),
     )
 
 

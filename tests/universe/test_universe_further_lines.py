@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -211,7 +210,7 @@ def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settin
     bars = {each.symbol: (each.volume, each.sessions) for each in events if isinstance(each, DailyBar)}
     assert bars["A.NXT"] == (50.0, "pre+regular+after")
     assert bars["A"][1] == "regular"
-    assert member_of(events, "A").average_sessions == ", regular"  # the stored bar says nothing of its sessions
+    assert member_of(events, "A").average_sessions == "regular, unknown"  # of the stored bar nothing is known
 
 
 def test_a_split_holds_for_all_lines_of_the_stock_and_the_base_price_of_a_further_venue_is_none(
