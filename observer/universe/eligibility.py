@@ -97,8 +97,15 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
         volume_days=len(averaged),
         true_range_days=len(true_ranges(days)),
         days_from_sweeps=sum(bar.source == "sweep" for bar in averaged),
-        average_sessions=", ".join(sorted({bar.sessions or "unknown" for bar in averaged})),
+        average_sessions=_sessions_of(averaged),
     )
+
+
+def _sessions_of(bars: Sequence[DailyBar]) -> str:
+    found = {bar.sessions for bar in bars} - {""}
+    if found and any(not bar.sessions for bar in bars):
+        found.add("unknown")
+    return ", ".join(sorted(found))
 
 
 def exclusion_by_kind(security: Listing, settings: UniverseSettings) -> Exclusion | None:

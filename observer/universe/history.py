@@ -133,7 +133,7 @@ class DailyHistory:
         self, lines: Sequence[str], known: StoredHistory, of_stocks: Mapping[str, Sequence[SharesAdjusted]]
     ) -> tuple[Mapping[str, Past], ProviderError | None]:
         """The sessions of lines, for further ones with the changes that their stocks have; and the error, once too many
-        calls had none of the answers that a later attempt may bring. No further call is made then.
+        calls failed with one that a later attempt may not have. No further call is made then.
         """
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)
         outages: list[ProviderError] = []
