@@ -54,6 +54,7 @@ from observer.store.reader import StoreReader
 from observer.streaming import decisions
 from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time
 from observer.streaming.halt_poller import HaltPoller
+from observer.streaming.late_end import LateEnd, StopVolumes
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
@@ -81,6 +82,7 @@ class StreamingDay:
         brokers: the brokers to stream from.
         quotes: REST quotes for data that the market data stream does not carry.
         halts: the broker's halt queries.
+        stop_volumes: the volumes at Track B's stop, for a day that is ended after it.
         producer: publishes the events.
         alerts: of the process.
         reader: stored data of earlier days, Track A and an earlier process of this day.
@@ -96,6 +98,7 @@ class StreamingDay:
         brokers: Brokers,
         quotes: QuoteSource,
         halts: HaltSource,
+        stop_volumes: StopVolumes,
         producer: Producer,
         alerts: Alerts,
         reader: StoreReader,
@@ -117,6 +120,7 @@ class StreamingDay:
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
+            late_end=LateEnd(stop_volumes, plan, reader, clock),
         )
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
