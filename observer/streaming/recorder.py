@@ -36,11 +36,11 @@ from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker, Resolution
-from observer.gaps.plausibility import AHEAD_MAX_NS, UNBOUNDED, TradeScreen
+from observer.gaps.plausibility import AHEAD_MAX_NS, TradeScreen
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Kept, Sampling, SamplingSettings
-from observer.streaming.late_end import Counted, LateEnd
 from observer.streaming.held_trades import HeldTrades
+from observer.streaming.late_end import Counted, LateEnd
 from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class TradeRecorder:
         self._quotes = quotes
         self._clock = clock
         self._sampling = Sampling(sampling)
-        self._hours = screen.hours
+        self._unbounded = screen.unbounded
         self._bounds = screen.bounds
         self._session_date = screen.hours.session_date
         self._account_of = account_of
@@ -124,7 +124,8 @@ class TradeRecorder:
         """Check a trade and store it, or hold it if it is implausible and not `is_confirmed`; a duplicate is dropped
         and counted.
         """
-        hours, bounds, moment_ns = self._hours, self._bounds.get(trade.symbol, UNBOUNDED), trade.exchange_time_ns
+        bounds, moment_ns = self._bounds.get(trade.symbol, self._unbounded), trade.exchange_time_ns
+        hours = bounds.hours
         if not (
             trade.cumulative_volume <= bounds.ceiling
             and bounds.lower <= trade.price <= bounds.upper

@@ -13,7 +13,6 @@ from bus.events import GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.alerts.process import Alerts
-from observer.calendar.phases import DayPlan
 from observer.clock import ManualClock
 from observer.gaps import recovery
 from observer.gaps.detector import Mark
@@ -26,7 +25,7 @@ from observer.store.reader import StoreReader
 from observer.streaming.late_end import LateEnd, TradesAroundStop
 from observer.streaming.recorder import TradeRecorder
 from tests.builders import screen
-from tests.conformance.test_providers_kis_simulator import pipeline_to_a_simulator, SETTINGS
+from tests.conformance.test_providers_kis_simulator import SETTINGS, pipeline_to_a_simulator
 from tests.day_plans import day_plan
 from tests.store.migrated import make_database
 
@@ -41,7 +40,9 @@ LIVELY = 4
 class Evening:
     """A process that begins at 17:00 and ends the day of one that stopped while streaming."""
 
-    def __init__(self, folder: Path, client: KisClient, market: Market, clock: ManualClock, reader: StoreReader) -> None:
+    def __init__(
+        self, folder: Path, client: KisClient, market: Market, clock: ManualClock, reader: StoreReader
+    ) -> None:
         self.client, self.market, self.clock = client, market, clock
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
         self.gaps: list[GapDetected] = []

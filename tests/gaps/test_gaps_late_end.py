@@ -87,5 +87,7 @@ def test_a_minute_that_a_page_repeats_counts_once() -> None:
 def test_a_sweep_that_may_have_begun_before_the_stop_bounds_nothing() -> None:
     """The sweep at the stop is the third; the fourth may have sent its first request by then."""
     times = {3: STOP_NS - 1, 4: STOP_NS, 5: STOP_NS + 10, 6: STOP_NS + 20}
-    swept = [seen("005930", sweep, session_date="", sweep=sweep, receive_time_ns=at_ns) for sweep, at_ns in times.items()]
+    swept = [
+        seen("005930", sweep, session_date="", sweep=sweep, receive_time_ns=at_ns) for sweep, at_ns in times.items()
+    ]
     assert volumes_after(swept, STOP_NS) == {"005930": (5, STOP_NS + 10)}
