@@ -35,6 +35,7 @@ from observer.simulator.settings import SimulatorSettings
 from observer.store.instance import Instance, instance_url
 from observer.streaming.settings import StreamingSettings, TrackASettings, TrackBSettings
 from observer.supervisor.limits import HostLimits
+from observer.universe.settings import UniverseVenues, contradictions_of_venues
 
 _NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers", "sessions"})
 _MOVED: Final = {
@@ -82,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reference: ReferenceSettings = ReferenceSettings()
     etf: EtfSettings = EtfSettings()
     sectors: SectorSettings = SectorSettings()
+    universe: UniverseVenues = UniverseVenues()
     track_a: TrackASettings = TrackASettings()
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()
@@ -183,7 +185,9 @@ def session_file(run: RunSettings) -> Path:
 
 
 def _require_sessions(settings: Settings, file: SettingsFile) -> None:
-    """Raises ConfigError for tracks whose sessions the session rules do not have, or that contradict each other."""
+    """Raises ConfigError for tracks whose sessions the session rules do not have, or that contradict each other, and
+    for venues of the universe that are not collected.
+    """
     named = {"track_a": settings.track_a.sessions, "track_b": settings.track_b.sessions}
     known = settings.sessions.names
     problems = [
@@ -191,9 +195,18 @@ def _require_sessions(settings: Settings, file: SettingsFile) -> None:
         for track, names in named.items()
         for name in names
         if name not in known
-    ] or [Problem(path, text) for path, text in contradictions(settings.day_rules)]
+    ] or [
+        *_wrong_venues(settings),
+        *(Problem(path, text) for path, text in contradictions(settings.day_rules)),
+    ]
     if problems:
         raise wrong_settings(file, problems)
+
+
+def _wrong_venues(settings: Settings) -> Sequence[Problem]:
+    served = broker_named(settings.provider).venues
+    found = contradictions_of_venues(settings.universe, served, settings.sessions, settings.track_a.sessions)
+    return [Problem(("universe", "venues"), text, f'"{venue}"') for venue, text in found]
 
 
 def _read_pool(run: RunSettings, file: SettingsFile) -> PoolSettings:

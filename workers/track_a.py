@@ -5,6 +5,7 @@ from observer.accounts.clients import RestOfAll
 from observer.runtime.worker import Worker, run
 from observer.store.reader import StoreReader
 from observer.streaming.sweeps import Sweeps
+from observer.streaming.track_a import TrackAParts
 
 
 async def track_a(worker: Worker) -> None:
@@ -23,15 +24,19 @@ async def track_a(worker: Worker) -> None:
 def sweeps_of(worker: Worker, producer: Producer, rest: RestOfAll, reader: StoreReader) -> Sweeps:
     """The sweeps, as this worker is configured."""
     return Sweeps(
-        worker.settings.track_a,
-        worker.settings.selection,
-        worker.settings.provider,
-        worker.settings.broker.rate_limit.calls_per_second,
-        rest=rest,
-        reader=reader,
-        producer=producer,
-        clock=worker.clock,
-        alerts=worker.alerts,
+        TrackAParts(
+            settings=worker.settings.track_a,
+            selection=worker.settings.selection,
+            provider=worker.settings.provider,
+            venues=worker.settings.universe.venues,
+            sessions=worker.settings.sessions,
+            calls_per_second=worker.settings.broker.rate_limit.calls_per_second,
+            rest=rest,
+            reader=reader,
+            producer=producer,
+            clock=worker.clock,
+            alerts=worker.alerts,
+        )
     )
 
 

@@ -18,6 +18,7 @@ from observer.bench.child import BenchError, running_child
 from observer.clock import CLOCK_VARIABLE, Clock, ScaledClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.lines import line_id
 from observer.local_time import local_ns
 from observer.providers.broker import DEFAULT_BROKER
 from observer.simulator.counters import SimulatorCounters
@@ -59,6 +60,16 @@ class RunningBroker(msgspec.Struct, frozen=True):
         """The symbols of its market."""
         assert self.settings.simulator is not None
         return [instrument.symbol for instrument in market_of(self.settings.simulator).instruments]
+
+    def lines(self) -> Sequence[str]:
+        """The lines of its market: its symbols, and those of each further venue."""
+        assert self.settings.simulator is not None
+        market, main_venue = market_of(self.settings.simulator), self.settings.venue.name
+        return [
+            line_id(instrument.symbol, venue, main_venue)
+            for venue in self.settings.simulator.venues
+            for instrument in market.view(venue).instruments
+        ]
 
     def counters(self) -> SimulatorCounters:
         """The broker's counters, from the report that it writes when it stops."""

@@ -3,14 +3,15 @@
 Real parts at the real clock's speed: the simulated broker in a separate process, our REST pipeline, our rate-limit
 tokens. The floor is the time between the first and the last of the calls when they go evenly at the limit: 2,500
 symbols are 84 calls of 30, and 83 steps at 18 a second are 4.61 s. (A burst into an empty second would be over in
-4.0 s; 84 calls divided by 18 a second are 4.67 s.) The sweep's time goes on to the last answer.
+4.0 s; 84 calls divided by 18 a second are 4.67 s.) The sweep's time goes on to the last answer. With the lines of all
+venues a call still takes 30, whatever their venues.
 """
 
 import asyncio
 import statistics
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,9 @@ from observer.bench.broker import RunningBroker, running_broker
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
-from observer.providers.broker import QuoteSource, chunks
+from observer.lines import venue_of
+from observer.providers.broker import DEFAULT_BROKER, QuoteSource, broker_named, chunks
+from observer.streaming.sweeps import sweep_floor_s
 
 _CALLS_AT_ONCE: Final = 8  # as many as Track A has in flight for each account
 _REST_S: Final = 1.5  # between rounds: the second that belongs to the one before is over
@@ -29,11 +32,12 @@ _REST_S: Final = 1.5  # between rounds: the second that belongs to the one befor
 
 class SweepResult(msgspec.Struct, frozen=True):
     """All sweeps; rate errors and the calls of the busiest sliding second of any account are the broker's
-    own count.
+    own count. `symbols` are the lines of all venues, `lines` their number by venue.
     """
 
     machine: Machine
     symbols: int
+    lines: Mapping[str, int]
     accounts: int
     calls: int
     rate: float
@@ -46,24 +50,34 @@ class SweepResult(msgspec.Struct, frozen=True):
 
 
 async def measure_sweep(
-    folder: Path, symbols: int, rate: int | None, accounts: int, rounds: int, report: ReportProgress
+    folder: Path,
+    symbols: int,
+    rate: int | None,
+    accounts: int,
+    rounds: int,
+    report: ReportProgress,
+    *,
+    all_venues: bool = False,
 ) -> SweepResult:
     """Sweep so many made-up symbols, `rounds` times, with so many accounts of `rate` calls a second each
-    (None: the broker's limit).
+    (None: the broker's limit). `all_venues`: also their lines at the broker's further venues.
 
     Raises:
         BenchError: the broker did not come up, or a sweep did not bring every symbol.
     """
     report("starting the broker")
-    async with running_broker(folder / "broker", symbols, accounts, rate) as broker:
-        spans_s, quotes_per_call = await _sweeps(broker, rounds, report)
+    market = {"venues": list(broker_named(DEFAULT_BROKER).venues)} if all_venues else {}
+    async with running_broker(folder / "broker", symbols, accounts, rate, market=market) as broker:
+        lines = broker.lines()
+        spans_s, quotes_per_call = await _sweeps(broker, lines, rounds, report)
     counters = broker.counters()
-    calls = ceil(symbols / quotes_per_call)
-    floor_s = (ceil(calls / accounts) - 1) / broker.rate
+    calls = ceil(len(lines) / quotes_per_call)
+    floor_s = sweep_floor_s(calls, accounts, broker.rate)
     median_s = statistics.median(spans_s)
     return SweepResult(
         machine=this_machine(folder),
-        symbols=symbols,
+        symbols=len(lines),
+        lines=Counter(venue_of(line, broker.settings.venue.name) for line in lines),
         accounts=accounts,
         calls=calls,
         rate=broker.rate,
@@ -76,11 +90,12 @@ async def measure_sweep(
     )
 
 
-async def _sweeps(broker: RunningBroker, rounds: int, report: ReportProgress) -> tuple[Sequence[float], int]:
+async def _sweeps(
+    broker: RunningBroker, symbols: Sequence[str], rounds: int, report: ReportProgress
+) -> tuple[Sequence[float], int]:
     """The seconds of each sweep, and the symbols of a call; the connections are open already."""
     async with broker.brokers().rest() as rest:
         clients = [client for client in rest.usable("quotes").values() for _ in range(_CALLS_AT_ONCE)]
-        symbols = broker.listed()
         spans_s: list[float] = []
         await asyncio.gather(*(client.quotes(symbols[:1]) for client in clients))
         for number in range(1, rounds + 1):

@@ -167,6 +167,7 @@ def sweep(
     symbols: Annotated[int, Option(min=31, help="Made-up symbols in the sweep.")] = 2500,
     rate: RateOption = None,
     accounts: Annotated[int, Option(min=1, help="Accounts that share the sweep.")] = 1,
+    all_venues: Annotated[bool, Option("--all-venues", help="Sweep also their lines at further venues.")] = False,
     rounds: RoundsOption = 3,
     folder: FolderOption = None,
     as_json: JsonOption = False,
@@ -175,7 +176,9 @@ def sweep(
     from observer.bench.sweep import SweepResult, measure_sweep
 
     def table(result: SweepResult) -> Lines:
-        yield (f"a sweep of {result.symbols:,} symbols in {result.calls} calls", "", "", "of floor")
+        venues = ", ".join(f"{count:,} at {venue}" for venue, count in result.lines.items())
+        yield (f"a sweep of {result.symbols:,} lines in {result.calls} calls", "", "", "of floor")
+        yield ("lines", venues, "")
         yield ("floor, s", f"{result.floor_s:.3f}", "1.000")
         for number, span_s in enumerate(result.rounds_s, 1):
             yield (f"round {number}, s", f"{span_s:.3f}", f"{span_s / result.floor_s:.3f}")
@@ -184,7 +187,9 @@ def sweep(
         yield ("calls in its busiest second", f"{result.busiest_second_calls}", "")
 
     _measure(
-        lambda workspace, report: measure_sweep(workspace, symbols, rate, accounts, rounds, report),
+        lambda workspace, report: measure_sweep(
+            workspace, symbols, rate, accounts, rounds, report, all_venues=all_venues
+        ),
         table,
         folder,
         as_json=as_json,

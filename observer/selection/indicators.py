@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from bus.events import DailyBar, SharesAdjusted, Snapshot, UniverseMember
+from observer.lines import line_of
 from observer.units import NS_PER_S
 
 AVERAGE_VOLUME_DAYS: Final = 20
@@ -135,12 +136,14 @@ def base_price(upper_limit: float | None, lower_limit: float | None) -> float | 
 
 def price_factor(member: UniverseMember, snapshot: Snapshot) -> float:
     """Today's base price as a multiple of the previous close: 0.2 after a split of one share into five. 1.0 if it is
-    about the previous close, or within an ordinary day's range if the member's close may be a session older.
+    about the previous close, or within an ordinary day's range if the member's close may be a session older, or is a
+    further venue's: the base price there is the main venue's close.
     """
     base = base_price(snapshot.upper_limit, snapshot.lower_limit)
     if base is None or member.previous_close <= 0:
         return 1.0
-    is_previous = member.session_date == snapshot.session_date and not member.close_is_base
+    is_base_of_own_close = not member.close_is_base and not line_of(member.symbol).venue
+    is_previous = member.session_date == snapshot.session_date and is_base_of_own_close
     factor = base / member.previous_close
     return factor if abs(factor - 1) > (DIFFERENCE_MIN if is_previous else STALE_DIFFERENCE_MIN) else 1.0
 

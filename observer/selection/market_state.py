@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import median
-from typing import Final
 
 import msgspec
 
@@ -11,17 +10,15 @@ from bus.events import DropReason, MarketStateChanged, RiseApplied, Snapshot, Tr
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.profile import EarlierDays, Profile, volume_by
-from observer.selection.recent_volume import RecentVolume, UniversePace, certain_ratio
+from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio
 from observer.selection.trigger_settings import CommonTriggerSettings
 from observer.units import NS_PER_S
-
-_PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace
 
 
 class SymbolState:
     """The latest state of one symbol (`SymbolView`), with its highest trade rate since the last evaluation.
 
-    `trade_volume` is the mean volume of a trade, None if no trade was ever streamed.
+    `trade_volume` is the mean volume of a trade, None if no trade was ever streamed. `pace` is that of its venue.
     """
 
     __slots__ = (
@@ -34,6 +31,7 @@ class SymbolState:
         "low",
         "opening_range_by_now",
         "opening_volume_by_now",
+        "pace",
         "range_ns",
         "rate",
         "recent",
@@ -53,7 +51,7 @@ class SymbolState:
         "usual_until",
     )
 
-    def __init__(self, window_seconds: float, trade_volume: float | None, recent_step_ns: int) -> None:
+    def __init__(self, window_seconds: float, trade_volume: float | None, step_ns: int, pace: UniversePace) -> None:
         self.cumulative_volume: float | None = None
         self.average_volume_by_now: float | None = None
         self.high: float | None = None
@@ -66,7 +64,8 @@ class SymbolState:
         self.suspension: HaltState | None = None  # as a master file reports it; neither source clears the other
         self.delisted = False
         self.rate = TradeRate(window_seconds)
-        self.recent = RecentVolume(recent_step_ns)
+        self.recent = RecentVolume(step_ns)
+        self.pace = pace
         self.recent_ratio: float | None = None
         self.recent_certain: float | None = None
         self.recent_ns: int | None = None
@@ -171,8 +170,7 @@ class MarketState:
         self._recent_step_ns = round(settings.recent_volume.window_seconds * NS_PER_S / 2)
         self._deviations_min = settings.recent_volume.deviations_min
         self._trade_value: float | None = None  # the median of the symbols' mean trades, in the currency
-        self._pace = UniversePace()
-        self._sample = members[:: max(1, len(members) // _PACE_SYMBOLS)]  # of all ranks
+        self._paces = VenuePaces([member.symbol for member in members])
         self._earlier = earlier
         self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
         self._closed: AbstractSet[str] = frozenset()
@@ -248,21 +246,25 @@ class MarketState:
         state = self.by_symbol.get(symbol)
         if state is None:
             trade_volume = self._earlier.trade_volumes.get(symbol)
-            state = SymbolState(self._window_seconds, trade_volume, self._recent_step_ns)
+            pace = self._paces.of(symbol)
+            state = SymbolState(self._window_seconds, trade_volume, self._recent_step_ns, pace)
             self.by_symbol[symbol] = state
         return state
 
     def update_pace(self) -> None:
-        """Add the universe's volume until now to its pace, after a sweep: at the mean time of the symbols' volumes."""
-        shares: dict[str, float] = {}
-        seen_ns = 0
-        for each in self._sample:
-            state, average = self.by_symbol.get(each.symbol), self.members[each.symbol].average_volume_20d
-            if state is not None and average and state.cumulative_volume is not None:
-                shares[each.symbol] = state.cumulative_volume / average
-                seen_ns += state.seen_ns
-        if shares:
-            self._pace.add(seen_ns // len(shares), shares)
+        """Add the universe's volume until now to its pace at each venue, after a sweep: at the mean time of the
+        symbols' volumes.
+        """
+        for pace, symbols in self._paces.samples:
+            shares: dict[str, float] = {}
+            seen_ns = 0
+            for symbol in symbols:
+                state, average = self.by_symbol.get(symbol), self.members[symbol].average_volume_20d
+                if state is not None and average and state.cumulative_volume is not None:
+                    shares[symbol] = state.cumulative_volume / average
+                    seen_ns += state.seen_ns
+            if shares:
+                pace.add(seen_ns // len(shares), shares)
         self.update_trade_value()
 
     def update_trade_value(self) -> None:
@@ -304,9 +306,9 @@ class MarketState:
         volume -= recent.since_volume
         usual = None
         if average := member.average_volume_20d:
-            known_since_ns, known_until_ns, share = self._pace.last
+            known_since_ns, known_until_ns, share = state.pace.last
             if known_since_ns != since_ns or known_until_ns != until_ns:
-                share = self._pace.between(since_ns, until_ns)
+                share = state.pace.between(since_ns, until_ns)
             if share is not None:
                 usual = share * average
         if profile is not None:
@@ -325,7 +327,7 @@ class MarketState:
     def usual_between(self, symbol: str, since_ns: int, until_ns: int) -> float | None:
         """The usual volume of a symbol with a history between two moments, in shares; None if unknown or 0."""
         average, profile = self.members[symbol].average_volume_20d, self._earlier.profiles.get(symbol)
-        share = self._pace.between(since_ns, until_ns) if average else None
+        share = self.of(symbol).pace.between(since_ns, until_ns) if average else None
         usual = share * average if share is not None and average else None
         if profile is not None:
             before, until = self._usual_until(profile, since_ns), self._usual_until(profile, until_ns)

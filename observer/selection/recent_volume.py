@@ -14,12 +14,16 @@ square root, in mean trades, has the standard deviation 1/sqrt(2) at any rate (A
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+from observer.lines import line_of
 
 SYMBOLS_MIN: Final = 20
 """Fewer symbols of the universe have no mean share of a day."""
 
+_PACE_SYMBOLS: Final = 400  # of a larger universe about so many form its pace
 _BUSIEST_LEFT_OUT: Final = 10  # one symbol in so many: surges must not raise what is usual
 
 
@@ -113,3 +117,23 @@ class UniversePace:
             return None
         before_ns, before = times_ns[after - 1], shares[after - 1]
         return before + (shares[after] - before) * (at_ns - before_ns) / (times_ns[after] - before_ns)
+
+
+class VenuePaces:
+    """The universe's pace at each venue: venues have hours of their own, and other shares of their day in these.
+
+    `samples` are the paces with the lines that form them, of all ranks.
+    """
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self._paces: defaultdict[str, UniversePace] = defaultdict(UniversePace)
+        by_venue: defaultdict[str, list[str]] = defaultdict(list)
+        for line in lines:
+            by_venue[line_of(line).venue].append(line)
+        self.samples = [
+            (self._paces[venue], found[:: max(1, len(found) // _PACE_SYMBOLS)]) for venue, found in by_venue.items()
+        ]
+
+    def of(self, line: str) -> UniversePace:
+        """The pace of the line's venue."""
+        return self._paces[line_of(line).venue]

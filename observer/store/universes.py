@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, Select, select
 
-from bus.events import UniverseBuilt, UniverseMember
+from bus.events import UniverseBuilt, UniverseMember, VenueEligibility
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
@@ -49,6 +49,14 @@ class UniverseReader(DatabaseReader):
         with self._asking() as connection:
             found = (connection.execute(build).first() for build in in_force(session_date, market, fixed_ns, oldest))
             return next((members_of(connection, built) for built in found if built is not None), None)
+
+    def venue_eligibility(self, oldest: str, session_date: str) -> Sequence[VenueEligibility]:
+        """The latest facts of these days, both included: of each stock and venue beside the main one."""
+        table = EVENT_TABLES[VenueEligibility]
+        of_these_days = table.c.session_date.between(oldest, session_date)
+        order = (table.c.session_date, table.c.stream, table.c.sequence)
+        facts = self._events(VenueEligibility, select(table).where(of_these_days).order_by(*order))
+        return list({(each.symbol, each.venue): each for each in facts}.values())
 
 
 def last_build(session_date: str, market: str, built_ns: int | None = None) -> Select[*tuple[Any, ...]]:

@@ -13,21 +13,18 @@ from contextlib import contextmanager
 from typing import Final
 
 from bus.events import AttentionCompleted, Snapshot, VolumeRise
-from bus.producer import Producer
-from observer.accounts.clients import RestOfAll
-from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
-from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
+from observer.lines import venue_of
 from observer.providers.broker import Quote
 from observer.selection.attention import Attention, Rise
 from observer.selection.market_state import MarketState
-from observer.selection.settings import DaySettings, SelectionSettings
-from observer.store.reader import StoreReader
+from observer.selection.settings import DaySettings
 from observer.store.universes import StoredUniverse
 from observer.streaming.decisions import sweeps_in
 from observer.streaming.earlier import earlier_in_time
-from observer.streaming.settings import TrackASettings
+from observer.streaming.sweep_times import open_venues
+from observer.streaming.track_a import TrackAParts, elsewhere
 from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
@@ -46,28 +43,17 @@ _ANSWERS: Final = "attention_answers"
 class AttentionRequests:
     """The requests of one day between its full sweeps, while Track B streams."""
 
-    def __init__(
-        self,
-        settings: TrackASettings,
-        selection: SelectionSettings,
-        provider: str,
-        calls_per_second: float,
-        *,
-        rest: RestOfAll,
-        reader: StoreReader,
-        producer: Producer,
-        clock: Clock,
-        alerts: Alerts,
-    ) -> None:
-        self._settings = settings
-        self._selection = selection
-        self._provider = provider
-        self._calls_per_second = calls_per_second * settings.attention_share_of_limit
-        self._rest = rest
-        self._reader = reader
-        self._producer = producer
-        self._clock = clock
-        self._alerts = alerts
+    def __init__(self, parts: TrackAParts) -> None:
+        self._parts = parts
+        self._settings = parts.settings
+        self._selection = parts.selection
+        self._provider = parts.provider
+        self._calls_per_second = parts.calls_per_second * parts.settings.attention_share_of_limit
+        self._rest = parts.rest
+        self._reader = parts.reader
+        self._producer = parts.producer
+        self._clock = parts.clock
+        self._alerts = parts.alerts
         self._no_sweep = asyncio.Event()
         self._no_sweep.set()
         self._swept: list[Sequence[Snapshot]] = []  # sweeps that `_attention` does not know yet
@@ -116,12 +102,13 @@ class AttentionRequests:
         await self._clock.sleep_until(plan.track_b_start_ns)
         self._since_sweep = _Counts(self._clock.now_ns())
         session_date, known_until_ns, next_ns = plan.day.isoformat(), 0, 0
+        closed = _ClosedLines(self._parts, plan, universe)
         while (now_ns := self._clock.now_ns()) < plan.track_b_stop_ns:
             await self._no_sweep.wait()
             if now_ns >= known_until_ns:
                 await self._read_slots(plan, attention)
                 known_until_ns = now_ns + _SLOTS_KNOWN_NS
-            request = attention.next_request(self._rest.quotes_per_call, self._streamed)
+            request = attention.next_request(self._rest.quotes_per_call, self._streamed | closed.at(now_ns))
             due_ns = max(next_ns, request.due_ns) if request is not None else now_ns + _LOOK_NS
             if request is None or due_ns > now_ns:
                 await self._clock.sleep_until(min(due_ns, now_ns + _LOOK_NS))
@@ -190,7 +177,8 @@ class AttentionRequests:
         now_ns = self._clock.now_ns()
         for quote in answers:
             if (rise := attention.answered(quote.symbol, quote.cumulative_volume, now_ns)) is not None:
-                self._producer.publish(_rise(account.provider, quote, session_date, now_ns, rise))
+                venue = venue_of(quote.symbol, self._parts.main_venue)
+                self._producer.publish(_rise(account.provider, quote, session_date, now_ns, rise, venue))
                 counts.rises += 1
         counts.received += len(answers)
         return round(NS_PER_S / (self._calls_per_second * len(usable)))
@@ -218,7 +206,7 @@ class AttentionRequests:
             )
 
 
-def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Rise) -> VolumeRise:
+def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Rise, venue: str) -> VolumeRise:
     return VolumeRise(
         *(provider, quote.symbol, session_date, rise.since_ns, now_ns),
         rise.since_volume,
@@ -229,7 +217,25 @@ def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Ris
         quote.low,
         quote.upper_limit,
         quote.cumulative_value,
+        venue,
     )
+
+
+class _ClosedLines:
+    """The lines whose venue is not collected at a moment: they are not asked then."""
+
+    def __init__(self, parts: TrackAParts, plan: DayPlan, universe: StoredUniverse) -> None:
+        self._windows = parts.windows(plan)
+        self._main_venue = parts.main_venue
+        self._lines = [member.symbol for member in universe.members]
+        self._found: dict[frozenset[str], frozenset[str]] = {}  # by the open venues
+
+    def at(self, now_ns: int) -> frozenset[str]:
+        """The lines that are not asked at this moment."""
+        venues = open_venues(self._windows, now_ns)
+        if venues not in self._found:
+            self._found[venues] = elsewhere(self._lines, venues, self._main_venue)
+        return self._found[venues]
 
 
 class _Counts:

@@ -7,26 +7,24 @@ A portion that an account cannot fetch is returned once, for another account.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from math import ceil
 from typing import Final
 
 import msgspec
 
-from bus.events import Snapshot, SweepCompleted, UniverseMember
-from bus.producer import Producer
-from observer.accounts.clients import BrokerAccount, RestOfAll
-from observer.alerts.process import Alerts
+from bus.events import MarketSession, Snapshot, SweepCompleted, UniverseMember
+from observer.accounts.clients import BrokerAccount
 from observer.calendar.phases import DayPlan
-from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
+from observer.lines import venue_of
 from observer.providers.broker import Quote, QuoteSource, chunks
-from observer.selection.settings import SelectionSettings
-from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
 from observer.streaming.attention import AttentionRequests
-from observer.streaming.settings import TrackASettings
+from observer.streaming.sweep_times import Sweep, session_of, sweeps_of
+from observer.streaming.track_a import TrackAParts
 from observer.units import NS_PER_S
 from observer.universe.eligibility import KOREAN_STOCKS
 from observer.universe.in_force import oldest_fallback, refused_universe, universe_of
@@ -36,37 +34,21 @@ logger = logging.getLogger(__name__)
 NO_UNIVERSE: Final = "no_universe"
 
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
-CLOSING_SWEEP_S: Final = 90.0  # market seconds after the close: the auction is over, and nothing else has begun
 
 
 class Sweeps:
     """The consecutive sweeps of one day."""
 
-    def __init__(
-        self,
-        settings: TrackASettings,
-        selection: SelectionSettings,
-        provider: str,
-        calls_per_second: float,
-        *,
-        rest: RestOfAll,
-        reader: StoreReader,
-        producer: Producer,
-        clock: Clock,
-        alerts: Alerts,
-    ) -> None:
-        self._alerts = alerts
-        self._clock = clock
-        self._settings = settings
-        self._provider = provider
-        self._producer = producer
-        self._rest = rest
-        self._calls_at_once = calls_at_once(calls_per_second)
-        self._reader = reader
-        self._requests = AttentionRequests(
-            *(settings, selection, provider, calls_per_second),
-            rest=rest, reader=reader, producer=producer, clock=clock, alerts=alerts,
-        )  # fmt: skip
+    def __init__(self, parts: TrackAParts) -> None:
+        self._parts = parts
+        self._alerts = parts.alerts
+        self._clock = parts.clock
+        self._settings = parts.settings
+        self._producer = parts.producer
+        self._rest = parts.rest
+        self._calls_at_once = calls_at_once(parts.calls_per_second)
+        self._reader = parts.reader
+        self._requests = AttentionRequests(parts)
 
     async def run(self, plan: DayPlan) -> None:
         """Run all remaining sweeps of the day; the sweep of the current interval is made up for."""
@@ -80,15 +62,19 @@ class Sweeps:
             return
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(self._requests.run(plan, universe))
-            for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
-                is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
-                if is_over or number in completed:
+            for sweep in self._sweeps(plan):
+                is_over = self._clock.now_ns() >= sweep.begins_ns + self._settings.interval_s * NS_PER_S
+                if is_over or sweep.number in completed:
                     continue
-                await self._clock.sleep_until(moment_ns)
+                await self._clock.sleep_until(sweep.begins_ns)
                 await self._check_universe(session_date)
-                with self._requests.paused(session_date, number):
-                    self._requests.update_sweep(await self._sweep(session_date, number, universe.members))
+                with self._requests.paused(session_date, sweep.number):
+                    self._requests.update_sweep(await self._sweep(plan, sweep, universe.members))
             asking.cancel()
+
+    def _sweeps(self, plan: DayPlan) -> Sequence[Sweep]:
+        interval_ns = round(self._settings.interval_s * NS_PER_S)
+        return sweeps_of(plan, self._parts.windows(plan), interval_ns, self._parts.main_venue)
 
     async def _warm_up(self) -> None:
         """Open the connections of the first sweep in advance; failures are only logged."""
@@ -124,32 +110,35 @@ class Sweeps:
             self._alerts.resolve(NO_UNIVERSE, f"the universe of {plan.day} is built")
         return found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
 
-    async def _sweep(self, session_date: str, number: int, members: Sequence[UniverseMember]) -> Sequence[Snapshot]:
-        """Sweep these symbols. Returns the published snapshots."""
+    async def _sweep(self, plan: DayPlan, sweep: Sweep, members: Sequence[UniverseMember]) -> Sequence[Snapshot]:
+        """Sweep the members' lines at the sweep's venues. Returns the published snapshots."""
         started_ns = self._clock.now_ns()
         accounts = self._rest.usable("quotes")
         names = {account.name for account in accounts}
-        portions = Portions(chunks([member.symbol for member in members], self._rest.quotes_per_call), names)
+        lines = [line for line in (member.symbol for member in members) if self._venue(line) in sweep.venues]
+        portions = Portions(chunks(lines, self._rest.quotes_per_call), names)
         requests = portions.count
         async with asyncio.TaskGroup() as tasks:
             asking = [
-                tasks.create_task(self._ask(session_date, number, portions, account, quotes))
+                tasks.create_task(self._ask(plan, sweep.number, portions, account, quotes))
                 for account, quotes in accounts.items()
                 for _ in range(min(self._calls_at_once, requests))
             ]
         swept = [snapshot for task in asking for snapshot in task.result()]
-        completed_ns = self._clock.now_ns()
-        self._producer.publish(
-            SweepCompleted(
-                *(self._provider, session_date, number, started_ns, completed_ns),
-                *(len(members), len(swept), requests),
-            )
+        completed = SweepCompleted(
+            *(self._parts.provider, plan.day.isoformat(), sweep.number, started_ns, self._clock.now_ns()),
+            *(len(lines), len(swept), requests),
         )
-        logger.info("sweep %d: %d of %d symbols", number, len(swept), len(members))
+        self._producer.publish(completed)
+        floor_s = sweep_floor_s(requests, len(accounts), self._parts.calls_per_second)
+        logger.info("%s", _report(completed, Counter(map(self._venue, lines)), swept, floor_s))
         return swept
 
+    def _venue(self, line: str) -> str:
+        return venue_of(line, self._parts.main_venue)
+
     async def _ask(
-        self, session_date: str, sweep: int, portions: "Portions", account: BrokerAccount, quotes: QuoteSource
+        self, plan: DayPlan, sweep: int, portions: "Portions", account: BrokerAccount, quotes: QuoteSource
     ) -> Sequence[Snapshot]:
         """Make the calls of one account in turn and publish the snapshots, which are returned.
 
@@ -165,12 +154,16 @@ class Sweeps:
                 )
                 await portions.give_back(portion, account.name)
                 continue
-            now_ns = self._clock.now_ns()
-            answered = [snapshot_of(account.provider, quote, session_date, sweep, now_ns) for quote in answers]
+            answered = [self._snapshot(plan, sweep, account.provider, quote) for quote in answers]
             self._producer.publish(*answered)
             swept += answered
             await portions.done()
         return swept
+
+    def _snapshot(self, plan: DayPlan, sweep: int, provider: str, quote: Quote) -> Snapshot:
+        now_ns, venue = self._clock.now_ns(), self._venue(quote.symbol)
+        session = session_of(plan.sessions, venue, now_ns)
+        return snapshot_of(provider, quote, plan.day.isoformat(), sweep, now_ns, venue, session)
 
 
 class Portion(msgspec.Struct, frozen=True):
@@ -229,15 +222,29 @@ def calls_at_once(calls_per_second: float) -> int:
     return max(1, ceil(calls_per_second * LATENCY_S))
 
 
-def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]:
-    """Number and moment of each sweep: from Track A's start to its stop, and one more of the finished regular hours,
-    the source of the next morning's daily bars.
-    """
-    moments = range(plan.track_a_start_ns, plan.track_a_stop_ns + 1, interval_ns)
-    return enumerate(sorted({*moments, plan.closes_ns + round(CLOSING_SWEEP_S * NS_PER_S)}), start=1)
+def sweep_floor_s(calls: int, accounts: int, calls_per_second: float) -> float:
+    """The least seconds between the first and the last of so many calls, evenly at the accounts' limit."""
+    return max(0, ceil(calls / accounts) - 1) / calls_per_second
 
 
-def snapshot_of(provider: str, quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:
+def _report(completed: SweepCompleted, asked: Mapping[str, int], swept: Sequence[Snapshot], floor_s: float) -> str:
+    """The coverage of a sweep by venue, and its cost in calls and market seconds beside the least possible ones."""
+    answered = Counter(snapshot.venue for snapshot in swept)
+    coverage = ", ".join(f"{answered[venue]} of {lines} lines at {venue}" for venue, lines in asked.items())
+    span_s = (completed.completed_ns - completed.started_ns) / NS_PER_S
+    cost = f"{completed.requests} calls in {span_s:.2f} s, at the limit {floor_s:.2f} s"
+    return f"sweep {completed.sweep}: {coverage or 'no lines'}; {cost}"
+
+
+def snapshot_of(
+    provider: str,
+    quote: Quote,
+    session_date: str,
+    sweep: int,
+    receive_time_ns: int,
+    venue: str = "",
+    session: MarketSession | None = None,
+) -> Snapshot:
     """The snapshot of a quote. Without a trade on the day it has no price, whatever the broker states as one."""
     return Snapshot(
         provider,
@@ -256,4 +263,6 @@ def snapshot_of(provider: str, quote: Quote, session_date: str, sweep: int, rece
         quote.ask,
         quote.cumulative_volume,
         quote.cumulative_value,
+        venue,
+        session,
     )

@@ -1,21 +1,18 @@
 """Fixes the universe of a day from listings, daily bars and eligibility. Decisions are `observer.selection`'s.
 
-A committed universe stays unchanged all day. Bars are stored as they arrive, so a killed process resumes where it
-stopped. A day's own last snapshots replace the call for its bar the next morning.
+A committed universe stays unchanged all day. Bars and answers are stored as they arrive, so a killed process resumes
+where it stopped. A day's own last snapshots replace the call for its bar the next morning.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from bus.commands import Refused
-from bus.events import DailyBar, SharesAdjusted, UniverseBuilt
+from bus.events import UniverseBuilt
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan, moment_of
 from observer.calendar.service import TradingDayService
@@ -23,14 +20,14 @@ from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
 from observer.listings.model import Listing
 from observer.local_time import local_datetime
-from observer.providers.broker import Bar, HistorySource, Quote, QuoteSource, chunks
-from observer.selection.indicators import adjustment, base_price
+from observer.providers.broker import HistorySource, Quote, QuoteSource, chunks
+from observer.providers.domestic import VenueSource
 from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
-from observer.universe.closing import closing_bars
 from observer.universe.eligibility import (
     KOREAN_STOCKS,
     UNIVERSE_WARNINGS,
+    History,
     Universe,
     UniverseDay,
     build,
@@ -38,6 +35,10 @@ from observer.universe.eligibility import (
     history_of,
 )
 from observer.universe.files import write_universe_file
+from observer.universe.further_lines import lines_at, with_further_lines
+from observer.universe.history import BARS_KEPT, DailyHistory, Past, StoredHistory
+from observer.universe.settings import UniverseVenues
+from observer.universe.venue_facts import VenueFacts
 
 if TYPE_CHECKING:
     from bus.producer import Producer
@@ -45,32 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXCHANGES: Final = ("KOSPI", "KOSDAQ")
-HISTORY_DAYS: Final = 45  # calendar days that hold the sessions of the longest average (20) and one more
-BARS_KEPT: Final = 21
-CALLS_AT_ONCE: Final = 8
-FAILURES_MAX: Final = 0.02  # more symbols without an answer than this share are an outage, not oddities
-
-
-class Sessions(msgspec.Struct, frozen=True):
-    """The two sessions before a day: the last one with its closing window (UTC ns), and the date of the one before."""
-
-    previous: date
-    closing_window_ns: tuple[int, int]
-    before_previous: date
-
-
-class Past(msgspec.Struct, frozen=True):
-    """A symbol's stored sessions: its bars, oldest first, and the changes of its number of shares in the same time."""
-
-    bars: Sequence[DailyBar]
-    adjustments: Sequence[SharesAdjusted] = ()
-
-
-class OwnBar(msgspec.Struct, frozen=True):
-    """The previous session from Track A's last snapshot: the bar, and the base price of its limits."""
-
-    bar: DailyBar
-    base_price: float | None
 
 
 class UniverseBuilder:
@@ -79,12 +54,14 @@ class UniverseBuilder:
     Args:
         provider: the broker of the listings and bars.
         settings: the eligibility settings.
+        venues: whose lines the universe holds.
         today: the plans of today and of earlier days.
         folder: the folder of the universe files.
         clock: market time.
         producer: publishes the facts.
         history: fetches daily bars.
         quotes: fetches the base prices that the master files lack.
+        trading: states which stocks trade at the further venues.
         reader: reads stored data.
         bring_listings: checks an exchange's master file, when its listings are missing.
         settled: returns when all published facts are committed.
@@ -96,12 +73,14 @@ class UniverseBuilder:
         *,
         provider: str,
         settings: UniverseSettings,
+        venues: UniverseVenues,
         today: TradingDayService,
         folder: Path,
         clock: Clock,
         producer: "Producer",
         history: HistorySource,
         quotes: QuoteSource,
+        trading: VenueSource,
         reader: StoreReader,
         bring_listings: Callable[[str], Awaitable[None]],
         settled: Callable[[], Awaitable[None]],
@@ -109,11 +88,17 @@ class UniverseBuilder:
     ) -> None:
         self._provider = provider
         self._settings = settings
-        self._today = today
+        self._main_venue = venues.main
         self._folder = folder
         self._clock = clock
         self._producer = producer
-        self._history = history
+        self._history = DailyHistory(
+            provider=provider, main_venue=venues.main, today=today, source=history, reader=reader, producer=producer
+        )
+        self._facts = VenueFacts(
+            *(venues, provider),
+            source=trading, reader=reader, producer=producer, clock=clock, alerts=alerts,
+        )  # fmt: skip
         self._quotes = quotes
         self._reader = reader
         self._bring_listings = bring_listings
@@ -160,22 +145,32 @@ class UniverseBuilder:
 
     async def _build(self, plan: DayPlan) -> UniverseBuilt:
         listings = await self._completed(await self._listings())
-        sessions = _sessions_before(self._today, plan.day)
+        known = await self._history.stored(plan.day)
         # Every possible member, at any price: a close from a file or a base price is a session old.
         candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._settings) is None]
-        pasts = await self._pasts(candidates, sessions, plan.day)
-        previous = sessions.previous.isoformat()
-        day = UniverseDay(self._provider, KOREAN_STOCKS, plan.day.isoformat(), previous, self._clock.now_ns())
-        histories = {
-            symbol: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for symbol, past in pasts.items()
-        }
-        universe = build(listings, histories, day, self._settings)
+        pasts = await self._history.of_stocks(candidates, known)
+        previous = known.previous.isoformat()
+        day = UniverseDay(
+            *(self._provider, KOREAN_STOCKS, plan.day.isoformat(), previous, self._clock.now_ns(), self._main_venue)
+        )
+        universe = build(listings, _histories(pasts, previous), day, self._settings)
         self._report(universe)
+        universe = await self._with_further_lines(universe, pasts, known)
         built = universe.built
         self._producer.publish_together([*universe.members, built])
         left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(universe.excluded.items()))
         logger.info("universe of %d symbols out of %d listings; not: %s", built.symbols, built.considered, left_out)
         return built
+
+    async def _with_further_lines(
+        self, universe: Universe, pasts: Mapping[str, Past], known: StoredHistory
+    ) -> Universe:
+        """The universe with its stocks' lines at the further venues."""
+        trading = await self._facts.of_day([member.symbol for member in universe.members], known.day)
+        lines = lines_at(universe.members, trading, self._main_venue)
+        found = await self._history.of_further_lines(list(lines), pasts, known)
+        histories = _histories(found, known.previous.isoformat())
+        return with_further_lines(universe, lines, histories, self._main_venue)
 
     def _report(self, universe: Universe) -> None:
         """Report the build's warnings, and the end of those that an earlier build had."""
@@ -212,97 +207,10 @@ class UniverseBuilder:
                 logger.warning("no quotes of %d symbols without a base price: %s", len(portion), error)
         return _completed(listings, quotes)
 
-    async def _pasts(self, symbols: Sequence[str], sessions: Sessions, day: date) -> Mapping[str, Past]:
-        """Every symbol's sessions up to the previous one: the stored bars, and the missing ones from Track A's
-        snapshots or by a call.
 
-        Raises:
-            ProviderError: too many symbols got no answer: a universe without history would be crippled all day, so the
-                job is tried again; fetched bars are stored, and only the rest is asked for.
-        """
-        since = (sessions.previous - timedelta(days=HISTORY_DAYS)).isoformat()
-        stored = await asyncio.to_thread(self._reader.daily_bars, BARS_KEPT)
-        adjusted = await asyncio.to_thread(self._reader.share_adjustments, since, day.isoformat())
-        own = await asyncio.to_thread(self._own_bars, sessions)
-        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
-        failures: list[ProviderError] = []
-
-        async def complete(symbol: str) -> tuple[str, Past]:
-            past = Past(stored.get(symbol, []), adjusted.get(symbol, []))
-            known_until = past.bars[-1].session_date if past.bars else ""
-            if known_until >= sessions.previous.isoformat():
-                return symbol, past
-            if symbol in own and known_until >= sessions.before_previous.isoformat():
-                found = own[symbol]
-                return symbol, self._kept(past, [found.bar], [(past.bars[-1], found.bar, found.base_price)], day)
-            async with at_once:
-                try:
-                    return symbol, await self._fetched(symbol, past, sessions.previous, day)
-                except ProviderError as error:
-                    logger.warning("no daily bars of %s: %s", symbol, error)
-                    failures.append(error)
-                    return symbol, past
-
-        pasts = dict(await asyncio.gather(*[complete(symbol) for symbol in symbols]))
-        outages = [error for error in failures if error.retry]
-        if len(outages) > FAILURES_MAX * len(symbols):
-            raise outages[0]
-        return pasts
-
-    def _own_bars(self, sessions: Sessions) -> Mapping[str, OwnBar]:
-        """The previous session's bars from Track A's last snapshots."""
-        session_date = sessions.previous.isoformat()
-        snapshots = self._reader.snapshots(session_date, *sessions.closing_window_ns)
-        bars = closing_bars(snapshots, session_date, sessions.closing_window_ns)
-        bases = {each.symbol: base_price(each.upper_limit, each.lower_limit) for each in snapshots}
-        return {symbol: OwnBar(bar, bases[symbol]) for symbol, bar in bars.items()}
-
-    async def _fetched(self, symbol: str, past: Past, previous: date, day: date) -> Past:
-        """The symbol's sessions, completed from the broker.
-
-        Raises:
-            ProviderError: the broker has no bars, or does not answer.
-        """
-        after = past.bars[-1].session_date if past.bars else ""
-        reported = await self._history.daily_bars(symbol, previous - timedelta(days=HISTORY_DAYS), previous)
-        bars = [_daily_bar(self._provider, bar) for bar in reported]
-        changes = [
-            (before, bar, each.base_price) for (before, bar), each in zip(pairwise(bars), reported[1:], strict=True)
-        ]
-        new = [bar for bar in bars if bar.session_date > after]
-        return self._kept(past, new, [change for change in changes if change[1].session_date > after], day)
-
-    def _kept(
-        self,
-        past: Past,
-        new: Sequence[DailyBar],
-        changes: Sequence[tuple[DailyBar, DailyBar, float | None]],
-        day: date,
-    ) -> Past:
-        """The sessions with the new bars; publishes the bars with the changes of the number of shares. A change between
-        two bars has the later one's base price.
-        """
-        found = (adjustment(before, bar.session_date, base, day.isoformat()) for before, bar, base in changes)
-        adjustments = [each for each in found if each is not None]
-        for each in adjustments:
-            prices = (each.base_price, each.previous_close)
-            logger.info("%s: other shares since %s, %g for %g", each.symbol, each.session_date, *prices)
-        if new:
-            self._producer.publish_together([*new, *adjustments])
-        return Past([*past.bars, *new], [*past.adjustments, *adjustments])
-
-
-def _sessions_before(today: TradingDayService, day: date) -> Sessions:
-    before_previous, previous = today.sessions_before(day, 2)
-    return Sessions(previous.day, previous.closing_window_ns, before_previous.day)
-
-
-def _daily_bar(provider: str, bar: Bar) -> DailyBar:
-    day = local_datetime(bar.start_ns).date().isoformat()
-    found = DailyBar(provider, bar.symbol, day, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value)
-    if bar.volume > 0:
-        return found
-    return msgspec.structs.replace(found, open=None, high=None, low=None)  # a broker states zeros
+def _histories(pasts: Mapping[str, Past], previous: str) -> Mapping[str, History]:
+    """By line the history, as of the session `previous`."""
+    return {line: history_of(past.bars[-BARS_KEPT:], previous, past.adjustments) for line, past in pasts.items()}
 
 
 def _without_price(listings: Iterable[Listing]) -> Sequence[str]:

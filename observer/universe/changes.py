@@ -1,10 +1,11 @@
 """The differences between the universes of two days: new symbols, removed ones with the reason, changed ranks. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
 from bus.events import UniverseMember
+from observer.lines import stock_of
 from observer.listings.model import Listing
 from observer.selection.settings import UniverseSettings
 from observer.universe.eligibility import exclusion, judged_close
@@ -19,8 +20,9 @@ class Came(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """A symbol of the earlier universe that is not in the later one. `reason` is an exclusion's, `delisted`, or
-    `unknown` if today's listings do not show one (a suspension of that day that has ended, for example).
+    """A symbol of the earlier universe that is not in the later one. `reason` is an exclusion's, `delisted`, `venue`
+    (the stock is still a member, and this line's venue does not trade it), or `unknown` if today's listings do not show
+    one (a suspension of that day that has ended, for example).
     """
 
     symbol: str
@@ -74,13 +76,24 @@ def changes_between(
                 member.symbol,
                 member.name,
                 member.rank,
-                why_not(listed.get(member.symbol), closes.get(member.symbol), settings),
+                _reason(member.symbol, after, listed, closes, settings),
             )
             for member in earlier
             if member.symbol not in after
         ],
         moved=sorted(moved, key=lambda each: (-abs(each.ranks), each.rank_after)),
     )
+
+
+def _reason(
+    line: str,
+    later: Container[str],
+    listed: Mapping[str, Listing],
+    closes: Mapping[str, float],
+    settings: UniverseSettings,
+) -> str:
+    stock = stock_of(line)
+    return "venue" if stock in later else why_not(listed.get(stock), closes.get(stock), settings)
 
 
 def why_not(security: Listing | None, close: float | None, settings: UniverseSettings) -> str:

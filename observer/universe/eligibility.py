@@ -42,7 +42,8 @@ _NO_SHARES: Final = frozenset({*NOT_TRADED_GROUPS, BENEFICIARY_CERTIFICATE_GROUP
 
 class History(msgspec.Struct, frozen=True):
     """A symbol's last days: close of the previous session (None: it has no bar), average daily volume in shares, ATR as
-    a price; the number of bars and of ranges in the averages, and of those bars that are from own sweeps.
+    a price; the number of bars and of ranges in the averages, and of those bars that are from own sweeps; which
+    sessions the volumes of those bars hold.
     """
 
     previous_close: float | None
@@ -51,16 +52,18 @@ class History(msgspec.Struct, frozen=True):
     volume_days: int = 0
     true_range_days: int = 0
     days_from_sweeps: int = 0
+    average_sessions: str = ""
 
 
 class UniverseDay(msgspec.Struct, frozen=True):
-    """A universe's session and market, and the time of its build (UTC ns)."""
+    """A universe's session and market, the time of its build (UTC ns), and the venue of its listings."""
 
     provider: str
     market: str
     session_date: str
     previous_session_date: str
     built_ns: int
+    venue: str = ""
 
 
 class Universe(msgspec.Struct, frozen=True):
@@ -80,7 +83,11 @@ NO_HISTORY: Final = History(None, None, None)
 def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Sequence[SharesAdjusted] = ()) -> History:
     """A symbol's history from its daily bars, oldest first and as traded, in shares after its `adjustments`.
 
-    A last bar of an older session than the previous one counts in the averages, but not as the close.
+    A last bar of an older session than the previous one counts in the averages, but not as the close. Where the volumes
+    of the averaged bars do not all hold the same sessions, `average_sessions` names each kind, with commas. They are
+    not converted to one kind: no call returns a past day's volume by session, and an after-market adds some 3 % to a
+    large stock's day at the main venue (kis-api.md, section 0), less than 20 days' volumes vary. At venues where it
+    adds a third all bars hold the whole day (`observer.universe.closing`).
     """
     days = [in_latest_shares(bar, adjustments) for bar in bars] if adjustments else bars
     close = days[-1].close if days and days[-1].session_date == previous_session else None
@@ -90,6 +97,7 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
         volume_days=len(averaged),
         true_range_days=len(true_ranges(days)),
         days_from_sweeps=sum(bar.source == "sweep" for bar in averaged),
+        average_sessions=", ".join(sorted({bar.sessions for bar in averaged})),
     )
 
 
@@ -194,4 +202,6 @@ def _member(rank: int, security: Listing, close: float, history: History, day: U
         average_volume_days=history.volume_days,
         average_true_range_days=history.true_range_days,
         days_from_sweeps=history.days_from_sweeps,
+        venue=day.venue,
+        average_sessions=history.average_sessions,
     )

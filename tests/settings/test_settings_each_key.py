@@ -59,6 +59,7 @@ from observer.streaming import decisions
 from observer.streaming.earlier import began, earlier_days
 from observer.universe.builder import UniverseBuilder
 from observer.universe.eligibility import UniverseDay, build, history_of
+from observer.universe.settings import UniverseVenues
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.selection.builders import member, seen
@@ -187,7 +188,7 @@ def universe(settings: UniverseSettings) -> object:
     built = build(listings, {"S0": history_of([bar], "2026-11-17")}, day, settings)
     nothing = cast("Any", None)  # the time of the build needs no other part of the builder
     builder = UniverseBuilder(
-        provider="kis", settings=settings, today=nothing, folder=nothing, clock=nothing, producer=nothing,
+        provider="kis", settings=settings, venues=UniverseVenues(), trading=nothing, today=nothing, folder=nothing, clock=nothing, producer=nothing,
         history=nothing, quotes=nothing, reader=nothing, bring_listings=nothing, settled=nothing, alerts=nothing,
     )  # fmt: skip
     return [each.symbol for each in built.members], len(built.warnings), builder.begins_ns(PLAN)

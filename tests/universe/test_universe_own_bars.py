@@ -26,9 +26,11 @@ from observer.demo.configuration import DAY, DemoConfiguration, write_demo_confi
 from observer.errors import BadRequestError, TransportError
 from observer.local_time import local_ns
 from observer.providers.broker import Bar, Priority, Quote
+from observer.providers.domestic import VenueTrading
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.universe.builder import UniverseBuilder
+from observer.universe.settings import UniverseVenues
 from tests.day_plans import day_plan
 from tests.selection.test_selection_base_price import SNAPSHOT
 from tests.store.listings import listing_changed
@@ -56,6 +58,9 @@ class Asked:
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.quoted += symbols
         return [Quote(symbol, 0.0, None, None, None, 8e3, None, None, None, None, 0.0, 0.0) for symbol in symbols]
+
+    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+        raise AssertionError(symbols)
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         raise AssertionError(symbol)
@@ -103,7 +108,9 @@ def store(settings: Settings, *events: Event) -> None:
     writer.close()
 
 
-async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | Refused]:
+async def built(
+    settings: Settings, source: Asked, venues: tuple[str, ...] = ("KRX",)
+) -> tuple[list[Event], str | Refused]:
     """Build the universe; returns the events and the reply."""
     outbox = Path(settings.run.runtime) / "outbox" / "master-file"
     producer = Producer(Outbox(outbox, "master-file", "8" * 32), f"ipc://{settings.run.runtime}/nobody")
@@ -115,12 +122,14 @@ async def built(settings: Settings, source: Asked) -> tuple[list[Event], str | R
         builder = UniverseBuilder(
             provider="kis",
             settings=settings.selection.universe,
+            venues=UniverseVenues(venues=venues),
             today=TradingDayService(Path(settings.run.runtime), settings.day_rules, ManualClock(local_ns(DAY, 5))),
             folder=Path(settings.run.universe),
             clock=ManualClock(local_ns(DAY, 5)),
             producer=producer,
             history=source,
             quotes=source,
+            trading=source,
             reader=reader,
             bring_listings=nothing,
             settled=nothing,

@@ -33,6 +33,7 @@ from observer.runtime.worker import Worker
 from observer.simulator.market.market import Market
 from observer.simulator.market.plan import Surge
 from observer.store.writer import StoreWriter
+from observer.streaming.sweep_times import Sweep
 from observer.streaming.sweeps import Portions, calls_at_once, snapshot_of
 from observer.units import NS_PER_S
 from tests.builders import trade
@@ -110,6 +111,9 @@ def test_the_number_of_simultaneous_calls_hides_their_latency(rate, calls):
 
 # --- at the simulated broker ---------------------------------------------------------------------------------
 
+PLAN = day_plan(DAY)
+SWEEP = Sweep(1, PLAN.opens_ns, frozenset({"KRX"}))
+
 
 def members_of(day: Scene) -> list[UniverseMember]:
     symbols = [instrument.symbol for instrument in day.simulator.market.instruments]
@@ -124,7 +128,7 @@ async def sweep(day: Scene) -> tuple[list[Snapshot], SweepCompleted]:
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-            await sweeps_of(worker, producer, rest, reader)._sweep(DAY.isoformat(), 1, members_of(day))
+            await sweeps_of(worker, producer, rest, reader)._sweep(PLAN, SWEEP, members_of(day))
     finally:
         worker.control.close()
     [completed] = day.reported(SweepCompleted, "track-a")
@@ -164,7 +168,6 @@ def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()
 OLD = (DAY - timedelta(days=194)).isoformat()
-PLAN = day_plan(DAY)
 
 
 def store(day: Scene, stream: str, *events: Event) -> None:
