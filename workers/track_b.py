@@ -4,12 +4,12 @@ import asyncio
 
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
-from observer.providers.broker import QuoteSource
 from observer.runtime.worker import Worker, run
 from observer.streaming.day import StreamingDay
+from observer.streaming.late_end import TradesAroundStop
 from observer.streaming.pins import Pins
 from observer.streaming.recorder import SOURCE
-from observer.streaming.unfinished import Unfinished
+from observer.streaming.unfinished import Unfinished, WholeDay
 
 
 async def track_b(worker: Worker) -> None:
@@ -20,13 +20,14 @@ async def track_b(worker: Worker) -> None:
         await worker.settled(producer)
         async with worker.reader() as reader, brokers.rest() as rest:
 
-            def new_day(plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
+            def new_day(plan: DayPlan, past: WholeDay | None, clock: Clock) -> StreamingDay:
                 return StreamingDay(
                     plan=plan,
                     settings=worker.settings.streaming,
                     brokers=brokers,
-                    quotes=quotes,
+                    quotes=past or rest,
                     halts=rest,
+                    stop_volumes=past or TradesAroundStop(rest, clock, plan),
                     producer=producer,
                     alerts=worker.alerts,
                     reader=reader,
@@ -47,7 +48,7 @@ async def track_b(worker: Worker) -> None:
                 if worker.clock.now_ns() < plan.track_a_start_ns:  # in the session today's trades come first
                     await unfinished.end_all()
                 if plan.trades:
-                    day = new_day(plan, rest, worker.clock)
+                    day = new_day(plan, None, worker.clock)
                     with producer.reporting(day.trades.on_refused):
                         await _stream(worker, day, plan)
                 await unfinished.end_all()  # the broker did not report these before

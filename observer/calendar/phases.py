@@ -16,12 +16,15 @@ from observer.calendar.sessions import (
     DaySessions,
     SessionRules,
     Track,
+    Window,
     sessions_on,
     sessions_under,
     span_of,
+    trading_hours,
     trading_span,
     usual_sessions,
     windows_of,
+    with_reports,
 )
 from observer.calendar.trading_day import TradingDay
 from observer.local_time import local_ns
@@ -102,13 +105,17 @@ class DayPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     `sessions` are the day's by venue. `opens_ns` and `closes_ns` are the regular hours, of continuous trading and the
     closing auction; in the `closing_window_ns` (end exclusive) a quote shows them finished and nothing after them.
-    Between `trades_from_ns` and `trades_to_ns` any venue may trade.
+    Between `trades_from_ns` and `trades_to_ns` any venue may trade; `trading` are these times of each venue, `windows`
+    the times in which each may have slots (end exclusive, late reports included). `venue` is the main one.
     """
 
     day: date
     trades: bool
     has_usual_hours: bool
     sessions: DaySessions
+    venue: str
+    trading: tuple[Window, ...]
+    windows: tuple[Window, ...]
     opens_ns: int
     closes_ns: int
     closing_window_ns: tuple[int, int]
@@ -226,6 +233,9 @@ def _planned(usual: DaySessions, found: DaySessions, rules: DayRules) -> DayPlan
         trades=collected is not None,
         has_usual_hours=not found.shift,
         sessions=found,
+        venue=rules.venue,
+        trading=tuple(trading_hours(shown, usual)),
+        windows=tuple(with_reports(windows_of(rules.sessions, found, "track_b", rules.track_b), found)),
         opens_ns=opens_ns,
         closes_ns=closes_ns,
         closing_window_ns=shown.closing_window(rules.venue) or (closes_ns, ends_ns),

@@ -275,6 +275,21 @@ def trading_span(*days: DaySessions) -> tuple[int, int] | None:
     return min(each.opens_ns for each in sessions), max(each.reported_until_ns for each in sessions)
 
 
+def trading_hours(*days: DaySessions) -> Iterator[Window]:
+    """Of each venue, from its first opening to the last report of a trade; in no venue's case is a break left out."""
+    sessions = [each for day in days for each in day.sessions]
+    for venue in dict.fromkeys(each.venue for each in sessions):
+        of_venue = [each for each in sessions if each.venue == venue]
+        yield Window(venue, min(each.opens_ns for each in of_venue), max(each.reported_until_ns for each in of_venue))
+
+
+def with_reports(windows: Iterable[Window], day: DaySessions) -> Iterator[Window]:
+    """The windows; one that ends with a session lasts until the session's last trades are reported."""
+    for window in windows:
+        ends = (each.reported_until_ns for each in day.of(window.venue) if each.closes_ns == window.to_ns)
+        yield Window(window.venue, window.from_ns, max(ends, default=window.to_ns))
+
+
 def _resolved(day: dt.date, shift: str, hours: Sequence[Hours]) -> DaySessions:
     midnight_ns = local_ns(day)
     sessions: list[Session] = []

@@ -115,7 +115,8 @@ def changed_settings(began: Sequence[tuple[int, DayBegan]], settings: Settings) 
     if not began or began[-1][1].settings_digest == current.digest:
         return []
     try:
-        changes = settings_differences(stored_settings(began[-1][1]), current)
+        stored = stored_settings(began[-1][1])
+        changes = settings_differences(stored, msgspec.structs.replace(current, windows=stored.windows))
     except NotReplayableError as error:
         return [str(error)]
     return [f"{each.key}: {each.before} stored, {each.after} now" for each in changes]

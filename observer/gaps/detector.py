@@ -209,16 +209,20 @@ class GapDetector:
             symbol for symbol, chain in self._chains.items() if chain.interruption is not None and chain.session_date
         )
 
-    def settle(self, symbol: str, cumulative_volume: float, now_ns: int, provider: str) -> GapDetected | None:
-        """Stop watching an unsettled symbol, given the day's volume now. Returns the gap until now; None if nothing is
-        missing.
+    def settle(
+        self, symbol: str, cumulative_volume: float, now_ns: int, provider: str, at_ns: int | None = None
+    ) -> GapDetected | None:
+        """Stop watching an unsettled symbol, given the day's volume at `at_ns` (None: now). Returns the gap until then;
+        None if nothing is missing.
 
         A gap normally shows in the next trade. For a symbol that is left before its next trade, only the exchange's
         volume shows it; the number of missing trades stays unknown.
         """
-        chain = self._chains.pop(symbol)
-        self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), now_ns)
-        return None if chain.interruption is None else _gap_until(provider, symbol, chain, cumulative_volume, now_ns)
+        chain, to_ns = self._chains.pop(symbol), now_ns if at_ns is None else at_ns
+        self._reached[symbol] = chain.mark(symbol, max(chain.volume, cumulative_volume), to_ns)
+        if chain.interruption is None:
+            return None
+        return _gap_until(provider, symbol, chain, cumulative_volume, to_ns, now_ns)
 
     def account(self, symbol: str, cumulative_volume: float, now_ns: int, provider: str) -> GapDetected | None:
         """Compare a watched symbol with the day's volume at a moment whose trades have all arrived by `now_ns`. Returns
@@ -227,7 +231,7 @@ class GapDetector:
         chain = self._chains.get(symbol)
         if chain is None or not chain.session_date:
             return None
-        gap = _gap_until(provider, symbol, chain, cumulative_volume, now_ns)
+        gap = _gap_until(provider, symbol, chain, cumulative_volume, now_ns, now_ns)
         if gap is not None:
             chain.volume, chain.own, chain.trades = cumulative_volume, 0.0, None
             chain.exchange_time_ns, chain.interruption = now_ns, None
@@ -344,9 +348,11 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
     )
 
 
-def _gap_until(provider: str, symbol: str, chain: _Chain, cumulative_volume: float, now_ns: int) -> GapDetected | None:
-    """The gap between the last trade of `chain` and this volume of the day; None if nothing is missing. The number of
-    missing trades is unknown.
+def _gap_until(
+    provider: str, symbol: str, chain: _Chain, cumulative_volume: float, to_ns: int, now_ns: int
+) -> GapDetected | None:
+    """The gap between the last trade of `chain` and this volume of the day at `to_ns`; None if nothing is missing. The
+    number of missing trades is unknown.
     """
     missing_volume = cumulative_volume - chain.volume
     if missing_volume <= VOLUME_NOISE:
@@ -357,8 +363,8 @@ def _gap_until(provider: str, symbol: str, chain: _Chain, cumulative_volume: flo
         symbol=symbol,
         session_date=chain.session_date,
         detected_ns=now_ns,
-        from_ns=min(chain.exchange_time_ns, now_ns),
-        to_ns=now_ns,
+        from_ns=min(chain.exchange_time_ns, to_ns),
+        to_ns=to_ns,
         after_volume=chain.volume,
         before_volume=cumulative_volume,
         missing_volume=missing_volume,

@@ -101,10 +101,14 @@ class GapTracker:
             return self._proved(gap)
         return self._close(symbol, volume, now_ns)
 
-    def settle(self, provider: str, symbol: str, volume: float, now_ns: int) -> Resolution | None:
-        """Stop watching an unsettled symbol, given the day's volume now."""
-        if (gap := self.detector.settle(symbol, volume, now_ns, provider)) is not None:
-            return self._proved(gap)
+    def settle(
+        self, provider: str, symbol: str, volume: float, now_ns: int, at_ns: int | None = None
+    ) -> Resolution | None:
+        """Stop watching an unsettled symbol, given the day's volume at `at_ns` (None: now), where its gap ends."""
+        if (gap := self.detector.settle(symbol, volume, now_ns, provider, at_ns)) is not None:
+            found = self._proved(gap)
+            until_ns = found.to_ns if at_ns is None else min(found.to_ns, at_ns)
+            return msgspec.structs.replace(found, from_ns=min(found.from_ns, until_ns), to_ns=until_ns)
         closed = self._close(symbol, volume, now_ns)
         self._outages.pop(symbol, None)
         return closed

@@ -9,7 +9,7 @@ or hour is refused, and one that no ordinary market explains is held until the b
   calls. `GRACE_S` is added to that time: it lets through auctions and blocks of up to a quarter of a usual day.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import inf
 from typing import Final, Literal
@@ -18,6 +18,7 @@ import msgspec
 
 from bus.events import Snapshot, Trade
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import line_of
 from observer.units import NS_PER_S
 
 AHEAD_MAX_NS: Final = 1_800 * NS_PER_S  # of the machine's clock; a clock that is wrong must not refuse a whole day
@@ -29,12 +30,19 @@ VOTES: Final = 2  # consecutive trades that decide about a held one while the br
 
 
 class TradingHours(msgspec.Struct, frozen=True):
-    """A session day and the UTC nanoseconds between which its trades can lie; `opens_ns`: its regular session."""
+    """A session day and the UTC nanoseconds between which its trades can lie; `opens_ns`: its regular session. `others`
+    are the hours of the venues beside the main one, by name.
+    """
 
     session_date: str
     from_ns: int
     to_ns: int
     opens_ns: int
+    others: "Mapping[str, TradingHours]" = {}
+
+    def of(self, line_id: str) -> "TradingHours":
+        """The hours of the line's venue."""
+        return self.others.get(line_of(line_id).venue, self) if self.others else self
 
 
 class ObservedState(msgspec.Struct, frozen=True):
@@ -68,20 +76,20 @@ def state_of(snapshot: Snapshot) -> ObservedState:
 
 
 class Bounds:
-    """The bounds within which a symbol's trade needs no further look: its price, and the day's volume after it."""
+    """The bounds within which a symbol's trade needs no further look: its price, the day's volume after it, and its
+    time, which is within `hours`.
+    """
 
-    __slots__ = ("average_per_s", "ceiling", "lower", "observed", "upper", "usual_per_s")
+    __slots__ = ("average_per_s", "ceiling", "hours", "lower", "observed", "upper", "usual_per_s")
 
-    def __init__(self) -> None:
+    def __init__(self, hours: TradingHours) -> None:
+        self.hours = hours
         self.lower = -inf
         self.upper = inf
         self.ceiling = inf
         self.observed: ObservedState | None = None
         self.average_per_s = 0.0  # of the 20 days; shares a market second; 0 while unknown
         self.usual_per_s = 0.0  # the larger one of that and the day so far
-
-
-UNBOUNDED: Final = Bounds()
 
 
 class TradeScreen:
@@ -93,12 +101,13 @@ class TradeScreen:
 
     def __init__(self, hours: TradingHours) -> None:
         self.hours = hours
+        self.unbounded: Final = Bounds(hours)  # of symbols that were not streamed
         self.bounds: dict[str, Bounds] = {}
         self._observed: dict[str, ObservedState] = {}  # also of symbols that are not streamed
 
     def expect(self, symbol: str, average_volume: float | None) -> None:
         """Begin to judge a symbol's volume; `average_volume` is that of a usual day, None if unknown."""
-        bounds = self.bounds.setdefault(symbol, Bounds())
+        bounds = self._of(symbol)
         bounds.average_per_s = (average_volume or 0.0) / USUAL_SESSION_S
         bounds.usual_per_s = max(bounds.usual_per_s, bounds.average_per_s)
         if bounds.usual_per_s:
@@ -114,11 +123,11 @@ class TradeScreen:
 
     def misdated(self, trade: Trade) -> str:
         """Why the trade's day or time cannot be; empty if it can."""
-        hours = self.hours
+        hours = self.hours.of(trade.symbol)
         if trade.session_date != hours.session_date:
             return f"a trade of {trade.session_date}, and the session is that of {hours.session_date}"
         if not hours.from_ns <= trade.exchange_time_ns <= hours.to_ns:
-            return "its time is outside the market's hours"
+            return "its time is outside the hours of its venue"
         if trade.exchange_time_ns > trade.receive_time_ns + AHEAD_MAX_NS:
             ahead_s = (trade.exchange_time_ns - trade.receive_time_ns) / NS_PER_S
             return f"its time is {ahead_s:,.0f} s ahead of this machine's clock: if that is slow, set it with chrony"
@@ -128,12 +137,12 @@ class TradeScreen:
         """Why the trade is to be held; empty if it is plausible. `known` is the symbol's last known volume and its
         time, from the stream.
         """
-        bounds = self.bounds.get(trade.symbol, UNBOUNDED)
+        bounds = self.bounds.get(trade.symbol, self.unbounded)
         if not bounds.lower <= trade.price <= bounds.upper:
             return f"price {trade.price:,.10g} outside {bounds.lower:,.10g} to {bounds.upper:,.10g}"
         if not bounds.usual_per_s:
             return ""
-        volume, at_ns = self._last_known(known, bounds.observed)
+        volume, at_ns = _last_known(known, bounds)
         allowed = allowed_volume(bounds.usual_per_s, trade.receive_time_ns - at_ns)
         if trade.cumulative_volume - volume <= allowed:
             return ""
@@ -150,21 +159,28 @@ class TradeScreen:
 
     def look_closely(self, symbol: str) -> None:
         """Judge each trade of the symbol until the next that passes."""
-        self.bounds.setdefault(symbol, Bounds()).ceiling = -inf
+        self._of(symbol).ceiling = -inf
+
+    def _of(self, symbol: str) -> Bounds:
+        bounds = self.bounds.get(symbol)
+        if bounds is None:
+            bounds = self.bounds[symbol] = Bounds(self.hours.of(symbol))
+        return bounds
 
     def _apply(self, bounds: Bounds, state: ObservedState) -> None:
         bounds.observed, bounds.lower, bounds.upper = state, state.lower, state.upper
-        traded_s = max((state.at_ns - self.hours.opens_ns) / NS_PER_S, SHORTEST_RATE_S)
+        traded_s = max((state.at_ns - bounds.hours.opens_ns) / NS_PER_S, SHORTEST_RATE_S)
         bounds.usual_per_s = max(bounds.average_per_s, state.volume / traded_s)
         if bounds.ceiling == inf:
             bounds.ceiling = -inf  # the next trade sets it
 
-    def _last_known(self, known: tuple[float, int] | None, observed: ObservedState | None) -> tuple[float, int]:
-        """The largest known volume of the day and its time; none at the opening, if nothing is known."""
-        found = known or (0.0, self.hours.opens_ns)
-        if observed is None or found[0] >= observed.volume:
-            return found
-        return observed.volume, observed.at_ns
+
+def _last_known(known: tuple[float, int] | None, bounds: Bounds) -> tuple[float, int]:
+    """The largest known volume of the day and its time; none at the opening, if nothing is known."""
+    found, observed = known or (0.0, bounds.hours.opens_ns), bounds.observed
+    if observed is None or found[0] >= observed.volume:
+        return found
+    return observed.volume, observed.at_ns
 
 
 def allowed_volume(usual_per_s: float, elapsed_ns: int) -> float:

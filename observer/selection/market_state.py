@@ -1,6 +1,7 @@
 """The latest state of each symbol of the day, as the triggers use it, and which symbols may hold no slot. Pure."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from statistics import median
 
 import msgspec
@@ -172,11 +173,18 @@ class MarketState:
         self._paces = VenuePaces([member.symbol for member in members])
         self._earlier = earlier
         self._dropped: dict[str, DropReason] = {}  # changes with the states: read at every allocation
+        self._closed: AbstractSet[str] = frozenset()
 
     @property
     def dropped(self) -> Mapping[str, DropReason]:
         """The symbols that may hold no slot now, and why."""
         return self._dropped
+
+    def update_closed(self, lines: AbstractSet[str]) -> None:
+        """Set the lines that may hold no slot because their venue is closed while another one is open."""
+        changed, self._closed = self._closed ^ lines, lines
+        for symbol in changed:
+            self._judge(symbol, self.by_symbol.get(symbol))
 
     def volume_of(self, symbol: str) -> tuple[float, int] | None:
         """The symbol's latest volume of the day and its time; None if unknown."""
@@ -357,8 +365,10 @@ class MarketState:
     def _usual_until(self, profile: Profile, at_ns: int) -> float | None:
         return volume_by(profile, (at_ns - self._earlier.midnight_ns) / NS_PER_S)
 
-    def _judge(self, symbol: str, state: SymbolState) -> None:
-        if (reason := state.drop_reason) is None:
+    def _judge(self, symbol: str, state: SymbolState | None) -> None:
+        reason = state.drop_reason if state is not None else None
+        reason = "venue_closed" if symbol in self._closed and reason != "delisted" else reason
+        if reason is None:
             self._dropped.pop(symbol, None)
         else:
             self._dropped[symbol] = reason
@@ -375,9 +385,7 @@ class MarketState:
 
 
 class HaltState(msgspec.Struct, frozen=True):
-    """The start of a halt, as reported, and the symbol's volume of the day in the first sweep after that (None: no
-    sweep yet).
-    """
+    """The reported start of a halt, and the day's volume in the first sweep after that (None: no sweep yet)."""
 
     reported_ns: int
     volume: float | None = None

@@ -33,6 +33,7 @@ PinReason = PinWait | ReleaseReason | OverflowReason
 WAITING: Final[Mapping[str, str]] = {
     "halted": "halted: gets a slot when trading resumes",
     "upper_limit": "at its upper limit: gets a slot when it leaves that",
+    "venue_closed": "its venue is closed: gets a slot when that opens",
     "delisted": "delisted: gets no slot today",
     "all_slots_pinned": "all slots are pinned: gets one when another is unpinned",
     "not_in_universe": "not in the day's universe: gets a slot on a day on which it is",

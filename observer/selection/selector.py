@@ -30,7 +30,7 @@ from observer.selection.market_state import MarketState
 from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
 from observer.selection.ranking import PendingCandidates
-from observer.selection.settings import DaySettings, SelectionSettings
+from observer.selection.settings import DaySettings, SelectionSettings, VenueWindow
 from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers
 from observer.selection.slots import (
     Assign,
@@ -45,6 +45,7 @@ from observer.selection.slots import (
     restore_by_account,
 )
 from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, by_pin, expiry
+from observer.selection.venue_hours import VenueHours
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
@@ -60,6 +61,7 @@ class Selector:
         strategy: which account assigns the next slot.
         earlier: the data of earlier days.
         sweep_interval_s: the interval between sweeps.
+        windows: when lines of each venue may hold slots; none: always.
 
     Market data goes to `market`; the decisions of this class start from it.
     """
@@ -72,8 +74,10 @@ class Selector:
         strategy: AllocationStrategy = "round_robin",
         earlier: EarlierDays = NOTHING_EARLIER,
         sweep_interval_s: float = 600.0,
+        windows: Sequence[VenueWindow] = (),
     ) -> None:
         self.market = MarketState(members, settings.triggers, earlier)
+        self._hours = VenueHours(windows, self.market.members)
         self.settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
@@ -111,6 +115,7 @@ class Selector:
         """Resume the slots, triggers and pins of an earlier process of this day; each trigger has one more life, and a
         pin keeps its end.
         """
+        self._update_closed(now_ns)
         members, dropped = self.market.members, self.market.dropped
         self._state, released = resumed_slots(reported, self._state, members, dropped, now_ns, self.settings)
         self._active.resume(resumed_triggers(reported, now_ns, self.settings.triggers))
@@ -256,10 +261,12 @@ class Selector:
         volume, volatility = (opening.volume_by(now_ns), opening.volatility_by(now_ns)) if opening else (None, None)
         recent = self.settings.triggers.recent_volume
         judges_recent, hold_threshold = recent.enabled, recent.hold_threshold
+        self._update_closed(now_ns)
+        dropped = self.market.dropped
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
-            if state is None or member is None:
+            if state is None or member is None or dropped.get(symbol) == "venue_closed":
                 continue
             profile = profiles.get(symbol)
             ratio = update_recent(member, state, profile, opening) if judges_recent else None
@@ -275,6 +282,10 @@ class Selector:
             state.trades_per_second = None
         return fired
 
+    def _update_closed(self, now_ns: int) -> None:
+        if (lines := self._hours.closed(now_ns)) is not None:
+            self.market.update_closed(lines)
+
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
         self._state, decisions = self._allocated(candidates, now_ns)
         self._pending.drop(self._state.symbols)
@@ -288,6 +299,7 @@ class Selector:
         return events
 
     def _allocated(self, candidates: Iterable[Candidate], now_ns: int) -> tuple[SlotState, Sequence[Decision]]:
+        self._update_closed(now_ns)
         self._end_pins(now_ns)
         ends = self._pins.items() if self.settings.triggers.manual.enabled else ()
         members = ((self.market.members.get(symbol), until_ns) for symbol, until_ns in ends)
@@ -305,7 +317,7 @@ class Selector:
 def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlier: EarlierDays) -> Selector:
     """The selector of a day with these settings."""
     slots, strategy = settings.slots_by_account, settings.allocation_strategy
-    return Selector(members, slots, settings.selection, strategy, earlier, settings.sweep_interval_s)
+    return Selector(members, slots, settings.selection, strategy, earlier, settings.sweep_interval_s, settings.windows)
 
 
 def decided_event(decision: Decision, now_ns: int, slots: int) -> Event:

@@ -94,15 +94,28 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     context: ContextSettings = ContextSettings()
 
 
+_WINDOWS: Final = "windows"
+
+
+class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
+    """A time in which lines of a venue may hold slots (UTC ns, `to_ns` exclusive); `venue` is that of their ids."""
+
+    venue: str
+    from_ns: int
+    to_ns: int
+
+
 class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings that the decisions of one day depend on: the selection's, how many symbols each account can stream
-    (in the order of use), which account assigns the next slot, and the interval between sweeps.
+    (in the order of use), which account assigns the next slot, the interval between sweeps, and the day's windows by
+    venue (none: every venue is always open).
     """
 
     selection: SelectionSettings
     accounts: tuple[AccountSlots, ...]
     allocation_strategy: AllocationStrategy
     sweep_interval_s: float
+    windows: tuple[VenueWindow, ...] = ()
 
     @property
     def slots_by_account(self) -> dict[str, int]:
@@ -112,7 +125,16 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 of all values, as 64 hexadecimal digits."""
-        return _digest_of(msgspec.to_builtins(self))
+        document = msgspec.to_builtins(self)
+        if not self.windows:
+            del document[_WINDOWS]
+        return _digest_of(document)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The selection's settings as a day's first step carries them, with the windows beside them."""
+        document: dict[str, Any] = msgspec.to_builtins(self.selection)
+        return {**document, _WINDOWS: msgspec.to_builtins(self.windows)} if self.windows else document
 
 
 def stored_settings(began: DayBegan) -> DaySettings:
@@ -127,12 +149,15 @@ def stored_settings(began: DayBegan) -> DaySettings:
             f"the day was decided by rules {began.rules}, and this version has rules {RULES}: verify the day with the "
             "version that recorded it"
         )
+    selection = {key: value for key, value in began.settings.items() if key != _WINDOWS}
+    windows = {_WINDOWS: began.settings[_WINDOWS]} if _WINDOWS in began.settings else {}
     document = msgspec.to_builtins(
         {
-            "selection": began.settings,
+            "selection": selection,
             "accounts": began.accounts,
             "allocation_strategy": began.allocation_strategy,
             "sweep_interval_s": began.sweep_interval_s,
+            **windows,
         }
     )
     if _digest_of(document) != began.settings_digest:

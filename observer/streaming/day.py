@@ -1,7 +1,6 @@
 """Track B on one trading day: connects, synchronises the context, assigns slots, streams, releases the slots.
 
-`observer.selection` decides on slots, `observer.gaps` on gaps; this module connects them to the market data
-stream, the feed and the clock.
+`observer.selection` decides on slots, `observer.gaps` on gaps; here they are connected to stream, feed and clock.
 """
 
 import asyncio
@@ -42,7 +41,7 @@ from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.errors import StoreError
 from observer.gaps.detector import Mark
-from observer.gaps.plausibility import TradingHours, state_of
+from observer.gaps.plausibility import state_of
 from observer.providers.broker import HaltSource, QuoteSource
 from observer.providers.joint_stream import JointStream
 from observer.selection import context
@@ -54,6 +53,8 @@ from observer.store.reader import StoreReader
 from observer.streaming import decisions
 from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time
 from observer.streaming.halt_poller import HaltPoller
+from observer.streaming.hours import hours_of, slot_windows
+from observer.streaming.late_end import LateEnd, StopVolumes
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
@@ -81,6 +82,7 @@ class StreamingDay:
         brokers: the brokers to stream from.
         quotes: REST quotes for data that the market data stream does not carry.
         halts: the broker's halt queries.
+        stop_volumes: the volumes at Track B's stop, for a day that is ended after it.
         producer: publishes the events.
         alerts: of the process.
         reader: stored data of earlier days, Track A and an earlier process of this day.
@@ -96,6 +98,7 @@ class StreamingDay:
         brokers: Brokers,
         quotes: QuoteSource,
         halts: HaltSource,
+        stop_volumes: StopVolumes,
         producer: Producer,
         alerts: Alerts,
         reader: StoreReader,
@@ -113,10 +116,11 @@ class StreamingDay:
         self._clock = clock
         sampling = settings.track_b.sampling
         self.receiver = StreamReceiver(
-            *(brokers.provider, producer, quotes, clock, sampling, _hours(plan)),
+            *(brokers.provider, producer, quotes, clock, sampling, hours_of(plan)),
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
+            late_end=LateEnd(stop_volumes, plan, reader, clock),
         )
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
@@ -219,6 +223,7 @@ class StreamingDay:
             accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
             allocation_strategy=self._brokers.strategy,
             sweep_interval_s=self._settings.track_a.interval_s,
+            windows=slot_windows(self._plan),
         )
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
@@ -393,8 +398,3 @@ class StreamingDay:
         if closed != selector.closed_accounts:
             decided = selector.close_accounts(closed, now_ns)
             self.carry_out(selector, AccountsClosed(tuple(sorted(closed))), now_ns, decided)
-
-
-def _hours(plan: DayPlan) -> TradingHours:
-    """The hours of the day's trades."""
-    return TradingHours(plan.day.isoformat(), plan.trades_from_ns, plan.trades_to_ns, plan.opens_ns)

@@ -165,7 +165,8 @@ class DecisionReplay:
                 volume, asked_ns = reached.cumulative_volume, reached.exchange_time_ns
                 found = gaps.account(provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns)
             case WatchSettled(reached):
-                found = gaps.settle(provider, symbol, reached.cumulative_volume, reached.exchange_time_ns)
+                volume, at_ns = reached.cumulative_volume, reached.exchange_time_ns
+                found = gaps.settle(provider, symbol, volume, now_ns, at_ns)
             case WatchStopped():
                 gaps.stop(symbol)
             case _:

@@ -34,7 +34,7 @@ def began(settings: DaySettings, universe: StoredUniverse | None, *, has_usual_h
         knows_earlier_days=True,
         snapshots=0,
         settings_digest=settings.digest,
-        settings=msgspec.to_builtins(settings.selection),
+        settings=settings.document,
         accounts=settings.accounts,
         allocation_strategy=settings.allocation_strategy,
         sweep_interval_s=settings.sweep_interval_s,

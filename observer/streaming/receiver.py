@@ -22,6 +22,7 @@ from observer.providers.broker import QuoteSource, StreamFact
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
+from observer.streaming.late_end import LateEnd
 from observer.streaming.recorder import TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
 from observer.streaming.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInputs
@@ -48,6 +49,7 @@ class StreamReceiver:
         is_outage_of_stream_alone: whether an outage of this account's stream is not one of the account, which has an
             alert.
         quarantine_bytes_max: the bound of a day's unreadable inputs.
+        late_end: bounds volumes that are asked for after the day's stop.
     """
 
     tasks: asyncio.TaskGroup
@@ -65,6 +67,7 @@ class StreamReceiver:
         alerts: Alerts,
         is_outage_of_stream_alone: Callable[[str], bool],
         quarantine_bytes_max: int = DAY_BYTES_MAX,
+        late_end: LateEnd | None = None,
     ) -> None:
         self.selector: Selector | None = None
         self.unreadable = UnreadableInputs(producer, alerts, clock, quarantine_bytes_max)
@@ -73,6 +76,7 @@ class StreamReceiver:
             alerts=alerts,
             quarantine=partial(self.unreadable.take, rows_max=TRADES_PER_MINUTE_MAX),
             account_of=self._account_of,
+            late_end=late_end,
         )
         self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, hours.session_date)
         self._alerts = alerts

@@ -36,10 +36,11 @@ from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker, Resolution
-from observer.gaps.plausibility import AHEAD_MAX_NS, UNBOUNDED, TradeScreen
+from observer.gaps.plausibility import AHEAD_MAX_NS, TradeScreen
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Kept, Sampling, SamplingSettings
 from observer.streaming.held_trades import HeldTrades
+from observer.streaming.late_end import Counted, LateEnd
 from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class TradeRecorder:
         alerts: of the process.
         quarantine: takes each trade that is not believed.
         account_of: returns the account that streams a symbol.
+        late_end: bounds the volumes of symbols that are left after the day's stop; None: they are taken as they are.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class TradeRecorder:
         alerts: Alerts,
         quarantine: Callable[[InputQuarantined], None],
         account_of: Callable[[str], str],
+        late_end: LateEnd | None = None,
     ) -> None:
         self.gaps = GapTracker()
         self.detector = self.gaps.detector
@@ -102,10 +105,11 @@ class TradeRecorder:
         self._quotes = quotes
         self._clock = clock
         self._sampling = Sampling(sampling)
-        self._hours = screen.hours
+        self._unbounded = screen.unbounded
         self._bounds = screen.bounds
         self._session_date = screen.hours.session_date
         self._account_of = account_of
+        self._late_end = late_end
         self._see = apply
         self._conflation = Conflation()
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
@@ -120,7 +124,8 @@ class TradeRecorder:
         """Check a trade and store it, or hold it if it is implausible and not `is_confirmed`; a duplicate is dropped
         and counted.
         """
-        hours, bounds, moment_ns = self._hours, self._bounds.get(trade.symbol, UNBOUNDED), trade.exchange_time_ns
+        bounds, moment_ns = self._bounds.get(trade.symbol, self._unbounded), trade.exchange_time_ns
+        hours = bounds.hours
         if not (
             trade.cumulative_volume <= bounds.ceiling
             and bounds.lower <= trade.price <= bounds.upper
@@ -300,9 +305,9 @@ class TradeRecorder:
             if unresolved is not None:
                 self._producer.publish(GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why))
 
-    def _settled(self, symbol: str, volume: float, now_ns: int) -> Resolution | None:
-        found = self.gaps.settle(self._provider, symbol, volume, now_ns)
-        self._report(symbol, WatchSettled(Reached(volume, None, now_ns)), now_ns)
+    def _settled(self, symbol: str, seen: Counted, now_ns: int) -> Resolution | None:
+        found = self.gaps.settle(self._provider, symbol, seen.volume, now_ns, seen.at_ns)
+        self._report(symbol, WatchSettled(Reached(seen.volume, None, seen.at_ns)), now_ns)
         return found
 
     def _report(self, symbol: str, change: WatchChange, now_ns: int | None = None) -> None:
@@ -355,18 +360,26 @@ class TradeRecorder:
                 text = f"whether trades of {', '.join(chunk)} are missing is not known: {error}"
                 self._alerts.happened(identity_of("unsettled_symbols", chunk), "warning", text)
                 quotes = []
+            volumes = await self._bounded({quote.symbol: quote.cumulative_volume for quote in quotes})
             now_ns = self._clock.now_ns()
             left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}
             gaps: list[Resolution] = []
-            for quote in quotes:
-                if quote.symbol in left & self.detector.unsettled():
-                    gap = self._settled(quote.symbol, quote.cumulative_volume, now_ns)
+            for symbol, seen in volumes.items():
+                if symbol in left & self.detector.unsettled():
+                    gap = self._settled(symbol, seen, now_ns)
                     gaps += [gap] if gap is not None else []
             for symbol in left:
                 self._stop(symbol)
                 del self._leaving[symbol]
             for gap in gaps:
                 await self._producer.publish_when_taken(gap)  # no later trade would show this gap
+
+    async def _bounded(self, volumes: Mapping[str, float]) -> Mapping[str, Counted]:
+        """The volumes now, without what was traded after the day's stop."""
+        if self._late_end is not None:
+            return await self._late_end.bounded(volumes, {each: self.detector.reached(each) or 0.0 for each in volumes})
+        now_ns = self._clock.now_ns()
+        return {symbol: Counted(volume, now_ns) for symbol, volume in volumes.items()}
 
 
 def _reached(mark: Mark) -> Reached:

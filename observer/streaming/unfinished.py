@@ -8,30 +8,38 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date, timedelta
+from typing import Protocol
 
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock, ManualClock
 from observer.errors import ProviderError
+from observer.gaps.late_end import volume_before
 from observer.gaps.recovery import DAYS_BACK
 from observer.local_time import local_datetime
 from observer.providers.broker import HistorySource, Priority, Quote
+from observer.providers.domestic import PastBarSource
 from observer.store.reader import StoreReader
 from observer.streaming.day import StreamingDay
 
 logger = logging.getLogger(__name__)
 
 
-class WholeDay:
-    """The volumes of a past day. Satisfies `QuoteSource`.
+class DayHistory(HistorySource, PastBarSource, Protocol):
+    """Volumes and minute bars of past days."""
 
-    The day's volume includes trading after Track B's stop: a gap is reported too wide, but not missed.
+
+class WholeDay:
+    """The volumes of a past day, and those at Track B's stop: less what its later minutes traded. Satisfies
+    `QuoteSource` and `StopVolumes`.
     """
 
     quotes_per_call = 30
 
-    def __init__(self, volumes: Mapping[str, float]) -> None:
+    def __init__(self, volumes: Mapping[str, float], history: PastBarSource, plan: DayPlan) -> None:
         self._volumes = volumes
+        self._history = history
+        self._plan = plan
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:  # noqa: ARG002 - no call
         """The symbols' volumes; omits symbols without a bar that day."""
@@ -39,13 +47,19 @@ class WholeDay:
         prices = (None,) * 8
         return [Quote(symbol, 0.0, *prices, self._volumes[symbol], 0.0) for symbol in known]
 
+    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:  # noqa: ARG002 - all trades
+        """The volume at the stop, by the day's minute bars; more than that where a trade is in none of them."""
+        stop_ns = self._plan.track_b_stop_ns
+        bars = await self._history.past_minute_bars(symbol, stop_ns, self._plan.ends_ns - 1)
+        return volume_before((bar for bar in bars if bar.symbol == symbol), stop_ns, volume_now)
+
 
 class Unfinished:
     """Ends the unfinished days before today.
 
     Args:
         reader: the stored data.
-        history: returns the volume of whole days.
+        history: returns the volume of whole days, and their minutes.
         alerts: of the process.
         clock: market time.
         plan_of: returns the moments of an earlier day.
@@ -56,7 +70,7 @@ class Unfinished:
         self,
         *,
         reader: StoreReader,
-        history: HistorySource,
+        history: DayHistory,
         alerts: Alerts,
         clock: Clock,
         plan_of: Callable[[date], DayPlan],
@@ -94,7 +108,7 @@ class Unfinished:
             self._alerts.report(identity, "warning", text)
             return
         closing = ManualClock(plan.track_a_stop_ns)
-        await self._new_day(plan, WholeDay(volumes), closing).end_for_earlier_process()
+        await self._new_day(plan, WholeDay(volumes, self._history, plan), closing).end_for_earlier_process()
         text = f"{reported} are given up now, what is missing of them is a gap"
         self._alerts.resolve(identity, text)
         self._alerts.happened(f"unfinished_day_ended:{plan.day.isoformat()}", "warning", text)

@@ -31,13 +31,14 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ProviderError
 from observer.local_time import local_ns
-from observer.providers.broker import Priority, Quote, QuoteSource, StreamListener
+from observer.providers.broker import Priority, Quote, StreamListener
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SlotSettings
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.streaming.day import StreamingDay
+from observer.streaming.unfinished import WholeDay
 from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import trade
 from tests.day_plans import day_plan
@@ -95,11 +96,14 @@ class Line:
 
 
 class Desk:
-    """The broker's REST client: halted symbols and day volumes. Satisfies `QuoteSource`, `HaltSource`."""
+    """The broker's REST client: halted symbols, day volumes now and at the stop (now where it names none). Satisfies
+    `QuoteSource`, `HaltSource`, `StopVolumes`.
+    """
 
     def __init__(self) -> None:
         self.quotes_per_call = 30
         self.volumes: dict[str, float] = {}
+        self.at_stops: dict[str, float] = {}
         self.quoted: list[str] = []
         self.is_down = False
         self.failing: set[str] = set()  # symbols whose calls fail
@@ -109,6 +113,9 @@ class Desk:
     async def is_halted(self, symbol: str) -> bool:
         self.asked.append(symbol)
         return symbol in self.halted
+
+    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+        return self.at_stops.get(symbol, volume_now)
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.quoted += symbols
@@ -197,16 +204,17 @@ class Process:
         self.lines: list[Line] = []
         for account in self._brokers.accounts:
             account.stream = partial(self._line, account.name)
-        self.day = self.new_day(PLAN, market.desk, market.clock)
+        self.day = self.new_day(PLAN, None, market.clock)
         self.selector: Selector
 
-    def new_day(self, plan: DayPlan, quotes: QuoteSource, clock: Clock) -> StreamingDay:
+    def new_day(self, plan: DayPlan, past: WholeDay | None, clock: Clock) -> StreamingDay:
         return StreamingDay(
             plan=plan,
             settings=self.market.settings.streaming,
             brokers=self._brokers,
-            quotes=quotes,
+            quotes=past or self.market.desk,
             halts=self.market.desk,
+            stop_volumes=past or self.market.desk,
             producer=self.producer,
             alerts=self.alerts,
             reader=self.reader,

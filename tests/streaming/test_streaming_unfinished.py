@@ -18,6 +18,7 @@ from observer.providers.broker import Bar, PastTrade
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from observer.streaming.unfinished import Unfinished
+from observer.units import NS_PER_MINUTE
 from tests.day_plans import day_plan
 from tests.streaming.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, idle_process, market, process
 
@@ -29,9 +30,12 @@ HOURS = Interval(local_ns(DAY, 9), local_ns(DAY, 15, 30))
 class Bars:
     """The exchange's daily bars of one session. Satisfies `HistorySource`."""
 
-    def __init__(self, volumes: Mapping[str, float] | None, refused: str = "") -> None:
+    def __init__(
+        self, volumes: Mapping[str, float] | None, refused: str = "", after_stop: Mapping[str, float] | None = None
+    ) -> None:
         self._volumes = volumes
         self._refused = refused
+        self._after_stop = after_stop or {}
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         if self._volumes is None:
@@ -41,6 +45,12 @@ class Bars:
         assert first == last == DAY
         volume = self._volumes.get(symbol)
         return [] if volume is None else [Bar(symbol, PLAN.starts_ns, 1.0, 1.0, 1.0, 1.0, volume, 0.0)]
+
+    async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
+        """Ten shares in the minute before the stop, those after it an hour later."""
+        stop_ns, later = PLAN.track_b_stop_ns, self._after_stop.get(symbol, 0.0)
+        minutes = ((stop_ns - NS_PER_MINUTE, 10.0), (stop_ns + 60 * NS_PER_MINUTE, later))
+        return [Bar(symbol, at_ns, 1.0, 1.0, 1.0, 1.0, volume, 0.0) for at_ns, volume in minutes if volume]
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
         raise AssertionError(symbol)
@@ -55,10 +65,15 @@ def plan_of(day: date) -> DayPlan:
     return PLAN if day == DAY else day_plan(day, trades=False)
 
 
-async def end_earlier_days(late: Process, volumes: Mapping[str, float] | None, refused: str = "") -> None:
+async def end_earlier_days(
+    late: Process,
+    volumes: Mapping[str, float] | None,
+    refused: str = "",
+    after_stop: Mapping[str, float] | None = None,
+) -> None:
     await Unfinished(
         reader=late.reader,
-        history=Bars(volumes, refused),
+        history=Bars(volumes, refused, after_stop),
         alerts=late.alerts,
         clock=late.market.clock,
         plan_of=plan_of,
@@ -109,12 +124,31 @@ def test_the_end_of_an_unfinished_day_releases_its_slots_and_records_missing_vol
             assert len(released) == SLOTS
             [gap] = late.of(GapDetected)
             assert (gap.symbol, gap.session_date, gap.after_volume, gap.before_volume) == (BEHIND, SESSION, 10, 25)
-            assert (gap.reason, gap.to_ns) == ("restart", PLAN.track_a_stop_ns)
+            assert (gap.reason, gap.detected_ns) == ("restart", PLAN.track_a_stop_ns)
         found = reports(made)
         assert found.pop(BEHIND) == ("degraded", 15)
         assert set(found.values()) == {("complete", 0)}
 
     play(scene, days_off)
+
+
+def test_what_was_traded_after_the_stop_is_not_missing() -> None:
+    """An after-market goes on: the day's volume counts it, and the minutes after the stop show how much it is."""
+    after_stop = {RECEIVED: 7.0, BEHIND: 30.0}
+    volumes = dict.fromkeys(SYMBOLS, 0.0) | {RECEIVED: 10.0 + 7.0, BEHIND: 25.0 + 30.0}
+
+    async def scene(made: Market) -> None:
+        with idle_process(made) as late:
+            await end_earlier_days(late, volumes, after_stop=after_stop)
+            [gap] = late.of(GapDetected)
+            assert (gap.symbol, gap.after_volume, gap.before_volume) == (BEHIND, 10, 25)
+            assert gap.to_ns == PLAN.track_b_stop_ns
+        found = reports(made)
+        assert (found[RECEIVED], found[BEHIND]) == (("complete", 0), ("degraded", 15))
+        with StoreReader(made.url) as reader:
+            assert verified_day(reader, SESSION).is_same
+
+    play(scene)
 
 
 def test_a_symbol_without_an_exchange_volume_is_not_complete() -> None:

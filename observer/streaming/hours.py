@@ -1,0 +1,29 @@
+"""The day's hours by venue, as the screen of trades and the slots take them."""
+
+from observer.calendar.phases import DayPlan
+from observer.calendar.sessions import Window
+from observer.gaps.plausibility import TradingHours
+from observer.selection.settings import VenueWindow
+
+
+def hours_of(plan: DayPlan) -> TradingHours:
+    """The hours of the day's trades; of a venue without a regular session the first opening stands for that one's."""
+    by_venue = {each.venue: _hours(plan, each) for each in plan.trading}
+    main = by_venue.pop(plan.venue, None)
+    if main is None:
+        return TradingHours(plan.day.isoformat(), plan.trades_from_ns, plan.trades_to_ns, plan.opens_ns)
+    return TradingHours(main.session_date, main.from_ns, main.to_ns, main.opens_ns, by_venue)
+
+
+def slot_windows(plan: DayPlan) -> tuple[VenueWindow, ...]:
+    """When lines of each venue may hold slots, by the venue in their ids; none on a day with one venue alone."""
+    if len({each.venue for each in plan.windows}) < 2:
+        return ()
+    named = ((each, "" if each.venue == plan.venue else each.venue) for each in plan.windows)
+    return tuple(VenueWindow(venue, each.from_ns, each.to_ns) for each, venue in named)
+
+
+def _hours(plan: DayPlan, trading: Window) -> TradingHours:
+    regular = plan.sessions.regular_hours(trading.venue)
+    opens_ns = trading.from_ns if regular is None else regular[0]
+    return TradingHours(plan.day.isoformat(), trading.from_ns, trading.to_ns, opens_ns)

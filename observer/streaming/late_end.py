@@ -1,0 +1,135 @@
+"""Asks for the volume of symbols at Track B's stop, where a day is ended later and the exchange went on trading."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from observer.calendar.phases import DayPlan
+from observer.clock import Clock
+from observer.errors import ProviderError, StoreError
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.gaps.late_end import volume_at, volumes_after
+from observer.providers.broker import HistorySource, PastTrade
+from observer.store.reader import StoreReader
+from observer.units import NS_PER_MINUTE, NS_PER_S
+
+logger = logging.getLogger(__name__)
+
+BESIDE_S: Final = (10.0, 120.0, 1_800.0, 86_400.0)
+"""Seconds before and after the stop that are asked for, one after another: a quiet symbol trades far from it."""
+
+SWEPT_BEFORE_NS: Final = 30 * NS_PER_MINUTE  # longer than a sweep's interval: the sweep at the stop is known by it
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """A day's volume of a symbol, and the moment of which it is (UTC ns)."""
+
+    volume: float
+    at_ns: int
+
+
+class StopVolumes(Protocol):
+    """A source of a symbol's volume at the stop."""
+
+    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+        """The volume at the stop, or one not below it; None where the source does not show it. `known` is the volume
+        up to which nothing is missing.
+
+        Raises:
+            ProviderError: the broker does not answer.
+        """
+        ...
+
+
+class TradesAroundStop:
+    """Today's trades around the stop: they prove the volume exactly. Satisfies `StopVolumes`."""
+
+    def __init__(self, history: HistorySource, clock: Clock, plan: DayPlan) -> None:
+        self._history = history
+        self._clock = clock
+        self._starts_ns = plan.starts_ns
+        self._stop_ns = plan.track_b_stop_ns
+
+    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+        """The volume at the stop; more trades are asked for on a side that has none yet."""
+        before_s, after_s = iter(BESIDE_S), iter(BESIDE_S)
+        from_s, to_s = next(before_s), next(after_s)
+        while True:
+            rows = await self._trades(symbol, from_s, to_s, known)
+            if (found := volume_at(rows, self._stop_ns, known, volume_now)) is not None:
+                return found
+            later = [row.exchange_time_ns >= self._stop_ns for row in rows if row.cumulative_volume > known]
+            has_before = not all(later) or len(later) < len(rows)
+            wider_from = None if has_before else next(before_s, None)
+            wider_to = None if any(later) else next(after_s, None)
+            if wider_from is None and wider_to is None:
+                return None
+            from_s, to_s = wider_from or from_s, wider_to or to_s
+
+    async def _trades(self, symbol: str, from_s: float, to_s: float, known: float) -> list[PastTrade]:
+        from_ns = max(self._stop_ns - round(from_s * NS_PER_S), self._starts_ns)
+        to_ns = min(self._stop_ns + round(to_s * NS_PER_S), self._clock.now_ns())
+        rows = await self._history.trades_between(symbol, from_ns, to_ns, after_volume=known)
+        return [row for row in rows if row.symbol == symbol]
+
+
+class LateEnd:
+    """The volumes at the stop of a day of Track B.
+
+    Args:
+        source: shows the volume at the stop.
+        plan: the moments of the day.
+        reader: Track A's sweeps after the stop, which bound a volume that the source does not show.
+        clock: market time.
+    """
+
+    def __init__(self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock) -> None:
+        self._source = source
+        self._plan = plan
+        self._reader = reader
+        self._clock = clock
+
+    async def bounded(self, volumes: Mapping[str, float], known: Mapping[str, float]) -> Mapping[str, Counted]:
+        """The volumes (now, by symbol), without what was traded after the stop where the day is over. A volume up to
+        `known` is returned as it is: nothing is missing.
+        """
+        now_ns, stop_ns = self._clock.now_ns(), self._plan.track_b_stop_ns
+        found = {symbol: Counted(volume, now_ns) for symbol, volume in volumes.items()}
+        if now_ns < stop_ns:
+            return found
+        unproved: list[str] = []
+        for symbol, volume in volumes.items():
+            reached = known.get(symbol, 0.0)
+            if volume - reached <= VOLUME_NOISE:
+                continue
+            if (at_stop := await self._asked(symbol, reached, volume)) is None:
+                unproved.append(symbol)
+            elif at_stop < volume:
+                found[symbol] = Counted(max(at_stop, reached), stop_ns)
+        swept = await asyncio.to_thread(self._swept) if unproved else {}
+        for symbol in unproved:
+            volume, at_ns = swept.get(symbol, (volumes[symbol], now_ns))
+            if volume < volumes[symbol]:
+                found[symbol] = Counted(volume, at_ns)
+            logger.warning("%s: the volume at the stop is not proved, its gap may be too wide", symbol)
+        return found
+
+    async def _asked(self, symbol: str, known: float, volume_now: float) -> float | None:
+        try:
+            return await self._source.at_stop(symbol, known, volume_now)
+        except ProviderError as error:
+            logger.warning("%s: what was traded until the stop is not reported: %s", symbol, error)
+            return None
+
+    def _swept(self) -> Mapping[str, tuple[float, int]]:
+        """The first volumes after the stop; none while the database does not answer."""
+        stop_ns = self._plan.track_b_stop_ns
+        try:
+            seen = self._reader.snapshots(self._plan.day.isoformat(), stop_ns - SWEPT_BEFORE_NS, self._plan.ends_ns)
+        except StoreError as error:
+            logger.warning("the sweeps after the stop are not read: %s", error)
+            return {}
+        return volumes_after(seen, stop_ns)

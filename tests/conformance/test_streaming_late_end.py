@@ -1,0 +1,124 @@
+"""A day of Track B that is ended in the after-market, against the simulator: no false gap, and each true one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bus.events import GapDetected, Trade
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.alerts.process import Alerts
+from observer.clock import ManualClock
+from observer.gaps import recovery
+from observer.gaps.detector import Mark
+from observer.gaps.recovery import RecoverySettings
+from observer.local_time import local_ns
+from observer.providers.kis.client import KisClient
+from observer.selection.sampling import SamplingSettings
+from observer.simulator.market.market import Market
+from observer.store.reader import StoreReader
+from observer.streaming.late_end import LateEnd, TradesAroundStop
+from observer.streaming.recorder import TradeRecorder
+from tests.builders import screen
+from tests.conformance.test_providers_kis_simulator import SETTINGS, pipeline_to_a_simulator
+from tests.day_plans import day_plan
+from tests.store.migrated import make_database
+
+DAY = date(2026, 11, 18)
+PLAN = day_plan(DAY)  # Track B stops at 15:00
+DIED_NS = PLAN.track_b_stop_ns - 600 * 10**9
+LATE_NS = local_ns(DAY, 17)
+BOTH_VENUES = msgspec.structs.replace(SETTINGS, venues=("KRX", "NXT"), trades_times=0.3)
+LIVELY = 4
+
+
+class Evening:
+    """A process that begins at 17:00 and ends the day of one that stopped while streaming."""
+
+    def __init__(
+        self, folder: Path, client: KisClient, market: Market, clock: ManualClock, reader: StoreReader
+    ) -> None:
+        self.client, self.market, self.clock = client, market, clock
+        self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
+        self.gaps: list[GapDetected] = []
+        self.recorder = TradeRecorder(
+            *("kis", self.producer, client, clock, SamplingSettings(), screen(DAY.isoformat()), lambda _kept: None),
+            alerts=Alerts(clock, "track-b", self.producer.publish),
+            quarantine=self.producer.publish,
+            account_of=lambda _symbol: "main",
+            late_end=LateEnd(TradesAroundStop(client, clock, PLAN), PLAN, reader, clock),
+        )
+        sizes = {each.symbol: len(market.tape(each.symbol)) for each in market.instruments}
+        in_order = sorted(sizes, key=lambda symbol: -sizes[symbol])
+        quiet = [symbol for symbol in in_order if sizes[symbol] > 2]
+        self.symbols = [*in_order[:LIVELY], *quiet[-2:]]
+
+    def stored(self, symbol: str, until_ns: int) -> Mark:
+        """The last trade of the symbol before a moment, as the earlier process stored it."""
+        last = [each for each in self.market.offered_here(symbol, "KRX") if each.exchange_time_ns < until_ns][-1]
+        return Mark(symbol, DAY.isoformat(), float(last.cumulative_volume), None, last.exchange_time_ns)
+
+    async def end(self, marks: Mapping[str, Mark]) -> None:
+        self.recorder.resume(marks.values(), DIED_NS, {})
+        for symbol in marks:
+            self.recorder.watch(symbol)
+        taken = self.producer.publish_when_taken
+
+        async def publish(event: Any) -> None:
+            self.gaps += [event] if isinstance(event, GapDetected) else []
+            await taken(event)
+
+        self.producer.publish_when_taken = publish  # type: ignore[method-assign]
+        await self.recorder.leave_all()
+
+
+@asynccontextmanager
+async def evening(folder: Path) -> AsyncIterator[Evening]:
+    clock, url = ManualClock(LATE_NS), f"sqlite:///{folder}/observer.db"
+    make_database(url)
+    with StoreReader(url) as reader:
+        async with pipeline_to_a_simulator(BOTH_VENUES, clock) as (pipeline, market):
+            made = Evening(folder, KisClient(pipeline), market, clock, reader)
+            yield made
+            made.producer.close()
+
+
+def test_a_day_ended_in_the_after_market_has_no_gap_where_everything_until_the_stop_is_stored(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with evening(tmp_path) as late:
+            marks = {symbol: late.stored(symbol, PLAN.track_b_stop_ns) for symbol in late.symbols}
+            now = {quote.symbol: quote.cumulative_volume for quote in await late.client.quotes(late.symbols)}
+            assert all(now[symbol] > marks[symbol].cumulative_volume for symbol in late.symbols[:LIVELY])
+            await late.end(marks)
+            assert late.gaps == []
+
+    asyncio.run(scenario())
+
+
+def test_a_true_gap_ends_at_the_stop_and_is_recovered_whole(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with evening(tmp_path) as late:
+            symbol, *others = late.symbols
+            marks = {each: late.stored(each, PLAN.track_b_stop_ns) for each in others}
+            at_stop = late.stored(symbol, PLAN.track_b_stop_ns)
+            marks[symbol] = late.stored(symbol, DIED_NS)
+            await late.end(marks)
+            [gap] = late.gaps
+            assert (gap.symbol, gap.after_volume) == (symbol, marks[symbol].cumulative_volume)
+            assert (gap.before_volume, gap.to_ns) == (at_stop.cumulative_volume, PLAN.track_b_stop_ns)
+            planned = recovery.plan(gap, RecoverySettings())
+            rows = await late.client.trades_between(symbol, planned.from_ns, planned.to_ns, gap.after_volume)
+            found = recovery.select(rows, gap, late.clock.now_ns())
+            assert found.complete
+            assert _latest(found.trades) < PLAN.track_b_stop_ns
+
+    asyncio.run(scenario())
+
+
+def _latest(trades: tuple[Trade, ...]) -> int:
+    return max(trade.exchange_time_ns for trade in trades)
