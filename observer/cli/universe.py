@@ -10,7 +10,7 @@ import msgspec
 from click.exceptions import Exit
 
 from bus.commands import Done, Refused, Reply, RunJob, UnderWay
-from bus.events import AlertRaised, DailyBar, UniverseBuilt, UniverseMember
+from bus.events import AlertRaised, DailyBar, UniverseBuilt, UniverseMember, VenueEligibility
 from observer.base_settings import endpoints_of, is_reachable
 from observer.cli.context import (
     ANSWER_S,
@@ -120,12 +120,12 @@ def build(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 
 async def _build(settings: Settings, session_date: str) -> Reply:
-    """Order the build, and follow it to its end with a progress bar of fetched bars."""
+    """Order the build, and follow it to its end with progress bars of fetched bars and of stocks asked for venues."""
     from bus.control import ControlClient, ControlTimeoutError
     from bus.feed import FeedSubscriber
 
     endpoints = endpoints_of(settings.run)
-    feed = FeedSubscriber(endpoints.feed, (DailyBar, UniverseBuilt, AlertRaised))
+    feed = FeedSubscriber(endpoints.feed, (DailyBar, VenueEligibility, UniverseBuilt, AlertRaised))
     control = ControlClient(endpoints.control)
     try:
         reply = await control.request(RunJob("universe"), ANSWER_S)
@@ -146,8 +146,9 @@ async def _follow(feed: "FeedSubscriber", settings: Settings, session_date: str)
     """Follow the feed and poll the database: the feed is quick but may lose events."""
     with StoreReader(settings.store.url) as reader, _progress() as progress:
         bar = progress.add_task("daily bars", total=_candidates(reader, settings), visible=False)
+        venues = progress.add_task("stocks asked for venues", total=None, visible=False)
         asking = asyncio.create_task(_committed(reader, session_date))
-        monitor = asyncio.create_task(_received(feed, progress, bar))
+        monitor = asyncio.create_task(_received(feed, progress, bar, venues))
         showing = asyncio.create_task(_show_later(progress, bar))
         try:
             done, _ = await asyncio.wait([asking, monitor], return_when=asyncio.FIRST_COMPLETED)
@@ -179,13 +180,15 @@ async def _committed(reader: StoreReader, session_date: str) -> Reply:
         await asyncio.sleep(POLL_S)
 
 
-async def _received(feed: "FeedSubscriber", progress: "Progress", bar: "TaskID") -> Reply:
+async def _received(feed: "FeedSubscriber", progress: "Progress", bar: "TaskID", venues: "TaskID") -> Reply:
     seen: set[str] = set()
     async for event in feed:
         match event:
             case DailyBar(symbol=symbol) if symbol not in seen:
                 seen.add(symbol)
                 progress.update(bar, completed=len(seen))
+            case VenueEligibility():
+                progress.update(venues, advance=1, visible=True)
             case UniverseBuilt():
                 return _done(event)
             case AlertRaised(severity="critical", job="universe", text=text):

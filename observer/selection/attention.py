@@ -27,6 +27,7 @@ from typing import Final
 import msgspec
 
 from bus.events import Snapshot, UniverseMember
+from observer.lines import stock_of
 from observer.selection.market_state import MarketState
 from observer.selection.recent_volume import trades_needed
 from observer.selection.triggers import TriggersSettings
@@ -123,10 +124,16 @@ class Attention:
             self._plan(symbol, 0.0, history.times_ns[-1])
 
     def next_request(self, size: int, streamed: Container[str]) -> Request | None:
-        """The next request of so many symbols, without those that are streamed; None if there is no symbol."""
+        """The next request of at most so many symbols, without those that are streamed; None if there is no symbol. Two
+        lines of one stock are in requests of their own: together they can cost a call more (`QuoteSource.quotes`).
+        """
         waiting = (item for item in self._due_ns.items() if item[0] not in streamed)
-        chosen = nsmallest(size, waiting, key=itemgetter(1))
-        return Request([symbol for symbol, _ in chosen], chosen[-1][1]) if chosen else None
+        chosen: dict[str, tuple[str, int]] = {}
+        for symbol, due_ns in nsmallest(size, waiting, key=itemgetter(1)):
+            chosen.setdefault(stock_of(symbol), (symbol, due_ns))
+        if not chosen:
+            return None
+        return Request([symbol for symbol, _ in chosen.values()], max(due_ns for _, due_ns in chosen.values()))
 
     def requested(self, symbols: Iterable[str], now_ns: int) -> None:
         """Put off symbols whose answer is awaited; without one they are due after the longest interval."""

@@ -65,7 +65,7 @@ def session_of(sessions: DaySessions, venue: str, now_ns: int) -> MarketSession:
 
 
 def _ends(sessions: DaySessions, windows: Sequence[Window]) -> Iterator[tuple[str, int]]:
-    """The venues that are collected until their last close of a session with late reports, and when these have come."""
+    """The venues that are collected until their last close, each with the moment when its last trades are reported."""
     for venue in {window.venue for window in windows}:
         held = sessions.of(venue)
         stop_ns = max(window.to_ns for window in windows if window.venue == venue)

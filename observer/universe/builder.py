@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXCHANGES: Final = ("KOSPI", "KOSDAQ")
+FURTHER_BARS: Final = "further_bars"
 
 
 class UniverseBuilder:
@@ -168,7 +169,12 @@ class UniverseBuilder:
         """The universe with its stocks' lines at the further venues."""
         trading = await self._facts.of_day([member.symbol for member in universe.members], known.day)
         lines = lines_at(universe.members, trading, self._main_venue)
-        found = await self._history.of_further_lines(list(lines), pasts, known)
+        found, outage = await self._history.of_further_lines(list(lines), pasts, known)
+        if outage is None:
+            self._alerts.resolve(FURTHER_BARS, f"the lines at further venues of {known.day} have their daily bars")
+        else:
+            text = f"lines at further venues have no new daily bars on {known.day}: those that are stored count"
+            self._alerts.report(FURTHER_BARS, "warning", f"{text} ({outage})")
         histories = _histories(found, known.previous.isoformat())
         return with_further_lines(universe, lines, histories, self._main_venue)
 

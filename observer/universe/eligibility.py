@@ -86,8 +86,8 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
     A last bar of an older session than the previous one counts in the averages, but not as the close. Where the volumes
     of the averaged bars do not all hold the same sessions, `average_sessions` names each kind, with commas. They are
     not converted to one kind: no call returns a past day's volume by session, and an after-market adds some 3 % to a
-    large stock's day at the main venue (kis-api.md, section 0), less than 20 days' volumes vary. At venues where it
-    adds a third all bars hold the whole day (`observer.universe.closing`).
+    large stock's day at the main venue (as measured in September 2026), less than 20 days' volumes vary. At venues
+    where it adds a third all bars hold the whole day (`observer.universe.closing`).
     """
     days = [in_latest_shares(bar, adjustments) for bar in bars] if adjustments else bars
     close = days[-1].close if days and days[-1].session_date == previous_session else None
@@ -97,8 +97,15 @@ def history_of(bars: Sequence[DailyBar], previous_session: str, adjustments: Seq
         volume_days=len(averaged),
         true_range_days=len(true_ranges(days)),
         days_from_sweeps=sum(bar.source == "sweep" for bar in averaged),
-        average_sessions=", ".join(sorted({bar.sessions for bar in averaged})),
+        average_sessions=_sessions_of(averaged),
     )
+
+
+def _sessions_of(bars: Sequence[DailyBar]) -> str:
+    found = {bar.sessions for bar in bars} - {""}
+    if found and any(not bar.sessions for bar in bars):
+        found.add("unknown")
+    return ", ".join(sorted(found))
 
 
 def exclusion_by_kind(security: Listing, settings: UniverseSettings) -> Exclusion | None:

@@ -116,24 +116,28 @@ class DailyHistory:
             ProviderError: too many lines got no answer: a universe without history would be crippled all day, so the
                 job is tried again; fetched bars are stored, and only the rest is asked for.
         """
-        return await self._completed(symbols, known, {})
+        pasts, outage = await self._completed(symbols, known, {})
+        if outage is not None:
+            raise outage
+        return pasts
 
     async def of_further_lines(
         self, lines: Sequence[str], stocks: Mapping[str, Past], known: StoredHistory
-    ) -> Mapping[str, Past]:
-        """The sessions of these stocks' lines at other venues, likewise.
-
-        Raises:
-            ProviderError: as `of_stocks`.
+    ) -> tuple[Mapping[str, Past], ProviderError | None]:
+        """The sessions of these stocks' lines at other venues, likewise. With too many lines without an answer also the
+        error: the main venue's lines do not wait for another venue's bars.
         """
         return await self._completed(lines, known, {line: stocks[stock_of(line)].adjustments for line in lines})
 
     async def _completed(
         self, lines: Sequence[str], known: StoredHistory, of_stocks: Mapping[str, Sequence[SharesAdjusted]]
-    ) -> Mapping[str, Past]:
-        """The sessions of lines, for further ones with the changes that their stocks have."""
+    ) -> tuple[Mapping[str, Past], ProviderError | None]:
+        """The sessions of lines, for further ones with the changes that their stocks have; and the error, once too many
+        calls failed with one that a later attempt may not have. No further call is made then.
+        """
         at_once = asyncio.Semaphore(CALLS_AT_ONCE)
-        failures: list[ProviderError] = []
+        outages: list[ProviderError] = []
+        tolerated = FAILURES_MAX * len(lines)
 
         async def complete(line: str) -> tuple[str, Past]:
             past = known.past(line)
@@ -147,18 +151,17 @@ class DailyHistory:
                 changes = [] if line in of_stocks else [(past.bars[-1], found.bar, found.base_price)]
                 return line, self._kept(past, [found.bar], changes, known.day)
             async with at_once:
+                if len(outages) > tolerated:
+                    return line, past
                 try:
                     return line, await self._fetched(line, past, known, is_stock=line not in of_stocks)
                 except ProviderError as error:
                     logger.warning("no daily bars of %s: %s", line, error)
-                    failures.append(error)
+                    outages.extend([error] if error.retry else [])
                     return line, past
 
         pasts = dict(await asyncio.gather(*[complete(line) for line in lines]))
-        outages = [error for error in failures if error.retry]
-        if len(outages) > FAILURES_MAX * len(lines):
-            raise outages[0]
-        return pasts
+        return pasts, outages[0] if len(outages) > tolerated else None
 
     def _own_bars(self, previous: DayPlan) -> Mapping[str, OwnBar]:
         """The previous session's bars from Track A's last snapshots."""

@@ -302,3 +302,27 @@ def test_any_document_is_read_or_refused_with_one_line_a_problem(values: dict[st
     except ConfigError as error:
         reported = str(error).splitlines()
     assert all(line.startswith("here: ") for line in reported)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('venues = ["NXT", "KRX"]', 'universe.venues = "NXT": the first venue is the broker\'s main one, KRX'),
+        (
+            'venues = ["KRX", "NYSE"]',
+            'universe.venues = "NYSE": the broker does not serve this venue; there are KRX, NXT',
+        ),
+        ('venues = ["KRX", "NXT"]', 'universe.venues = "NXT": track_a.sessions has no session of this venue'),
+        ('venues = ["KRX", "KRX"]', "must name the main venue first, and each venue once"),
+        ("venues = []", "must name the main venue first, and each venue once"),
+    ],
+)
+def test_venues_that_cannot_be_collected_are_named(tmp_path: Path, text: str, problem: str) -> None:
+    [line] = [line for line in problems(f"[universe]\n{text}\n", tmp_path) if problem in line]
+    assert line.startswith("2: universe.venues")
+
+
+def test_both_venues_are_accepted_with_a_profile_that_has_both(tmp_path: Path) -> None:
+    path = tmp_path / "observer.toml"
+    path.write_text('[universe]\nvenues = ["KRX", "NXT"]\n[track_a]\nsessions = ["whole-day"]\n')
+    assert load_settings(path).universe.further == ("NXT",)

@@ -28,6 +28,7 @@ from bus.events import (
     TriggerFired,
     UniverseBuilt,
     UniverseMember,
+    VenueEligibility,
 )
 from observer.local_time import local_ns
 from observer.selection.profile import MeanVolume
@@ -214,6 +215,18 @@ def test_a_universe_is_empty_until_it_was_built(store: Store, reader: StoreReade
     members_alone = build(["005930", "000660"])[:-1]
     store(*members_alone)
     assert reader.universe(DAY, "KR") == []
+
+
+def test_of_each_stock_and_venue_the_latest_eligibility_of_these_days_counts(store: Store, reader: StoreReader) -> None:
+    def fact(day: str, symbol: str, venue: str, *, trades: bool) -> VenueEligibility:
+        return VenueEligibility("kis", day, symbol, venue, trades, 1)
+
+    old = fact("2026-11-10", "A", "X", trades=True)
+    before = [fact("2026-11-17", "A", "X", trades=True), fact("2026-11-17", "A", "Y", trades=True)]
+    today, tomorrow = fact(DAY, "A", "X", trades=False), fact("2026-11-19", "A", "Y", trades=False)
+    store(old, *before, today, tomorrow)
+    assert set(reader.venue_eligibility("2026-11-16", DAY)) == {today, before[1]}
+    assert set(reader.venue_eligibility("2026-11-16", "2026-11-17")) == set(before)
 
 
 def test_a_universe_is_its_members_by_rank(store: Store, reader: StoreReader) -> None:

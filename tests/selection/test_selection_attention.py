@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import RiseApplied, TriggerFired
+from observer.lines import stock_of
 from observer.selection.attention import ASK_MAX_S, ASK_MIN_S, REPORT_S, Attention, Rise
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
@@ -138,6 +139,21 @@ def test_symbols_are_asked_once_the_first_streamed_trades_show_a_size() -> None:
     assert day.attention.next_request(30, ()) is None
     day.attention.update_trade_volumes({SYMBOLS[3]: TRADE})
     assert day.attention.next_request(30, ()) is not None
+
+
+def test_two_lines_of_one_stock_are_in_requests_of_their_own() -> None:
+    lines = [*SYMBOLS, *(f"{symbol}.NXT" for symbol in SYMBOLS)]
+    day = Day(lines)
+    day.sweep(0)
+    day.sweep(SWEEP_S)
+    asked: list[str] = []
+    for _ in range(2 * len(lines)):
+        request = day.attention.next_request(30, frozenset(asked))
+        if request is None:
+            break
+        assert len({stock_of(line) for line in request.symbols}) == len(request.symbols) > 0
+        asked += request.symbols
+    assert sorted(asked) == sorted(lines)
 
 
 # --- what is reported ---

@@ -193,3 +193,13 @@ def fired(previous_close: float, snapshot: Snapshot) -> list[TriggerFired]:
 def test_an_ordinary_day_with_a_split_fires_no_trigger(ratio: float) -> None:
     """Five times the shares at a fifth of the price are no surge of volume; five times the price is no volatility."""
     assert fired(50_000.0, seen(50_000.0 * ratio)) == []
+
+
+@pytest.mark.parametrize(
+    ("symbol", "ratio", "is_split"), [("A.NXT", 0.8, False), ("A", 0.8, True), ("A.NXT", 0.2, True)]
+)
+def test_the_base_price_of_a_further_venue_is_the_main_venue_s_close_so_only_a_large_difference_is_a_split(
+    symbol: str, ratio: float, is_split: bool
+) -> None:
+    before = member(symbol, previous_close=50_000.0)
+    assert (price_factor(before, seen(50_000.0 * ratio, symbol=symbol)) != 1.0) == is_split

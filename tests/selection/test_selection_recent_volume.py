@@ -26,6 +26,10 @@ def members(**changes: object) -> list[UniverseMember]:
     return [*(member(symbol) for symbol in USUAL), member("A", **changes)]
 
 
+def members_of(symbols: list[str]) -> list[UniverseMember]:
+    return [member(symbol) for symbol in symbols]
+
+
 def market(**changes: object) -> MarketState:
     return MarketState(members(**changes), TriggersSettings(), EarlierDays())
 
@@ -128,6 +132,18 @@ def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_un
     sweep(state, 10, 150.0, 800.0)
     assert ratio(state) == pytest.approx(300.0 / (2_000.0 * 0.05))
     assert state.of("A").usual_recent_volume == pytest.approx(100.0)
+
+
+def test_each_venue_has_a_pace_of_its_own() -> None:
+    """At 08:00 a further venue trades and the main one does not: a common pace would make each line there a surge."""
+    further = [f"{symbol}.NXT" for symbol in USUAL]
+    state = MarketState(members_of(USUAL + further), TriggersSettings(), EarlierDays())
+    for minute, volume in ((0, 0.0), (10, 60.0)):
+        for symbol in further:
+            state.update_snapshot(seen(symbol, volume, receive_time_ns=minute * MINUTE_NS))
+        state.update_pace()
+    assert state.usual_between("U00.NXT", 0, 10 * MINUTE_NS) == pytest.approx(60.0)
+    assert state.usual_between("U00", 0, 10 * MINUTE_NS) is None
 
 
 def test_with_a_profile_the_usual_volume_is_that_of_its_own_minutes_and_at_least_half_the_universe_s_share() -> None:

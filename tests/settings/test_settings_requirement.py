@@ -13,11 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/requirement.md").read_text()
 STATED: Final = dict(re.findall(r"`([\w.:]+) = ([^`]+)`", PAGE))
-SHIPPED: Final[Mapping[str, Any]] = {
-    **tomllib.loads((ROOT / "config/observer.toml").read_text()),
-    **json.loads((ROOT / "config/observer/symbol_selection.json").read_text()),
-    **json.loads((ROOT / "config/provider_pool.json").read_text()),
-}
+SHIPPED: Final[tuple[Mapping[str, Any], ...]] = (
+    tomllib.loads((ROOT / "config/observer.toml").read_text()),
+    json.loads((ROOT / "config/observer/symbol_selection.json").read_text()),
+    json.loads((ROOT / "config/provider_pool.json").read_text()),
+)
 GROUPS: Final = ("triggers.", "slots.", "recovery.", "reference.", "track_b.sampling.", "supervision.host.")
 NO_THRESHOLDS: Final = {"reference.exchanges"}
 
@@ -30,7 +30,7 @@ def leaves(document: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
             yield f"{before}{name}", value
 
 
-SETTINGS: Final = dict(leaves(SHIPPED))
+SETTINGS: Final = {name: value for document in SHIPPED for name, value in leaves(document)}
 
 
 @pytest.mark.parametrize("name", STATED)

@@ -177,6 +177,20 @@ def test_the_history_is_read_from_daily_bars() -> None:
     assert history_of([], "2026-11-17") == History(None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("held", "stated"),
+    [
+        (["regular+after"] * 2, "regular+after"),
+        (["regular", "regular+after"], "regular, regular+after"),
+        (["regular", ""], "regular, unknown"),
+        (["", ""], ""),
+    ],
+)
+def test_the_history_states_which_sessions_the_averaged_volumes_hold(held: list[str], stated: str) -> None:
+    days = [msgspec.structs.replace(bar(f"2026-11-{day}"), sessions=each) for day, each in enumerate(held, start=16)]
+    assert history_of(days, "2026-11-17").average_sessions == stated
+
+
 def test_a_last_bar_of_an_earlier_session_yields_no_previous_close() -> None:
     days = [bar("2026-11-12"), bar("2026-11-13", 110.0), bar("2026-11-16", 120.0)]
     known = history_of(days, "2026-11-16")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import date, timedelta
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -23,6 +22,7 @@ from observer.local_time import local_ns
 from observer.providers.broker import Bar
 from observer.providers.domestic import VenueTrading
 from observer.universe import venue_facts
+from observer.universe.builder import FURTHER_BARS
 from observer.universe.further_lines import lines_at
 from tests.store.listings import listing_changed
 from tests.universe.test_universe_own_bars import (
@@ -211,7 +211,7 @@ def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settin
     bars = {each.symbol: (each.volume, each.sessions) for each in events if isinstance(each, DailyBar)}
     assert bars["A.NXT"] == (50.0, "pre+regular+after")
     assert bars["A"][1] == "regular"
-    assert member_of(events, "A").average_sessions == ", regular"  # the stored bar says nothing of its sessions
+    assert member_of(events, "A").average_sessions == "regular, unknown"  # of the stored bar nothing is known
 
 
 def test_a_split_holds_for_all_lines_of_the_stock_and_the_base_price_of_a_further_venue_is_none(
@@ -239,6 +239,22 @@ def test_a_line_without_a_bar_of_its_own_compares_with_its_stock_s_close(setting
     events, _ = asyncio.run(built(settings, Barless("A"), BOTH))
     found = members(events)["A.NXT"]
     assert (found.previous_close, found.close_is_base, found.average_volume_20d) == (9_000.0, True, None)
+
+
+def test_an_outage_of_a_further_venue_s_bars_is_an_alert_and_costs_the_main_lines_nothing(settings: Settings) -> None:
+    class Away(Venues):
+        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+            if symbol.endswith(".NXT"):
+                raise TransportError("the host does not answer")
+            return await super().daily_bars(symbol, first, last)
+
+    store(settings, *stocks("A"), bar("A.NXT", BEFORE_PREVIOUS))
+    events, _ = asyncio.run(built(settings, Away("A"), BOTH))
+    assert members(events)["A"].average_volume_20d == 7.0
+    further = members(events)["A.NXT"]
+    assert (further.average_volume_20d, further.close_is_base) == (5.0, True)
+    [alert] = [each for each in events if isinstance(each, AlertRaised) and each.identity == FURTHER_BARS]
+    assert "the host does not answer" in alert.text
 
 
 def test_lines_are_in_the_order_of_the_venues_and_then_of_the_stocks() -> None:

@@ -164,6 +164,69 @@ def test_a_sweep_is_complete_when_the_broker_refuses_one_of_the_accounts():
     run(scenario)
 
 
+# --- two venues ----------------------------------------------------------------------------------------------
+
+BOTH = {
+    "universe": {"venues": ["KRX", "NXT"]},
+    "track_a": {"sessions": ["whole-day"]},
+    "simulator": {"venues": ["KRX", "NXT"]},
+    "schedule": {"backup": "21:00"},
+}
+
+
+def lines_of(day: Scene) -> list[UniverseMember]:
+    """The members at the KRX, and those of what NXT lists."""
+    further = {instrument.symbol for instrument in day.simulator.market.view("NXT").instruments}
+    main = members_of(day)
+    return [*main, *(msgspec.structs.replace(m, symbol=f"{m.symbol}.NXT") for m in main if m.symbol in further)]
+
+
+async def sweep_of(day: Scene, *venues: str) -> tuple[list[Snapshot], SweepCompleted]:
+    worker = Worker("track-a", day.settings, day.clock)
+    try:
+        async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+            plan = worker.today.known()
+            assert plan is not None
+            wanted = Sweep(1, plan.opens_ns, frozenset(venues))
+            await sweeps_of(worker, producer, rest, reader)._sweep(plan, wanted, lines_of(day))
+    finally:
+        worker.control.close()
+    [completed] = day.reported(SweepCompleted, "track-a")
+    return day.reported(Snapshot, "track-a"), completed
+
+
+def test_a_sweep_of_both_venues_has_each_line_s_own_volume_thirty_lines_a_call():
+    async def scenario():
+        async with scene(10, symbols=100, speed=1.0, configured=BOTH) as day:
+            snapshots, completed = await sweep_of(day, "KRX", "NXT")
+            market, lines = day.simulator.market, [member.symbol for member in lines_of(day)]
+            assert sorted(seen.symbol for seen in snapshots) == sorted(lines)
+            assert completed.requests == -(-len(lines) // 30)
+            for snapshot in snapshots:
+                stock, _, venue = snapshot.symbol.partition(".")
+                view = market.view("NXT" if venue else "KRX")
+                volume = view.state_at(stock, snapshot.receive_time_ns).cumulative_volume
+                assert snapshot.cumulative_volume <= volume
+                assert (snapshot.venue, snapshot.session) == (venue or "KRX", "regular")
+            traded = {seen.symbol: seen.cumulative_volume for seen in snapshots}
+            pairs = [(traded[line], traded[line.partition(".")[0]]) for line in traded if "." in line]
+            assert pairs
+            assert sum(further for further, _ in pairs) < sum(main for _, main in pairs)
+
+    run(scenario)
+
+
+def test_a_sweep_asks_only_lines_of_its_venues():
+    async def scenario():
+        async with scene(8, 10, symbols=100, speed=1.0, configured=BOTH) as day:
+            snapshots, completed = await sweep_of(day, "NXT")
+            assert {seen.venue for seen in snapshots} == {"NXT"}
+            assert {seen.session for seen in snapshots} == {"pre"}
+            assert completed.requested == completed.received == len(snapshots)
+
+    run(scenario)
+
+
 # --- the day's universe --------------------------------------------------------------------------------------
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()

@@ -6,13 +6,15 @@ The day is compressed: a market minute is a quarter of a second. Tests read the 
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
 import pytest
+import tomli_w
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
@@ -139,9 +141,11 @@ async def scene(
     streams: Collection[str] = NAMES,
     held: bool = False,
     change_market: Callable[[Market], object] | None = None,
+    configured: Mapping[str, Mapping[str, object]] = {},
 ) -> AsyncIterator[Scene]:
     """Time stands until every account has a token, and if `held` until the test starts it. The accounts in `streams`
-    report a connected stream. `change_market` changes the market's plans before the simulator makes its trades.
+    report a connected stream. `change_market` changes the market's plans before the simulator makes its trades;
+    `configured` are keys of the configuration by section.
     """
     with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # no ingest takes the events
@@ -149,9 +153,12 @@ async def scene(
         patches.setattr(token_issuer, "POLL_S", 0.02)
         folder = Path(name)
         (folder / "data").mkdir()
-        settings = load_settings(
-            write_demo_configuration(folder, DemoConfiguration(symbols=symbols, seed=7, accounts=3))
-        )
+        configuration = write_demo_configuration(folder, DemoConfiguration(symbols=symbols, seed=7, accounts=3))
+        document = tomllib.loads(configuration.read_text())
+        for section, keys in configured.items():
+            document[section] = {**document.get(section, {}), **keys}
+        configuration.write_text(tomli_w.dumps(document))
+        settings = load_settings(configuration)
         assert settings.simulator is not None
         runtime_folder = Path(settings.run.runtime)
         runtime_folder.mkdir(mode=0o700)

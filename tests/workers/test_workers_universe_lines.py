@@ -1,0 +1,98 @@
+"""The universe of two venues, built from the calls of the simulated broker, which has a chart and a list for each."""
+
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from bus.delivery import Delivered
+from bus.events import DailyBar, Event, UniverseMember, VenueEligibility
+from bus.producer import Producer
+from observer.accounts.clients import RestOfAll
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.demo.configuration import DAY
+from observer.runtime.worker import Worker
+from observer.selection.indicators import average_volume
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from observer.universe.builder import UniverseBuilder
+from tests.day_plans import day_plan
+from tests.store.listings import listing_changed
+from tests.workers.test_workers_track_a import BOTH
+from tests.workers.three_accounts import Scene, run, scene
+
+SYMBOLS = 40
+BARS_AVERAGED = 20
+
+
+def listings(day: Scene) -> list[Event]:
+    """The simulated listings, all as ordinary shares of one exchange, so that each may be a member."""
+    shares = [each for each in day.simulator.market.instruments if each.ordinary and each.trades]
+    found: list[Event] = [listing_changed(symbol=each.symbol, base_price=float(each.base_price)) for each in shares]
+    return [*found, listing_changed(exchange="KOSDAQ", symbol="Z", group="EF")]
+
+
+async def nothing(producer: Producer, *_: object) -> None:
+    producer.flush()
+
+
+async def build(day: Scene, producer: Producer, rest: RestOfAll, reader: StoreReader, worker: Worker) -> None:
+    settled = partial(nothing, producer)
+    builder = UniverseBuilder(
+        provider=day.settings.provider,
+        settings=day.settings.selection.universe,
+        venues=day.settings.universe,
+        today=worker.today,
+        folder=Path(day.settings.run.universe),
+        clock=day.clock,
+        producer=producer,
+        history=rest,
+        quotes=rest,
+        trading=rest,
+        reader=reader,
+        bring_listings=settled,
+        settled=settled,
+        alerts=worker.alerts,
+    )
+    await builder.build_now(day_plan(DAY))
+
+
+async def built(day: Scene) -> None:
+    writer = StoreWriter(day.settings.store.url)
+    writer.open()
+    writer.commit([Delivered("master-file", "7" * 32, 1, listings(day))])
+    writer.close()
+    days = [DAY - timedelta(days=back) for back in (2, 1, 0)]
+    write_trading_days(Path(day.settings.run.runtime), [TradingDay(each, True, "test") for each in days])
+    worker = Worker("master-file", day.settings, day.clock)
+    try:
+        async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+            await build(day, producer, rest, reader, worker)
+    finally:
+        worker.control.close()
+
+
+def test_each_line_has_the_averages_of_its_own_venue_s_chart() -> None:
+    async def scenario() -> None:
+        async with scene(6, symbols=SYMBOLS, speed=1.0, configured=BOTH) as day:
+            await built(day)
+            market = day.simulator.market
+            members = {each.symbol: each for each in day.reported(UniverseMember, "master-file")}
+            facts = {each.symbol: each.trades for each in day.reported(VenueEligibility, "master-file")}
+            main = [line for line in members if "." not in line]
+            further = {line.partition(".")[0] for line in members if "." in line}
+            trading = {each.symbol for each in market.view("NXT").instruments}
+            stopped = {symbol for symbol in trading if (found := market.nxt_listing(symbol)) and found.stopped}
+            assert facts == {symbol: symbol in trading - stopped for symbol in main}
+            assert further == set(main) & (trading - stopped)
+            assert 0 < len(further) < len(main)
+            for line, member in members.items():
+                stock, _, venue = line.partition(".")
+                shown = market.view("NXT" if venue else "KRX")
+                bars = shown.daily_bars(stock, adjusted=False)[:BARS_AVERAGED][::-1]
+                assert member.average_volume_20d == average_volume(bars) or market.plan(stock).split_ratio != 1
+                assert member.average_sessions == ("pre+regular+after" if venue else "regular+after")
+            kept = {(bar.symbol, bar.session_date): bar for bar in day.reported(DailyBar, "master-file")}
+            assert {bar.venue for bar in kept.values()} == {"KRX", "NXT"}
+
+    run(scenario)
