@@ -38,9 +38,11 @@ class TradingDayService:
         return plan(known[0] if known else TradingDay(day, True, "assumed"), self._rules)
 
     def session_of(self, day: date) -> tuple[int, int]:
-        """The opening and the close of a past day, in UTC ns; the usual ones if the day file lacks it."""
+        """The opening and the close of a past day, in UTC ns, or the begin and the end of what Track A collects where
+        that is longer; the usual ones if the day file lacks it.
+        """
         known = self.plan_of(day)
-        return known.opens_ns, known.closes_ns
+        return min(known.opens_ns, known.track_a_start_ns), max(known.closes_ns, known.track_a_stop_ns)
 
     def sessions_before(self, day: date, count: int) -> Sequence[DayPlan]:
         """The plans of the last days before this one that trade, oldest first; fewer if the day file holds fewer."""

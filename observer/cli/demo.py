@@ -45,6 +45,8 @@ MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # 
 
 logger = logging.getLogger(__name__)
 
+SPEED = 240.0
+WHOLE_DAY_SPEED = 400.0
 REFRESHES_PER_S = 4
 END_S_MAX = 45.0  # machine seconds
 TRADES_QUERY = "SELECT exchange_time_ns, price, volume, side FROM trades WHERE symbol = '{}' LIMIT 5"
@@ -53,13 +55,17 @@ INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
 def demo(
-    speed: Annotated[float, Option(min=1, max=100_000, help="Market seconds a second; 240: in two minutes.")] = 240.0,
+    speed: Annotated[
+        float | None,
+        Option(min=1, max=100_000, help="Market seconds a second.", show_default="240, with --nxt 400: two minutes"),
+    ] = None,
     symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols beside the well-known ones.")] = 500,
     accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each has its own slots.")] = 1,
     stream: Annotated[
         list[MoreRecords] | None,
         Option(help="Also stream this record kind; repeat for more. Each is a subscription of every streamed symbol."),
     ] = None,
+    nxt: Annotated[bool, Option("--nxt", help="Collect KRX and NXT, 08:00 to 20:00: the profile whole-day.")] = False,
     db: Annotated[str, Option(help="URL of an empty database: sqlite:///... or postgresql+psycopg://...")] = "",
     seed: Annotated[int, Option(min=0, help="The same seed gives the same trades.")] = 7,
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
@@ -71,8 +77,8 @@ def demo(
 ) -> None:
     """Run a trading day against the built-in simulator, in two minutes.
 
-    It is a whole Korean day, 08:00 to 15:40, with every process, against a simulated broker on loopback. At a high
-    speed or with many symbols it begins earlier, so that the universe is ready before the open.
+    It is a whole Korean day, 08:00 to 15:40 (with --nxt 07:00 to 20:15), with every process, against a simulated broker
+    on loopback. At a high speed or with many symbols it begins earlier, so that the universe is ready before the open.
 
     Exit status 0 when everything that was published is stored, each streamed symbol has its quality report and no
     process failed; 1 when not; 130 after ctrl-C.
@@ -80,7 +86,7 @@ def demo(
     if db:
         _require_empty(db)  # before an earlier demo is removed
     options = DemoOptions(
-        speed=speed,
+        speed=speed or (WHOLE_DAY_SPEED if nxt else SPEED),
         symbols=symbols,
         database=db,
         seed=seed,
@@ -89,6 +95,7 @@ def demo(
         folder=folder,
         accounts=accounts,
         streams=tuple(dict.fromkeys(stream or ())),
+        nxt=nxt,
     )
     is_anew = is_of_demo(folder)
     day = prepare(options)

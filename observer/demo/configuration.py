@@ -20,6 +20,9 @@ DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exa
 # time.
 UNIVERSE_AT: Final = "08:05"
 SCHEDULE: Final = {"master_files": "08:30", "backup": "15:35"}
+WHOLE_DAY_SCHEDULE: Final = {"master_files": "08:30", "backup": "20:12"}  # after the last report of a trade
+WHOLE_DAY: Final = ["whole-day"]  # the profile of both venues, 08:00 to 20:00
+BOTH_VENUES: Final = ["KRX", "NXT"]
 AUCTION_SESSIONS: Final = ["closing-auction"]  # expected prices exist in auctions: slots stay into the closing one
 ETF_TIMES: Final = {"list_at": "08:40", "values_at": "09:40", "ranges_at": "09:41"}
 LISTING_APPEARS_AT: Final = "08:20"
@@ -36,8 +39,8 @@ SESSION_TIMEOUT_S: Final = 60.0
 
 class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
-    (empty: a file in the folder), number of accounts, record kinds streamed beside trades, and the universe's time
-    (HH:MM).
+    (empty: a file in the folder), number of accounts, record kinds streamed beside trades, the universe's time (HH:MM),
+    and whether both venues are collected the whole day.
     """
 
     symbols: int
@@ -47,6 +50,7 @@ class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int = 1
     streams: Sequence[RecordKind] = ()
     universe_at: str = UNIVERSE_AT
+    nxt: bool = False
 
 
 def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
@@ -102,6 +106,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         "listing_appears_at": LISTING_APPEARS_AT,
         "drops": list(DROPS),
         "session_timeout_s": SESSION_TIMEOUT_S,
+        **({"venues": BOTH_VENUES} if demo.nxt else {}),
     }
     return {
         "run": {
@@ -119,15 +124,18 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
             "stream_url": f"ws://127.0.0.1:{stream_port}/tryitout",
             "files_url": f"http://127.0.0.1:{files_port}",
         },
-        "schedule": SCHEDULE,
+        "schedule": WHOLE_DAY_SCHEDULE if demo.nxt else SCHEDULE,
         "etf": ETF_TIMES,
-        **({"track_b": _track_b(demo)} if demo.streams else {}),
+        **({"universe": {"venues": BOTH_VENUES}, "track_a": {"sessions": WHOLE_DAY}} if demo.nxt else {}),
+        **({"track_b": _track_b(demo)} if demo.streams or demo.nxt else {}),
         "simulator": simulator,
     }
 
 
 def _track_b(demo: DemoConfiguration) -> Mapping[str, object]:
     sessions = {"sessions": AUCTION_SESSIONS} if "expected_price" in demo.streams else {}
+    if demo.nxt:
+        sessions = {"sessions": WHOLE_DAY}
     return {"records": ["trades", *demo.streams], **sessions}
 
 

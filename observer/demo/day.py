@@ -18,8 +18,8 @@ from observer.local_time import local_ns
 from observer.providers.broker import RecordKind
 from observer.supervisor.instance import InstanceLock
 
-BEGINS: Final = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
 ENDS: Final = (15, 40)
+WHOLE_DAY_ENDS: Final = (20, 15)
 MARKER: Final = ".observer-demo"  # this file alone says that the next demo may remove what the folder holds
 OUTBOXES: Final = "outbox"  # in the runtime folder
 BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a process is not ready
@@ -28,15 +28,19 @@ BOOT_S_MAX: Final = 30.0  # machine seconds; then the day begins even if a proce
 # (6 ms measured alone on two cores, here with room for a busy machine). It must be there a minute before the open.
 _LISTINGS_S: Final = 3.0
 _SYMBOL_S: Final = 0.02
-_UNIVERSE_BY_MINUTE: Final = 8 * 60 + 58
+_OPENS_MINUTE: Final = 9 * 60
+_WHOLE_DAY_OPENS_MINUTE: Final = 8 * 60
+_READY_MINUTES: Final = 2  # before the open
+_BEGINS_MINUTES: Final = 61  # before the open: the clock stands there while the processes start, and all see the hour
 _UNIVERSE_AFTER_MINUTES: Final = 6  # the universe's time after the day's begin
+_LINES_PER_SYMBOL: Final = 2.3  # with NXT: its eligibility, and the bars of a second line of the larger symbols
 _REAL_SYMBOLS: Final = 4_400  # about as many as the real master files have
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
-    folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, and the
-    record kinds streamed beside trades.
+    folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, the record
+    kinds streamed beside trades, and whether both venues are collected the whole day.
     """
 
     speed: float
@@ -48,6 +52,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     accounts: int = 1
     streams: Sequence[RecordKind] = ()
+    nxt: bool = False
 
 
 class DemoDay(msgspec.Struct, frozen=True):
@@ -73,7 +78,8 @@ def prepare(options: DemoOptions) -> DemoDay:
     if options.database.startswith("sqlite:///"):
         require_writable(Path(options.database.partition(":///")[2].partition("?")[0]), "--db")
     _empty(options.folder)
-    begins = begins_at(options.speed, options.symbols if options.data is None else _REAL_SYMBOLS)
+    count = options.symbols if options.data is None else _REAL_SYMBOLS
+    begins = begins_at(options.speed, count, nxt=options.nxt)
     demo = DemoConfiguration(
         symbols=options.symbols,
         seed=options.seed,
@@ -82,21 +88,23 @@ def prepare(options: DemoOptions) -> DemoDay:
         accounts=options.accounts,
         streams=options.streams,
         universe_at=_time_of_day(begins, _UNIVERSE_AFTER_MINUTES),
+        nxt=options.nxt,
     )
     configuration = write_demo_configuration(options.folder, demo)
-    begins_ns, ends_ns = local_ns(DAY, *begins), local_ns(DAY, *ENDS)
+    begins_ns, ends_ns = local_ns(DAY, *begins), local_ns(DAY, *(WHOLE_DAY_ENDS if options.nxt else ENDS))
     clock = HeldClock(begins_ns, options.folder / "data" / "clock", options.speed)
     return DemoDay(configuration, load_settings(configuration), clock, begins_ns, ends_ns)
 
 
-def begins_at(speed: float, symbols: int) -> tuple[int, int]:
-    """Hour and minute at which the day begins: 07:59, or earlier where a universe of so many symbols would not be ready
-    before the open at this speed. Midnight is the earliest.
+def begins_at(speed: float, symbols: int, *, nxt: bool = False) -> tuple[int, int]:
+    """Hour and minute at which the day begins: an hour and a minute before the open (of NXT, if that is collected), or
+    earlier where a universe of so many symbols would not be ready before it at this speed. Midnight is the earliest.
     """
-    needed_minutes = math.ceil((_LISTINGS_S + _SYMBOL_S * symbols) * speed / 60)
-    latest = _UNIVERSE_BY_MINUTE - needed_minutes - _UNIVERSE_AFTER_MINUTES
-    usual_hour, usual_minute = BEGINS
-    return divmod(max(0, min(usual_hour * 60 + usual_minute, latest)), 60)
+    opens = _WHOLE_DAY_OPENS_MINUTE if nxt else _OPENS_MINUTE
+    symbol_s = _SYMBOL_S * (_LINES_PER_SYMBOL if nxt else 1.0)
+    needed_minutes = math.ceil((_LISTINGS_S + symbol_s * symbols) * speed / 60)
+    latest = opens - _READY_MINUTES - needed_minutes - _UNIVERSE_AFTER_MINUTES
+    return divmod(max(0, min(opens - _BEGINS_MINUTES, latest)), 60)
 
 
 def _time_of_day(begins: tuple[int, int], minutes: int) -> str:

@@ -1,6 +1,6 @@
 """A demo day's result: one struct, its table, its JSON, and its success."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -8,6 +8,7 @@ import msgspec
 from bus.commands import StatusReply
 from bus.events import Trade
 from bus.segments import published_by_stream
+from observer.lines import stock_of, venue_of
 from observer.simulator.market.market import Market, OfferedTrade
 from observer.store.reader import StoreReader
 from observer.store.summary import DaySummary
@@ -44,7 +45,8 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     `trades` counts streamed and recovered trades, `trades_offered` those that equal a trade of the simulated market;
     `duplicates` counts surplus rows in the database, `redelivered` repeated events that were dropped. `quality_reports`
-    should be as many as `symbols_with_slot`.
+    should be as many as `symbols_with_slot`. `by_session` counts these trades by venue and session of the simulated
+    market, `volumes` their shares by venue.
     """
 
     universe: int
@@ -70,6 +72,8 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     database: str
     interrupted: bool
+    by_session: Mapping[str, Mapping[str, int]] = {}
+    volumes: Mapping[str, float] = {}
 
     @property
     def succeeded(self) -> bool:
@@ -108,14 +112,14 @@ def summarise(
     """Count stored events from the database and published events from the producers' files. `final_ns` is the market
     time of the day's end.
     """
-    day = reader.day_summary(session_date)
+    day, found = reader.day_summary(session_date), _offered(reader, market, session_date)
     return DemoSummary(
         universe=day.universe,
         sweeps=day.sweeps,
         snapshots=day.snapshots,
         trades=day.trades + day.recovered_trades,
         trades_recovered=day.recovered_trades,
-        trades_offered=_offered(reader, market, session_date),
+        trades_offered=sum(sum(counts.values()) for counts in found.sessions.values()),
         triggers=day.triggers,
         slots=SlotCounts(day.slots_allocated, day.slots_replaced, day.slots_released, day.slots_overflow),
         gaps=GapCounts(day.gaps_found, day.gaps_recovered, day.gaps_recovered_as_bars, day.gaps_unrecoverable),
@@ -133,6 +137,8 @@ def summarise(
         wall_s=round(wall_s, 1),
         database=database,
         interrupted=interrupted,
+        by_session=found.sessions,
+        volumes=found.volumes,
     )
 
 
@@ -140,17 +146,33 @@ def _quarantined(day: DaySummary) -> int:
     return day.quarantined_inputs + day.quarantined_events
 
 
-def _offered(reader: StoreReader, market: Market, session_date: str) -> int:
-    """How many stored trades equal trades that the market offered."""
+class Offered(msgspec.Struct):
+    """Stored trades that equal trades which the market offered: their count by venue and session, shares by venue."""
+
+    sessions: dict[str, dict[str, int]] = {}
+    volumes: dict[str, float] = {}
+
+
+def _offered(reader: StoreReader, market: Market, session_date: str) -> Offered:
+    """Compare each stored trade with its line's trades in the market."""
     offered: dict[float, OfferedTrade] = {}
-    symbol, found = "", 0
+    line, found = "", Offered()
     for trade in reader.trades(session_date):
-        if trade.symbol != symbol:
-            symbol = trade.symbol
-            offered = {float(each.cumulative_volume): each for each in market.offered(symbol)}
+        if trade.symbol != line:
+            line = trade.symbol
+            offered = {float(each.cumulative_volume): each for each in of_line(market, line)}
         twin = offered.get(trade.cumulative_volume)
-        found += twin is not None and is_unaltered(trade, twin)
+        if twin is not None and is_unaltered(trade, twin):
+            counts = found.sessions.setdefault(twin.venue, {})
+            counts[twin.session] = counts.get(twin.session, 0) + 1
+            found.volumes[twin.venue] = found.volumes.get(twin.venue, 0.0) + trade.volume
     return found
+
+
+def of_line(market: Market, line_id: str) -> Iterator[OfferedTrade]:
+    """The trades that the market offers of a line; the simulated market's main venue is the KRX."""
+    venue = venue_of(line_id, "KRX")
+    return (each for each in market.offered(stock_of(line_id)) if each.venue == venue)
 
 
 def is_unaltered(stored: Trade, offered: OfferedTrade) -> bool:
@@ -178,6 +200,7 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
         ("sweeps / snapshots", f"{summary.sweeps:,} / {summary.snapshots:,}"),
         ("trades (of them recovered)", f"{summary.trades:,} ({summary.trades_recovered:,})"),
         ("stored as the market offered", f"{summary.trades_offered:,} of {summary.trades:,} trades"),
+        *_venue_rows(summary),
         ("triggers", triggers),
         ("slots", f"{slots.allocated:,} allocated, {slots.replaced:,} replaced, {slots.released:,} released"),
         ("overflowed", f"{slots.overflow:,}"),
@@ -192,3 +215,17 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
         ("market digest", summary.market_digest[:16]),
         ("wall time", f"{summary.wall_s:.1f} s"),
     )
+
+
+def _venue_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
+    """A row for each venue of several: its trades by session, and its share of the volume."""
+    if len(summary.by_session) < 2:
+        return ()
+    whole = sum(summary.volumes.values())
+    return [
+        (
+            f"{venue}: {summary.volumes[venue] / whole:.0%} of the shares",
+            ", ".join(f"{session.replace('_', ' ')} {count:,}" for session, count in sessions.items()),
+        )
+        for venue, sessions in sorted(summary.by_session.items())
+    ]

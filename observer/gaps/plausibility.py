@@ -127,7 +127,7 @@ class TradeScreen:
         if trade.session_date != hours.session_date:
             return f"a trade of {trade.session_date}, and the session is that of {hours.session_date}"
         if not hours.from_ns <= trade.exchange_time_ns <= hours.to_ns:
-            return "its time is outside the hours of its venue"
+            return "its time is outside the market's hours"
         if trade.exchange_time_ns > trade.receive_time_ns + AHEAD_MAX_NS:
             ahead_s = (trade.exchange_time_ns - trade.receive_time_ns) / NS_PER_S
             return f"its time is {ahead_s:,.0f} s ahead of this machine's clock: if that is slow, set it with chrony"

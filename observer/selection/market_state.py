@@ -252,9 +252,7 @@ class MarketState:
         return state
 
     def update_pace(self) -> None:
-        """Add the universe's volume until now to its pace at each venue, after a sweep: at the mean time of the
-        symbols' volumes.
-        """
+        """Add the volume until now to each venue's pace, after a sweep: at the mean time of the symbols' volumes."""
         for pace, symbols in self._paces.samples:
             shares: dict[str, float] = {}
             seen_ns = 0

@@ -3,7 +3,8 @@
 LEDGER is the simulator's answer to GET /simulator/registrations; OFFERED is the output of `observer simulator offered`
 for the same market. The judge reads these and the database, imports nothing of Observer, and uses none of its counters.
 
-It makes two reconciliations per symbol, exact to the share:
+It makes two reconciliations per line (a stock at one venue: the symbol at the KRX, `SYMBOL.NXT` at NXT), exact to the
+share:
 
 *the wire*: the trades stored as streamed (conflated rows by their volume) equal the trades that the simulator sent,
 less recorded gaps. No trade is stored unless it was sent readable, none twice, none both streamed and missing.
@@ -91,12 +92,17 @@ class Kept:
         return max(self.starts_ns, default=0) > max(self.ends_ns, default=0)
 
 
+def line_id(symbol: str, venue: str) -> str:
+    """The name of a stock at a venue in the database."""
+    return symbol if venue == "KRX" else f"{symbol}.{venue}"
+
+
 def read_tapes(path: Path) -> dict[str, Tape]:
-    """The market by symbol."""
+    """The market by line."""
     tapes: defaultdict[str, Tape] = defaultdict(Tape)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            tape = tapes[row["symbol"]]
+            tape = tapes[line_id(row["symbol"], row["venue"])]
             tape.times_ns.append(int(row["exchange_time_ns"]))
             tape.volumes.append(int(row["cumulative_volume"]))
             tape.prices.append(int(row["price"]))
@@ -221,7 +227,7 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
     tapes = read_tapes(offered)
     by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for subscription in ledger:
-        by_symbol[subscription["symbol"]].append(subscription)
+        by_symbol[line_id(subscription["symbol"], subscription["view"])].append(subscription)
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         kept = read_kept(connection)
         figures = gap_figures(connection)

@@ -42,10 +42,10 @@ def wrong(folder: Path, *events: Event) -> dict[str, Any]:
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, [ASSIGNED, *TAPE[:SENT], *events])])
     writer.close()
-    rows = [f"{SYMBOL},{each.exchange_time_ns},{int(each.cumulative_volume)},{int(each.price)}" for each in TAPE]
-    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price", *rows]))
+    rows = [f"{SYMBOL},{each.exchange_time_ns},{int(each.cumulative_volume)},{int(each.price)},KRX" for each in TAPE]
+    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price,venue", *rows]))
     span = {"volume_before": 0, "volume_after": SENT, "first_trade": 1, "last_trade": SENT, "fate": "sent"}
-    subscription = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span]}
+    subscription = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span], "view": "KRX"}
     with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
         database.execute("UPDATE trades SET exchange_time_ns = exchange_time_ns / 1000000000 * 1000000000")
     reported = finding([subscription], folder / "observer.db", offered)
@@ -68,6 +68,12 @@ def test_the_judge_finds_missing_trades_that_no_process_reported(
     tmp_path: Path, events: list[Event], found: dict[str, int]
 ) -> None:
     assert wrong(tmp_path, *events) == found
+
+
+def test_a_trade_of_another_venue_with_the_same_volume_of_the_day_is_not_the_offered_one(tmp_path: Path) -> None:
+    elsewhere = msgspec.structs.replace(TAPE[0], symbol=f"{SYMBOL}.NXT")
+    found = wrong(tmp_path, RELEASED, gap(8), elsewhere)
+    assert (found["altered"], found["unsent"], found["unsent_trades"]) == (1, 1, 1)
 
 
 def test_a_trade_changed_on_its_way_would_show(tmp_path: Path) -> None:

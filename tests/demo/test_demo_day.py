@@ -188,6 +188,16 @@ def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) 
     assert day.ends_ns == local_ns(DAY, 15, 40)
 
 
+def test_with_both_venues_the_day_lasts_from_seven_to_a_quarter_past_eight(tmp_path: Path) -> None:
+    day = prepare(options(tmp_path / "demo", nxt=True, speed=400))
+    made = plan(TradingDay(DAY, True, "test"), day.settings.day_rules)
+    universe_ns = local_ns(DAY, *map(int, day.settings.selection.universe.generation_time.split(":")))
+    assert day.begins_ns <= local_ns(DAY, 6, 59) < universe_ns < made.track_a_start_ns == local_ns(DAY, 8)
+    assert made.track_b_stop_ns == local_ns(DAY, 20) < day.ends_ns == local_ns(DAY, 20, 15)
+    assert day.settings.simulator is not None
+    assert day.settings.simulator.venues == day.settings.universe.venues == ("KRX", "NXT")
+
+
 def test_samples_that_are_not_there_are_refused_before_anything_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     prepare(options(folder))

@@ -134,3 +134,14 @@ def test_a_recovered_trade_need_not_know_count_and_side() -> None:
 
 def test_a_recovered_trade_of_another_price_is_altered() -> None:
     assert not unaltered(pair(gap_id="a", cumulative_trades=None, price=70_100.0))
+
+
+def test_the_table_has_a_row_for_each_of_two_venues_and_none_for_one() -> None:
+    both = but(
+        by_session={"NXT": {"pre": 12, "regular": 1_067}, "KRX": {"regular": 2_000, "closing_auction": 1}},
+        volumes={"KRX": 750.0, "NXT": 250.0},
+    )
+    rows = dict(summary_rows(both))
+    assert rows["KRX: 75% of the shares"] == "regular 2,000, closing auction 1"
+    assert rows["NXT: 25% of the shares"] == "pre 12, regular 1,067"
+    assert len(summary_rows(both)) == len(summary_rows(GOOD)) + 2 <= 24

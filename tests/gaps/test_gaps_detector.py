@@ -610,3 +610,17 @@ def test_a_gap_is_named_by_provider_and_exact_volumes() -> None:
     detector.observe(msgspec.structs.replace(first, provider="upbit", volume=0.25, cumulative_volume=0.25))
     later = msgspec.structs.replace(third, provider="upbit", volume=0.125, cumulative_volume=0.5)
     assert gap(detector.observe(later)).gap_id == f"upbit-KRW-BTC-{DAY}-0.25-0.375"
+
+
+def test_the_two_lines_of_a_stock_have_chains_of_their_own() -> None:
+    """The other venue counts for itself: its volumes are no gap and no duplicate of the main one's."""
+    detector = GapDetector()
+    for line in ("005930", "005930.NXT"):
+        detector.start(line)
+    here, there = TEN, [msgspec.structs.replace(each, symbol="005930.NXT") for each in TEN]
+    for one in (*here[:3], there[0], *here[3:5], there[1]):
+        assert detector.observe(one) == "new"
+    found = gap(detector.observe(there[4]))
+    assert (found.symbol, found.after_volume) == ("005930.NXT", there[1].cumulative_volume)
+    assert found.before_volume == there[4].cumulative_volume - there[4].volume
+    assert detector.observe(here[5]) == "new"

@@ -12,7 +12,6 @@ from observer.gaps.plausibility import (
     AHEAD_MAX_NS,
     GRACE_S,
     SURGE,
-    UNBOUNDED,
     USUAL_SESSION_S,
     TradeScreen,
     TradingHours,
@@ -213,7 +212,7 @@ def test_a_symbol_that_is_looked_at_closely_has_no_bounds_until_a_trade_passes()
     assert made.bounds[SYMBOL].ceiling < 0
     made.passed(at(2, 1, 2))
     assert made.bounds[SYMBOL].ceiling == 2 + AT_ONCE
-    assert UNBOUNDED.ceiling > 1e300
+    assert TradeScreen(HOURS).unbounded.ceiling > 1e300
 
 
 # --- votes ---

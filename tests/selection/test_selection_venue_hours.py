@@ -1,0 +1,79 @@
+"""A line of a closed venue holds no slot while another venue trades, and competes again when its own opens."""
+
+from collections.abc import Sequence
+
+from bus.events import SlotAssigned, SlotReleased
+from observer.selection.pins import PinRefusal
+from observer.selection.selector import Selector
+from observer.selection.settings import SelectionSettings, VenueWindow
+from observer.selection.venue_hours import VenueHours
+from tests.selection.builders import member
+
+KRX, NXT = "005930", "005930.NXT"
+# NXT from 10 to 20 and from 30 on, the KRX from 15 to 40.
+WINDOWS = (VenueWindow("", 15, 40), VenueWindow("NXT", 10, 20), VenueWindow("NXT", 30, 50))
+
+
+def selector(lines: Sequence[str] = (KRX, NXT), windows: Sequence[VenueWindow] = WINDOWS) -> Selector:
+    members = [member(line, rank=rank) for rank, line in enumerate(lines, 1)]
+    return Selector(members, {"main": 2}, SelectionSettings(), windows=windows)
+
+
+def at(day: Selector, *moments_ns: int) -> set[str]:
+    for now_ns in moments_ns:
+        day.evaluate_slots(now_ns)
+    return set(day.wanted)
+
+
+def test_each_venue_has_slots_in_its_own_windows() -> None:
+    day = selector()
+    assert at(day, 10) == {NXT}
+    assert at(day, 15) == {NXT, KRX}
+    assert at(day, 20) == {KRX}
+    assert at(day, 30) == {NXT, KRX}
+    assert at(day, 40) == {NXT}
+
+
+def test_the_release_states_that_the_venue_closed_and_the_return_is_an_assignment() -> None:
+    day = selector()
+    day.evaluate_slots(15)
+    [released] = day.evaluate_slots(20)
+    assert isinstance(released, SlotReleased)
+    assert (released.symbol, released.reason) == (NXT, "venue_closed")
+    [assigned] = day.evaluate_slots(30)
+    assert isinstance(assigned, SlotAssigned)
+    assert assigned.symbol == NXT
+
+
+def test_a_line_of_a_closed_venue_is_not_kept_waiting() -> None:
+    day = selector((NXT, KRX, "000660"))
+    day.evaluate_slots(20)
+    assert NXT not in day.waiting
+
+
+def test_while_no_venue_trades_every_line_keeps_its_slot() -> None:
+    apart = (VenueWindow("", 10, 20), VenueWindow("NXT", 25, 40))
+    day = selector(windows=apart)
+    assert at(day, 10, 20) == {KRX, NXT}
+    assert at(day, 25) == {NXT}
+
+
+def test_the_break_of_the_only_venue_costs_no_slot() -> None:
+    assert at(selector((KRX,)), 15, 42) == {KRX}
+
+
+def test_a_pinned_line_of_a_closed_venue_waits_for_its_opening() -> None:
+    day = selector()
+    asked = day.pin(NXT, 22)
+    assert not isinstance(asked, PinRefusal)
+    assert (asked.slot, asked.waits_for) == (None, "venue_closed")
+    assert NXT in at(day, 30)
+
+
+def test_hours_change_nothing_between_openings_and_closes() -> None:
+    hours = VenueHours(WINDOWS, [KRX, NXT])
+    assert hours.closed(5) == frozenset(), "nothing trades"
+    assert hours.closed(9) is None
+    assert hours.closed(12) == {KRX}
+    assert hours.closed(14) is None
+    assert hours.closed(16) == frozenset()
