@@ -25,6 +25,7 @@ from observer.simulator.kis.answers import (
     session_day,
     shares_of,
     totals,
+    wants_adjusted,
 )
 from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.past_minutes import past_minutes
@@ -46,7 +47,7 @@ def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
     """
     instrument = asked_instrument(market, query)
     first, last = required(query, "FID_INPUT_DATE_1"), required(query, "FID_INPUT_DATE_2")
-    adjusted = one_of(query, "FID_ORG_ADJ_PRC", ("0", "1")) == "0"
+    adjusted = wants_adjusted(query)
     one_of(query, "FID_PERIOD_DIV_CODE", ("D",))
     if instrument is None:
         return {"output1": nothing(DAILY_SUMMARY), "output2": []}

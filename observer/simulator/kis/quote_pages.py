@@ -26,6 +26,7 @@ from observer.simulator.kis.answers import (
     row,
     time_text,
     totals,
+    wants_adjusted,
 )
 from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.quotations import finished_day
@@ -43,7 +44,7 @@ def daily_prices(market: Market, now_ns: int, query: Query) -> Body:
     """주식현재가 일자별: the latest 30 days, newest first. Only days are made up."""
     instrument = asked_instrument(market, query)
     one_of(query, "FID_PERIOD_DIV_CODE", _PERIODS)
-    adjusted = one_of(query, "FID_ORG_ADJ_PRC", ("0", "1")) == "0"
+    adjusted = wants_adjusted(query)
     if instrument is None:
         return {"output": []}
     bars = _days(market, instrument, now_ns, adjusted=adjusted)
