@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 FOREIGN_HOST_STATUS = 97
@@ -35,7 +36,8 @@ def refuse_other_hosts() -> None:
         return host not in ("127.0.0.1", "::1", "localhost", b"127.0.0.1", b"localhost", None)
 
     def end(host: object) -> None:
-        print(f"left the loopback address: {host}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"left the loopback address: {host}\n")
+        sys.stderr.flush()
         os._exit(FOREIGN_HOST_STATUS)
 
     def checked_connect(self: socket.socket, address: Any) -> None:
@@ -77,7 +79,8 @@ def raw_steps(quote: Callable[[], Any], **others: Callable[[], Any]) -> Steps:
 
 def until_enough(pairs: Iterator[tuple[object, object]]) -> list[list[str]]:
     """As many trades as the test wants: price and the day's volume after it."""
-    return [[str(int(str(price))), str(volume)] for _, (price, volume) in zip(range(HOST["trades"]), pairs, strict=False)]
+    wanted = zip(range(HOST["trades"]), pairs, strict=False)
+    return [[str(int(Decimal(str(price)))), str(volume)] for _, (price, volume) in wanted]
 
 
 def mojito2() -> Steps:
@@ -215,7 +218,7 @@ def kis_agent() -> Steps:
 
     agents.Agent._preload_masters = lambda self: None  # it downloads master files from the internet
     agent = Agent(HOST["key"], HOST["secret"], "00000000", "01", base_url=HOST["rest"])
-    symbol = HOST["symbol"]
+    symbol, prices = HOST["symbol"], agent.stock_api.price_api
 
     def trades() -> object:
         from kis_agent.websocket import ws_agent
@@ -246,7 +249,7 @@ def kis_agent() -> Steps:
         **raw_steps(
             lambda: agent.get_stock_price(symbol)["output"],
             daily=lambda: agent.inquire_daily_itemchartprice(symbol, HOST["weeks_before"], HOST["before"])["output2"],
-            minutes=lambda: agent.stock_api.price_api._fetch_minute_price_page(symbol, HOST["today"], HOST["now"])["output2"],
+            minutes=lambda: prices._fetch_minute_price_page(symbol, HOST["today"], HOST["now"])["output2"],
             book=lambda: agent.get_orderbook(symbol)["output1"],
         ),
         "trades": trades,
@@ -258,6 +261,9 @@ def kis_wrapper() -> Steps:
 
     auth._URLS["prod"] = HOST["rest"]
     kis = KIS(HOST["key"], HOST["secret"], "00000000-01", env="prod")
+
+    def daily() -> list[Any]:
+        return [row for row in domestic.daily(kis, HOST["symbol"]) if row["stck_bsop_date"] <= HOST["before"]]
 
     def book() -> object:
         shown = domestic.orderbook(kis, HOST["symbol"])
@@ -279,7 +285,7 @@ def kis_wrapper() -> Steps:
     return {
         **raw_steps(
             lambda: domestic.price(kis, HOST["symbol"]),
-            daily=lambda: [row for row in domestic.daily(kis, HOST["symbol"]) if row["stck_bsop_date"] <= HOST["before"]],
+            daily=daily,
         ),
         "book": book,
         "trades": trades,
@@ -324,9 +330,10 @@ def main(name: str) -> None:
     for step, run in CLIENTS[name]().items():
         try:
             line: dict[str, object] = {"step": step, "value": run()}
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is its result
             line = {"step": step, "error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(line), flush=True)
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
     os._exit(0)  # threads of a client may still wait
 
 

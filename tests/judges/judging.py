@@ -48,7 +48,9 @@ class Judge(msgspec.Struct, frozen=True):
 
 
 JUDGES: Final = {
-    "kis-agent": Judge("1.6.1", STEPS, notes="gives all records of a frame as one list of fields"),
+    "kis-agent": Judge(
+        "1.6.1", STEPS, notes="gives all records of a frame as one list of fields; keeps its token in its package"
+    ),
     "kis-trader": Judge("0.12.2", STEPS),
     "kis-wrapper": Judge(
         "0.3.0",
@@ -141,9 +143,7 @@ def _symbol(simulator: Simulator) -> str:
     return max((i.symbol for i in market.instruments if i.ordinary), key=lambda s: len(market.tape(s)))
 
 
-async def _answers(
-    name: str, steps: str, simulator: Simulator, clock: ManualClock, folder: Path
-) -> dict[str, object]:
+async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClock, folder: Path) -> dict[str, object]:
     symbol = _symbol(simulator)
     asked = {
         "rest": simulator.rest_url,
@@ -161,7 +161,13 @@ async def _answers(
     child = await asyncio.create_subprocess_exec(
         *(str(ENVIRONMENTS / name / "bin" / "python"), str(CHILD), steps),
         cwd=folder,
-        env={"HOME": str(folder), "PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TZ": "Asia/Seoul"},
+        env={
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "TZ": "Asia/Seoul",
+            "KIS_TOKEN_PATH": str(folder / "token.json"),  # kis-agent's; else it is kept in the installed package
+        },
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -205,22 +211,22 @@ def _expected(simulator: Simulator, now_ns: int) -> dict[str, object]:
 
 def main() -> int:
     """Print the table of all clients; returns the exit status."""
-    print(f"{'client':<24}{'version':<9}" + "".join(f"{step:<11}" for step in STEPS))
+    sys.stdout.write(f"{'client':<24}{'version':<9}" + "".join(f"{step:<11}" for step in STEPS) + "\n")
     failed = False
     for name, judge in JUDGES.items():
         if not is_installed(name):
-            print(f"{name:<24}{judge.version:<9}not installed: make judges")
+            sys.stdout.write(f"{name:<24}{judge.version:<9}not installed: make judges" + "\n")
             failed = True
             continue
         with tempfile.TemporaryDirectory() as folder:
             judgement = judged(name, Path(folder))
         results = [judgement.result(judge, step) for step in STEPS]
         failed |= "OUR FAULT" in results or "MENDED" in results
-        print(f"{name:<24}{judge.version:<9}" + "".join(f"{result:<11}" for result in results))
+        sys.stdout.write(f"{name:<24}{judge.version:<9}" + "".join(f"{result:<11}" for result in results) + "\n")
         for step, reason in judge.faults.items():
-            print(f"    {step}: {reason}")
+            sys.stdout.write(f"    {step}: {reason}" + "\n")
         if judge.notes:
-            print(f"    {judge.notes}")
+            sys.stdout.write(f"    {judge.notes}" + "\n")
     return int(failed)
 
 

@@ -74,7 +74,7 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
     halted = market.is_suspended(instrument) or (halt is not None and halt.reason == "disclosure")
     traded_fields = {
         "iscd_stat_cls_code": status_code(instrument, halted=halted),
-        "temp_stop_yn": _yes(halted),
+        "temp_stop_yn": _yes(halted or market.is_stopped_at(now_ns)),
         "stck_prpr": str(state.price),
         **change(instrument, state.price),
         **totals(state),
