@@ -80,15 +80,23 @@ def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
 
 def test_a_market_state_carries_the_exchanges_own_codes():
     state = fact("H0STMKO0", trht_yn="Y", tr_susp_reas_cntt=" 풍문 ")
-    codes = ("112", "311", "2", "00", "55", "N", "M", "")
+    codes = ("112", "311", "2", "00", "55", "N", "M", "KRX")
     assert state == MarketStateChanged("kis", "005930", NOW_NS, True, "풍문", *codes)
 
 
-def test_a_market_state_of_eleven_fields_names_the_venue_too():
-    (state,), broken = parsed("H0STMKO0", [*fields_of("H0STMKO0"), "1"])
+@pytest.mark.parametrize("eleventh", [[], ["1"], ["2"], ["(null)"]])
+@pytest.mark.parametrize(("tr_id", "line", "venue"), [("H0STMKO0", "005930", "KRX"), ("H0NXMKO0", "005930.NXT", "NXT")])
+def test_a_market_state_states_the_venue_of_its_stream(tr_id, line, venue, eleventh):
+    (state,), broken = parsed(tr_id, [*fields_of("H0STMKO0"), *eleventh])
     assert broken is None
     assert isinstance(state, MarketStateChanged)
-    assert (state.after_hours_interruption, state.venue) == ("M", "1")
+    assert (state.symbol, state.after_hours_interruption, state.venue) == (line, "M", venue)
+
+
+@pytest.mark.parametrize("code", ["164", "174", "175"])
+def test_a_stop_of_the_whole_market_is_a_fact_and_no_halt_of_the_symbol(code):
+    state = fact("H0STMKO0", mkop_cls_code=code)
+    assert (state.market_state, state.halted, state.venue) == (code, False, "KRX")
 
 
 PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)
@@ -96,10 +104,10 @@ PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)
         *("kis", "069500", NOW_NS, 37_235.46, -381.26, 37_646.25, 37_646.25, 37_202.1)
     ),
     "0|H0STMKO0|001|396300^N^(null)^^311^^^55^N^N": MarketStateChanged(
-        *("kis", "396300", NOW_NS, False, "", "", "311", "", "", "55", "N", "N", "")
+        *("kis", "396300", NOW_NS, False, "", "", "311", "", "", "55", "N", "N", "KRX")
     ),
     "0|H0STMKO0|001|100840^N^(null)^AB1^112^^^55^N^": MarketStateChanged(
-        *("kis", "100840", NOW_NS, False, "", "AB1", "112", "", "", "55", "N", "", "")
+        *("kis", "100840", NOW_NS, False, "", "AB1", "112", "", "", "55", "N", "", "KRX")
     ),
 }
 

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bus.events import MarketStateChanged, Trade
+from observer.lines import venue_of
 from observer.providers.broker import StreamFact
 from observer.providers.kis.fields import PROVIDER, open_frame, symbol_of
 from observer.providers.kis.frames import RECORD_WIDTH_MIN
+from observer.providers.kis.venues import KRX
 
 HALT_MARK: Final = b"Y"  # a frame without it reports no halt; every frame is searched for it
 _FLAG: Final = 35
@@ -68,5 +70,6 @@ class HaltProjection:
 
 
 def _state(symbol: str, receive_time_ns: int, *, halted: bool) -> MarketStateChanged:
-    """The flag gives only the state: no reason, and none of the codes of H0STMKO0."""
-    return MarketStateChanged(PROVIDER, symbol, receive_time_ns, halted, "", "", "", "", "", "", "", "", "")
+    """The flag gives only the state and the venue: no reason, and none of the codes of H0STMKO0."""
+    codes = ("",) * 8
+    return MarketStateChanged(PROVIDER, symbol, receive_time_ns, halted, *codes, venue_of(symbol, KRX))

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from bus.events import ExpectedPrice, InputQuarantined, MarketStateChanged, NavObserved, OrderBook
+from observer.lines import line_id
 from observer.providers.broker import StreamFact
 from observer.providers.kis.fields import (
     PROVIDER,
@@ -34,6 +35,7 @@ from observer.providers.kis.fields import (
     time_of_day_ns,
     words_of,
 )
+from observer.providers.kis.venues import KRX, NXT
 
 # --- order book: H0STASP0 --------------------------------------------------------------------------------------
 
@@ -94,18 +96,23 @@ def _expected_price(fields: list[bytes], receive_time_ns: int) -> ExpectedPrice:
 
 # --- market operation: H0STMKO0 --------------------------------------------------------------------------------
 
-# Ten fields on the wire; the documents have an eleventh, the venue:
+# Ten fields on the wire; the documents have an eleventh, the venue, which the TR id states as well:
 #
 #     396300^N^(null)^^311^^^55^N^N
 #
+# A stop of the whole market (circuit breaker) comes with each symbol as its third field (174 and 175, NXT 184 and 185),
+# and TRHT_YN stays that of the symbol.
 _HALTED: Final = {"Y": True, "N": False, "": False}
-_STATE_TEXTS: Final = 10  # behind the symbol
+_STATE_TEXTS: Final = 9  # behind the symbol
 
 
-def _market_state(fields: list[bytes], receive_time_ns: int) -> MarketStateChanged:
-    texts = [words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]]
-    halted, *words = texts + [""] * (_STATE_TEXTS - len(texts))
-    return MarketStateChanged(PROVIDER, symbol_of(fields[0]), receive_time_ns, _HALTED[halted], *words)
+def _market_state(venue: str) -> Callable[[list[bytes], int], MarketStateChanged]:
+    def read(fields: list[bytes], receive_time_ns: int) -> MarketStateChanged:
+        halted, *words = [words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]]
+        line = line_id(symbol_of(fields[0]), venue, KRX)
+        return MarketStateChanged(PROVIDER, line, receive_time_ns, _HALTED[halted], *words, venue)
+
+    return read
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------
@@ -153,7 +160,8 @@ _LAYOUTS: Final[dict[bytes, _Layout]] = {
     b"H0UNASP0": _ORDER_BOOK,
     b"H0NXASP0": _ORDER_BOOK,
     b"H0STANC0": _Layout("expected_price", 45, hour=True, read=_expected_price),
-    b"H0STMKO0": _Layout("market_state", 10, hour=False, read=_market_state),
+    b"H0STMKO0": _Layout("market_state", 10, hour=False, read=_market_state(KRX)),
+    b"H0NXMKO0": _Layout("market_state", 10, hour=False, read=_market_state(NXT)),
     b"H0STNAV0": _Layout("nav", 8, hour=False, read=_nav),
 }
 

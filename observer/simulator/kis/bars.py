@@ -159,20 +159,22 @@ def _daily_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
     return row(DAILY_SUMMARY, fields)
 
 
-def _day_row(bar: DayBar, base: int) -> Row:
+def day_fields(bar: DayBar, base: int) -> Row:
+    """What each call's row of a day has: date, prices, volume, and the change against `base`."""
     difference = bar.close - base
-    fields = {
+    return {
         "stck_bsop_date": bar.day,
         "stck_clpr": str(bar.close),
         "stck_oprc": str(bar.open),
         "stck_hgpr": str(bar.high),
         "stck_lwpr": str(bar.low),
         "acml_vol": str(bar.volume),
-        "acml_tr_pbmn": str(bar.value),
         "flng_cls_code": "00",
-        "prtt_rate": "0.00",
-        "mod_yn": "N",
         "prdy_vrss_sign": sign_code(difference),
         "prdy_vrss": str(difference),
     }
-    return row(DAILY_ROW, fields)
+
+
+def _day_row(bar: DayBar, base: int) -> Row:
+    only_here = {"acml_tr_pbmn": str(bar.value), "prtt_rate": "0.00", "mod_yn": "N"}
+    return row(DAILY_ROW, {**day_fields(bar, base), **only_here})
