@@ -22,6 +22,7 @@ from observer.local_time import local_ns
 from observer.simulator.kis.simulator import Simulator, made_up
 from tests.judges.clients import ROWS
 from tests.simulator.simulator_client import settings
+from tests.waiting import until_async
 
 ENVIRONMENTS: Final = Path(__file__).parents[2] / ".venv" / "judges"
 CHILD: Final = Path(__file__).with_name("clients.py")
@@ -177,6 +178,7 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
         out, err = await asyncio.wait_for(child.communicate(json.dumps(asked).encode()), _CHILD_S)
     finally:
         moving.cancel()
+        await asyncio.gather(moving, return_exceptions=True)
         if child.returncode is None:
             child.kill()
             await child.wait()
@@ -187,12 +189,11 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
 
 
 async def _move_on_when_subscribed(simulator: Simulator, clock: ManualClock) -> None:
-    """Ten market minutes from the first registration on, a second at a time."""
-    while not simulator.counters().registrations:
-        await asyncio.sleep(0.01)
-    for _ in range(600):
-        await clock.advance(1)
-        await asyncio.sleep(0.005)
+    """Ten market minutes from the first registration on, half a minute at a time: frames of one record and of many."""
+    await until_async(lambda: simulator.counters().registrations, "a registration", _CHILD_S)
+    for _ in range(20):
+        await clock.advance(30)
+        await asyncio.sleep(0)
 
 
 def _expected(simulator: Simulator, now_ns: int) -> dict[str, object]:
