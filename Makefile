@@ -9,8 +9,9 @@ SEED := $(or $(SEED),$(shell date +%s))
 RESTARTS ?= 1000
 EXECUTIONS ?= 10000000
 PROCESSES ?= 2
+JUDGES := $(notdir $(basename $(wildcard tests/judges/requirements/*.txt)))
 
-.PHONY: help demo test properties chaos soak comparison mutation fuzz audit check bench baseline lint types imports lock clean
+.PHONY: help demo test properties chaos soak comparison mutation fuzz judges audit check bench baseline lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -46,6 +47,9 @@ mutation: .venv/development  ## mutants of the decisions (triggers, slots, gaps,
 fuzz: .venv/fuzz  ## mutated bytes into every decoder of outside bytes, guided by coverage; some 25 minutes (EXECUTIONS=10000000)
 	$(BIN)/python -m tests.fuzz.campaign --executions $(EXECUTIONS) --processes $(PROCESSES) $(ARGS)
 
+judges: $(JUDGES:%=.venv/judges/%/installed)  ## public clients of the broker against the simulator, as a table; each in an environment of its own
+	$(BIN)/python -m tests.judges.judging
+
 check: lint types imports test  ## lint, types, import rules and tests
 
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some half an hour
@@ -76,6 +80,9 @@ lock:  ## pin the newest releases with their hashes (needs uv)
 
 	uv pip compile --group fuzz --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --quiet --upgrade --output-file tests/fuzz/requirements.txt
+	@for name in $(JUDGES); do uv pip compile --group judge-$$name --universal --python-version 3.11 --generate-hashes \
+	  --only-binary :all: --no-header --no-annotate --quiet --upgrade \
+	  --output-file tests/judges/requirements/$$name.txt; done
 
 clean:  ## remove the environment, caches and what demos left
 	rm -rf .venv demo mutants fuzz-findings .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
@@ -96,4 +103,10 @@ clean:  ## remove the environment, caches and what demos left
 # Without atheris (it has wheels for Linux on x86-64 alone) the mutations are made at random.
 .venv/fuzz: tests/fuzz/requirements.txt .venv/development
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement tests/fuzz/requirements.txt
+	@touch $@
+
+.venv/judges/%/installed: tests/judges/requirements/%.txt .venv/development
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	  --requirement $<
 	@touch $@

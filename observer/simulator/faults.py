@@ -95,6 +95,21 @@ class ScriptedDrop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     closed_for_s: float = 0.0
 
 
+class ScriptedStop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At the market time `at` (HH:MM or HH:MM:SS local time) both venues stop for `for_s` market seconds, until the
+    auction that ends the stop (circuit breaker; the real one: 30 minutes with its auction).
+    """
+
+    at: str
+    for_s: Annotated[int, msgspec.Meta(gt=0)] = 1_800
+
+    @property
+    def seconds(self) -> tuple[int, int]:
+        """Begin and end in seconds after local midnight. Raises ValueError: `at` is not a time of day."""
+        start_s = second_of_day(self.at)
+        return start_s, start_s + self.for_s
+
+
 class FaultRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The random faults of the whole day: shares of the calls or data frames, and numbers per hour of market time."""
 

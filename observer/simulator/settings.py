@@ -5,9 +5,10 @@ from typing import Annotated
 
 import msgspec
 
-from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault, second_of_day
+from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, ScriptedFault, ScriptedStop, second_of_day
 from observer.simulator.market.plan import HISTORY_DAYS
 from observer.simulator.market.sessions import Venue
+from observer.simulator.market.tape import CONTINUOUS_S
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,8 +34,11 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions. `venues`: the KRX alone,
     until its close; or the whole day of KRX and NXT, with the sessions that the venues have on `session_date`.
 
+    `market_stops` stop both venues: no symbol is dealt in for some minutes between the opening and the closing auction.
+
     Raises:
-        ValueError: a date or a time of day is none, or the KRX is missing among the venues; names the key.
+        ValueError: a date or a time of day is none, the KRX is missing among the venues, or a stop reaches beyond the
+            continuous trading or into another one; names the key.
     """
 
     seed: int
@@ -63,6 +67,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     trades_times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     history_days: Annotated[int, msgspec.Meta(ge=1)] = HISTORY_DAYS
     venues: tuple[Venue, ...] = ("KRX",)
+    market_stops: tuple[ScriptedStop, ...] = ()
     session_timeout_s: Amount = 0.0
     send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
 
@@ -77,8 +82,16 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         times = [("opens_at", self.opens_at), ("listing_appears_at", self.listing_appears_at or "00:00")]
         scripts = (("faults", self.faults), ("drops", self.drops))
         times += [(key, each.at) for key, script in scripts for each in script]
+        times += [("market_stops", each.at) for each in self.market_stops]
         for key, time in times:
             _require_time(key, time)
+        earliest_s = second_of_day(self.opens_at)
+        latest_s = earliest_s + CONTINUOUS_S
+        for start_s, end_s in sorted(each.seconds for each in self.market_stops):
+            if not earliest_s < start_s < end_s < latest_s:
+                text = "each begins after the opening and the stop before it, and ends before the closing auction"
+                raise ValueError(f"market_stops: {text}")
+            earliest_s = end_s
 
 
 def _require_time(key: str, text: str) -> None:

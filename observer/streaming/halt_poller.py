@@ -5,7 +5,7 @@ a halt reliably.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 from bus.events import MarketStateChanged, Snapshot
 from observer.clock import Clock
@@ -18,6 +18,10 @@ logger = logging.getLogger(__name__)
 class HaltPoller:
     """Queries the halt state of symbols whose day's volume did not grow between two sweeps, one by one and in the
     background; reports the halted ones.
+
+    Where no symbol of a venue traded, the venue itself stands still: an auction, a break, or a stop of the whole
+    market. None of its symbols is queried then. A quote that calls each of them stopped would take all slots away,
+    which no other symbol can use, and which are needed when trading resumes.
 
     Args:
         provider: the broker to query.
@@ -40,11 +44,18 @@ class HaltPoller:
     def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str]) -> None:
         """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
         seen = {snapshot.symbol: snapshot for snapshot in swept}
-        self._still = [symbol for symbol in held if self._stands_still(seen.get(symbol))]
+        trading = {snapshot.venue for snapshot in seen.values() if self._grew(snapshot)}
+        self._still = [
+            symbol for symbol in held if self._stands_still(found := seen.get(symbol)) and found.venue in trading
+        ]
         self._swept |= seen
         self._stirred.set()
 
-    def _stands_still(self, seen: Snapshot | None) -> bool:
+    def _grew(self, seen: Snapshot) -> bool:
+        before = self._swept.get(seen.symbol)
+        return before is not None and seen.cumulative_volume > before.cumulative_volume
+
+    def _stands_still(self, seen: Snapshot | None) -> TypeGuard[Snapshot]:
         before = self._swept.get(seen.symbol) if seen is not None else None
         if seen is None or before is None:
             return False
@@ -67,5 +78,6 @@ class HaltPoller:
             logger.warning("whether %s is halted is not known: %s", symbol, error)
             return
         if is_halted:
-            now_ns = self._clock.now_ns()
-            self._report([MarketStateChanged(self._provider, symbol, now_ns, True, "", "", "", "", "", "", "", "", "")])
+            venue = self._swept[symbol].venue
+            codes = ("",) * 8  # a quote has none of them
+            self._report([MarketStateChanged(self._provider, symbol, self._clock.now_ns(), True, *codes, venue)])

@@ -124,8 +124,15 @@ def test_pure_code_loads_no_socket_database_or_process_library() -> None:
 
 
 def test_the_lock_files_name_no_package_source() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt", "tests/fuzz/requirements.txt"):
-        text = (ROOT / name).read_text()
+    judges = sorted((ROOT / "tests/judges/requirements").glob("*.txt"))
+    assert judges
+    for path in (
+        ROOT / "requirements.txt",
+        ROOT / "requirements-dev.txt",
+        ROOT / "tests/fuzz/requirements.txt",
+        *judges,
+    ):
+        text = path.read_text()
         assert "://" not in text
         assert "--index-url" not in text
         assert all(line.startswith(("    --hash=sha256:", "#")) or "==" in line for line in text.splitlines() if line)

@@ -102,6 +102,19 @@ def test_a_book_of_nxt_has_a_middle_price_where_one_of_the_krx_has_its_session()
     assert broken is None
     assert isinstance(book, OrderBook)
     assert book.session is None
+@pytest.mark.parametrize("eleventh", [[], ["1"], ["2"], ["(null)"]])
+@pytest.mark.parametrize(("tr_id", "line", "venue"), [("H0STMKO0", "005930", "KRX"), ("H0NXMKO0", "005930.NXT", "NXT")])
+def test_a_market_state_states_the_venue_of_its_stream(tr_id, line, venue, eleventh):
+    (state,), broken = parsed(tr_id, [*fields_of("H0STMKO0"), *eleventh])
+    assert broken is None
+    assert isinstance(state, MarketStateChanged)
+    assert (state.symbol, state.after_hours_interruption, state.venue) == (line, "M", venue)
+
+
+@pytest.mark.parametrize("code", ["164", "174", "175"])
+def test_a_stop_of_the_whole_market_is_a_fact_and_no_halt_of_the_symbol(code):
+    state = fact("H0STMKO0", mkop_cls_code=code)
+    assert (state.market_state, state.halted, state.venue) == (code, False, "KRX")
 
 
 PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)

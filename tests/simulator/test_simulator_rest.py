@@ -218,6 +218,23 @@ def test_the_session_day_has_a_daily_bar_only_after_the_close() -> None:
     with_client(at(15, 29, 59), test)
 
 
+@pytest.mark.parametrize(("padded", "plain"), [("0000000000", "0"), ("0000000001", "1")])
+def test_a_choice_that_older_clients_pad_with_zeros_is_understood(padded: str, plain: str) -> None:
+    query = {"FID_PERIOD_DIV_CODE": "D", "FID_INPUT_DATE_1": "20261001", "FID_INPUT_DATE_2": "20261118"}
+
+    async def test(client: Client) -> None:
+        for name, tr_id in (
+            ("inquire-daily-price", "FHKST01010400"),
+            ("inquire-daily-itemchartprice", "FHKST03010100"),
+        ):
+            asked = [query | {"FID_ORG_ADJ_PRC": choice} for choice in (padded, plain, "2")]
+            answers = [(await client.call(name, tr_id, each)).json() for each in asked]
+            assert answers[0] == answers[1]
+            assert [answer["rt_cd"] for answer in answers] == ["0", "0", "1"]
+
+    with_client(at(10), test)
+
+
 def test_the_change_of_a_day_of_a_split_is_against_its_base_price() -> None:
     """As traded: the closes before it are of fewer shares."""
     market = market_of(settings(symbols=120))

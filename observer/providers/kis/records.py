@@ -104,6 +104,8 @@ def _expected_price(fields: list[bytes], receive_time_ns: int, source: Source) -
 #
 #     396300^N^(null)^^311^^^55^N^N
 #
+# A stop of the whole market (circuit breaker) comes with each symbol as its third field (174 and 175, NXT 184 and 185),
+# and TRHT_YN stays that of the symbol.
 _HALTED: Final = {"Y": True, "N": False, "": False}
 _STATE_TEXTS: Final = 9  # behind the symbol
 

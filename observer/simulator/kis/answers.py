@@ -329,6 +329,12 @@ def one_of(query: Query, name: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def wants_adjusted(query: Query) -> bool:
+    """Whether bars in today's shares are asked for: 0 or 1, which older clients pad with zeros. Raises Refusal."""
+    padded = one_of(query, "FID_ORG_ADJ_PRC", ("0", "1", "0" * 10, "1".zfill(10)))
+    return int(padded) == 0
+
+
 def input_refusal(name: str) -> Refusal:
     """The refusal of a missing or unreadable parameter."""
     return Refusal("OPSQ2001", f"ERROR INPUT FIELD NOT FOUND [{name}]", 200)

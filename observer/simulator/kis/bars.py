@@ -25,6 +25,7 @@ from observer.simulator.kis.answers import (
     session_day,
     shares_of,
     totals,
+    wants_adjusted,
 )
 from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.past_minutes import past_minutes
@@ -46,7 +47,7 @@ def daily_bars(market: Market, now_ns: int, query: Query) -> Body:
     """
     instrument = asked_instrument(market, query)
     first, last = required(query, "FID_INPUT_DATE_1"), required(query, "FID_INPUT_DATE_2")
-    adjusted = one_of(query, "FID_ORG_ADJ_PRC", ("0", "1")) == "0"
+    adjusted = wants_adjusted(query)
     one_of(query, "FID_PERIOD_DIV_CODE", ("D",))
     if instrument is None:
         return {"output1": nothing(DAILY_SUMMARY), "output2": []}
@@ -158,20 +159,22 @@ def _daily_summary(market: Market, instrument: Instrument, now_ns: int) -> Row:
     return row(DAILY_SUMMARY, fields)
 
 
-def _day_row(bar: DayBar, base: int) -> Row:
+def day_fields(bar: DayBar, base: int) -> Row:
+    """What each call's row of a day has: date, prices, volume, and the change against `base`."""
     difference = bar.close - base
-    fields = {
+    return {
         "stck_bsop_date": bar.day,
         "stck_clpr": str(bar.close),
         "stck_oprc": str(bar.open),
         "stck_hgpr": str(bar.high),
         "stck_lwpr": str(bar.low),
         "acml_vol": str(bar.volume),
-        "acml_tr_pbmn": str(bar.value),
         "flng_cls_code": "00",
-        "prtt_rate": "0.00",
-        "mod_yn": "N",
         "prdy_vrss_sign": sign_code(difference),
         "prdy_vrss": str(difference),
     }
-    return row(DAILY_ROW, fields)
+
+
+def _day_row(bar: DayBar, base: int) -> Row:
+    only_here = {"acml_tr_pbmn": str(bar.value), "prtt_rate": "0.00", "mod_yn": "N"}
+    return row(DAILY_ROW, {**day_fields(bar, base), **only_here})

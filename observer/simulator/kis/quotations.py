@@ -71,19 +71,15 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
         return {"output": nothing(SINGLE_QUOTE)}
     state = market.state_at(instrument.symbol, now_ns)
     halt = market.halt_at(instrument.symbol, now_ns)
-    halted = market.is_suspended(instrument) or (halt is not None and halt.reason == "disclosure")
+    halted = is_halted(market, instrument, now_ns)
     traded_fields = {
+        **quote_fields(instrument, state),
         "iscd_stat_cls_code": status_code(instrument, halted=halted),
-        "temp_stop_yn": _yes(halted),
-        "stck_prpr": str(state.price),
-        **change(instrument, state.price),
-        **totals(state),
-        "prdy_vrss_vol_rate": percent(state.cumulative_volume, instrument.previous_volume),
-        **day_range(state),
+        "temp_stop_yn": yes(halted or market.is_stopped_at(now_ns)),
         "wghn_avrg_stck_prc": f"{_average(state):.2f}",
         "aspr_unit": str(tick_size(state.price)),
         "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),
-        "vi_cls_code": _yes(halt is not None and halt.reason == "volatility"),
+        "vi_cls_code": yes(halt is not None and halt.reason == "volatility"),
         "ovtm_vi_cls_code": "N",
     }
     return {
@@ -91,6 +87,33 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
             SINGLE_QUOTE, {**traded_fields, **_listing_fields(instrument), **_extremes(market, instrument, state)}
         )
     }
+
+
+def quote_fields(instrument: Instrument, state: SimulatedState) -> Row:
+    """What both single quotes have: price, change, volumes, the day's range, limits and flags of the listing."""
+    return {
+        "rprs_mrkt_kor_name": instrument.exchange,
+        "stck_prpr": str(state.price),
+        **change(instrument, state.price),
+        **totals(state),
+        "prdy_vrss_vol_rate": percent(state.cumulative_volume, instrument.previous_volume),
+        **day_range(state),
+        **limits(instrument),
+        "stck_sdpr": str(instrument.base_price),
+        "mrkt_warn_cls_code": "00",
+        "sltr_yn": yes(instrument.settlement_trading),
+    }
+
+
+def is_halted(market: Market, instrument: Instrument, now_ns: int) -> bool:
+    """Whether the symbol itself is halted: suspended all day, or by a disclosure."""
+    halt = market.halt_at(instrument.symbol, now_ns)
+    return market.is_suspended(instrument) or (halt is not None and halt.reason == "disclosure")
+
+
+def yes(value: bool) -> str:
+    """A flag as the wire has it."""
+    return "Y" if value else "N"
 
 
 def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
@@ -133,10 +156,6 @@ def finished_day(market: Market, symbol: str, now_ns: int) -> list[DayBar]:
     return [DayBar(session_day(market), *prices, state.cumulative_volume, state.cumulative_value)]
 
 
-def _yes(value: bool) -> str:
-    return "Y" if value else "N"
-
-
 def _average(state: SimulatedState) -> float:
     return state.cumulative_value / state.cumulative_volume if state.cumulative_volume else 0
 
@@ -152,11 +171,8 @@ def _listing_fields(instrument: Instrument) -> Row:
     lowest, highest = price_limits(base)
     return {
         "marg_rate": "40.00",
-        "rprs_mrkt_kor_name": instrument.exchange,
         "elw_pblc_yn": "N",
         "crdt_able_yn": "Y",
-        **limits(instrument),
-        "stck_sdpr": str(base),
         "rstc_wdth_prc": str(highest - base if highest else lowest),
         "stck_fcam": str(_PAR_VALUE_KRW),
         "stck_sspr": str(base * 7 // 10),
@@ -172,10 +188,8 @@ def _listing_fields(instrument: Instrument) -> Row:
         "stck_shrn_iscd": instrument.symbol,
         "fcam_cnnm": f"{_PAR_VALUE_KRW:,} 원",
         "invt_caful_yn": "N",
-        "mrkt_warn_cls_code": "00",
         "short_over_yn": "N",
-        "sltr_yn": _yes(instrument.settlement_trading),
-        "mang_issu_cls_code": _yes(instrument.administrative),
+        "mang_issu_cls_code": yes(instrument.administrative),
     }
 
 

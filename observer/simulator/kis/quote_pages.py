@@ -17,18 +17,17 @@ from observer.simulator.kis.answers import (
     Query,
     Row,
     asked_instrument,
-    change,
     day_range,
-    limits,
     nothing,
     one_of,
     percent,
     row,
     time_text,
-    totals,
+    wants_adjusted,
 )
+from observer.simulator.kis.bars import day_fields
 from observer.simulator.kis.frames import sign_code
-from observer.simulator.kis.quotations import finished_day
+from observer.simulator.kis.quotations import finished_day, is_halted, quote_fields, yes
 from observer.simulator.kis.records import BOOK_FIELDS, LEVELS, BookTimeline
 from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument
@@ -43,7 +42,7 @@ def daily_prices(market: Market, now_ns: int, query: Query) -> Body:
     """주식현재가 일자별: the latest 30 days, newest first. Only days are made up."""
     instrument = asked_instrument(market, query)
     one_of(query, "FID_PERIOD_DIV_CODE", _PERIODS)
-    adjusted = one_of(query, "FID_ORG_ADJ_PRC", ("0", "1")) == "0"
+    adjusted = wants_adjusted(query)
     if instrument is None:
         return {"output": []}
     bars = _days(market, instrument, now_ns, adjusted=adjusted)
@@ -96,24 +95,13 @@ def second_quote(market: Market, now_ns: int, query: Query) -> Body:
     if instrument is None:
         return {"output": nothing(SECOND_QUOTE)}
     state = market.state_at(instrument.symbol, now_ns)
-    halt = market.halt_at(instrument.symbol, now_ns)
-    halted = market.is_suspended(instrument) or (halt is not None and halt.reason == "disclosure")
     fields = {
-        "rprs_mrkt_kor_name": instrument.exchange,
-        **limits(instrument),
-        **day_range(state),
+        **quote_fields(instrument, state),
         **_against_day(instrument, state),
-        "stck_sdpr": str(instrument.base_price),
         "stck_prdy_clpr": str(instrument.base_price),
-        "stck_prpr": str(state.price),
-        **change(instrument, state.price),
-        **totals(state),
-        "prdy_vrss_vol_rate": percent(state.cumulative_volume, instrument.previous_volume),
         "prdy_vol": str(instrument.previous_volume),
-        "trht_yn": "Y" if halted else "N",
-        "mang_issu_yn": "Y" if instrument.administrative else "N",
-        "sltr_yn": "Y" if instrument.settlement_trading else "N",
-        "mrkt_warn_cls_code": "00",
+        "trht_yn": yes(is_halted(market, instrument, now_ns)),
+        "mang_issu_yn": yes(instrument.administrative),
     }
     return {"output": row(SECOND_QUOTE, fields)}
 
@@ -124,21 +112,12 @@ def _days(market: Market, instrument: Instrument, now_ns: int, *, adjusted: bool
 
 
 def _daily_price(bar: DayBar, before: DayBar) -> Row:
-    difference = bar.close - before.close
     fields = {
-        "stck_bsop_date": bar.day,
-        "stck_oprc": str(bar.open),
-        "stck_hgpr": str(bar.high),
-        "stck_lwpr": str(bar.low),
-        "stck_clpr": str(bar.close),
-        "acml_vol": str(bar.volume),
+        **day_fields(bar, before.close),
         "prdy_vrss_vol_rate": percent(bar.volume - before.volume, before.volume),
-        "prdy_vrss": str(difference),
-        "prdy_vrss_sign": sign_code(difference),
-        "prdy_ctrt": percent(difference, before.close),
+        "prdy_ctrt": percent(bar.close - before.close, before.close),
         "hts_frgn_ehrt": "0.00",
         "frgn_ntby_qty": "0",
-        "flng_cls_code": "00",
         "acml_prtt_rate": "1.00",
     }
     return row(DAILY_PRICE, fields)
@@ -148,13 +127,7 @@ def _investor_day(symbol: str, bar: DayBar, before: DayBar) -> Row:
     """A share of the day's volume that a hash gives for foreigners and institutions, the rest for persons."""
     draw = hashlib.sha256(f"{symbol}/{bar.day}".encode()).digest()
     bought, sold = _shares(bar.volume, draw[0], draw[1]), _shares(bar.volume, draw[2], draw[3])
-    difference = bar.close - before.close
-    fields: Row = {
-        "stck_bsop_date": bar.day,
-        "stck_clpr": str(bar.close),
-        "prdy_vrss": str(difference),
-        "prdy_vrss_sign": sign_code(difference),
-    }
+    fields = {name: text for name, text in day_fields(bar, before.close).items() if name in INVESTOR_DAY}
     for who, buys, sells in zip(("prsn", "frgn", "orgn"), bought, sold, strict=True):
         for name, shares in (("ntby_qty", buys - sells), ("shnu_vol", buys), ("seln_vol", sells)):
             fields[f"{who}_{name}"] = str(shares)

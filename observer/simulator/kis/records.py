@@ -11,7 +11,9 @@ limits, and 0 beyond them.
 
 H0STMKO0: auctions, opening, close, halts. MKOP_CLS_CODE (the provider's table): 110 opening auction begins, 112 market
 opens, 121 closing auction begins, 129 market closes; each session of NXT opens and closes; what the KRX's after-market
-has is not documented, and it has nothing. A halt changes no phase: TRHT_YN and VI_CLS_CODE report it. 10
+has is not documented, and it has nothing. A stop of the whole market is announced with each symbol: 174 begins, 175
+ends at the KRX, 184 and 185 at NXT. A sidecar (387, 388, 397, 398) stops orders of programs and no trading: it is not
+simulated. A halt changes no phase: TRHT_YN and VI_CLS_CODE report it. 10
 fields, as on the wire; 11 with EXCH_CLS_CODE, as in the documents. A text that is not there is `(null)`.
 """
 
@@ -193,6 +195,8 @@ OPENING_AUCTION: Final = "110"
 OPEN: Final = "112"
 CLOSING_AUCTION: Final = "121"
 CLOSED: Final = "129"
+STOPPED: Final = ("174", "184")  # at the KRX, at NXT
+RESUMED: Final = ("175", "185")
 _NULL: Final = "(null)"
 STATE_FIELDS: Final = 10
 
@@ -208,7 +212,8 @@ class Announcement(msgspec.Struct, frozen=True):
 
 def announcements(market: Market, instrument: Instrument) -> tuple[Announcement, ...]:
     """What is announced of a symbol during the day, in the order of time."""
-    phases = _nxt_phases(market) if market.name == "NXT" else _krx_phases(market)
+    at_nxt = market.name == "NXT"
+    phases = sorted((*(_nxt_phases(market) if at_nxt else _krx_phases(market)), *_stops(market, int(at_nxt))))
     halts = market.halts(instrument.symbol)
     moments = {moment_ns for moment_ns, _ in phases} | {h.start_ns for h in halts} | {h.end_ns for h in halts}
     reported = []
@@ -234,6 +239,12 @@ def _nxt_phases(market: Market) -> tuple[tuple[int, str], ...]:
     bounds = ((each.start_s, each.end_s) for each in market.sessions("NXT"))
     seconds = ((second, code) for start_end in bounds for second, code in zip(start_end, (OPEN, CLOSED), strict=True))
     return tuple((market.midnight_ns + second * NS_PER_S, code) for second, code in seconds)
+
+
+def _stops(market: Market, venue: int) -> tuple[tuple[int, str], ...]:
+    """The stops of the whole market in the codes of a venue."""
+    codes = (STOPPED[venue], RESUMED[venue])
+    return tuple(each for stop in market.stops for each in zip((stop.start_ns, stop.end_ns), codes, strict=True))
 
 
 class OperationTimeline:

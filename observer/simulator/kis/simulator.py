@@ -206,6 +206,7 @@ def made_up(settings: SimulatorSettings) -> MadeUp:
         settings.trades_times,
         settings.history_days,
         settings.venues,
+        [stop.seconds for stop in settings.market_stops],
     )
     return MadeUp(market, contents)
 

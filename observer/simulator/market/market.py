@@ -30,10 +30,11 @@ from observer.simulator.market.tape import (
     SELL,
     UNKNOWN,
     Halt,
+    MarketStop,
     Tape,
     midnight_ns,
 )
-from observer.simulator.market.trade_generation import Columns, regular_day
+from observer.simulator.market.trade_generation import Columns, regular_day, with_stops
 from observer.simulator.market.venues import (
     NxtListing,
     both_bars,
@@ -109,10 +110,12 @@ class Market:
         trades_times: float = 1.0,
         history_days: int = HISTORY_DAYS,
         venues: Sequence[Venue] = ("KRX",),
+        stops_s: Sequence[tuple[int, int]] = (),
     ) -> None:
         """The day opens at `opens_s` seconds after local midnight, 09:00 but on days like the university entrance
         exam's (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols
         trade; before the day there were `history_days` sessions. `venues`: the KRX until its close, or both venues.
+        `stops_s` stop both, from one second after local midnight until before the other, within the continuous trading.
         """
         self.name: View = "KRX"
         self.whole_day = "NXT" in venues
@@ -123,6 +126,7 @@ class Market:
         self.session_date = session_date
         self.instruments = tuple(instruments)
         self.midnight_ns = midnight_ns(session_date)
+        self.stops = tuple(MarketStop(*(self.midnight_ns + s * NS_PER_S for s in stop)) for stop in sorted(stops_s))
         self._rng = rng
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._rank = {symbol: rank for rank, symbol in enumerate(_by_turnover(instruments))}
@@ -201,6 +205,10 @@ class Market:
     def halt_at(self, symbol: str, now_ns: int) -> Halt | None:
         """The halt at a moment; None when there is none. A symbol that is suspended all day has no halts."""
         return next((halt for halt in self.halts(symbol) if halt.start_ns <= now_ns < halt.end_ns), None)
+
+    def is_stopped_at(self, now_ns: int) -> bool:
+        """Whether both venues are stopped at a moment."""
+        return any(stop.start_ns <= now_ns < stop.end_ns for stop in self.stops)
 
     def state_at(self, symbol: str, now_ns: int) -> SimulatedState:
         """The symbol's state after all its trades at or before a moment."""
@@ -312,6 +320,7 @@ class Market:
     def _krx_day(self, instrument: Instrument) -> Columns:
         generator = self._rng(f"tape/{self.session_date}/{instrument.symbol}")
         day = regular_day(self.plan(instrument.symbol), instrument.base_price, self.open_ns, generator)
+        day = with_stops(day, self.stops)
         after = next((each for each in self._sessions["KRX"] if each.name == "after"), None)
         if not self.whole_day or after is None or (instrument.etp and not after.etps):
             return day
@@ -329,7 +338,7 @@ class Market:
         )
         generator = self._rng(f"nxt/{self.session_date}/{instrument.symbol}")
         base, sessions = instrument.base_price, self._sessions["NXT"]
-        return nxt_day(krx, base, listing.ratio, sessions, self.midnight_ns, generator)
+        return nxt_day(krx, base, listing.ratio, sessions, self.midnight_ns, generator, self.stops)
 
 
 def hhmmss(second_of_day: int) -> str:

@@ -138,6 +138,15 @@ class Halt(msgspec.Struct, frozen=True):
     reference: int
 
 
+class MarketStop(msgspec.Struct, frozen=True):
+    """A stop of both venues (circuit breaker): from `start_ns` (inclusive) to `end_ns` (exclusive) no symbol is dealt
+    in; at `end_ns` one auction trade of each may be. The real one lasts 20 minutes, and its auction 10 more.
+    """
+
+    start_ns: int
+    end_ns: int
+
+
 class DealtTrade(msgspec.Struct, frozen=True, gc=False):
     """A trade without its running figures."""
 

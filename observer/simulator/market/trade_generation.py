@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +23,7 @@ from observer.simulator.market.tape import (
     VOLUME_BY_MINUTE,
     DealtTrade,
     Halt,
+    MarketStop,
     can_be_interrupted,
     interrupted,
 )
@@ -66,6 +68,26 @@ def regular_day(plan: MarketPlan, base_price: int, open_ns: int, generator: Rand
     columns = zip(*map(msgspec.structs.astuple, trades), strict=True)
     times, prices, volumes, sides_after = map(list, columns)
     return Columns(times, prices, volumes, bytes(sides_after), halts)
+
+
+def with_stops(day: Columns, stops: Sequence[MarketStop]) -> Columns:
+    """The same day, but what would be traded in a stop becomes one auction trade at its end, at the price reached."""
+    for stop in stops:
+        first, end = (bisect_left(day.time_ns, moment_ns) for moment_ns in (stop.start_ns, stop.end_ns))
+        if end > first:
+            day = collected(day, first, end, stop.end_ns, day.price[end - 1])
+    return day
+
+
+def collected(day: Columns, first: int, end: int, time_ns: int, price: int) -> Columns:
+    """The day with the trades from index `first` until before `end` as one auction trade of this time and price."""
+    return Columns(
+        [*day.time_ns[:first], time_ns, *day.time_ns[end:]],
+        [*day.price[:first], price, *day.price[end:]],
+        [*day.volume[:first], sum(day.volume[first:end]), *day.volume[end:]],
+        day.side[:first] + bytes((AUCTION,)) + day.side[end:],
+        day.halts,
+    )
 
 
 def sizes_around(mean: float, count: int, generator: Random) -> list[int]:

@@ -19,8 +19,8 @@ import msgspec
 from observer.simulator.market.instruments import Instrument, RngSource, price_limits, rounded_down, tick_size
 from observer.simulator.market.plan import DayBar
 from observer.simulator.market.sessions import Session, SessionName
-from observer.simulator.market.tape import AUCTION, BUY, EMPTY_TAPE, SELL, UNKNOWN, Halt, Tape
-from observer.simulator.market.trade_generation import Columns, sizes_around
+from observer.simulator.market.tape import BUY, EMPTY_TAPE, SELL, UNKNOWN, MarketStop, Tape
+from observer.simulator.market.trade_generation import Columns, collected, sizes_around, with_stops
 from observer.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -82,9 +82,15 @@ def with_after_market(day: Columns, base_price: int, session: Session, midnight_
 
 
 def nxt_day(
-    krx: Columns, base_price: int, ratio: float, sessions: Sequence[Session], midnight_ns: int, generator: Random
+    krx: Columns,
+    base_price: int,
+    ratio: float,
+    sessions: Sequence[Session],
+    midnight_ns: int,
+    generator: Random,
+    stops: Sequence[MarketStop] = (),
 ) -> Tape:
-    """A symbol's day at NXT beside its regular day at the KRX; empty on a day without NXT."""
+    """A symbol's day at NXT beside its regular day at the KRX, `stops` of both included; empty on a day without NXT."""
     if not sessions:
         return EMPTY_TAPE
     count = max(len(sessions), round(len(krx.time_ns) * ratio))
@@ -101,7 +107,8 @@ def nxt_day(
             prices += _walk(start, base_price, len(of_session), generator)
     volumes = sizes_around(sum(krx.volume) * ratio / count, count, generator)
     sides = generator.choices((BUY, SELL), k=count)
-    return Tape(*_with_halts(Columns(times, prices, volumes, bytes(sides), krx.halts), krx))
+    day = _with_halts(Columns(times, prices, volumes, bytes(sides), krx.halts), krx)
+    return Tape(*with_stops(day, stops))
 
 
 def merged(krx: Tape, nxt: Tape) -> Tape:
@@ -175,16 +182,5 @@ def _with_halts(nxt: Columns, krx: Columns) -> Columns:
     for halt in nxt.halts:
         first, end = (bisect_right(nxt.time_ns, moment - 1) for moment in (halt.start_ns, halt.end_ns))
         if end > first:
-            nxt = _collected(nxt, first, end, halt, krx)
+            nxt = collected(nxt, first, end, halt.end_ns, krx.price[bisect_right(krx.time_ns, halt.end_ns) - 1])
     return nxt
-
-
-def _collected(nxt: Columns, first: int, end: int, halt: Halt, krx: Columns) -> Columns:
-    price = krx.price[bisect_right(krx.time_ns, halt.end_ns) - 1]
-    return Columns(
-        [*nxt.time_ns[:first], halt.end_ns, *nxt.time_ns[end:]],
-        [*nxt.price[:first], price, *nxt.price[end:]],
-        [*nxt.volume[:first], sum(nxt.volume[first:end]), *nxt.volume[end:]],
-        nxt.side[:first] + bytes((AUCTION,)) + nxt.side[end:],
-        nxt.halts,
-    )
