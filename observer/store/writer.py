@@ -115,8 +115,8 @@ class StoreWriter:
             raise
 
     def _count_quarantine(self) -> None:
-        """Go on with the bound of the day's quarantine. The rows name no day, so all of them count until the day ends: a
-        process that is restarted again and again gets no room by that.
+        """Go on with the bound of the day's quarantine. The rows name no day, so all of them count until the day ends:
+        a process that is restarted again and again gets no room by that.
         """
         size = func.coalesce(func.sum(func.length(QUARANTINE.c.content)), 0)
         with store_errors(self._engine), self._engine.connect() as connection:
