@@ -194,7 +194,8 @@ class Ingest:
 
     def _take_group(self, stopping: threading.Event) -> None:
         self._receive_group()
-        self._greet_waiting()
+        if self._hellos:
+            self._greet_waiting()
         self._commit_group(stopping)
         self._note_duplicates()
         self._forget_earliest()
@@ -294,7 +295,8 @@ class Ingest:
         """Bound the memory of peers and streams, when nothing of theirs waits for a commit."""
         while len(self._producers) > PEERS_MAX:
             del self._producers[next(iter(self._producers))]
-        for stream in list(self._routes)[: max(0, len(self._routes) - STREAMS_MAX)]:
+        while len(self._routes) > STREAMS_MAX:
+            stream = next(iter(self._routes))
             del self._routes[stream]
             self._receiver.forget(stream)
             self._lacking.pop(stream, None)  # the next hello states it again

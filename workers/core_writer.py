@@ -95,6 +95,8 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
     feed = FeedPublisher(worker.endpoints.feed)
     batch_feed = BatchFeedPublisher(worker.endpoints.batch_feed)
 
+    refused: RefusedMessages
+
     def report(group: Sequence[Delivered]) -> None:
         feed.publish(group)
         batch_feed.publish(group)

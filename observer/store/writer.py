@@ -115,8 +115,8 @@ class StoreWriter:
             raise
 
     def _count_quarantine(self) -> None:
-        """Go on with the bound of the day's quarantine. The rows do not say of which day they are, so all of them count
-        until the day ends: a process that is restarted again and again gets no room by that.
+        """Go on with the bound of the day's quarantine. The rows name no day, so all of them count until the day ends:
+        a process that is restarted again and again gets no room by that.
         """
         size = func.coalesce(func.sum(func.length(QUARANTINE.c.content)), 0)
         with store_errors(self._engine), self._engine.connect() as connection:
@@ -192,9 +192,9 @@ class StoreWriter:
     def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
         delivered = [part for part in parts if isinstance(part, Delivered)]
         lost = [part for part in parts if isinstance(part, Lost)]
-        today = local_datetime(self._now_ns()).date()
         with self._engine.begin() as connection:
-            known = _find_streams(connection, [*(part.stream for part in parts), *self._lock.last_stream])
+            named = dict.fromkeys([*(part.stream for part in parts), *self._lock.last_stream])  # each once
+            known = _find_streams(connection, list(named))
             self._lock.require_last_commit({uid: stream.high_water_mark for uid, stream in known.items()})
             streams = _with_new_streams(connection, known, parts)
             _advance_marks(connection, streams, parts)
@@ -213,11 +213,13 @@ class StoreWriter:
             for event_type, project in PROJECTIONS.items():
                 if stored := projected.get(event_type):
                     project(connection, stored)
-            used_bytes = self._quarantine_bytes if self._quarantine_day == today else 0
+            day, used_bytes = self._quarantine_day, self._quarantine_bytes
             if quarantine:
+                if day != (today := local_datetime(self._now_ns()).date()):
+                    day, used_bytes = today, 0
                 quarantine, used_bytes = within_bound(quarantine, used_bytes, QUARANTINE_BYTES_MAX)
                 self._insertion.insert(connection, QUARANTINE, quarantine)
-        self._quarantine_day, self._quarantine_bytes = today, used_bytes
+        self._quarantine_day, self._quarantine_bytes = day, used_bytes
         return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
 
     def _loss_row(self, lost: Lost, streams: Mapping[str, _Stream]) -> dict[str, object]:

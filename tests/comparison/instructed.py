@@ -38,7 +38,7 @@ BATCH_EVENTS: Final = 500
 RECEIVED_NS: Final = 1_790_000_000_000_000_000
 STREAM: Final = "0123456789abcdef" * 2
 
-_decoder: Final = msgspec.msgpack.Decoder(ToProducer)
+_decoder: Final[msgspec.msgpack.Decoder[ToProducer]] = msgspec.msgpack.Decoder(ToProducer)
 _encoder: Final = msgspec.msgpack.Encoder()
 
 
