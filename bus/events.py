@@ -7,6 +7,10 @@ An event is *flat*: its fields are the columns of the table of its kind, in this
 (`_ns`); days are ISO dates of the exchange (`session_date`, "2026-11-18"); prices and volumes are doubles, exact for
 every price of up to 15 significant digits.
 
+A `symbol` is the id of a *line*: a stock at one venue. At the main venue of its broker it is the stock's own symbol, at
+every other venue the symbol with the venue's name (`observer.lines`). So no chain of volumes, gap or report mixes two
+venues. `venue` is the name of the line's venue, empty in records before version 5.
+
 A field whose type is a struct, a union of structs (`SelectionAdvanced.step`), a row of structs
 (`QualityJudged.intervals`) or a mapping (`EtfListed.sources`) is a *document*: its column is JSON text, with a struct's
 tag as `kind` (see `observer.store.rows`).
@@ -21,10 +25,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "49d6013efc734b268264915737b30013eb015b4efc5037fb9df9e3c82f4bf9ad"
+SCHEMA_DIGEST: Final = "948d338ed8570ebd3862af4fa2b588cc9a4457373311afa9ac50280442bab748"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -48,17 +52,17 @@ EtfChange = Literal["initial", "new", "removed", "relisted", "changed", "same"]
 BarSource = Literal["broker", "sweep"]
 EtfJob = Literal["etf_list", "etf_values", "etf_ranges", "etf_measures"]
 Severity = Literal["info", "warning", "critical"]
-DropReason = Literal["delisted", "halted", "upper_limit"]
+DropReason = Literal["delisted", "halted", "upper_limit", "venue_closed"]
 AssignReason = Literal["free_slot", "outranks", "pinned", "kept", "moved", "moved_home"]
 """Why a slot was assigned; "kept" only before version 3, which has `SlotExtended` instead."""
 
 CloseReason = Literal["closed", "unfinished"]
 ReleaseReason = Literal[
     "expired", "replaced", "unpinned", "moved", "moved_home", "account_removed", "delisted", "halted", "upper_limit",
-    "closed", "unfinished",
+    "closed", "unfinished", "venue_closed",
 ]  # fmt: skip
 OverflowReason = Literal["all_slots_hold_higher_scores", "not_above_threshold", "all_slots_pinned", "delisted"]
-PinWait = Literal["delisted", "halted", "upper_limit", "all_slots_pinned", "not_in_universe"]
+PinWait = Literal["delisted", "halted", "upper_limit", "all_slots_pinned", "not_in_universe", "venue_closed"]
 AllocationStrategy = Literal["round_robin", "priority"]
 
 
@@ -96,6 +100,7 @@ class Trade(Fact, frozen=True, array_like=True, gc=False, tag="trade"):
     gap_id: str | None = None
     side_inferred: bool = False
     session: MarketSession | None = None
+    venue: str = ""
 
 
 class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
@@ -156,6 +161,7 @@ class OrderBook(Fact, frozen=True, array_like=True, gc=False, tag="order_book"):
     expected_volume: float
     cumulative_volume: float
     session: MarketSession | None = None
+    venue: str = ""
 
 
 class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_price"):
@@ -170,6 +176,8 @@ class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_
     volume: float
     bid: float | None
     ask: float | None
+    venue: str = ""
+    session: MarketSession | None = None
 
 
 class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="market_state_changed"):
@@ -224,6 +232,8 @@ class Snapshot(Fact, frozen=True, array_like=True, gc=False, tag="snapshot"):
     ask: float | None
     cumulative_volume: float
     cumulative_value: float
+    venue: str = ""
+    session: MarketSession | None = None
 
 
 class SweepCompleted(Fact, frozen=True, array_like=True, gc=False, tag="sweep_completed"):
@@ -258,6 +268,7 @@ class VolumeRise(Fact, frozen=True, array_like=True, gc=False, tag="volume_rise"
     low: float | None
     upper_limit: float | None
     cumulative_value: float
+    venue: str = ""
 
 
 class AttentionCompleted(Fact, frozen=True, array_like=True, gc=False, tag="attention_completed"):
@@ -279,7 +290,8 @@ class AttentionCompleted(Fact, frozen=True, array_like=True, gc=False, tag="atte
 class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
     """One symbol's day, as traded. On a day without a trade `open`, `high` and `low` are None, and `close` is the
     exchange's: the close before, or the base price. `source`: the broker's bar, or the last snapshot of the day's own
-    sweeps.
+    sweeps. `sessions` are the venue's sessions of that day that the volume holds, in their order with a plus between
+    them: "regular", "regular+after", "pre+regular+after"; empty where it is not known.
     """
 
     provider: str
@@ -292,6 +304,8 @@ class DailyBar(Fact, frozen=True, array_like=True, gc=False, tag="daily_bar"):
     volume: float
     value: float
     source: BarSource = "broker"
+    venue: str = ""
+    sessions: str = ""
 
 
 class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_conflated"):
@@ -313,6 +327,8 @@ class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_
     close: float
     cumulative_volume: float
     cumulative_trades: int | None
+    venue: str = ""
+    session: MarketSession | None = None
 
 
 class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="sampling_changed"):
@@ -342,6 +358,8 @@ class MinuteBarRecovered(Fact, frozen=True, array_like=True, gc=False, tag="minu
     volume: float
     gap_id: str
     receive_time_ns: int | None = None
+    venue: str = ""
+    session: MarketSession | None = None
 
 
 # --- what exists ---------------------------------------------------------------------------------------------
@@ -451,7 +469,8 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
 
     The averages are of as many sessions as were known, up to 20 and 14: `average_volume_days` bars,
     `average_true_range_days` ranges. `days_from_sweeps` of those bars are from this system's own sweeps, the others are
-    the broker's. None before version 4.
+    the broker's. None before version 4. `average_sessions` are the sessions that the volumes of those bars hold, as
+    `DailyBar.sessions`.
     """
 
     provider: str
@@ -469,6 +488,21 @@ class UniverseMember(Fact, frozen=True, array_like=True, gc=False, tag="universe
     average_volume_days: int | None = None
     average_true_range_days: int | None = None
     days_from_sweeps: int | None = None
+    venue: str = ""
+    average_sessions: str = ""
+
+
+class VenueEligibility(Fact, frozen=True, array_like=True, gc=False, tag="venue_eligibility"):
+    """Whether a stock trades at a venue on a day, as the broker stated at `observed_ns`. `symbol` is the stock's own,
+    not a line's id.
+    """
+
+    provider: str
+    session_date: str
+    symbol: str
+    venue: str
+    trades: bool
+    observed_ns: int
 
 
 class SharesAdjusted(Fact, frozen=True, array_like=True, gc=False, tag="shares_adjusted"):
@@ -673,6 +707,7 @@ class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assig
     reason: AssignReason
     replaced: str | None
     expires_ns: int | None = None
+    venue: str = ""
 
 
 class SlotExtended(Fact, frozen=True, array_like=True, gc=False, tag="slot_extended"):
@@ -684,6 +719,7 @@ class SlotExtended(Fact, frozen=True, array_like=True, gc=False, tag="slot_exten
     trigger: TriggerKind
     score: float
     expires_ns: int | None
+    venue: str = ""
 
 
 class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_released"):
@@ -695,6 +731,7 @@ class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_relea
     score: float
     reason: ReleaseReason
     replaced_by: str | None = None
+    venue: str = ""
 
 
 class SlotOverflowed(Fact, frozen=True, array_like=True, gc=False, tag="slot_overflowed"):
@@ -891,6 +928,7 @@ class GapOpened(Fact, frozen=True, array_like=True, gc=False, tag="gap_opened"):
     from_ns: int
     after_volume: float
     reason: GapReason
+    venue: str = ""
 
 
 class GapEmpty(Fact, frozen=True, array_like=True, gc=False, tag="gap_empty"):
@@ -904,6 +942,7 @@ class GapEmpty(Fact, frozen=True, array_like=True, gc=False, tag="gap_empty"):
     from_ns: int
     to_ns: int
     volume: float
+    venue: str = ""
 
 
 class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detected"):
@@ -925,6 +964,7 @@ class GapDetected(Fact, frozen=True, array_like=True, gc=False, tag="gap_detecte
     missing_volume: float
     missing_trades: int | None
     reason: GapReason
+    venue: str = ""
 
 
 class Reached(Document, frozen=True, gc=False, tag=False):
@@ -1007,6 +1047,7 @@ class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recove
     rows: int
     volume: float
     complete: bool
+    venue: str = ""
 
 
 class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_unrecoverable"):
@@ -1016,6 +1057,7 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
     symbol: str
     decided_ns: int
     reason: str
+    venue: str = ""
 
 
 class GapTimesMeasured(Fact, frozen=True, array_like=True, gc=False, tag="gap_times_measured"):
@@ -1055,6 +1097,7 @@ class ReconciliationResult(Fact, frozen=True, array_like=True, gc=False, tag="re
     streamed_volume: float
     recovered_volume: float
     difference: float
+    venue: str = ""
 
 
 class StreamedTime(Document, frozen=True, gc=False, tag=False):
@@ -1099,6 +1142,7 @@ class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_j
     volume_share: float | None = None
     time_share: float | None = None
     intervals: tuple[StreamedTime, ...] = ()
+    venue: str = ""
 
 
 class ConnectionChanged(Fact, frozen=True, array_like=True, gc=False, tag="connection_changed"):
@@ -1321,6 +1365,7 @@ Event = (
     | AlertResolved
     | VolumeRise
     | AttentionCompleted
+    | VenueEligibility
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

@@ -6,7 +6,7 @@ from alembic.util import CommandError
 
 from observer.store.views import make_views
 
-revision = "0004"
+revision = "0005"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -129,6 +129,8 @@ def upgrade() -> None:
         sa.Column("close", _DOUBLE, nullable=False),
         sa.Column("cumulative_volume", _DOUBLE, nullable=False),
         sa.Column("cumulative_trades", sa.BigInteger),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("session", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_conflated_trades"),
         sqlite_with_rowid=False,
     )
@@ -176,6 +178,8 @@ def upgrade() -> None:
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("value", _DOUBLE, nullable=False),
         sa.Column("source", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("sessions", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_daily_bars"),
         sqlite_with_rowid=False,
     )
@@ -211,6 +215,7 @@ def upgrade() -> None:
         sa.Column("from_ns", sa.BigInteger, nullable=False),
         sa.Column("to_ns", sa.BigInteger, nullable=False),
         sa.Column("volume", _DOUBLE, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_empty_gaps"),
         sqlite_with_rowid=False,
     )
@@ -419,6 +424,8 @@ def upgrade() -> None:
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("bid", _DOUBLE),
         sa.Column("ask", _DOUBLE),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("session", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_expected_prices"),
         sqlite_with_rowid=False,
     )
@@ -431,6 +438,7 @@ def upgrade() -> None:
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("decided_ns", sa.BigInteger, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_losses"),
         sqlite_with_rowid=False,
     )
@@ -447,6 +455,7 @@ def upgrade() -> None:
         sa.Column("from_ns", sa.BigInteger, nullable=False),
         sa.Column("after_volume", _DOUBLE, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_openings"),
         sqlite_with_rowid=False,
     )
@@ -463,6 +472,7 @@ def upgrade() -> None:
         sa.Column("rows", sa.BigInteger, nullable=False),
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("complete", sa.Boolean, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gap_recoveries"),
         sqlite_with_rowid=False,
     )
@@ -500,6 +510,7 @@ def upgrade() -> None:
         sa.Column("missing_volume", _DOUBLE, nullable=False),
         sa.Column("missing_trades", sa.BigInteger),
         sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_gaps"),
         sqlite_with_rowid=False,
     )
@@ -716,6 +727,7 @@ def upgrade() -> None:
         sa.Column("expected_volume", _DOUBLE, nullable=False),
         sa.Column("cumulative_volume", _DOUBLE, nullable=False),
         sa.Column("session", sa.Text),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_order_books"),
         sqlite_with_rowid=False,
     )
@@ -786,6 +798,7 @@ def upgrade() -> None:
         sa.Column("volume_share", _DOUBLE),
         sa.Column("time_share", _DOUBLE),
         sa.Column("intervals", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_quality"),
         sqlite_with_rowid=False,
     )
@@ -825,6 +838,7 @@ def upgrade() -> None:
         sa.Column("streamed_volume", _DOUBLE, nullable=False),
         sa.Column("recovered_volume", _DOUBLE, nullable=False),
         sa.Column("difference", _DOUBLE, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_reconciliations"),
         sqlite_with_rowid=False,
     )
@@ -844,6 +858,8 @@ def upgrade() -> None:
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("gap_id", sa.Text, nullable=False),
         sa.Column("receive_time_ns", sa.BigInteger),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("session", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_recovered_minute_bars"),
         sqlite_with_rowid=False,
     )
@@ -917,6 +933,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("replaced", sa.Text),
         sa.Column("expires_ns", sa.BigInteger),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_assignments"),
         sqlite_with_rowid=False,
     )
@@ -932,6 +949,7 @@ def upgrade() -> None:
         sa.Column("trigger", sa.Text, nullable=False),
         sa.Column("score", _DOUBLE, nullable=False),
         sa.Column("expires_ns", sa.BigInteger),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_extensions"),
         sqlite_with_rowid=False,
     )
@@ -963,6 +981,7 @@ def upgrade() -> None:
         sa.Column("score", _DOUBLE, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("replaced_by", sa.Text),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_releases"),
         sqlite_with_rowid=False,
     )
@@ -987,6 +1006,8 @@ def upgrade() -> None:
         sa.Column("ask", _DOUBLE),
         sa.Column("cumulative_volume", _DOUBLE, nullable=False),
         sa.Column("cumulative_value", _DOUBLE, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("session", sa.Text),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_snapshots"),
         sqlite_with_rowid=False,
     )
@@ -1051,6 +1072,7 @@ def upgrade() -> None:
         sa.Column("gap_id", sa.Text),
         sa.Column("side_inferred", sa.Boolean, nullable=False),
         sa.Column("session", sa.Text),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trades"),
         sqlite_with_rowid=False,
     )
@@ -1108,6 +1130,8 @@ def upgrade() -> None:
         sa.Column("average_volume_days", sa.BigInteger),
         sa.Column("average_true_range_days", sa.BigInteger),
         sa.Column("days_from_sweeps", sa.BigInteger),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("average_sessions", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_universe_members"),
         sqlite_with_rowid=False,
     )
@@ -1128,6 +1152,20 @@ def upgrade() -> None:
     )
     op.create_index("ix_universes_market_session_date", "universes", ["market", "session_date"])
     op.create_table(
+        "venue_eligibility",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.Column("trades", sa.Boolean, nullable=False),
+        sa.Column("observed_ns", sa.BigInteger, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_venue_eligibility"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_venue_eligibility_session_date", "venue_eligibility", ["session_date"])
+    op.create_table(
         "volume_rises",
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
@@ -1144,6 +1182,7 @@ def upgrade() -> None:
         sa.Column("low", _DOUBLE),
         sa.Column("upper_limit", _DOUBLE),
         sa.Column("cumulative_value", _DOUBLE, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_volume_rises"),
         sqlite_with_rowid=False,
     )

@@ -20,8 +20,8 @@ from bus.events import AllocationStrategy
 from observer.accounts.failover import StreamOutages
 from observer.accounts.health import Health, believed, is_alert_of_stream
 from observer.accounts.health_file import HealthFile
-from observer.accounts.keys import AccountKeys, read_keys
-from observer.accounts.pool import AccountSettings, PoolSettings, key_variables
+from observer.accounts.keys import AccountKeys, keys_of
+from observer.accounts.pool import AccountSettings, PoolSettings
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.accounts.token_cache import CachedCredentials, FixedCredentials, TokenStore
 from observer.clock import Clock
@@ -43,10 +43,9 @@ from observer.providers.broker import (
 )
 from observer.providers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
 from observer.providers.settings import BrokerSettings, RestSettings
-from observer.supervisor.environment import withhold
-from observer.text import conceal
 
 if TYPE_CHECKING:
+    from observer.providers.domestic import VenueTrading
     from observer.providers.http import RestPipeline
     from observer.providers.rest import RestClient
     from observer.providers.websocket import TradeStreamConnection
@@ -328,8 +327,8 @@ async def listing_files(broker: Broker, settings: BrokerSettings) -> AsyncIterat
 
 
 class RestOfAll:
-    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource` and
-    `PastBarSource`.
+    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`,
+    `PastBarSource` and `VenueSource`.
 
     Each of these calls goes to the first healthy account by priority whose broker offers it: to another one while that
     is unhealthy, and back after its recovery. With `next` the healthy accounts that offer calls about ETFs take turns,
@@ -382,18 +381,9 @@ class RestOfAll:
         """As `HistorySource`."""
         return await self._first("trades").trades_between(symbol, from_ns, to_ns, after_volume, rows_max)
 
+    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence["VenueTrading"]:
+        """As `VenueSource`."""
+        return await self._first("securities").venue_eligibility(symbols)
+
     def _first(self, capability: Capability) -> "RestClient":
         return next(iter(self.usable(capability).values()))
-
-
-def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
-    """The keys of all accounts; conceals them in this process's log, and takes them out of its environment.
-
-    Raises:
-        MissingKeysError: some are missing; names the remedy.
-    """
-    found = read_keys(pool.accounts, withhold(key_variables(pool.accounts)))
-    for keys in found:
-        conceal(keys.app_key)
-        conceal(keys.app_secret)
-    return found

@@ -16,12 +16,13 @@ from typing import Final
 
 import msgspec
 
-from observer.accounts.pool import AccountSettings
+from observer.accounts.pool import AccountSettings, PoolSettings, key_variables
 from observer.accounts.private_file import read_privately
 from observer.errors import ConfigError, MissingKeysError
 from observer.providers.broker import broker_named
 from observer.settings_errors import converted, decode_toml, wrong_settings
-from observer.text import CONCEALED
+from observer.supervisor.environment import withhold
+from observer.text import CONCEALED, conceal
 
 _FORM: Final = 'write [ACCOUNT], then app_key = "..." and app_secret = "...", each on a line of its own'
 _LONG_WORD: Final = re.compile(r"[A-Za-z0-9+/=_-]{24,}")  # a key that stands where a name should
@@ -45,6 +46,19 @@ class AccountKeys(msgspec.Struct, frozen=True):
 class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     app_key: str
     app_secret: str
+
+
+def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
+    """The keys of all accounts; conceals them in this process's log, and takes them out of its environment.
+
+    Raises:
+        MissingKeysError: some are missing; names the remedy.
+    """
+    found = read_keys(pool.accounts, withhold(key_variables(pool.accounts)))
+    for keys in found:
+        conceal(keys.app_key)
+        conceal(keys.app_secret)
+    return found
 
 
 def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str]) -> list[AccountKeys]:

@@ -29,7 +29,7 @@ from bus.commands import (
 )
 from bus.producer import Producer
 from observer import logs
-from observer.accounts.clients import keys_of
+from observer.accounts.keys import keys_of
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
 from observer.host.captures import Capturing

@@ -14,7 +14,7 @@ from bus.events import PhaseChanged, ProcessChanged
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
-from observer.accounts.clients import keys_of
+from observer.accounts.keys import keys_of
 from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts, keepers
 from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of

@@ -329,6 +329,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         name: of its section in the configuration, and the `provider` of its facts.
         venue: where what it streams is traded.
+        venues: the names of the venues whose lines it serves, the main venue first (`observer.lines`).
         capabilities: the REST calls that it offers.
         slots: subscriptions of one account; the bound of an account's `max_slots`.
         buckets: its rate limits; their sizes are settings.
@@ -350,6 +351,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     venue: TradingVenue
+    venues: tuple[str, ...]
     capabilities: frozenset[Capability]
     slots: int
     buckets: tuple[RateBucket, ...]

@@ -1,4 +1,4 @@
-"""Provider data on Korean sessions and past days, beside quotes and history, in our terms."""
+"""Provider data on Korean sessions, venues and past days, beside quotes and history, in our terms."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,6 +20,24 @@ class SessionDay(msgspec.Struct, frozen=True):
     business_day: bool
     trading_day: bool
     settlement_day: bool
+
+
+class VenueTrading(msgspec.Struct, frozen=True):
+    """Whether a stock, by its own symbol, trades today at a venue beside the main one."""
+
+    symbol: str
+    venue: str
+    trades: bool
+
+
+class VenueSource(Protocol):
+    """Where stocks trade today."""
+
+    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+        """For each of these stocks and each venue beside the main one, whether it trades there today; unknown symbols
+        are absent. Takes one call of low priority a symbol: ask for few at once, since an error loses them all.
+        """
+        ...
 
 
 class PastBarSource(Protocol):

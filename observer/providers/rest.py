@@ -4,11 +4,19 @@ from typing import Protocol
 
 from observer.listings.model import SecuritySource
 from observer.providers.broker import HaltSource, HistorySource, QuoteSource
-from observer.providers.domestic import PastBarSource, SessionSource
+from observer.providers.domestic import PastBarSource, SessionSource, VenueSource
 from observer.providers.etf import EtfSource
 
 
 class RestClient(
-    QuoteSource, HaltSource, HistorySource, PastBarSource, EtfSource, SecuritySource, SessionSource, Protocol
+    QuoteSource,
+    HaltSource,
+    HistorySource,
+    PastBarSource,
+    EtfSource,
+    SecuritySource,
+    SessionSource,
+    VenueSource,
+    Protocol,
 ):
     """The calls of one account. `Broker.capabilities` says which of them the broker offers; no other is made."""

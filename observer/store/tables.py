@@ -104,6 +104,7 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SelectionAdvanced: "selection_steps",
     events.WatchChanged: "watch_changes",
     events.SharesAdjusted: "share_adjustments",
+    events.VenueEligibility: "venue_eligibility",
 }
 
 # Each index serves a query of `observer.store.reader`, or one of those in the README, without reading its table.
@@ -147,6 +148,7 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.SelectionAdvanced: (("session_date",),),
     events.WatchChanged: (("session_date",),),
     events.SharesAdjusted: (("session_date",),),
+    events.VenueEligibility: (("session_date",),),
 }
 
 _COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {

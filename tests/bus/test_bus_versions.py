@@ -61,7 +61,7 @@ def _with(event_type: type[Fact], **added: object) -> tuple[type[Fact], ...]:
 
 
 def test_a_column_more_or_another_default_is_another_schema() -> None:
-    found = {schema_digest(), *(schema_digest(_with(Trade, venue=default)) for default in ("KRX", "NXT", 1))}
+    found = {schema_digest(), *(schema_digest(_with(Trade, board=default)) for default in ("main", "side", 1))}
     assert len(found) == 4
 
 

@@ -15,6 +15,7 @@ from observer.providers.broker import (
     RateBucket,
 )
 from observer.providers.dialect import StreamTraits
+from observer.providers.kis.venues import VENUES
 from observer.providers.settings import BrokerSettings, RateLimitSettings
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _raw_decoder() -> "RawCaptureDecoder":
 BROKER: Final = Broker(
     name="kis",
     venue=KRX,
+    venues=VENUES,
     capabilities=frozenset({"quotes", "halts", "bars", "trades", "etf", "sessions", "securities"}),
     slots=41,
     buckets=(RateBucket(name="rest", scope="account"),),

@@ -14,13 +14,14 @@ import msgspec
 from observer.errors import BadRequestError, MalformedError
 from observer.listings.model import KOREA, NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 from observer.providers.broker import Bar, PastTrade, Priority, Quote
-from observer.providers.domestic import SessionDay
+from observer.providers.domestic import SessionDay, VenueTrading
 from observer.providers.etf import EtfQuote, NavDay
 from observer.providers.http import Request, RestPipeline
 from observer.providers.kis import calls
 from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
 from observer.providers.kis.times import date_text, date_text_of, midnight_ns
+from observer.providers.kis.venues import NXT
 from observer.units import NS_PER_S
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -32,7 +33,8 @@ _ONE_DAY: Final = timedelta(days=1)
 
 class KisClient:
     """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `EtfSource`,
-    `SessionSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or refused.
+    `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or
+    refused.
     """
 
     def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
@@ -171,6 +173,17 @@ class KisClient:
             return None if stock is None else tradable_in_korea(exchange, stock)
         instrument = await self.fetch_one(calls.OVERSEAS_INSTRUMENT, {"exchange": exchange, "symbol": symbol})
         return None if instrument is None else tradable_abroad(instrument)
+
+    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+        """Whether each stock trades at NXT today, by its basic data (kis-api.md, section 0); unknown symbols are
+        absent. One call a symbol.
+        """
+        stocks = [await self.fetch(calls.STOCK, {"symbol": symbol}, "bulk") for symbol in symbols]
+        return [
+            VenueTrading(stock.symbol, NXT, stock.on_nxt and not stock.suspended_on_nxt)
+            for found in stocks
+            for stock in found
+        ]
 
     # --- paging ---
 
