@@ -42,7 +42,7 @@ _FOOTER: Final = "    make_views(op.get_bind())\n"
 
 
 def rendered() -> str:
-    """The migration as Python text, formatted as ruff formats it; tables are sorted by name, and the views come last."""
+    """The migration as Python text, formatted as ruff formats it: the tables sorted by name, then the views."""
     tables = (METADATA.tables[name] for name in sorted(METADATA.tables))
     return _HEADER + "".join(call for table in tables for call in _calls(table)) + _FOOTER
 

@@ -9,8 +9,8 @@ from bus.events import QualityJudged
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.lines import stock_of
 
-# From the strongest word to the weakest: a defect that is proved at one venue is the stock's, whatever is unknown of the
-# other one.
+# From the strongest word to the weakest: a defect that is proved at one venue is the stock's, whatever is unknown of
+# the other one.
 SLOTS_WORDS: Final = ("complete", "recovered", "unknown", "degraded", "missing")
 DAY_WORDS: Final = ("whole", "unknown", "part")
 

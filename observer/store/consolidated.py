@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, column, select, table
 from sqlalchemy.sql.expression import TableClause
 
-from bus.events import DailyBar, OrderBook, QualityJudged, Snapshot, Trade, TradesConflated
+from bus.events import DailyBar, QualityJudged, Snapshot, Trade, TradesConflated
 from observer.gaps.stock_quality import StockQuality, stock_qualities
 from observer.lines import stock_of
 from observer.local_time import local_datetime
@@ -155,18 +155,15 @@ class ConsolidatedReader(DatabaseReader):
         )
 
     def stock_qualities(self, session_date: str, stock: str | None = None) -> Sequence[StockQuality]:
-        """The day's stored quality by stock; empty before its reconciliation."""
+        """The day's stored quality by stock, of all stocks or of one; empty before its reconciliation."""
         with self._asking() as connection:
-            reports = [each for each in judged(connection, session_date) if stock in (None, stock_of(each.symbol))]
-            return stock_qualities_of(connection, session_date, reports)
+            reports = judged(connection, session_date)
+        return self.by_stock(session_date, [each for each in reports if stock in (None, stock_of(each.symbol))])
 
-
-def stock_qualities_of(
-    connection: Connection, session_date: str, reports: Sequence[QualityJudged]
-) -> list[StockQuality]:
-    """The quality by stock from these reports, and from the day's volumes of the lines that have none."""
-    volumes = daily_volumes(connection, session_date, None) if reports else {}
-    return stock_qualities(reports, {stock: each.volumes for stock, each in volumes.items()})
+    def by_stock(self, session_date: str, reports: Sequence[QualityJudged]) -> Sequence[StockQuality]:
+        """The quality by stock from these reports on lines, and from the day's volumes of the lines without one."""
+        volumes = self.daily_volumes(session_date) if reports else {}
+        return stock_qualities(reports, {stock: each.volumes for stock, each in volumes.items()})
 
 
 def daily_volumes(connection: Connection, session_date: str, stock: str | None) -> dict[str, DailyVolume]:

@@ -1,9 +1,11 @@
 """The SQL views over both lines of a stock: a row of a view is derived when it is read, and stored nowhere.
 
 All columns of the views are stated here, and the same text serves both databases. The stock of a line is one
-expression, `_STOCK`. A view over a table of many rows begins with the table's distinct symbols, each found by one search
-in the index, so that `WHERE stock = ...` reads only the rows of that stock's lines.
+expression, `_STOCK`. A view over a table of many rows begins with the table's distinct symbols, each found by one
+search in the index, so that `WHERE stock = ...` reads only the rows of that stock's lines.
 """
+
+# ruff: noqa: S608 - the names in these queries are those of our own tables and columns
 
 from collections.abc import Mapping
 from typing import Final
@@ -85,8 +87,9 @@ FROM venue_daily_bars
 GROUP BY stock, session_date"""
 
 _QUOTE: Final = "symbol, venue, session_date, receive_time_ns AS quoted_ns"
+_STREAMED: Final = "gap_id IS NULL AND coalesce(bid, ask) IS NOT NULL"
 _QUOTES: Final = f"""
-SELECT * FROM ({_with_stock(Trade, f"{_QUOTE}, bid, ask", "gap_id IS NULL AND coalesce(bid, ask) IS NOT NULL")}) AS traded
+SELECT * FROM ({_with_stock(Trade, f"{_QUOTE}, bid, ask", _STREAMED)}) AS traded
 UNION ALL SELECT * FROM ({_with_stock(OrderBook, f"{_QUOTE}, bid_1 AS bid, ask_1 AS ask")}) AS streamed
 UNION ALL SELECT * FROM ({_with_stock(Snapshot, f"{_QUOTE}, bid, ask")}) AS swept"""
 
@@ -121,7 +124,7 @@ VIEWS: Final[Mapping[str, str]] = {
 
 
 def make_views(connection: Connection) -> None:
-    """Make all views anew. A migration that changes one of their tables calls `drop_views` first and this at its end."""
+    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it."""
     drop_views(connection)
     for name, query in VIEWS.items():
         connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
