@@ -224,7 +224,7 @@ def _table_by_stock(stocks: Sequence[StockQuality], asked: AskedDay, lines: Aske
         )
     shown = venues if len(venues) > 1 else []
     columns = ("symbol", "in slots", "day", "volume %", "at most", *shown, "volume")
-    return Table(columns, rows, f"{asked.title}: stocks with a slot, all their venues together", right=columns[3:])
+    return Table(columns, rows, f"{asked.title}: stocks, their venues together", right=columns[3:])
 
 
 def _figure(figure: float | None, form: str = ",.0f") -> str:
