@@ -58,19 +58,22 @@ SELECT stock, session_date, from_ns / {NS_PER_MINUTE} * {NS_PER_MINUTE}, from_ns
     open, high, low, close, volume, NULL, trades
 FROM consolidated_conflated_trades"""
 
-_IN_TIME: Final = "PARTITION BY stock, session_date, minute_start_ns ORDER BY at_ns{0}, venue{0}, cumulative_volume{0}"
-
+# Windows instead of GROUP BY: SQLite takes a condition on the stock into a window's rows, and not into a group's.
 _MINUTE_BARS: Final = f"""
-SELECT stock, session_date, minute_start_ns, max(CASE WHEN from_first = 1 THEN open END) AS open, max(high) AS high,
-    min(low) AS low, max(CASE WHEN from_last = 1 THEN close END) AS close, sum(volume) AS volume,
-    CASE WHEN count(value) = count(*) AND sum(volume) > 0 THEN sum(value) / sum(volume) END AS vwap,
-    CAST(sum(trades) AS BIGINT) AS trades, count(DISTINCT venue) AS venues
-FROM (
-    SELECT pieces.*, row_number() OVER ({_IN_TIME.format("")}) AS from_first,
-        row_number() OVER ({_IN_TIME.format(" DESC")}) AS from_last
+SELECT stock, session_date, minute_start_ns, open, high, low, close, volume, vwap, trades, venues FROM (
+    SELECT stock, session_date, minute_start_ns, row_number() OVER in_time AS nth,
+        first_value(open) OVER in_time AS open, max(high) OVER bar AS high, min(low) OVER bar AS low,
+        first_value(close) OVER backwards AS close, sum(volume) OVER bar AS volume,
+        CASE WHEN count(value) OVER bar = count(*) OVER bar AND sum(volume) OVER bar > 0
+            THEN sum(value) OVER bar / sum(volume) OVER bar END AS vwap,
+        CAST(sum(trades) OVER bar AS BIGINT) AS trades,
+        dense_rank() OVER (bar ORDER BY venue) + dense_rank() OVER (bar ORDER BY venue DESC) - 1 AS venues
     FROM ({_PIECES}) AS pieces
-) AS ordered
-GROUP BY stock, session_date, minute_start_ns"""
+    WINDOW bar AS (PARTITION BY stock, session_date, minute_start_ns),
+        in_time AS (bar ORDER BY at_ns, venue, cumulative_volume),
+        backwards AS (bar ORDER BY at_ns DESC, venue DESC, cumulative_volume DESC)
+) AS bars
+WHERE nth = 1"""
 
 _VENUE_DAILY_BARS: Final = f"""
 SELECT stock, {", ".join(columns_of(DailyBar))} FROM (
@@ -80,11 +83,17 @@ SELECT stock, {", ".join(columns_of(DailyBar))} FROM (
 WHERE newest = 1"""
 
 _DAILY_BARS: Final = """
-SELECT stock, session_date, max(CASE WHEN symbol = stock THEN open END) AS open, max(high) AS high, min(low) AS low,
-    max(CASE WHEN symbol = stock THEN close END) AS close, sum(volume) AS volume, sum(value) AS value,
-    CASE WHEN sum(volume) > 0 THEN sum(value) / sum(volume) END AS vwap, count(*) AS venues
-FROM venue_daily_bars
-GROUP BY stock, session_date"""
+SELECT stock, session_date, open, high, low, close, volume, value, vwap, venues FROM (
+    SELECT stock, session_date, row_number() OVER (bar ORDER BY symbol) AS nth,
+        max(CASE WHEN symbol = stock THEN open END) OVER bar AS open, max(high) OVER bar AS high,
+        min(low) OVER bar AS low, max(CASE WHEN symbol = stock THEN close END) OVER bar AS close,
+        sum(volume) OVER bar AS volume, sum(value) OVER bar AS value,
+        CASE WHEN sum(volume) OVER bar > 0 THEN sum(value) OVER bar / sum(volume) OVER bar END AS vwap,
+        count(*) OVER bar AS venues
+    FROM venue_daily_bars
+    WINDOW bar AS (PARTITION BY stock, session_date)
+) AS bars
+WHERE nth = 1"""
 
 _QUOTE: Final = "symbol, venue, session_date, receive_time_ns AS quoted_ns"
 _STREAMED: Final = "gap_id IS NULL AND coalesce(bid, ask) IS NOT NULL"
@@ -94,22 +103,24 @@ UNION ALL SELECT * FROM ({_with_stock(OrderBook, f"{_QUOTE}, bid_1 AS bid, ask_1
 UNION ALL SELECT * FROM ({_with_stock(Snapshot, f"{_QUOTE}, bid, ask")}) AS swept"""
 
 _BEST_QUOTES: Final = """
-SELECT stock, session_date, max(bid) AS bid,
-    max(CASE WHEN nth_bid = 1 AND bid IS NOT NULL THEN symbol END) AS bid_symbol,
-    max(CASE WHEN nth_bid = 1 AND bid IS NOT NULL THEN quoted_ns END) AS bid_ns,
-    min(ask) AS ask, max(CASE WHEN nth_ask = 1 AND ask IS NOT NULL THEN symbol END) AS ask_symbol,
-    max(CASE WHEN nth_ask = 1 AND ask IS NOT NULL THEN quoted_ns END) AS ask_ns, count(*) AS venues
-FROM (
-    SELECT *, row_number() OVER (PARTITION BY stock, session_date ORDER BY bid DESC NULLS LAST, quoted_ns DESC, symbol)
-        AS nth_bid,
-        row_number() OVER (PARTITION BY stock, session_date ORDER BY ask NULLS LAST, quoted_ns DESC, symbol) AS nth_ask
+SELECT stock, session_date, bid, bid_symbol, bid_ns, ask, ask_symbol, ask_ns, venues FROM (
+    SELECT stock, session_date, row_number() OVER by_bid AS nth, count(*) OVER stock_day AS venues,
+        max(bid) OVER stock_day AS bid,
+        first_value(CASE WHEN bid IS NOT NULL THEN symbol END) OVER by_bid AS bid_symbol,
+        first_value(CASE WHEN bid IS NOT NULL THEN quoted_ns END) OVER by_bid AS bid_ns,
+        min(ask) OVER stock_day AS ask,
+        first_value(CASE WHEN ask IS NOT NULL THEN symbol END) OVER by_ask AS ask_symbol,
+        first_value(CASE WHEN ask IS NOT NULL THEN quoted_ns END) OVER by_ask AS ask_ns
     FROM (
         SELECT *, row_number() OVER (PARTITION BY stock, symbol, session_date ORDER BY quoted_ns DESC) AS newest
         FROM consolidated_quotes
     ) AS of_lines
     WHERE newest = 1
+    WINDOW stock_day AS (PARTITION BY stock, session_date),
+        by_bid AS (stock_day ORDER BY bid DESC NULLS LAST, quoted_ns DESC, symbol),
+        by_ask AS (stock_day ORDER BY ask NULLS LAST, quoted_ns DESC, symbol)
 ) AS ranked
-GROUP BY stock, session_date"""
+WHERE nth = 1"""
 
 VIEWS: Final[Mapping[str, str]] = {
     "consolidated_trades": _with_stock(Trade, ", ".join(columns_of(Trade))),
