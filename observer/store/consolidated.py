@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, column, select, table
+from sqlalchemy import Connection, column, func, select, table
 from sqlalchemy.sql.expression import TableClause
 
 from bus.events import DailyBar, QualityJudged, Snapshot, Trade, TradesConflated
@@ -184,11 +184,11 @@ def daily_volumes(connection: Connection, session_date: str, stock: str | None) 
 
 
 def _last_snapshots(connection: Connection, session_date: str, stock: str | None) -> dict[str, float]:
-    """By line the volume of the day's last snapshot."""
+    """By line the volume of the day's last snapshot: volumes never fall, so it is the highest."""
     seen = EVENT_TABLES[Snapshot].c
-    wanted = select(seen.symbol, seen.cumulative_volume).where(seen.session_date == session_date)
-    in_order = connection.execute(wanted.order_by(seen.receive_time_ns))
-    return {row.symbol: row.cumulative_volume for row in in_order if stock in (None, stock_of(row.symbol))}
+    volume = func.max(seen.cumulative_volume).label("volume")
+    wanted = select(seen.symbol, volume).where(seen.session_date == session_date).group_by(seen.symbol)
+    return {row.symbol: row.volume for row in connection.execute(wanted) if stock in (None, stock_of(row.symbol))}
 
 
 def _quotes(connection: Connection, stock: str, after_ns: int, at_ns: int) -> list[Quote]:
