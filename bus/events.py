@@ -181,7 +181,9 @@ class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_
 
 
 class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="market_state_changed"):
-    """The exchange reported a symbol's state: halted or not and why, and its own codes for the rest, as they came."""
+    """The exchange reported a symbol's state: halted or not and why, its own codes for the rest, as they came, and the
+    name of the venue.
+    """
 
     provider: str
     symbol: str

@@ -46,6 +46,7 @@ _MOMENT_FIELDS: Final = frozenset(
         "judged_ns",
         "listed_ns",
         "measured_ns",
+        "observed_ns",
         "opened_ns",
         "overflowed_ns",
         "quarantined_ns",

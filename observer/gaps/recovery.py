@@ -82,6 +82,8 @@ class TimeAndSalesRow(Protocol):
     def bid(self) -> float | None: ...
     @property
     def ask(self) -> float | None: ...
+    @property
+    def venue(self) -> str: ...
 
 
 class MinuteBarLike(Protocol):
@@ -101,6 +103,8 @@ class MinuteBarLike(Protocol):
     def close(self) -> float: ...
     @property
     def volume(self) -> float: ...
+    @property
+    def venue(self) -> str: ...
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -313,6 +317,7 @@ def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: 
         ask=row.ask,
         gap_id=gap.gap_id,
         side_inferred=True,
+        venue=row.venue,
     )
 
 
@@ -329,4 +334,5 @@ def _stand_in(row: MinuteBarLike, gap: GapDetected, received_ns: int) -> MinuteB
         volume=row.volume,
         gap_id=gap.gap_id,
         receive_time_ns=received_ns,
+        venue=row.venue,
     )

@@ -38,7 +38,9 @@ if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and
 
 
 class Quote(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's state at one moment; prices are None while there are none (before the first trade, say)."""
+    """A line's state at one moment; prices are None while there are none (before the first trade, say). `symbol` is the
+    line's id, as in everything here (`observer.lines`), and `venue` the name of its venue.
+    """
 
     symbol: str
     price: float
@@ -52,6 +54,7 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     ask: float | None
     cumulative_volume: float
     cumulative_value: float
+    venue: str = ""
 
 
 class Bar(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +73,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
     volume: float
     value: float
     base_price: float | None = None
+    venue: str = ""
 
 
 class PastTrade(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +86,7 @@ class PastTrade(msgspec.Struct, frozen=True, gc=False):
     cumulative_volume: float
     bid: float | None
     ask: float | None
+    venue: str = ""
 
 
 class FileStamp(msgspec.Struct, frozen=True):
@@ -154,7 +159,9 @@ class QuoteSource(Protocol):
     quotes_per_call: int
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        """Quotes of at most `quotes_per_call` symbols; unknown symbols are absent from the answer."""
+        """Quotes of at most `quotes_per_call` lines; unknown ones are absent from the answer. Takes one call, or two
+        where both lines of a stock are among them.
+        """
         ...
 
 
@@ -208,9 +215,6 @@ class MasterFileSource(Protocol):
 
 RecordKind = Literal["trades", "order_book", "expected_price", "market_state", "nav"]
 """The kinds of records of a stream. Each kind of each symbol is one subscription."""
-
-Venue = Literal["KRX", "NXT", "both"]
-"""The source of streamed trades and order books: the exchange's, the alternative venue's, or both as one market."""
 
 StreamFact = OrderBook | ExpectedPrice | MarketStateChanged | NavObserved
 """The facts of a stream other than trades."""

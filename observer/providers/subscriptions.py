@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from observer.lines import line_of
 from observer.providers.broker import RecordKind
 from observer.providers.dialect import Subscription, SubscriptionRefused
 from observer.units import NS_PER_MINUTE
@@ -79,13 +80,15 @@ class Subscriptions:
         return frozenset(each.symbol for each in self._subscribed if each.kind == "trades")
 
     def want(self, symbols: Sequence[str]) -> None:
-        """The symbols to be streamed, most important first; what does not fit does not count.
+        """The lines to be streamed, most important first; what does not fit does not count.
 
-        All their trades come before any other kind of record: what is missing of trades must be recovered.
+        All their trades come before any other kind of record: what is missing of trades must be recovered. A net asset
+        value is the ETF's own, not a venue's: only the line at the main venue has it.
         """
         chosen = tuple(dict.fromkeys(symbols))[: self.symbols_max]
         kinds = sorted(self._records, key=lambda kind: kind != "trades")
-        self._wanted = tuple(Subscription(kind, symbol) for kind in kinds for symbol in chosen)
+        wanted = (Subscription(kind, symbol) for kind in kinds for symbol in chosen)
+        self._wanted = tuple(each for each in wanted if each.kind != "nav" or not line_of(each.symbol).venue)
         self._refused.intersection_update({*self._wanted, *self._subscribed})
 
     def next_step(self) -> Step | None:

@@ -144,6 +144,52 @@ def test_the_stock_calls_agree_with_the_master_file(reported):
     assert product.isin == instrument.isin
 
 
+def both_venues(scenario):
+    """The outcome of `scenario(client, market)` at a simulator of both venues."""
+
+    async def played():
+        settings = msgspec.structs.replace(SETTINGS, symbols=120, venues=("KRX", "NXT"))
+        clock = ManualClock(local_ns(DAY, 18))
+        async with pipeline_to_a_simulator(settings, clock) as (pipeline, market):
+            return await scenario(KisClient(pipeline), market)
+
+    return asyncio.run(played())
+
+
+def test_the_stocks_that_trade_at_nxt_are_those_that_the_market_trades_there():
+    async def scenario(client, market):
+        symbols = [each.symbol for each in market.instruments]
+        return symbols, await client.venue_eligibility([*symbols, "999999"]), market
+
+    symbols, found, market = both_venues(scenario)
+    assert [(each.symbol, each.venue) for each in found] == [(symbol, "NXT") for symbol in symbols]
+    trading = {each.symbol for each in found if each.trades}
+    assert trading == {symbol for symbol in symbols if len(market.view("NXT").tape(symbol))}
+    assert 0 < len(trading) < len(symbols)
+
+
+def test_each_line_is_answered_with_the_quotes_trades_and_bars_of_its_venue():
+    async def scenario(client, market):
+        nxt = market.view("NXT")
+        stock = max((each.symbol for each in nxt.instruments), key=lambda symbol: len(nxt.tape(symbol)))
+        lines = {stock: market.view("KRX"), f"{stock}.NXT": nxt}
+        quotes = {quote.symbol: quote for quote in await client.quotes([*lines])}
+        for line, view in lines.items():
+            tape, until_ns = view.tape(stock), local_ns(DAY, 18)
+            volumes = [float(volume) for volume in tape.volume_after[: tape.count_until(until_ns)]]
+            assert quotes[line].cumulative_volume == volumes[-1]
+            trades = await client.trades_between(line, local_ns(DAY, 8), until_ns)
+            assert [trade.cumulative_volume for trade in trades] == volumes
+            minutes = await client.minute_bars(line, local_ns(DAY, 8), until_ns)
+            assert sum(bar.volume for bar in minutes) == volumes[-1]
+            [day] = await client.daily_bars(line, DAY, DAY)
+            assert day.volume == volumes[-1]
+            assert {each.symbol for each in (*trades, *minutes, day)} == {line}
+            assert {each.venue for each in (*trades, *minutes, day, quotes[line])} == {view.name}
+
+    both_venues(scenario)
+
+
 def test_the_rankings_are_sorted_from_rank_one_downwards(reported):
     async def scenario(pipeline, _):
         client = KisClient(pipeline)

@@ -276,7 +276,26 @@ def test_answers_without_facts_have_a_reason(record, outcome):
     assert (decoded.outcome, decoded.facts) == (outcome, ())
 
 
-@pytest.mark.parametrize("transaction", ["H0STCNT0", "H0NXCNT0", "H0UNCNT0"])
+def test_a_recorded_answer_has_the_lines_that_were_asked_for():
+    pairs = {
+        "FID_COND_MRKT_DIV_CODE_1": "NX",
+        "FID_INPUT_ISCD_1": "005930",
+        "FID_COND_MRKT_DIV_CODE_2": "J",
+        "FID_INPUT_ISCD_2": "000660",
+    }
+    rows = [{"inter_shrn_iscd": symbol, "inter2_prpr": "1"} for symbol in ("005930", "000660")]
+    quotes = msgspec.structs.replace(answer("quotes", msgspec.json.encode({"output": rows})), query=pairs)
+    assert [(each.symbol, each.venue) for each in RawDecoder().decode(quotes).facts] == [
+        ("005930.NXT", "NXT"),
+        ("000660", "KRX"),
+    ]
+    row = b'{"output2":[{"stck_cntg_hour":"090000","stck_prpr":"1","cnqn":"1","acml_vol":"1"}]}'
+    asked = {"FID_COND_MRKT_DIV_CODE": "NX", "FID_INPUT_ISCD": "005930", "FID_INPUT_HOUR_1": "090000"}
+    [trade] = RawDecoder().decode(msgspec.structs.replace(answer("trades", row), query=asked)).facts
+    assert (trade.symbol, trade.venue) == ("005930.NXT", "NXT")
+
+
+@pytest.mark.parametrize("transaction", ["H0STCNT0", "H0NXCNT0"])
 def test_acknowledgements_of_every_venue_are_no_quarantine(transaction):
     decoder, asked = RawDecoder(), f'{{"body":{{"input":{{"tr_id":"{transaction}","tr_key":"005930"}}}}}}'
     decoder.decode(RawRecord("sent", "stream", "main", 1, 1, asked.encode()))

@@ -71,6 +71,13 @@ def totals(selection: Selection) -> list[float]:
     return [trade.cumulative_volume for trade in selection.trades]
 
 
+def test_a_recovered_trade_and_a_minute_bar_state_the_venue_of_their_row() -> None:
+    trade = msgspec.structs.replace(row(130.0, 30.0), venue="NXT")
+    assert [each.venue for each in select([trade], gap(before=130.0), RECEIVED_NS).trades] == ["NXT"]
+    minute = msgspec.structs.replace(bar(1), venue="NXT")
+    assert [each.venue for each in select_minutes([minute], gap(100.0), RECEIVED_NS)] == ["NXT"]
+
+
 # --- the plan ---
 
 

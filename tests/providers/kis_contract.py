@@ -73,7 +73,7 @@ def answer_of(call: calls.KisCall) -> dict[str, object]:
     return {**envelope, "ctx_area_fk": "FK", "ctx_area_nk": "NK", "output": [row], "output1": row, "output2": [row]}
 
 
-GIVEN = {"symbol": SYMBOL, "exchange": "NASD", "day": DAY_TEXT}
+GIVEN = {"symbol": SYMBOL, "symbols": {SYMBOL: SYMBOL}, "exchange": "NASD", "day": DAY_TEXT}
 """What rows do not repeat of the question."""
 
 

@@ -55,7 +55,10 @@ LAYOUTS = {
     "H0UNASP0": (59, ORDER_BOOK),
     "H0NXASP0": (59, ORDER_BOOK),
     "H0STANC0": (45, EXPECTED_PRICE),
+    "H0NXANC0": (46, [*EXPECTED_PRICE, "vi_stnd_prc"]),
     "H0STMKO0": (10, MARKET_STATE),  # 11 documented, with EXCH_CLS_CODE
+    "H0NXMKO0": (10, MARKET_STATE),
+    "H0UNMKO0": (10, MARKET_STATE),
     "H0STNAV0": (8, NAV),
 }
 
@@ -117,7 +120,7 @@ _VALUES = {
 
 def fields_of(transaction, width=None, **changes):
     """A sound record of the TR id with the named fields changed. Unread ones are 7, and so are appended ones, but for
-    the 11th of a market state, the venue, which is blank.
+    the 11th of a market state, a code of the venue, which is blank.
     """
     documented, names = LAYOUTS[transaction]
     assert len(names) == documented
@@ -125,6 +128,6 @@ def fields_of(transaction, width=None, **changes):
     assert values.keys() <= set(names)
     appended = (documented if width is None else width) - documented
     further = ["7"] * appended
-    if transaction == "H0STMKO0":
+    if "MKO" in transaction:
         further[:1] = [""] * bool(further)
     return [values.get(name, "7") for name in names] + further

@@ -12,7 +12,7 @@ from observer.providers.kis import calls, schema
 
 def read(call, **content):
     body = decode(json.dumps(content).encode(), call.record.body_type, call.name)
-    return call.read(body, {"symbol": "005930", "day": "20261120"})
+    return call.read(body, {"symbol": "005930", "symbols": {"005930": "005930"}, "day": "20261120"})
 
 
 QUOTE = {

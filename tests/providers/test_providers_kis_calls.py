@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.clock import ManualClock, ScaledClock
-from observer.errors import TokenThrottledError
+from observer.errors import BadRequestError, TokenThrottledError
 from observer.local_time import local_ns
+from observer.providers.domestic import VenueTrading
 from observer.providers.http import RestPipeline, open_client
 from observer.providers.kis.client import KisClient
 from observer.providers.kis.envelope import KisRestDialect
@@ -110,6 +111,123 @@ def test_quotes_ask_for_all_symbols_in_one_call():
         "tr_id": "FHKST11300006",
         "bearer": "Bearer token 1",
     }
+
+
+def quoted(lines):
+    """The quotes of these lines from a KIS that knows all of them, and the pairs of each call."""
+    calls = []
+
+    def answer(query, headers):
+        count = sum(name.startswith("FID_INPUT_ISCD_") for name in query)
+        numbers = range(1, count + 1)
+        calls.append([(query[f"FID_COND_MRKT_DIV_CODE_{n}"], query[f"FID_INPUT_ISCD_{n}"]) for n in numbers])
+        volumes = {"J": "1000", "NX": "500"}
+        return {
+            "output": [
+                {"inter_shrn_iscd": symbol, "inter2_prpr": "100", "acml_vol": volumes[division]}
+                for division, symbol in reversed(calls[-1])
+            ]
+        }
+
+    async def scenario():
+        async with kis("intstock-multprice", answer) as (rest, _):
+            return await rest.quotes(lines)
+
+    return asyncio.run(scenario()), calls
+
+
+def test_the_lines_of_a_call_each_have_the_division_code_of_their_venue():
+    quotes, calls = quoted(["005930", "000660.NXT"])
+    assert calls == [[("J", "005930"), ("NX", "000660")]]
+    assert {(quote.symbol, quote.venue, quote.cumulative_volume) for quote in quotes} == {
+        ("005930", "KRX", 1000.0),
+        ("000660.NXT", "NXT", 500.0),
+    }
+
+
+def test_both_lines_of_a_stock_are_never_mistaken_since_a_row_names_the_symbol_alone():
+    quotes, calls = quoted(["005930", "005930.NXT", "000660.NXT", "000660"])
+    assert calls == [[("J", "005930"), ("NX", "000660")], [("NX", "005930"), ("J", "000660")]]
+    assert {quote.symbol: (quote.venue, quote.cumulative_volume) for quote in quotes} == {
+        "005930": ("KRX", 1000.0),
+        "005930.NXT": ("NXT", 500.0),
+        "000660": ("KRX", 1000.0),
+        "000660.NXT": ("NXT", 500.0),
+    }
+
+
+@examples(0.1)
+@given(st.lists(st.sampled_from(["1", "2", "3", "4", "1.NXT", "2.NXT", "3.NXT"]), unique=True))
+def test_every_line_is_quoted_once_in_at_most_two_calls_of_distinct_stocks(lines):
+    quotes, calls = quoted(lines)
+    assert sorted(quote.symbol for quote in quotes) == sorted(lines)
+    assert len(calls) <= 2
+    for pairs in calls:
+        assert len({symbol for _, symbol in pairs}) == len(pairs)
+
+
+@pytest.mark.parametrize(("line", "division", "venue"), [("005930", "J", "KRX"), ("005930.NXT", "NX", "NXT")])
+@pytest.mark.parametrize(
+    ("path", "ask"),
+    [
+        ("inquire-time-itemconclusion", lambda rest, line: rest.trades_between(line, at(NINE), at(NINE + 9))),
+        ("inquire-time-itemchartprice", lambda rest, line: rest.minute_bars(line, at(NINE), at(NINE + 9))),
+        ("inquire-time-dailychartprice", lambda rest, line: rest.past_minute_bars(line, at(NINE), at(NINE + 9))),
+        ("inquire-daily-itemchartprice", lambda rest, line: rest.daily_bars(line, DAY, DAY)),
+    ],
+)
+def test_a_line_is_asked_of_its_venue_and_its_rows_say_so(path, ask, line, division, venue):
+    seen = []
+    row = {"stck_bsop_date": "20261120", "stck_cntg_hour": "090000", "stck_prpr": "1", "cnqn": "1", "acml_vol": "1"}
+
+    def answer(query, headers):
+        seen.append((query["FID_COND_MRKT_DIV_CODE"], query["FID_INPUT_ISCD"]))
+        return {"output2": [row]}
+
+    async def scenario():
+        async with kis(path, answer) as (rest, _):
+            return await ask(rest, line)
+
+    [found] = asyncio.run(scenario())
+    assert set(seen) == {(division, "005930")}
+    assert (found.symbol, found.venue) == (line, venue)
+
+
+def test_a_line_of_a_venue_that_kis_does_not_serve_is_refused_before_any_call():
+    with pytest.raises(BadRequestError, match=r"005930.XYZ: KIS serves no venue 'XYZ'; there are KRX, NXT"):
+        quoted(["005930.XYZ"])
+
+
+def test_the_paper_host_is_asked_for_one_line_at_a_time():
+    seen = []
+
+    def answer(query, headers):
+        seen.append((query["FID_COND_MRKT_DIV_CODE"], query["FID_INPUT_ISCD"]))
+        return {"output": {"stck_shrn_iscd": "005930", "stck_prpr": "100"}}
+
+    async def scenario():
+        async with kis("inquire-price", answer) as (rest, _):
+            return await KisClient(rest._pipeline, single_quotes=True).quotes(["005930", "005930.NXT"])
+
+    quotes = asyncio.run(scenario())
+    assert seen == [("J", "005930"), ("NX", "005930")]
+    assert [(quote.symbol, quote.venue) for quote in quotes] == [("005930", "KRX"), ("005930.NXT", "NXT")]
+
+
+@pytest.mark.parametrize(
+    ("tradable", "stopped", "trades"), [("Y", "N", True), ("Y", "Y", False), ("N", "N", False), ("", "", False)]
+)
+def test_a_stock_trades_at_nxt_where_its_basic_data_say_so_and_not_that_it_is_stopped(tradable, stopped, trades):
+    def answer(query, headers):
+        return {"output": {"pdno": query["PDNO"], "cptt_trad_tr_psbl_yn": tradable, "nxt_tr_stop_yn": stopped}}
+
+    async def scenario():
+        async with kis("search-stock-info", answer) as (rest, rate_limiter):
+            return await rest.venue_eligibility(["005930", "000660"]), rate_limiter.priorities
+
+    found, priorities = asyncio.run(scenario())
+    assert found == [VenueTrading("005930", "NXT", trades), VenueTrading("000660", "NXT", trades)]
+    assert priorities == ["bulk"] * 2
 
 
 def test_past_trades_come_over_many_pages_oldest_first_each_once():

@@ -44,7 +44,11 @@ def test_each_field_is_read_from_where_the_protocol_has_it(transaction):
     text = frame(fields_of(transaction, **changes, **counts), transaction=transaction)
     midnight_ns = int(datetime(2026, 11, 20, tzinfo=KRX.zone).timestamp()) * 10**9
     moment_ns = midnight_ns + 10 * 3600 * 10**9
-    expected = Trade("kis", "005930", "2026-11-20", moment_ns, 9, 1.0, 4.0, 5.0, 607, "buy", bid=2.0, ask=3.0)
+    line, venue = {"ST": ("005930", "KRX"), "NX": ("005930.NXT", "NXT"), "UN": ("005930.both", "both")}[
+        transaction[2:4]
+    ]
+    numbers = (1.0, 4.0, 5.0, 607)
+    expected = Trade("kis", line, "2026-11-20", moment_ns, 9, *numbers, "buy", bid=2.0, ask=3.0, venue=venue)
     assert parse_trades(text, 9) == ([expected], None)
 
 

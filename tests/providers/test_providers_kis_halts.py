@@ -27,7 +27,7 @@ def states(parsed: Parsed) -> list[tuple[str, bool]]:
 
 def test_a_trade_with_the_halt_flag_yields_a_trade_and_a_market_state() -> None:
     parsed = received(KisSession("key"), reported("Y"))
-    state = MarketStateChanged("kis", "005930", NOW_NS, True, "", "", "", "", "", "", "", "", "")
+    state = MarketStateChanged("kis", "005930", NOW_NS, True, "", "", "", "", "", "", "", "", "KRX")
     assert (len(parsed.trades), parsed.facts, parsed.broken) == (1, [state], None)
 
 

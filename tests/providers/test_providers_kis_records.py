@@ -40,7 +40,7 @@ def fact(transaction, **changes):
 def test_an_order_book_has_ten_prices_and_volumes_on_each_side(transaction):
     book = fact(transaction)
     assert isinstance(book, OrderBook)
-    assert (book.provider, book.symbol, book.receive_time_ns) == ("kis", "005930", NOW_NS)
+    assert (book.provider, book.receive_time_ns) == ("kis", NOW_NS)
     rest = msgspec.structs.astuple(book)[5:]
     assert rest[:10] == tuple(70_000.0 + 100 * index for index in range(1, 11))
     assert rest[10:20] == tuple(70_100.0 - 100 * index for index in range(1, 11))
@@ -69,7 +69,7 @@ def test_an_expected_price_is_there_in_an_auction_only():
 
 
 def test_an_expected_trade_becomes_an_expected_price():
-    expected = ExpectedPrice("kis", "005930", "2026-11-20", ns(10), NOW_NS, 70_000.0, 10.0, 69_900.0, 70_100.0)
+    expected = ExpectedPrice("kis", "005930", "2026-11-20", ns(10), NOW_NS, 70_000.0, 10.0, 69_900.0, 70_100.0, "KRX")
     assert fact("H0STANC0") == expected
 
 
@@ -80,15 +80,28 @@ def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
 
 def test_a_market_state_carries_the_exchanges_own_codes():
     state = fact("H0STMKO0", trht_yn="Y", tr_susp_reas_cntt=" 풍문 ")
-    codes = ("112", "311", "2", "00", "55", "N", "M", "")
+    codes = ("112", "311", "2", "00", "55", "N", "M", "KRX")
     assert state == MarketStateChanged("kis", "005930", NOW_NS, True, "풍문", *codes)
 
 
-def test_a_market_state_of_eleven_fields_names_the_venue_too():
-    (state,), broken = parsed("H0STMKO0", [*fields_of("H0STMKO0"), "1"])
+def test_a_market_state_of_eleven_fields_is_that_of_ten():
+    assert parsed("H0STMKO0", [*fields_of("H0STMKO0"), "2"]) == parsed("H0STMKO0", fields_of("H0STMKO0"))
+
+
+@pytest.mark.parametrize("transaction", [name for name in FACTS if "NAV" not in name])
+def test_each_record_states_the_line_and_the_venue_of_its_transaction(transaction):
+    line, venue = {"ST": ("005930", "KRX"), "NX": ("005930.NXT", "NXT"), "UN": ("005930.both", "both")}[
+        transaction[2:4]
+    ]
+    found = fact(transaction)
+    assert (found.symbol, found.venue) == (line, venue)
+
+
+def test_a_book_of_nxt_has_a_middle_price_where_one_of_the_krx_has_its_session():
+    (book,), broken = parsed("H0NXASP0", [*fields_of("H0NXASP0"), "70000", "1", "2", "2", "1", "2"])
     assert broken is None
-    assert isinstance(state, MarketStateChanged)
-    assert (state.after_hours_interruption, state.venue) == ("M", "1")
+    assert isinstance(book, OrderBook)
+    assert book.session is None
 
 
 PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)
@@ -96,10 +109,10 @@ PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)
         *("kis", "069500", NOW_NS, 37_235.46, -381.26, 37_646.25, 37_646.25, 37_202.1)
     ),
     "0|H0STMKO0|001|396300^N^(null)^^311^^^55^N^N": MarketStateChanged(
-        *("kis", "396300", NOW_NS, False, "", "", "311", "", "", "55", "N", "N", "")
+        *("kis", "396300", NOW_NS, False, "", "", "311", "", "", "55", "N", "N", "KRX")
     ),
     "0|H0STMKO0|001|100840^N^(null)^AB1^112^^^55^N^": MarketStateChanged(
-        *("kis", "100840", NOW_NS, False, "", "AB1", "112", "", "", "55", "N", "", "")
+        *("kis", "100840", NOW_NS, False, "", "AB1", "112", "", "", "55", "N", "", "KRX")
     ),
 }
 

@@ -82,24 +82,35 @@ def test_a_message_without_a_meaning_is_unreadable_with_a_reason(text):
 
 
 @pytest.mark.parametrize(
-    ("venue", "kind", "transaction"),
+    ("line", "kind", "transaction"),
     [
-        ("KRX", "trades", "H0STCNT0"),
-        ("NXT", "trades", "H0NXCNT0"),
-        ("both", "trades", "H0UNCNT0"),
-        ("KRX", "order_book", "H0STASP0"),
-        ("NXT", "order_book", "H0NXASP0"),
-        ("both", "order_book", "H0UNASP0"),
-        ("both", "expected_price", "H0STANC0"),
-        ("both", "market_state", "H0STMKO0"),
-        ("both", "nav", "H0STNAV0"),
+        ("005930", "trades", "H0STCNT0"),
+        ("005930.NXT", "trades", "H0NXCNT0"),
+        ("005930", "order_book", "H0STASP0"),
+        ("005930.NXT", "order_book", "H0NXASP0"),
+        ("005930", "expected_price", "H0STANC0"),
+        ("005930.NXT", "expected_price", "H0NXANC0"),
+        ("005930", "market_state", "H0STMKO0"),
+        ("005930.NXT", "market_state", "H0NXMKO0"),
+        ("005930", "nav", "H0STNAV0"),
     ],
 )
-def test_kind_and_venue_choose_the_transaction(venue, kind, transaction):
-    dialect = KisSession("key", venue)
-    subscription = Subscription(kind, "005930")
-    assert json.loads(dialect.subscribe(subscription))["body"]["input"]["tr_id"] == transaction
-    assert dialect.read(reply("OPSP0000", transaction=transaction)) == Subscribed(subscription)
+def test_kind_and_line_choose_the_transaction_and_the_answer_names_the_line(line, kind, transaction):
+    subscription = Subscription(kind, line)
+    for text in (session.subscribe(subscription), session.unsubscribe(subscription)):
+        assert json.loads(text)["body"]["input"] == {"tr_id": transaction, "tr_key": "005930"}
+    assert session.read(reply("OPSP0000", transaction=transaction)) == Subscribed(subscription)
+    assert session.read(reply("OPSP0001", transaction=transaction)) == Unsubscribed(subscription)
+
+
+def test_a_halt_at_one_venue_is_none_of_the_other_line():
+    dialect, halted = KisSession("key"), record(volume="0")
+    halted[35] = "Y"
+    stopped = dialect.parse(Data(frame(halted, transaction="H0NXCNT0").encode()), 5)
+    assert [(state.symbol, state.venue, state.halted) for state in stopped.facts] == [("005930.NXT", "NXT", True)]
+    assert not dialect.parse(Data(frame(record()).encode()), 6).facts
+    resumed = dialect.parse(Data(frame(record(), transaction="H0NXCNT0").encode()), 7)
+    assert [(state.symbol, state.halted) for state in resumed.facts] == [("005930.NXT", False)]
 
 
 @pytest.mark.parametrize("code", ["OPSP0000", "OPSP0001", "OPSP0002", "OPSP0003"])

@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from random import Random
 
-import pytest
-
 from bus.events import ExpectedPrice, MarketStateChanged, NavObserved, OrderBook
 from observer.providers.broker import Credentials
 from observer.providers.kis.session import KisSession
 from observer.providers.stream_settings import StreamSettings
 from observer.providers.websocket import TradeStreamConnection
 from tests.simulator.simulator_client import at, running
+from tests.simulator.test_simulator_venue_streams import BOTH, traded_by_both
 from tests.waiting import until_async
 
 EVERY_KIND = ("trades", "order_book", "expected_price", "market_state", "nav")
@@ -60,13 +59,13 @@ class ApprovalKey:
 
 
 @asynccontextmanager
-async def streaming(start_ns, venue="KRX", simulator=None, **changes):
+async def streaming(start_ns, simulator=None, **changes):
     async with running(start_ns, **(simulator or {})) as client:
         received = Received()
         url = client.simulator.stream_url + "/tryitout"
         stream = TradeStreamConnection(
             settings=StreamSettings(**{"url": url, "provider": "kis", "account": "main", "capacity": 41, **changes}),
-            open_dialect=lambda used: KisSession(used.approval_key, venue),
+            open_dialect=lambda used: KisSession(used.approval_key),
             credentials=ApprovalKey(await client.approval()),
             listener=received,
             clock=client.clock,
@@ -130,8 +129,7 @@ def test_a_halt_and_its_end_are_reported_from_trade_records_without_losing_trade
     played(play, at(9), simulator={"symbols": 120})
 
 
-@pytest.mark.parametrize("venue", ["KRX", "both"])
-def test_the_volumes_of_streamed_trades_follow_on_each_other(venue):
+def test_the_volumes_of_streamed_trades_follow_on_each_other():
     async def play(client, stream, received):
         stream.want([client.liveliest])
         await until_async(lambda: bool(stream.subscribed))
@@ -141,7 +139,34 @@ def test_the_volumes_of_streamed_trades_follow_on_each_other(venue):
             assert later.cumulative_volume == earlier.cumulative_volume + later.volume
             assert later.cumulative_trades == earlier.cumulative_trades + 1
 
-    played(play, at(9, 30), venue=venue)
+    played(play, at(9, 30))
+
+
+def test_both_lines_of_a_stock_are_streamed_on_one_connection_each_with_the_trades_of_its_venue():
+    async def play(client, stream, received):
+        market = client.simulator.market
+        stock = traded_by_both(market)
+        lines = {stock: "KRX", f"{stock}.NXT": "NXT"}
+        kinds = (OrderBook, MarketStateChanged)
+        stream.want(lines)
+        await until_async(lambda: client.simulator.counters().registrations == 2 * len(EVERY_KIND) - 1)
+        assert stream.subscribed == lines.keys()
+        await client.move_to(at(20, 1))
+        offered = list(market.offered(stock))
+        await until_async(lambda: len(received.trades) == len(offered))
+        await until_async(lambda: {state.symbol for state in received.of(MarketStateChanged)} == lines.keys())
+        assert received.broken == []
+        for line, venue in lines.items():
+            streamed = [trade for trade in received.trades if trade.symbol == line]
+            assert [(t.price, t.volume, t.cumulative_volume) for t in streamed] == [
+                (t.price, t.volume, t.cumulative_volume) for t in offered if t.venue == venue
+            ]
+            facts = [fact for kind in kinds for fact in received.of(kind) if fact.symbol == line]
+            assert {type(fact) for fact in facts} == set(kinds)
+            assert {each.venue for each in (*streamed, *facts)} == {venue}
+        assert not received.gone
+
+    played(play, at(7, 50), records=EVERY_KIND, simulator={"venues": BOTH})
 
 
 def test_a_symbol_beyond_the_limit_of_the_broker_is_reported_refused_and_not_subscribed():

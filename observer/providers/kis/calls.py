@@ -11,32 +11,38 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from observer.errors import BadRequestError, MalformedError
+from observer.lines import stock_of
 from observer.providers.broker import Bar, Priority
 from observer.providers.kis import schema
 from observer.providers.kis.decoder import Record
 from observer.providers.kis.times import date_text, date_text_of, hour_text_of
+from observer.providers.kis.venues import division_of, line_at
 from observer.units import NS_PER_MINUTE
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 Argument = str | int | date | Sequence[str]
 Arguments = Mapping[str, Argument]
-"""By parameter: symbol, exchange (our name) and period_s; symbols; first, last and day as dates; begin and end in UTC
-nanoseconds."""
+"""By parameter: symbol (a line's id where a venue can be asked for), exchange (our name) and period_s; symbols; first,
+last and day as dates; begin and end in UTC nanoseconds."""
 
 QUOTES_PER_CALL: Final = 30
+_NUMBERS: Final = range(1, QUOTES_PER_CALL + 1)
 
 
 # --- queries -------------------------------------------------------------------------------------------------
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A value of the query that the caller gives: how it is written to KIS, and read back from a recorded query."""
+    """A value of the query that the caller gives: how it is written to KIS, and read back from a recorded query, with
+    the texts of the keys `beside` it.
+    """
 
     name: str
     write: Callable[..., str] = str
-    read: Callable[[str], str] = str
+    read: Callable[..., str] = str
     default: Argument | None = None
+    beside: tuple[str, ...] = ()
 
 
 _TYPED_FIRST: Final = ("exchange", "symbol", "symbols", "first", "last", "day", "begin", "end")
@@ -87,7 +93,13 @@ _SYMBOL: Final = Parameter("symbol")
 _FIRST: Final = Parameter("first", date_text)
 _LAST: Final = Parameter("last", date_text)
 _END_HOUR: Final = Parameter("end", hour_text_of)
-_ONE: Final[Query] = {"FID_COND_MRKT_DIV_CODE": _KRX, "FID_INPUT_ISCD": _SYMBOL}
+_DIVISION: Final = "FID_COND_MRKT_DIV_CODE"
+# One line: the division code and the stock's symbol together.
+_ONE: Final[Query] = {
+    _DIVISION: Parameter("symbol", division_of),
+    "FID_INPUT_ISCD": Parameter("symbol", stock_of, line_at, beside=(_DIVISION,)),
+}
+_ONE_ETF: Final[Query] = {_DIVISION: _KRX, "FID_INPUT_ISCD": _SYMBOL}  # NXT trades none
 _ONE_ABROAD: Final[Query] = {
     "AUTH": "",
     "EXCD": Parameter("exchange", lambda name: _exchange(name).quotes, _exchange_named),
@@ -178,12 +190,18 @@ class KisCall(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             raise BadRequestError(f"{self.name}: {len(symbols)} symbols where one call takes {QUOTES_PER_CALL}")
         for number, symbol in enumerate(symbols, start=1):
             for key, value in numbered.items():
-                query[key.replace("#", str(number))] = value if isinstance(value, str) else symbol
+                query[key.replace("#", str(number))] = value if isinstance(value, str) else value.write(symbol)
         return query
 
     def given(self, arguments: Arguments) -> Mapping[str, object]:
-        """The arguments of `Record.read` that the rows do not repeat; the day is that of `end` where there is one."""
-        found: dict[str, object] = {name: arguments[name] for name in self.record.given - {"day"}}
+        """The arguments of `Record.read` that the rows do not repeat; the day is that of `end` where there is one, of
+        symbols the lines by stock.
+        """
+        found: dict[str, object] = {name: arguments[name] for name in self.record.given - {"day", "symbols"}}
+        if "symbols" in self.record.given:
+            symbols = arguments["symbols"]
+            assert isinstance(symbols, Sequence)
+            found["symbols"] = {stock_of(symbol): symbol for symbol in symbols}
         if "day" in self.record.given:
             end, day = arguments.get("end"), arguments.get("day")
             if isinstance(end, int):
@@ -201,11 +219,11 @@ class KisCall(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             BadRequestError: the query names no exchange of KIS.
         """
         found: dict[str, object] = {
-            value.name: value.read(query.get(key, ""))
+            value.name: value.read(query.get(key, ""), *(query.get(each, "") for each in value.beside))
             for key, value in self.query.items()
-            if isinstance(value, Parameter)
+            if isinstance(value, Parameter) and "#" not in key
         }
-        return {**found, "day": date_text_of(time_ns)}
+        return {**found, "symbols": _lines_by_stock(query), "day": date_text_of(time_ns)}
 
     def read(self, body: msgspec.Struct, given: Mapping[str, object]) -> list[T]:
         """The rows of one page.
@@ -217,6 +235,12 @@ class KisCall(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             return self.record.read(body, given)
         except MalformedError as error:
             raise MalformedError(f"{self.name}: {error}", call=self.name) from error
+
+
+def _lines_by_stock(query: Mapping[str, str]) -> Mapping[str, str]:
+    """The lines of the pairs of a recorded query for many symbols."""
+    pairs = ((query.get(f"{_DIVISION}_{n}", ""), query.get(f"FID_INPUT_ISCD_{n}", "")) for n in _NUMBERS)
+    return {symbol: line_at(symbol, division) for division, symbol in pairs if symbol}
 
 
 def _written(value: str | Parameter, arguments: Arguments) -> str:
@@ -233,7 +257,7 @@ QUOTES: Final = KisCall(
     path=f"{_STOCKS}/intstock-multprice",
     transaction="FHKST11300006",
     record=schema.QUOTE,
-    query={"FID_COND_MRKT_DIV_CODE_#": _KRX, "FID_INPUT_ISCD_#": Parameter("symbols")},
+    query={f"{_DIVISION}_#": Parameter("symbols", division_of), "FID_INPUT_ISCD_#": Parameter("symbols", stock_of)},
     priority="bulk",
 )
 QUOTE_DETAIL: Final = KisCall(
@@ -387,7 +411,7 @@ ETF_QUOTE: Final = KisCall(
     path=f"{_ETFS}/inquire-price",
     transaction="FHPST02400000",
     record=schema.ETF_QUOTE,
-    query=_ONE,
+    query=_ONE_ETF,
     priority="bulk",
 )
 NAV_COMPARISON: Final = KisCall(
@@ -395,14 +419,14 @@ NAV_COMPARISON: Final = KisCall(
     path=f"{_ETFS}/nav-comparison-trend",
     transaction="FHPST02440000",
     record=schema.NAV_COMPARISON,
-    query=_ONE,
+    query=_ONE_ETF,
 )
 NAV_DAYS: Final = KisCall(
     name="nav_days",
     path=f"{_ETFS}/nav-comparison-daily-trend",
     transaction="FHPST02440200",
     record=schema.NAV_DAY,
-    query={**_ONE, "FID_INPUT_DATE_1": _FIRST, "FID_INPUT_DATE_2": _LAST},
+    query={**_ONE_ETF, "FID_INPUT_DATE_1": _FIRST, "FID_INPUT_DATE_2": _LAST},
     paging=Continued(50),  # of about 30 days or more
     priority="bulk",
 )
@@ -424,7 +448,7 @@ ETF_HOLDINGS: Final = KisCall(
     path=f"{_ETFS}/inquire-component-stock-price",
     transaction="FHKST121600C0",
     record=schema.ETF_HOLDINGS,
-    query={**_ONE, "FID_COND_SCR_DIV_CODE": "11216"},
+    query={**_ONE_ETF, "FID_COND_SCR_DIV_CODE": "11216"},
 )
 OVERSEAS_QUOTE: Final = KisCall(
     name="overseas_quote",

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from observer.errors import BadRequestError, MalformedError
+from observer.lines import stock_of
 from observer.listings.model import KOREA, NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 from observer.providers.broker import Bar, PastTrade, Priority, Quote
 from observer.providers.domestic import SessionDay, VenueTrading
@@ -21,7 +22,7 @@ from observer.providers.kis import calls
 from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
 from observer.providers.kis.times import date_text, date_text_of, midnight_ns
-from observer.providers.kis.venues import NXT
+from observer.providers.kis.venues import NXT, venue_named
 from observer.units import NS_PER_S
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -83,17 +84,20 @@ class KisClient:
     # --- quotes ---
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        """Quotes of at most `quotes_per_call` symbols in one call; unknown symbols are absent from the answer. A single
-        quote has no bid and no ask.
+        """Quotes of at most `quotes_per_call` lines; unknown ones are absent from the answer. A single quote has no bid
+        and no ask.
+
+        The rows of an answer name the symbol and not the venue: lines of one stock go into calls of their own.
         """
         if self.quotes_per_call == 1:
             return [quote for symbol in symbols for quote in await self._single_quote(symbol, priority)]
-        return await self.fetch(calls.QUOTES, {"symbols": symbols}, priority)
+        pages = [await self.fetch(calls.QUOTES, {"symbols": page}, priority) for page in _each_stock_once(symbols)]
+        return pages[0] if len(pages) == 1 else [quote for page in pages for quote in page]
 
     async def _single_quote(self, symbol: str, priority: Priority) -> Sequence[Quote]:
         return [
             Quote(
-                symbol=detail.symbol,
+                symbol=symbol,
                 price=detail.price,
                 open=detail.open,
                 high=detail.high,
@@ -105,6 +109,7 @@ class KisClient:
                 ask=None,
                 cumulative_volume=detail.cumulative_volume,
                 cumulative_value=detail.cumulative_value,
+                venue=venue_named(symbol),
             )
             for detail in await self.fetch(calls.QUOTE_DETAIL, {"symbol": symbol}, priority)
         ]
@@ -296,6 +301,18 @@ def _within_days(call: KisCall[T], rows: Sequence[T], arguments: Arguments) -> l
 def _endless(call: KisCall[T], pages_max: int) -> MalformedError:
     """KIS goes on after so many pages: it repeats itself, or the call means more than it should."""
     return MalformedError(f"{call.name}: more than {pages_max} pages", call=call.name)
+
+
+def _each_stock_once(lines: Sequence[str]) -> Sequence[Sequence[str]]:
+    """The lines in as few groups as have no stock twice, one for all lines of a venue."""
+    groups: list[dict[str, str]] = [{}]
+    for line in lines:
+        stock = stock_of(line)
+        group = next((each for each in groups if stock not in each), None)
+        if group is None:
+            groups.append(group := {})
+        group[stock] = line
+    return [tuple(group.values()) for group in groups]
 
 
 # --- tradable securities, by their basic data -------------------------------------------------------------------

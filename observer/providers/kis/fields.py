@@ -7,7 +7,7 @@ Numbers are read by msgspec's JSON decoder, which takes a fifth of the time of `
 leading zeros; `padded_number` does, for the fields that need it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Final
@@ -15,7 +15,9 @@ from typing import Final
 import msgspec
 
 from bus.events import InputQuarantined, MarketSession
+from observer.lines import line_id
 from observer.providers.kis.times import date_text_of, midnight_ns, since_midnight_ns
+from observer.providers.kis.venues import CONSOLIDATED, KRX, NXT
 from observer.units import NS_PER_DAY, NS_PER_S
 
 PROVIDER: Final = "kis"
@@ -94,6 +96,34 @@ def symbol_of(text: bytes) -> str:
     if len(text) not in _SYMBOL_BYTES or not text.isalnum():
         raise ValueError(f"{_shown(text)} is not a symbol")
     return text.decode()
+
+
+@lru_cache(maxsize=8192)
+def _nxt_line(text: bytes) -> str:
+    return line_id(symbol_of(text), NXT, KRX)
+
+
+@lru_cache(maxsize=8192)
+def _consolidated_line(text: bytes) -> str:
+    return line_id(symbol_of(text), CONSOLIDATED, KRX)
+
+
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """Where the records of a TR id are from: the name of the venue, and the line's id of a record's symbol (raises
+    ValueError as `symbol_of`).
+    """
+
+    venue: str
+    line: Callable[[bytes], str]
+
+
+# By the third and fourth letter of a TR id.
+SOURCES: Final[Mapping[bytes, Source]] = {
+    b"ST": Source(KRX, symbol_of),
+    b"NX": Source(NXT, _nxt_line),
+    b"UN": Source(CONSOLIDATED, _consolidated_line),
+}
+SOURCE: Final = slice(2, 4)  # of a TR id
 
 
 def words_of(text: bytes) -> str:

@@ -23,6 +23,9 @@ from observer.providers.kis.fields import (
     COUNT_MAX,
     PROVIDER,
     RECORDS_MAX,
+    SOURCE,
+    SOURCES,
+    Source,
     bytes_of,
     count,
     day_of,
@@ -35,7 +38,6 @@ from observer.providers.kis.fields import (
     padded_number,
     quarantined,
     session_of,
-    symbol_of,
     time_of_day_ns,
 )
 
@@ -47,12 +49,14 @@ _HOUR: Final = 1
 _DATE: Final = 33
 _SESSION: Final = 46  # absent from records of 46 fields
 
-# Every header that a frame of ours should have, with its number of records: looked up, not taken apart.
-_RECORDS: Final = {
-    b"0|%s|%03d|" % (transaction, records): records
+# Every header that a frame of ours should have, with its number of records and their source: looked up, not taken
+# apart.
+_HEADERS: Final = {
+    b"0|%s|%03d|" % (transaction, records): (records, SOURCES[transaction[SOURCE]])
     for transaction in TRADE_TRANSACTIONS
     for records in range(1, RECORDS_MAX + 1)
 }
+_NO_HEADER: Final = (0, SOURCES[b"ST"])
 _PAYLOAD: Final = len(b"0|H0STCNT0|001|")
 
 # symbol, hour, price, ask, bid, volume, cumulative volume, sell count, buy count, aggressor, date
@@ -70,18 +74,18 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
     content = frame if isinstance(frame, bytes) else bytes_of(frame)
     trades: list[Trade] = []
     try:
-        records = _RECORDS.get(content[:_PAYLOAD])
+        records, source = _HEADERS.get(content[:_PAYLOAD], _NO_HEADER)
         if records == 1:
             # By far the commonest frame: what lies behind the last field that is read stays unsplit.
             head = content[_PAYLOAD:].split(b"^", _HEAD)
             if len(head) > _HEAD and (width := head[_HEAD].count(b"^") + _HEAD + 1) >= RECORD_WIDTH_MIN:
                 tail = head[_HEAD].split(b"^", _SESSION - _HEAD + 1) if width > _SESSION else ()
-                return [_trade(_needed(head), tail[_SESSION - _HEAD] if tail else b"", receive_time_ns)], None
-        elif records is not None:
+                return [_trade(_needed(head), tail[_SESSION - _HEAD] if tail else b"", receive_time_ns, source)], None
+        elif records:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
             if remainder == 0 and width >= RECORD_WIDTH_MIN:
-                _read_records(fields, width, receive_time_ns, trades)
+                _read_records(fields, width, receive_time_ns, source, trades)
                 return trades, None
         reason = _read_unusual(content, receive_time_ns, trades)
     except (ValueError, KeyError) as error:
@@ -98,20 +102,20 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
     transaction, records, payload = open_frame(content)
     if transaction not in TRADE_TRANSACTIONS:
         raise ValueError(f"{transaction!r} is not a trade record")
-    fields = payload.split(b"^")
+    fields, source = payload.split(b"^"), SOURCES[transaction[SOURCE]]
     width, remainder = divmod(len(fields), records)
     if remainder == 0 and width >= RECORD_WIDTH_MIN:
-        _read_records(fields, width, receive_time_ns, trades)
+        _read_records(fields, width, receive_time_ns, source, trades)
         return ""
-    _read_records(fields, _width_by_content(fields), receive_time_ns, trades)
+    _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades)
     return f"{len(fields)} fields do not make {records} records of at least {RECORD_WIDTH_MIN}"
 
 
-def _read_records(fields: list[bytes], width: int, receive_time_ns: int, trades: list[Trade]) -> None:
+def _read_records(fields: list[bytes], width: int, receive_time_ns: int, source: Source, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
     for number_of_record, needed in enumerate(_needed_of_each(width, len(fields) // width)):
         session = fields[number_of_record * width + _SESSION] if width > _SESSION else b""
-        trades.append(_trade(needed(fields), session, receive_time_ns))  # survives an error
+        trades.append(_trade(needed(fields), session, receive_time_ns, source))  # survives an error
 
 
 @lru_cache(maxsize=16)
@@ -123,7 +127,7 @@ def _needed_of_each(width: int, records: int) -> Sequence[Callable[[list[bytes]]
     return [itemgetter(*(start + index for index in _NEEDED)) for start in starts]
 
 
-def _trade(needed: _Needed, session: bytes, receive_time_ns: int) -> Trade:
+def _trade(needed: _Needed, session: bytes, receive_time_ns: int, source: Source) -> Trade:
     """One record's trade; `session` is its MARKET_CLS_CODE, empty where it has none."""
     symbol, hour, price_text, ask_text, bid_text, volume_text, total_text, sells, buys, aggressor, date = needed
     trades: int | None
@@ -138,7 +142,7 @@ def _trade(needed: _Needed, session: bytes, receive_time_ns: int) -> Trade:
     midnight, session_date = day_of(date)
     return Trade(
         PROVIDER,
-        symbol_of(symbol),
+        source.line(symbol),
         session_date,
         midnight + time_of_day_ns(hour),
         receive_time_ns,
@@ -150,6 +154,7 @@ def _trade(needed: _Needed, session: bytes, receive_time_ns: int) -> Trade:
         bid or None,
         ask or None,
         session=session_of(session),
+        venue=source.venue,
     )
 
 

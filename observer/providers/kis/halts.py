@@ -10,8 +10,9 @@ from typing import Final
 
 from bus.events import MarketStateChanged, Trade
 from observer.providers.broker import StreamFact
-from observer.providers.kis.fields import PROVIDER, open_frame, symbol_of
+from observer.providers.kis.fields import PROVIDER, SOURCE, SOURCES, open_frame
 from observer.providers.kis.frames import RECORD_WIDTH_MIN
+from observer.providers.kis.venues import venue_named
 
 HALT_MARK: Final = b"Y"  # a frame without it reports no halt; every frame is searched for it
 _FLAG: Final = 35
@@ -19,8 +20,8 @@ _VOLUME: Final = 12
 
 
 def flags_of(frame: bytes) -> tuple[bytes, Mapping[str, bool]]:
-    """Return the frame without its flag-only records (empty when it has no others), and the halt flag by symbol. A
-    malformed frame is returned unchanged; its parser rejects it.
+    """Return the frame of trades without its flag-only records (empty when it has no others), and the halt flag by
+    line. A malformed frame is returned unchanged; its parser rejects it.
     """
     try:
         transaction, count, payload = open_frame(frame)
@@ -29,7 +30,8 @@ def flags_of(frame: bytes) -> tuple[bytes, Mapping[str, bool]]:
         if remainder or width < RECORD_WIDTH_MIN:
             return frame, {}
         records = [fields[start : start + width] for start in range(0, len(fields), width)]
-        flags = {symbol_of(record[0]): record[_FLAG] == HALT_MARK for record in records}
+        line = SOURCES[transaction[SOURCE]].line
+        flags = {line(record[0]): record[_FLAG] == HALT_MARK for record in records}
     except ValueError:
         return frame, {}
     trades = [record for record in records if record[_FLAG] != HALT_MARK or record[_VOLUME] != b"0"]
@@ -69,4 +71,6 @@ class HaltProjection:
 
 def _state(symbol: str, receive_time_ns: int, *, halted: bool) -> MarketStateChanged:
     """The flag gives only the state: no reason, and none of the codes of H0STMKO0."""
-    return MarketStateChanged(PROVIDER, symbol, receive_time_ns, halted, "", "", "", "", "", "", "", "", "")
+    return MarketStateChanged(
+        PROVIDER, symbol, receive_time_ns, halted, "", "", "", "", "", "", "", "", venue_named(symbol)
+    )

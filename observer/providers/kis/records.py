@@ -20,6 +20,9 @@ from bus.events import ExpectedPrice, InputQuarantined, MarketStateChanged, NavO
 from observer.providers.broker import StreamFact
 from observer.providers.kis.fields import (
     PROVIDER,
+    SOURCE,
+    SOURCES,
+    Source,
     bytes_of,
     day_at,
     day_of,
@@ -30,10 +33,10 @@ from observer.providers.kis.fields import (
     optional_number,
     quarantined,
     session_of,
-    symbol_of,
     time_of_day_ns,
     words_of,
 )
+from observer.providers.kis.venues import KRX
 
 # --- order book: H0STASP0 --------------------------------------------------------------------------------------
 
@@ -46,14 +49,14 @@ _BOOK_SESSION: Final = 62  # absent before September 2026
 _make_book: Final[Callable[..., OrderBook]] = OrderBook  # its fields stand in the order of the record's
 
 
-def _order_book(fields: list[bytes], receive_time_ns: int) -> OrderBook:
+def _order_book(fields: list[bytes], receive_time_ns: int, source: Source) -> OrderBook:
     values = [*_numbers_or_none(_BOOK_NUMBERS(fields)), *numbers([fields[_BOOK_TOTAL]])]
     if min(values) < 0:
         raise ValueError(f"{min(values)} is neither a price nor a volume")
     midnight, session_date = day_at(receive_time_ns)
     return _make_book(
         PROVIDER,
-        symbol_of(fields[0]),
+        source.line(fields[0]),
         session_date,
         midnight + time_of_day_ns(fields[1]),
         receive_time_ns,
@@ -62,7 +65,9 @@ def _order_book(fields: list[bytes], receive_time_ns: int) -> OrderBook:
         values[42] or None,
         values[43],
         values[44],
-        session_of(fields[_BOOK_SESSION]) if len(fields) > _BOOK_SESSION else None,
+        # The fields behind the documented ones differ by venue: at NXT a middle price stands there.
+        session_of(fields[_BOOK_SESSION]) if source.venue == KRX and len(fields) > _BOOK_SESSION else None,
+        source.venue,
     )
 
 
@@ -74,14 +79,14 @@ def _numbers_or_none(texts: Sequence[bytes]) -> list[float]:
 # --- expected price in auctions: H0STANC0 ----------------------------------------------------------------------
 
 
-def _expected_price(fields: list[bytes], receive_time_ns: int) -> ExpectedPrice:
+def _expected_price(fields: list[bytes], receive_time_ns: int, source: Source) -> ExpectedPrice:
     (price, volume), (ask, bid) = numbers([fields[2], fields[12]]), _numbers_or_none(fields[10:12])
     if not (price > 0.0 <= volume and ask >= 0.0 <= bid):
         raise ValueError(f"price {price}, volume {volume}, ask {ask}, bid {bid}")
     midnight, session_date = day_of(fields[33])
     return ExpectedPrice(
         PROVIDER,
-        symbol_of(fields[0]),
+        source.line(fields[0]),
         session_date,
         midnight + time_of_day_ns(fields[1]),
         receive_time_ns,
@@ -89,23 +94,26 @@ def _expected_price(fields: list[bytes], receive_time_ns: int) -> ExpectedPrice:
         volume,
         bid or None,
         ask or None,
+        source.venue,
     )
 
 
 # --- market operation: H0STMKO0 --------------------------------------------------------------------------------
 
-# Ten fields on the wire; the documents have an eleventh, the venue:
+# Ten fields on the wire; the documents have an eleventh, a code of the venue, which the TR id states in any case:
 #
 #     396300^N^(null)^^311^^^55^N^N
 #
 _HALTED: Final = {"Y": True, "N": False, "": False}
-_STATE_TEXTS: Final = 10  # behind the symbol
+_STATE_TEXTS: Final = 9  # behind the symbol
 
 
-def _market_state(fields: list[bytes], receive_time_ns: int) -> MarketStateChanged:
+def _market_state(fields: list[bytes], receive_time_ns: int, source: Source) -> MarketStateChanged:
     texts = [words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]]
     halted, *words = texts + [""] * (_STATE_TEXTS - len(texts))
-    return MarketStateChanged(PROVIDER, symbol_of(fields[0]), receive_time_ns, _HALTED[halted], *words)
+    return MarketStateChanged(
+        PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, venue=source.venue
+    )
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------
@@ -117,7 +125,7 @@ def _market_state(fields: list[bytes], receive_time_ns: int) -> MarketStateChang
 _FALLING: Final = frozenset({b"4", b"5"})  # limit down, down
 
 
-def _nav(fields: list[bytes], receive_time_ns: int) -> NavObserved:
+def _nav(fields: list[bytes], receive_time_ns: int, source: Source) -> NavObserved:
     [nav], (first, highest, lowest) = numbers([fields[1]]), _numbers_or_none(fields[5:8])
     if not (nav > 0.0 and min(first, highest, lowest) >= 0.0):
         raise ValueError(f"NAV {nav}, open {first}, high {highest}, low {lowest}")
@@ -125,7 +133,7 @@ def _nav(fields: list[bytes], receive_time_ns: int) -> NavObserved:
     change = abs(optional_number(fields[3]))
     return NavObserved(
         PROVIDER,
-        symbol_of(fields[0]),
+        source.line(fields[0]),
         receive_time_ns,
         nav,
         -change if fields[2].strip() in _FALLING else change,
@@ -144,16 +152,21 @@ class _Layout(msgspec.Struct, frozen=True):
     name: str
     width_min: int
     hour: bool
-    read: Callable[[list[bytes], int], StreamFact]
+    read: Callable[[list[bytes], int, Source], StreamFact]
 
 
 _ORDER_BOOK: Final = _Layout("order_book", 59, hour=True, read=_order_book)
+_EXPECTED_PRICE: Final = _Layout("expected_price", 45, hour=True, read=_expected_price)
+_MARKET_STATE: Final = _Layout("market_state", 10, hour=False, read=_market_state)
 _LAYOUTS: Final[dict[bytes, _Layout]] = {
     b"H0STASP0": _ORDER_BOOK,
     b"H0UNASP0": _ORDER_BOOK,
     b"H0NXASP0": _ORDER_BOOK,
-    b"H0STANC0": _Layout("expected_price", 45, hour=True, read=_expected_price),
-    b"H0STMKO0": _Layout("market_state", 10, hour=False, read=_market_state),
+    b"H0STANC0": _EXPECTED_PRICE,
+    b"H0NXANC0": _EXPECTED_PRICE,
+    b"H0STMKO0": _MARKET_STATE,
+    b"H0UNMKO0": _MARKET_STATE,
+    b"H0NXMKO0": _MARKET_STATE,
     b"H0STNAV0": _Layout("nav", 8, hour=False, read=_nav),
 }
 
@@ -165,7 +178,7 @@ def parse_facts(frame: str | bytes, receive_time_ns: int) -> tuple[list[StreamFa
     """
     content = bytes_of(frame)
     facts: list[StreamFact] = []
-    source = "stream"
+    kind = "stream"
     try:
         transaction, records, payload = open_frame(content)
         layout = _LAYOUTS.get(transaction)
@@ -173,15 +186,21 @@ def parse_facts(frame: str | bytes, receive_time_ns: int) -> tuple[list[StreamFa
             # Overseas trades (HDFSCNT0) end here too: nothing of ours registers them.
             reason = f"{ascii(transaction[:32])[1:]} is a record of no kind that is kept"
         else:
-            source = layout.name
-            reason = _read_records(layout, records, payload.split(b"^"), receive_time_ns, facts)
+            kind = layout.name
+            place = SOURCES[transaction[SOURCE]]
+            reason = _read_records(layout, place, records, payload.split(b"^"), receive_time_ns, facts)
     except (ValueError, KeyError) as error:
         reason = f"record {len(facts) + 1}: {type(error).__name__}: {error}"
-    return facts, quarantined(source, content, receive_time_ns, reason) if reason else None
+    return facts, quarantined(kind, content, receive_time_ns, reason) if reason else None
 
 
 def _read_records(
-    layout: _Layout, records: int, fields: list[bytes], receive_time_ns: int, facts: list[StreamFact]
+    layout: _Layout,
+    source: Source,
+    records: int,
+    fields: list[bytes],
+    receive_time_ns: int,
+    facts: list[StreamFact],
 ) -> str:
     """Append every whole record to `facts`, so that those before an error stay; returns what is wrong, if anything.
 
@@ -194,7 +213,8 @@ def _read_records(
         width, read_width = _width_by_content(layout, fields), layout.width_min
         reason = f"{len(fields)} fields do not make {records} records of at least {layout.width_min}"
     for start in range(0, len(fields) - width + 1, width):
-        facts.append(layout.read(fields[start : start + read_width], receive_time_ns))  # noqa: PERF401 - survives an error
+        record = fields[start : start + read_width]
+        facts.append(layout.read(record, receive_time_ns, source))  # survives an error
     return reason
 
 

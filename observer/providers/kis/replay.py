@@ -14,7 +14,6 @@ import msgspec
 from bus.events import InputQuarantined
 from observer.errors import ProviderError
 from observer.providers.bodies import decode
-from observer.providers.broker import Venue
 from observer.providers.dialect import Data, Unreadable
 from observer.providers.kis.calls import CALLS
 from observer.providers.kis.envelope import classify
@@ -46,20 +45,11 @@ class RawDecoder:
     def decode(self, record: RawRecord) -> Decoded:
         """The facts of a record. Never raises; sent records have none."""
         if record.direction == "sent":
-            if record.channel == "stream":
-                self._note_venue(record)
             return Decoded()
         return self._frame(record) if record.channel == "stream" else _answer(record)
 
-    def _note_venue(self, record: RawRecord) -> None:
-        """A session reads acknowledgements of its own venue only: the first subscription states which it is."""
-        if b'"tr_id":"H0' not in record.content:
-            return
-        venue: Venue = "NXT" if b'"H0NX' in record.content else "both" if b'"H0UN' in record.content else "KRX"
-        self._sessions.setdefault((record.account, record.connection), KisSession("", venue))
-
     def _frame(self, record: RawRecord) -> Decoded:
-        session = self._sessions.get((record.account, record.connection)) or KisSession("")
+        session = self._sessions.setdefault((record.account, record.connection), KisSession(""))
         match session.read(record.content):
             case Data() as data:
                 parsed = session.parse(data, record.time_ns)

@@ -16,7 +16,7 @@ import msgspec
 from observer.providers.broker import Bar, PastTrade, Quote
 from observer.providers.domestic import SessionDay
 from observer.providers.etf import EtfQuote, NavDay
-from observer.providers.kis import values
+from observer.providers.kis import values, venues
 from observer.providers.kis.decoder import Nested, Record, either, together
 
 # --- rules: see the functions of `values` for what is blank, zero or malformed ----------------------------------
@@ -36,6 +36,9 @@ change: Final = together(values.change)
 moment: Final = together(values.read_moment)
 end_moment: Final = together(values.end_moment)
 base_price: Final = together(values.base_price)
+venue: Final = either(venues.venue_named)
+quoted_line: Final = together(venues.quoted_line)  # of a line that was asked for among others
+quoted_venue: Final = together(venues.quoted_venue)
 
 # --- quotes --------------------------------------------------------------------------------------------------
 
@@ -44,7 +47,7 @@ base_price: Final = together(values.base_price)
 QUOTE: Final = Record(
     Quote,
     {
-        "symbol": text("inter_shrn_iscd"),
+        "symbol": quoted_line("inter_shrn_iscd", "@symbols"),
         "price": price("inter2_prpr", "inter2_prdy_clpr", "inter2_sdpr"),
         "open": price("inter2_oprc"),
         "high": price("inter2_hgpr"),
@@ -56,6 +59,7 @@ QUOTE: Final = Record(
         "ask": price("inter2_askp"),
         "cumulative_volume": amount("acml_vol"),
         "cumulative_value": amount("acml_tr_pbmn"),
+        "venue": quoted_venue("inter_shrn_iscd", "@symbols"),
     },
     key=("inter_shrn_iscd",),
     required="price",
@@ -69,7 +73,7 @@ class QuoteDetail(msgspec.Struct, frozen=True, kw_only=True):
     caution, 02 warning, 03 risk.
     """
 
-    symbol: Annotated[str, text("stck_shrn_iscd")]
+    symbol: Annotated[str, text("@symbol")]
     price: Annotated[float, price("stck_prpr", "stck_sdpr")]
     base_price: Annotated[float | None, price("stck_sdpr")]
     open: Annotated[float | None, price("stck_oprc")]
@@ -124,6 +128,7 @@ DAILY_BAR: Final = Record(
         "volume": amount("acml_vol"),
         "value": amount("acml_tr_pbmn"),
         "base_price": base_price("stck_clpr", "prdy_vrss", "prdy_vrss_sign"),
+        "venue": venue("@symbol"),
     },
     blocks=("output2",),
     key=("stck_bsop_date",),
@@ -143,6 +148,8 @@ MINUTE_BAR: Final = Record(
         "close": amount("stck_prpr"),
         "volume": amount("cntg_vol"),
         "value": amount("acml_tr_pbmn"),
+        "venue": venue("@symbol"),
+        "venue": venue("@symbol"),
     },
     blocks=("output2",),
     key=("stck_cntg_hour",),
@@ -176,6 +183,7 @@ PAST_TRADE: Final = Record(
         "cumulative_volume": amount("acml_vol"),
         "bid": price("bidp"),
         "ask": price("askp"),
+        "venue": venue("@symbol"),
     },
     blocks=("output2",),
     key=("stck_cntg_hour",),

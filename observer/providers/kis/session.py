@@ -11,12 +11,13 @@ and its answer like
      "body":{"rt_cd":"0","msg_cd":"OPSP0000","msg1":"SUBSCRIBE SUCCESS","output":{"iv":"...","key":"..."}}}
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from observer.providers.broker import RecordKind, Venue
+from observer.lines import line_id, stock_of
+from observer.providers.broker import RecordKind
 from observer.providers.dialect import (
     Data,
     Parsed,
@@ -33,16 +34,23 @@ from observer.providers.kis.fields import bytes_of
 from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades
 from observer.providers.kis.halts import HALT_MARK, HaltProjection, flags_of
 from observer.providers.kis.records import parse_facts
+from observer.providers.kis.venues import KRX, STREAM_LETTERS, venue_named
 from observer.text import SAID_BYTES_MAX, shown
 
-_BY_VENUE: Final[dict[RecordKind, dict[Venue, str]]] = {
-    "trades": {"KRX": "H0STCNT0", "NXT": "H0NXCNT0", "both": "H0UNCNT0"},
-    "order_book": {"KRX": "H0STASP0", "NXT": "H0NXASP0", "both": "H0UNASP0"},
+# The letters of a kind of record in a TR id, between those of its venue: H0STCNT0 are trades of the KRX. Nothing of
+# ours subscribes H0UN..., both venues as one: it has no trades of what NXT does not trade (kis-api.md, section 0).
+_KINDS: Final[Mapping[RecordKind, str]] = {
+    "trades": "CNT0",
+    "order_book": "ASP0",
+    "expected_price": "ANC0",
+    "market_state": "MKO0",
+    "nav": "NAV0",  # of an ETF, and so of the KRX alone
 }
-_OF_EXCHANGE: Final[dict[RecordKind, str]] = {  # KRX's own, whatever the venue of the trades
-    "expected_price": "H0STANC0",
-    "market_state": "H0STMKO0",
-    "nav": "H0STNAV0",
+_SUBSCRIBED: Final[Mapping[str, tuple[RecordKind, str]]] = {
+    f"H0{letters}{name}": (kind, venue)
+    for venue, letters in STREAM_LETTERS.items()
+    for kind, name in _KINDS.items()
+    if kind != "nav" or venue == KRX
 }
 _TRANSACTION: Final = slice(2, 10)  # of a data frame: 0|H0STCNT0|001|...
 _REGISTER: Final = "1"
@@ -77,12 +85,10 @@ _reply_decoder = msgspec.json.Decoder(_Reply)
 
 
 class KisSession:
-    """The dialect of one connection: an approval key, and the venue of its records. Satisfies `StreamDialect`."""
+    """The dialect of one connection with an approval key; it has lines of all venues. Satisfies `StreamDialect`."""
 
-    def __init__(self, approval_key: str, venue: Venue = "KRX") -> None:
+    def __init__(self, approval_key: str) -> None:
         self._approval_key = approval_key
-        self._transactions = {**_OF_EXCHANGE, **{kind: names[venue] for kind, names in _BY_VENUE.items()}}
-        self._kinds = {transaction: kind for kind, transaction in self._transactions.items()}
         self._halts = HaltProjection()
 
     def opening(self) -> Sequence[str]:
@@ -136,7 +142,8 @@ class KisSession:
 
     def _request(self, action: str, subscription: Subscription) -> str:
         header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}
-        body = {"input": {"tr_id": self._transactions[subscription.kind], "tr_key": subscription.symbol}}
+        transaction = f"H0{STREAM_LETTERS[venue_named(subscription.symbol)]}{_KINDS[subscription.kind]}"
+        body = {"input": {"tr_id": transaction, "tr_key": stock_of(subscription.symbol)}}
         return msgspec.json.encode({"header": header, "body": body}).decode()
 
     def _meaning(self, content: bytes, reply: _Reply) -> StreamMessage:
@@ -161,7 +168,8 @@ class KisSession:
         self._halts.forget(subscription.symbol)
         return Unsubscribed(subscription)
 
-    def _subscription(self, header: _Header) -> Subscription | None:
+    @staticmethod
+    def _subscription(header: _Header) -> Subscription | None:
         """The subscription of a reply; None without a known TR id or a symbol."""
-        kind, symbol = self._kinds.get(header.tr_id.strip()), header.tr_key.strip()
-        return Subscription(kind, symbol) if kind is not None and symbol else None
+        found, symbol = _SUBSCRIBED.get(header.tr_id.strip()), header.tr_key.strip()
+        return Subscription(found[0], line_id(symbol, found[1], KRX)) if found is not None and symbol else None

@@ -1,7 +1,8 @@
 """KIS's codes of the venues: division codes of calls, the third and fourth letter of a stream's TR id. Pure.
 
 `J` KRX, `NX` NXT; streams H0ST... and H0NX... (kis-api.md, sections 0 and 5). Nothing outside KIS's folder knows these.
-What covers both as one market (UN, H0UN...) is not used: its trades are missing for what NXT does not trade.
+What covers both as one market (UN, H0UN...) is not used: its trades are missing for what NXT does not trade. Read from
+a recording it is a line of its own: it counts volumes of its own, and must mix with neither.
 """
 
 from collections.abc import Mapping
@@ -14,9 +15,13 @@ KRX: Final = "KRX"
 NXT: Final = "NXT"
 VENUES: Final = (KRX, NXT)
 """The main venue first."""
+CONSOLIDATED: Final = "both"
+
+STREAM_LETTERS: Final[Mapping[str, str]] = {KRX: "ST", NXT: "NX"}
+"""Of a TR id, behind its first two."""
 
 _DIVISIONS: Final[Mapping[str, str]] = {KRX: "J", NXT: "NX"}
-_VENUES: Final = {division: venue for venue, division in _DIVISIONS.items()}
+_VENUES: Final = {**{division: venue for venue, division in _DIVISIONS.items()}, "UN": CONSOLIDATED}
 
 
 def division_of(line: str) -> str:
@@ -31,6 +36,22 @@ def division_of(line: str) -> str:
     return _DIVISIONS[venue]
 
 
-def line_at(division: str, symbol: str) -> str:
-    """The line that a division code and a symbol mean. Of any other code the symbol alone."""
+def venue_named(line: str) -> str:
+    """The name of a line's venue."""
+    return venue_of(line, KRX)
+
+
+def quoted_line(symbol: str, lines: Mapping[str, str]) -> str:
+    """The line of a row that names the symbol alone, of the lines that were asked for, by their symbols."""
+    stripped = symbol.strip()
+    return lines.get(stripped, stripped)
+
+
+def quoted_venue(symbol: str, lines: Mapping[str, str]) -> str:
+    """The name of the venue of that line."""
+    return venue_of(quoted_line(symbol, lines), KRX)
+
+
+def line_at(symbol: str, division: str) -> str:
+    """The line that a symbol and a division code mean; with any other code that at the main venue."""
     return line_id(symbol, _VENUES.get(division, KRX), KRX)

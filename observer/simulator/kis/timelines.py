@@ -63,6 +63,7 @@ class Timelines:
             **dict.fromkeys(TRADE_TR_IDS, lambda market, listed: trades_and_halts(market, listed, trade_fields)),
             **dict.fromkeys(BOOK_TR_IDS, lambda market, listed: BookTimeline(market, listed, book_fields)),
             "H0STANC0": AuctionTimeline,
+            "H0NXANC0": lambda _market, _listed: Silence(),  # NXT has no auction at its opening and its close
             **dict.fromkeys(STATE_TR_IDS, lambda market, listed: OperationTimeline(market, listed, state_fields)),
             "H0STNAV0": EtfTimeline,
         }
