@@ -218,8 +218,8 @@ def _pieces(connection: Connection, stock: str, session_date: str) -> list[_Piec
         for at_ns, venue, total, symbol, price, volume in connection.execute(of_trades)
     ]
     pieces += [
-        _Piece(at_ns, venue, total, symbol, *prices, volume, None, trades)
-        for at_ns, venue, total, symbol, *prices, volume, trades in connection.execute(of_rows)
+        _Piece(at_ns, venue, total, symbol, first, high, low, last, volume, None, trades)
+        for at_ns, venue, total, symbol, first, high, low, last, volume, trades in connection.execute(of_rows)
     ]
     return sorted(pieces, key=attrgetter("at_ns", "venue", "cumulative_volume"))
 

@@ -143,5 +143,5 @@ def make_views(connection: Connection) -> None:
 
 def drop_views(connection: Connection) -> None:
     """Remove the views that are there."""
-    for name in reversed(VIEWS):
+    for name in reversed(list(VIEWS)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
