@@ -85,8 +85,8 @@ def quality(
     The day, from the open to the close: whole: every trade is stored. part: the trades of volume % of the day's shares
     are, streamed in time % of the session.
 
-    A stock at two venues is two symbols (SYMBOL and SYMBOL.VENUE). With --venue all each stock is one row: the weaker word
-    of its venues, the sum of their volumes, and the day's volume of each.
+    A stock at two venues is two symbols, SYMBOL and SYMBOL.VENUE. With --venue all each stock is one row: the weaker
+    word of its venues, the sum of their volumes, and the day's volume of each.
     """
     settings = full_settings(config)
     lines = asked_lines(symbol, venue, settings.instance.market)
