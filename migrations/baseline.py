@@ -22,6 +22,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
+from observer.store.views import make_views
+
 revision = "{SCHEMA_REVISION}"
 down_revision = None
 branch_labels = None
@@ -36,12 +38,13 @@ def downgrade() -> None:
 
 def upgrade() -> None:
 '''
+_FOOTER: Final = "    make_views(op.get_bind())\n"
 
 
 def rendered() -> str:
-    """The migration as Python text, formatted as ruff formats it; tables are sorted by name."""
+    """The migration as Python text, formatted as ruff formats it: the tables sorted by name, then the views."""
     tables = (METADATA.tables[name] for name in sorted(METADATA.tables))
-    return _HEADER + "".join(call for table in tables for call in _calls(table))
+    return _HEADER + "".join(call for table in tables for call in _calls(table)) + _FOOTER
 
 
 def _calls(table: Table) -> Iterator[str]:

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from alembic.util import CommandError
 
+from observer.store.views import make_views
+
 revision = "0005"
 down_revision = None
 branch_labels = None
@@ -1199,3 +1201,4 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_watch_changes_session_date", "watch_changes", ["session_date"])
+    make_views(op.get_bind())

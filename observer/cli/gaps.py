@@ -25,6 +25,7 @@ from observer.cli.context import (
     print_json,
     stored_day,
 )
+from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
@@ -41,8 +42,9 @@ GapsArgument = Annotated[list[str] | None, Argument(help="The gaps, as `observer
 
 def list_gaps(
     day: DayArgument = None,
-    symbol: Annotated[str | None, Option(help="Show one symbol only.")] = None,
+    symbol: SymbolOption = None,
     only_open: Annotated[bool, Option("--open", help="Show only gaps without an outcome.")] = False,
+    venue: VenueOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,13 +56,15 @@ def list_gaps(
     then "empty", or the gap with its shares.
     """
     settings = base_settings(config)
+    asked_for = asked_lines(symbol, venue, settings.instance.market)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-        if symbol is not None:
-            require_slot(reader, symbol, asked.session_date)
-        stories = [story for story in reader.gaps(asked.session_date, symbol) if story.is_open or not only_open]
-        openings = [story for story in reader.openings(asked.session_date, symbol) if story.is_open or not only_open]
+        require_slot(reader, asked_for, asked.session_date)
+        stories = [story for story in reader.gaps(asked.session_date) if asked_for.has(story.gap.symbol)]
+        openings = [story for story in reader.openings(asked.session_date) if asked_for.has(story.opened.symbol)]
         times = reader.gap_times(asked.session_date)
+    if only_open:
+        stories, openings = [each for each in stories if each.is_open], [each for each in openings if each.is_open]
     if as_json:
         found = {"gaps": [as_map(story) for story in stories], "cuts": [as_map(story) for story in openings]}
         print_json({"day": asked.session_date, **found, "times": as_maps(times.values())})
@@ -69,18 +73,18 @@ def list_gaps(
         for each in times.values():
             show_text(_times_line(each))
     else:
-        of_symbol = "" if symbol is None else f" of {symbol}"
-        click.echo(f"no {'open ' if only_open else ''}gaps{of_symbol} on {asked.title}")
+        click.echo(f"no {'open ' if only_open else ''}gaps{asked_for.title} on {asked.title}")
 
 
-def require_slot(reader: StoreReader, symbol: str, session_date: str) -> None:
-    """Return if the symbol had a slot on that stored day.
+def require_slot(reader: StoreReader, lines: AskedLines, session_date: str) -> None:
+    """Return if one of the named lines had a slot on that stored day, or none is named.
 
     Raises:
-        NoDataError: it had none, so no trades of it were streamed.
+        NoDataError: they had none, so no trades of them were streamed.
     """
-    if not any(isinstance(change, SlotAssigned) for change in reader.slot_history(session_date, symbol)):
-        raise NoDataError(f"no trades of {symbol} on {session_date}: it had no slot")
+    changes = reader.slot_history(session_date) if lines.title else ()
+    if lines.title and not any(isinstance(each, SlotAssigned) and lines.has(each.symbol) for each in changes):
+        raise NoDataError(f"no trades{lines.title} on {session_date}: it had no slot")
 
 
 def show(

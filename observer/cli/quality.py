@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from itertools import chain
 from pathlib import Path
-from typing import Annotated
 
 import click
 import msgspec
@@ -24,12 +23,14 @@ from observer.cli.context import (
     time_on,
 )
 from observer.cli.gaps import require_slot
-from observer.cli.options import Option
+from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines
 from observer.cli.tables import Table, show, show_text
 from observer.clock import clock_from_environment
 from observer.gaps.intervals import Interval, utilization
 from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
 from observer.gaps.reconciliation import reconcile
+from observer.gaps.stock_quality import StockQuality
+from observer.lines import venue_of
 from observer.store.reader import StoreReader
 
 
@@ -69,7 +70,8 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
 
 def quality(
     day: DayArgument = None,
-    symbol: Annotated[str | None, Option(help="Show one symbol only.")] = None,
+    symbol: SymbolOption = None,
+    venue: VenueOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,38 +84,42 @@ def quality(
 
     The day, from the open to the close: whole: every trade is stored. part: the trades of volume % of the day's shares
     are, streamed in time % of the session.
+
+    A stock at two venues is two symbols, SYMBOL and SYMBOL.VENUE. With --venue all each stock is one row: the weaker
+    word of its venues, the sum of their volumes, and the day's volume of each.
     """
     settings = full_settings(config)
+    lines = asked_lines(symbol, venue, settings.instance.market)
     slots = sum(capacity_of(settings.clients, account) for account in settings.pool.accounts)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-        if symbol is not None:
-            require_slot(reader, symbol, asked.session_date)
+        require_slot(reader, lines, asked.session_date)
         now_ns = time_on(asked.session_date, settings.run)
         days = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock_from_environment())
         session = Interval(*days.session_of(date.fromisoformat(asked.session_date)))
-        found = quality_of(reader, asked.session_date, symbol, now_ns, slots, session)
+        found = quality_of(reader, asked.session_date, lines, now_ns, slots, session)
+        stocks = reader.by_stock(asked.session_date, found.symbols) if lines.by_stock else ()
     if as_json:
-        print_json(_as_maps(found))
+        print_json(_as_maps(found, stocks))
         return
     if not found.symbols:
         click.echo(f"no symbol had a slot on {asked.title}")
         return
-    show(_table(found, asked))
+    show(_table_by_stock(stocks, asked, lines) if lines.by_stock else _table(found, asked))
     for line in _reported(found):
         show_text(line)
 
 
 def quality_of(
-    reader: StoreReader, session_date: str, symbol: str | None, now_ns: int, slots: int, session: Interval
+    reader: StoreReader, session_date: str, lines: AskedLines, now_ns: int, slots: int, session: Interval
 ) -> DayQuality:
-    """The stored quality reports; when the day has none, they are computed from what is stored until now. `slots` is
-    how many symbols can be streamed at a time, `session` the day's from the open to the close.
+    """The stored quality reports on these lines; when they have none, they are computed from what is stored until now.
+    `slots` is how many symbols can be streamed at a time, `session` the day's from the open to the close.
     """
-    reports = reader.quality(session_date, symbol)
+    reports: Sequence[QualityJudged] = [each for each in reader.quality(session_date) if lines.has(each.symbol)]
     stored = bool(reports)
     if not stored:
-        symbols = None if symbol is None else [symbol]
+        symbols = [each for each in reader.stream_times(session_date, now_ns) if lines.has(each)]
         reports = [reconcile(day, now_ns)[1] for day in reader.symbol_days(session_date, now_ns, session, symbols)]
     hours = reader.stream_hours(session_date, now_ns)
     times = chain.from_iterable(reader.streamed_times(session_date, now_ns).values())
@@ -166,11 +172,15 @@ def _shown(percent: float | None) -> str:
     return "not known" if percent is None else f"{percent:.2f} %"
 
 
-def _as_maps(found: DayQuality) -> dict[str, object]:
-    """The events as maps: they are arrays on the bus, JSON output has names."""
+def _as_maps(found: DayQuality, stocks: Sequence[StockQuality]) -> dict[str, object]:
+    """The events as maps: they are arrays on the bus, JSON output has names. With stocks, `stocks` has them, without
+    the reports on their lines, which are `symbols`.
+    """
     names = DayQuality.__struct_fields__
     document = {name: getattr(found, name) for name in names}
     document["symbols"] = [msgspec.structs.asdict(report) for report in found.symbols]
+    if stocks:
+        document["stocks"] = [msgspec.structs.asdict(msgspec.structs.replace(each, reports=())) for each in stocks]
     return document
 
 
@@ -192,6 +202,29 @@ def _table(found: DayQuality, asked: AskedDay) -> Table:
     rows.append(("all", "", "", *shares, *volumes, str(found.gaps)))
     columns = ("symbol", "in slots", "day", "volume %", "time %", "streamed", "missing", "at most", "gaps")
     return Table(columns, rows, f"{asked.title}: shares of the symbols with a slot", right=columns[3:])
+
+
+def _table_by_stock(stocks: Sequence[StockQuality], asked: AskedDay, lines: AskedLines) -> Table:
+    """One row a stock; the day's volume of each venue has a column where there are two."""
+    names = {line: venue_of(line, lines.main_venue) for each in stocks for line in each.day_volumes}
+    venues = sorted(set(names.values()), key=lambda name: (name != lines.main_venue, name))
+    rows = []
+    for each in stocks:
+        of_venues = {names[line]: volume for line, volume in each.day_volumes.items()}
+        rows.append(
+            (
+                each.stock,
+                each.slots_quality,
+                each.day_quality,
+                _figure(_percent(each.volume_share), ".2f"),
+                _figure(each.missing_at_most),
+                *([_figure(of_venues.get(venue)) for venue in venues] if len(venues) > 1 else ()),
+                _figure(each.day_volume),
+            )
+        )
+    shown = venues if len(venues) > 1 else []
+    columns = ("symbol", "in slots", "day", "volume %", "at most", *shown, "volume")
+    return Table(columns, rows, f"{asked.title}: stocks, their venues together", right=columns[3:])
 
 
 def _figure(figure: float | None, form: str = ",.0f") -> str:

@@ -1,6 +1,7 @@
 """`observer slots`: slots and the reasons of their assignment, from the database; pins go to the running system."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Final, get_args
 
 import click
@@ -32,10 +33,12 @@ from observer.cli.context import (
     stored_day,
     time_on,
 )
+from observer.cli.lines import SymbolArgument, VenueOption, asked_lines, typed_line
 from observer.cli.options import Argument
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.errors import NoDataError
+from observer.lines import stock_of
 from observer.local_time import local_datetime
 from observer.selection.pins import WAITING, standing_pins
 from observer.selection.settings import UniverseSettings
@@ -44,8 +47,6 @@ from observer.selection.slots import empty_slots
 from observer.store.reader import StoreReader
 from observer.store.slots import SlotChange, day_bounds
 from observer.universe.eligibility import KOREAN_STOCKS, exclusion, judged_close
-
-SymbolArgument = Annotated[str, Argument(help="The symbol.")]
 
 _EXCHANGES: Final = ("KOSPI", "KOSDAQ")
 
@@ -125,6 +126,7 @@ def _shown_table(slots: Mapping[str, str], holders: Mapping[str, SlotAssigned], 
 def history(
     symbol: Annotated[str | None, Argument(help="The symbol; without it the slots of the day as intervals.")] = None,
     day: DayOption = None,
+    venue: VenueOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -133,12 +135,15 @@ def history(
     Streamed is the time in which the broker acknowledged the subscription.
     """
     settings = base_settings(config)
+    lines = asked_lines(symbol, venue, settings.instance.market)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
-        if symbol is None:
-            _show_intervals(asked, reader.slots(asked.session_date), as_json=as_json)
+        if lines.symbol is None:
+            intervals = [each for each in reader.slots(asked.session_date) if lines.has(each.symbol)]
+            _show_intervals(asked, intervals, as_json=as_json)
             return
-        changes = reader.slot_history(asked.session_date, symbol)
+        symbol = lines.symbol
+        changes = [each for each in reader.slot_history(asked.session_date) if lines.has(each.symbol)]
         if not changes:
             _require_known(reader, symbol, asked.session_date)
     if as_json:
@@ -177,6 +182,7 @@ def why(
 ) -> None:
     """Explain why a symbol has a slot, or has none."""
     settings = full_settings(config)
+    symbol = typed_line(symbol, settings.instance.market)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         until_ns = time_on(asked.session_date, settings.run)
@@ -192,12 +198,16 @@ def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption
 
     A symbol that is halted, or at its upper limit, gets a slot as soon as it may have one.
     """
-    system.show(system.ask(Pin(symbol), config), as_json=as_json)
+    system.show(system.ask(Pin(_line(symbol, config)), config), as_json=as_json)
 
 
 def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Remove a symbol's pin, and the slot it has by it. An active trigger may win it a slot again."""
-    system.show(system.ask(Unpin(symbol), config), as_json=as_json)
+    system.show(system.ask(Unpin(_line(symbol, config)), config), as_json=as_json)
+
+
+def _line(symbol: str, config: Path | None) -> str:
+    return typed_line(symbol, base_settings(config).instance.market)
 
 
 def explain(
@@ -276,20 +286,23 @@ def _never_decided(reader: StoreReader, symbol: str, session_date: str, settings
     members = _members(reader, session_date)
     if any(member.symbol == symbol for member in members):
         return _member_without_decision(reader, symbol, session_date)
+    stock = stock_of(symbol)
     for exchange in _EXCHANGES:
-        listing = reader.active_listings(exchange).get(symbol)
+        listing = reader.active_listings(exchange).get(stock)
         if listing is not None:
             built = reader.universe_built(session_date, KOREAN_STOCKS)
             closes = reader.closes(built.previous_session_date) if built else {}
-            reason = exclusion(listing, judged_close(listing, closes.get(symbol)), settings)
+            reason = exclusion(listing, judged_close(listing, closes.get(stock)), settings)
             return f"{symbol} is not in the universe of {session_date}: {reason or 'it was listed or changed since'}"
-        if symbol in reader.inactive_listings(exchange):
+        if stock in reader.inactive_listings(exchange):
             return f"{symbol} is not listed on {exchange} any more"
     raise _unknown(symbol, session_date)
 
 
 def _require_known(reader: StoreReader, symbol: str, session_date: str) -> None:
-    if not reader.has_listing(symbol) and all(each.symbol != symbol for each in _members(reader, session_date)):
+    if not reader.has_listing(stock_of(symbol)) and all(
+        each.symbol != symbol for each in _members(reader, session_date)
+    ):
         raise _unknown(symbol, session_date)
 
 

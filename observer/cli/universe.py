@@ -27,6 +27,7 @@ from observer.cli.context import (
     stored_day,
     today,
 )
+from observer.cli.lines import VenueOption, asked_lines
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
@@ -54,19 +55,23 @@ POLL_S: Final = 1.0
 def show(
     day: DayArgument = None,
     limit: Annotated[int | None, Option(min=1, help="Show this many at most.")] = None,
+    venue: VenueOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
     as_file: Annotated[bool, Option("--as-file", help="Print the day's file, made from the database.")] = False,
 ) -> None:
     """Show a day's universe by rank."""
     settings = base_settings(config)
+    lines = asked_lines(None, venue, settings.instance.market)
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         built, members = _universe(reader, asked)
         if as_file:
             sys.stdout.buffer.write(universe_content(reader, asked.session_date, KOREAN_STOCKS) or b"")
             return
-    shown = members[:limit]
+    shown = [member for member in members if lines.has(member.symbol)][:limit]
+    if members and not shown:
+        raise NoDataError(f"the universe of {asked.session_date} has no symbol{lines.title}")
     if as_json:
         print_json({"day": asked.session_date, **msgspec.structs.asdict(built), "members": as_maps(shown)})
     else:

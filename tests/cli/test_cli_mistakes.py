@@ -209,6 +209,23 @@ def a_capture(folder: Path, _stack: ExitStack) -> None:
 # --- the table -------------------------------------------------------------------------------------------------
 
 DIFF = "master diff --exchange NASD --new nasd.cod --old"
+OWN_POOL = f'{HOSTS}[run]\nprovider_pool = "pool.json"\n'
+
+
+def run_on(name: str, text: str, reported: str) -> Mistake:
+    """`observer run` with this configuration and with keys."""
+    return Mistake(name, "run", reported, 2, configuration(text), KEYS)
+
+
+def on_database(name: str, url: str, reported: str) -> Mistake:
+    """`observer run` with this database."""
+    return run_on(name, f'{HOSTS}[store]\nurl = "{url}"\n', reported)
+
+
+def keys_of(name: str, text: str, reported: str) -> Mistake:
+    """`observer run` with this file of keys."""
+    return Mistake(name, "run", reported, 2, both(broken_keys(text), configuration(OWN_POOL)))
+
 
 MISTAKES = [
     # the command line
@@ -246,14 +263,8 @@ MISTAKES = [
         "no configuration", "run", "cannot read config/observer.toml: No such file or directory", 2, no_configuration
     ),
     Mistake("configuration is a folder", "run --config config", "cannot read config: Is a directory", 2),
-    Mistake("configuration is not TOML", "run", "config/observer.toml:2: is not TOML", 2, configuration("[run]\nx\n")),
-    Mistake(
-        "misspelt section",
-        "run",
-        "config/observer.toml:1: stor: unknown section; did you mean store?",
-        2,
-        configuration("[stor]\n"),
-    ),
+    run_on("configuration is not TOML", "[run]\nx\n", "config/observer.toml:2: is not TOML"),
+    run_on("misspelt section", "[stor]\n", "config/observer.toml:1: stor: unknown section; did you mean store?"),
     Mistake(
         "misspelt key",
         "status",
@@ -261,19 +272,15 @@ MISTAKES = [
         2,
         configuration('[run]\nrutime = "x"\n'),
     ),
-    Mistake(
+    run_on(
         "value out of bounds",
-        "run",
+        "[track_a]\ninterval_s = 0\n",
         "config/observer.toml:2: track_a.interval_s = 0: must be >= 1",
-        2,
-        configuration("[track_a]\ninterval_s = 0\n"),
     ),
-    Mistake(
+    run_on(
         "key twice",
-        "run",
+        '[run]\ndata = "a"\ndata = "b"\n',
         "config/observer.toml:3: is not TOML: Cannot overwrite a value (data)",
-        2,
-        configuration('[run]\ndata = "a"\ndata = "b"\n'),
     ),
     Mistake(
         "unreadable configuration",
@@ -282,12 +289,10 @@ MISTAKES = [
         2,
         mode("config/observer.toml", 0),
     ),
-    Mistake(
+    run_on(
         "another market",
-        "run",
+        '[instance]\nmarket = "moon"\n',
         'config/observer.toml:2: instance.market = "moon": account main trades kr_stocks',
-        2,
-        configuration('[instance]\nmarket = "moon"\n'),
     ),
     Mistake(
         "demo in a production folder", "demo --folder config", "config holds something that is not an earlier demo", 2
@@ -421,103 +426,61 @@ MISTAKES = [
         both(foreign_database, configuration(f'{HOSTS}[store]\nurl = "sqlite:///foreign.db"\n')),
         KEYS,
     ),
-    Mistake(
+    on_database(
         "not a database to run on",
-        "run",
+        "sqlite:///config/observer.toml",
         "config/observer.toml: file is not a database: give another [store] url",
-        2,
-        configuration(f'{HOSTS}[store]\nurl = "sqlite:///config/observer.toml"\n'),
-        KEYS,
     ),
-    Mistake(
+    on_database(
         "a folder for a database to run on",
-        "run",
+        "sqlite:///data",
         "store.url = data: Is a directory: give a file, not a folder",
-        2,
-        configuration(f'{HOSTS}[store]\nurl = "sqlite:///data"\n'),
-        KEYS,
     ),
-    Mistake(
-        "no database URL to run on",
-        "run",
-        "observer.toml:6: store.url: must be sqlite:///PATH or",
-        2,
-        configuration(f'{HOSTS}[store]\nurl = "observer.db"\n'),
-        KEYS,
+    on_database("no database URL to run on", "observer.db", "observer.toml:6: store.url: must be sqlite:///PATH or"),
+    on_database(
+        "another driver of SQLite", "sqlite+aiosqlite:///data/observer.db", "store.url: must be sqlite:///PATH or"
     ),
-    Mistake(
-        "another driver of SQLite",
-        "run",
-        "store.url: must be sqlite:///PATH or",
-        2,
-        configuration(f'{HOSTS}[store]\nurl = "sqlite+aiosqlite:///data/observer.db"\n'),
-        KEYS,
-    ),
-    Mistake(
+    run_on(
         "no address of a broker",
-        "run",
+        HOSTS.replace("http://127.0.0.1:9", "localhost:9443", 1),
         "kis.rest_url = 'localhost:9443': give http://HOST[:PORT] or https://HOST[:PORT]",
-        2,
-        configuration(HOSTS.replace("http://127.0.0.1:9", "localhost:9443", 1)),
-        KEYS,
     ),
-    Mistake(
+    run_on(
         "no port of a broker",
-        "run",
+        HOSTS.replace("ws://127.0.0.1:9", "ws://127.0.0.1:99999"),
         "kis.stream_url = 'ws://127.0.0.1:99999': give ws://HOST[:PORT] or",
-        2,
-        configuration(HOSTS.replace("ws://127.0.0.1:9", "ws://127.0.0.1:99999")),
-        KEYS,
     ),
-    Mistake(
+    run_on(
         "no file of trading days",
-        "run",
+        f'{HOSTS}[run]\ntrading_days = "none.toml"\n',
         "run.trading_days = 'none.toml': No such file or directory: work in Observer's folder",
-        2,
-        configuration(f'{HOSTS}[run]\ntrading_days = "none.toml"\n'),
-        KEYS,
     ),
-    Mistake(
+    run_on(
         "no file of sessions",
-        "run",
+        f'{HOSTS}[run]\nsessions = "none.toml"\n',
         "run.sessions = 'none.toml': No such file or directory: work in Observer's folder",
-        2,
-        configuration(f'{HOSTS}[run]\nsessions = "none.toml"\n'),
-        KEYS,
     ),
     Mistake(
         "keys file is a folder",
         "run",
         "account main: data cannot be read: Is a directory",
         2,
-        both(keys_folder, configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n')),
+        both(keys_folder, configuration(OWN_POOL)),
     ),
-    Mistake(
+    keys_of(
         "keys file without an equals sign",
-        "run",
+        '[main]\napp_key "hush-hush=="\n',
         "account main: keys.toml:2: is not TOML: Expected '=' after a key in a key/value pair: write [ACCOUNT],",
-        2,
-        both(
-            broken_keys('[main]\napp_key "hush-hush=="\n'),
-            configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n'),
-        ),
     ),
-    Mistake(
+    keys_of(
         "keys file with a misspelt key",
-        "run",
+        '[main]\napp_kee = "hush-hush"\napp_key = "hush-hush"\napp_secret = "hush-hush"\n',
         "keys.toml:2: main.app_kee: unknown key; did you mean app_key?: write [ACCOUNT], then app_key =",
-        2,
-        both(
-            broken_keys('[main]\napp_kee = "hush-hush"\napp_key = "hush-hush"\napp_secret = "hush-hush"\n'),
-            configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n'),
-        ),
     ),
-    Mistake(
+    keys_of(
         "keys file without a section",
-        "run",
+        'main = "hush-hush"\n',
         "keys.toml:1: main: must be a group of keys, not a text: write [ACCOUNT], then app_key =",
-        2,
-        both(broken_keys('main = "hush-hush"\n'), configuration(f'{HOSTS}[run]\nprovider_pool = "pool.json"\n')),
     ),
     Mistake("another instance's database", "run", "belongs to instance 'other' (market moon)", 2, other_owner, KEYS),
     Mistake("malformed URL", "db digest --db data/observer.db", "not a database URL: give sqlite:///PATH or", 2),

@@ -16,6 +16,7 @@ from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.store.migrated import make_database
+from tests.store.raw import query
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 PROGRAM = ".venv/bin/observer "
@@ -37,6 +38,15 @@ def test_a_command_of_the_readme_is_understood_as_it_is_printed(line: str) -> No
 
 def test_the_readme_names_commands() -> None:
     assert len(COMMANDS) > 20
+
+
+def test_every_query_of_the_readme_runs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'observer.db'}"
+    make_database(url)
+    statements = [each for block in re.findall(r"```sql\n(.*?)```", README, re.DOTALL) for each in block.split(";\n")]
+    assert len(statements) > 10
+    for statement in statements:
+        query(url, statement)
 
 
 def test_the_python_example_of_the_readme_prints_the_trades_of_the_last_session(

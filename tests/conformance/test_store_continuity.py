@@ -40,6 +40,7 @@ from bus.events import (
     WatchStopped,
 )
 from observer.cli.gaps import as_map, outcome_of
+from observer.cli.lines import AskedLines
 from observer.cli.quality import quality_of
 from observer.cli.slots import explain, slots_of
 from observer.errors import NoDataError
@@ -245,9 +246,9 @@ def test_the_gap_rate_and_the_use_of_slots_are_reported(store: Store, reader: St
     began = PhaseChanged(DAY, START_NS, "TRACK_A_ONLY", "FULL_OPERATION")
     ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
     store(began, DAY_BEGAN, assigned(), acknowledged(0), streamed(1), streamed(4), gap(), LEFT, STOPPED_WATCH, ended)
-    found = quality_of(reader, DAY, None, NOW_NS, 2, SESSION)
+    found = quality_of(reader, DAY, AskedLines(), NOW_NS, 2, SESSION)
     assert (found.gap_rate_percent, found.gap_rate_limit_percent, found.slot_utilization_percent) == (50, 5, 25)
-    assert quality_of(reader, "2026-11-17", None, NOW_NS, 2, SESSION).slot_utilization_percent is None
+    assert quality_of(reader, "2026-11-17", AskedLines(), NOW_NS, 2, SESSION).slot_utilization_percent is None
 
 
 def test_a_slot_is_used_while_the_broker_acknowledges_its_subscription(store: Store, reader: StoreReader) -> None:
@@ -255,7 +256,7 @@ def test_a_slot_is_used_while_the_broker_acknowledges_its_subscription(store: St
     ended = PhaseChanged(DAY, START_NS + 120 * SECOND_NS, "FULL_OPERATION", "TRACK_A_CLOSING")
     lost = WatchChanged("kis", SYMBOL, DAY, START_NS + 30 * SECOND_NS, WatchInterrupted("reconnect"))
     store(began, DAY_BEGAN, assigned(), acknowledged(18), lost, acknowledged(48), LEFT, STOPPED_WATCH, ended)
-    found = quality_of(reader, DAY, None, NOW_NS, 1, SESSION)
+    found = quality_of(reader, DAY, AskedLines(), NOW_NS, 1, SESSION)
     assert found.slot_utilization_percent == 20
     assert found.session_time_percent == 100 * 24 / (6.5 * 3600)
     times = [(START_NS + since * SECOND_NS, START_NS + until * SECOND_NS) for since, until in ((18, 30), (48, 60))]
@@ -304,7 +305,7 @@ def test_reconciliation_counts_conflated_rows(store: Store, reader: StoreReader)
     at_ns = START_NS + 3 * SECOND_NS
     row = TradesConflated("kis", SYMBOL, DAY, at_ns, at_ns, at_ns, 2, 2.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3)
     store(assigned(), STOPPED, streamed(1), row, streamed(4))
-    found = quality_of(reader, DAY, None, NOW_NS, 2, SESSION)
+    found = quality_of(reader, DAY, AskedLines(), NOW_NS, 2, SESSION)
     assert (found.stored, found.streamed_volume, found.conflated_volume, found.missing_volume) == (False, 4, 2, 0)
     assert found.slots_quality == {"degraded": 1}
 
@@ -318,13 +319,13 @@ def test_a_stored_quality_report_is_returned_with_the_days_trades(store: Store, 
     report, rows = reader.judged_trades(SYMBOL, DAY)
     assert report == late
     assert [row.cumulative_volume for row in rows] == [1, 2]
-    assert quality_of(reader, DAY, None, NOW_NS, 2, SESSION).stored
+    assert quality_of(reader, DAY, AskedLines(), NOW_NS, 2, SESSION).stored
     assert isinstance(report, QualityJudged)
 
 
 def test_quality_can_be_requested_for_one_symbol(store: Store, reader: StoreReader) -> None:
     store(assigned(), assigned(OTHER, slot="a:02"), streamed(1), streamed(1, symbol=OTHER))
-    assert [each.symbol for each in quality_of(reader, DAY, OTHER, NOW_NS, 2, SESSION).symbols] == [OTHER]
+    assert [each.symbol for each in quality_of(reader, DAY, AskedLines(OTHER), NOW_NS, 2, SESSION).symbols] == [OTHER]
 
 
 def test_a_gap_is_listed_once_with_its_outcome(store: Store, reader: StoreReader) -> None:

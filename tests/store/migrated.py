@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, make_url
 from observer.store.engine import migrate
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.tables import METADATA
+from observer.store.views import make_views
 
 
 def make_database(url: str) -> None:
@@ -37,6 +38,7 @@ def _create_tables(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         METADATA.create_all(connection)
+        make_views(connection)
         connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
         connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{SCHEMA_REVISION}')")
     engine.dispose()

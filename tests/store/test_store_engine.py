@@ -12,6 +12,7 @@ from observer.errors import StoreError
 from observer.store.engine import migrate, open_reader, open_writer, parse_url
 from observer.store.reader import StoreReader
 from observer.store.tables import METADATA
+from observer.store.views import make_views
 from tests.privileges import in_a_fork
 from tests.store.raw import query
 
@@ -103,7 +104,9 @@ def test_a_path_may_contain_characters_with_a_meaning_in_urls(tmp_path: Path) ->
 def test_the_migrations_make_an_sqlite_file_to_the_letter_of_the_metadata(tmp_path: Path) -> None:
     migrated, made = f"sqlite:///{tmp_path}/migrated.sqlite3", f"sqlite:///{tmp_path}/made.sqlite3"
     migrate(migrated)
-    METADATA.create_all(create_engine(made))
+    with create_engine(made).begin() as connection:
+        METADATA.create_all(connection)
+        make_views(connection)
     statements = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '%alembic%' AND sql IS NOT NULL ORDER BY name"
     assert _spaced(query(migrated, statements)) == _spaced(query(made, statements))
 

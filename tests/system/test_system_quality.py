@@ -2,6 +2,7 @@
 
 import pytest
 
+from observer.cli.lines import AskedLines
 from observer.cli.quality import quality_of
 from observer.demo.configuration import DAY
 from observer.gaps.intervals import Interval
@@ -38,7 +39,7 @@ def test_the_quality_command_returns_the_stored_reports(day: Day) -> None:
     [(session_date, judged_ns)] = day.rows("SELECT DISTINCT session_date, judged_ns FROM quality")
     with StoreReader(f"sqlite:///{day.database}") as reader:
         session = Interval(local_ns(DAY, 9), local_ns(DAY, 15, 30))
-        reported = quality_of(reader, session_date, None, judged_ns, 41, session)
+        reported = quality_of(reader, session_date, AskedLines(), judged_ns, 41, session)
     assert reported.stored
     assert sum(reported.slots_quality.values()) == sum(reported.day_quality.values())
     assert sum(reported.slots_quality.values()) == len(reported.symbols) == day.value("SELECT count(*) FROM quality")

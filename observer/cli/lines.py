@@ -1,0 +1,79 @@
+"""Symbols and venues as they are typed: a stock at one venue (a line), or at all its venues."""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from observer.calendar.venues import VENUES
+from observer.cli.options import Argument, Option
+from observer.errors import ConfigError
+from observer.lines import line_id, line_of, stock_of, venue_of
+
+ALL: Final = "all"
+
+SymbolArgument = Annotated[str, Argument(help="The symbol; SYMBOL.VENUE is the stock at another venue.")]
+SymbolOption = Annotated[
+    str | None, Option(help="Show one symbol only; SYMBOL.VENUE is the stock at another venue.")
+]  # fmt: skip
+VenueOption = Annotated[str | None, Option(help="Show this venue only; all: a stock's venues together.")]
+
+
+class AskedLines(msgspec.Struct, frozen=True):
+    """The lines that a command is about, as they were typed: all, those of a symbol, of a venue, or of both.
+
+    `symbol` is a line's id, or with the venue "all" a stock's symbol.
+    """
+
+    symbol: str | None = None
+    venue: str | None = None
+    main_venue: str = ""
+
+    @property
+    def by_stock(self) -> bool:
+        """Whether the venues of a stock are shown together."""
+        return self.venue == ALL
+
+    @property
+    def title(self) -> str:
+        """What the lines are, to follow a noun; empty for all of them."""
+        of_symbol = "" if self.symbol is None else f" of {self.symbol}"
+        return of_symbol or ("" if self.venue in (None, ALL) else f" at {self.venue}")
+
+    def has(self, line: str) -> bool:
+        """Whether the line with this id is one of them."""
+        if self.by_stock:
+            return self.symbol in (None, stock_of(line))
+        if self.symbol is not None:
+            return line == self.symbol
+        return self.venue in (None, venue_of(line, self.main_venue))
+
+
+def asked_lines(symbol: str | None, venue: str | None, market: str) -> AskedLines:
+    """The lines that a symbol and a venue mean; the main venue's name may stand behind the symbol, too.
+
+    Raises:
+        ConfigError: the symbol names another venue than the option.
+    """
+    main_venue = main_venue_of(market)
+    named = venue if venue is None or venue.lower() != ALL else ALL
+    if named is not None and named != ALL:
+        named = named.upper()
+    if symbol is None:
+        return AskedLines(None, named, main_venue)
+    own = line_of(symbol)
+    if named == ALL:
+        return AskedLines(own.symbol, ALL, main_venue)
+    if own.venue and named not in (None, own.venue):
+        raise ConfigError(f"{symbol} is not at {named}: give the symbol alone, or its venue once")
+    return AskedLines(line_id(own.symbol, named or own.venue, main_venue), named, main_venue)
+
+
+def typed_line(symbol: str, market: str) -> str:
+    """The id of the line that a typed symbol means: the main venue's name behind it is left out."""
+    own = line_of(symbol)
+    return line_id(own.symbol, own.venue, main_venue_of(market))
+
+
+def main_venue_of(market: str) -> str:
+    """The main venue of a market; empty for an unknown market."""
+    return next((venue.name for venue in VENUES if venue.market == market), "")

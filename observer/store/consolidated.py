@@ -1,0 +1,246 @@
+"""Queries of a stock at all its venues together: trades in time order, bars, best quotes, volumes, quality.
+
+Everything is derived from the rows of the lines when it is asked for (`observer.store.views`); nothing is stored twice.
+A stock is named by its symbol, without a venue.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, column, func, select, table
+from sqlalchemy.sql.expression import TableClause
+
+from bus.events import DailyBar, QualityJudged, Snapshot, Trade, TradesConflated
+from observer.gaps.stock_quality import StockQuality, stock_qualities
+from observer.lines import stock_of
+from observer.local_time import local_datetime
+from observer.store.quality import judged
+from observer.store.session import DatabaseReader
+from observer.store.slots import day_bounds
+from observer.store.tables import EVENT_TABLES
+from observer.store.views import columns_of
+
+MAX_QUOTE_AGE_NS: Final = 10 * 60 * 1_000_000_000
+"""A quote that no newer one replaced for longer is not taken to stand: Track A asks each symbol at least as often."""
+
+
+class ConsolidatedBar(msgspec.Struct, frozen=True):
+    """The stored trades of a stock in [start_ns, end_ns), at all venues.
+
+    `open` and `close` are the first and the last price by exchange time, then venue, then cumulative volume. `vwap` is
+    None where some of the trades are known as conflated rows only, which have no value. `trades` counts executions,
+    `volumes` are shares by the line's id, and `volume` is their sum.
+    """
+
+    stock: str
+    session_date: str
+    start_ns: int
+    end_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    vwap: float | None
+    trades: int
+    volumes: Mapping[str, float]
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The best bid and offer of one line at the moment `quoted_ns` (UTC), None where none stands."""
+
+    symbol: str
+    quoted_ns: int
+    bid: float | None
+    ask: float | None
+
+
+class BestQuote(msgspec.Struct, frozen=True):
+    """The best bid and the best offer among a stock's lines, with the quote that each comes from; None without one.
+
+    Two venues' quotes are of different moments, so a bid above the ask can be one that was gone already.
+    """
+
+    stock: str
+    bid: Quote | None
+    ask: Quote | None
+    quotes: Sequence[Quote]
+
+
+class DailyVolume(msgspec.Struct, frozen=True):
+    """A stock's volume of one day in shares: by the line's id, and the sum. `is_final`: all are of daily bars; else
+    some are the last snapshot's.
+    """
+
+    stock: str
+    session_date: str
+    volumes: Mapping[str, float]
+    volume: float
+    is_final: bool
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """A trade, or the trades of a conflated row, whose `value` is unknown."""
+
+    at_ns: int
+    venue: str
+    cumulative_volume: float
+    symbol: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    value: float | None
+    trades: int
+
+
+def _view(name: str, columns: Iterable[str]) -> TableClause:
+    return table(name, column("stock"), *(column(each) for each in columns))
+
+
+_TRADES: Final = _view("consolidated_trades", columns_of(Trade))
+_CONFLATED: Final = _view("consolidated_conflated_trades", columns_of(TradesConflated))
+_BARS: Final = _view("venue_daily_bars", columns_of(DailyBar))
+_QUOTES: Final = _view("consolidated_quotes", ("symbol", "session_date", "quoted_ns", "bid", "ask"))
+
+
+class ConsolidatedReader(DatabaseReader):
+    """Reads stocks at all their venues together."""
+
+    def consolidated_trades(self, stock: str, session_date: str) -> Sequence[Trade]:
+        """A stock's stored trades of one day by exchange time, then venue, then cumulative volume."""
+        found = _TRADES.c
+        of_day = select(*(found[name] for name in columns_of(Trade))).where(
+            found.stock == stock, found.session_date == session_date
+        )
+        in_order = of_day.order_by(found.exchange_time_ns, found.venue, found.cumulative_volume)
+        with self._asking() as connection:
+            return [Trade(*row) for row in connection.execute(in_order)]
+
+    def consolidated_bars(self, stock: str, session_date: str, interval_ns: int) -> Sequence[ConsolidatedBar]:
+        """Bars of a stock's stored trades, in intervals counted from the local midnight; none without a trade. What
+        recovery knows as minute bars only (`recovered_minute_bars`) is not in them: its first and last minute repeat
+        streamed trades.
+        """
+        assert interval_ns > 0
+        with self._asking() as connection:
+            pieces = _pieces(connection, stock, session_date)
+        return _bars_of(stock, session_date, pieces, interval_ns)
+
+    def daily_volumes(self, session_date: str, stock: str | None = None) -> dict[str, DailyVolume]:
+        """The day's volumes by stock, of all stocks or of one: of the newest daily bar of each line, and of lines
+        without one from the day's snapshots.
+        """
+        with self._asking() as connection:
+            return daily_volumes(connection, session_date, stock)
+
+    def best_quote(self, stock: str, at_ns: int, max_age_ns: int = MAX_QUOTE_AGE_NS) -> BestQuote:
+        """The best bid and offer of a stock as far as they were received by that time (UTC) and are not older than
+        `max_age_ns`: of order books, streamed trades and snapshots, the latest of each line.
+        """
+        with self._asking() as connection:
+            quotes = _quotes(connection, stock, at_ns - max_age_ns, at_ns)
+        bids = [quote for quote in quotes if quote.bid is not None]
+        asks = [quote for quote in quotes if quote.ask is not None]
+        return BestQuote(
+            stock,
+            max(bids, key=lambda quote: (quote.bid, quote.quoted_ns), default=None),
+            min(asks, key=lambda quote: (quote.ask, -quote.quoted_ns), default=None),
+            quotes,
+        )
+
+    def stock_qualities(self, session_date: str, stock: str | None = None) -> Sequence[StockQuality]:
+        """The day's stored quality by stock, of all stocks or of one; empty before its reconciliation."""
+        with self._asking() as connection:
+            reports = judged(connection, session_date)
+        return self.by_stock(session_date, [each for each in reports if stock in (None, stock_of(each.symbol))])
+
+    def by_stock(self, session_date: str, reports: Sequence[QualityJudged]) -> Sequence[StockQuality]:
+        """The quality by stock from these reports on lines, and from the day's volumes of the lines without one."""
+        volumes = self.daily_volumes(session_date) if reports else {}
+        return stock_qualities(reports, {stock: each.volumes for stock, each in volumes.items()})
+
+
+def daily_volumes(connection: Connection, session_date: str, stock: str | None) -> dict[str, DailyVolume]:
+    """As `ConsolidatedReader.daily_volumes`."""
+    bars = _BARS.c
+    wanted = select(bars.symbol, bars.volume).where(bars.session_date == session_date)
+    if stock is not None:
+        wanted = wanted.where(bars.stock == stock)
+    of_bars = {row.symbol: float(row.volume) for row in connection.execute(wanted)}
+    snapshots = _last_snapshots(connection, session_date, stock)
+    by_stock: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for symbol, volume in sorted((snapshots | of_bars).items()):
+        by_stock[stock_of(symbol)][symbol] = volume
+    return {
+        name: DailyVolume(name, session_date, volumes, sum(volumes.values()), volumes.keys() <= of_bars.keys())
+        for name, volumes in by_stock.items()
+    }
+
+
+def _last_snapshots(connection: Connection, session_date: str, stock: str | None) -> dict[str, float]:
+    """By line the volume of the day's last snapshot: volumes never fall, so it is the highest."""
+    seen = EVENT_TABLES[Snapshot].c
+    volume = func.max(seen.cumulative_volume).label("volume")
+    wanted = select(seen.symbol, volume).where(seen.session_date == session_date).group_by(seen.symbol)
+    return {row.symbol: row.volume for row in connection.execute(wanted) if stock in (None, stock_of(row.symbol))}
+
+
+def _quotes(connection: Connection, stock: str, after_ns: int, at_ns: int) -> list[Quote]:
+    """By line the last quote of the day of `at_ns` that was received in (after, at]."""
+    found = _QUOTES.c
+    wanted = select(found.symbol, found.quoted_ns, found.bid, found.ask).where(
+        found.stock == stock,
+        found.session_date == local_datetime(at_ns).date().isoformat(),
+        found.quoted_ns > after_ns,
+        found.quoted_ns <= at_ns,
+    )
+    last_of_each = {row.symbol: Quote(*row) for row in connection.execute(wanted.order_by(found.quoted_ns))}
+    return [last_of_each[symbol] for symbol in sorted(last_of_each)]
+
+
+def _pieces(connection: Connection, stock: str, session_date: str) -> list[_Piece]:
+    kept, rows = _TRADES.c, _CONFLATED.c
+    of_trades = select(
+        kept.exchange_time_ns, kept.venue, kept.cumulative_volume, kept.symbol, kept.price, kept.volume
+    ).where(kept.stock == stock, kept.session_date == session_date)
+    of_rows = select(
+        rows.from_ns, rows.venue, rows.cumulative_volume, rows.symbol, rows.open, rows.high, rows.low, rows.close,
+        rows.volume, rows.trades,
+    ).where(rows.stock == stock, rows.session_date == session_date)  # fmt: skip
+    pieces = [
+        _Piece(at_ns, venue, total, symbol, price, price, price, price, volume, price * volume, 1)
+        for at_ns, venue, total, symbol, price, volume in connection.execute(of_trades)
+    ]
+    pieces += [
+        _Piece(at_ns, venue, total, symbol, first, high, low, last, volume, None, trades)
+        for at_ns, venue, total, symbol, first, high, low, last, volume, trades in connection.execute(of_rows)
+    ]
+    return sorted(pieces, key=attrgetter("at_ns", "venue", "cumulative_volume"))
+
+
+def _bars_of(stock: str, session_date: str, pieces: Iterable[_Piece], interval_ns: int) -> list[ConsolidatedBar]:
+    midnight_ns, _ = day_bounds(session_date)
+    bars = []
+    for number, group in groupby(pieces, lambda piece: (piece.at_ns - midnight_ns) // interval_ns):
+        of_bar = list(group)
+        volumes: defaultdict[str, float] = defaultdict(float)
+        for piece in of_bar:
+            volumes[piece.symbol] += piece.volume
+        values = [piece.value for piece in of_bar if piece.value is not None]
+        volume = sum(volumes.values())
+        start_ns = midnight_ns + number * interval_ns
+        bars.append(
+            ConsolidatedBar(
+                stock, session_date, start_ns, start_ns + interval_ns,
+                of_bar[0].open, max(piece.high for piece in of_bar), min(piece.low for piece in of_bar),
+                of_bar[-1].close, volume, sum(values) / volume if volume and len(values) == len(of_bar) else None,
+                sum(piece.trades for piece in of_bar), dict(volumes),
+            )
+        )  # fmt: skip
+    return bars

@@ -1,0 +1,147 @@
+"""The SQL views over both lines of a stock: a row of a view is derived when it is read, and stored nowhere.
+
+All columns of the views are stated here, and the same text serves both databases. The stock of a line is one
+expression, `_STOCK`. A view over a table of many rows begins with the table's distinct symbols, each found by one
+search in the index, so that `WHERE stock = ...` reads only the rows of that stock's lines.
+"""
+
+# ruff: noqa: S608 - the names in these queries are those of our own tables and columns
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import Connection
+
+from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
+from observer.store.tables import EVENT_TABLES
+from observer.units import NS_PER_MINUTE
+
+_POSITION: Final = ("stream", "sequence")
+
+# A line's id is the stock's symbol, or the symbol, one letter and the name of the venue (`observer.lines`).
+_STOCK: Final = (
+    "CASE WHEN venue <> '' AND length(symbol) > length(venue) + 1 "
+    "AND substr(symbol, length(symbol) - length(venue) + 1) = venue "
+    "THEN substr(symbol, 1, length(symbol) - length(venue) - 1) ELSE symbol END"
+)
+
+
+def columns_of(event_type: type[Fact]) -> list[str]:
+    """The columns of an event's fields, in their order."""
+    return [column.name for column in EVENT_TABLES[event_type].columns if column.name not in _POSITION]
+
+
+def _with_stock(event_type: type[Fact], columns: str, condition: str = "true") -> str:
+    """A query of a table's rows with the stock of their line in front. CROSS JOIN: in SQLite it keeps this order of
+    loops, the stock's lines first.
+    """
+    table = EVENT_TABLES[event_type].name
+    return f"""
+WITH RECURSIVE ids (symbol) AS (
+    SELECT min(symbol) FROM {table}
+    UNION ALL SELECT (SELECT min({table}.symbol) FROM {table} WHERE {table}.symbol > ids.symbol) FROM ids
+    WHERE ids.symbol IS NOT NULL
+), lines (symbol, venue) AS (
+    SELECT symbol, (SELECT venue FROM {table} WHERE {table}.symbol = ids.symbol LIMIT 1) FROM ids
+    WHERE symbol IS NOT NULL
+), stocks (stock, line) AS (SELECT {_STOCK}, symbol FROM lines)
+SELECT stock, {columns} FROM stocks CROSS JOIN {table} WHERE {table}.symbol = stocks.line AND {condition}"""
+
+
+_PIECES: Final = f"""
+SELECT stock, session_date, exchange_time_ns / {NS_PER_MINUTE} * {NS_PER_MINUTE} AS minute_start_ns,
+    exchange_time_ns AS at_ns, venue, cumulative_volume,
+    price AS open, price AS high, price AS low, price AS close, volume, price * volume AS value, 1 AS trades
+FROM consolidated_trades
+UNION ALL
+SELECT stock, session_date, from_ns / {NS_PER_MINUTE} * {NS_PER_MINUTE}, from_ns, venue, cumulative_volume,
+    open, high, low, close, volume, NULL, trades
+FROM consolidated_conflated_trades"""
+
+# Windows instead of GROUP BY: SQLite takes a condition on the stock into a window's rows, and not into a group's.
+_MINUTE_BARS: Final = f"""
+SELECT stock, session_date, minute_start_ns, open, high, low, close, volume, vwap, trades, venues FROM (
+    SELECT stock, session_date, minute_start_ns, row_number() OVER in_time AS nth,
+        first_value(open) OVER in_time AS open, max(high) OVER bar AS high, min(low) OVER bar AS low,
+        first_value(close) OVER backwards AS close, sum(volume) OVER bar AS volume,
+        CASE WHEN count(value) OVER bar = count(*) OVER bar AND sum(volume) OVER bar > 0
+            THEN sum(value) OVER bar / sum(volume) OVER bar END AS vwap,
+        CAST(sum(trades) OVER bar AS BIGINT) AS trades,
+        dense_rank() OVER (bar ORDER BY venue) + dense_rank() OVER (bar ORDER BY venue DESC) - 1 AS venues
+    FROM ({_PIECES}) AS pieces
+    WINDOW bar AS (PARTITION BY stock, session_date, minute_start_ns),
+        in_time AS (bar ORDER BY at_ns, venue, cumulative_volume),
+        backwards AS (bar ORDER BY at_ns DESC, venue DESC, cumulative_volume DESC)
+) AS bars
+WHERE nth = 1"""
+
+_VENUE_DAILY_BARS: Final = f"""
+SELECT stock, {", ".join(columns_of(DailyBar))} FROM (
+    SELECT *, row_number() OVER (PARTITION BY stock, symbol, session_date ORDER BY stream DESC, sequence DESC) AS newest
+    FROM ({_with_stock(DailyBar, "daily_bars.*")}) AS all_bars
+) AS ranked
+WHERE newest = 1"""
+
+_DAILY_BARS: Final = """
+SELECT stock, session_date, open, high, low, close, volume, value, vwap, venues FROM (
+    SELECT stock, session_date, row_number() OVER (bar ORDER BY symbol) AS nth,
+        max(CASE WHEN symbol = stock THEN open END) OVER bar AS open, max(high) OVER bar AS high,
+        min(low) OVER bar AS low, max(CASE WHEN symbol = stock THEN close END) OVER bar AS close,
+        sum(volume) OVER bar AS volume, sum(value) OVER bar AS value,
+        CASE WHEN sum(volume) OVER bar > 0 THEN sum(value) OVER bar / sum(volume) OVER bar END AS vwap,
+        count(*) OVER bar AS venues
+    FROM venue_daily_bars
+    WINDOW bar AS (PARTITION BY stock, session_date)
+) AS bars
+WHERE nth = 1"""
+
+_QUOTE: Final = "symbol, venue, session_date, receive_time_ns AS quoted_ns"
+_STREAMED: Final = "gap_id IS NULL AND coalesce(bid, ask) IS NOT NULL"
+_QUOTES: Final = f"""
+SELECT * FROM ({_with_stock(Trade, f"{_QUOTE}, bid, ask", _STREAMED)}) AS traded
+UNION ALL SELECT * FROM ({_with_stock(OrderBook, f"{_QUOTE}, bid_1 AS bid, ask_1 AS ask")}) AS streamed
+UNION ALL SELECT * FROM ({_with_stock(Snapshot, f"{_QUOTE}, bid, ask")}) AS swept"""
+
+_BEST_QUOTES: Final = """
+SELECT stock, session_date, bid, bid_symbol, bid_ns, ask, ask_symbol, ask_ns, venues FROM (
+    SELECT stock, session_date, row_number() OVER by_bid AS nth, count(*) OVER stock_day AS venues,
+        max(bid) OVER stock_day AS bid,
+        first_value(CASE WHEN bid IS NOT NULL THEN symbol END) OVER by_bid AS bid_symbol,
+        first_value(CASE WHEN bid IS NOT NULL THEN quoted_ns END) OVER by_bid AS bid_ns,
+        min(ask) OVER stock_day AS ask,
+        first_value(CASE WHEN ask IS NOT NULL THEN symbol END) OVER by_ask AS ask_symbol,
+        first_value(CASE WHEN ask IS NOT NULL THEN quoted_ns END) OVER by_ask AS ask_ns
+    FROM (
+        SELECT *, row_number() OVER (PARTITION BY stock, symbol, session_date ORDER BY quoted_ns DESC) AS newest
+        FROM consolidated_quotes
+    ) AS of_lines
+    WHERE newest = 1
+    WINDOW stock_day AS (PARTITION BY stock, session_date),
+        by_bid AS (stock_day ORDER BY bid DESC NULLS LAST, quoted_ns DESC, symbol),
+        by_ask AS (stock_day ORDER BY ask NULLS LAST, quoted_ns DESC, symbol)
+) AS ranked
+WHERE nth = 1"""
+
+VIEWS: Final[Mapping[str, str]] = {
+    "consolidated_trades": _with_stock(Trade, ", ".join(columns_of(Trade))),
+    "consolidated_conflated_trades": _with_stock(TradesConflated, ", ".join(columns_of(TradesConflated))),
+    "consolidated_minute_bars": _MINUTE_BARS,
+    "venue_daily_bars": _VENUE_DAILY_BARS,
+    "consolidated_daily_bars": _DAILY_BARS,
+    "consolidated_quotes": _QUOTES,
+    "best_quotes": _BEST_QUOTES,
+}
+"""The views by name, each after those that it reads. None has a column `stream` or `sequence`: no row is an event."""
+
+
+def make_views(connection: Connection) -> None:
+    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it."""
+    drop_views(connection)
+    for name, query in VIEWS.items():
+        connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
+
+
+def drop_views(connection: Connection) -> None:
+    """Remove the views that are there."""
+    for name in reversed(list(VIEWS)):
+        connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
