@@ -229,7 +229,7 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
         day.provider, day.symbol, day.session_date, now_ns, quality, "; ".join(detail),
         seconds_of(day.intervals),
         _streamed_count(day), one_by_one + conflated, recovered + from_bars, conflated, missing,
-        len(gap_ids), open_gaps,
+        len(gap_ids) + day.unresolved_cuts, open_gaps + day.unresolved_cuts,
         _day_quality(day, stored), missing_at_most, day.day_volume,
         total(stored) / day.day_volume if day.day_volume else None,
         utilization(day.streamed, day.session, 1) if day.session is not None else None,
