@@ -267,6 +267,18 @@ def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
     run(scenario)
 
 
+@pytest.mark.parametrize(("hour", "minute", "sweeps"), [(15, 55, 1), (15, 59, 0)])
+def test_the_sweep_after_the_close_is_made_up_for_until_the_next_session_is_near(hour, minute, sweeps):
+    async def scenario():
+        async with scene(hour, minute, speed=1, held=True) as day:
+            store(day, "a", *built(day, DAY.isoformat(), 1, 4))
+            async with running(day) as sweeping:
+                await sweeping
+            assert requested(day) == [4] * sweeps
+
+    run(scenario)
+
+
 # --- between two sweeps --------------------------------------------------------------------------------------
 
 SURGED_S = 31 * 60 + 20  # after the opening
@@ -383,5 +395,35 @@ def test_requests_without_an_answer_for_five_minutes_are_one_alert_until_one_is_
             lambda day: [day.refuse(name) for name in NAMES],
             lambda day: [day.admit(name) for name in NAMES],
         )
+
+    run(scenario)
+
+
+def test_earlier_sweeps_that_cannot_be_read_are_an_alert_at_once():
+    async def scenario():
+        async with scene(9, 31, symbols=100, speed=120, held=True, change_market=calm) as day:
+            store(day, "a", *known_so_far(day))
+            renamed(day, "snapshots", "away")
+            async with running(day):
+                day.clock.start()
+                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
+            [alert] = day.reported(AlertRaised, "track-a")
+            assert (alert.identity, alert.severity) == ("attention_sweeps", "warning")
+
+    run(scenario)
+
+
+def test_requests_between_sweeps_have_their_share_of_the_limit_that_refusals_taught():
+    async def scenario():
+        async with scene(9, 31, symbols=100, held=True, change_market=calm) as day:
+            account = day.account(NAMES[0])
+            worker = Worker("track-a", day.settings, day.clock)
+            async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+                requests = sweeps_of(worker, producer, rest, reader)._requests
+                assert requests._limit_of(account) == day.settings.broker.rate_limit.calls_per_second
+                with contextlib.closing(account._rate_limiter()) as limiter:
+                    limiter.penalise(before=3)
+                assert requests._limit_of(account) == 3
+            worker.control.close()
 
     run(scenario)
