@@ -140,8 +140,8 @@ def _at_most(earlier: GapTimesMeasured) -> list[float]:
     percentiles = ((0.5, earlier.p50_s), (0.95, earlier.p95_s), (0.99, earlier.p99_s), (1.0, earlier.max_s))
     times_s: list[float] = []
     for share, time_s in percentiles:
-        times_s += [time_s] * (max(1, math.ceil(share * earlier.gaps)) - len(times_s))
-    return times_s
+        times_s += [time_s] * (math.ceil(share * earlier.gaps) - len(times_s))
+    return [*times_s[:-1], earlier.max_s]
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

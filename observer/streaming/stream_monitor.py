@@ -113,6 +113,7 @@ class StreamMonitor:
                         await asyncio.sleep(RETURNS_WITHIN_S)
                     symbols = sorted(self._returned)[: self._quotes.quotes_per_call]
                     self._returned.difference_update(symbols)
+                    self._resolving.update(symbols)
                     tasks.create_task(self._resolve(symbols))
             finally:
                 self._is_gathering = False
@@ -122,7 +123,6 @@ class StreamMonitor:
         a symbol resolves its gap, too, and so does a sweep when the broker has not answered at all.
         """
         gaps = self._trades.gaps
-        self._resolving.update(symbols)
         try:
             for pause_s in (*_RETRY_S, 0.0):
                 asked_ns = self._clock.now_ns()
@@ -153,7 +153,7 @@ class StreamMonitor:
         seen_ns = {symbol: each.receive_time_ns for symbol, each in checked.items()}
         for symbol in await self._arrived({name: each.cumulative_volume for name, each in checked.items()}, seen_ns):
             reached, volume, at_ns = detector.reached(symbol), checked[symbol].cumulative_volume, seen_ns[symbol]
-            if reached is None or gaps.is_down(symbol) or symbol in self._resolving:
+            if reached is None or gaps.is_down(symbol) or symbol in self._resolving | self._returned:
                 continue  # not watched any more; or its own query is under way, which began after the cut
             streamed = self._streamed(symbol) or reached
             self._trades.account(symbol, volume, started_ns if gaps.is_open(symbol) else at_ns)

@@ -36,10 +36,7 @@ logger = logging.getLogger(__name__)
 NO_UNIVERSE: Final = "no_universe"
 
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
-CLOSING_SWEEP_S: Final = 90.0
-"""Market seconds after the close, and at least so many before the next session: the auction is over, and nothing else
-has begun.
-"""
+CLOSING_SWEEP_S: Final = 90.0  # market seconds after the close: the auction is over, and nothing else has begun
 
 
 class Sweeps:
@@ -72,9 +69,7 @@ class Sweeps:
         )  # fmt: skip
 
     async def run(self, plan: DayPlan) -> None:
-        """Run all remaining sweeps of the day; the sweep of the current interval is made up for, and the one after the
-        close while a quote shows nothing later.
-        """
+        """Run all remaining sweeps of the day; the sweep of the current interval is made up for."""
         session_date = plan.day.isoformat()
         if self._clock.now_ns() < plan.track_a_start_ns:
             await self._clock.sleep_until(plan.warm_up_ns)
@@ -85,8 +80,9 @@ class Sweeps:
             return
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(self._requests.run(plan, universe))
-            for number, moment_ns, over_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
-                if self._clock.now_ns() >= over_ns or number in completed:
+            for number, moment_ns in _sweep_moments(plan, round(self._settings.interval_s * NS_PER_S)):
+                is_over = self._clock.now_ns() >= moment_ns + self._settings.interval_s * NS_PER_S
+                if is_over or number in completed:
                     continue
                 await self._clock.sleep_until(moment_ns)
                 await self._check_universe(session_date)
@@ -233,17 +229,12 @@ def calls_at_once(calls_per_second: float) -> int:
     return max(1, ceil(calls_per_second * LATENCY_S))
 
 
-def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int, int]]:
-    """Number and moment of each sweep, and until when it is made up for: from Track A's start to its stop, each in its
-    interval, and one more of the finished regular hours, the source of the next morning's daily bars, as long as a
-    quote shows these.
+def _sweep_moments(plan: DayPlan, interval_ns: int) -> Iterator[tuple[int, int]]:
+    """Number and moment of each sweep: from Track A's start to its stop, and one more of the finished regular hours,
+    the source of the next morning's daily bars.
     """
-    lead_ns = round(CLOSING_SWEEP_S * NS_PER_S)
-    closing_ns, too_late_ns = plan.closes_ns + lead_ns, plan.closing_window_ns[1] - lead_ns
     moments = range(plan.track_a_start_ns, plan.track_a_stop_ns + 1, interval_ns)
-    for number, moment_ns in enumerate(sorted({*moments, closing_ns}), start=1):
-        over_ns = moment_ns + interval_ns
-        yield number, moment_ns, max(over_ns, too_late_ns) if moment_ns == closing_ns else over_ns
+    return enumerate(sorted({*moments, plan.closes_ns + round(CLOSING_SWEEP_S * NS_PER_S)}), start=1)
 
 
 def snapshot_of(provider: str, quote: Quote, session_date: str, sweep: int, receive_time_ns: int) -> Snapshot:

@@ -58,7 +58,7 @@ def front_loaded(second: float) -> float:
 
 def swept_day(day: date, rng: Random, volume: Callable[[float], float], shares: float = 1.0) -> Iterator[Event]:
     """A day's sweeps as Track A makes them: a snapshot comes within seconds of the sweep's beginning."""
-    for number, moment_ns, _ in _sweep_moments(plan_of(day), INTERVAL_NS):
+    for number, moment_ns in _sweep_moments(plan_of(day), INTERVAL_NS):
         at_ns = moment_ns + round(rng.uniform(0.5, 6.0) * SECOND_NS)
         traded = volume((at_ns - local_ns(day, 9)) / SECOND_NS) * shares
         yield seen("A", traded, session_date=day.isoformat(), sweep=number, receive_time_ns=at_ns)

@@ -1,7 +1,8 @@
 """The alerts of recovery's targets end with their day; which gaps count."""
 
 import asyncio
-
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -228,7 +228,8 @@ def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(volume: flo
         during = made.sweep(volume)
         await checking(running, during, SYMBOL)
         assert running.day.trades.gaps.is_open(SYMBOL), "the broker is being asked"
-        await until_async(lambda: not running.day._stream_monitor._resolving, "it did not answer")
+        asked = running.day._stream_monitor
+        await until_async(lambda: not (asked._returned or asked._resolving), "it did not answer")
         await made.clock.advance(1)
         swept = made.sweep(volume)
         await made.clock.advance(1)

@@ -267,18 +267,6 @@ def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
     run(scenario)
 
 
-@pytest.mark.parametrize(("hour", "minute", "sweeps"), [(15, 55, 1), (15, 59, 0)])
-def test_the_sweep_after_the_close_is_made_up_for_until_the_next_session_is_near(hour, minute, sweeps):
-    async def scenario():
-        async with scene(hour, minute, speed=1, held=True) as day:
-            store(day, "a", *built(day, DAY.isoformat(), 1, 4))
-            async with running(day) as sweeping:
-                await sweeping
-            assert requested(day) == [4] * sweeps
-
-    run(scenario)
-
-
 # --- between two sweeps --------------------------------------------------------------------------------------
 
 SURGED_S = 31 * 60 + 20  # after the opening
@@ -406,9 +394,10 @@ def test_earlier_sweeps_that_cannot_be_read_are_an_alert_at_once():
             renamed(day, "snapshots", "away")
             async with running(day):
                 day.clock.start()
-                await day.until(lambda: day.reported(AlertRaised, "track-a"), "the alert")
-            [alert] = day.reported(AlertRaised, "track-a")
-            assert (alert.identity, alert.severity) == ("attention_sweeps", "warning")
+                await day.until(lambda: len(day.reported(AlertRaised, "track-a")) > 1, "the alerts")
+            assert ("attention_sweeps", "warning") in [
+                (alert.identity, alert.severity) for alert in day.reported(AlertRaised, "track-a")
+            ]
 
     run(scenario)
 
