@@ -217,7 +217,8 @@ class SlotInterval(msgspec.Struct, frozen=True):
 
     `triggers` are those that held the slot, in order. `streamed` are the times between the broker's acknowledgements
     and the ends of the subscription, [from, to]; the last `to` is None while it lasts. A subscription outlives the slot
-    until the broker has removed it, and may be acknowledged only after the release. That of a process which was killed ends with the last step that it published.
+    until the broker has removed it, and may be acknowledged only after the release. That of a process which was killed
+    ends with the last step that it published.
     """
 
     slot: str

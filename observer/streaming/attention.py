@@ -82,7 +82,11 @@ class AttentionRequests:
     def is_on(self) -> bool:
         """Whether the settings allow requests, and the surges that they look for."""
         triggers = self._selection.triggers
-        return self._settings.attention_share_of_limit > 0 and triggers.of("volume_surge").enabled and triggers.recent_volume.enabled
+        return (
+            self._settings.attention_share_of_limit > 0
+            and triggers.of("volume_surge").enabled
+            and triggers.recent_volume.enabled
+        )
 
     @contextmanager
     def paused(self, session_date: str, sweep: int) -> Iterator[None]:
@@ -200,8 +204,7 @@ class AttentionRequests:
         return round(NS_PER_S / (self._settings.attention_share_of_limit * sum(map(self._limit_of, accounts))))
 
     def _limit_of(self, account: BrokerAccount) -> float:
-        """The calls a second that the account may make: the configured limit, or less that the broker's refusals taught.
-        """
+        """The account's calls a second: the configured limit, or less that the broker's refusals taught."""
         learned = account.learned_limit()
         return self._calls_per_second if learned is None else min(self._calls_per_second, learned)
 

@@ -251,8 +251,7 @@ class GapWorklist:
             self._targets.closed(gap.session_date, machine_seconds(self._clock, now_ns - gap.to_ns))
 
     def _measure_given_up(self, lost: GapUnrecoverable) -> None:
-        """Count a cut that Track B gave up: it is not filled. Recovery counts the proved gaps that it gives up itself.
-        """
+        """Count a cut that Track B gave up as not filled. Recovery counts the proved gaps that it gives up itself."""
         day = self._opened.get(lost.gap_id)
         if lost.gap_id in self._unproved and day is not None and not recovery.is_past(day, self._clock.now_ns()):
             self._begin_day(day)

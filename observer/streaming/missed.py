@@ -35,8 +35,8 @@ def last_evaluated(reported: Iterable[Event], track_b_start_ns: int) -> LastEval
 def missed_since(
     reader: StoreReader, session_date: str, last: LastEvaluated
 ) -> tuple[SweepCompleted | None, Sequence[VolumeRise]]:
-    """The last sweep, if it was not evaluated, and the rises that were not, oldest first. A sweep knows more of a symbol
-    than an older rise, which then decides nothing.
+    """The last sweep, if it was not evaluated, and the rises that were not, oldest first. A sweep knows more of a
+    symbol than an older rise, which then decides nothing.
 
     Raises:
         StoreError: the database does not answer.

@@ -53,7 +53,8 @@ SNAPSHOTS = 3  # between the latest ones of a symbol is the evidence of the last
 SYMBOLS_MIN = 20
 
 REPORTS = """
-    SELECT symbol, judged_ns, slots_quality, day_quality, missing_at_most, day_volume, volume_share, time_share, intervals
+    SELECT symbol, judged_ns, slots_quality, day_quality, missing_at_most, day_volume, volume_share, time_share,
+           intervals
     FROM quality WHERE session_date = ? ORDER BY judged_ns, stream, sequence
 """
 LABELS = """
@@ -63,7 +64,9 @@ LABELS = """
 FIRED = "SELECT symbol, fired_ns FROM triggers WHERE kind = 'volume_surge'"
 ENDED = "SELECT symbol, ended_ns FROM trigger_ends WHERE kind = 'volume_surge'"
 SEEN = "SELECT symbol, receive_time_ns FROM snapshots ORDER BY receive_time_ns"
-LATE = "SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?"
+LATE = """
+    SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?
+"""
 AVERAGES = "SELECT symbol, average_volume_20d FROM universe_members WHERE average_volume_20d > 0 AND session_date = ?"
 HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND current = ?"
 ACCOUNTS = "SELECT count(DISTINCT substr(slot, 1, instr(slot, ':') - 1)) FROM slot_assignments"
@@ -209,9 +212,7 @@ def slot_use(
     return 100 * by_reports / offered_ns, 100 * by_ledger / offered_ns
 
 
-def finding(
-    ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, speed: float = 1.0
-) -> dict[str, Any]:
+def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, speed: float = 1.0) -> dict[str, Any]:
     """All figures, and whether nothing is wrong. `speed`: market seconds a second."""
     slack_s = max(SLACK_S, SLACK_MACHINE_S * speed)
     tapes = read_tapes(offered)
@@ -242,7 +243,8 @@ def finding(
             wrong[name] += number
         if any(found.values()):
             details[symbol] = {name: number for name, number in found.items() if number}
-    wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _slack_percent(use, by_symbol, reports, slack_s))
+    slack_of_all_s = slack_s * len(ledger)
+    wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _percent(use, reports, slack_of_all_s))
     totals = {
         "reports": len(reports),
         "surge_labels": count,
@@ -255,7 +257,9 @@ def finding(
     return {"nothing_wrong": is_fine, "wrong": dict(wrong), "totals": totals, "symbols": details, "labels": labels}
 
 
-def stored_later(database: sqlite3.Connection, reports: Mapping[str, Report]) -> defaultdict[str, list[tuple[int, int]]]:
+def stored_later(
+    database: sqlite3.Connection, reports: Mapping[str, Report]
+) -> defaultdict[str, list[tuple[int, int]]]:
     """By symbol, the spans of the trades that were received after its report was made."""
     late: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     first_ns = min((report.judged_ns for report in reports.values()), default=sys.maxsize)
@@ -265,13 +269,10 @@ def stored_later(database: sqlite3.Connection, reports: Mapping[str, Report]) ->
     return late
 
 
-def _slack_percent(
-    use: tuple[float, float], ledger: Mapping[str, Sequence[Any]], reports: Mapping[str, Report], slack_s: float
-) -> float:
-    """The percentage of all slots' time that the slack of each subscription is."""
+def _percent(use: tuple[float, float], reports: Mapping[str, Report], seconds: float) -> float:
+    """The percentage of all slots' time that these seconds are."""
     reported_s = sum(volume(united(report.intervals)) for report in reports.values()) / NS_PER_S
-    slack_of_all_s = slack_s * sum(map(len, ledger.values()))
-    return use[0] * slack_of_all_s / reported_s if reported_s else 0.0
+    return use[0] * seconds / reported_s if reported_s else 0.0
 
 
 def _session(tapes: Mapping[str, Tape]) -> tuple[int, int]:
