@@ -7,7 +7,6 @@ are published as one batch, so a kill leaves a gap either open or wholly closed.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -85,9 +84,10 @@ class GapWorklist:
         """
         day = self._today()
         try:
-            read = partial(asyncio.to_thread, session_date=day)
-            figures, stories = await read(self.reader.gap_times), await read(self.reader.gaps)
-            cuts, opened = await read(self.reader.openings), await read(self.reader.cut_ids)
+            figures = await asyncio.to_thread(self.reader.gap_times, day)
+            stories = await asyncio.to_thread(self.reader.gaps, day)
+            cuts = await asyncio.to_thread(self.reader.openings, day)
+            opened = await asyncio.to_thread(self.reader.cut_ids, day)
         except StoreError as error:
             self._alerts.report(_FIGURES, "warning", f"the day's figures of gaps begin anew: {error}")
             return
