@@ -24,6 +24,7 @@ async def gap_recovery(worker: Worker) -> None:
                 clock=clock,
                 alerts=worker.alerts,
             )
+            await worklist.resume()
             quality = quality_judge(worker)
             worker.orders.gaps = worklist
             worker.orders.jobs = {"quality": lambda: quality.judge_now(producer)}

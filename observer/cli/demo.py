@@ -29,7 +29,7 @@ from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
-from observer.demo.ledger import LEDGER, OFFERED, keep_ledger, write_offered
+from observer.demo.ledger import LEDGER, OFFERED, PACE, keep_ledger, write_offered, write_pace
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError, StoreFailedError, TransportError
 from observer.host.process import NAME, Host
@@ -230,6 +230,7 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
     market = market_of(day.settings.simulator)
     if (folder / "data" / LEDGER).exists():
         write_offered(market, folder / "data" / OFFERED)
+        write_pace(day.clock.speed, folder / "data" / PACE)
     with StoreReader(day.settings.store.url) as reader:
         return summarise(
             reader,

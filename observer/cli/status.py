@@ -1,25 +1,34 @@
 """`observer status`: the processes of the running system, and its open alerts."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 from click.exceptions import Exit
+from msgspec import to_builtins
 
 from bus.commands import ProcessAlert, ProcessStatus, Status, StatusReply
-from observer.cli.context import ConfigOption, JsonOption, print_json
+from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, print_json
 from observer.cli.system import ask, show
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
+from observer.errors import StoreError
 from observer.local_time import local_datetime
 
+if TYPE_CHECKING:
+    from bus.events import GapMeasure, GapTimesMeasured
+
+_SHOWN: Final[tuple["GapMeasure", ...]] = ("detection", "closing")
 _COLUMNS = ("process", "state", "pid", "uptime s", "restarts", "CPU %", "RSS MB", "heartbeat s", "loop lag ms")
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show processes and open alerts of the running system.
 
-    Columns: state, pid, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag. Then one line for
-    each open alert: what does not work, such as an access token, a stream, the database or the calendar.
+    Columns: state, pid, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag. Then how soon the
+    day's gaps were detected and closed, and one line for each open alert: what does not work, such as an access token,
+    a stream, the database or the calendar.
 
     Exit status 1 when a critical alert is open that is not silenced (`observer alerts silence`); 2: no system answers.
     """
@@ -27,13 +36,34 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if not isinstance(reply, StatusReply):
         show(reply, as_json=as_json)
     elif as_json:
-        print_json(reply)
+        found, _ = _gap_times(reply, config)
+        print_json({**to_builtins(reply), "gap_times": as_maps(found)})
     else:
         show_table(_table(reply))
+        found, failure = _gap_times(reply, config)
+        for line in [*map(_times_line, found), *([failure] if failure else [])]:
+            click.echo(line)
         for line in alert_lines(reply.alerts):
             click.echo(line)
     if isinstance(reply, StatusReply) and any(_fails(alert) for alert in reply.alerts):
         raise Exit(1)
+
+
+def _gap_times(reply: StatusReply, config: Path | None) -> tuple[Sequence["GapTimesMeasured"], str]:
+    """The day's figures of detection and closing, and why there are none; empty where nothing failed."""
+    from observer.store.reader import StoreReader  # with the database's library, which no other part of it needs
+
+    day = local_datetime(reply.market_time_ns).date().isoformat()
+    try:
+        with StoreReader(base_settings(config).store.url) as reader:
+            times = reader.gap_times(day)
+    except StoreError as error:
+        return [], f"how soon gaps were detected and closed is not known: {error}"
+    return [times[measure] for measure in _SHOWN if measure in times], ""
+
+
+def _times_line(times: "GapTimesMeasured") -> str:
+    return f"gaps, {times.measure}: p95 {times.p95_s:.2f} s; {times.met:,} of {times.gaps:,} in time"
 
 
 def alert_lines(alerts: Sequence[ProcessAlert]) -> Sequence[str]:

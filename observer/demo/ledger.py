@@ -1,4 +1,6 @@
-"""What the simulated broker saw of a demo day, kept for a judge from outside: its ledger and the market's trades."""
+"""What the simulated broker saw of a demo day, kept for a judge from outside: its ledger, the market's trades, and how
+fast the day ran.
+"""
 
 import csv
 from pathlib import Path
@@ -11,6 +13,7 @@ from observer.simulator.market.market import Market, OfferedTrade
 
 LEDGER = "ledger.json"
 OFFERED = "offered.csv"
+PACE = "pace.json"
 
 
 async def keep_ledger(rest_url: str, folder: Path) -> None:
@@ -35,3 +38,8 @@ def write_offered(market: Market, path: Path) -> None:
         writer.writerow(OfferedTrade.__struct_fields__)
         for instrument in market.instruments:
             writer.writerows(msgspec.structs.astuple(trade) for trade in market.offered(instrument.symbol))
+
+
+def write_pace(speed: float, path: Path) -> None:
+    """Write the day's speed, in market seconds a second."""
+    path.write_bytes(msgspec.json.encode({"speed": speed}))

@@ -191,6 +191,11 @@ class GapDetector:
         chain = self._chains.get(symbol)
         return chain.volume if chain is not None and chain.session_date else None
 
+    def last_trade_ns(self, symbol: str) -> int:
+        """The exchange time of a watched symbol's last trade; 0 if its last known volume is no trade's."""
+        chain = self._chains.get(symbol)
+        return chain.exchange_time_ns if chain is not None and chain.own > 0 else 0
+
     def is_watched(self, symbol: str) -> bool:
         """Whether the symbol is between `start` and `stop`."""
         return symbol in self._chains

@@ -214,12 +214,12 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
     open_gaps = len(gap_ids - day.closed_gaps)
     stored = united(_span(piece) for piece in day.pieces if not piece.conflated)
     missing_at_most = _missing_at_most(day, balances, stored)
-    has_unknown_cuts = day.unresolved_cuts > 0 and missing_at_most != 0
-    is_known = not has_unknown_cuts and all(balance.unseen == 0 for balance in balances)
+    unknown_cuts = day.unresolved_cuts if missing_at_most != 0 else 0
+    is_known = not unknown_cuts and all(balance.unseen == 0 for balance in balances)
     is_whole = is_known and conflated + from_bars + missing <= VOLUME_NOISE
     detail = _detail(balances)
-    if has_unknown_cuts:
-        detail.append(f"cuts with an unknown loss: {day.unresolved_cuts}")
+    if unknown_cuts:
+        detail.append(f"cuts with an unknown loss: {unknown_cuts}")
     if one_by_one + conflated > VOLUME_NOISE:
         quality = _quality_streamed(recovered, is_whole=is_whole)
     else:
@@ -229,7 +229,7 @@ def _judged(day: SymbolDay, balances: Sequence[_Balance], now_ns: int) -> Qualit
         day.provider, day.symbol, day.session_date, now_ns, quality, "; ".join(detail),
         seconds_of(day.intervals),
         _streamed_count(day), one_by_one + conflated, recovered + from_bars, conflated, missing,
-        len(gap_ids), open_gaps,
+        len(gap_ids) + unknown_cuts, open_gaps + unknown_cuts,
         _day_quality(day, stored), missing_at_most, day.day_volume,
         total(stored) / day.day_volume if day.day_volume else None,
         utilization(day.streamed, day.session, 1) if day.session is not None else None,

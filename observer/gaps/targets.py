@@ -3,11 +3,12 @@
 A gap is detected in time when recovery has it, committed, soon after the cut, or after the record that shows it; and
 recovered in time when its rows are published soon after the first call for it: its wait in the queue does not count. It
 counts in *closing*, from the end of the outage to the outcome. A target is missed while not more than the required
-share of the day's gaps meets it.
+share of the day's gaps meets it. The count of a day goes on after a restart: numbers exactly, and percentiles as upper
+bounds, as only the earlier process's percentiles are stored.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -43,7 +44,8 @@ class RecoveryTargets:
         self._gaps: dict[Measure, int] = {}
         self._missed: set[Measure] = set()
         self._times_s: dict[GapMeasure, list[float]] = {}
-        self._reported: dict[GapMeasure, int] = {}  # of them, how many the last figures included
+        self._earlier: dict[GapMeasure, GapTimesMeasured] = {}  # of an earlier process of the day
+        self._reported: dict[GapMeasure, int] = {}  # of the times, how many the last figures included
 
     def begin(self, session_date: str) -> bool:
         """Begin the count of this day, where it is another; returns whether: then no target is missed."""
@@ -52,8 +54,24 @@ class RecoveryTargets:
         self._session_date = session_date
         self._met, self._gaps = dict.fromkeys(_MEASURES, 0), dict.fromkeys(_MEASURES, 0)
         self._missed.clear()
-        self._times_s, self._reported = {}, {}
+        self._times_s, self._earlier, self._reported = {}, {}, {}
         return True
+
+    def resume(
+        self, session_date: str, figures: Iterable[GapTimesMeasured], *, filled: int, ended: int
+    ) -> list[TargetChange]:
+        """Continue the count of an earlier process of this day from its last figures; `ended` of its gaps have an
+        outcome, `filled` of them are recovered. Returns the state of each target.
+        """
+        self.begin(session_date)
+        self._earlier = {each.measure: each for each in figures}
+        for measure in _MEASURES:
+            found = self._earlier.get(measure) if measure != "success" else None
+            met, gaps = (filled, ended) if measure == "success" else (found.met, found.gaps) if found else (0, 0)
+            self._met[measure], self._gaps[measure] = met, gaps
+            if self._is_missed(measure):
+                self._missed.add(measure)
+        return [self._state(measure) for measure in _MEASURES]
 
     def detected(self, session_date: str, after_s: float) -> TargetChange | None:
         """Count a gap that recovery has so many machine seconds after the cut, or after the record that shows it."""
@@ -75,14 +93,11 @@ class RecoveryTargets:
         for measure, times_s in self._times_s.items():
             if self._reported.get(measure) != len(times_s):
                 self._reported[measure] = len(times_s)
-                limit_s = self._limit_s(measure)
-                ordered = sorted(times_s)
-                found.append(
-                    GapTimesMeasured(
-                        *(self._session_date, now_ns, measure, len(ordered), sum(each < limit_s for each in ordered)),
-                        *(percentile(ordered, share) for share in (0.5, 0.95, 0.99, 1.0)),
-                    )
-                )
+                limit_s, earlier = self._limit_s(measure), self._earlier.get(measure)
+                ordered = sorted(times_s if earlier is None else [*_at_most(earlier), *times_s])
+                met = sum(each < limit_s for each in times_s) + (0 if earlier is None else earlier.met)
+                shares = (percentile(ordered, share) for share in (0.5, 0.95, 0.99, 1.0))
+                found.append(GapTimesMeasured(self._session_date, now_ns, measure, len(ordered), met, *shares))
         return found
 
     def _limit_s(self, measure: GapMeasure) -> float:
@@ -103,12 +118,30 @@ class RecoveryTargets:
         self.begin(session_date)
         self._met[measure] += is_met
         self._gaps[measure] += 1
-        met, gaps = self._met[measure], self._gaps[measure]
-        is_missed = met <= self._settings.target_share * gaps and met < gaps
+        is_missed = self._is_missed(measure)
         if is_missed == (measure in self._missed):
             return None
         (self._missed.add if is_missed else self._missed.remove)(measure)
-        return TargetChange(session_date, measure, is_missed, met, gaps)
+        return self._state(measure)
+
+    def _is_missed(self, measure: Measure) -> bool:
+        met, gaps = self._met[measure], self._gaps[measure]
+        return met <= self._settings.target_share * gaps and met < gaps
+
+    def _state(self, measure: Measure) -> TargetChange:
+        is_missed = measure in self._missed
+        return TargetChange(self._session_date, measure, is_missed, self._met[measure], self._gaps[measure])
+
+
+def _at_most(earlier: GapTimesMeasured) -> list[float]:
+    """A time for each gap of these figures, none shorter than it was: that of the next higher percentile. They have the
+    percentiles of the figures.
+    """
+    percentiles = ((0.5, earlier.p50_s), (0.95, earlier.p95_s), (0.99, earlier.p99_s), (1.0, earlier.max_s))
+    times_s: list[float] = []
+    for share, time_s in percentiles:
+        times_s += [time_s] * (math.ceil(share * earlier.gaps) - len(times_s))
+    return [*times_s[:-1], earlier.max_s]
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -217,7 +217,8 @@ class SlotInterval(msgspec.Struct, frozen=True):
 
     `triggers` are those that held the slot, in order. `streamed` are the times between the broker's acknowledgements
     and the ends of the subscription, [from, to]; the last `to` is None while it lasts. A subscription outlives the slot
-    until the broker has removed it. That of a process which was killed ends with the last step that it published.
+    until the broker has removed it, and may be acknowledged only after the release. That of a process which was killed
+    ends with the last step that it published.
     """
 
     slot: str
@@ -238,6 +239,7 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
     open_by_slot: dict[str, int] = {}
     of_symbol: dict[str, int] = {}  # the latest interval
     streamed_since: dict[str, tuple[int, int]] = {}  # by symbol: the interval, and the acknowledgement
+    resumed: set[str] = set()  # of an earlier process; one without a slot is watched to be settled, not subscribed
     lived_ns = 0  # the latest time at which the process of the subscriptions was alive
 
     def change(number: int, **changes: object) -> None:
@@ -250,7 +252,9 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
 
     def begin_stream(symbol: str, at_ns: int) -> None:
         number = of_symbol.get(symbol)
-        if number is not None and found[number].released_ns is None and symbol not in streamed_since:
+        is_settling = symbol in resumed and number is not None and found[number].released_ns is not None
+        resumed.discard(symbol)
+        if number is not None and not is_settling and symbol not in streamed_since:
             streamed_since[symbol] = number, at_ns
             change(number, streamed=(*found[number].streamed, (at_ns, None)))
 
@@ -260,6 +264,8 @@ def slot_intervals(events: Iterable[Event]) -> Sequence[SlotInterval]:
             case SelectionAdvanced(step=DayBegan()) | WatchChanged(change=WatchResumed()):
                 for symbol in list(streamed_since):
                     end_stream(symbol, lived_ns)
+                if isinstance(event, WatchChanged):
+                    resumed.add(event.symbol)
             case SelectionAdvanced():
                 lived_ns = max(lived_ns, event.advanced_ns)
             case SlotAssigned():

@@ -72,6 +72,13 @@ class GapReader(DatabaseReader):
         of_symbol = [] if symbol is None else [columns.symbol == symbol]
         return self._openings(columns.session_date == session_date, *of_symbol)
 
+    def cut_ids(self, session_date: str) -> frozenset[str]:
+        """The ids of a day's cuts, proved or not."""
+        columns = EVENT_TABLES[GapOpened].c
+        with self._asking() as connection:
+            found = connection.scalars(select(columns.gap_id).where(columns.session_date == session_date))
+            return frozenset(found)
+
     def opening(self, gap_id: str) -> OpeningStory | None:
         """One cut without a proved loss, by its id."""
         return next(iter(self._openings(EVENT_TABLES[GapOpened].c.gap_id == gap_id)), None)

@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Double, Subquery, cast, func, select
 
-from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade
+from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade, VolumeRise
 from observer.local_time import local_ns
 from observer.selection.indicators import factor_since
 from observer.selection.profile import BUCKET_S, MeanVolume, SeenVolume, mean_volumes
@@ -51,6 +51,12 @@ class HistoryReader(DatabaseReader):
         wanted = select(table).where(table.c.session_date == session_date)
         sweeps = self._events(SweepCompleted, wanted.order_by(table.c.completed_ns.desc()).limit(1))
         return next(iter(sweeps), None)
+
+    def volume_rises(self, session_date: str, since_ns: int) -> Sequence[VolumeRise]:
+        """The day's volume rises that were received after that time, oldest first."""
+        table = EVENT_TABLES[VolumeRise]
+        wanted = select(table).where(table.c.session_date == session_date, table.c.receive_time_ns > since_ns)
+        return self._events(VolumeRise, wanted.order_by(table.c.receive_time_ns, table.c.symbol))
 
     def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:
         """The last so many daily bars of one symbol, or of all, oldest first. Of a day that was fetched twice the later

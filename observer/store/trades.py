@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, func, select
+from sqlalchemy import Connection, and_, func, select
 
 from bus.events import (
     Trade,
@@ -60,9 +60,10 @@ class TradeReader(DatabaseReader):
         events. Beyond both an earlier trade may count; the next trades contradict a false one.
         """
         trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
-        of_trade = (trades.symbol, trades.cumulative_volume, trades.cumulative_trades, trades.exchange_time_ns)
+        at_ns = trades.exchange_time_ns.label("at_ns")
+        of_trade = (trades.symbol, trades.cumulative_volume, trades.cumulative_trades, at_ns)
         is_streamed = and_(trades.session_date == session_date, trades.gap_id.is_(None))
-        found: list[Row[tuple[Any, ...]]] = []
+        found: list[TradeMark] = []
         with self._asking() as connection:
             newest_stream = -1
             for symbol in symbols:
@@ -73,19 +74,23 @@ class TradeReader(DatabaseReader):
                     .limit(_LARGEST)
                 )
                 conflated = (
-                    select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
+                    select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns.label("at_ns"))
                     .where(rows.symbol == symbol, rows.session_date == session_date)
                     .order_by(rows.cumulative_volume.desc())
                     .limit(_LARGEST)
                 )
                 largest = connection.execute(streamed).all()
                 newest_stream = max([newest_stream, *(row.stream for row in largest)])
-                found += [*largest, *connection.execute(conflated)]
+                found += [*map(_mark, largest), *map(_mark, connection.execute(conflated))]
             last = select(func.max(trades.sequence)).where(trades.stream == newest_stream).scalar_subquery()
             newest = select(*of_trade).where(trades.stream == newest_stream, trades.sequence > last - _NEWEST)
-            found += connection.execute(newest.where(trades.symbol.in_(symbols), is_streamed))
-        latest = sorted(found, key=lambda row: (row[3], float(row.cumulative_volume)))
-        return {row.symbol: TradeMark(*row[:4]) for row in latest}
+            found += map(_mark, connection.execute(newest.where(trades.symbol.in_(symbols), is_streamed)))
+        latest = sorted(found, key=lambda mark: (mark.exchange_time_ns, mark.cumulative_volume))
+        return {mark.symbol: mark for mark in latest}
+
+
+def _mark(row: Any) -> TradeMark:
+    return TradeMark(row.symbol, float(row.cumulative_volume), row.cumulative_trades, row.at_ns)
 
 
 def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:

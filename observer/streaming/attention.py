@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from bus.events import AttentionCompleted, Snapshot, VolumeRise
+from observer.accounts.clients import BrokerAccount
 from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
 from observer.lines import venue_of
@@ -38,6 +39,7 @@ _LASTING_NS: Final = 300 * NS_PER_S  # a failure without a success for so long i
 
 _SLOTS: Final = "attention_slots"
 _ANSWERS: Final = "attention_answers"
+_SWEEPS: Final = "attention_sweeps"
 
 
 class AttentionRequests:
@@ -48,7 +50,7 @@ class AttentionRequests:
         self._settings = parts.settings
         self._selection = parts.selection
         self._provider = parts.provider
-        self._calls_per_second = parts.calls_per_second * parts.settings.attention_share_of_limit
+        self._calls_per_second = parts.calls_per_second
         self._rest = parts.rest
         self._reader = parts.reader
         self._producer = parts.producer
@@ -67,7 +69,11 @@ class AttentionRequests:
     def is_on(self) -> bool:
         """Whether the settings allow requests, and the surges that they look for."""
         triggers = self._selection.triggers
-        return self._calls_per_second > 0 and triggers.of("volume_surge").enabled and triggers.recent_volume.enabled
+        return (
+            self._settings.attention_share_of_limit > 0
+            and triggers.of("volume_surge").enabled
+            and triggers.recent_volume.enabled
+        )
 
     @contextmanager
     def paused(self, session_date: str, sweep: int) -> Iterator[None]:
@@ -93,7 +99,7 @@ class AttentionRequests:
         """Request from Track B's start to its stop."""
         if self.is_on:
             await self._run(plan, universe)
-        for identity in (_SLOTS, _ANSWERS):
+        for identity in (_SLOTS, _ANSWERS, _SWEEPS):
             self._succeeded(identity, "no requests are made between sweeps any more today")
 
     async def _run(self, plan: DayPlan, universe: StoredUniverse) -> None:
@@ -143,8 +149,10 @@ class AttentionRequests:
         try:
             seen = await asyncio.to_thread(self._reader.snapshots, *received)
         except StoreError as error:
-            logger.warning("requests between sweeps begin without the sweeps of an earlier process: %s", error)
+            text = f"requests between sweeps begin without the sweeps of an earlier process: {error}"
+            self._alerts.report(_SWEEPS, "warning", text)
             return []
+        self._alerts.resolve(_SWEEPS, "the day's earlier sweeps are read")
         return [swept for swept in sweeps_in(seen) if swept[0].sweep not in own]
 
     async def _read_slots(self, plan: DayPlan, attention: Attention) -> None:
@@ -161,14 +169,15 @@ class AttentionRequests:
 
     async def _request(self, session_date: str, attention: Attention, symbols: Sequence[str]) -> int:
         """Make one request with the next usable account in turn. Returns the time until the next one may start (ns)."""
-        usable = list(self._rest.usable("quotes").items())
-        account, quotes = usable[next(self._turns) % len(usable)]
+        usable = self._rest.usable("quotes")
+        accounts = list(usable)
+        account = accounts[next(self._turns) % len(accounts)]
         counts = self._since_sweep
         counts.requests += 1
         counts.requested += len(symbols)
         attention.requested(symbols, self._clock.now_ns())
         try:
-            answers = await quotes.quotes(symbols)
+            answers = await usable[account].quotes(symbols)
         except ProviderError as error:
             self._failed(_ANSWERS, f"{account.name} has no quotes of {len(symbols)} symbols between sweeps: {error}")
             answers = []
@@ -181,7 +190,12 @@ class AttentionRequests:
                 self._producer.publish(_rise(account.provider, quote, session_date, now_ns, rise, venue))
                 counts.rises += 1
         counts.received += len(answers)
-        return round(NS_PER_S / (self._calls_per_second * len(usable)))
+        return round(NS_PER_S / (self._settings.attention_share_of_limit * sum(map(self._limit_of, accounts))))
+
+    def _limit_of(self, account: BrokerAccount) -> float:
+        """The account's calls a second: the configured limit, or less that the broker's refusals taught."""
+        learned = account.learned_limit()
+        return self._calls_per_second if learned is None else min(self._calls_per_second, learned)
 
     def _failed(self, identity: str, text: str) -> None:
         """Log a failure, and report an alert once nothing has succeeded for long."""

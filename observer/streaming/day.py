@@ -55,6 +55,7 @@ from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
+from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
@@ -125,7 +126,7 @@ class StreamingDay:
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
-        self._resumed_until_ns: int | None = None  # the last sweep that an earlier process evaluated; None: none did
+        self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts)
@@ -281,14 +282,7 @@ class StreamingDay:
         self._begin(selector, seen)
         self._resume_gaps(marks_of(self._reader, date, assigned, seen), reported)
         self.carry_out(selector, SlotsResumed(), now_ns, decisions.resume(selector, reported, seen, now_ns))
-        self._resumed_until_ns = max(
-            (
-                event.step.completed_ns
-                for event in reported
-                if isinstance(event, SelectionAdvanced) and isinstance(event.step, UniverseEvaluated)
-            ),
-            default=self._plan.track_b_start_ns - 1,
-        )
+        self._evaluated = last_evaluated(reported, self._plan.track_b_start_ns)
         logger.info("took over %d slots of an earlier process", len(assigned))
 
     def _resume_gaps(self, marks: Iterable[Mark], reported: Iterable[Event]) -> None:
@@ -305,14 +299,17 @@ class StreamingDay:
     async def _follow_feed(self, selector: Selector) -> None:
         """Evaluate the whole universe after each sweep of Track A. The feed, which may lose messages, only signals a
         sweep; its snapshots come from the database, which does not. After a restart, first the sweep that ended
-        meanwhile.
+        meanwhile, and the volume rises.
         """
         feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged, VolumeRise], self._alerts.feed_lost)
         try:
-            if self._resumed_until_ns is not None:
-                sweep = await asyncio.to_thread(self._reader.last_sweep, self._session_date)
-                if sweep is not None and sweep.completed_ns > self._resumed_until_ns:
+            if self._evaluated is not None:
+                missed = (self._reader, self._session_date, self._evaluated)
+                sweep, rises = await asyncio.to_thread(missed_since, *missed)
+                if sweep is not None:
                     await self._update_sweep(selector, sweep)
+                for rise in rises:
+                    self._update_rise(selector, rise)
             async for event in feed:
                 if isinstance(event, ListingChanged):
                     self._update_listing(selector, event)
@@ -363,7 +360,8 @@ class StreamingDay:
         self.carry_out(selector, step, now_ns, decided)
         self._halt_poller.after_sweep(swept, selector.wanted)
         self._listen_again(selector)
-        self.receiver.tasks.create_task(self._stream_monitor.check_sweep(swept, self._stream.subscribed))
+        checking = self._stream_monitor.check_sweep(swept, self._stream.subscribed, sweep.started_ns)
+        self.receiver.tasks.create_task(checking)
 
     def _listen_again(self, selector: Selector) -> None:
         """Remove stale subscriptions; the next slot evaluation requests them again."""

@@ -14,6 +14,7 @@ import msgspec
 from bus.commands import Done, Refused
 from bus.endpoints import Address
 from bus.events import (
+    Fact,
     GapDetected,
     GapEmpty,
     GapOpened,
@@ -45,6 +46,7 @@ SETTLE_S: Final = 1.0
 
 FIGURES_S: Final = 10.0  # machine seconds between the figures of detection and recovery
 _RECOVERY_TARGET: Final = "recovery_target:"
+_FIGURES: Final = "gap_figures"
 
 Row = Trade | MinuteBarRecovered
 
@@ -75,27 +77,60 @@ class GapWorklist:
         self._settings = settings
         self._started_ns = clock.now_ns()
         self._opened: dict[str, str] = {}  # gaps of cuts, with their days: their detection is measured
+        self._unproved: set[str] = set()  # of them, those without a proof what they missed
+
+    async def resume(self) -> None:
+        """Continue the day's figures of an earlier process; without an answer of the database they begin anew, with an
+        alert.
+        """
+        day = self._today()
+        try:
+            figures = await asyncio.to_thread(self.reader.gap_times, day)
+            stories = await asyncio.to_thread(self.reader.gaps, day)
+            cuts = await asyncio.to_thread(self.reader.openings, day)
+            opened = await asyncio.to_thread(self.reader.cut_ids, day)
+        except StoreError as error:
+            self._alerts.report(_FIGURES, "warning", f"the day's figures of gaps begin anew: {error}")
+            return
+        self._alerts.resolve(_FIGURES, "the day's figures of gaps are read")
+        self._opened = dict.fromkeys(opened, day)
+        self._unproved = {cut.opened.gap_id for cut in cuts if cut.is_open}
+        filled = sum(story.recovered is not None for story in stories)
+        ended = sum(not story.is_open for story in stories) + sum(cut.unrecoverable is not None for cut in cuts)
+        for state in self._targets.resume(day, figures.values(), filled=filled, ended=ended):
+            self._report_target(state)
+
+    def _today(self) -> str:
+        return local_datetime(self._clock.now_ns()).date().isoformat()
 
     async def follow_feed(self) -> None:
         """Enqueue gaps as they are committed, and measure those of cuts."""
-        feed = FeedSubscriber(self._feed_address, [GapOpened, GapEmpty, GapDetected], self._alerts.feed_lost)
+        kinds: list[type[Fact]] = [GapOpened, GapEmpty, GapDetected, GapUnrecoverable]
+        feed = FeedSubscriber(self._feed_address, kinds, self._alerts.feed_lost)
         try:
             async for event in feed:
                 match event:
                     case GapOpened():
                         self._measure_detection(event.session_date, event.from_ns)
                         self._opened[event.gap_id] = event.session_date
+                        self._unproved.add(event.gap_id)
                     case GapEmpty():
+                        self._unproved.discard(event.gap_id)
                         self._measure_empty(event)
                     case GapDetected():
                         await self._take_up([event])
+                    case GapUnrecoverable():
+                        self._measure_given_up(event)
         finally:
             feed.close()
 
     async def publish_figures(self, producer: Producer) -> None:
-        """Publish the figures of the day's detection and recovery when they have changed."""
-        while True:
-            await asyncio.sleep(FIGURES_S)
+        """Publish the figures of the day's detection and recovery when they have changed, and at the end."""
+        try:
+            while True:
+                await asyncio.sleep(FIGURES_S)
+                producer.publish(*self._targets.figures(self._clock.now_ns()))
+        finally:
             producer.publish(*self._targets.figures(self._clock.now_ns()))
 
     async def check_now_and_then(self) -> None:
@@ -105,13 +140,14 @@ class GapWorklist:
         since = ""
         self._alerts.resolve("queue", "the open gaps are counted anew")  # an earlier process's
         while True:
-            self._begin_day(local_datetime(self._clock.now_ns()).date().isoformat())
+            self._begin_day(self._today())
             try:
                 found = await asyncio.to_thread(self.reader.open_gaps, since)
                 await self._take_up(found)
                 since = recovery.oldest_filled(self._clock.now_ns())
                 self.queue.forget_before(since)
                 self._opened = {gap_id: day for gap_id, day in self._opened.items() if day >= since}
+                self._unproved &= self._opened.keys()
             except StoreError as error:  # the feed continues, and the next check retries
                 logger.warning("cannot look for open gaps: %s", error)
             await asyncio.sleep(CHECK_AGAIN_S)
@@ -123,7 +159,7 @@ class GapWorklist:
             for gap_id in gap_ids:
                 story = await asyncio.to_thread(self.reader.gap, gap_id)
                 if story is None:
-                    return Refused("unknown_gap", f"no gap has the id {gap_id!r}")
+                    return await asyncio.to_thread(self._refusal_of_cut, gap_id)
                 if story.recovered is not None and story.recovered.complete:
                     return Refused("not_needed", f"gap {gap_id} is recovered, to the share")
                 found[gap_id] = (story.gap, story.is_open)
@@ -136,6 +172,18 @@ class GapWorklist:
             self._news.notify_all()
         under_way = f", {taken.count(False)} are under way" if False in taken else ""
         return Done(self._alerts.source, f"gaps to be tried now: {taken.count(True)}{under_way}")
+
+    def _refusal_of_cut(self, gap_id: str) -> Refused:
+        """Why a cut without a proved loss is not retried; that nothing has this id."""
+        cut = self.reader.opening(gap_id)
+        if cut is None:
+            return Refused("unknown_gap", f"no gap has the id {gap_id!r}")
+        if cut.empty is not None:
+            return Refused("not_needed", f"nothing was traded in the cut {gap_id}")
+        if cut.unrecoverable is not None:
+            text = f"what the cut {gap_id} missed is not known, so no call can fetch it: {cut.unrecoverable.reason}"
+            return Refused("not_needed", f"{text}; the quality report of the day says at most how much")
+        return Refused("not_needed", f"the cut {gap_id} is still open: the stream's next trade or a quote resolves it")
 
     async def next(self) -> Attempt:
         """The most urgent due gap; waits for one."""
@@ -151,6 +199,7 @@ class GapWorklist:
     async def _take_up(self, gaps: Iterable[GapDetected]) -> None:
         async with self._news:
             for gap in self.queue.take_up(gaps):
+                self._unproved.discard(gap.gap_id)
                 if gap.gap_id not in self._opened:
                     self._measure_detection(gap.session_date, gap.detected_ns)
             self._report_crowding()
@@ -202,6 +251,14 @@ class GapWorklist:
         if gap.to_ns >= self._started_ns and not recovery.is_past(gap.session_date, now_ns):
             self._begin_day(gap.session_date)
             self._targets.closed(gap.session_date, machine_seconds(self._clock, now_ns - gap.to_ns))
+
+    def _measure_given_up(self, lost: GapUnrecoverable) -> None:
+        """Count a cut that Track B gave up as not filled. Recovery counts the proved gaps that it gives up itself."""
+        day = self._opened.get(lost.gap_id)
+        if lost.gap_id in self._unproved and day is not None and not recovery.is_past(day, self._clock.now_ns()):
+            self._begin_day(day)
+            self._report_target(self._targets.ended(day, is_recovered=False))
+        self._unproved.discard(lost.gap_id)
 
     def _begin_day(self, session_date: str) -> None:
         """End the alerts of an earlier day's targets, or of an earlier process's, when a new count begins."""

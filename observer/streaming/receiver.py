@@ -1,7 +1,7 @@
 """Passes a broker's market data stream to the recorder and the selection."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -78,7 +78,9 @@ class StreamReceiver:
             account_of=self._account_of,
             late_end=late_end,
         )
-        self.monitor = StreamMonitor(self.trades, quotes, alerts, clock, hours.session_date)
+        self.monitor = StreamMonitor(
+            self.trades, quotes, alerts, clock, hours.session_date, beside=self._symbols_beside
+        )
         self._alerts = alerts
         self._is_outage_of_stream_alone = is_outage_of_stream_alone
         self._producer = producer
@@ -87,8 +89,14 @@ class StreamReceiver:
 
     def _account_of(self, symbol: str) -> str:
         """The account with the symbol's slot; "none" without one."""
-        held = self.selector.wanted_by_account.items() if self.selector is not None else ()
-        return next((account for account, symbols in held if symbol in symbols), "none")
+        return next((account for account, symbols in self._slots() if symbol in symbols), "none")
+
+    def _symbols_beside(self, symbol: str) -> Collection[str]:
+        """The symbols with a slot at the symbol's account, with it; none without a slot."""
+        return next((symbols for _, symbols in self._slots() if symbol in symbols), ())
+
+    def _slots(self) -> Collection[tuple[str, Collection[str]]]:
+        return self.selector.wanted_by_account.items() if self.selector is not None else ()
 
     def leave(self, symbol: str) -> None:
         """Stop watching a symbol and query its missing volume."""

@@ -9,7 +9,7 @@ no further sweep comes, the broker is queried while all symbols are still subscr
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from bus.events import Snapshot
@@ -43,11 +43,20 @@ class StreamMonitor:
         alerts: of the process.
         clock: market time.
         session_date: the day.
+        beside: returns the symbols that are streamed over the same connection as a symbol, with it.
     """
 
     def __init__(
-        self, trades: TradeRecorder, quotes: QuoteSource, alerts: Alerts, clock: Clock, session_date: str
+        self,
+        trades: TradeRecorder,
+        quotes: QuoteSource,
+        alerts: Alerts,
+        clock: Clock,
+        session_date: str,
+        *,
+        beside: Callable[[str], Collection[str]],
     ) -> None:
+        self._beside = beside
         self._trades = trades
         self._quotes = quotes
         self._alerts = alerts
@@ -57,6 +66,7 @@ class StreamMonitor:
         self._swept: dict[str, float] = {}  # the day's volume of each symbol in Track A's last sweep
         self._unknown: set[str] = set()  # subscribed symbols without a volume observation
         self._returned: set[str] = set()  # symbols subscribed again whose gap is open and not checked
+        self._resolving: set[str] = set()  # of them, those that the broker is being asked for
         self._is_gathering = False  # whether a task waits for more of them
         self._accounted: dict[str, tuple[float, float]] = {}  # the streamed volume, and that of the sweep beyond it
 
@@ -103,57 +113,87 @@ class StreamMonitor:
                         await asyncio.sleep(RETURNS_WITHIN_S)
                     symbols = sorted(self._returned)[: self._quotes.quotes_per_call]
                     self._returned.difference_update(symbols)
+                    self._resolving.update(symbols)
                     tasks.create_task(self._resolve(symbols))
             finally:
                 self._is_gathering = False
 
     async def _resolve(self, symbols: Collection[str]) -> None:
         """Compare returned symbols with the broker's volumes; without an answer again after a while. The next trade of
-        a symbol resolves its gap, too.
+        a symbol resolves its gap, too, and so does a sweep when the broker has not answered at all.
         """
-        gaps, reached = self._trades.gaps, self._trades.detector.reached
-        for pause_s in (*_RETRY_S, 0.0):
-            asked_ns = self._clock.now_ns()
-            volumes = await self._asked([symbol for symbol in symbols if gaps.is_open(symbol)])
-            level = [symbol for symbol, volume in volumes.items() if volume <= (reached(symbol) or 0.0)]
-            for symbol in (*level, *await self._arrived(volumes)):
-                self._trades.account(symbol, volumes[symbol], asked_ns)
-            if not any(map(gaps.is_open, symbols)):
-                return
-            await asyncio.sleep(pause_s)
+        gaps = self._trades.gaps
+        try:
+            for pause_s in (*_RETRY_S, 0.0):
+                asked_ns = self._clock.now_ns()
+                volumes = await self._asked([symbol for symbol in symbols if gaps.is_open(symbol)])
+                level = [symbol for symbol, volume in volumes.items() if not self._is_behind(symbol, volume)]
+                for symbol in (*level, *await self._arrived(volumes)):
+                    self._trades.account(symbol, volumes[symbol], asked_ns)
+                if not any(map(gaps.is_open, symbols)):
+                    return
+                await asyncio.sleep(pause_s)
+        finally:
+            self._resolving.difference_update(symbols)
 
-    async def check_sweep(self, swept: Iterable[Snapshot], subscribed: Collection[str]) -> None:
-        """Publish a gap of each subscribed symbol whose volume in a sweep exceeds what the stream brought."""
+    async def check_sweep(self, swept: Iterable[Snapshot], subscribed: Collection[str], started_ns: int) -> None:
+        """Publish a gap of each subscribed symbol whose volume in a sweep, which began at `started_ns`, exceeds what
+        the stream brought, and resolve each cut that the broker's quotes did not.
+
+        A stream that stalls is no gap: it counts only when it has brought a trade from after the snapshot, as a
+        connection delivers in order. Else the next sweep checks again.
+        """
         gaps, detector = self._trades.gaps, self._trades.detector
-        behind: dict[str, Snapshot] = {}
+        checked: dict[str, Snapshot] = {}
         for each in swept:
             reached = detector.reached(each.symbol) if each.symbol in subscribed else None
-            if reached is not None and each.cumulative_volume - reached > VOLUME_NOISE:
-                behind[each.symbol] = each
-        for symbol in await self._arrived({symbol: each.cumulative_volume for symbol, each in behind.items()}):
-            reached, volume = detector.reached(symbol), behind[symbol].cumulative_volume
-            if reached is None or gaps.is_open(symbol) or gaps.is_down(symbol):
+            is_behind = reached is not None and each.cumulative_volume - reached > VOLUME_NOISE
+            if is_behind or gaps.is_open(each.symbol):
+                checked[each.symbol] = each
+        seen_ns = {symbol: each.receive_time_ns for symbol, each in checked.items()}
+        for symbol in await self._arrived({name: each.cumulative_volume for name, each in checked.items()}, seen_ns):
+            reached, volume, at_ns = detector.reached(symbol), checked[symbol].cumulative_volume, seen_ns[symbol]
+            if reached is None or gaps.is_down(symbol) or symbol in self._resolving | self._returned:
                 continue  # not watched any more; or its own query is under way, which began after the cut
             streamed = self._streamed(symbol) or reached
-            self._trades.account(symbol, volume, behind[symbol].receive_time_ns)
+            self._trades.account(symbol, volume, started_ns if gaps.is_open(symbol) else at_ns)
             if detector.reached(symbol) != reached:
                 self._accounted[symbol] = (streamed, volume)
 
-    async def _arrived(self, volumes: Mapping[str, float]) -> Sequence[str]:
-        """The symbols, when the stream has delivered these volumes or brings no more of them."""
+    async def _arrived(self, volumes: Mapping[str, float], seen_ns: Mapping[str, int] | None = None) -> Sequence[str]:
+        """The symbols, when the stream has delivered these volumes or brings no more of them. With the times of the
+        volumes: those behind only when a later trade has come over their connection.
+        """
         reached = self._trades.detector.reached
         loop = asyncio.get_running_loop()
-        last_s = loop.time() + ARRIVES_AT_LAST_S
-        ends_s, before = loop.time() + ARRIVES_WITHIN_S, dict[str, float | None]()
-        while loop.time() < min(ends_s, last_s):
-            behind = {symbol: reached(symbol) for symbol, volume in volumes.items() if volume > (reached(symbol) or 0)}
-            if not behind:
-                break
-            if any(before.get(symbol, volume) != volume for symbol, volume in behind.items()):
-                ends_s = loop.time() + ARRIVES_WITHIN_S
-            before = behind
-            await asyncio.sleep(_POLL_S)
-        return sorted(set(volumes).difference(self._trades.held.symbols))
+        last_s, found = loop.time() + ARRIVES_AT_LAST_S, list[str]()
+        waits_since_s, before = dict.fromkeys(volumes, loop.time()), {symbol: reached(symbol) for symbol in volumes}
+        while waits_since_s and loop.time() < last_s:
+            for symbol in [symbol for symbol in waits_since_s if not self._is_behind(symbol, volumes[symbol])]:
+                del waits_since_s[symbol]
+                found.append(symbol)
+            brings_more = any(reached(symbol) != before[symbol] for symbol in waits_since_s)
+            for symbol, since_s in list(waits_since_s.items()):
+                before[symbol] = reached(symbol)
+                is_early = seen_ns is not None and not self._has_passed(symbol, seen_ns[symbol])
+                if brings_more or is_early:
+                    waits_since_s[symbol] = loop.time()
+                elif loop.time() - since_s >= ARRIVES_WITHIN_S:
+                    del waits_since_s[symbol]
+                    found.append(symbol)
+            if waits_since_s:
+                await asyncio.sleep(_POLL_S)
+        late = [symbol for symbol in waits_since_s if seen_ns is None or self._has_passed(symbol, seen_ns[symbol])]
+        return sorted({*found, *late}.difference(self._trades.held.symbols))
+
+    def _is_behind(self, symbol: str, volume: float) -> bool:
+        """Whether the stream has not delivered this volume yet."""
+        return volume > (self._trades.detector.reached(symbol) or 0.0)
+
+    def _has_passed(self, symbol: str, moment_ns: int) -> bool:
+        """Whether the symbol's connection has brought a trade from after this moment: it delivers in order."""
+        last_ns = self._trades.detector.last_trade_ns
+        return any(last_ns(each) > moment_ns for each in self._beside(symbol))
 
     def _streamed(self, symbol: str) -> float | None:
         """The day's volume after the last streamed trade: a sweep may have accounted for more."""
@@ -180,7 +220,7 @@ class StreamMonitor:
     def leaving(self, symbol: str) -> None:
         """Prepare to leave a symbol: if the last sweep exceeds its streamed volume, mark it unsettled."""
         if symbol in self._swept:
-            self._doubt(self._behind({symbol: self._swept[symbol]}))
+            self._doubt(self._doubtful({symbol: self._swept[symbol]}))
 
     async def drain(self) -> None:
         """At the end of streaming, mark symbols whose streamed volume stays behind the broker's volume. Without an
@@ -190,12 +230,12 @@ class StreamMonitor:
         swept = {symbol: self._swept[symbol] for symbol in watched if symbol in self._swept}
         reported = swept | await self._asked(watched)
         for _ in range(round(ARRIVES_WITHIN_S / _POLL_S)):
-            if not self._behind(reported):
+            if not self._doubtful(reported):
                 break
             await asyncio.sleep(_POLL_S)
-        self._doubt(self._behind(reported))
+        self._doubt(self._doubtful(reported))
 
-    def _behind(self, volumes: Mapping[str, float]) -> Collection[str]:
+    def _doubtful(self, volumes: Mapping[str, float]) -> Collection[str]:
         """Symbols whose exchange volume exceeds the streamed volume and that are not flagged yet."""
         detector = self._trades.detector
         unsettled = detector.unsettled()

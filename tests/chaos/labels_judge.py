@@ -1,21 +1,23 @@
 """Checks what a database says of its data, by the broker's ledger: `python -m tests.chaos.labels_judge DATABASE`.
 
-LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`; by
-default they are ledger.json and offered.csv beside the database, where `observer demo --keep` writes them. The judge
-reads these and the database, imports nothing of Observer, and uses none of its counters.
+LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`,
+PACE a JSON object with the day's `speed` in market seconds a second; by default they are ledger.json, offered.csv and
+pace.json beside the database, where `observer demo --keep` writes them. The judge reads these and the database, imports
+nothing of Observer, and uses none of its counters.
 
 It recomputes, for each symbol and day:
 
-*coverage*: the volume of the day, the share of it that is stored trade by trade, exact to the share; the share of the
-session's time between the broker's acknowledgements and the ends of the subscriptions, to SLACK_S a subscription.
+*coverage*: the volume of the day, and the share of it that was stored trade by trade when the report was made, exact to
+the share; the share of the session's time between the broker's acknowledgements and the ends of the subscriptions, to
+`slack_s` a subscription: what is on its way takes machine time, which a fast day turns into more market time.
 
 *the words*: a report that is better than the truth. complete, recovered: a trade from the first subscription of a slot
 to its end is not stored accordingly; whole: a trade of the day is not stored; missing_at_most is less than what is
 missing; missing is said of a symbol that did not trade.
 
-*labels*: a slot with the trigger volume_surge of a symbol whose latest minutes had less than SURGE_MIN times the usual
-volume of these minutes (its average day, times the share of a day that the market trades in them), or that no fired
-trigger of the kind precedes.
+*labels*: a slot with the trigger volume_surge of a symbol whose latest minutes, and the times between its latest
+snapshots, had less than SURGE_MIN times their usual volume (its average day, times the share of a day that the market
+trades in them), or that no fired trigger of the kind precedes.
 
 *slot use*: the part of all slots' time in which the broker acknowledged a subscription, by the reports and by the
 ledger.
@@ -31,6 +33,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +44,17 @@ NS_PER_S = 1_000_000_000
 MINUTE_NS = 60 * NS_PER_S
 SESSION_S = 390 * 60.0  # 09:00 to 15:30
 SLOTS_PER_ACCOUNT = 41
-SLACK_S = 15.0  # market seconds of a subscription between the broker's and the client's clocks; a fast day has more
+SLACK_S = 15.0  # market seconds of a subscription between what the broker and what the client notes
+SLACK_MACHINE_S = 0.25  # the same in machine seconds, where that is more: the way between two busy processes and back
 SURGE_MIN = 2.0  # requirement 004, Volume Surge: the lowest level
 WINDOWS_NS = (5 * MINUTE_NS, 10 * MINUTE_NS)  # the latest minutes: of the stream, and of two sweeps
 LOOKBACK_NS = 20 * MINUTE_NS  # evidence is at most a sweep and a life of five minutes old, and its window as long
+SNAPSHOTS = 3  # between the latest ones of a symbol is the evidence of the last sweep, and of the one before
 SYMBOLS_MIN = 20
 
 REPORTS = """
-    SELECT symbol, slots_quality, day_quality, missing_at_most, day_volume, volume_share, time_share, intervals
+    SELECT symbol, judged_ns, slots_quality, day_quality, missing_at_most, day_volume, volume_share, time_share,
+           intervals
     FROM quality WHERE session_date = ? ORDER BY judged_ns, stream, sequence
 """
 LABELS = """
@@ -57,6 +63,10 @@ LABELS = """
 """
 FIRED = "SELECT symbol, fired_ns FROM triggers WHERE kind = 'volume_surge'"
 ENDED = "SELECT symbol, ended_ns FROM trigger_ends WHERE kind = 'volume_surge'"
+SEEN = "SELECT symbol, receive_time_ns FROM snapshots ORDER BY receive_time_ns"
+LATE = """
+    SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?
+"""
 AVERAGES = "SELECT symbol, average_volume_20d FROM universe_members WHERE average_volume_20d > 0 AND session_date = ?"
 HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND current = ?"
 ACCOUNTS = "SELECT count(DISTINCT substr(slot, 1, instr(slot, ':') - 1)) FROM slot_assignments"
@@ -66,6 +76,7 @@ ACCOUNTS = "SELECT count(DISTINCT substr(slot, 1, instr(slot, ':') - 1)) FROM sl
 class Report:
     """The database's last quality report on a symbol's day."""
 
+    judged_ns: int
     slots_quality: str
     day_quality: str
     missing_at_most: float | None
@@ -83,11 +94,9 @@ class Usual:
         self._averages = averages
         self._shares: dict[tuple[int, int], float | None] = {}
 
-    def ratio(self, symbol: str, until_ns: int) -> float | None:
-        """The volume of the latest minutes until then, in units of the usual one; None without an average or a market.
-        Of the windows the one with the largest ratio counts.
-        """
-        found = (self._ratio(symbol, until_ns - window_ns, until_ns) for window_ns in WINDOWS_NS)
+    def highest(self, symbol: str, windows: Iterable[tuple[int, int]]) -> float | None:
+        """The volume of the window with the most, in units of the usual one; None without an average or a market."""
+        found = (self._ratio(symbol, *window) for window in windows)
         return max((ratio for ratio in found if ratio is not None), default=None)
 
     def _ratio(self, symbol: str, from_ns: int, to_ns: int) -> float | None:
@@ -121,19 +130,25 @@ def read_reports(database: sqlite3.Connection, day: str) -> dict[str, Report]:
 
 def mislabelled(database: sqlite3.Connection, usual: Usual) -> Iterator[str]:
     """Slots with the trigger volume_surge of a symbol that did not surge, or without a fired trigger, in words."""
-    fired, ended = _times(database.execute(FIRED)), _times(database.execute(ENDED))
+    fired, ended, seen = (_times(database.execute(query)) for query in (FIRED, ENDED, SEEN))
     for event, symbol, at_ns in database.execute(LABELS).fetchall():
         began = max((each for each in fired[symbol] if each <= at_ns), default=None)
         if began is None or any(began < each < at_ns for each in ended[symbol]):
             yield f"{symbol} {event} at {at_ns}: no trigger holds"
             continue
-        latest = at_ns // MINUTE_NS * MINUTE_NS
-        ratios = [
-            usual.ratio(symbol, until_ns) for until_ns in range(latest + MINUTE_NS, latest - LOOKBACK_NS, -MINUTE_NS)
-        ]
-        known = [ratio for ratio in ratios if ratio is not None]
-        if known and max(known) < SURGE_MIN:
-            yield f"{symbol} {event} at {at_ns}: {max(known):.2f} times the usual volume"
+        highest = usual.highest(symbol, evidence(at_ns, seen[symbol]))
+        if highest is not None and highest < SURGE_MIN:
+            yield f"{symbol} {event} at {at_ns}: {highest:.2f} times the usual volume"
+
+
+def evidence(at_ns: int, seen_ns: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The times whose volume may have been the evidence of a surge then: the latest minutes of each minute of the
+    lookback, and the times between the latest snapshots, which are longer where sweeps are slow.
+    """
+    latest = at_ns // MINUTE_NS * MINUTE_NS
+    for until_ns in range(latest + MINUTE_NS, latest - LOOKBACK_NS, -MINUTE_NS):
+        yield from ((until_ns - window_ns, until_ns) for window_ns in WINDOWS_NS)
+    yield from pairwise([each for each in seen_ns if each <= at_ns][-SNAPSHOTS:])
 
 
 def _times(rows: Iterable[tuple[str, int]]) -> defaultdict[str, list[int]]:
@@ -149,11 +164,10 @@ def subscribed(subscriptions: Sequence[Mapping[str, Any]], bounds: tuple[int, in
     return common(united(spans), [bounds])
 
 
-def coverage(report: Report, tape: Tape, stored: Shares, sent: Shares, subscriptions: int) -> dict[str, int]:
-    """What a report says of the day and of its coverage, against market and ledger."""
+def coverage(report: Report, tape: Tape, stored: Shares, sent: Shares, slack_s: float) -> dict[str, int]:
+    """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made."""
     total = tape.volumes[-1] if tape.volumes else 0
     share = volume(common(stored, [(0, total)])) / total if total else None
-    slack_s = SLACK_S * max(subscriptions, 1)
     reported_s = (report.time_share or 0.0) * SESSION_S
     streamed_s = volume(sent) / NS_PER_S
     listed_s = volume(united(report.intervals)) / NS_PER_S
@@ -198,8 +212,9 @@ def slot_use(
     return 100 * by_reports / offered_ns, 100 * by_ledger / offered_ns
 
 
-def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
-    """All figures, and whether nothing is wrong."""
+def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, speed: float = 1.0) -> dict[str, Any]:
+    """All figures, and whether nothing is wrong. `speed`: market seconds a second."""
+    slack_s = max(SLACK_S, SLACK_MACHINE_S * speed)
     tapes = read_tapes(offered)
     by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for subscription in ledger:
@@ -210,6 +225,7 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         labels = list(mislabelled(connection, Usual(tapes, dict(connection.execute(AVERAGES, (day,))))))
         count = connection.execute(f"SELECT count(*) FROM ({LABELS})").fetchone()[0]
         use = slot_use(connection, day, reports, by_symbol)
+        late = stored_later(connection, reports)
     wrong: defaultdict[str, int] = defaultdict(int, misleading_labels=len(labels))
     details: dict[str, Any] = {}
     wrong["not_judged"] = sum(symbol not in reports for symbol, each in kept.items() if each.starts_ns)
@@ -217,19 +233,23 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         tape, own = tapes[symbol], kept.get(symbol, Kept())
         session = _session(tapes)
         stored = united([*own.streamed, *own.recovered])
+        then = without(stored, united(late[symbol]))
         sent = subscribed(by_symbol[symbol], session)
         found = {
-            **coverage(report, tape, stored, sent, len(by_symbol[symbol])),
+            **coverage(report, tape, then, sent, slack_s * max(len(by_symbol[symbol]), 1)),
             **words(report, tape, own, held(by_symbol[symbol], own, tape)),
         }
         for name, number in found.items():
             wrong[name] += number
         if any(found.values()):
             details[symbol] = {name: number for name, number in found.items() if number}
-    wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _slack_percent(use, by_symbol, reports))
+    slack_of_all_s = slack_s * len(ledger)
+    wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _percent(use, reports, slack_of_all_s))
     totals = {
         "reports": len(reports),
         "surge_labels": count,
+        "speed": speed,
+        "slack_s": slack_s,
         "slot_use_percent_by_reports": use and round(use[0], 2),
         "slot_use_percent_by_ledger": use and round(use[1], 2),
     }
@@ -237,13 +257,22 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
     return {"nothing_wrong": is_fine, "wrong": dict(wrong), "totals": totals, "symbols": details, "labels": labels}
 
 
-def _slack_percent(
-    use: tuple[float, float], ledger: Mapping[str, Sequence[Any]], reports: Mapping[str, Report]
-) -> float:
-    """The percentage of all slots' time that SLACK_S of each subscription is."""
+def stored_later(
+    database: sqlite3.Connection, reports: Mapping[str, Report]
+) -> defaultdict[str, list[tuple[int, int]]]:
+    """By symbol, the spans of the trades that were received after its report was made."""
+    late: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    first_ns = min((report.judged_ns for report in reports.values()), default=sys.maxsize)
+    for symbol, start, end, received_ns in database.execute(LATE, (first_ns,)):
+        if symbol in reports and received_ns > reports[symbol].judged_ns:
+            late[symbol].append((int(start), int(end)))
+    return late
+
+
+def _percent(use: tuple[float, float], reports: Mapping[str, Report], seconds: float) -> float:
+    """The percentage of all slots' time that these seconds are."""
     reported_s = sum(volume(united(report.intervals)) for report in reports.values()) / NS_PER_S
-    slack_s = SLACK_S * sum(map(len, ledger.values()))
-    return use[0] * slack_s / reported_s if reported_s else 0.0
+    return use[0] * seconds / reported_s if reported_s else 0.0
 
 
 def _session(tapes: Mapping[str, Tape]) -> tuple[int, int]:
@@ -258,10 +287,12 @@ def main() -> int:
     parser.add_argument("database", type=Path)
     parser.add_argument("--ledger", type=Path)
     parser.add_argument("--offered", type=Path)
+    parser.add_argument("--pace", type=Path)
     arguments = parser.parse_args()
     beside = arguments.database.parent
     ledger = json.loads((arguments.ledger or beside / "ledger.json").read_text())
-    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv")
+    speed = json.loads((arguments.pace or beside / "pace.json").read_text())["speed"]
+    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv", speed)
     sys.stdout.write(json.dumps(reported, indent=2) + "\n")
     return 0 if reported["nothing_wrong"] else 1
 

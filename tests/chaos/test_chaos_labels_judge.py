@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bus.delivery import Delivered
@@ -22,7 +23,8 @@ from bus.events import (
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
-from tests.chaos.labels_judge import finding
+from tests.chaos.labels_judge import SURGE_MIN, Usual, evidence, finding
+from tests.chaos.ledger_judge import Tape
 
 DAY, S = "2026-11-18", 1_000_000_000
 OPEN_NS = 1_794_960_000 * S  # 09:00 KST
@@ -48,6 +50,12 @@ def tape(symbol: str) -> list[Trade]:
         )
         for number, second in enumerate(seconds, 1)
     ]
+
+
+def tape_of(symbol: str) -> Tape:
+    trades = tape(symbol)
+    volumes = [int(each.cumulative_volume) for each in trades]
+    return Tape([each.exchange_time_ns for each in trades], volumes, [int(each.price) for each in trades])
 
 
 TAPE = tape(SURGED)
@@ -92,8 +100,8 @@ def member(symbol: str) -> UniverseMember:
     return UniverseMember("kis", "kr_stocks", DAY, 1, symbol, symbol, "KOSPI", 1e12, 100.0, AVERAGE, 1.0)
 
 
-def judged(folder: Path, *events: Event, without: int = 0) -> dict[str, Any]:
-    """The judge's findings; `without` trades of the slot are not stored."""
+def judged(folder: Path, *events: Event, without: int = 0, speed: float = 1.0) -> dict[str, Any]:
+    """The judge's findings; `without` trades of the slot are not stored. The day ran at this speed."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     migrate(url)
     phases = [PhaseChanged(DAY, FROM_NS, "TRACK_A_ONLY", "FULL_OPERATION")]
@@ -107,7 +115,7 @@ def judged(folder: Path, *events: Event, without: int = 0) -> dict[str, Any]:
     lines = (f"{each.symbol},{each.exchange_time_ns},{each.cumulative_volume:.0f},{each.price:.0f}" for each in rows)
     offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price", *lines]))
     times = {"acknowledged_ns": FROM_NS, "ended_ns": TO_NS, "trades_before": int(BEFORE)}
-    return finding([{"symbol": SURGED, **times, "spans": []}], folder / "observer.db", offered)
+    return finding([{"symbol": SURGED, **times, "spans": []}], folder / "observer.db", offered, speed)
 
 
 def wrong(found: dict[str, Any]) -> dict[str, int]:
@@ -191,3 +199,29 @@ def test_a_report_that_says_missing_of_a_silent_symbol_is_found(tmp_path: Path) 
 )
 def test_a_slot_labelled_with_a_surge_that_was_none_is_found(tmp_path: Path, events: list[Event]) -> None:
     assert wrong(judged(tmp_path, report(), *events))["misleading_labels"] == 1
+
+
+def test_a_fast_day_turns_the_same_machine_time_into_more_market_time(tmp_path: Path) -> None:
+    longer = (StreamedTime(FROM_NS - 40 * S, TO_NS),)
+    for folder, speed, expected in (("slow", 60.0, {"intervals_differ": 1}), ("fast", 240.0, {})):
+        (tmp_path / folder).mkdir()
+        found = judged(tmp_path / folder, report(intervals=longer), speed=speed)
+        assert wrong(found) == expected
+        assert found["totals"]["slack_s"] == 0.25 * speed
+
+
+@pytest.mark.parametrize(("received_ns", "expected"), [(TO_NS + 1, {}), (TO_NS - 1, {"volume_share_differs": 1})])
+def test_a_report_is_compared_with_what_was_stored_when_it_was_made(
+    tmp_path: Path, received_ns: int, expected: dict[str, int]
+) -> None:
+    early = msgspec.structs.replace(TAPE[0], receive_time_ns=received_ns, gap_id="g")
+    assert wrong(judged(tmp_path, report(), early)) == expected
+
+
+@pytest.mark.parametrize(("before_ns", "is_evident"), [(FROM_NS, True), (TO_NS, False)], ids=["slow", "it is over"])
+def test_the_time_since_the_sweep_before_is_evidence_however_slow_sweeps_are(before_ns: int, is_evident: bool) -> None:
+    at_ns = TO_NS + 40 * 60 * S
+    usual = Usual({symbol: tape_of(symbol) for symbol in SYMBOLS}, dict.fromkeys(SYMBOLS, AVERAGE))
+    highest = usual.highest(SURGED, evidence(at_ns, [before_ns, at_ns - S]))
+    assert highest is not None
+    assert (highest >= SURGE_MIN) == is_evident

@@ -1,6 +1,7 @@
 """`observer status` and `observer ctl`: without a supervisor, and against a control socket with given replies."""
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -15,9 +16,14 @@ import pytest
 
 from bus.commands import Done, ProcessStatus, Refused, Reply, Request, Restart, RunJob, Status, StatusReply
 from bus.control import ControlServer
+from bus.delivery import Delivered
 from bus.endpoints import Endpoints
+from bus.events import GapMeasure, GapTimesMeasured
 from observer.cli.app import main
+from observer.local_time import local_datetime
 from observer.processes import JOB_OWNERS
+from observer.store.writer import StoreWriter
+from tests.store.migrated import make_database
 
 NINE_NS = 1_794_960_000_000_000_000
 STATUS = StatusReply([ProcessStatus("track-b", "RUNNING", pid=17, uptime_s=61.2)], "FULL_OPERATION", NINE_NS, 5, 99.0)
@@ -97,6 +103,33 @@ def test_status_is_a_table_or_one_object(
     assert "track-b" in table
     assert "09:00:00 KST" in table
     assert reported["processes"][0] | {"name": "track-b", "pid": 17, "uptime_s": 61.2} == reported["processes"][0]
+
+
+def test_the_status_has_the_day_s_times_of_detection_and_closing_or_says_why_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    url, day = f"sqlite:///{folder}/observer.db", local_datetime(STATUS.market_time_ns).date().isoformat()
+    with (folder / "demo" / "observer.toml").open("a") as file:
+        file.write(f'[store]\nurl = "{url}"\n')
+    with answering(folder, lambda _: STATUS):
+        assert exit_status(monkeypatch, "status") == 0
+        assert "how soon gaps were detected and closed is not known: " in capsys.readouterr().out
+        make_database(url)
+        measures: list[GapMeasure] = ["detection", "recovery", "closing"]
+        times = [GapTimesMeasured(day, 1, measure, 40, 39, 0.1, 0.25, 4.0, 9.0) for measure in measures]
+        with contextlib.closing(StoreWriter(url)) as writer:
+            writer.open()
+            writer.commit([Delivered("gap-recovery", "5" * 32, 1, times)])
+        assert exit_status(monkeypatch, "status") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert exit_status(monkeypatch, "status", "--json") == 0
+        reported = json.loads(capsys.readouterr().out)
+    assert [line for line in lines if line.startswith("gaps, ")] == [
+        "gaps, detection: p95 0.25 s; 39 of 40 in time",
+        "gaps, closing: p95 0.25 s; 39 of 40 in time",
+    ]
+    assert [each["p95_s"] for each in reported["gap_times"]] == [0.25, 0.25]
 
 
 def test_the_status_names_what_the_supervisor_did_by_itself(

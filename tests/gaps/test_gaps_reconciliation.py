@@ -61,6 +61,7 @@ def test_a_day_with_a_cut_that_has_an_unknown_loss_is_not_complete() -> None:
     _, quality = reconcile(day(pieces=tape(10, 20, 30), unresolved_cuts=2), NOW_NS)
     assert quality.slots_quality == "degraded"
     assert quality.detail == "cuts with an unknown loss: 2"
+    assert (quality.gaps, quality.gaps_open) == (2, 2)
 
 
 def test_a_cut_is_resolved_where_all_that_was_traded_is_stored() -> None:

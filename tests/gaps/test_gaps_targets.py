@@ -65,6 +65,29 @@ def test_the_figures_are_percentiles_and_come_once_for_each_change() -> None:
     assert targets.figures(8) == []
 
 
+@pytest.mark.parametrize("gaps", [1, 2, 3, 19, 20, 41, 1_000])
+def test_after_a_restart_the_percentiles_are_those_of_before_and_each_new_gap_counts(gaps: int) -> None:
+    before, after = RecoveryTargets(RecoverySettings()), RecoveryTargets(RecoverySettings())
+    for number in range(gaps):
+        before.detected(DAY, number / gaps * 1.02)
+    [earlier] = before.figures(1)
+    states = after.resume(DAY, [earlier], filled=3, ended=3)
+    assert [(each.measure, each.is_missed) for each in states][1:] == [("recovery", False), ("success", False)]
+    assert (states[0].met, states[0].gaps) == (earlier.met, gaps)
+    after.detected(DAY, 9.0)
+    [found] = after.figures(2)
+    assert (found.gaps, found.met, found.max_s) == (gaps + 1, earlier.met, 9.0)
+    assert found.p50_s >= earlier.p50_s
+
+
+def test_a_target_that_was_missed_before_a_restart_is_missed_after_it() -> None:
+    targets = RecoveryTargets(RecoverySettings())
+    states = {each.measure: each for each in targets.resume(DAY, [], filled=3, ended=4)}
+    assert states["success"] == TargetChange(DAY, "success", is_missed=True, met=3, gaps=4)
+    assert targets.begin(DAY) is False
+    assert targets.ended(DAY, is_recovered=False) is None
+
+
 def test_the_text_has_the_counts_and_the_target() -> None:
     settings = RecoverySettings()
     assert text_of(TargetChange(DAY, "recovery", is_missed=True, met=3, gaps=4), settings) == (

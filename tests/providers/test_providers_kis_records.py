@@ -102,6 +102,8 @@ def test_a_book_of_nxt_has_a_middle_price_where_one_of_the_krx_has_its_session()
     assert broken is None
     assert isinstance(book, OrderBook)
     assert book.session is None
+
+
 @pytest.mark.parametrize("eleventh", [[], ["1"], ["2"], ["(null)"]])
 @pytest.mark.parametrize(("tr_id", "line", "venue"), [("H0STMKO0", "005930", "KRX"), ("H0NXMKO0", "005930.NXT", "NXT")])
 def test_a_market_state_states_the_venue_of_its_stream(tr_id, line, venue, eleventh):

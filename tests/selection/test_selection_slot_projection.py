@@ -28,6 +28,7 @@ from bus.events import (
     WatchChange,
     WatchChanged,
     WatchInterrupted,
+    WatchResumed,
     WatchSettled,
     WatchStarted,
     WatchStopped,
@@ -282,6 +283,29 @@ def test_a_symbol_that_is_still_subscribed_streams_in_its_next_slot_at_once() ->
         ]
     )
     assert (first.streamed, second.streamed) == (((3, 6),), ((6, 9),))
+
+
+def test_a_subscription_that_is_acknowledged_after_the_release_of_its_slot_is_streamed_until_its_removal() -> None:
+    events = [
+        assigned("main:01", "A", 1),
+        SlotReleased("main:01", "A", 3, 11.0, "expired"),
+        watched(WatchStarted(), "A", 5),
+        watched(WatchStopped(), "A", 9),
+    ]
+    [interval] = slot_intervals(events)
+    assert interval.streamed == ((5, 9),)
+
+
+def test_a_symbol_of_an_earlier_process_that_is_only_settled_is_not_streamed() -> None:
+    events = [
+        assigned("main:01", "A", 1),
+        watched(WatchResumed(Reached(9.0, None, 2), 2), "A", 3),
+        SlotReleased("main:01", "A", 4, 11.0, "expired"),
+        watched(WatchStarted(), "A", 5),
+        watched(WatchSettled(Reached(9.0, None, 9)), "A", 9),
+    ]
+    [interval] = slot_intervals(events)
+    assert interval.streamed == ()
 
 
 def test_a_killed_process_streamed_until_its_last_step() -> None:

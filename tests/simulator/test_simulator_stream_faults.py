@@ -105,6 +105,18 @@ def test_a_cut_ends_without_a_close_frame_and_later_trades_are_offered_to_no_cli
     asyncio.run(test())
 
 
+def test_a_cut_ends_subscriptions_at_its_own_time_however_late_a_busy_simulator_serves_it() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client, client.stream() as socket:
+            await register(client, socket, client.liveliest)
+            begin(client, "stream_cut", for_s=5)
+            await client.move_to(at(10, 30))
+            await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
+            assert client.simulator.registrations()[0].ended_ns == at(10)
+
+    asyncio.run(test())
+
+
 def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withheld() -> None:
     async def test() -> None:
         async with running(at(10), pingpong_interval_s=0.02) as client:

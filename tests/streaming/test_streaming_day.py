@@ -205,6 +205,37 @@ def test_a_volume_rise_between_two_sweeps_gives_its_symbol_a_slot_and_the_day_re
     play(scenario)
 
 
+def test_a_volume_rise_during_a_restart_is_evaluated_after_it_and_one_that_was_evaluated_is_not_again() -> None:
+    async def scenario(day: Market) -> None:
+        since_ns = day.clock.now_ns()
+        known, missed = SYMBOLS[-1], SYMBOLS[-2]
+
+        def rise(symbol: str) -> VolumeRise:
+            rest = (0.0, 100_000.0, 10.0, 10_000.0, None, None, None, 0.0)
+            return VolumeRise("kis", symbol, SESSION, since_ns, day.clock.now_ns(), *rest)
+
+        async with process(day) as first:
+            await first.until(lambda: len(first.selector.wanted) == SLOTS)
+            seen = rise(known)
+            day.store("b" * 32, seen)
+
+            def is_streamed() -> bool:
+                day.feed.publish([Delivered("track-a", "b" * 32, 1, [seen])])
+                return known in first.selector.wanted
+
+            await first.until(is_streamed)
+        await day.clock.advance(5.0)
+        day.store("b" * 32, rise(missed))  # while no process receives the feed
+        async with process(day) as second:
+            await second.until(lambda: missed in second.selector.wanted)
+            steps = [each.step for each in second.of(SelectionAdvanced)]
+            assert [step.symbol for step in steps if isinstance(step, RiseApplied)] == [missed]
+        with StoreReader(day.url) as reader:
+            assert verified_day(reader, SESSION).is_same
+
+    play(scenario)
+
+
 def test_a_repeated_sweep_after_a_kill_of_track_a_replays_to_the_same_decisions() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as running:

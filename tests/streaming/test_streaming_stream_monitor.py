@@ -5,7 +5,16 @@ from collections.abc import Awaitable, Callable, Collection
 
 import pytest
 
-from bus.events import AlertRaised, GapDetected, GapEmpty, GapOpened, GapUnrecoverable, SlotReleased
+from bus.events import (
+    AlertRaised,
+    GapDetected,
+    GapEmpty,
+    GapOpened,
+    GapUnrecoverable,
+    SlotReleased,
+    SweepCompleted,
+    Trade,
+)
 from observer.accounts.health import Health, HealthDecision
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
@@ -13,6 +22,7 @@ from observer.store.reader import StoreReader
 from observer.streaming import stream_monitor as monitor
 from tests.selection.builders import state
 from tests.streaming.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, market, process
+from tests.waiting import until_async
 
 SYMBOL, OTHER = SYMBOLS[0], SYMBOLS[1]
 
@@ -146,6 +156,8 @@ def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once() -> 
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
         swept = made.sweep(30.0)
+        await made.clock.advance(1)
+        bring(made, running, OTHER, 1.0)
         await running.until(lambda: gaps(running), swept=swept)
         assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
         made.traded[SYMBOL] = (30.0, 9)
@@ -155,16 +167,79 @@ def test_a_sweep_with_more_volume_than_the_stream_brought_is_a_gap_at_once() -> 
     play(scene)
 
 
+def checking(running: Process, swept: SweepCompleted, *symbols: str) -> asyncio.Task[None]:
+    """The comparison of subscribed symbols with a sweep, under way."""
+    snapshots = running.reader.snapshots(SESSION, swept.started_ns, swept.completed_ns + 1)
+    return asyncio.create_task(running.day._stream_monitor.check_sweep(snapshots, set(symbols), swept.started_ns))
+
+
 def test_trades_that_arrive_soon_after_a_sweep_are_no_gap() -> None:
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
-        swept = made.sweep(30.0)
-        running.day._stream_monitor.sweep({SYMBOL: 30.0})
-        snapshots = running.reader.snapshots(SESSION, swept.started_ns, swept.completed_ns + 1)
-        checking = asyncio.create_task(running.day._stream_monitor.check_sweep(snapshots, {SYMBOL}))
+        check = checking(running, made.sweep(30.0), SYMBOL)
         asyncio.get_running_loop().call_later(0.03, bring, made, running, SYMBOL, 20.0)
-        await checking
+        await check
         assert gaps(running) == []
+
+    play(scene)
+
+
+def test_a_stream_that_stalls_longer_than_trades_take_is_no_gap_and_its_late_trades_are_stored() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        check = checking(running, made.sweep(30.0), SYMBOL)
+        asyncio.get_running_loop().call_later(5 * monitor.ARRIVES_WITHIN_S, bring, made, running, SYMBOL, 20.0)
+        await check
+        assert gaps(running) == []
+        stored = [(trade.symbol, trade.volume, trade.gap_id) for trade in running.of(Trade)]
+        assert stored == [(SYMBOL, 10, None), (SYMBOL, 20, None)]
+
+    play(scene)
+
+
+def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
+
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        await checking(running, made.sweep(30.0), SYMBOL)
+        assert gaps(running) == [], "no trade shows that the stream has gone on"
+        bring(made, running, OTHER, 40.0)
+        await checking(running, made.sweep(30.0), SYMBOL)
+        assert gaps(running) == [], "nor does one from before the snapshot"
+        check = checking(running, made.sweep(30.0), SYMBOL)
+        await made.clock.advance(1)
+        bring(made, running, OTHER, 1.0)
+        await check
+        assert gaps(running) == [(SYMBOL, 10, 30, "volume_mismatch")]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("volume", [10.0, 25.0], ids=["nothing was traded", "trades are missing"])
+def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(volume: float) -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        bring(made, running, OTHER, 20.0)
+        made.desk.is_down = True
+        cut(running, SYMBOL)
+        await made.clock.advance(1)
+        back(running, SYMBOL)
+        during = made.sweep(volume)
+        await checking(running, during, SYMBOL)
+        assert running.day.trades.gaps.is_open(SYMBOL), "the broker is being asked"
+        asked = running.day._stream_monitor
+        await until_async(lambda: not (asked._returned or asked._resolving), "it did not answer")
+        await made.clock.advance(1)
+        swept = made.sweep(volume)
+        await made.clock.advance(1)
+        bring(made, running, OTHER, 1.0)
+        await checking(running, swept, SYMBOL)
+        found = [(gap.symbol, gap.gap_id) for gap in (*running.of(GapEmpty), *running.of(GapDetected))]
+        assert found == [(gap.symbol, gap.gap_id) for gap in running.of(GapOpened)]
+        assert (empties(running), gaps(running)) == (
+            ([(SYMBOL, 10)], []) if volume == 10 else ([], [(SYMBOL, 10, 25, "reconnect")])
+        )
 
     play(scene)
 

@@ -451,3 +451,34 @@ def test_requests_without_an_answer_for_five_minutes_are_one_alert_until_one_is_
         )
 
     run(scenario)
+
+
+def test_earlier_sweeps_that_cannot_be_read_are_an_alert_at_once():
+    async def scenario():
+        async with scene(9, 31, symbols=100, speed=120, held=True, change_market=calm) as day:
+            store(day, "a", *known_so_far(day))
+            renamed(day, "snapshots", "away")
+            async with running(day):
+                day.clock.start()
+                await day.until(lambda: len(day.reported(AlertRaised, "track-a")) > 1, "the alerts")
+            assert ("attention_sweeps", "warning") in [
+                (alert.identity, alert.severity) for alert in day.reported(AlertRaised, "track-a")
+            ]
+
+    run(scenario)
+
+
+def test_requests_between_sweeps_have_their_share_of_the_limit_that_refusals_taught():
+    async def scenario():
+        async with scene(9, 31, symbols=100, held=True, change_market=calm) as day:
+            account = day.account(NAMES[0])
+            worker = Worker("track-a", day.settings, day.clock)
+            async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
+                requests = sweeps_of(worker, producer, rest, reader)._requests
+                assert requests._limit_of(account) == day.settings.broker.rate_limit.calls_per_second
+                with contextlib.closing(account._rate_limiter()) as limiter:
+                    limiter.penalise(before=3)
+                assert requests._limit_of(account) == 3
+            worker.control.close()
+
+    run(scenario)

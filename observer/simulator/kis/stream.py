@@ -142,7 +142,8 @@ class StreamSide:
 
     def _end(self, connection: "_Connection", session: StreamSession) -> None:
         now_ns = self.clock.now_ns()
-        self.ledger.ended(connection.number, now_ns)
+        # A busy simulator serves the end of a cut connection later than it was.
+        self.ledger.ended(connection.number, now_ns if connection.cut_ns is None else connection.cut_ns)
         if connection.closed_cleanly or self.settings.session_timeout_s == 0:
             session.end()
         else:
@@ -155,6 +156,7 @@ class _Connection:
     def __init__(self, side: StreamSide, request: web.Request, session: StreamSession, number: int) -> None:
         self.number = number
         self.closed_cleanly = False
+        self.cut_ns: int | None = None  # market time
         self._side = side
         self._request = request
         self._session = session
@@ -193,6 +195,8 @@ class _Connection:
     def cut(self) -> None:
         """End the connection without a close frame, as a broken line does."""
         if self._request.transport is not None:
+            if self.is_open and self.cut_ns is None:
+                self.cut_ns = self._side.clock.now_ns()
             self._request.transport.abort()
 
     def fall_silent(self) -> None:
