@@ -124,6 +124,17 @@ def test_every_value_that_a_row_takes_from_the_request_is_a_parameter_of_its_cal
         assert not call.record.order or call.record.order in call.record.rules, call.name
 
 
+def test_an_attribute_without_a_rule_keeps_its_default_also_before_one_that_has_a_rule():
+    class Row(msgspec.Struct):
+        first: str
+        second: str = "default"
+        third: str = ""
+
+    record = Record(Row, {"first": either(values.text)("a"), "third": either(values.text)("b")})
+    [found] = record.read_rows([record.row_type(a="1", b="3")], {})
+    assert found == Row("1", "default", "3")
+
+
 def test_a_date_may_stand_in_for_another():
     rule = either(values.day)("listed", "listed_elsewhere")
     assert rule.read("00000000", "20260203") == date(2026, 2, 3)

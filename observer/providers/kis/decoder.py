@@ -99,7 +99,7 @@ class Record(Generic[T]):
 
     @cached_property
     def rules(self) -> Mapping[str, Rule]:
-        """The rule of each attribute in the struct's order; the last ones may have none and keep their defaults."""
+        """The rule of each attribute in the struct's order; those with a default may have none and keep it."""
         fields = self._fields if self._fields is not None else dict(self._annotated(Rule))
         given = {name: Rule(_itself, (f"{_GIVEN}{name}",)) for name in self.nested}
         rules = {**fields, **given}
@@ -183,9 +183,9 @@ class Record(Generic[T]):
 
     def _make(self) -> Callable[..., T]:
         kinds = {parameter.kind for parameter in signature(self.result).parameters.values()}
-        if Parameter.KEYWORD_ONLY not in kinds:
-            return self.result
         names = tuple(self.rules)
+        if Parameter.KEYWORD_ONLY not in kinds and names == self.result.__struct_fields__[: len(names)]:
+            return self.result
         return lambda *values: self.result(**dict(zip(names, values, strict=True)))
 
     @cached_property

@@ -149,7 +149,6 @@ MINUTE_BAR: Final = Record(
         "volume": amount("cntg_vol"),
         "value": amount("acml_tr_pbmn"),
         "venue": venue("@symbol"),
-        "venue": venue("@symbol"),
     },
     blocks=("output2",),
     key=("stck_cntg_hour",),
