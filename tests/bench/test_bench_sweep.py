@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ def test_a_sweep_is_measured_against_the_floor_and_the_broker_objects_to_nothing
 @pytest.mark.slow
 def test_accounts_share_a_sweep() -> None:
     reported = sweep("--symbols", 600, "--rate", 20, "--rounds", 1, "--accounts", 2)
-    assert reported["floor_s"] == pytest.approx(9 / 20)
+    assert reported["floor_s"] == pytest.approx((ceil(reported["calls"] / 2) - 1) / 20)
     assert reported["busiest_second_calls"] < 20  # one account alone would make them all
+    assert reported["rate_errors"] == 0
+
+
+@pytest.mark.slow
+def test_the_lines_of_all_venues_are_swept_thirty_a_call() -> None:
+    reported = sweep("--symbols", 600, "--rounds", 1, "--all-venues")
+    assert reported["lines"].keys() == {"KRX", "NXT"}
+    assert sum(reported["lines"].values()) == reported["symbols"] > reported["lines"]["KRX"]
+    assert reported["calls"] == ceil(reported["symbols"] / 30)
     assert reported["rate_errors"] == 0
