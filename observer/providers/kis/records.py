@@ -109,11 +109,8 @@ _STATE_TEXTS: Final = 9  # behind the symbol
 
 
 def _market_state(fields: list[bytes], receive_time_ns: int, source: Source) -> MarketStateChanged:
-    texts = [words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]]
-    halted, *words = texts + [""] * (_STATE_TEXTS - len(texts))
-    return MarketStateChanged(
-        PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, venue=source.venue
-    )
+    halted, *words = [*(words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]), source.venue]
+    return MarketStateChanged(PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words)
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------
