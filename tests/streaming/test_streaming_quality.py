@@ -46,7 +46,7 @@ TEN_NS, NOW_NS = local_ns(YESTERDAY, 10), local_ns(TODAY, 7)
 
 
 class EndpointsWithoutFeed(Endpoints):
-    """As the system's, except that nobody publishes at the feed's address."""
+    """As the system's, except that nothing is published at the feed's address."""
 
     @property
     def feed(self) -> Address:
