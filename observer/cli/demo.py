@@ -57,7 +57,7 @@ INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 def demo(
     speed: Annotated[
         float | None,
-        Option(min=1, max=100_000, help="Market seconds a second.", show_default="240, with --nxt 400: two minutes"),
+        Option(min=1, max=100_000, help="Market seconds a second; left out: 240, with --nxt 400, in two minutes."),
     ] = None,
     symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols beside the well-known ones.")] = 500,
     accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each has its own slots.")] = 1,

@@ -137,6 +137,8 @@ def _row_of(trade: Trade) -> TradesConflated:
         close=trade.price,
         cumulative_volume=trade.cumulative_volume,
         cumulative_trades=trade.cumulative_trades,
+        venue=trade.venue,
+        session=trade.session,
     )
 
 
@@ -156,4 +158,6 @@ def _joined(row: TradesConflated, trade: Trade) -> TradesConflated:
         close=trade.price,
         cumulative_volume=trade.cumulative_volume,
         cumulative_trades=trade.cumulative_trades,
+        venue=trade.venue,
+        session=trade.session,
     )

@@ -25,7 +25,7 @@ SWEPT_BEFORE_NS: Final = 30 * NS_PER_MINUTE  # longer than a sweep's interval: t
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """A day's volume of a symbol, and the moment of which it is (UTC ns)."""
+    """A symbol's volume of the day at a moment (UTC ns)."""
 
     volume: float
     at_ns: int

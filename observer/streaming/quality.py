@@ -9,6 +9,8 @@ from datetime import date, timedelta
 from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
 from bus.endpoints import Address
 from bus.events import (
     DailyBar,
@@ -30,6 +32,7 @@ from observer.gaps import judging
 from observer.gaps.intervals import Interval, seconds_of
 from observer.gaps.reconciliation import reconcile
 from observer.gaps.recovery import DAYS_BACK
+from observer.lines import venue_of
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
 
@@ -183,11 +186,12 @@ class QualityJudge:
 
         The quality reports come last and as one batch: a day has all of them or none, even if this process is killed.
         """
-        now_ns = self._clock.now_ns()
+        now_ns, main_venue = self._clock.now_ns(), self._today.plan_of(date.fromisoformat(session_date)).venue
 
         def reconciled() -> list[tuple[list[ReconciliationResult], QualityJudged]]:
             session = self._session(date.fromisoformat(session_date))
-            return [reconcile(day, now_ns) for day in reader.symbol_days(session_date, now_ns, session, symbols)]
+            days = reader.symbol_days(session_date, now_ns, session, symbols)
+            return [_at_venue(reconcile(day, now_ns), venue_of(day.symbol, main_venue)) for day in days]
 
         found = await asyncio.to_thread(reconciled)
         for books, _report in found:
@@ -215,3 +219,11 @@ class QualityJudge:
     async def _wait_for_database(self, what: str, error: StoreError) -> None:
         logger.error("cannot judge %s yet: %s", what, error)
         await asyncio.sleep(DATABASE_RETRY_S)
+
+
+def _at_venue(
+    found: tuple[list[ReconciliationResult], QualityJudged], venue: str
+) -> tuple[list[ReconciliationResult], QualityJudged]:
+    """The reconciliation and the report of a line, with its venue."""
+    reconciliations, report = found
+    return [replace(each, venue=venue) for each in reconciliations], replace(report, venue=venue)

@@ -1,17 +1,18 @@
 """A day of Track B that is ended in the after-market, against the simulator: no false gap, and each true one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from bus.codec import decode_events, unpack
 from bus.events import GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.gaps import recovery
@@ -44,8 +45,8 @@ class Evening:
         self, folder: Path, client: KisClient, market: Market, clock: ManualClock, reader: StoreReader
     ) -> None:
         self.client, self.market, self.clock = client, market, clock
-        self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
-        self.gaps: list[GapDetected] = []
+        self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
+        self.producer = Producer(self.outbox, f"ipc://{folder}/ingest")
         self.recorder = TradeRecorder(
             *("kis", self.producer, client, clock, SamplingSettings(), screen(DAY.isoformat()), lambda _kept: None),
             alerts=Alerts(clock, "track-b", self.producer.publish),
@@ -67,14 +68,19 @@ class Evening:
         self.recorder.resume(marks.values(), DIED_NS, {})
         for symbol in marks:
             self.recorder.watch(symbol)
-        taken = self.producer.publish_when_taken
-
-        async def publish(event: Any) -> None:
-            self.gaps += [event] if isinstance(event, GapDetected) else []
-            await taken(event)
-
-        self.producer.publish_when_taken = publish  # type: ignore[method-assign]
         await self.recorder.leave_all()
+
+    @property
+    def gaps(self) -> Sequence[GapDetected]:
+        """Those that were published."""
+        self.producer.flush()
+        found, sequence = list[GapDetected](), 1
+        while sequence <= self.producer.published:
+            packed = self.outbox.batch_at(self.outbox.stream, sequence)
+            assert isinstance(packed, Packed)
+            found += [each for each in decode_events(unpack(packed.content)) if isinstance(each, GapDetected)]
+            sequence = packed.last_sequence + 1
+        return found
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ class Row(msgspec.Struct, frozen=True):
     price: float = 1.0
     bid: float | None = None
     ask: float | None = None
+    venue: str = ""
 
 
 class Minute(msgspec.Struct, frozen=True):
@@ -35,6 +36,7 @@ class Minute(msgspec.Struct, frozen=True):
     high: float = 1.0
     low: float = 1.0
     close: float = 1.0
+    venue: str = ""
 
 
 @st.composite

@@ -155,3 +155,12 @@ def chained(before: Kept, after: Kept) -> bool:
     ends_ns = before.to_ns if isinstance(before, TradesConflated) else before.exchange_time_ns
     begins_ns = after.from_ns if isinstance(after, TradesConflated) else after.exchange_time_ns
     return after.cumulative_volume - after.volume == before.cumulative_volume and ends_ns < begins_ns
+
+
+def test_a_row_of_conflated_trades_states_their_venue_and_session() -> None:
+    conflation = Conflation()
+    for sequence in (1, 2):
+        conflation.add(trade(sequence, symbol="005930.NXT", venue="NXT", session="pre", exchange_time_ns=0), 1.0)
+    [row] = conflation.flush(None)
+    assert isinstance(row, TradesConflated)
+    assert (row.symbol, row.venue, row.session, row.trades) == ("005930.NXT", "NXT", "pre", 2)

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from bus.events import SlotAssigned, SlotReleased
 from observer.selection.pins import PinRefusal
-from observer.selection.selector import Selector
+from observer.selection.selector import Selector, VenueHours
 from observer.selection.settings import SelectionSettings, VenueWindow
-from observer.selection.venue_hours import VenueHours
 from tests.selection.builders import member
 
 KRX, NXT = "005930", "005930.NXT"
