@@ -108,9 +108,9 @@ _STATE_TEXTS: Final = 9  # behind the symbol
 
 def _market_state(venue: str) -> Callable[[list[bytes], int], MarketStateChanged]:
     def read(fields: list[bytes], receive_time_ns: int) -> MarketStateChanged:
-        halted, *words = [words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]]
+        halted, *words = [*map(words_of, fields[1 : 1 + _STATE_TEXTS]), venue]
         line = line_id(symbol_of(fields[0]), venue, KRX)
-        return MarketStateChanged(PROVIDER, line, receive_time_ns, _HALTED[halted], *words, venue)
+        return MarketStateChanged(PROVIDER, line, receive_time_ns, _HALTED[halted], *words)
 
     return read
 
