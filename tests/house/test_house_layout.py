@@ -150,6 +150,7 @@ SLEEPERS = {
     "tests/chaos/campaign.py": "faults come at random times, and between them it is calm",
     "tests/chaos/soak.py": "samples are taken at intervals",
     "tests/chaos/gap_times.py": "rows are polled at intervals",
+    "tests/judges/judging.py": "trades come to a public client at their pace, not all at once",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
     "tests/simulator/pace.py": "a measurement begins at its time",

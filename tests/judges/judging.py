@@ -189,11 +189,11 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
 
 
 async def _move_on_when_subscribed(simulator: Simulator, clock: ManualClock) -> None:
-    """Ten market minutes from the first registration on, half a minute at a time: frames of one record and of many."""
+    """Ten market minutes from the first registration on, a second at a time."""
     await until_async(lambda: simulator.counters().registrations, "a registration", _CHILD_S)
-    for _ in range(20):
-        await clock.advance(30)
-        await asyncio.sleep(0)
+    for _ in range(600):
+        await clock.advance(1)
+        await asyncio.sleep(0.005)
 
 
 def _expected(simulator: Simulator, now_ns: int) -> dict[str, object]:

@@ -6,7 +6,7 @@ Market time stands unless the test moves it. What is published is stored when th
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -158,12 +158,14 @@ class Market:
         mark = self.writer.high_water_marks([stream])[stream]
         self.writer.commit([Delivered("test", stream, mark + 1, events)])
 
-    def sweep(self, volume: float, **changes: object) -> SweepCompleted:
-        """Track A sees every symbol with this volume."""
+    def sweep(self, volume: float, besides: Mapping[str, float] | None = None, **changes: object) -> SweepCompleted:
+        """Track A sees every symbol with this volume, `besides` with theirs."""
         self.sweeps += 1
         now_ns = self.clock.now_ns()
         swept = SweepCompleted("kis", SESSION, self.sweeps, now_ns, now_ns, 30, 30, 1)
-        self.store("a" * 32, *self._snapshots(self.sweeps, SYMBOLS, volume, **changes), swept)
+        volumes = dict.fromkeys(SYMBOLS, volume) | dict(besides or {})
+        found = [self._snapshots(self.sweeps, (symbol,), volumes[symbol], **changes)[0] for symbol in SYMBOLS]
+        self.store("a" * 32, *found, swept)
         return swept
 
     def kill_in_sweep(self, volume: float) -> None:

@@ -261,12 +261,31 @@ def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_release
             assert made.desk.asked == []
             slots = running.selector.wanted
             await made.clock.advance(600.0)
-            await running.until(lambda: SYMBOLS[1] not in running.selector.wanted, swept=made.sweep(10.0))
+            trading = {SYMBOLS[-2]: 11.0}  # without a slot: the market goes on
+            assert SYMBOLS[-2] not in slots
+            swept = made.sweep(10.0, trading)
+            await running.until(lambda: SYMBOLS[1] not in running.selector.wanted, swept=swept)
             assert set(made.desk.asked) == set(slots)
             assert [each.reason for each in running.of(SlotReleased)] == ["halted"]
             await running.day.end(running.selector)
         with StoreReader(made.url) as reader:
             assert verified_day(reader, SESSION).is_same
+
+    play(scene)
+
+
+def test_a_stop_of_the_whole_market_takes_no_slot_away() -> None:
+    async def scene(made: Market) -> None:
+        made.desk.halted = set(SYMBOLS)  # as quotes have it in a stop
+        async with process(made) as running:
+            await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
+            slots = set(running.selector.wanted)
+            await made.clock.advance(600.0)
+            done = len(running.steps)
+            await running.until(lambda: "universe_evaluated" in running.steps[done:], swept=made.sweep(10.0))
+            assert made.desk.asked == []
+            assert set(running.selector.wanted) == slots
+            await running.day.end(running.selector)
 
     play(scene)
 
