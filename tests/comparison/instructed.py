@@ -74,7 +74,7 @@ def measure(folder: Path) -> None:
 
 
 def mark() -> None:
-    """A call of the one function at which callgrind is told to write its counts down and to begin anew."""
+    """A call of the one function at which callgrind writes its counts down and begins anew (a setting of the run)."""
     os.getpriority(os.PRIO_PROCESS, 0)
 
 

@@ -69,7 +69,7 @@ def quoted_frames(line: str) -> Iterator[tuple[str, str]]:
 
 def read_frame(source: str, name: str, frame: str) -> Read:
     """What a session makes of a frame."""
-    session = KisSession("key", "NXT" if frame[2:6] == "H0NX" else "both" if frame[2:6] == "H0UN" else "KRX")
+    session = KisSession("key")
     message = session.read(frame)
     if not isinstance(message, Data):
         return Read(source, name, type(message).__name__, 1)
