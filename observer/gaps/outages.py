@@ -20,6 +20,7 @@ import msgspec
 from bus.events import GapDetected, GapEmpty, GapOpened, GapReason, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, TradeOutcome
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import venue_of
 from observer.units import plain
 
 Resolution = GapDetected | GapEmpty
@@ -47,11 +48,20 @@ class GapTracker:
     through it; all else of a watch goes to its `detector` alone.
     """
 
-    __slots__ = ("_outages", "detector")
+    __slots__ = ("_main_venue", "_outages", "detector")
 
     def __init__(self) -> None:
         self.detector = GapDetector()
+        self._main_venue = ""
         self._outages: dict[str, Outage] = {}
+
+    def begin(self, main_venue: str) -> None:
+        """Set the venue of the lines without a venue in their id; gaps state their line's venue from here on."""
+        self._main_venue = main_venue
+
+    def venue_of(self, symbol: str) -> str:
+        """The line's venue."""
+        return venue_of(symbol, self._main_venue)
 
     def interrupt(
         self, provider: str, symbol: str, session_date: str, reason: GapReason, *, since_ns: int, now_ns: int
@@ -155,7 +165,8 @@ class GapTracker:
             return None
         gap_id = f"{provider}-{symbol}-{session_date}-{plain(volume)}-cut-{since_ns // 1_000_000}"
         self._outages[symbol] = Outage(gap_id, provider, session_date, since_ns)
-        return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason)
+        venue = self.venue_of(symbol)
+        return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue=venue)
 
     def _resolved(self, trade: Trade, outcome: TradeOutcome) -> TradeOutcome | GapEmpty:
         if isinstance(outcome, GapDetected):
@@ -164,13 +175,14 @@ class GapTracker:
         if outcome != "new" or outage.session_date != trade.session_date:
             return outcome
         at_ns, before = trade.receive_time_ns, trade.cumulative_volume - trade.volume
-        closed = None if outage.is_closed else _empty(trade.symbol, outage, before, at_ns)
+        closed = None if outage.is_closed else self._empty(trade.symbol, outage, before, at_ns)
         del self._outages[trade.symbol]
         return closed or outcome
 
     def _proved(self, gap: GapDetected) -> GapDetected:
         """The gap, with the id and the times of the cut that caused it."""
         outage = self._outages.pop(gap.symbol, None)
+        gap = msgspec.structs.replace(gap, venue=gap.venue or self.venue_of(gap.symbol))
         if outage is None or outage.session_date != gap.session_date:
             return gap
         to_ns = outage.to_ns
@@ -184,9 +196,11 @@ class GapTracker:
         if outage is None or outage.is_closed:
             return None
         self._outages[symbol] = msgspec.structs.replace(outage, is_closed=True)
-        return _empty(symbol, outage, volume, now_ns)
+        return self._empty(symbol, outage, volume, now_ns)
 
-
-def _empty(symbol: str, outage: Outage, volume: float, now_ns: int) -> GapEmpty:
-    to_ns = max(outage.from_ns, now_ns) if outage.to_ns is None else outage.to_ns
-    return GapEmpty(outage.gap_id, outage.provider, symbol, outage.session_date, now_ns, outage.from_ns, to_ns, volume)
+    def _empty(self, symbol: str, outage: Outage, volume: float, now_ns: int) -> GapEmpty:
+        to_ns = max(outage.from_ns, now_ns) if outage.to_ns is None else outage.to_ns
+        return GapEmpty(
+            *(outage.gap_id, outage.provider, symbol, outage.session_date, now_ns, outage.from_ns, to_ns, volume),
+            venue=self.venue_of(symbol),
+        )

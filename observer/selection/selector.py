@@ -23,7 +23,7 @@ from bus.events import (
     SlotReleased,
     UniverseMember,
 )
-from observer.lines import line_of
+from observer.lines import line_of, venue_of
 from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.allocation import allocate, refusal, unpin
 from observer.selection.context import Baseline
@@ -123,6 +123,7 @@ class Selector:
         self._without_range = {each.symbol for each in members if not each.average_true_range_14d}
         self._pins: dict[str, int | None] = {}  # pinned symbols, in the order of requests, with their ends
         self.closed_accounts: AbstractSet[str] = frozenset()  # accounts that cannot stream now
+        self.main_venue = next((each.venue for each in members if not line_of(each.symbol).venue), "")
         self._fillers = [by_market_cap(each) for each in members[: self.slots * _FILLERS_PER_SLOT]]
 
     @property
@@ -239,18 +240,18 @@ class Selector:
         pin = by_pin(member, until_ns)
         is_news = symbol not in self._pins
         if self.market.dropped.get(symbol) == "delisted":
-            return _refused(self._state, pin, "delisted", now_ns, self.slots)
+            return _refused(self._state, pin, "delisted", now_ns, self.slots, self.main_venue)
         if is_news and len(self._pins) >= self.slots:
-            return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots)
+            return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots, self.main_venue)
         self._pins[symbol] = until_ns
         state, decisions = self._allocated([], now_ns)
         slot, waits_for = state.slot_of(symbol), self._waits_for(symbol)
         if slot is None and waits_for == "all_slots_pinned" and is_news:
             del self._pins[symbol]
-            return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots)
+            return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots, self.main_venue)
         self._state = state
         fired = [fired_event(pin, now_ns)] if is_news else []
-        events = [*fired, *(decided_event(decision, now_ns, self.slots) for decision in decisions)]
+        events = [*fired, *(decided_event(decision, now_ns, self.slots, self.main_venue) for decision in decisions)]
         return PinRequest(slot.slot if slot else None, events, is_news, None if slot else waits_for, until_ns)
 
     def _waits_for(self, symbol: str) -> PinWait:
@@ -267,14 +268,21 @@ class Selector:
         slot = self._state.slot_of(symbol)
         self._state, decisions = unpin(self._state, symbol, self.settings.slots, now_ns)
         freed = slot.slot if slot is not None and decisions else None
-        return PinRequest(freed, [decided_event(decision, now_ns, self.slots) for decision in decisions])
+        return PinRequest(
+            freed, [decided_event(decision, now_ns, self.slots, self.main_venue) for decision in decisions]
+        )
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
         """End every trigger and release every slot, at the end of the day or later for an unobserved end."""
         held = [(entry.slot, entry.candidate) for entry in self._state.slots if entry.candidate is not None]
         slots = tuple(type(entry)(entry.slot, entry.account) for entry in self._state.slots)
         self._state = msgspec.structs.replace(self._state, slots=slots)
-        released = [SlotReleased(slot, held_by.symbol, at_ns, held_by.score, reason) for slot, held_by in held]
+        released = [
+            SlotReleased(
+                *(slot, held_by.symbol, at_ns, held_by.score, reason), venue=venue_of(held_by.symbol, self.main_venue)
+            )
+            for slot, held_by in held
+        ]
         return [*self._active.all_ended(at_ns), *released]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:
@@ -318,7 +326,7 @@ class Selector:
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
         self._state, decisions = self._allocated(candidates, now_ns)
         self._pending.drop(self._state.symbols)
-        events = [decided_event(decision, now_ns, self.slots) for decision in decisions]
+        events = [decided_event(decision, now_ns, self.slots, self.main_venue) for decision in decisions]
         settings, churn = self.settings.slots, self._state.churn
         rapid = is_rapid(self._state, now_ns, settings)
         if rapid != self._churning:
@@ -349,18 +357,22 @@ def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlie
     return Selector(members, slots, settings.selection, strategy, earlier, settings.sweep_interval_s, settings.windows)
 
 
-def decided_event(decision: Decision, now_ns: int, slots: int) -> Event:
-    """The event of a decision, with this total number of slots."""
+def decided_event(decision: Decision, now_ns: int, slots: int, main_venue: str) -> Event:
+    """The event of a decision, with this total number of slots, and the venue of its line."""
     match decision:
         case Assign(slot, candidate, replaced, reason):
             return SlotAssigned(
                 *(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced),
                 expires_ns=candidate.expires_ns,
+                venue=venue_of(candidate.symbol, main_venue),
             )
         case Extend(slot, candidate):
-            return SlotExtended(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, candidate.expires_ns)
+            return SlotExtended(
+                *(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, candidate.expires_ns),
+                venue=venue_of(candidate.symbol, main_venue),
+            )
         case Release(slot, symbol, score, reason, replaced_by):
-            return SlotReleased(slot, symbol, now_ns, score, reason, replaced_by)
+            return SlotReleased(slot, symbol, now_ns, score, reason, replaced_by, venue=venue_of(symbol, main_venue))
         case Overflow(candidate, lowest_score, reason):
             return SlotOverflowed(
                 candidate.symbol,
@@ -377,9 +389,10 @@ def decided_event(decision: Decision, now_ns: int, slots: int) -> Event:
 
 
 def _refused(
-    state: SlotState, pin: Candidate, reason: Literal["delisted", "all_slots_pinned"], now_ns: int, slots: int
-) -> PinRefusal:
+    state: SlotState, pin: Candidate, reason: Literal["delisted", "all_slots_pinned"], now_ns: int, slots: int,
+    main_venue: str,
+) -> PinRefusal:  # fmt: skip
     """The refusal of a pin, with the event that reports it."""
-    event = decided_event(refusal(state, pin, reason), now_ns, slots)
+    event = decided_event(refusal(state, pin, reason), now_ns, slots, main_venue)
     pinned = "all slots are pinned: unpin one first"
     return PinRefusal("no_slot", pinned if reason != "delisted" else f"{pin.symbol} is delisted", [event])

@@ -76,7 +76,6 @@ class WriterLock:
         self._is_replaced = False
         self._last_commit: tuple[str, int] | None = None
         self._renewed_s = time.monotonic()
-        self._is_checked = False  # by a commit since the last `renew`
         if engine.dialect.name == "postgresql":
             self._lock_each_connection()
         else:
@@ -199,7 +198,6 @@ class WriterLock:
             except (DatabaseRemovedError, DatabaseReplacedError) as error:
                 self._leave_file(error)
                 raise
-        self._is_checked = True
 
     def adopt(self) -> bool:
         """Go on with the database that is at the address now; whether it is another one than before.
@@ -348,10 +346,8 @@ class WriterLock:
         Raises:
             ConfigError: another system took the database over; this one must not write it any more.
         """
-        if not self._is_checked:  # a database that is gone is left at once, also while nothing is written
-            with contextlib.suppress(StoreError):
-                self.require_same()
-        self._is_checked = False
+        with contextlib.suppress(StoreError):  # a database that is gone is left at once, also while nothing is written
+            self.require_same()
         if self._system is None or self._known is None or time.monotonic() < self._renewed_s + HEARTBEAT_EVERY_S:
             return None
         self._renewed_s = time.monotonic()

@@ -266,6 +266,7 @@ class StreamingDay:
         trades only from here on.
         """
         self.receiver.selector = selector
+        self.trades.gaps.begin(selector.main_venue)
         decisions.update_seen(selector, seen)
         self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))

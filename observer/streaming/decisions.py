@@ -186,6 +186,7 @@ class DecisionReplay:
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
         self._selector, self._gaps = self._new_selector(began), GapTracker()
+        self._gaps.begin(self._selector.main_venue)
         self._seen = self._snapshots[: began.snapshots]
         update_seen(self._selector, self._seen)
 

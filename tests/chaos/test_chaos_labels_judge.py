@@ -112,8 +112,10 @@ def judged(folder: Path, *events: Event, without: int = 0, speed: float = 1.0) -
         members = [member(symbol) for symbol in SYMBOLS]
         writer.commit([Delivered("track-b", "5" * 32, 1, [*phases, *members, ASSIGNED, RELEASED, *stored, *events])])
     rows = (each for symbol in SYMBOLS for each in tape(symbol))
-    lines = (f"{each.symbol},{each.exchange_time_ns},{each.cumulative_volume:.0f},{each.price:.0f}" for each in rows)
-    offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price", *lines]))
+    lines = (
+        f"{each.symbol},KRX,{each.exchange_time_ns},{each.cumulative_volume:.0f},{each.price:.0f}" for each in rows
+    )
+    offered.write_text("\n".join(["symbol,venue,exchange_time_ns,cumulative_volume,price", *lines]))
     times = {"acknowledged_ns": FROM_NS, "ended_ns": TO_NS, "trades_before": int(BEFORE)}
     return finding([{"symbol": SURGED, **times, "spans": []}], folder / "observer.db", offered, speed)
 

@@ -22,7 +22,7 @@ from bus.commands import StatusReply
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.config import load_settings
 from observer.demo.configuration import DAY
-from observer.demo.day import BEGINS, DemoOptions, prepare
+from observer.demo.day import DemoOptions, prepare
 from observer.demo.summary import DemoSummary, summarise
 from observer.local_time import local_ns
 from observer.simulator.kis.simulator import market_of
@@ -30,6 +30,8 @@ from observer.store.reader import StoreReader
 from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer, short_folder
 
 EVERYBODY = ("simulator", *PROCESSES)
+
+BEGINS = (7, 59)  # the clock stands here while the processes start, so that 08:00 happens to all of them
 
 # The half-open check uses machine time, which a scaled day does not scale: a keep-alive every third of a second
 # instead of ten seconds, and a timeout to match.
