@@ -39,7 +39,9 @@ SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulat
 PROCESSES: Final = (
     Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup")),
     Process("accounts", "workers.accounts", 2, (*_DAY, *_COLLECTOR)),
-    Process("master-file", "workers.master_file", 3, (*_DAY, *_COLLECTOR, "reference", "selection.universe", "universe")),
+    Process(
+        "master-file", "workers.master_file", 3, (*_DAY, *_COLLECTOR, "reference", "selection.universe", "universe")
+    ),
     Process("gap-recovery", "workers.gap_recovery", 3, (*_DAY, *_COLLECTOR, "recovery")),
     Process("etf", "workers.etf", 3, (*_DAY, *_COLLECTOR, "etf", "sectors")),
     Process("track-a", "workers.track_a", 3, (*_DAY, *_COLLECTOR, "selection.triggers", "track_a", "universe")),

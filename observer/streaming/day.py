@@ -42,6 +42,7 @@ from observer.clock import Clock
 from observer.errors import StoreError
 from observer.gaps.detector import Mark
 from observer.gaps.plausibility import state_of
+from observer.lines import stock_of
 from observer.providers.broker import HaltSource, QuoteSource
 from observer.providers.joint_stream import JointStream
 from observer.selection import context
@@ -322,9 +323,9 @@ class StreamingDay:
             feed.close()
 
     def _update_listing(self, selector: Selector, change: ListingChanged) -> None:
-        """Apply a listing change; a symbol outside the day's universe cannot have a slot and is ignored."""
-        if change.symbol in selector.market.members:
-            listing = ListingApplied(change.symbol, change.change == "removed", change.suspended)
+        """Apply a listing change to every line of the stock in the day's universe; no other can have a slot."""
+        for line in [line for line in selector.market.members if stock_of(line) == change.symbol]:
+            listing = ListingApplied(line, change.change == "removed", change.suspended)
             now_ns = self.moment()
             decisions.update_listing(selector, listing, now_ns)
             self.carry_out(selector, listing, now_ns, [])

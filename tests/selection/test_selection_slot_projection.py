@@ -65,7 +65,7 @@ class Past:
 
     def step(self, *candidates: Candidate, now_ns: int, closed: AbstractSet[str] = frozenset()) -> None:
         self.state, decisions = allocate(self.state, candidates, now_ns, SETTINGS.slots, {}, closed)
-        self.reported += [decided_event(decision, now_ns, 3) for decision in decisions]
+        self.reported += [decided_event(decision, now_ns, 3, "") for decision in decisions]
 
 
 def left(events: Iterable[Event]) -> SlotProjection:
