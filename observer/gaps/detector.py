@@ -350,6 +350,7 @@ def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
         missing_volume=before_volume - chain.volume,
         missing_trades=_missing_trades(trade.cumulative_trades, chain.trades),
         reason=chain.interruption or "volume_mismatch",
+        venue=trade.venue,
     )
 
 

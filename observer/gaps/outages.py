@@ -20,6 +20,7 @@ import msgspec
 from bus.events import GapDetected, GapEmpty, GapOpened, GapReason, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, TradeOutcome
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import venue_of
 from observer.units import plain
 
 Resolution = GapDetected | GapEmpty
@@ -45,12 +46,15 @@ class Outage(msgspec.Struct, frozen=True):
 class GapTracker:
     """Follows the gaps of watched symbols from the cut to the proof. Explicit state, no clock. Cuts and proofs go
     through it; all else of a watch goes to its `detector` alone.
+
+    `main_venue` is the venue of the symbols without a venue in their id, for the events; empty while it is not known.
     """
 
-    __slots__ = ("_outages", "detector")
+    __slots__ = ("_outages", "detector", "main_venue")
 
-    def __init__(self) -> None:
+    def __init__(self, main_venue: str = "") -> None:
         self.detector = GapDetector()
+        self.main_venue = main_venue
         self._outages: dict[str, Outage] = {}
 
     def interrupt(
@@ -135,6 +139,10 @@ class GapTracker:
         """The symbols of an earlier process that are not streamed again yet."""
         return frozenset(symbol for symbol in self._outages if not self.detector.is_watched(symbol))
 
+    def venue(self, symbol: str) -> str:
+        """The name of the symbol's venue."""
+        return venue_of(symbol, self.main_venue)
+
     def is_down(self, symbol: str) -> bool:
         """Whether the symbol's stream is cut."""
         outage = self._outages.get(symbol)
@@ -155,7 +163,8 @@ class GapTracker:
             return None
         gap_id = f"{provider}-{symbol}-{session_date}-{plain(volume)}-cut-{since_ns // 1_000_000}"
         self._outages[symbol] = Outage(gap_id, provider, session_date, since_ns)
-        return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason)
+        venue = self.venue(symbol)
+        return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue)
 
     def _resolved(self, trade: Trade, outcome: TradeOutcome) -> TradeOutcome | GapEmpty:
         if isinstance(outcome, GapDetected):
@@ -164,13 +173,14 @@ class GapTracker:
         if outcome != "new" or outage.session_date != trade.session_date:
             return outcome
         at_ns, before = trade.receive_time_ns, trade.cumulative_volume - trade.volume
-        closed = None if outage.is_closed else _empty(trade.symbol, outage, before, at_ns)
+        closed = None if outage.is_closed else self._empty(trade.symbol, outage, before, at_ns)
         del self._outages[trade.symbol]
         return closed or outcome
 
     def _proved(self, gap: GapDetected) -> GapDetected:
         """The gap, with the id and the times of the cut that caused it."""
         outage = self._outages.pop(gap.symbol, None)
+        gap = msgspec.structs.replace(gap, venue=self.venue(gap.symbol))
         if outage is None or outage.session_date != gap.session_date:
             return gap
         to_ns = outage.to_ns
@@ -184,9 +194,11 @@ class GapTracker:
         if outage is None or outage.is_closed:
             return None
         self._outages[symbol] = msgspec.structs.replace(outage, is_closed=True)
-        return _empty(symbol, outage, volume, now_ns)
+        return self._empty(symbol, outage, volume, now_ns)
 
-
-def _empty(symbol: str, outage: Outage, volume: float, now_ns: int) -> GapEmpty:
-    to_ns = max(outage.from_ns, now_ns) if outage.to_ns is None else outage.to_ns
-    return GapEmpty(outage.gap_id, outage.provider, symbol, outage.session_date, now_ns, outage.from_ns, to_ns, volume)
+    def _empty(self, symbol: str, outage: Outage, volume: float, now_ns: int) -> GapEmpty:
+        to_ns = max(outage.from_ns, now_ns) if outage.to_ns is None else outage.to_ns
+        return GapEmpty(
+            *(outage.gap_id, outage.provider, symbol, outage.session_date, now_ns, outage.from_ns, to_ns, volume),
+            venue=self.venue(symbol),
+        )

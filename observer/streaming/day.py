@@ -265,7 +265,7 @@ class StreamingDay:
         """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
         trades only from here on.
         """
-        self.receiver.selector = selector
+        self.receiver.selector, self.trades.gaps.main_venue = selector, selector.main_venue
         decisions.update_seen(selector, seen)
         self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))

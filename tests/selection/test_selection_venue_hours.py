@@ -76,3 +76,11 @@ def test_hours_change_nothing_between_openings_and_closes() -> None:
     assert hours.closed(12) == {KRX}
     assert hours.closed(14) is None
     assert hours.closed(16) == frozenset()
+
+
+def test_the_events_of_a_slot_state_the_venue_of_its_line() -> None:
+    members = [member(KRX, venue="KRX"), member(NXT, rank=2, venue="NXT")]
+    day = Selector(members, {"main": 2}, SelectionSettings(), windows=WINDOWS)
+    decided = [*day.evaluate_slots(15), *day.evaluate_slots(20), *day.close(25)]
+    venues = [(event.symbol, event.venue) for event in decided if isinstance(event, SlotAssigned | SlotReleased)]
+    assert sorted(venues) == [(KRX, "KRX"), (KRX, "KRX"), (NXT, "NXT"), (NXT, "NXT")]
