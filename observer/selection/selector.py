@@ -296,7 +296,10 @@ class Selector:
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
-            if state is None or member is None or dropped.get(symbol) == "venue_closed":
+            if state is None or member is None:
+                continue
+            if dropped.get(symbol) == "venue_closed":
+                state.trades_per_second = None  # of before the close: no reason for a slot at the next opening
                 continue
             profile = profiles.get(symbol)
             ratio = update_recent(member, state, profile, opening) if judges_recent else None
