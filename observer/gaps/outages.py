@@ -46,13 +46,15 @@ class Outage(msgspec.Struct, frozen=True):
 class GapTracker:
     """Follows the gaps of watched symbols from the cut to the proof. Explicit state, no clock. Cuts and proofs go
     through it; all else of a watch goes to its `detector` alone.
+
+    `main_venue` is the venue of the symbols without a venue in their id, for the events; empty while it is not known.
     """
 
-    __slots__ = ("_main_venue", "_outages", "detector")
+    __slots__ = ("_outages", "detector", "main_venue")
 
-    def __init__(self) -> None:
+    def __init__(self, main_venue: str = "") -> None:
         self.detector = GapDetector()
-        self._main_venue = ""
+        self.main_venue = main_venue
         self._outages: dict[str, Outage] = {}
 
     def begin(self, main_venue: str) -> None:
@@ -145,6 +147,10 @@ class GapTracker:
         """The symbols of an earlier process that are not streamed again yet."""
         return frozenset(symbol for symbol in self._outages if not self.detector.is_watched(symbol))
 
+    def venue(self, symbol: str) -> str:
+        """The name of the symbol's venue."""
+        return venue_of(symbol, self.main_venue)
+
     def is_down(self, symbol: str) -> bool:
         """Whether the symbol's stream is cut."""
         outage = self._outages.get(symbol)
@@ -165,8 +171,8 @@ class GapTracker:
             return None
         gap_id = f"{provider}-{symbol}-{session_date}-{plain(volume)}-cut-{since_ns // 1_000_000}"
         self._outages[symbol] = Outage(gap_id, provider, session_date, since_ns)
-        venue = self.venue_of(symbol)
-        return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue=venue)
+        venue = self.venue(symbol)
+        return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue)
 
     def _resolved(self, trade: Trade, outcome: TradeOutcome) -> TradeOutcome | GapEmpty:
         if isinstance(outcome, GapDetected):
@@ -182,7 +188,7 @@ class GapTracker:
     def _proved(self, gap: GapDetected) -> GapDetected:
         """The gap, with the id and the times of the cut that caused it."""
         outage = self._outages.pop(gap.symbol, None)
-        gap = msgspec.structs.replace(gap, venue=gap.venue or self.venue_of(gap.symbol))
+        gap = msgspec.structs.replace(gap, venue=self.venue(gap.symbol))
         if outage is None or outage.session_date != gap.session_date:
             return gap
         to_ns = outage.to_ns
@@ -202,5 +208,5 @@ class GapTracker:
         to_ns = max(outage.from_ns, now_ns) if outage.to_ns is None else outage.to_ns
         return GapEmpty(
             *(outage.gap_id, outage.provider, symbol, outage.session_date, now_ns, outage.from_ns, to_ns, volume),
-            venue=self.venue_of(symbol),
+            venue=self.venue(symbol),
         )

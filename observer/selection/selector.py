@@ -107,6 +107,7 @@ class Selector:
     ) -> None:
         self.market = MarketState(members, settings.triggers, earlier)
         self._hours = VenueHours(windows, self.market.members)
+        self.main_venue = next((each.venue for each in members if not line_of(each.symbol).venue), "")
         self.settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
@@ -251,7 +252,7 @@ class Selector:
             return _refused(self._state, pin, "all_slots_pinned", now_ns, self.slots, self.main_venue)
         self._state = state
         fired = [fired_event(pin, now_ns)] if is_news else []
-        events = [*fired, *(decided_event(decision, now_ns, self.slots, self.main_venue) for decision in decisions)]
+        events = [*fired, *(self._event(decision, now_ns) for decision in decisions)]
         return PinRequest(slot.slot if slot else None, events, is_news, None if slot else waits_for, until_ns)
 
     def _waits_for(self, symbol: str) -> PinWait:
@@ -268,21 +269,14 @@ class Selector:
         slot = self._state.slot_of(symbol)
         self._state, decisions = unpin(self._state, symbol, self.settings.slots, now_ns)
         freed = slot.slot if slot is not None and decisions else None
-        return PinRequest(
-            freed, [decided_event(decision, now_ns, self.slots, self.main_venue) for decision in decisions]
-        )
+        return PinRequest(freed, [self._event(decision, now_ns) for decision in decisions])
 
     def close(self, at_ns: int, reason: CloseReason = "closed") -> Sequence[Event]:
         """End every trigger and release every slot, at the end of the day or later for an unobserved end."""
         held = [(entry.slot, entry.candidate) for entry in self._state.slots if entry.candidate is not None]
         slots = tuple(type(entry)(entry.slot, entry.account) for entry in self._state.slots)
         self._state = msgspec.structs.replace(self._state, slots=slots)
-        released = [
-            SlotReleased(
-                *(slot, held_by.symbol, at_ns, held_by.score, reason), venue=venue_of(held_by.symbol, self.main_venue)
-            )
-            for slot, held_by in held
-        ]
+        released = [self._event(Release(slot, each.symbol, each.score, reason), at_ns) for slot, each in held]
         return [*self._active.all_ended(at_ns), *released]
 
     def _decide(self, fired: Sequence[Candidate], now_ns: int) -> Sequence[Event]:
@@ -303,7 +297,10 @@ class Selector:
         fired: list[Candidate] = []
         for symbol in symbols:
             state, member = market.get(symbol), members.get(symbol)
-            if state is None or member is None or dropped.get(symbol) == "venue_closed":
+            if state is None or member is None:
+                continue
+            if dropped.get(symbol) == "venue_closed":
+                state.trades_per_second = None  # of before the close: no reason for a slot at the next opening
                 continue
             profile = profiles.get(symbol)
             ratio = update_recent(member, state, profile, opening) if judges_recent else None
@@ -326,7 +323,7 @@ class Selector:
     def _allocate(self, candidates: Iterable[Candidate], now_ns: int) -> list[Event]:
         self._state, decisions = self._allocated(candidates, now_ns)
         self._pending.drop(self._state.symbols)
-        events = [decided_event(decision, now_ns, self.slots, self.main_venue) for decision in decisions]
+        events = [self._event(decision, now_ns) for decision in decisions]
         settings, churn = self.settings.slots, self._state.churn
         rapid = is_rapid(self._state, now_ns, settings)
         if rapid != self._churning:
@@ -344,6 +341,10 @@ class Selector:
         wanted = [*candidates, *self._pending.standing(now_ns), *pinned, *self._fillers]
         return allocate(self._state, wanted, now_ns, self.settings.slots, self.market.dropped, self.closed_accounts)
 
+    def _event(self, decision: Decision, now_ns: int) -> Event:
+        symbol = decision.symbol if isinstance(decision, Release) else decision.candidate.symbol
+        return decided_event(decision, now_ns, self.slots, venue_of(symbol, self.main_venue))
+
     def _end_pins(self, now_ns: int) -> None:
         """Forget the pins whose time is over; the next allocation releases their slots."""
         over = [symbol for symbol, until_ns in self._pins.items() if until_ns is not None and until_ns <= now_ns]
@@ -357,22 +358,19 @@ def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlie
     return Selector(members, slots, settings.selection, strategy, earlier, settings.sweep_interval_s, settings.windows)
 
 
-def decided_event(decision: Decision, now_ns: int, slots: int, main_venue: str) -> Event:
-    """The event of a decision, with this total number of slots, and the venue of its line."""
+def decided_event(decision: Decision, now_ns: int, slots: int, venue: str = "") -> Event:
+    """The event of a decision, with this total number of slots and the name of the symbol's venue."""
     match decision:
         case Assign(slot, candidate, replaced, reason):
             return SlotAssigned(
                 *(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, reason, replaced),
                 expires_ns=candidate.expires_ns,
-                venue=venue_of(candidate.symbol, main_venue),
+                venue=venue,
             )
-        case Extend(slot, candidate):
-            return SlotExtended(
-                *(slot, candidate.symbol, now_ns, candidate.kind, candidate.score, candidate.expires_ns),
-                venue=venue_of(candidate.symbol, main_venue),
-            )
+        case Extend(slot, found):
+            return SlotExtended(slot, found.symbol, now_ns, found.kind, found.score, found.expires_ns, venue)
         case Release(slot, symbol, score, reason, replaced_by):
-            return SlotReleased(slot, symbol, now_ns, score, reason, replaced_by, venue=venue_of(symbol, main_venue))
+            return SlotReleased(slot, symbol, now_ns, score, reason, replaced_by, venue)
         case Overflow(candidate, lowest_score, reason):
             return SlotOverflowed(
                 candidate.symbol,

@@ -172,7 +172,9 @@ def resumed_slots(
     churn = Churn(tuple(reported.replaced_ns)).after(0, now_ns, settings.slots)
     gone = held.keys() - {each.slot for each in slots}
     released = [
-        SlotReleased(slot, held[slot].symbol, now_ns, held[slot].score, "account_removed") for slot in sorted(gone)
+        SlotReleased(slot, each.symbol, now_ns, each.score, "account_removed", venue=each.venue)
+        for slot, each in sorted(held.items())
+        if slot in gone
     ]
     return SlotState(slots, state.strategy, waiting, overflowed, turn, churn), released
 

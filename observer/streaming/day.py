@@ -220,17 +220,17 @@ class StreamingDay:
         """Wait for a universe. Returns a selector without one if the day ends first."""
         oldest = oldest_fallback(self._plan.day, self._settings.track_a.universe_weekdays_max)
         universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns, oldest)
+        members = universe.members if universe is not None else []
         settings = DaySettings(
             selection=self._settings.selection,
             accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
             allocation_strategy=self._brokers.strategy,
             sweep_interval_s=self._settings.track_a.interval_s,
-            windows=slot_windows(self._plan),
+            windows=slot_windows(self._plan, [each.symbol for each in members]),
         )
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
         self._settle("earlier_days", begun.failure, "the earlier days are read")
-        members = universe.members if universe is not None else []
         return selector_of(members, settings, begun.earlier)
 
     async def _give_slots(self, selector: Selector) -> None:
@@ -266,8 +266,7 @@ class StreamingDay:
         """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
         trades only from here on.
         """
-        self.receiver.selector = selector
-        self.trades.gaps.begin(selector.main_venue)
+        self.receiver.selector, self.trades.gaps.main_venue = selector, selector.main_venue
         decisions.update_seen(selector, seen)
         self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))

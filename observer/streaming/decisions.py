@@ -185,8 +185,8 @@ class DecisionReplay:
         """Begin a process: it knows only stored data."""
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
-        self._selector, self._gaps = self._new_selector(began), GapTracker()
-        self._gaps.begin(self._selector.main_venue)
+        self._selector = self._new_selector(began)
+        self._gaps = GapTracker(self._selector.main_venue)
         self._seen = self._snapshots[: began.snapshots]
         update_seen(self._selector, self._seen)
 
@@ -271,6 +271,7 @@ def _as_one(row: TradesConflated) -> Trade:
         side="auction",
         bid=None,
         ask=None,
+        venue=row.venue,
     )
 
 

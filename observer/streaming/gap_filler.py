@@ -312,7 +312,7 @@ class GapFiller:
         self._began_s.setdefault(gap.gap_id, asyncio.get_running_loop().time())
         too_old = None if attempt.again else recovery.too_old(gap, now_ns)  # an operator may retry it regardless of age
         if reason := too_old or recovery.give_up(gap, attempt.failures, attempt.why, self._settings):
-            self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason, venue=gap.venue))
+            self._producer.publish(GapUnrecoverable(gap.gap_id, gap.symbol, now_ns, reason, gap.venue))
             self._close(attempt, is_recovered=False)
             return
         planned = recovery.plan_now(gap, attempt.failures, now_ns, self._settings)
@@ -363,6 +363,5 @@ class GapFiller:
 
     def _closed(self, plan: RecoveryPlan, rows: int, volume: float, *, complete: bool) -> GapRecovered:
         gap = plan.gap
-        return GapRecovered(
-            *(gap.gap_id, gap.symbol, self._clock.now_ns(), plan.source, rows, volume, complete), venue=gap.venue
-        )
+        now_ns = self._clock.now_ns()
+        return GapRecovered(gap.gap_id, gap.symbol, now_ns, plan.source, rows, volume, complete, gap.venue)

@@ -1,8 +1,11 @@
 """The day's hours by venue, as the screen of trades and the slots take them."""
 
+from collections.abc import Iterable
+
 from observer.calendar.phases import DayPlan
 from observer.calendar.sessions import Window
 from observer.gaps.plausibility import TradingHours
+from observer.lines import line_of
 from observer.selection.settings import VenueWindow
 
 
@@ -15,9 +18,11 @@ def hours_of(plan: DayPlan) -> TradingHours:
     return TradingHours(main.session_date, main.from_ns, main.to_ns, main.opens_ns, by_venue)
 
 
-def slot_windows(plan: DayPlan) -> tuple[VenueWindow, ...]:
-    """When lines of each venue may hold slots, by the venue in their ids; none on a day with one venue alone."""
-    if len({each.venue for each in plan.windows}) < 2:
+def slot_windows(plan: DayPlan, line_ids: Iterable[str]) -> tuple[VenueWindow, ...]:
+    """When lines of each venue may hold slots, by the venue in their ids: a line whose venue Track B does not collect
+    may hold none. None where all these lines are of the main venue.
+    """
+    if not any(line_of(line_id).venue for line_id in line_ids):
         return ()
     named = ((each, "" if each.venue == plan.venue else each.venue) for each in plan.windows)
     return tuple(VenueWindow(venue, each.from_ns, each.to_ns) for each, venue in named)

@@ -251,7 +251,7 @@ class TradeRecorder:
             if gap is not None:
                 self._producer.publish(gap)
         for each in left.values():
-            self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT, venue=each.venue))
+            self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT, each.venue))
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
         """Start watching a symbol; `before` is its mark from earlier on this day. Also called when a watched symbol is
@@ -303,8 +303,8 @@ class TradeRecorder:
             unresolved = self.gaps.stop(symbol)
             self._report(symbol, WatchStopped(), now_ns)
             if unresolved is not None:
-                venue = self.gaps.venue_of(symbol)
-                self._producer.publish(GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why, venue=venue))
+                venue = self.gaps.venue(symbol)
+                self._producer.publish(GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why, venue))
 
     def _settled(self, symbol: str, seen: Counted, now_ns: int) -> Resolution | None:
         found = self.gaps.settle(self._provider, symbol, seen.volume, now_ns, seen.at_ns)

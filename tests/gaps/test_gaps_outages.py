@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -256,3 +257,19 @@ def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_e
     closed = {each.gap_id for each in resolutions}
     still_open = watch.tracker.is_open(SYMBOL)
     assert set(ids) <= closed or still_open
+
+
+@pytest.mark.parametrize(("symbol", "venue"), [("005930", "KRX"), ("005930.NXT", "NXT")])
+def test_each_event_of_a_gap_states_the_venue_of_its_line(symbol: str, venue: str) -> None:
+    tracker = GapTracker("KRX")
+    tracker.detector.start(symbol)
+    first = msgspec.structs.replace(trade(100.0, 100.0, 1), symbol=symbol, venue=venue)
+    tracker.observe(first)
+    at_once = tracker.observe(msgspec.structs.replace(first, cumulative_volume=300.0))
+    seen = [at_once]
+    for volume in (300.0, 400.0):
+        seen.append(tracker.interrupt(PROVIDER, symbol, DAY, "reconnect", since_ns=10 * S, now_ns=10 * S))
+        tracker.back(symbol, 15 * S)
+        seen.append(tracker.account(PROVIDER, symbol, volume, asked_ns=16 * S, now_ns=16 * S))
+    kinds = [GapDetected, GapOpened, GapEmpty, GapOpened, GapDetected]
+    assert [(type(each), getattr(each, "venue", "")) for each in seen] == [(kind, venue) for kind in kinds]

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from bus.events import SlotAssigned, SlotReleased
+from bus.events import SlotAssigned, SlotReleased, TriggerFired
 from observer.selection.pins import PinRefusal
 from observer.selection.selector import Selector, VenueHours
 from observer.selection.settings import SelectionSettings, VenueWindow
-from tests.selection.builders import member
+from tests.selection.builders import member, seen
 
 KRX, NXT = "005930", "005930.NXT"
 # NXT from 10 to 20 and from 30 on, the KRX from 15 to 40.
@@ -76,3 +76,20 @@ def test_hours_change_nothing_between_openings_and_closes() -> None:
     assert hours.closed(12) == {KRX}
     assert hours.closed(14) is None
     assert hours.closed(16) == frozenset()
+
+
+def test_the_events_of_a_slot_state_the_venue_of_its_line() -> None:
+    members = [member(KRX, venue="KRX"), member(NXT, rank=2, venue="NXT")]
+    day = Selector(members, {"main": 2}, SelectionSettings(), windows=WINDOWS)
+    decided = [*day.evaluate_slots(15), *day.evaluate_slots(20), *day.close(25)]
+    venues = [(event.symbol, event.venue) for event in decided if isinstance(event, SlotAssigned | SlotReleased)]
+    assert sorted(venues) == [(KRX, "KRX"), (KRX, "KRX"), (NXT, "NXT"), (NXT, "NXT")]
+
+
+def test_a_rate_of_trades_from_before_a_close_is_no_reason_for_a_slot_at_the_next_opening() -> None:
+    for moments_ns, kinds in (((15,), ["trade_velocity"]), ((22, 30), [])):
+        day = selector()
+        day.market.update_snapshot(seen(NXT, 1.0))
+        day.market.of(NXT).trades_per_second = 99.0
+        decided = [event for now_ns in moments_ns for event in day.evaluate_universe(now_ns)]
+        assert [event.kind for event in decided if isinstance(event, TriggerFired)] == kinds

@@ -150,7 +150,7 @@ class Market:
         self.silent: set[str] = set()  # accounts whose streams acknowledge no subscription
         self.sweeps = 0
         self.traded: dict[str, tuple[float, int]] = {}  # by symbol: the day's volume, and its count of trades
-        members = [member(each, rank=rank, market_cap=1e13 / rank) for rank, each in enumerate(SYMBOLS, 1)]
+        members = [member(each, rank=rank, market_cap=1e13 / rank, venue="KRX") for rank, each in enumerate(SYMBOLS, 1)]
         built = UniverseBuilt("kis", KOREAN_STOCKS, SESSION, SESSION, 0, len(members), len(members), 0.0)
         self.store("a" * 32, *members, built)
 
@@ -186,7 +186,7 @@ class Market:
         now_ns = self.clock.now_ns()
         made = trade(symbol=symbol, volume=volume, price=price, cumulative_volume=before + volume)
         times = {"exchange_time_ns": now_ns, "receive_time_ns": now_ns + 1}
-        return msgspec.structs.replace(made, session_date=SESSION, cumulative_trades=count + 1, **times)
+        return msgspec.structs.replace(made, session_date=SESSION, venue="KRX", cumulative_trades=count + 1, **times)
 
     def close(self) -> None:
         self.feed.close()

@@ -16,6 +16,7 @@ from bus.events import (
     AlertResolved,
     DayBegan,
     GapDetected,
+    GapOpened,
     InputQuarantined,
     KeptPin,
     Pinned,
@@ -42,6 +43,7 @@ from tests.streaming.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, 
 
 SURGE = 9_000.0
 SAMPLING = SamplingSettings()
+DECIDED = (GapOpened, GapDetected, SlotAssigned, SlotReleased)
 BUSY = SamplingSettings(degrade_above_events=1, recover_below_events=0)
 
 
@@ -374,11 +376,14 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
             await busy_while(made, second, rng)
             await second.day.end(second.selector)
             published = {type(event).__name__ for event in second.events}
+            of_venues = [*first.events, *second.events]
         with StoreReader(made.url) as reader:
             comparison = verified_day(reader, SESSION)
         assert comparison.is_same, comparison
         assert comparison.same.keys() >= {"GapDetected", "TriggerFired", "SlotAssigned", "SlotReleased"}
         assert "TradesConflated" in published
+        venues = {kind: {each.venue for each in of_venues if isinstance(each, kind)} for kind in DECIDED}
+        assert venues == dict.fromkeys(DECIDED, {"KRX"}), "each states the venue of its line"
 
     play(scene, BUSY)
 

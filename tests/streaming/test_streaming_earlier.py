@@ -13,6 +13,7 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import AccountSlots, DayBegan, Event, SharesAdjusted, SweepCompleted, UniverseBuilt
 from observer.calendar.phases import DayPlan
+from observer.calendar.sessions import windows_of
 from observer.errors import NotReplayableError, StoreError
 from observer.local_time import local_ns
 from observer.selection.profile import EarlierDays, volume_by
@@ -23,7 +24,7 @@ from observer.store.writer import StoreWriter
 from observer.streaming.earlier import began, earlier_days, earlier_in_time
 from observer.streaming.settings import TrackASettings
 from observer.streaming.sweep_times import sweeps_of
-from tests.day_plans import day_plan
+from tests.day_plans import RULES, day_plan
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
 
@@ -59,7 +60,7 @@ def front_loaded(second: float) -> float:
 def swept_day(day: date, rng: Random, volume: Callable[[float], float], shares: float = 1.0) -> Iterator[Event]:
     """A day's sweeps as Track A makes them: a snapshot comes within seconds of the sweep's beginning."""
     plan = plan_of(day)
-    for sweep in sweeps_of(plan, plan.windows, INTERVAL_NS, plan.venue):
+    for sweep in sweeps_of(plan, windows_of(RULES.sessions, plan.sessions, "track_a", RULES.track_a), INTERVAL_NS, "KRX"):
         at_ns = sweep.begins_ns + round(rng.uniform(0.5, 6.0) * SECOND_NS)
         traded = volume((at_ns - local_ns(day, 9)) / SECOND_NS) * shares
         yield seen("A", traded, session_date=day.isoformat(), sweep=sweep.number, receive_time_ns=at_ns)

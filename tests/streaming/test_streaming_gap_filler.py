@@ -22,7 +22,7 @@ from tests.waiting import until_async
 FROM_NS = PLAN.context_sync_ns - 60 * NS_PER_S
 GAP = GapDetected(
     *("g", "kis", "000001", SESSION, FROM_NS + NS_PER_S, FROM_NS, FROM_NS + NS_PER_S),
-    *(100.0, 130.0, 30.0, 1, "reconnect"),
+    *(100.0, 130.0, 30.0, 1, "reconnect", "KRX"),
 )
 TRUE = PastTrade("000001", FROM_NS + NS_PER_S, 10_000.0, 30.0, 130.0, None, None)
 TOMORROW = msgspec.structs.replace(TRUE, exchange_time_ns=TRUE.exchange_time_ns + NS_PER_DAY, price=1.0)
@@ -71,6 +71,7 @@ def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled
         asyncio.run(filled(running, History()))
         [closed], [trade], [item] = running.of(GapRecovered), running.of(Trade), running.of(InputQuarantined)
         assert closed.complete
+        assert closed.venue == "KRX", "as the gap states it"
         assert (trade.price, trade.gap_id) == (TRUE.price, "g")
         assert item.source == "kis.time_and_sales"
         assert msgspec.json.decode(item.content, type=PastTrade) == TOMORROW

@@ -7,11 +7,13 @@ import msgspec
 from observer.calendar.phases import DayPlan
 from observer.gaps.plausibility import TradeScreen
 from observer.local_time import local_datetime, local_ns
+from observer.selection.selector import VenueHours
 from observer.streaming.hours import hours_of, slot_windows
 from tests.builders import trade
 from tests.day_plans import RULES, day_plan
 
 DAY = date(2026, 11, 18)
+LINES = ("005930", "005930.NXT")
 WHOLE_DAY = msgspec.structs.replace(RULES, track_a=("whole-day",), track_b=("whole-day",))
 
 
@@ -19,7 +21,7 @@ def windows_of(plan: DayPlan) -> set[tuple[str, str, str]]:
     def time(moment_ns: int) -> str:
         return local_datetime(moment_ns).strftime("%H:%M:%S")
 
-    return {(each.venue, time(each.from_ns), time(each.to_ns)) for each in slot_windows(plan)}
+    return {(each.venue, time(each.from_ns), time(each.to_ns)) for each in slot_windows(plan, LINES)}
 
 
 def test_the_windows_of_the_whole_day_end_when_the_last_trades_of_a_session_are_reported() -> None:
@@ -33,8 +35,15 @@ def test_the_windows_of_the_whole_day_end_when_the_last_trades_of_a_session_are_
     }
 
 
-def test_a_profile_of_one_venue_has_no_windows() -> None:
-    assert slot_windows(day_plan(DAY)) == ()
+def test_lines_of_the_main_venue_alone_have_no_windows() -> None:
+    assert slot_windows(day_plan(DAY), LINES[:1]) == ()
+    assert slot_windows(day_plan(DAY, rules=WHOLE_DAY), LINES[:1]) == ()
+
+
+def test_a_line_of_a_venue_that_track_b_does_not_collect_holds_no_slot() -> None:
+    plan = day_plan(DAY)
+    hours = VenueHours(slot_windows(plan, LINES), LINES)
+    assert hours.closed(plan.track_b_start_ns) == {"005930.NXT"}
 
 
 def test_on_an_exam_day_the_windows_move_with_the_sessions() -> None:
