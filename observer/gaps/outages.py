@@ -57,14 +57,6 @@ class GapTracker:
         self.main_venue = main_venue
         self._outages: dict[str, Outage] = {}
 
-    def begin(self, main_venue: str) -> None:
-        """Set the venue of the lines without a venue in their id; gaps state their line's venue from here on."""
-        self._main_venue = main_venue
-
-    def venue_of(self, symbol: str) -> str:
-        """The line's venue."""
-        return venue_of(symbol, self._main_venue)
-
     def interrupt(
         self, provider: str, symbol: str, session_date: str, reason: GapReason, *, since_ns: int, now_ns: int
     ) -> GapOpened | None:
