@@ -122,7 +122,7 @@ class StreamingDay:
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
-            late_end=LateEnd(stop_volumes, plan, reader, clock),
+            late_end=LateEnd(stop_volumes, plan, reader, clock, alerts),
         )
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))

@@ -1,12 +1,12 @@
 """Asks for the volume of symbols at Track B's stop, where a day is ended later and the exchange went on trading."""
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
 
 import msgspec
 
+from observer.alerts.process import Alerts, identity_of
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
@@ -15,8 +15,6 @@ from observer.gaps.late_end import volume_at, volumes_after
 from observer.providers.broker import HistorySource, PastTrade
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_MINUTE, NS_PER_S
-
-logger = logging.getLogger(__name__)
 
 BESIDE_S: Final = (10.0, 120.0, 1_800.0, 86_400.0)
 """Seconds before and after the stop that are asked for, one after another: a quiet symbol trades far from it."""
@@ -84,52 +82,60 @@ class LateEnd:
         plan: the moments of the day.
         reader: Track A's sweeps after the stop, which bound a volume that the source does not show.
         clock: market time.
+        alerts: of the process.
     """
 
-    def __init__(self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock) -> None:
+    def __init__(
+        self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock, alerts: Alerts
+    ) -> None:
         self._source = source
         self._plan = plan
         self._reader = reader
         self._clock = clock
+        self._alerts = alerts
 
     async def bounded(self, volumes: Mapping[str, float], known: Mapping[str, float]) -> Mapping[str, Counted]:
         """The volumes (now, by symbol), without what was traded after the stop where the day is over. A volume up to
-        `known` is returned as it is: nothing is missing.
+        `known` is returned as it is: nothing is missing. For volumes that nothing proves, it reports an alert.
         """
         now_ns, stop_ns = self._clock.now_ns(), self._plan.track_b_stop_ns
         found = {symbol: Counted(volume, now_ns) for symbol, volume in volumes.items()}
         if now_ns < stop_ns:
             return found
         unproved: list[str] = []
+        failures = ["the broker's trades around it do not show it"]
         for symbol, volume in volumes.items():
             reached = known.get(symbol, 0.0)
             if volume - reached <= VOLUME_NOISE:
                 continue
-            if (at_stop := await self._asked(symbol, reached, volume)) is None:
+            if (at_stop := await self._asked(symbol, reached, volume, failures)) is None:
                 unproved.append(symbol)
             elif at_stop < volume:
                 found[symbol] = Counted(max(at_stop, reached), stop_ns)
-        swept = await asyncio.to_thread(self._swept) if unproved else {}
+        if not unproved:
+            return found
+        swept = await asyncio.to_thread(self._swept, failures)
         for symbol in unproved:
             volume, at_ns = swept.get(symbol, (volumes[symbol], now_ns))
             if volume < volumes[symbol]:
                 found[symbol] = Counted(volume, at_ns)
-            logger.warning("%s: the volume at the stop is not proved, its gap may be too wide", symbol)
+        text = f"the volume at the stop is not proved, gaps of {', '.join(unproved)} may be too wide: {failures[-1]}"
+        self._alerts.happened(identity_of("unproved_stop", unproved), "warning", text)
         return found
 
-    async def _asked(self, symbol: str, known: float, volume_now: float) -> float | None:
+    async def _asked(self, symbol: str, known: float, volume_now: float, failures: list[str]) -> float | None:
         try:
             return await self._source.at_stop(symbol, known, volume_now)
         except ProviderError as error:
-            logger.warning("%s: what was traded until the stop is not reported: %s", symbol, error)
+            failures.append(str(error))
             return None
 
-    def _swept(self) -> Mapping[str, tuple[float, int]]:
+    def _swept(self, failures: list[str]) -> Mapping[str, tuple[float, int]]:
         """The first volumes after the stop; none while the database does not answer."""
         stop_ns = self._plan.track_b_stop_ns
         try:
             seen = self._reader.snapshots(self._plan.day.isoformat(), stop_ns - SWEPT_BEFORE_NS, self._plan.ends_ns)
         except StoreError as error:
-            logger.warning("the sweeps after the stop are not read: %s", error)
+            failures.append(f"the sweeps after the stop are not read: {error}")
             return {}
         return volumes_after(seen, stop_ns)

@@ -47,12 +47,13 @@ class Evening:
         self.client, self.market, self.clock = client, market, clock
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
         self.producer = Producer(self.outbox, f"ipc://{folder}/ingest")
+        alerts = Alerts(clock, "track-b", self.producer.publish)
         self.recorder = TradeRecorder(
             *("kis", self.producer, client, clock, SamplingSettings(), screen(DAY.isoformat()), lambda _kept: None),
-            alerts=Alerts(clock, "track-b", self.producer.publish),
+            alerts=alerts,
             quarantine=self.producer.publish,
             account_of=lambda _symbol: "main",
-            late_end=LateEnd(TradesAroundStop(client, clock, PLAN), PLAN, reader, clock),
+            late_end=LateEnd(TradesAroundStop(client, clock, PLAN), PLAN, reader, clock, alerts),
         )
         sizes = {each.symbol: len(market.tape(each.symbol)) for each in market.instruments}
         in_order = sorted(sizes, key=lambda symbol: -sizes[symbol])

@@ -3,12 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
+from bus.events import AlertRaised, Event
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
+from observer.errors import ProviderError
 from observer.local_time import local_ns
 from observer.providers.broker import Bar, PastTrade
-from observer.streaming.late_end import TradesAroundStop
+from observer.store.reader import StoreReader
+from observer.streaming.late_end import Counted, LateEnd, TradesAroundStop
 from tests.day_plans import day_plan
+from tests.store.migrated import make_database
 
 DAY = date(2026, 11, 18)
 PLAN = day_plan(DAY)
@@ -63,3 +69,26 @@ def test_a_trade_that_the_broker_does_not_give_any_more_proves_nothing() -> None
     history = History(-3, -2, -1, 0, 1)
     del history.trades[2]
     assert asked(history)[0] is None
+
+
+class OneSymbolFails:
+    """The volumes at the stop: none of "000002". Satisfies `StopVolumes`."""
+
+    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+        if symbol == "000002":
+            raise ProviderError("the host is closed")
+        return known
+
+
+def test_a_volume_at_the_stop_that_nothing_proves_is_an_alert(tmp_path: Path) -> None:
+    published: list[Event] = []
+    clock, url = ManualClock(local_ns(DAY, 19)), f"sqlite:///{tmp_path}/observer.db"
+    make_database(url)
+    alerts = Alerts(clock, "track-b", lambda *events: published.extend(events))
+    with StoreReader(url) as reader:
+        late = LateEnd(OneSymbolFails(), PLAN, reader, clock, alerts)
+        found = asyncio.run(late.bounded({"000001": 9.0, "000002": 9.0}, {"000001": 5.0, "000002": 5.0}))
+    assert found == {"000001": Counted(5.0, PLAN.track_b_stop_ns), "000002": Counted(9.0, clock.now_ns())}
+    [alert] = [each for each in published if isinstance(each, AlertRaised)]
+    assert alert.identity == "unproved_stop:000002"
+    assert alert.text.endswith("gaps of 000002 may be too wide: the host is closed")
