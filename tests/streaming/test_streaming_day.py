@@ -383,7 +383,7 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
         assert comparison.same.keys() >= {"GapDetected", "TriggerFired", "SlotAssigned", "SlotReleased"}
         assert "TradesConflated" in published
         venues = {kind: {each.venue for each in of_venues if isinstance(each, kind)} for kind in DECIDED}
-        assert venues == dict.fromkeys(DECIDED, {"KRX"}), "each states the venue of its line"
+        assert venues == {kind: {"KRX"} for kind in DECIDED}, "each states the venue of its line"
 
     play(scene, BUSY)
 

@@ -60,7 +60,8 @@ def front_loaded(second: float) -> float:
 def swept_day(day: date, rng: Random, volume: Callable[[float], float], shares: float = 1.0) -> Iterator[Event]:
     """A day's sweeps as Track A makes them: a snapshot comes within seconds of the sweep's beginning."""
     plan = plan_of(day)
-    for sweep in sweeps_of(plan, windows_of(RULES.sessions, plan.sessions, "track_a", RULES.track_a), INTERVAL_NS, "KRX"):
+    windows = windows_of(RULES.sessions, plan.sessions, "track_a", RULES.track_a)
+    for sweep in sweeps_of(plan, windows, INTERVAL_NS, "KRX"):
         at_ns = sweep.begins_ns + round(rng.uniform(0.5, 6.0) * SECOND_NS)
         traded = volume((at_ns - local_ns(day, 9)) / SECOND_NS) * shares
         yield seen("A", traded, session_date=day.isoformat(), sweep=sweep.number, receive_time_ns=at_ns)
