@@ -28,7 +28,13 @@ async def gap_recovery(worker: Worker) -> None:
             quality = quality_judge(worker)
             worker.orders.gaps = worklist
             worker.orders.jobs = {"quality": lambda: quality.judge_now(producer)}
-            filler = GapFiller(settings, worklist, history=rest, producer=producer, clock=clock)
+            filler = GapFiller(
+                *(settings, worklist),
+                history=rest,
+                producer=producer,
+                clock=clock,
+                plan_of=worker.today.plan_of,
+            )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worklist.follow_feed())
                 tasks.create_task(worklist.check_now_and_then())

@@ -276,7 +276,7 @@ def trading_span(*days: DaySessions) -> tuple[int, int] | None:
 
 
 def trading_hours(*days: DaySessions) -> Iterator[Window]:
-    """Of each venue, from its first opening to the last report of a trade; in no venue's case is a break left out."""
+    """Of each venue, the time from its first opening to the last report of a trade, breaks included."""
     sessions = [each for day in days for each in day.sessions]
     for venue in dict.fromkeys(each.venue for each in sessions):
         of_venue = [each for each in sessions if each.venue == venue]

@@ -6,10 +6,12 @@ are published as one batch, so a kill leaves a gap either open or wholly closed.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from bus.commands import Done, Refused
 from bus.endpoints import Address
@@ -27,6 +29,7 @@ from bus.events import (
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.alerts.process import Alerts
+from observer.calendar.phases import DayPlan
 from observer.clock import Clock, machine_seconds
 from observer.errors import ProviderError, StoreError
 from observer.gaps import recovery
@@ -38,6 +41,7 @@ from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
 from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.store.reader import StoreReader
+from observer.streaming.sweep_times import session_of
 
 logger = logging.getLogger(__name__)
 
@@ -293,8 +297,10 @@ class GapFiller:
         history: PastSource,
         producer: Producer,
         clock: Clock,
+        plan_of: Callable[[date], DayPlan],
     ) -> None:
         self._clock = clock
+        self._plan_of = plan_of  # a day's sessions by venue
         self._settings = settings
         self._reader = worklist.reader
         self._producer = producer
@@ -354,14 +360,25 @@ class GapFiller:
             self._worklist.quarantine(gap, found.misdated, self._producer)
             if plan.rows_max is not None and len(reported) >= plan.rows_max and not found.complete:
                 return await self._recover(recovery.by_minutes(gap, self._settings))  # too many to fetch one by one
-            return found.trades, self._closed(plan, len(found.trades), found.volume, complete=found.complete)
+            closed = self._closed(plan, len(found.trades), found.volume, complete=found.complete)
+            return self._with_sessions(gap, found.trades), closed
         past = recovery.is_past(gap.session_date, self._clock.now_ns())
         fetch = self._history.past_minute_bars if past else self._history.minute_bars
         reported_bars = await fetch(gap.symbol, plan.from_ns, plan.to_ns)
         bars = recovery.select_minutes(reported_bars, gap, self._clock.now_ns())
-        return bars, self._closed(plan, len(bars), sum(bar.volume for bar in bars), complete=False)
+        closed = self._closed(plan, len(bars), sum(bar.volume for bar in bars), complete=False)
+        return self._with_sessions(gap, bars), closed
+
+    def _with_sessions(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows with the session of their venue, by their time: the broker's answers state none."""
+        sessions = self._plan_of(date.fromisoformat(gap.session_date)).sessions
+        return [replace(row, session=session_of(sessions, row.venue, _time_of(row))) for row in rows]
 
     def _closed(self, plan: RecoveryPlan, rows: int, volume: float, *, complete: bool) -> GapRecovered:
         gap = plan.gap
         now_ns = self._clock.now_ns()
         return GapRecovered(gap.gap_id, gap.symbol, now_ns, plan.source, rows, volume, complete, gap.venue)
+
+
+def _time_of(row: Row) -> int:
+    return row.exchange_time_ns if isinstance(row, Trade) else row.minute_start_ns

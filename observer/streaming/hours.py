@@ -10,7 +10,7 @@ from observer.selection.settings import VenueWindow
 
 
 def hours_of(plan: DayPlan) -> TradingHours:
-    """The hours of the day's trades; of a venue without a regular session the first opening stands for that one's."""
+    """The hours of the day's trades. A venue without a regular session opens with its first session."""
     by_venue = {each.venue: _hours(plan, each) for each in plan.trading}
     main = by_venue.pop(plan.venue, None)
     if main is None:

@@ -85,9 +85,7 @@ class LateEnd:
         alerts: of the process.
     """
 
-    def __init__(
-        self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock, alerts: Alerts
-    ) -> None:
+    def __init__(self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock, alerts: Alerts) -> None:
         self._source = source
         self._plan = plan
         self._reader = reader

@@ -2,8 +2,8 @@
 
 A stock's eligibility and market capitalisation are judged once, at the main venue. A further line has the closes, the
 averages and the ranges of its own bars, and ranks after all main lines: free slots, which go to the largest symbols,
-are the main lines' first, as the requirement ranks them, and a further line gets a slot by its own evidence, or while
-the main venue is closed.
+are the main lines', as the requirement ranks them. A further line gets a slot by its own evidence: in a universe of
+more symbols than twice the slots none fills a free slot, also while the main venue is closed.
 """
 
 from collections.abc import Mapping, Sequence

@@ -31,15 +31,19 @@ from bus.events import (
     TradesConflated,
     TriggerEnded,
     TriggerFired,
+    UniverseBuilt,
     VolumeRise,
 )
+from observer.calendar.sessions import Window
 from observer.cli.decisions import changed_settings, changes_within, first_steps, verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.selection.trigger_settings import PinSettings
 from observer.store.reader import StoreReader
 from observer.streaming.pins import Pins
-from tests.selection.builders import state
-from tests.streaming.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, market, process
+from observer.units import NS_PER_S
+from observer.universe.eligibility import KOREAN_STOCKS
+from tests.selection.builders import member, state
+from tests.streaming.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, market, process
 
 SURGE = 9_000.0
 SAMPLING = SamplingSettings()
@@ -314,6 +318,38 @@ def test_conditions_that_hold_do_not_fire_again_after_a_restart_and_a_sweep_duri
     play(scene)
 
 
+def test_a_day_on_which_a_venue_closes_replays_over_a_restart_with_the_hours_that_it_was_decided_by() -> None:
+    line = f"{SYMBOLS[0]}.NXT"
+    begins_ns, ends_ns = PLAN.track_b_start_ns, PLAN.track_b_stop_ns
+    windows = (Window("KRX", begins_ns, ends_ns), Window("NXT", begins_ns, begins_ns + 60 * NS_PER_S))
+
+    async def scene(made: Market) -> None:
+        members = [member(each, rank=rank, venue="KRX") for rank, each in enumerate(SYMBOLS, 1)]
+        members.append(member(line, rank=len(members) + 1, venue="NXT"))
+        built = UniverseBuilt("kis", KOREAN_STOCKS, SESSION, SESSION, 1, len(members), len(members), 0.0)
+        made.store("a" * 32, *members, built)
+        async with process(made) as first:
+            await first.until(lambda: "slots_evaluated" in first.steps)
+            pins(first).pin(line)
+            assert line in first.selector.wanted
+            await made.clock.advance(60)
+            await first.until(lambda: line not in first.selector.wanted)
+        async with process(made) as second:
+            await second.until(lambda: "slots_evaluated" in second.steps)
+            assert line not in second.selector.wanted
+            await second.day.end(second.selector)
+        released = [(each.reason, each.venue) for each in first.of(SlotReleased) if each.symbol == line]
+        assert released == [("venue_closed", "NXT")]
+        with StoreReader(made.url) as reader:
+            comparison, began = verified_day(reader, SESSION), first_steps(reader, SESSION)
+            assert comparison.is_same, comparison
+        assert changed_settings(began, made.settings) == []
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr("tests.streaming.day_scene.PLAN", msgspec.structs.replace(PLAN, windows=windows))
+        play(scene)
+
+
 async def busy_while(made: Market, running: Process, rng: Random) -> None:
     """Trades arrive faster than the writer stores them, some are missing; pins, sweeps and halts fall in between."""
     [line] = running.lines
@@ -383,7 +419,7 @@ def test_a_day_with_conflation_and_a_restart_replays_to_the_same_decisions() -> 
         assert comparison.same.keys() >= {"GapDetected", "TriggerFired", "SlotAssigned", "SlotReleased"}
         assert "TradesConflated" in published
         venues = {kind: {each.venue for each in of_venues if isinstance(each, kind)} for kind in DECIDED}
-        assert venues == {key: {"KRX"} for key in DECIDED}, "each states the venue of its line"
+        assert venues == {kind: {"KRX"} for kind in DECIDED}, "each states the venue of its line"
 
     play(scene, BUSY)
 

@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, GapDetected, GapRecovered, InputQuarantined, Trade
+from bus.events import AlertRaised, GapDetected, GapRecovered, InputQuarantined, MinuteBarRecovered, Trade
 from bus.feed import POSSIBLE_LOSS, FeedPublisher
 from observer.alerts.process import FEED_LOSSES
 from observer.gaps.recovery import RecoverySettings
@@ -16,6 +16,7 @@ from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.streaming.gap_filler import GapFiller, GapWorklist
 from observer.units import NS_PER_DAY, NS_PER_S
+from tests.day_plans import day_plan
 from tests.streaming.day_scene import PLAN, SESSION, Market, Process, idle_process, market
 from tests.waiting import until_async
 
@@ -24,7 +25,7 @@ GAP = GapDetected(
     *("g", "kis", "000001", SESSION, FROM_NS + NS_PER_S, FROM_NS, FROM_NS + NS_PER_S),
     *(100.0, 130.0, 30.0, 1, "reconnect", "KRX"),
 )
-TRUE = PastTrade("000001", FROM_NS + NS_PER_S, 10_000.0, 30.0, 130.0, None, None)
+TRUE = PastTrade("000001", FROM_NS + NS_PER_S, 10_000.0, 30.0, 130.0, None, None, "KRX")
 TOMORROW = msgspec.structs.replace(TRUE, exchange_time_ns=TRUE.exchange_time_ns + NS_PER_DAY, price=1.0)
 
 
@@ -60,7 +61,13 @@ async def filled(running: Process, history: History, gap: GapDetected = GAP) -> 
         alerts=running.alerts,
     )
     worklist.queue.take_up([gap])
-    filler = GapFiller(settings, worklist, history=history, producer=running.producer, clock=made.clock)
+    filler = GapFiller(
+        *(settings, worklist),
+        history=history,
+        producer=running.producer,
+        clock=made.clock,
+        plan_of=day_plan,
+    )
     working = asyncio.create_task(filler.work())
     await until_async(lambda: running.of(GapRecovered), "the gap is filled")
     working.cancel()
@@ -73,6 +80,7 @@ def test_a_recovered_row_of_another_day_goes_to_quarantine_and_the_gap_is_filled
         assert closed.complete
         assert closed.venue == "KRX", "as the gap states it"
         assert (trade.price, trade.gap_id) == (TRUE.price, "g")
+        assert (trade.venue, trade.session) == ("KRX", "regular"), "by its time: the answer states none"
         assert item.source == "kis.time_and_sales"
         assert msgspec.json.decode(item.content, type=PastTrade) == TOMORROW
         assert [alert.identity for alert in running.of(AlertRaised)] == ["misdated_recovery"]
@@ -130,7 +138,7 @@ class Bounded(History):
         return rows if rows_max is None else rows[-rows_max:]
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        return [Bar(symbol, from_ns, *(1.0,) * 4, 9.0, 9.0)]
+        return [Bar(symbol, from_ns, *(1.0,) * 4, 9.0, 9.0, venue="KRX")]
 
 
 def long_gap(trades: int) -> GapDetected:
@@ -153,3 +161,5 @@ def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many() -> None:
         asyncio.run(filled(running, Bounded(301), long_gap(301)))
         [closed] = running.of(GapRecovered)
         assert (closed.source, closed.rows, closed.complete) == ("minute_bars", 1, False)
+        [bar] = running.of(MinuteBarRecovered)
+        assert (bar.venue, bar.session) == ("KRX", "regular")
