@@ -159,7 +159,7 @@ def contradictions(rules: DayRules) -> Iterator[tuple[tuple[str, str], str]]:
     tracks: tuple[Track, Track] = ("track_a", "track_b")
     for track in tracks:
         if track_span(rules, usual, track) is None:
-            yield (track, "sessions"), "these are not held any more"
+            yield (track, "sessions"), "no venue holds any of these now; the profiles are in the file of [run] sessions"
             return
     for shift in ("", *rules.sessions.shift_names):
         made = _planned(usual, sessions_under(rules.sessions, newest, shift), rules)

@@ -204,7 +204,8 @@ def _table(rows: Sequence[AlertRow]) -> Table:
         )
         for row in rows
     ]
-    return Table(_COLUMNS, cells, right=("count",), folded=("text", "identity", "state"), optional=("last",))
+    folded = ("since", "text", "identity", "state")
+    return Table(_COLUMNS, cells, right=("count",), folded=folded, optional=("last", "process"))
 
 
 def _state(row: AlertRow) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import click
 import msgspec
 from click.exceptions import Exit
 
 from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
 from observer.accounts.clients import capacity_of
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
+from observer.cli.tables import show_text
 from observer.config import Settings
 from observer.errors import NoDataError, NotReplayableError
 from observer.local_time import local_datetime
@@ -50,7 +50,7 @@ def verify(
         lines = [_reported(comparison), *within]
         if differing:
             lines.append(f"configuration differs from the day's, which was used: {'; '.join(differing)}")
-        click.echo("\n".join([f"{asked.title}:", *lines]))
+        show_text("\n".join([f"{asked.title}:", *lines]))
     if not comparison.is_same:
         raise Exit(1 if comparison.difference is not None else 3)
 

@@ -30,6 +30,6 @@ def doctor(
         print_json(findings)
     else:
         rows = [(finding.check, finding.level, finding.text) for finding in findings]
-        show(Table(("check", "result", "finding"), rows, f"System of {path}"))
+        show(Table(("check", "result", "finding"), rows, f"System of {path}", folded=("finding",)))
     if any(finding.level == "critical" for finding in findings):
         raise Exit(1)

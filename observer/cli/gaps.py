@@ -25,7 +25,7 @@ from observer.cli.context import (
     print_json,
     stored_day,
 )
-from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines
+from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines, without_slot
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
@@ -70,8 +70,9 @@ def list_gaps(
         print_json({"day": asked.session_date, **found, "times": as_maps(times.values())})
     elif stories or openings:
         show_table(_table(asked, stories, openings))
+        of_all = "all gaps of the day, " if asked_for.symbol is not None or asked_for.title else ""
         for each in times.values():
-            show_text(_times_line(each))
+            show_text(of_all + _times_line(each))
     else:
         click.echo(f"no {'open ' if only_open else ''}gaps{asked_for.title} on {asked.title}")
 
@@ -82,9 +83,11 @@ def require_slot(reader: StoreReader, lines: AskedLines, session_date: str) -> N
     Raises:
         NoDataError: they had none, so no trades of them were streamed.
     """
-    changes = reader.slot_history(session_date) if lines.title else ()
-    if lines.title and not any(isinstance(each, SlotAssigned) and lines.has(each.symbol) for each in changes):
-        raise NoDataError(f"no trades{lines.title} on {session_date}: it had no slot")
+    if not lines.title:
+        return
+    streamed = {each.symbol for each in reader.slot_history(session_date) if isinstance(each, SlotAssigned)}
+    if not any(map(lines.has, streamed)):
+        raise without_slot(lines, session_date, streamed)
 
 
 def show(

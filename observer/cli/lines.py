@@ -1,12 +1,13 @@
 """Symbols and venues as they are typed: a stock at one venue (a line), or at all its venues."""
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
 
 from observer.calendar.venues import VENUES
 from observer.cli.options import Argument, Option
-from observer.errors import ConfigError
+from observer.errors import ConfigError, NoDataError
 from observer.lines import line_id, line_of, stock_of, venue_of
 
 ALL: Final = "all"
@@ -15,7 +16,7 @@ SymbolArgument = Annotated[str, Argument(help="The symbol; SYMBOL.VENUE is the s
 SymbolOption = Annotated[
     str | None, Option(help="Show one symbol only; SYMBOL.VENUE is the stock at another venue.")
 ]  # fmt: skip
-VenueOption = Annotated[str | None, Option(help="Show this venue only; all: a stock's venues together.")]
+VenueOption = Annotated[str | None, Option(help="Show this venue only; all: a symbol is the stock at all its venues.")]
 
 
 class AskedLines(msgspec.Struct, frozen=True):
@@ -72,6 +73,14 @@ def typed_line(symbol: str, market: str) -> str:
     """The id of the line that a typed symbol means: the main venue's name behind it is left out."""
     own = line_of(symbol)
     return line_id(own.symbol, own.venue, main_venue_of(market))
+
+
+def without_slot(lines: AskedLines, session_date: str, streamed: Iterable[str]) -> NoDataError:
+    """The error of lines that had no slot on a day; `streamed` are the ids of those that had one."""
+    if lines.symbol is not None:
+        return NoDataError(f"no trades{lines.title} on {session_date}: it had no slot")
+    venues = ", ".join(sorted({venue_of(each, lines.main_venue) for each in streamed})) or "no venue"
+    return NoDataError(f"no trades{lines.title} on {session_date}: symbols of {venues} had the slots")
 
 
 def main_venue_of(market: str) -> str:

@@ -106,7 +106,9 @@ def quality(
         click.echo(f"no symbol had a slot on {asked.title}")
         return
     show(_table_by_stock(stocks, asked, lines) if lines.by_stock else _table(found, asked))
-    for line in _reported(found):
+    of_stocks = (Counter(each.slots_quality for each in stocks), Counter(each.day_quality for each in stocks))
+    counted = of_stocks if lines.by_stock else (found.slots_quality, found.day_quality)
+    for line in _reported(found, *counted):
         show_text(line)
 
 
@@ -231,9 +233,9 @@ def _figure(figure: float | None, form: str = ",.0f") -> str:
     return "" if figure is None else f"{figure:{form}}"
 
 
-def _reported(found: DayQuality) -> Iterator[str]:
+def _reported(found: DayQuality, of_slots: Mapping[str, int], of_day: Mapping[str, int]) -> Iterator[str]:
     """Lines without a column: explanations of single reports, then the day's monitored figures (requirement 004,
-    Monitoring & Alerting) and the counts of both words.
+    Monitoring & Alerting) and how many rows have each word.
     """
     yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)
     yield (
@@ -243,10 +245,10 @@ def _reported(found: DayQuality) -> Iterator[str]:
     yield f"gap rate: {_shown(found.gap_rate_percent)} (limit {found.gap_rate_limit_percent:g} %)"
     yield f"open gaps: {found.gaps_open}"
     yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
-    in_slots, of_day = (
-        ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
-        for words in (found.slots_quality, found.day_quality)
-    )
-    yield f"in slots: {in_slots}; of the day: {of_day}"
+    yield f"in slots: {_counts(of_slots)}; of the day: {_counts(of_day)}"
     if not found.stored:
         yield "(computed now: the day has no reports stored)"
+
+
+def _counts(words: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in sorted(words.items()))

@@ -33,7 +33,7 @@ from observer.cli.context import (
     stored_day,
     time_on,
 )
-from observer.cli.lines import SymbolArgument, VenueOption, asked_lines, typed_line
+from observer.cli.lines import SymbolArgument, VenueOption, asked_lines, typed_line, without_slot
 from observer.cli.options import Argument
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
@@ -139,7 +139,10 @@ def history(
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         if lines.symbol is None:
-            intervals = [each for each in reader.slots(asked.session_date) if lines.has(each.symbol)]
+            every = reader.slots(asked.session_date)
+            intervals = [each for each in every if lines.has(each.symbol)]
+            if every and not intervals:
+                raise without_slot(lines, asked.session_date, (each.symbol for each in every))
             _show_intervals(asked, intervals, as_json=as_json)
             return
         symbol = lines.symbol
@@ -161,13 +164,16 @@ def _show_intervals(asked: AskedDay, found: Sequence[SlotInterval], *, as_json: 
     if as_json:
         print_json({"day": asked.session_date, "slots": found})
         return
+    if not found:
+        click.echo(f"no symbol had a slot on {asked.title}")
+        return
     rows = [
         (
             each.symbol,
             " ".join(each.triggers),
             _time(each.assigned_ns),
             "" if each.released_ns is None else _time(each.released_ns),
-            " ".join(f"{_time(since)}-{'' if until is None else _time(until)}" for since, until in each.streamed),
+            ", ".join(f"{_time(since)} - {'' if until is None else _time(until)}" for since, until in each.streamed),
             f"{each.release_reason or ''} {each.replaced_by or ''}".strip(),
             each.slot,
         )

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import click
 from click.exceptions import Exit
 from msgspec import to_builtins
 
 from bus.commands import ProcessAlert, ProcessStatus, Status, StatusReply
 from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, print_json
 from observer.cli.system import ask, show
-from observer.cli.tables import Table
+from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.errors import StoreError
 from observer.local_time import local_datetime
@@ -42,9 +41,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         show_table(_table(reply))
         found, failure = _gap_times(reply, config)
         for line in [*map(_times_line, found), *([failure] if failure else [])]:
-            click.echo(line)
+            show_text(line)
         for line in alert_lines(reply.alerts):
-            click.echo(line)
+            show_text(line)
     if isinstance(reply, StatusReply) and any(_fails(alert) for alert in reply.alerts):
         raise Exit(1)
 

@@ -2,7 +2,7 @@
 
 Without a terminal a line is as wide as its content: plain, nothing cut, no colour. On a terminal that is too
 narrow, headers are folded at their blanks first; then columns that may be left out are; then the cells of the foldable
-columns are folded.
+columns are folded at their blanks, and inside words only where that is not enough.
 """
 
 import shutil
@@ -75,13 +75,15 @@ def lines(table: Table, width: int | None = None) -> Iterator[str]:
     if width is not None and _total(widths, gap) > width:
         gap = _NARROW_GAP
     if width is not None and _total(widths, gap) > width:
-        words = [max(map(display_width, name.split()), default=0) for name in table.columns]
+        words = map(_longest_word, table.columns)
         widths = [max(own, word) for own, word in zip(of_cells, words, strict=True)]
         if table.optional and _total(widths, gap) > width:
             yield from lines(_without(table, table.optional[0]), width)
             return
         may_fold = [name in table.folded for name in table.columns]
-        widths = _narrowed(widths, may_fold, _total(widths, gap) - width)
+        longest = [max((_longest_word(text) for text in column), default=0) for column in cells]
+        for narrowest in ([max(each, _FOLDED_WIDTH_MIN) for each in longest], [_FOLDED_WIDTH_MIN] * len(widths)):
+            widths = _narrowed(widths, may_fold, narrowest, _total(widths, gap) - width)
         headers = [fold(name, own) for name, own in zip(table.columns, widths, strict=True)]
     is_right = [name in table.right for name in table.columns]
 
@@ -145,11 +147,15 @@ def _total(widths: Sequence[int], gap: str) -> int:
     return sum(widths) + len(gap) * (len(widths) - 1)
 
 
-def _narrowed(widths: Sequence[int], may_fold: Sequence[bool], excess: int) -> list[int]:
-    """Take the excess from the columns that may fold, always from the widest of them."""
+def _longest_word(text: str) -> int:
+    return max(map(display_width, text.split()), default=0)
+
+
+def _narrowed(widths: Sequence[int], may_fold: Sequence[bool], narrowest: Sequence[int], excess: int) -> list[int]:
+    """Take the excess from the columns that may fold, always from the widest of them that is not at its narrowest."""
     narrowed = list(widths)
     for _ in range(excess):
-        candidates = [at for at, folds in enumerate(may_fold) if folds and narrowed[at] > _FOLDED_WIDTH_MIN]
+        candidates = [at for at, folds in enumerate(may_fold) if folds and narrowed[at] > narrowest[at]]
         if not candidates:
             break
         narrowed[max(candidates, key=narrowed.__getitem__)] -= 1

@@ -237,7 +237,7 @@ def _table(built: UniverseBuilt, members: Sequence[UniverseMember], day: AskedDa
         cap = f"{member.market_cap / 1e9:,.0f}"
         rows.append((str(member.rank), member.symbol, member.name, member.exchange, cap, *texts))
     when = local_datetime(built.built_ns).strftime("%H:%M:%S")
-    title = f"{day.title}: {built.symbols:,} of {built.considered:,} listings, built {when}"
+    title = f"{day.title}: {built.symbols:,} symbols from {built.considered:,} listings, built {when}"
     columns = ("rank", "symbol", "name", "exchange", "cap 10⁹", "close", "volume 20d", "range 14d")
     return Table(columns, rows, title, right=("rank", *columns[4:]), folded=("name",))
 

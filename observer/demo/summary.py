@@ -224,8 +224,8 @@ def _venue_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
     whole = sum(summary.volumes.values())
     return [
         (
-            f"{venue}: {summary.volumes[venue] / whole:.0%} of the shares",
-            ", ".join(f"{session.replace('_', ' ')} {count:,}" for session, count in sessions.items()),
+            f"{venue} ({summary.volumes[venue] / whole:.0%} of the shares)",
+            "trades: " + ", ".join(f"{session.replace('_', ' ')} {count:,}" for session, count in sessions.items()),
         )
         for venue, sessions in sorted(summary.by_session.items())
     ]

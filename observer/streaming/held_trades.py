@@ -24,7 +24,7 @@ from observer.providers.broker import Quote, QuoteSource, chunks
 
 logger = logging.getLogger(__name__)
 
-HELD_MAX: Final = 100  # trades of one symbol
+HELD_MAX: Final = 1_000  # trades of one symbol: some seconds of a surge, until the broker's quote confirms them
 HELD_S_MAX: Final = 30.0  # machine seconds without an answer of the broker; the lost trade is a gap then
 ANSWER_S: Final = 5.0  # machine seconds for one query
 ASK_AGAIN_S: Final = 1.0  # machine seconds: a quote may lag behind the stream

@@ -199,8 +199,8 @@ def test_the_file_of_the_selection_is_read(tmp_path: Path) -> None:
             'track_b.sessions = "X.Y": unknown profile or session; there are',
         ),
         ('[track_b]\nsessions = ["whole-day"]\n', "track_b.sessions: stream beyond the sweeps of track_a.sessions"),
-        ('[track_a]\nsessions = ["KRX.single_price"]\n', "track_a.sessions: these are not held any more"),
-        ("[track_b]\nsessions = []\n", "track_b.sessions: these are not held any more"),
+        ('[track_a]\nsessions = ["KRX.single_price"]\n', "track_a.sessions: no venue holds any of these now"),
+        ("[track_b]\nsessions = []\n", "track_b.sessions: no venue holds any of these now"),
         ('[schedule]\nwake_up = "09:30"\n', "schedule.wake_up: is after the first sweep"),
     ],
 )

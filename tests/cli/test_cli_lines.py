@@ -124,14 +124,18 @@ def test_the_quality_of_stocks_is_a_row_each_with_the_volume_of_every_venue(type
     assert header.split() == ["symbol", "in", "slots", "day", "volume", "%", "at", "most", "KRX", "NXT", "volume"]
     assert first.split() == [KRX, "recovered", "part", "25.00", "0", "400", "400", "800"]
     assert second.split() == [OTHER, "complete", "part", "10.00", "0", "400", "600", "1,000"]
+    assert ran.stdout.splitlines()[-1] == "in slots: 1 complete, 1 recovered; of the day: 2 part"
     assert max(map(len, ran.stdout.splitlines())) <= 80
     stocks = json.loads(typed("quality", "--venue", "all", "--json").stdout)["stocks"]
     assert {each["stock"]: each["day_volumes"] for each in stocks}[KRX] == {KRX: 400.0, NXT: 400.0}
 
 
 def test_a_venue_without_a_slot_that_day_is_no_data(typed: Typed) -> None:
-    for words in (("gaps", "list", "--venue", "MOON"), ("quality", "--symbol", f"{OTHER}.NXT")):
-        assert isinstance(typed(*words).exception, NoDataError)
+    assert isinstance(typed("quality", "--symbol", f"{OTHER}.NXT").exception, NoDataError)
+    for words in (("gaps", "list"), ("quality",), ("slots", "history")):
+        error = typed(*words, "--venue", "MOON").exception
+        assert isinstance(error, NoDataError)
+        assert str(error) == f"no trades at MOON on {DAY}: symbols of KRX, NXT had the slots"
 
 
 def test_slots_of_a_line_are_listed_and_explained(typed: Typed) -> None:

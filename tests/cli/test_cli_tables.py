@@ -55,6 +55,15 @@ def test_a_narrow_terminal_folds_the_cells_of_foldable_columns_after_the_headers
     ]
 
 
+def test_a_word_is_cut_only_where_folding_at_blanks_is_not_enough() -> None:
+    rows = [("volatility_spike", "one two three four five six")]
+    table = Table(("trigger", "what"), rows, folded=("trigger", "what"))
+    first, *others = list(lines(table, 26))[2:]
+    assert first == "volatility_spike one two"
+    assert [each.strip() for each in others] == ["three", "four five", "six"]
+    assert list(lines(table, 20))[2].startswith("volatility")
+
+
 def test_before_cells_are_folded_optional_columns_are_left_out() -> None:
     rows = [("005930", "reconnect", "time_and_sales", "656047-658140")]
     table = Table(("symbol", "reason", "source", "gap"), rows, folded=("reason",), optional=("source", "reason"))

@@ -54,7 +54,7 @@ def test_the_universe_is_shown_by_rank(
     assert (reported["session_date"], reported["symbols"], reported["considered"]) == (EARLIER, 3, 9)
     assert [each["symbol"] for each in reported["members"]] == ["A", "B"]
     assert asked(configuration, monkeypatch, "show", EARLIER) == 0
-    assert "3 of 9 listings" in capsys.readouterr().out
+    assert "3 symbols from 9 listings" in capsys.readouterr().out
 
 
 def test_the_file_of_a_day_can_be_rebuilt_from_the_database(
@@ -95,7 +95,7 @@ def test_the_last_universe_is_shown_and_is_what_a_day_is_compared_with(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(configuration, monkeypatch, "show") == 0
-    assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): 2 of 9 listings")
+    assert capsys.readouterr().out.startswith(f"{LATER} (the last stored session): 2 symbols from 9 listings")
     assert asked(configuration, monkeypatch, "diff", EARLIER) == 0
     assert capsys.readouterr().out.startswith(f"from {EARLIER} to {LATER} (the last stored session)\n")
 

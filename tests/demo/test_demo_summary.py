@@ -142,6 +142,6 @@ def test_the_table_has_a_row_for_each_of_two_venues_and_none_for_one() -> None:
         volumes={"KRX": 750.0, "NXT": 250.0},
     )
     rows = dict(summary_rows(both))
-    assert rows["KRX: 75% of the shares"] == "regular 2,000, closing auction 1"
-    assert rows["NXT: 25% of the shares"] == "pre 12, regular 1,067"
+    assert rows["KRX (75% of the shares)"] == "trades: regular 2,000, closing auction 1"
+    assert rows["NXT (25% of the shares)"] == "trades: pre 12, regular 1,067"
     assert len(summary_rows(both)) == len(summary_rows(GOOD)) + 2 <= 24

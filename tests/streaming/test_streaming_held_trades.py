@@ -372,6 +372,17 @@ def test_a_jump_that_nothing_decides_is_given_up_and_the_next_real_trade_shows_i
     play(act)
 
 
+def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost() -> None:
+    async def act(made: Scene) -> None:
+        made.real(1, 5)
+        made.real(10_001, 10_200)
+        await made.decided(1)
+        assert made.numbers == [*range(1, 6), *range(10_001, 10_201)]
+        assert made.quarantine == []
+
+    play(act)
+
+
 def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_trades, "HELD_MAX", 3)
 
