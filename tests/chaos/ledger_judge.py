@@ -154,7 +154,8 @@ def held(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> 
     """Volume intervals from the first subscription of each slot to the slot's end; all must be accounted for."""
     parts: list[tuple[int, int]] = []
     begun: Mapping[str, Any] | None = None
-    for subscription in sorted(subscriptions, key=lambda each: each["acknowledged_ns"]):
+    in_slots = (found for each in subscriptions if (found := _within_slot(each, kept, tape)) is not None)
+    for subscription in sorted(in_slots, key=lambda each: each["acknowledged_ns"]):
         if begun is not None and (ends := _ends_between(begun, subscription["acknowledged_ns"], kept)):
             parts.append((tape.volume_after(begun["trades_before"]), tape.volume_at(ends[0])))
             begun = None
@@ -163,6 +164,21 @@ def held(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> 
         ends = _ends_between(begun, sys.maxsize, kept) or ([sys.maxsize] if kept.never_ended else [])
         parts += [(tape.volume_after(begun["trades_before"]), tape.volume_at(end_ns)) for end_ns in ends[:1]]
     return united(parts)
+
+
+def _within_slot(subscription: Mapping[str, Any], kept: Kept, tape: Tape) -> Mapping[str, Any] | None:
+    """The subscription while a slot holds the symbol: one that is acknowledged after its slot's release begins with the
+    next slot; None if it has ended by then.
+    """
+    at_ns = subscription["acknowledged_ns"]
+    start_ns = max((each for each in kept.starts_ns if each <= at_ns), default=at_ns)
+    if not any(start_ns <= end_ns < at_ns for end_ns in kept.ends_ns):
+        return subscription
+    ended_ns = subscription.get("ended_ns") or sys.maxsize
+    next_ns = min((each for each in kept.starts_ns if at_ns < each < ended_ns), default=None)
+    if next_ns is None:
+        return None
+    return {**subscription, "acknowledged_ns": next_ns, "trades_before": bisect_right(tape.times_ns, next_ns)}
 
 
 def _ends_between(begun: Mapping[str, Any], until_ns: int, kept: Kept) -> list[int]:

@@ -13,7 +13,7 @@ from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, SlotRele
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.chaos.ledger_judge import finding
+from tests.chaos.ledger_judge import Kept, Tape, finding, held
 
 SYMBOL, DAY = "005930", "2026-11-18"
 TAPE = trades(10)  # one share a second
@@ -79,3 +79,21 @@ def test_a_trade_of_another_venue_with_the_same_volume_of_the_day_is_not_the_off
 def test_a_trade_changed_on_its_way_would_show(tmp_path: Path) -> None:
     dearer = msgspec.structs.replace(TAPE[5], price=TAPE[5].price + 1, gap_id="g")
     assert wrong(tmp_path, dearer, RELEASED, gap(8))["altered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("assigned_again_ns", "ended_ns", "held_volume"),
+    [
+        (None, None, []),  # it belongs to no slot
+        (TAPE[4].exchange_time_ns, None, [(5, 8)]),  # from the next slot's begin on
+        (TAPE[4].exchange_time_ns, TAPE[3].exchange_time_ns, []),  # it had ended by then
+    ],
+)
+def test_a_subscription_acknowledged_after_its_slot_is_judged_from_the_next_slot_on(
+    assigned_again_ns: int | None, ended_ns: int | None, held_volume: list[tuple[int, int]]
+) -> None:
+    late = {"acknowledged_ns": TAPE[2].exchange_time_ns, "trades_before": 3, "ended_ns": ended_ns}
+    again = [] if assigned_again_ns is None else [assigned_again_ns]
+    kept = Kept(starts_ns=[BEGINS_NS, *again], ends_ns=[TAPE[1].exchange_time_ns, *([ENDS_NS] if again else [])])
+    tape = Tape([each.exchange_time_ns for each in TAPE], [int(each.cumulative_volume) for each in TAPE])
+    assert held([late], kept, tape) == held_volume
