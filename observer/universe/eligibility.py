@@ -170,7 +170,7 @@ def _warnings(
     chosen: Sequence[tuple[Listing, float]], settings: UniverseSettings
 ) -> Iterator[tuple[UniverseWarning, str]]:
     if len(chosen) < settings.min_symbol_count:
-        yield "universe_small", f"only {len(chosen)} symbols in the universe, under {settings.min_symbol_count}"
+        yield "universe_small", f"only {len(chosen)} stocks in the universe, under {settings.min_symbol_count}"
     unknown = [security.symbol for security, _ in chosen if security.market_cap is None]
     if unknown:
         few = ", ".join(unknown[:NAMED_IN_WARNING])

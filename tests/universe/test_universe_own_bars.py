@@ -161,7 +161,7 @@ def test_a_symbol_swept_after_the_close_with_all_earlier_bars_needs_no_call(sett
     member = member_of(events, "A")
     assert member.previous_close == SNAPSHOT.price
     assert (member.average_volume_days, member.average_true_range_days, member.days_from_sweeps) == (2, 1, 1)
-    assert any(isinstance(event, AlertRaised) and "only 4 symbols" in event.text for event in events)
+    assert any(isinstance(event, AlertRaised) and "only 4 stocks" in event.text for event in events)
 
 
 def test_an_existing_universe_stays_unchanged_and_the_answer_gives_the_reason(settings: Settings) -> None:
