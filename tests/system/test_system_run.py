@@ -71,13 +71,18 @@ def is_running_anew(system: System, name: str, former_pid: int) -> bool:
     return system.pids().get(name, former_pid) != former_pid
 
 
+LAST_CLOSED = (
+    "SELECT stream, sequence FROM connections WHERE state = 'closed' ORDER BY stream DESC, sequence DESC LIMIT 1"
+)
+
+
 def by_priority_at_the_stop(system: System) -> list[str]:
     """Symbols with slots when the stream was closed last: triggered ones by score, then fillers."""
     latest = {slot: row for slot, *row in system.rows(
         "SELECT slot, symbol, trigger = 'market_cap', -score FROM ("
-        "SELECT slot, symbol, trigger, score, sequence FROM slot_assignments UNION ALL "
-        "SELECT slot, symbol, trigger, score, sequence FROM slot_extensions) WHERE sequence < "
-        "(SELECT max(sequence) FROM connections WHERE state = 'closed') ORDER BY sequence"
+        "SELECT slot, symbol, trigger, score, stream, sequence FROM slot_assignments UNION ALL "
+        "SELECT slot, symbol, trigger, score, stream, sequence FROM slot_extensions) WHERE (stream, sequence) < "
+        f"({LAST_CLOSED}) ORDER BY stream, sequence"
     )}  # fmt: skip
     return [symbol for symbol, *_ in sorted(latest.values(), key=lambda row: row[1:])]
 
@@ -122,9 +127,11 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     system.until(lambda: len(wire.subscriptions) == 2, "the stream is connected again")
     held = by_priority_at_the_stop(system)
     system.until(lambda: still_held(system, held) <= set(wire.subscriptions[-1]), "every slot is subscribed again")
-    # A trigger that fires again moves its symbol up, and may take another's slot, as it should; the others keep
-    # their order.
+    # A trigger that fires again moves its symbol up, and may take another's slot, as it should, and an extension by
+    # another trigger moves it, too; the others keep their order.
     moved = {symbol for (symbol,) in system.rows("SELECT symbol FROM triggers")}
+    extended = f"SELECT symbol FROM slot_extensions WHERE (stream, sequence) > ({LAST_CLOSED})"
+    moved |= {symbol for (symbol,) in system.rows(extended)}
     moved |= set(wire.subscriptions[-1]) ^ set(held)
     restored = [symbol for symbol in wire.subscriptions[-1] if symbol not in moved]
     assert restored == [symbol for symbol in held if symbol not in moved]
