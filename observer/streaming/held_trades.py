@@ -8,7 +8,7 @@ its process shows as a gap before the next trade.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Final, NoReturn
 
@@ -42,11 +42,14 @@ class _Held(msgspec.Struct):
 
 
 class _HeldSymbol:
-    """The held trades of a symbol, and how many trades continued the chain without them."""
+    """The held trades of a symbol, how many trades continued the chain without them, and whether there were more than
+    can be held: then trades may be missing after them.
+    """
 
-    def __init__(self) -> None:
-        self.trades: list[_Held] = []
+    def __init__(self, trades: Sequence[_Held] = (), *, has_lost: bool = False) -> None:
+        self.trades: list[_Held] = list(trades)
         self.continuing = 0
+        self.has_lost = has_lost
 
 
 class HeldTrades:
@@ -60,6 +63,7 @@ class HeldTrades:
         alerts: of the process.
         quarantine: takes each trade that is refuted.
         release: takes each trade that is confirmed.
+        interrupt: takes a symbol with trades that could not be held: the exchange's volume says whether they were real.
         account_of: returns the account that streams a symbol.
     """
 
@@ -73,6 +77,7 @@ class HeldTrades:
         alerts: Alerts,
         quarantine: Callable[[InputQuarantined], None],
         release: Callable[[Trade], None],
+        interrupt: Callable[[str], None],
         account_of: Callable[[str], str],
     ) -> None:
         self._screen = screen
@@ -82,6 +87,7 @@ class HeldTrades:
         self._take_refuted = quarantine
         self._alerts = alerts
         self._release = release
+        self._interrupt = interrupt
         self._account_of = account_of
         self._held: dict[str, _HeldSymbol] = {}
         self._stirred = asyncio.Event()
@@ -110,6 +116,7 @@ class HeldTrades:
         elif not self._detector.is_watched(symbol):
             self._quarantine(trade, f"{reason}, and {symbol} is not subscribed")
         elif held is not None and len(held.trades) >= HELD_MAX:
+            held.has_lost = True
             self._quarantine(trade, f"{reason}, and {HELD_MAX} trades of {symbol} are held already")
         else:
             self._hold(trade, reason)
@@ -173,8 +180,9 @@ class HeldTrades:
         """Judge the held trades once more, now that the broker's quote is known."""
         limits, prices = (quote.lower_limit, quote.upper_limit), (quote.price, quote.high, quote.low)
         self._screen.observe(symbol, observed_state(quote.cumulative_volume, self._clock.now_ns(), limits, prices))
+        held = self._held.pop(symbol)
         remaining: list[_Held] = []
-        for each in sorted(self._held.pop(symbol).trades, key=_volume_of):
+        for each in sorted(held.trades, key=_volume_of):
             each.reason = self._screen.doubt(each.trade, self._detector.position(symbol))
             each.quotes += 1
             if not each.reason:
@@ -184,9 +192,10 @@ class HeldTrades:
             else:
                 remaining.append(each)
         if remaining:
-            self._held[symbol] = _HeldSymbol()
-            self._held[symbol].trades = remaining
+            self._held[symbol] = _HeldSymbol(remaining, has_lost=held.has_lost)
             self._screen.look_closely(symbol)
+        elif held.has_lost:
+            self._interrupt(symbol)
 
     def _decide_without_quote(self, symbol: str) -> None:
         """Decide by the trades themselves, and after a while for the side on which the chain shows what is missing."""
@@ -201,6 +210,12 @@ class HeldTrades:
                 self._refute(symbol, f"{held.continuing} trades continued without it")
             case None if asyncio.get_running_loop().time() - held.trades[0].since_s > HELD_S_MAX:
                 self._refute(symbol, f"not confirmed within {HELD_S_MAX:g} s")
+                self._interrupt(symbol)
+                return
+            case None:
+                return
+        if held.has_lost:
+            self._interrupt(symbol)
 
     def _refute(self, symbol: str, why: str) -> None:
         for each in self._held.pop(symbol).trades:

@@ -97,6 +97,7 @@ class TradeRecorder:
             alerts=alerts,
             quarantine=quarantine,
             release=partial(self.take, is_confirmed=True),
+            interrupt=partial(self.interrupt, reason="volume_mismatch"),
             account_of=account_of,
         )
         self._provider = provider

@@ -398,6 +398,20 @@ def test_the_number_of_held_trades_of_a_symbol_is_bounded(monkeypatch: pytest.Mo
     play(act)
 
 
+def test_real_trades_beyond_that_number_are_a_gap_even_if_no_trade_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_trades, "HELD_MAX", 3)
+
+    async def act(made: Scene) -> None:
+        made.real(1, 5)
+        made.real(10_001, 10_006)
+        await made.decided(1)
+        assert made.numbers == [*range(1, 6), *range(10_001, 10_004)]
+        await left(made)
+        assert made.gaps == [(5, 10_000), (10_003, 10_006)]
+
+    play(act)
+
+
 def test_a_held_trade_that_is_lost_with_its_process_is_a_gap_before_the_next_one() -> None:
     async def act(made: Scene) -> None:
         made.real(1, 5)
