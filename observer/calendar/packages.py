@@ -14,6 +14,8 @@ from typing import Final
 import exchange_calendars
 import holidays
 import msgspec
+import pandas
+from pandas.tseries.holiday import AbstractHolidayCalendar
 
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.session_file import read_session_rules
@@ -26,6 +28,9 @@ from observer.local_time import local_datetime
 
 # A calendar without a single session cannot be made, and the longest closure so far was ten days.
 _MARGIN: Final = timedelta(days=15)
+
+# A holiday's rule may look at the days of the year before and after its own.
+_HOLIDAYS_AROUND: Final = timedelta(days=366)
 
 
 class OverlayDay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"day": "date"}):
@@ -83,7 +88,13 @@ def read_overlay(path: Path) -> dict[date, OverlayDay]:
 
 
 def _hours(first: date, last: date) -> Mapping[date, tuple[int, int]]:
-    """Opening and closing moments (UTC ns) of the sessions that exchange_calendars knows."""
+    """Opening and closing moments (UTC ns) of the sessions that exchange_calendars knows.
+
+    Changes the range for which pandas computes holidays, of this whole process: else it converts the lunar holidays of
+    1956 to 2050 for a question about a few months, which takes three seconds of processor time.
+    """
+    AbstractHolidayCalendar.start_date = pandas.Timestamp(first - _HOLIDAYS_AROUND)
+    AbstractHolidayCalendar.end_date = pandas.Timestamp(last + _HOLIDAYS_AROUND)
     calendar = exchange_calendars.get_calendar(KRX.calendar, start=str(first - _MARGIN), end=str(last + _MARGIN))
     return {
         session.date(): (int(row.open.value), int(row.close.value)) for session, row in calendar.schedule.iterrows()
