@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 Found = TypeVar("Found")
 
-DEADLINE_S: Final = 60.0
+DEADLINE_S: Final = 120.0
 _INTERVAL_S: Final = 0.002
 
 

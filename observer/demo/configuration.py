@@ -19,13 +19,13 @@ DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exa
 # Reference jobs, ETF jobs and the backup lie inside the hours that the demo shows; everything else happens at its usual
 # time.
 UNIVERSE_AT: Final = "08:05"
-SCHEDULE: Final = {"master_files": "08:30", "backup": "15:35"}
-WHOLE_DAY_SCHEDULE: Final = {"master_files": "08:30", "backup": "20:12"}  # after the last report of a trade
+SCHEDULE: Final = {"master_files": "12:20", "backup": "15:35"}
+WHOLE_DAY_SCHEDULE: Final = {"master_files": "12:20", "backup": "20:12"}  # after the last report of a trade
 WHOLE_DAY: Final = ["whole-day"]  # the profile of both venues, 08:00 to 20:00
 BOTH_VENUES: Final = ["KRX", "NXT"]
 AUCTION_SESSIONS: Final = ["closing-auction"]  # expected prices exist in auctions: slots stay into the closing one
 ETF_TIMES: Final = {"list_at": "08:40", "values_at": "09:40", "ranges_at": "09:41"}
-LISTING_APPEARS_AT: Final = "08:20"
+LISTING_APPEARS_AT: Final = "12:10"
 _POOL: Final = "provider_pool.json"
 _SELECTION: Final = "symbol_selection.json"
 DROPS: Final = (

@@ -56,7 +56,7 @@ def lose(url: str) -> None:
     execute(url, f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> None:
     url = empty_database_url
     with short_folder() as folder:
@@ -76,7 +76,7 @@ def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> Non
         assert (report["kept_aside"], digest(url).tables["trades"]) == (None, before)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_the_replaced_database_is_kept_and_its_events_beyond_the_outboxes_are_stated(empty_database_url: str) -> None:
     url = empty_database_url
     with short_folder() as folder:

@@ -8,7 +8,7 @@ import pytest
 from tests.system.running import System, observer
 from tests.system.staged import StagedDay, staged_day, status, stopped, summary_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 def stored_events(system: System) -> dict[str, int]:

@@ -19,7 +19,7 @@ from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, ask, is_sound, observer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 DOCUMENTED_KEYS = {
     "universe", "sweeps", "snapshots", "trades", "triggers", "slots", "gaps", "listings", "events_published",

@@ -11,7 +11,7 @@ import pytest
 from tests.system.conftest import Day
 from tests.system.running import Completed, observer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 TABLES = (
     *("triggers", "trigger_ends", "slot_assignments", "slot_extensions", "slot_releases", "slot_overflows"),

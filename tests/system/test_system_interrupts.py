@@ -9,7 +9,7 @@ from tests.system.running import POLL_S, System, demo, is_sound, short_folder
 from tests.system.staged import staged_day
 from tests.waiting import DEADLINE_S, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 def is_prepared(system: System) -> bool:

@@ -12,7 +12,7 @@ from tests.system.conftest import Day
 from tests.system.running import PROCESSES, System, demo, is_sound, observer, short_folder
 from tests.system.staged import EVERYBODY, staged_day, status, stopped, summary_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 VICTIMS = (*PROCESSES, "core-writer")  # the writer first and again
 LAST_SWEEP = 41  # every ten minutes from 09:00 to 15:30, and the one after the close
@@ -60,7 +60,7 @@ def kill_at_once(system: System, *victims: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_day_of_kills_in_turn_ends_as_a_day_without(day: Day) -> None:
     with short_folder() as folder, demo(folder=folder / "d", speed=SPEED) as system:
         system.until(lambda: is_in_full_operation(system), "the first slots")

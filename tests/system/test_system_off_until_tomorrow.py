@@ -61,7 +61,7 @@ def unaccounted(kept: Kept, tape: Tape) -> int:
     return volume(without(without(should, stored), united(kept.gaps)))
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_trades_missed_by_a_machine_that_was_off_until_the_next_day_lie_in_gaps(tmp_path: Path) -> None:
     with staged_day(speed=SPEED, symbols=30, accounts=1, begins=(9, 20)) as day:
         day.begin()

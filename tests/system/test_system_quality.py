@@ -10,7 +10,7 @@ from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.system.conftest import Day
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 def test_every_symbol_that_had_a_slot_has_one_quality_report(day: Day) -> None:

@@ -23,7 +23,7 @@ def secrets_of(folder: Path) -> set[bytes]:
     return {key.encode() for key in keys}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_is_in_it() -> None:
     with short_folder() as short, demo("--keep", folder=short / "d", speed=600) as system:
         config, raw, facts = short / "d" / "observer.toml", short / "raw", short / "facts"

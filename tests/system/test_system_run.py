@@ -19,7 +19,7 @@ from tests.system.running import PROCESSES, Completed, JsonObject, System, is_so
 from tests.system.staged import StagedDay
 from tests.system.wire import Wire, tapped
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 ALL = ("simulator", *PROCESSES)
 SPEED = 60  # from Track B's first minute to the close in six minutes: nothing here has to hurry
@@ -119,8 +119,9 @@ def the_database_names_the_supervisor_as_its_owner(system: System) -> None:
 
 def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: System, wire: Wire) -> None:
     # After 09:35, when the opening's slots get their next trigger: else a busy machine is overtaken by that.
-    fillers = "SELECT 1 FROM slot_extensions WHERE trigger = 'market_cap'"
-    system.until(lambda: len(system.rows(fillers)) > 20, "the opening is over")
+    opening_ends_ns = local_ns(DAY, 9, 35, 30)
+    later = f"SELECT 1 FROM trades WHERE exchange_time_ns > {opening_ends_ns} LIMIT 1"
+    system.until(lambda: system.rows(later), "the opening is over")
     before, trades = pids(status(system)), len(system.rows("SELECT 1 FROM trades"))
     completed = command(system, "ctl", "restart", "track-b")
     assert completed.returncode == 0, completed.stderr

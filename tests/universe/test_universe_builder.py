@@ -55,7 +55,7 @@ async def kills(folder: Path, times: int) -> None:
         assert file_of(day).read_bytes() == universe_content(day.reader, DATE, KOREAN_STOCKS)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_build_that_is_killed_goes_on_where_it_stopped() -> None:
     with short_folder() as folder:
         asyncio.run(kills(folder, times=3))
