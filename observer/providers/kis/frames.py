@@ -167,8 +167,10 @@ def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int,
         _SIDES.get(aggressor, "unknown"),
         bid or None,
         ask or None,
-        session=session,
-        venue=source.venue,
+        None,  # by position up to the last one: a name costs as much as a number's text
+        False,
+        session,
+        source.venue,
     )
 
 
