@@ -8,9 +8,12 @@ the rest is stored.
 SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL stores it.
 """
 
+import sqlite3
+import types
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -36,6 +39,8 @@ _InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
 _MACHINE_CLOCK: Final = RealClock()
 
 _TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
+
+_VALUES_A_LOT: Final = 450  # of one statement of SQLite, that is 25 trades: a longer one saves nothing more
 
 # The drivers raise the last two for text that is no Unicode and for numbers beyond 64 bits.
 _REFUSALS: Final = (
@@ -328,10 +333,32 @@ def _insertion_of(engine: Engine) -> _Insertion:
 
 
 def _sqlite() -> _Insertion:
-    statements = {table.name: str(insert(table).compile(dialect=sqlite.dialect())) for table in _TABLES}
+    """Insert lots of rows, each by one statement, and what remains row by row: a statement costs more than a row in it.
+
+    With OR FAIL a refusal leaves the lot's rows before the refused one, and its caller undoes them with the transaction
+    or the savepoint around it. Without it SQLite keeps a copy of each page that a lot changes, in a file of its own.
+    """
+    # For each None and bool the driver searches for a conversion, in vain, and that costs as much as ten other values.
+    # It takes a registered one at once: these return what it binds without one, too.
+    sqlite3.register_adapter(types.NoneType, {None: None}.get)
+    sqlite3.register_adapter(bool, int)
+    statements: dict[str, str] = {}
+    lots: dict[str, tuple[str, int]] = {}
+    for table in _TABLES:
+        statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
+        head, row = statement.split(" VALUES ")
+        size = max(1, _VALUES_A_LOT // len(table.columns))
+        statements[table.name] = statement
+        lots[table.name] = f"{head} VALUES {', '.join([row] * size)}", size
 
     def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        connection.exec_driver_sql(statements[table.name], list(rows))
+        statement, size = lots[table.name]
+        in_lots = len(rows) - len(rows) % size
+        if in_lots:
+            values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
+            connection.exec_driver_sql(statement, values)
+        if in_lots < len(rows):
+            connection.exec_driver_sql(statements[table.name], list(rows[in_lots:]))
 
     return _Insertion(insert_rows, _REFUSALS)
 

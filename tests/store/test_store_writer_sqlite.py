@@ -1,6 +1,8 @@
 """The writer on SQLite alone: a full disk, other threads, and numbers that are none."""
 
+import sqlite3
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,31 @@ def test_a_price_that_is_not_a_number_is_quarantined(url: str) -> None:
     committed = writer.commit([Delivered("track-b", STREAM, 1, [trade(1), trade(2, price=float("nan"))])])
     assert (committed.stored, committed.quarantined) == (1, 1)
     writer.close()
+
+
+def test_of_many_trades_only_the_refused_one_is_quarantined_and_the_others_are_stored_once(url: str) -> None:
+    events = trades(60)
+    events[40] = trade(41, price=float("nan"))
+    writer = StoreWriter(url)
+    writer.open()
+    committed = writer.commit([Delivered("track-b", STREAM, 1, events)])
+    writer.close()
+    assert (committed.stored, committed.quarantined) == (59, 1)
+    stored = query(url, "SELECT sequence, price, receive_time_ns FROM trades ORDER BY sequence")
+    kept = [(number, each.price, each.receive_time_ns) for number, each in enumerate(events, 1) if number != 41]
+    assert [tuple(row) for row in stored] == kept
+
+
+def test_the_driver_takes_every_type_of_value_without_a_search(url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("track-b", STREAM, 1, [trade(1, gap_id=None, side_inferred=True)])])
+    writer.close()
+    registered = {value_type for value_type, _protocol in sqlite3.adapters}
+    assert {bool, types.NoneType} <= registered
+    assert query(url, "SELECT typeof(gap_id), typeof(side_inferred), side_inferred FROM trades") == [
+        ("null", "integer", 1)
+    ]
 
 
 def test_closing_leaves_one_file_without_a_log(url: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ a known CCLD_DVSN is still a trade: these are unknown then.
 The simulator states the same field order once more, on purpose: a shared table would hide the error it exists to find.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from operator import itemgetter
@@ -23,7 +24,6 @@ from observer.providers.kis.fields import (
     COUNT_MAX,
     PROVIDER,
     RECORDS_MAX,
-    SESSIONS,
     SOURCE,
     SOURCES,
     Source,
@@ -54,7 +54,7 @@ _SESSION: Final = 46  # absent from records of 46 fields
 # as all do since September 2026.
 _MARKS_MIN: Final = RECORD_WIDTH_MIN - _HEAD - 1
 _MARKS_BEFORE_SESSION: Final = _SESSION - _HEAD
-_session_at_end: Final = {b"^" + code: session for code, session in SESSIONS.items()}.get
+_MARK: Final = ord("^")
 
 # Every header that a frame of ours should have, with its number of records and their source: looked up, not taken
 # apart.
@@ -68,8 +68,11 @@ _PAYLOAD: Final = len(b"0|H0STCNT0|001|")
 
 # symbol, hour, price, ask, bid, volume, cumulative volume, sell count, buy count, aggressor, date
 _NEEDED: Final = (0, _HOUR, 2, 10, 11, 12, 13, 15, 16, 21, _DATE)
-_Needed: TypeAlias = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
-_needed: Final[Callable[[list[bytes]], _Needed]] = itemgetter(*_NEEDED)
+_Needed: TypeAlias = tuple[bytes, ...]  # as many
+# The fields of one record up to the last one that is read; those of `_NEEDED` are groups. It never goes back.
+_FIELD: Final = b"[^^]*+"
+_HEAD_FIELDS: Final = [b"(%b)" % _FIELD if index in _NEEDED else _FIELD for index in range(_HEAD)]
+_match_head: Final = re.compile(b"".join(field + b"\\^" for field in _HEAD_FIELDS)).match
 _SIDES: Final[dict[bytes, Side]] = {b"1": "buy", b"3": "auction", b"5": "sell"}
 
 
@@ -84,13 +87,14 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
         records, source = _HEADERS.get(content[:_PAYLOAD], _NO_HEADER)
         if records == 1:
             # By far the commonest frame: what lies behind the last field that is read stays unsplit.
-            head = content[_PAYLOAD:].split(b"^", _HEAD)
-            if len(head) > _HEAD and (marks := (rest := head[_HEAD]).count(b"^")) >= _MARKS_MIN:
-                if marks == _MARKS_BEFORE_SESSION:
-                    session = _session_at_end(rest[-2:])
-                else:
-                    session = session_of(rest.split(b"^")[_MARKS_BEFORE_SESSION]) if marks > _MARKS_MIN else None
-                return [_trade(_needed(head), session, receive_time_ns, source)], None
+            head = _match_head(content, _PAYLOAD)
+            if head and (marks := content.count(b"^", end := head.end())) >= _MARKS_MIN:
+                session = None
+                if marks > _MARKS_BEFORE_SESSION:
+                    session = session_of(content[end:].split(b"^")[_MARKS_BEFORE_SESSION])
+                elif marks == _MARKS_BEFORE_SESSION and content[-2] == _MARK:
+                    session = session_of(content[-1:])
+                return [_trade(head.groups(), session, receive_time_ns, source.line, source.venue)], None
         elif records:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
@@ -123,9 +127,10 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
 
 def _read_records(fields: list[bytes], width: int, receive_time_ns: int, source: Source, trades: list[Trade]) -> None:
     """Append the trade of every whole record to `trades`, so that those before an error stay."""
+    line, venue = source.line, source.venue
     for needed, session_at in _needed_of_each(width, len(fields) // width):
         session = session_of(fields[session_at]) if session_at else None
-        trades.append(_trade(needed(fields), session, receive_time_ns, source))  # survives an error
+        trades.append(_trade(needed(fields), session, receive_time_ns, line, venue))  # survives an error
 
 
 @lru_cache(maxsize=16)
@@ -141,7 +146,9 @@ def _needed_of_each(width: int, records: int) -> Sequence[tuple[Callable[[list[b
     ]
 
 
-def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int, source: Source) -> Trade:
+def _trade(
+    needed: _Needed, session: MarketSession | None, receive_time_ns: int, line: Callable[[bytes], str], venue: str
+) -> Trade:
     """One record's trade."""
     symbol, hour, price_text, ask_text, bid_text, volume_text, total_text, sells, buys, aggressor, date = needed
     trades: int | None
@@ -156,7 +163,7 @@ def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int,
     midnight, session_date = day_of(date)
     return Trade(
         PROVIDER,
-        source.line(symbol),
+        line(symbol),
         session_date,
         midnight + time_of_day_ns(hour),
         receive_time_ns,
@@ -167,8 +174,10 @@ def _trade(needed: _Needed, session: MarketSession | None, receive_time_ns: int,
         _SIDES.get(aggressor, "unknown"),
         bid or None,
         ask or None,
-        session=session,
-        venue=source.venue,
+        None,  # by position up to the last one: names cost more
+        False,
+        session,
+        venue,
     )
 
 
