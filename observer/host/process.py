@@ -182,7 +182,7 @@ class Host:
             self._producer = None
             if self._writer_stores():  # if not, the next start sends the rest of the outbox
                 await producer.drain(DRAIN_S)
-            else:
+            elif self._writer_runs():
                 grace_s = self._settings.supervision.stop_grace_s
                 logger.warning(
                     "stopping without the database, which does not answer: what waits for it has up to %g s, "
