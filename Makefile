@@ -49,6 +49,7 @@ fuzz: .venv/fuzz  ## mutated bytes into every decoder of outside bytes, guided b
 
 judges: $(JUDGES:%=.venv/judges/%/installed)  ## public clients of the broker against the simulator, as a table; each in an environment of its own
 	$(BIN)/python -m tests.judges.judging
+	$(BIN)/python -m tests.judges.samples_judging
 
 check: lint types imports test  ## lint, types, import rules and tests
 

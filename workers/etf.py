@@ -52,7 +52,7 @@ async def etf(worker: Worker) -> None:
                 while True:
                     plan = await worker.today.plan()
                     await worker.settled(producer)
-                    jobs = _jobs_to_do(worker, plan, reader)
+                    jobs = await asyncio.to_thread(_jobs_to_do, worker, plan, reader)
                     await day_jobs.run(jobs, plan.ends_ns, partial(_in_turn, worker, collector, plan))
                     await worker.today.end_of(plan)
 

@@ -127,7 +127,7 @@ class EtfCollector:
             case "etf_values":
                 return await self._take_values(session, started_ns, since_ns)
             case "etf_ranges":
-                return self._find_ranges(session, started_ns)
+                return await self._find_ranges(session, started_ns)
             case "etf_measures":
                 return await self._take_measures(session, started_ns, since_ns)
 
@@ -161,8 +161,8 @@ class EtfCollector:
     # --- values ---
 
     async def _take_values(self, session: Session, started_ns: int, since_ns: int) -> str:
-        done = self._reader.valued_since(since_ns)
-        etfs = [etf for etf in self._etfs() if etf.symbol not in done]
+        done = await asyncio.to_thread(self._reader.valued_since, since_ns)
+        etfs = [etf for etf in await self._etfs() if etf.symbol not in done]
 
         async def value(calls: EtfSource, etf: Etf) -> bool:
             quote = await calls.etf_quote(etf.symbol)
@@ -210,14 +210,14 @@ class EtfCollector:
 
     # --- ranges ---
 
-    def _find_ranges(self, session: Session, started_ns: int) -> str:
+    async def _find_ranges(self, session: Session, started_ns: int) -> str:
         day = session.day.isoformat()
-        found = self._reader.etf_ranges(day, ETF_GROUP)
+        found = await asyncio.to_thread(self._reader.etf_ranges, day, ETF_GROUP)
         events: list[Event] = [
             EtfRangeFound(each.symbol, day, self._clock.now_ns(), each.closes, each.highest, each.lowest)
             for each in found
         ]
-        collected = Collected(asked=len(self._etfs()), answered=len(found))
+        collected = Collected(asked=len(await self._etfs()), answered=len(found))
         ended = self._ended("etf_ranges", session.day, started_ns, "database", collected, "")
         self._publisher.publish_together([*events, ended])
         return _outcome(collected)
@@ -227,10 +227,12 @@ class EtfCollector:
     async def _take_measures(self, session: Session, started_ns: int, since_ns: int) -> str:
         last = last_over(session, self._trading_days())
         days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._settings.sources else 0
-        waiting = [etf for etf in self._etfs() if etf.measured_ns is None or etf.measured_ns < since_ns]
+        waiting = [etf for etf in await self._etfs() if etf.measured_ns is None or etf.measured_ns < since_ns]
 
         async def measure_one(calls: EtfSource, etf: Etf) -> bool:
-            stored = {day.session_date: day for day in self._reader.nav_days(etf.symbol, _text(window_begin(last)))}
+            begin = _text(window_begin(last))
+            known = await asyncio.to_thread(self._reader.nav_days, etf.symbol, begin)
+            stored = {day.session_date: day for day in known}
             new = [day for day in await self._fetch_days(calls, etf, stored, last) if _is_news(day, stored)]
             for day in new:
                 earlier = stored.get(day.session_date)
@@ -264,7 +266,7 @@ class EtfCollector:
         with data.
         """
         begin = window_begin(last)
-        stored = self._reader.indexed_sessions(_text(begin))
+        stored = await asyncio.to_thread(self._reader.indexed_sessions, _text(begin))
         wanted = [day for day in self._trading_days() if begin <= day <= last and _text(day) not in stored]
         fetched = 0
         try:
@@ -282,13 +284,13 @@ class EtfCollector:
 
     # --- all phases ---
 
-    def _etfs(self) -> list[Etf]:
+    async def _etfs(self) -> list[Etf]:
         """The listed ETFs, without ETNs: an ETN is its issuer's debt, without net assets and without a NAV by days.
 
         Raises:
             DataFileError: no list is stored; a phase over an empty list would count as done.
         """
-        etfs = self._reader.etfs()
+        etfs = await asyncio.to_thread(self._reader.etfs)
         if not etfs:
             raise DataFileError("no ETFs are known yet: their list comes first")
         return [etf for etf in etfs.values() if etf.active and etf.group == ETF_GROUP]

@@ -3,6 +3,7 @@
 The result reports a failing source, and the other sources are still asked; its data of earlier days stay.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -54,7 +55,7 @@ async def take_list(
     """
     now_ns = clock.now_ns()
     today = local_datetime(now_ns).date()
-    known = reader.etfs()
+    known = await asyncio.to_thread(reader.etfs)
     reported = await _ask_sources(settings, runtime, reader, last_session(trading_days, today), clock, known)
     listed = merge(members(reported.entries[reported.list_from], known), reported.entries, known)
     facts = changes(listed, known, today.isoformat(), now_ns)

@@ -3,6 +3,7 @@
 This module joins providers, secrets, settings and the database, which do not import each other.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
@@ -44,7 +45,8 @@ class MasterEtfs:
             DataFileError: no listings are stored yet.
         """
         del last_session
-        listings = [each for exchange in EXCHANGES for each in self._reader.active_listings(exchange).values()]
+        stored = [await asyncio.to_thread(self._reader.active_listings, exchange) for exchange in EXCHANGES]
+        listings = [each for active in stored for each in active.values()]
         if not listings:
             raise DataFileError(f"{self.name}: no listings are known yet: the master files come first")
         return [_entry(listing) for listing in listings if listing.group in self._groups]

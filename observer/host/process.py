@@ -182,6 +182,13 @@ class Host:
             self._producer = None
             if self._writer_stores():  # if not, the next start sends the rest of the outbox
                 await producer.drain(DRAIN_S)
+            elif self._writer_runs():
+                grace_s = self._settings.supervision.stop_grace_s
+                logger.warning(
+                    "stopping without the database, which does not answer: what waits for it has up to %g s, "
+                    "group after group; events that are not stored stay in the outboxes",
+                    grace_s,
+                )
             for task in (delivery, *self._following):
                 task.cancel()
             await asyncio.gather(delivery, *self._following, return_exceptions=True)

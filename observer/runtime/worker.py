@@ -17,9 +17,10 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from bus.commands import Heartbeat, Ready
 from bus.control import ControlClient
@@ -46,6 +47,9 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S: Final = 1.0
 DRAIN_S: Final = 5.0  # how long a stopping worker waits for the writer; uncommitted events stay on disk
 SETTLE_S: Final = 1.0
+THREADS_S: Final = 1.0  # how long an ended worker waits for calls on threads, which may wait for a silent database
+THREADS_POLL_S: Final = 0.01
+_THREADS: Final = "call"
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
 
 
@@ -152,14 +156,31 @@ def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
     except (ConfigError, ValueError) as error:
         sys.exit(_complain(name, error))
     logs.set_up(name, clock, level=settings.run.log_level)
+    status = 0
     try:
         asyncio.run(_run_body(lambda: Worker(name, settings, clock, configuration), body))
     except ConfigError as error:
-        sys.exit(_complain(name, error))
+        status = _complain(name, error)
     except Exception:
         logger.exception("failed")
-        sys.exit(1)
-    sys.exit(0)
+        status = 1
+    _exit(status)
+
+
+def _exit(status: int) -> NoReturn:
+    """End the process; a call on a thread that does not end, as of a database that stands still, is abandoned: what is
+    not acknowledged is in the outbox.
+    """
+    until_s = time.monotonic() + THREADS_S
+    while any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
+        if time.monotonic() >= until_s:
+            logger.warning("a call has not ended within %g s of the stop and is abandoned", THREADS_S)
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        time.sleep(THREADS_POLL_S)
+    sys.exit(status)
 
 
 def _configuration_path(name: str) -> Path:
@@ -196,11 +217,16 @@ def _hold_on_to_lifeline() -> None:
 
 
 async def _run_body(make: Callable[[], Worker], body: Callable[[Worker], Awaitable[None]]) -> None:
+    # The loop waits for the threads of its own pool without a bound, and not for those of a pool that is shut down.
+    pool = ThreadPoolExecutor(thread_name_prefix=_THREADS)
+    asyncio.get_running_loop().set_default_executor(pool)
     worker = make()
     try:
         await _live(worker, body)
     finally:
         worker.control.close()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=1))
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def _live(worker: Worker, body: Callable[[Worker], Awaitable[None]]) -> None:

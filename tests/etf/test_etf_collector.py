@@ -2,7 +2,8 @@
 
 import asyncio
 import itertools
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -36,6 +37,7 @@ from tests.providers.stand_ins import OpenRateLimiter
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 from tests.store.raw import query
+from tests.waiting import DEADLINE_S, until_async
 
 DAY = date(2026, 11, 18)  # a Wednesday
 SUNDAY = date(2026, 11, 22)
@@ -227,6 +229,34 @@ def test_all_four_phases_run_from_an_empty_database(reported):
             "etf_list": (len(etfs), len(etfs), 0),
             **dict.fromkeys(("etf_values", "etf_measures", "etf_ranges"), (len(scene.etfs),) * 2 + (0,)),
         }
+
+    reported(scenario)
+
+
+class SlowReader(EtfReader):
+    """A reader whose database answers once `answers` is set."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self.answers, self.asked = threading.Event(), threading.Event()
+
+    @contextmanager
+    def _asking(self):
+        self.asked.set()
+        assert self.answers.wait(DEADLINE_S), "the loop stood still"
+        with super()._asking() as connection:
+            yield connection
+
+
+@pytest.mark.parametrize("job", ["etf_list", "etf_values", "etf_measures", "etf_ranges"])
+def test_the_loop_goes_on_while_the_database_does_not_answer(reported, job):
+    async def scenario(scene):
+        await scene.collector().run("etf_list", PLAN, ANEW)
+        with SlowReader(f"sqlite:///{scene.folder}/observer.db") as scene.reader:
+            running = asyncio.create_task(scene.collector().run(job, PLAN, ANEW))
+            await until_async(scene.reader.asked.is_set, "the database is asked")
+            scene.reader.answers.set()
+            await running
 
     reported(scenario)
 

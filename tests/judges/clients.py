@@ -16,6 +16,7 @@ import queue
 import socket
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,20 @@ def python_kis() -> Steps:
     pykis.kis.REAL_DOMAIN = HOST["rest"]
     pykis.client.websocket.WEBSOCKET_REAL_DOMAIN = HOST["stream"]
     kis = pykis.kis.PyKis(id="judge", account="00000000-01", appkey=HOST["key"], secretkey=HOST["secret"])
+    return stock_steps(kis)
+
+
+def vm_stock_kis() -> Steps:
+    import vmkis.kis
+
+    vmkis.kis.LIVE_DOMAIN = HOST["rest"]
+    vmkis.kis.WEBSOCKET_LIVE_DOMAIN = HOST["stream"]
+    kis = vmkis.kis.VmKis(id="judge", account="00000000-01", appkey=HOST["key"], secretkey=HOST["secret"])
+    return stock_steps(kis)
+
+
+def stock_steps(kis: Any) -> Steps:
+    """The steps of python-kis from 2 on, and of vm-stock-kis, which began as a copy of it."""
     stock = kis.stock(HOST["symbol"])
 
     def quote() -> object:
@@ -171,6 +186,48 @@ def python_kis() -> Steps:
             kis.websocket.disconnect()
 
     return {"quote": quote, "daily": daily, "minutes": minutes, "book": book, "trades": trades}
+
+
+def python_kis_1() -> Steps:
+    import tempfile
+    from datetime import datetime
+
+    import pykis.client.client
+    import pykis.rtclient.rtclient
+    from pykis.client.responses.dynamic import KisDynamic
+    from pykis.market import base
+
+    pykis.client.client.REAL_DOMAIN = HOST["rest"]
+    pykis.rtclient.rtclient.WEBSOCKET_REAL_DOMAIN = HOST["stream"]
+    download = base.requests.get
+
+    # The addresses of the master files are fixed in the classes.
+    base.requests = types.SimpleNamespace(get=lambda url: download(HOST["files"] + url[url.index("/common/") :]))
+    convert = KisDynamic._convert
+    KisDynamic._convert = lambda self, kind, value, name: None if value == "" else convert(self, kind, value, name)
+    kis = pykis.PyKis(HOST["key"], HOST["secret"], market_database_path=f"{tempfile.mkdtemp()}/market.db")
+    stock = kis.stock(HOST["symbol"])
+
+    def quote() -> object:
+        shown = stock.price()
+        return [str(shown.stck_prpr), str(shown.acml_vol)]
+
+    def daily() -> object:
+        first, last = (datetime.strptime(HOST[name], "%Y%m%d") for name in ("weeks_before", "before"))  # noqa: DTZ007
+        rows = stock.period_price(first, last).prices
+        return [[row.stck_bsop_date.strftime("%Y%m%d"), str(row.stck_clpr), str(row.acml_vol)] for row in rows][:ROWS]
+
+    def book() -> object:
+        shown = stock.asking_price()
+        return [str(shown.askp[0]), str(shown.bidp[0])]
+
+    def trades() -> object:
+        seen: queue.Queue[tuple[object, object]] = queue.Queue()
+        kis.rtclient.event.scope("체결가").add(lambda _, trade: seen.put((trade.stck_prpr, trade.acml_vol)))
+        stock.rt_add("체결가")
+        return until_enough(seen.get(timeout=PATIENCE_S) for _ in iter(int, 1))
+
+    return {"quote": quote, "daily": daily, "book": book, "trades": trades}
 
 
 def kis_trader() -> Steps:
@@ -318,6 +375,8 @@ CLIENTS: dict[str, Callable[[], Steps]] = {
     "mojito2": mojito2,
     "pykis": pykis,
     "python-kis": python_kis,
+    "python-kis-1": python_kis_1,
+    "vm-stock-kis": vm_stock_kis,
 }
 
 

@@ -9,11 +9,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -33,12 +33,13 @@ WEEKS_BEFORE: Final = "20351101"
 KEY, SECRET = "K" * 36, "S" * 180
 TRADES: Final = 40
 STEPS: Final = ("quote", "daily", "minutes", "book", "trades")
-_CHILD_S: Final = 100.0
+CHILD_S: Final = 100.0
 
 
 class Judge(msgspec.Struct, frozen=True):
     """What a client offers of `STEPS` and has to manage. `faults`: the steps that it fails by its own fault, with the
     reason. `trade_fields`: the width of a trade's record; `notes`: its other faults, which the steps get around.
+    `package`: its name at PyPI where that is another.
     """
 
     version: str
@@ -46,6 +47,7 @@ class Judge(msgspec.Struct, frozen=True):
     faults: dict[str, str] = {}
     trade_fields: int = 47
     notes: str = ""
+    package: str = ""
 
 
 JUDGES: Final = {
@@ -72,6 +74,17 @@ JUDGES: Final = {
         trade_fields=46,
         notes="refuses trades of 47 fields; does not declare typing-extensions",
     ),
+    "python-kis-1": Judge(
+        "1.0.6",
+        ("quote", "daily", "book", "trades"),
+        {
+            "book": "refuses blank changes of the levels, as all blank figures",
+            "trades": "reads the first record of a frame and drops the others",
+        },
+        notes="older, other code than 2.x, reads the master files; refuses blank figures; has no minute bars",
+        package="python-kis",
+    ),
+    "vm-stock-kis": Judge("1.0.0", STEPS, trade_fields=46, notes="began as a copy of python-kis"),
 }
 
 Result = Literal["ok", "own fault", "OUR FAULT", "MENDED", "-"]
@@ -149,6 +162,7 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
     asked = {
         "rest": simulator.rest_url,
         "stream": simulator.stream_url,
+        "files": simulator.files_url,
         "key": KEY,
         "secret": SECRET,
         "symbol": symbol,
@@ -159,8 +173,25 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
         "trades": TRADES,
         "trade_fields": JUDGES[name].trade_fields,
     }
+    return await child_lines(name, [str(CHILD), steps], asked, simulator, clock, folder)
+
+
+async def child_lines(
+    environment: str,
+    arguments: Sequence[str],
+    asked: Mapping[str, object],
+    simulator: Simulator,
+    clock: ManualClock,
+    folder: Path,
+    within_s: float = CHILD_S,
+) -> dict[str, Any]:
+    """The value or the error of each step that a child process prints, with `folder` as its home.
+
+    Raises:
+        ChildProcessError: the child could not be made ready, or left the loopback address.
+    """
     child = await asyncio.create_subprocess_exec(
-        *(str(ENVIRONMENTS / name / "bin" / "python"), str(CHILD), steps),
+        *(str(ENVIRONMENTS / environment / "bin" / "python"), *arguments),
         cwd=folder,
         env={
             "HOME": str(folder),
@@ -175,7 +206,7 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
     )
     moving = asyncio.create_task(_move_on_when_subscribed(simulator, clock))
     try:
-        out, err = await asyncio.wait_for(child.communicate(json.dumps(asked).encode()), _CHILD_S)
+        out, err = await asyncio.wait_for(child.communicate(json.dumps(asked).encode()), within_s)
     finally:
         moving.cancel()
         await asyncio.gather(moving, return_exceptions=True)
@@ -183,14 +214,14 @@ async def _answers(name: str, steps: str, simulator: Simulator, clock: ManualClo
             child.kill()
             await child.wait()
     if child.returncode != 0:
-        raise ChildProcessError(child.returncode, f"{name}: {err.decode()[-2000:]}")
+        raise ChildProcessError(child.returncode, f"{environment}: {err.decode()[-2000:]}")
     lines = [json.loads(line) for line in out.decode().splitlines() if line.startswith('{"step"')]
     return {line["step"]: line.get("value", line.get("error")) for line in lines}
 
 
 async def _move_on_when_subscribed(simulator: Simulator, clock: ManualClock) -> None:
     """Ten market minutes from the first registration on, a second at a time."""
-    await until_async(lambda: simulator.counters().registrations, "a registration", _CHILD_S)
+    await until_async(lambda: simulator.counters().registrations, "a registration", CHILD_S)
     for _ in range(600):
         await clock.advance(1)
         await asyncio.sleep(0.005)

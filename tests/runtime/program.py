@@ -1,12 +1,14 @@
 """A worker for tests, run as `python program.py MODE --config FILE`: what its body does is its mode.
 
 Modes: waiting (until stopped) - publishing (three phases, then waits) - ending (publishes and returns) - failing -
-misconfigured - parent (starts a child, then waits).
+misconfigured - parent (starts a child, then waits) -
+blocked (a thread waits for good, as for a database that stands still).
 """
 
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from unittest.mock import patch
 
@@ -52,8 +54,14 @@ async def parent(worker: Worker) -> None:
         await waiting(worker)
 
 
+async def blocked(worker: Worker) -> None:
+    asked = asyncio.create_task(asyncio.to_thread(threading.Event().wait))
+    await waiting(worker)
+    await asked
+
+
 BODIES: dict[str, Callable[[Worker], Awaitable[None]]] = {
-    body.__name__: body for body in (waiting, publishing, ending, failing, misconfigured, parent)
+    body.__name__: body for body in (waiting, publishing, ending, failing, misconfigured, parent, blocked)
 }
 
 if __name__ == "__main__":

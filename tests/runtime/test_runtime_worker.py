@@ -206,6 +206,17 @@ def test_a_stopped_worker_ends_when_its_published_events_are_in_the_database(fol
         assert database.execute("SELECT sequence, changed_ns FROM phases").fetchall() == [(1, 0), (2, 1), (3, 2)]
 
 
+def test_a_stopped_worker_abandons_a_call_that_does_not_end_and_says_so(folder: Path) -> None:
+    async def scene() -> None:
+        async with listening(folder) as desk, started(folder, "blocked") as process:
+            await desk.until(Ready)
+            process.send_signal(signal.SIGTERM)
+            assert await status_of(process) == 0
+
+    asyncio.run(scene())
+    assert "a call has not ended within 1 s of the stop and is abandoned" in log(folder)
+
+
 def test_published_events_stay_on_disk_without_a_writer(folder: Path) -> None:
     async def scene() -> None:
         async with started(folder, "ending") as process:

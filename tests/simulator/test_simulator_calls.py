@@ -88,6 +88,17 @@ def test_every_answer_has_exactly_the_documented_fields_all_of_them_texts() -> N
     with_client(at(15, 10), test, symbols=400, rest_limit_per_s=100)
 
 
+def test_every_answer_has_a_number_of_its_own_in_the_header_that_public_clients_read() -> None:
+    async def test(client: Client) -> None:
+        call = BY_TR_ID["FHKST01010100"]
+        query = query_of(client.simulator.market, call)
+        numbers = [(await ask(client, call, query)).headers["gt_uid"] for _ in range(3)]
+        assert len(set(numbers)) == 3
+        assert {len(number) for number in numbers} == {32}
+
+    with_client(at(10), test)
+
+
 def test_a_call_without_one_of_its_parameters_names_it() -> None:
     for call in DOCUMENTED:
         for missing in call.query:

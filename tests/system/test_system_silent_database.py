@@ -82,5 +82,6 @@ def test_a_shutdown_while_the_server_stands_still_is_bounded() -> None:
                 system.until(lambda: line in system.errors, "the alert")
                 took = shutdown_s(system)
                 assert took < SHUTDOWN_S_MAX, took
+                assert "stopping without the database, which does not answer" in system.errors
         finally:
             system.clear_away()

@@ -171,6 +171,7 @@ class _RestSide:
         settings: SimulatorSettings,
     ) -> None:
         self._settings = settings
+        self._answers = 0
         self._market = market
         self._authentication = authentication
         self._now_ns = now_ns
@@ -200,17 +201,19 @@ class _RestSide:
         async def answer(request: web.Request) -> web.Response:
             self._counters.requests[call.tr_id] += 1
             now_ns = self._now_ns()
-            headers = request.headers
+            asked = request.headers
             self._authentication.admit_call(
-                headers.get("appkey", ""), headers.get("appsecret", ""), headers.get("authorization", ""), now_ns
+                asked.get("appkey", ""), asked.get("appsecret", ""), asked.get("authorization", ""), now_ns
             )
-            _check_headers(headers, call.tr_id)
+            _check_headers(asked, call.tr_id)
             if self._settings.paper and not call.on_paper:
                 raise Refusal("EGW00213", "모의투자에서는 제공하지 않는 API 입니다.", 500)
             page = answer_of(call, self._market, now_ns, request.query)
             if self._settings.documented_labels and call.body_of is quotations.time_and_sales:
                 page = with_documented_labels(page)
-            return _json({**_ENVELOPE, **page.body}, 200, {"tr_id": call.tr_id, "tr_cont": _continuation(page)})
+            self._answers += 1
+            headers = {"tr_id": call.tr_id, "tr_cont": _continuation(page), "gt_uid": f"{self._answers:032d}"}
+            return _json({**_ENVELOPE, **page.body}, 200, headers)
 
         return answer
 
