@@ -132,6 +132,7 @@ class StreamReceiver:
         seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
         member = self.selector.market.members.get(symbol) if self.selector is not None else None
         self.trades.screen.expect(symbol, member.average_volume_20d if member is not None else None)
+        self.trades.hold({symbol})
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
         is_known = seen is not None or self.trades.detector.reached(symbol) is not None
         if self.monitor.subscribed(symbol, is_known=is_known):

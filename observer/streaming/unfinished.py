@@ -30,7 +30,7 @@ class DayHistory(HistorySource, PastBarSource, Protocol):
 
 
 class WholeDay:
-    """The volumes of a past day, and those at Track B's stop: less what its later minutes traded. Satisfies
+    """The volumes of a past day, and those at the stop of a slot: less what the later minutes traded. Satisfies
     `QuoteSource` and `StopVolumes`.
     """
 
@@ -47,9 +47,8 @@ class WholeDay:
         prices = (None,) * 8
         return [Quote(symbol, 0.0, *prices, self._volumes[symbol], 0.0) for symbol in known]
 
-    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:  # noqa: ARG002 - all trades
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:  # noqa: ARG002
         """The volume at the stop, by the day's minute bars; more than that where a trade is in none of them."""
-        stop_ns = self._plan.track_b_stop_ns
         bars = await self._history.past_minute_bars(symbol, stop_ns, self._plan.ends_ns - 1)
         return volume_before((bar for bar in bars if bar.symbol == symbol), stop_ns, volume_now)
 
