@@ -53,7 +53,7 @@ from observer.selection.settings import DaySettings
 from observer.store.reader import StoreReader
 from observer.streaming import decisions
 from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
-from observer.streaming.halt_poller import HaltPoller
+from observer.streaming.halt_poller import HALTS_UNKNOWN, HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
@@ -70,7 +70,7 @@ POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent 
 EARLIER_DAYS_LEAD_NS: Final = 60 * NS_PER_S  # market time before the context: the query sums up weeks of sweeps
 OF_THE_STREAM: Final = (
     *(STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions", "repeated_trades"),
-    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED),
+    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED, HALTS_UNKNOWN),
 )
 """Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
@@ -122,6 +122,7 @@ class StreamingDay:
         self._late_end = LateEnd(stop_volumes, plan, reader, clock, alerts)
         self.receiver = StreamReceiver(
             *(brokers.provider, producer, quotes, clock, sampling, hours_of(plan)),
+            sessions=plan.sessions,
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
@@ -133,7 +134,7 @@ class StreamingDay:
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
-        self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts)
+        self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts, alerts)
 
     async def connect(self) -> bool:
         """Wait for the connection time. Returns False if the day's streaming is over already."""

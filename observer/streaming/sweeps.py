@@ -32,6 +32,8 @@ from observer.universe.in_force import oldest_fallback, refused_universe, univer
 logger = logging.getLogger(__name__)
 
 NO_UNIVERSE: Final = "no_universe"
+UNANSWERED: Final = "sweep_unanswered:"
+"""How the identity of an alert begins that a sweep brought nothing of a venue, which it names."""
 
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
 
@@ -131,8 +133,20 @@ class Sweeps:
         )
         self._producer.publish(completed)
         floor_s = sweep_floor_s(requests, len(accounts), self._parts.calls_per_second)
-        logger.info("%s", _report(completed, Counter(map(self._venue, lines)), swept, floor_s))
+        asked = Counter(map(self._venue, lines))
+        logger.info("%s", _report(completed, asked, swept, floor_s))
+        self._report_unanswered(sweep.number, asked, {snapshot.venue for snapshot in swept})
         return swept
+
+    def _report_unanswered(self, sweep: int, asked: Mapping[str, int], answered: AbstractSet[str]) -> None:
+        """Report the venues of which a sweep brought no line; resolve those that were answered."""
+        for venue, lines in asked.items():
+            identity = f"{UNANSWERED}{venue}"
+            if venue in answered:
+                self._alerts.resolve(identity, f"sweep {sweep} has lines of {venue}")
+            else:
+                text = f"sweep {sweep} has no answer for the {lines} lines of {venue}"
+                self._alerts.report(identity, "warning", text)
 
     def _venue(self, line: str) -> str:
         return venue_of(line, self._parts.main_venue)
