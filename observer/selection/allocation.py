@@ -24,7 +24,17 @@ from itertools import chain
 from typing import Literal
 
 from bus.events import AssignReason, DropReason, OverflowReason, ReleaseReason
-from observer.selection.ranking import CONTEXT, FILLER, PINNED, WITHOUT_CLAIM, Order, is_churn, one_each, order, outranks
+from observer.selection.ranking import (
+    CONTEXT,
+    FILLER,
+    PINNED,
+    WITHOUT_CLAIM,
+    Order,
+    is_churn,
+    one_each,
+    order,
+    outranks,
+)
 from observer.selection.ranking import tier as tier_of
 from observer.selection.settings import SlotSettings
 from observer.selection.slots import (

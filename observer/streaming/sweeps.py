@@ -17,6 +17,7 @@ import msgspec
 
 from bus.events import MarketSession, Snapshot, SweepCompleted, UniverseMember
 from observer.accounts.clients import BrokerAccount
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
 from observer.lines import venue_of
@@ -79,7 +80,7 @@ class Sweeps:
         return sweeps_of(plan, self._parts.windows(plan), interval_ns, self._parts.main_venue)
 
     async def _warm_up(self) -> None:
-        """Open the connections of the first sweep in advance; failures are only logged."""
+        """Open the connections of the first sweep in advance; failures are only logged: the sweep shows them again."""
         for account, quotes in self._rest.usable("quotes").items():
             try:
                 await quotes.quotes([account.broker.probe_symbol], priority="normal")
@@ -135,18 +136,8 @@ class Sweeps:
         floor_s = sweep_floor_s(requests, len(accounts), self._parts.calls_per_second)
         asked = Counter(map(self._venue, lines))
         logger.info("%s", _report(completed, asked, swept, floor_s))
-        self._report_unanswered(sweep.number, asked, {snapshot.venue for snapshot in swept})
+        report_unanswered(self._alerts, sweep.number, asked, {snapshot.venue for snapshot in swept})
         return swept
-
-    def _report_unanswered(self, sweep: int, asked: Mapping[str, int], answered: AbstractSet[str]) -> None:
-        """Report the venues of which a sweep brought no line; resolve those that were answered."""
-        for venue, lines in asked.items():
-            identity = f"{UNANSWERED}{venue}"
-            if venue in answered:
-                self._alerts.resolve(identity, f"sweep {sweep} has lines of {venue}")
-            else:
-                text = f"sweep {sweep} has no answer for the {lines} lines of {venue}"
-                self._alerts.report(identity, "warning", text)
 
     def _venue(self, line: str) -> str:
         return venue_of(line, self._parts.main_venue)
@@ -239,6 +230,16 @@ def calls_at_once(calls_per_second: float) -> int:
 def sweep_floor_s(calls: int, accounts: int, calls_per_second: float) -> float:
     """The least seconds between the first and the last of so many calls, evenly at the accounts' limit."""
     return max(0, ceil(calls / accounts) - 1) / calls_per_second
+
+
+def report_unanswered(alerts: Alerts, sweep: int, asked: Mapping[str, int], answered: AbstractSet[str]) -> None:
+    """Report each venue of which a sweep asked these many lines and brought none; resolve those that were answered."""
+    for venue, lines in asked.items():
+        identity = f"{UNANSWERED}{venue}"
+        if venue in answered:
+            alerts.resolve(identity, f"sweep {sweep} has lines of {venue}")
+        else:
+            alerts.report(identity, "warning", f"sweep {sweep} has no answer for the {lines} lines of {venue}")
 
 
 def _report(completed: SweepCompleted, asked: Mapping[str, int], swept: Sequence[Snapshot], floor_s: float) -> str:

@@ -5,7 +5,6 @@ whole day. Missing volume becomes gaps, which are filled like others.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Protocol
@@ -21,8 +20,6 @@ from observer.providers.broker import HistorySource, Priority, Quote
 from observer.providers.domestic import PastBarSource
 from observer.store.reader import StoreReader
 from observer.streaming.day import StreamingDay
-
-logger = logging.getLogger(__name__)
 
 
 class DayHistory(HistorySource, PastBarSource, Protocol):
@@ -124,7 +121,8 @@ class Unfinished:
             except ProviderError as error:
                 if error.retry:
                     raise
-                logger.warning("what was traded of %s on %s is not reported: %s", symbol, day, error)
+                text = f"what was traded of {symbol} on {day} is not reported, so its quality stays unknown: {error}"
+                self._alerts.happened(f"volume_unreported:{symbol}", "warning", text)
                 continue
             if bars:
                 yield symbol, bars[-1].volume
