@@ -40,7 +40,7 @@ def order(candidate: Candidate) -> Order:
 
 
 def tier(candidate: Candidate) -> int:
-    """0 for pinned, 1 for triggered candidates and the opening's movers, 2 for fillers, 3 for those of further venues."""
+    """0 for pinned, 1 for triggered ones and the opening's movers, 2 for fillers, 3 for those of further venues."""
     found = _TIERS.get(candidate.kind, _TRIGGERED)
     return found + 1 if found == _FILLS and line_of(candidate.symbol).venue else found
 

@@ -140,7 +140,7 @@ def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
             assert halted not in second.selector.wanted
             second.day.receiver.on_facts([state(halted, halted=False)])
             await second.until(lambda: halted in second.selector.wanted)
-            assert pins(second).unpin(halted).detail == f"{halted} is unpinned: slot main:09"
+            assert pins(second).unpin(halted).detail == f"{halted} is unpinned; its slot main:09 is free"
 
     play(scene)
 
@@ -154,7 +154,7 @@ def test_a_pin_stands_on_the_next_day_until_it_is_taken_back() -> None:
             assert running.selector.wanted[0] == last
             [kept] = [each.step for each in running.of(SelectionAdvanced) if isinstance(each.step, PinsKept)]
             assert kept == PinsKept((KeptPin(last, None), KeptPin("000ZZZ", "not_in_universe")))
-            assert pins(running).unpin(last).detail == f"{last} is unpinned: slot main:01"
+            assert pins(running).unpin(last).detail == f"{last} is unpinned; its slot main:01 is free"
 
     play(scene)
 
