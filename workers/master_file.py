@@ -77,8 +77,8 @@ async def master_file(worker: Worker) -> None:
 
 
 def universe_builder(
-    worker: Worker, producer: Producer, rest: "RestOfAll", reader: StoreReader, *, bring_listings: Callable[[str], Awaitable[None]],
-    settled: Callable[[], Awaitable[None]],
+    worker: Worker, producer: Producer, rest: "RestOfAll", reader: StoreReader, *,
+    bring_listings: Callable[[str], Awaitable[None]], settled: Callable[[], Awaitable[None]],
 ) -> UniverseBuilder:  # fmt: skip
     """The builder of this process: `rest` answers for every venue; `settled` returns when what was published is
     stored.
