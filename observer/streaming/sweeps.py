@@ -56,6 +56,7 @@ class Sweeps:
     async def run(self, plan: DayPlan) -> None:
         """Run all remaining sweeps of the day; the sweep of the current interval is made up for."""
         session_date = plan.day.isoformat()
+        self._alerts.resolve_all(UNANSWERED, "the sweeps begin anew")  # perhaps of a venue that is not asked any more
         if self._clock.now_ns() < plan.track_a_start_ns:
             await self._clock.sleep_until(plan.warm_up_ns)
             await self._warm_up()
