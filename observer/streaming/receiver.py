@@ -37,7 +37,7 @@ from observer.streaming.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInput
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
 
 
-_Record = TypeVar("_Record", Trade, OrderBook, ExpectedPrice)
+_Record = TypeVar("_Record", bound=Trade | OrderBook | ExpectedPrice)
 
 NOT_STREAMED: Final = "not_streamed:"
 """How the identity of an alert begins that a symbol with a slot is not streamed."""
@@ -138,8 +138,9 @@ class StreamReceiver:
                     self.selector.market.update_state(fact)
 
     def _with_session(self, fact: StreamFact) -> StreamFact:
-        is_without = isinstance(fact, OrderBook | ExpectedPrice) and fact.session is None
-        return self._in_session(fact) if is_without else fact
+        if isinstance(fact, OrderBook | ExpectedPrice) and fact.session is None:
+            return self._in_session(fact)
+        return fact
 
     def _in_session(self, record: _Record) -> _Record:
         """The record with the session of its venue at its time; as it is where no session of its venue is known."""

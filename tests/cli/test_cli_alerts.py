@@ -68,8 +68,15 @@ def test_all_alerts_are_listed_with_their_ends_and_those_of_a_day_alone(configur
 
 def test_in_eighty_columns_the_text_of_an_alert_has_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     text = "the volume at the stop is not proved, gaps of 005930 may be too wide: the host is closed"
-    times = {"since_ns": MORNING_NS, "last_ns": MORNING_NS + NS_PER_S, "count": 7}
-    row = AlertRow(process="track-b", identity="unproved_stop:005930", severity="warning", text=text, **times)
+    row = AlertRow(
+        process="track-b",
+        identity="unproved_stop:005930",
+        severity="warning",
+        since_ns=MORNING_NS,
+        last_ns=MORNING_NS + NS_PER_S,
+        count=7,
+        text=text,
+    )
     show_alerts([row], 80)
     narrow = capsys.readouterr().out.splitlines()
     assert [len(line) <= 80 for line in narrow] == [True] * 4
