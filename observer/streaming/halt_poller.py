@@ -16,7 +16,7 @@ from observer.providers.broker import HaltSource
 logger = logging.getLogger(__name__)
 
 HALTS_UNKNOWN: Final = "halts_unknown"
-WITNESSES: Final = 3  # one of them may be halted itself
+REFERENCES: Final = 3  # one of them may be halted itself
 
 
 class HaltPoller:
@@ -26,8 +26,8 @@ class HaltPoller:
     Where no symbol of a venue traded, the venue itself stands still: an auction, a break, or a stop of the whole
     market. None of its symbols is queried then. A quote that calls each of them stopped would take all slots away,
     which no other symbol can use, and which are needed when trading resumes. As a stop may begin after the sweep, a
-    symbol counts as halted only where a witness is not: one of the venue's symbols that grew most in the sweep.
-    Without such a witness it is queried again after the next sweep.
+    symbol counts as halted only where a reference symbol is not: one of the venue's symbols that grew most in the sweep.
+    Without such a symbol it is queried again after the next sweep.
 
     Args:
         provider: the broker to query.
@@ -50,7 +50,7 @@ class HaltPoller:
         self._clock = clock
         self._report = report
         self._alerts = alerts
-        self._witnesses: Mapping[str, Sequence[str]] = {}  # by venue
+        self._references: Mapping[str, Sequence[str]] = {}  # by venue
         self._swept: dict[str, Snapshot] = {}
         self._still: Sequence[str] = ()
         self._stirred = asyncio.Event()
@@ -58,11 +58,11 @@ class HaltPoller:
     def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str]) -> None:
         """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
         seen = {snapshot.symbol: snapshot for snapshot in swept}
-        self._witnesses = self._grown(seen.values())
+        self._references = self._grown(seen.values())
         self._still = [
             symbol
             for symbol in held
-            if self._stands_still(found := seen.get(symbol)) and found.venue in self._witnesses
+            if self._stands_still(found := seen.get(symbol)) and found.venue in self._references
         ]
         self._swept |= seen
         self._stirred.set()
@@ -74,7 +74,7 @@ class HaltPoller:
             before = self._swept.get(each.symbol)
             if before is not None and (growth := each.cumulative_volume - before.cumulative_volume) > 0:
                 grown.setdefault(each.venue, []).append((-growth, each.symbol))
-        return {venue: [symbol for _, symbol in sorted(found)[:WITNESSES]] for venue, found in grown.items()}
+        return {venue: [symbol for _, symbol in sorted(found)[:REFERENCES]] for venue, found in grown.items()}
 
     def _stands_still(self, seen: Snapshot | None) -> TypeGuard[Snapshot]:
         before = self._swept.get(seen.symbol) if seen is not None else None
@@ -107,9 +107,9 @@ class HaltPoller:
             self._report([MarketStateChanged(self._provider, symbol, self._clock.now_ns(), True, *codes, venue)])
 
     async def _trades(self, venue: str) -> bool:
-        """Whether a witness shows that the venue trades now."""
-        for witness in self._witnesses.get(venue, ()):
-            if not await self._halts.is_halted(witness):
+        """Whether a reference symbol shows that the venue trades now."""
+        for reference in self._references.get(venue, ()):
+            if not await self._halts.is_halted(reference):
                 return True
-        logger.info("%s is stopped, or all its witnesses are: no symbol of it loses its slot", venue)
+        logger.info("%s is stopped, or all its reference symbols are: no symbol of it loses its slot", venue)
         return False

@@ -271,7 +271,7 @@ def test_a_slot_without_trades_over_two_sweeps_is_checked_for_a_halt_and_release
             assert SYMBOLS[-2] not in slots
             swept = made.sweep(10.0, trading)
             await running.until(lambda: SYMBOLS[1] not in running.selector.wanted, swept=swept)
-            assert set(made.desk.asked) == {*slots, SYMBOLS[-2]}, "with the witness that the market goes on"
+            assert set(made.desk.asked) == {*slots, SYMBOLS[-2]}, "with a symbol that shows that the market goes on"
             assert [each.reason for each in running.of(SlotReleased)] == ["halted"]
             await running.day.end(running.selector)
         with StoreReader(made.url) as reader:

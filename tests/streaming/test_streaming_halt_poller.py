@@ -65,7 +65,7 @@ def queried(held: list[str], *sweeps: list[Snapshot], expected: int) -> tuple[li
 def test_a_symbol_that_stands_still_while_its_venue_trades_is_queried() -> None:
     before, after = swept(1, still=100, other=100), swept(2, still=100, other=101)
     symbols, [state] = queried([STILL, OTHER], before, after, expected=1)
-    assert symbols == [STILL, OTHER], "the halted one, and the witness that its venue trades"
+    assert symbols == [STILL, OTHER], "the halted one, and a symbol that shows that its venue trades"
     assert (state.symbol, state.halted, state.venue) == (STILL, True, "KRX")
 
 
