@@ -26,7 +26,7 @@ class HaltPoller:
     Where no symbol of a venue traded, the venue itself stands still: an auction, a break, or a stop of the whole
     market. None of its symbols is queried then. A quote that calls each of them stopped would take all slots away,
     which no other symbol can use, and which are needed when trading resumes. As a stop may begin after the sweep, a
-    symbol counts as halted only where a reference symbol is not: one of the venue's symbols that grew most in the sweep.
+    symbol counts as halted only where a reference symbol is not: one that grew most of the venue in the sweep.
     Without such a symbol it is queried again after the next sweep.
 
     Args:
