@@ -88,6 +88,11 @@ class ControlServer:
         self._ids = itertools.count(1)
         self._given: dict[tuple[bytes, bytes], asyncio.Future[OrderReply]] = {}  # by the worker's identity and the id
 
+    @property
+    def refused(self) -> int:
+        """Requests that cannot be read, or that the sender's role may not make, until now."""
+        return self._peers.refused
+
     async def serve(self) -> None:
         """Answer until cancelled; requests in progress are then given up."""
         try:

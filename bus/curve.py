@@ -36,6 +36,8 @@ DOMAIN_BYTES_MAX: Final = 255  # of ZMQ_ZAP_DOMAIN in libzmq 4.3
 HEARTBEAT_MS: Final = 5_000
 HEARTBEAT_TIMEOUT_MS: Final = 15_000
 _ZAP_ADDRESS: Final = "inproc://zeromq.zap.01"
+UNKNOWN_CLIENTS: Final = Peers("network")
+"""Counts the connections that this process refused: by an unknown key, or a key of another role."""
 _VERSION: Final = b"1.0"
 _REQUEST_FRAMES: Final = 7  # version, request id, domain, address, identity, mechanism, the client's public key
 
@@ -95,7 +97,7 @@ def _start_authentication(context: zmq.SyncContext) -> None:
             raise
         return
     threading.Thread(
-        target=_run_authentication, args=[handler, Peers("network")], name="authentication", daemon=True
+        target=_run_authentication, args=[handler, UNKNOWN_CLIENTS], name="authentication", daemon=True
     ).start()
 
 

@@ -1064,7 +1064,7 @@ class GapUnrecoverable(Fact, frozen=True, array_like=True, gc=False, tag="gap_un
 
 class GapTimesMeasured(Fact, frozen=True, array_like=True, gc=False, tag="gap_times_measured"):
     """How soon the gaps of a day were detected and filled until now, in machine seconds: percentiles of `gaps` gaps, of
-    which `met` meet the target. A restart of gap recovery begins a new count.
+    which `met` meet the target. A restart of gap recovery goes on with the day's count.
 
     *detection*: from the cut (else from the trade that shows the gap) to the committed row; *closing*: from the end of
     the outage (else from the detection) to the outcome; *recovery*: from the first call to the published rows.

@@ -35,6 +35,9 @@ class Producer:
         self._gathered: list[Event] = []
         self._listeners: list[RefusalListener] = []
         self.refused = 0
+        """Events that the disk did not take."""
+        self.unstorable = 0
+        """Events that no batch can hold, or that have no encoding."""
 
     @property
     def published(self) -> int:
@@ -108,19 +111,21 @@ class Producer:
                     raise
                 parts += reversed(_halves(part))  # one that cannot be stored takes no other with it
                 if len(part) == 1:
-                    self._count_refused(1, error)
+                    self.unstorable += 1
+                    self._log_refused(1, error)
 
     def _put(self, events: Sequence[Event]) -> None:
         self._sender.appended(self._outbox.stream, self._outbox.append(events))
 
     def _refuse_for_disk(self, events: Sequence[Event], error: OSError) -> None:
-        self._count_refused(len(events), error)
+        self.refused += len(events)
+        self._log_refused(len(events), error)
         for listener in self._listeners:
             listener(events, error)
 
-    def _count_refused(self, count: int, error: Exception) -> None:
-        self.refused += count
-        logger.critical("outbox refused %d events (%d so far): %s", count, self.refused, error)
+    def _log_refused(self, count: int, error: Exception) -> None:
+        so_far = self.refused + self.unstorable
+        logger.critical("outbox refused %d events (%d so far): %s", count, so_far, error)
 
     async def run(self) -> None:
         """Deliver until cancelled, and keep the archive small meanwhile."""

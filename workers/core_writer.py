@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from bus.batch_feed import BatchFeedPublisher
+from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
@@ -20,7 +21,7 @@ from observer.alerts.process import DATABASE_UNAVAILABLE
 from observer.backup.jobs import BackupJobs, plan_of
 from observer.backup.package import cached_safe_marks, require_restored
 from observer.errors import StoreError
-from observer.runtime.refusals import RefusedMessages
+from observer.runtime.refusals import Refusals, refused_messages
 from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
@@ -95,7 +96,7 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
     feed = FeedPublisher(worker.endpoints.feed)
     batch_feed = BatchFeedPublisher(worker.endpoints.batch_feed)
 
-    refused: RefusedMessages
+    refused: Refusals
 
     def report(group: Sequence[Delivered]) -> None:
         feed.publish(group)
@@ -116,7 +117,9 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         on_lacking=writer.report_lacking,
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
-    refused = RefusedMessages(alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused)
+    refused = refused_messages(
+        alerts, lambda: ingest.peers.refused + feed.refused + batch_feed.refused + UNKNOWN_CLIENTS.refused
+    )
     stopping = threading.Event()
     try:
         async with asyncio.TaskGroup() as tasks:  # a thread that fails takes the process with it

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,6 +24,9 @@ from observer.runtime.jobs import DayJobs
 from observer.runtime.worker import Worker, run
 from observer.store.reader import StoreReader
 from observer.universe.builder import UniverseBuilder
+
+if TYPE_CHECKING:
+    from observer.accounts.clients import RestOfAll
 
 DayJob = Callable[[DayPlan], Awaitable[None]]
 
@@ -47,22 +51,8 @@ async def master_file(worker: Worker) -> None:
         await worker.settled(producer)
         await calendar.first
         masters = MasterFileJobs(worker.settings.reference, _master_files(worker, producer, files, reader))
-        universe = UniverseBuilder(
-            provider=worker.settings.provider,
-            settings=worker.settings.selection.universe,
-            venues=worker.settings.universe,
-            today=worker.today,
-            folder=Path(worker.settings.run.universe),
-            clock=worker.clock,
-            producer=producer,
-            history=rest,
-            quotes=rest,
-            trading=rest,
-            reader=reader,
-            bring_listings=masters.bring,
-            settled=partial(worker.settled, producer),
-            alerts=worker.alerts,
-        )
+        settled = partial(worker.settled, producer)
+        universe = universe_builder(worker, producer, rest, reader, bring_listings=masters.bring, settled=settled)
         worker.orders.jobs = {
             "universe": partial(_build_now, worker, universe),
             "master_files": masters.check_now,
@@ -84,6 +74,31 @@ async def master_file(worker: Worker) -> None:
             await day_jobs.run(jobs, plan.ends_ns, partial(_in_turn, worker, plan, actions))
             await worker.today.end_of(plan)
             await calendar.upkeep.keep()
+
+
+def universe_builder(
+    worker: Worker, producer: Producer, rest: "RestOfAll", reader: StoreReader, *,
+    bring_listings: Callable[[str], Awaitable[None]], settled: Callable[[], Awaitable[None]],
+) -> UniverseBuilder:  # fmt: skip
+    """The builder of this process: `rest` answers for every venue; `settled` returns when what was published is
+    stored.
+    """
+    return UniverseBuilder(
+        provider=worker.settings.provider,
+        settings=worker.settings.selection.universe,
+        venues=worker.settings.universe,
+        today=worker.today,
+        folder=Path(worker.settings.run.universe),
+        clock=worker.clock,
+        producer=producer,
+        history=rest,
+        quotes=rest,
+        trading=rest,
+        reader=reader,
+        bring_listings=bring_listings,
+        settled=settled,
+        alerts=worker.alerts,
+    )
 
 
 class _Calendar(msgspec.Struct, frozen=True):

@@ -138,7 +138,7 @@ def _table(states: list[AccountState]) -> Table:
         )
         for state in states
     ]
-    columns = ("account", "health", "priority", "token age h", "token left h", "slots", "stream")
+    columns = ("account", "health", "priority", "token age h", "token left h", "slots used", "stream")
     return Table(columns, rows, right=columns[2:6])
 
 

@@ -19,7 +19,7 @@ from observer.cli.context import (
     print_json,
 )
 from observer.cli.options import Argument, Option
-from observer.cli.tables import Table
+from observer.cli.tables import Table, folded_lines, terminal_width
 from observer.cli.tables import show as show_table
 from observer.clock import clock_from_environment
 from observer.errors import ConfigError, NoDataError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # a running system's alerts need no database
     from observer.store.alerts import AlertReader, StoredAlert
 
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_TABLE_WIDTH_MIN: Final = 120  # columns of a terminal; in fewer a text has a few letters a line
 _COLUMNS: Final = ("since", "severity", "process", "identity", "count", "last", "state", "text")
 
 
@@ -79,7 +80,7 @@ def alerts(
     if as_json:
         print_json({"alerts": rows})
     elif rows:
-        show_table(_table(rows))
+        show_alerts(rows, terminal_width())
     else:
         click.echo("no alerts" if every or day else "no open alerts")
 
@@ -188,6 +189,18 @@ def _of_database(alert: "StoredAlert", now_ns: int, silenced: Mapping[str, int])
         silenced_until_ns=silenced.get(alert.identity),
         is_open=alert.is_open(now_ns),
     )
+
+
+def show_alerts(rows: Sequence[AlertRow], width: int | None) -> None:
+    """Print the alerts as a table; where a terminal is narrower than `_TABLE_WIDTH_MIN`, each text below its alert."""
+    if width is None or width >= _TABLE_WIDTH_MIN:
+        show_table(_table(rows))
+        return
+    for row in rows:
+        times = f", {row.count} times until {_time(row.last_ns)}" if row.count > 1 else ""
+        head = f"{_time(row.since_ns)} {row.severity} {row.identity} ({row.process}): {_state(row)}{times}"
+        for line in (*folded_lines(head, width), *folded_lines(f"  {row.text}", width)):
+            click.echo(line)
 
 
 def _table(rows: Sequence[AlertRow]) -> Table:

@@ -63,7 +63,9 @@ class Explanation(msgspec.Struct, frozen=True):
 def show(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show subscriptions by slot, and pins without one. A day that is over is shown as it was at its end.
 
-    Columns: since when, by which trigger, with what score, and whether the broker streams it.
+    Columns: since when, by which trigger, with what score, and whether the broker streams it. Reasons: outranks (it
+    replaced a symbol of lower rank), moved (the account of its slot could not stream, so it has one of another
+    account), moved_home (it is back in its own).
     """
     settings = full_settings(config)
     with StoreReader(settings.store.url) as reader:
@@ -208,7 +210,7 @@ def pin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption
 
 
 def unpin(symbol: SymbolArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Remove a symbol's pin, and the slot it has by it. An active trigger may win it a slot again."""
+    """Remove a symbol's pin and free the slot that the pin holds. A trigger may give the symbol a slot again."""
     system.show(system.ask(Unpin(_line(symbol, config)), config), as_json=as_json)
 
 

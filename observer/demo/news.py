@@ -50,7 +50,9 @@ class _Gaps(msgspec.Struct):
             return "no gaps"
         bars = f", {self.as_bars:,} as minute bars" if self.as_bars else ""
         lost = f", {self.unrecoverable:,} unrecoverable" if self.unrecoverable else ""
-        return f"{self.found:,} gaps found, {self.filled:,} filled with {self.trades:,} trades{bars}{lost}"
+        found = f"{self.found:,} {'gap' if self.found == 1 else 'gaps'} found"
+        trades = f"{self.trades:,} {'trade' if self.trades == 1 else 'trades'}"
+        return f"{found}, {self.filled:,} filled with {trades}{bars}{lost}"
 
 
 class _Cut(msgspec.Struct):
@@ -61,7 +63,11 @@ class _Cut(msgspec.Struct):
 
 
 class News:
-    """The lines of a day in their order; `report` receives each. `down` has the processes that are down, by name."""
+    """The lines of a day in their order; `report` receives each. `down` has the processes that are down, by name.
+
+    No line has an earlier time than the one before it: a summary is made after its events, and events of several
+    processes come in the order of their commits.
+    """
 
     def __init__(self, report: Callable[[Text], None]) -> None:
         self.down: dict[str, Down] = {}
@@ -71,6 +77,7 @@ class News:
         self._gaps = _Gaps()
         self._is_quiet = True
         self._quiet_since_s = 0.0
+        self._latest_ns = 0
 
     def apply(self, event: Event) -> None:
         """Apply an event of the feed."""
@@ -100,8 +107,9 @@ class News:
             self._sum_up()
 
     def report(self, moment_ns: int, text: str, style: str = "") -> None:
-        """Report a line."""
-        time = local_datetime(moment_ns).strftime("%H:%M:%S")
+        """Report a line, of this moment or of the line's before it, if that is later."""
+        self._latest_ns = max(self._latest_ns, moment_ns)
+        time = local_datetime(self._latest_ns).strftime("%H:%M:%S")
         self._report_line(Text.assemble((time, "dim"), " ", (text, style)))
 
     def _apply_gap(self, event: GapDetected | GapRecovered | GapUnrecoverable) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bus.commands import HostRequest, ProcessStatus, Reply, StatusReply
+from bus.curve import UNKNOWN_CLIENTS
 from bus.events import PhaseChanged, ProcessChanged
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -30,6 +31,7 @@ from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
 from observer.host.worker_log import complaint_in
 from observer.processes import CORE_WRITER, PRELOADED, children_of
+from observer.runtime.refusals import refused_events, refused_messages
 from observer.supervisor.limits import Crossing, crossing_text
 from observer.supervisor.notify import ServiceManager
 from observer.supervisor.states import ProcessState
@@ -99,6 +101,10 @@ class Host:
             preload=PRELOADED,
         )
         self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts)
+        self._lost_events = refused_events(self._alerts, self._events_refused)
+        self._refused_requests = refused_messages(
+            self._alerts, lambda: self._supervisor.refused_requests + UNKNOWN_CLIENTS.refused
+        )
         self._orders = HostOrders(
             NAME,
             self._supervisor,
@@ -109,6 +115,9 @@ class Host:
             silence=self._system_alerts.silence,
         )
         self._service = Service(service_manager or ServiceManager({}, os.getpid()), self._status_line)
+
+    def _events_refused(self) -> int:
+        return self._producer.refused + self._producer.unstorable if self._producer is not None else 0
 
     @property
     def phase(self) -> str:
@@ -266,6 +275,8 @@ class Host:
 
     def _report_damage(self, producer: Producer) -> None:
         self._alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
+        self._lost_events.check()
+        self._refused_requests.check()
 
     def _settle_dismissed(self, employed: frozenset[str], producer: Producer) -> None:
         """End the alerts of processes that are not configured any more, those that they raised among them."""

@@ -1,4 +1,4 @@
-"""Alerts for events that the disk did not take, and for messages that the writer's sockets refuse.
+"""Alerts for events that the outbox did not take, and for messages that a process's sockets refuse.
 
 Intervals are machine seconds: the disk does not live in scaled time.
 """
@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
+from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event, Severity
 from bus.producer import Producer
 from observer.alerts.process import Alerts
 
 DISK_QUIET_S: Final = 1.0  # for how long a disk that was full must refuse nothing to be well
 DISK_FULL: Final = "disk_full"
 REFUSED_MESSAGES: Final = "refused_messages"
+REFUSED_EVENTS: Final = "refused_events"
 _KEPT_MAX: Final = 1_000
 _ALERTS: Final = (AlertRaised, AlertRepeated, AlertResolved)
 
@@ -60,25 +61,50 @@ class DiskAlerts:
             await asyncio.sleep(DISK_QUIET_S)
 
 
-class RefusedMessages:
-    """Reports that sockets refuse messages; used from the thread that reads them.
+class Refusals:
+    """Reports that a count of refused things has grown.
 
     Args:
         alerts: of the process.
-        count: returns how many messages the sockets have refused so far.
+        identity: of the alert.
+        severity: of the alert.
+        text: of the alert; the log names each cause.
+        count: returns how many were refused so far.
     """
 
-    def __init__(self, alerts: Alerts, count: Callable[[], int]) -> None:
+    def __init__(self, alerts: Alerts, identity: str, severity: Severity, text: str, count: Callable[[], int]) -> None:
         self._alerts = alerts
+        self._identity = identity
+        self._severity = severity
+        self._text = text
         self._count = count
         self._reported = 0
 
-    def check_from_thread(self) -> None:
+    def check(self) -> None:
         """Report if more were refused since the last call."""
-        if (count := self._count()) != self._reported:
-            self._reported = count
-            text = (
-                "messages of a client are refused: they cannot be read, or come again and again; the log of "
-                f"{self._alerts.source} names their kind, `observer keys list` the clients of the network"
-            )
-            self._alerts.happened_from_thread(REFUSED_MESSAGES, "warning", text)
+        if self._has_grown():
+            self._alerts.happened(self._identity, self._severity, self._text)
+
+    def check_from_thread(self) -> None:
+        """As `check`, from any thread; one thread calls these."""
+        if self._has_grown():
+            self._alerts.happened_from_thread(self._identity, self._severity, self._text)
+
+    def _has_grown(self) -> bool:
+        before, self._reported = self._reported, self._count()
+        return self._reported > before
+
+
+def refused_messages(alerts: Alerts, count: Callable[[], int]) -> Refusals:
+    """For messages that the process's sockets refuse."""
+    text = (
+        "messages of a client are refused: they cannot be read, come again and again, or are not allowed to its key; "
+        f"the log of {alerts.source} names their kind, `observer keys list` the clients of the network"
+    )
+    return Refusals(alerts, REFUSED_MESSAGES, "warning", text, count)
+
+
+def refused_events(alerts: Alerts, count: Callable[[], int]) -> Refusals:
+    """For events that the process's outbox did not take: they are lost."""
+    text = f"events are lost, the outbox of {alerts.source} did not take them: its log names the errors"
+    return Refusals(alerts, REFUSED_EVENTS, "critical", text, count)

@@ -35,7 +35,7 @@ from observer.config import Settings, load_settings
 from observer.errors import ConfigError, StoreError
 from observer.privacy import keep_private
 from observer.runtime.orders import WorkerOrders
-from observer.runtime.refusals import DiskAlerts
+from observer.runtime.refusals import DiskAlerts, refused_events
 from observer.supervisor.mark import end_own_system
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Worker:
         self.alerts = Alerts(clock, name, runtime=self.runtime)
         self.orders = WorkerOrders(name, self.alerts)
         self.progress: Callable[[], int] = lambda: 0
+        self._unstorable = refused_events(self.alerts, self._events_unstorable)  # `DiskAlerts` reports a full disk
+
+    def _events_unstorable(self) -> int:
+        return self.orders.producer.unstorable if self.orders.producer is not None else 0
 
     @cached_property
     def today(self) -> TradingDayService:
@@ -111,6 +115,7 @@ class Worker:
         """Report what was found damaged or missing in the outbox."""
         if producer := self.orders.producer:
             self.alerts.report_damage(producer.take_damage(), keeps_damaged=producer.keeps_damaged)
+            self._unstorable.check()
 
     @contextlib.asynccontextmanager
     async def producer(self) -> AsyncIterator[Producer]:

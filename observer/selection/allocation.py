@@ -24,7 +24,17 @@ from itertools import chain
 from typing import Literal
 
 from bus.events import AssignReason, DropReason, OverflowReason, ReleaseReason
-from observer.selection.ranking import CONTEXT, FILLER, PINNED, WITHOUT_CLAIM, Order, one_each, order, outranks
+from observer.selection.ranking import (
+    CONTEXT,
+    FILLER,
+    PINNED,
+    WITHOUT_CLAIM,
+    Order,
+    is_churn,
+    one_each,
+    order,
+    outranks,
+)
 from observer.selection.ranking import tier as tier_of
 from observer.selection.settings import SlotSettings
 from observer.selection.slots import (
@@ -130,7 +140,9 @@ class _Seating:
 
     def state(self, settings: SlotSettings) -> SlotState:
         """The current state."""
-        replaced = sum(isinstance(item, Assign) and item.reason == "outranks" for item in self.decisions)
+        replaced = sum(
+            isinstance(item, Assign) and is_churn(item.reason, item.candidate.kind) for item in self.decisions
+        )
         churn = self._before.churn.after(replaced, self._now_ns, settings)
         slots, overflowed = tuple(self._slots), frozenset(self._overflowed)
         return SlotState(slots, self._before.strategy, self._waiting, overflowed, self._turn, churn)

@@ -1,7 +1,8 @@
 """The rank of candidates. Requirement 004, Slot Management, and Business Rules (ties). Pure.
 
 Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones and the
-opening's movers (context), then fillers of free slots (market capitalisation).
+opening's movers (context), then fillers of free slots (market capitalisation): main lines before those of further
+venues, which leave their slots to them.
 
 Pending candidates have no slot and are updated by sweeps only, whose interval is longer than a trigger lives
 (requirement 004: sweeps every ten minutes, lives of three to five). So a sweep's result holds until the next one: the
@@ -14,8 +15,9 @@ from typing import Final
 
 import msgspec
 
-from bus.events import TriggerKind
-from observer.selection.triggers import Candidate, TriggersSettings, expiry
+from bus.events import AssignReason, TriggerKind, UniverseMember
+from observer.lines import line_of
+from observer.selection.triggers import Candidate, TriggersSettings, by_market_cap, expiry
 from observer.units import NS_PER_S
 
 CONTEXT: Final = "context"
@@ -27,7 +29,8 @@ WITHOUT_CLAIM: Final = frozenset({CONTEXT, FILLER})
 Order = tuple[int, float, float, str]
 
 _TRIGGERED: Final = 1
-_TIERS: Final[Mapping[str, int]] = {PINNED: 0, FILLER: 2}
+_FILLS: Final = 2
+_TIERS: Final[Mapping[str, int]] = {PINNED: 0, FILLER: _FILLS}
 _ENDLESS: Final = float("inf")
 
 
@@ -37,8 +40,9 @@ def order(candidate: Candidate) -> Order:
 
 
 def tier(candidate: Candidate) -> int:
-    """0 for pinned, 1 for triggered candidates and the opening's movers, 2 for fillers."""
-    return _TIERS.get(candidate.kind, _TRIGGERED)
+    """0 for pinned, 1 for triggered ones and the opening's movers, 2 for fillers, 3 for those of further venues."""
+    found = _TIERS.get(candidate.kind, _TRIGGERED)
+    return found + 1 if found == _FILLS and line_of(candidate.symbol).venue else found
 
 
 def one_each(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
@@ -73,7 +77,26 @@ def outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
         return True
     if newcomer.kind == FILLER and held.kind != FILLER:
         return False
+    if newcomer.kind == FILLER and (ahead := tier(held) - tier(newcomer)):
+        return ahead > 0
     return newcomer.score > held.score * threshold
+
+
+def is_churn(reason: AssignReason, kind: TriggerKind) -> bool:
+    """Whether an assignment counts as a replacement for the churn guard; a main line that fills the slot of a further
+    line does not: that happens once at an opening.
+    """
+    return reason == "outranks" and kind != FILLER
+
+
+def fillers_of(members: Iterable[UniverseMember], count: int) -> Sequence[Candidate]:
+    """The largest main lines, then the largest of further venues, at most `count` of each. Members come by rank."""
+    main, further = list[Candidate](), list[Candidate]()
+    for each in members:
+        of_venue = further if line_of(each.symbol).venue else main
+        if len(of_venue) < count:
+            of_venue.append(by_market_cap(each))
+    return [*main, *further]
 
 
 # --- candidates without a slot, between two sweeps ---

@@ -30,7 +30,7 @@ from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
-from observer.selection.ranking import PendingCandidates
+from observer.selection.ranking import PendingCandidates, fillers_of
 from observer.selection.settings import DaySettings, SelectionSettings, VenueWindow
 from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers
 from observer.selection.slots import (
@@ -45,7 +45,7 @@ from observer.selection.slots import (
     restore,
     restore_by_account,
 )
-from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, by_pin, expiry
+from observer.selection.triggers import Candidate, TriggerRules, by_pin, expiry
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
@@ -124,8 +124,7 @@ class Selector:
         self._without_range = {each.symbol for each in members if not each.average_true_range_14d}
         self._pins: dict[str, int | None] = {}  # pinned symbols, in the order of requests, with their ends
         self.closed_accounts: AbstractSet[str] = frozenset()  # accounts that cannot stream now
-        self.main_venue = next((each.venue for each in members if not line_of(each.symbol).venue), "")
-        self._fillers = [by_market_cap(each) for each in members[: self.slots * _FILLERS_PER_SLOT]]
+        self._fillers = fillers_of(members, self.slots * _FILLERS_PER_SLOT)
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ TimeOfDay = Annotated[
 ]
 
 
-RULES: Final = 3
+RULES: Final = 4
 """The version of the decisions: raised when the same settings and events give other decisions than before."""
 
 

@@ -45,7 +45,7 @@ from bus.events import (
 )
 from observer.selection.active_triggers import ActiveTrigger, TriggerKey
 from observer.selection.pins import PinState
-from observer.selection.ranking import FILLER, PINNED, WITHOUT_CLAIM
+from observer.selection.ranking import FILLER, PINNED, WITHOUT_CLAIM, is_churn
 from observer.selection.settings import SelectionSettings
 from observer.selection.slots import Churn, Slot, SlotState
 from observer.selection.triggers import Candidate, TriggersSettings, expiry
@@ -97,7 +97,7 @@ class SlotProjection:
         self.homes.pop(event.slot, None)
         if event.reason == "moved":
             self.homes[event.slot] = self._left.pop(event.symbol, event.slot)
-        if event.reason == "outranks":
+        if is_churn(event.reason, event.trigger):
             self.replaced_ns.append(event.assigned_ns)
         if event.replaced is None and event.reason in _TAKES_A_TURN:
             self.last_given = event.slot

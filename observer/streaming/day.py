@@ -52,8 +52,8 @@ from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings
 from observer.store.reader import StoreReader
 from observer.streaming import decisions
-from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time
-from observer.streaming.halt_poller import HaltPoller
+from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
+from observer.streaming.halt_poller import HALTS_UNKNOWN, HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
@@ -61,15 +61,16 @@ from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_monitor import STREAM
 from observer.streaming.unreadable import QUARANTINE_FULL, QUARANTINE_UNCOUNTED, UNREADABLE
+from observer.units import NS_PER_S
 from observer.universe.in_force import oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
-EARLIER_DAYS_LEAD_NS: Final = 60 * 1_000_000_000  # market time before the context: the query sums up weeks of sweeps
+EARLIER_DAYS_LEAD_NS: Final = 60 * NS_PER_S  # market time before the context: the query sums up weeks of sweeps
 OF_THE_STREAM: Final = (
     *(STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions", "repeated_trades"),
-    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED),
+    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED, HALTS_UNKNOWN),
 )
 """Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
@@ -117,12 +118,15 @@ class StreamingDay:
         self._feed_address = feed_address
         self._clock = clock
         sampling = settings.track_b.sampling
+        self._kept_pause_ns = round(settings.track_b.keep_over_pause_s * NS_PER_S)
+        self._late_end = LateEnd(stop_volumes, plan, reader, clock, alerts)
         self.receiver = StreamReceiver(
             *(brokers.provider, producer, quotes, clock, sampling, hours_of(plan)),
+            sessions=plan.sessions,
             alerts=alerts,
             is_outage_of_stream_alone=brokers.is_outage_of_stream_alone,
             quarantine_bytes_max=settings.track_b.quarantine_bytes_max,
-            late_end=LateEnd(stop_volumes, plan, reader, clock, alerts),
+            late_end=self._late_end,
         )
         self.trades = self.receiver.trades
         self._overflow = OverflowWatch(rates_of(settings.selection.slots))
@@ -130,7 +134,7 @@ class StreamingDay:
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
-        self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts)
+        self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts, alerts)
 
     async def connect(self) -> bool:
         """Wait for the connection time. Returns False if the day's streaming is over already."""
@@ -226,11 +230,12 @@ class StreamingDay:
             accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
             allocation_strategy=self._brokers.strategy,
             sweep_interval_s=self._settings.track_a.interval_s,
-            windows=slot_windows(self._plan, [each.symbol for each in members]),
+            windows=slot_windows(self._plan, [each.symbol for each in members], self._kept_pause_ns),
         )
+        self._late_end.windows = settings.windows
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
-        self._settle("earlier_days", begun.failure, "the earlier days are read")
+        state_failure(self._alerts, "earlier_days", begun.failure, "the earlier days are read")
         return selector_of(members, settings, begun.earlier)
 
     async def _give_slots(self, selector: Selector) -> None:
@@ -241,10 +246,11 @@ class StreamingDay:
             if self._overflow.level == "normal":
                 self._alerts.resolve("overflow", "slots, last hour: normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
+            self.trades.hold(selector.wanted)
             self.receiver.outages.stay_down(selector.closed_accounts)
             return
         seen, failure = await opening_in_time(self._reader, self._plan, CONTEXT_LIMIT_S)
-        self._settle("opening", failure, "the opening's snapshots are read")
+        state_failure(self._alerts, "opening", failure, "the opening's snapshots are read")
         self._begin(selector, seen)
         opening, base = decisions.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
@@ -255,12 +261,6 @@ class StreamingDay:
             kept = selector.keep_pins(pins, now_ns)
             self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
-
-    def _settle(self, identity: str, failure: str, over: str) -> None:
-        if failure:
-            self._alerts.report(identity, "warning", failure)
-        else:
-            self._alerts.resolve(identity, over)
 
     def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
         """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees

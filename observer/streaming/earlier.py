@@ -83,6 +83,14 @@ async def earlier_in_time(
         return Begun(without, earlier_days(reader, *day, without), failure)
 
 
+def state_failure(alerts: Alerts, identity: str, failure: str, over: str) -> None:
+    """Report that the data of this alert are not read, or resolve it; `failure` is empty where they are read."""
+    if failure:
+        alerts.report(identity, "warning", failure)
+    else:
+        alerts.resolve(identity, over)
+
+
 async def opening_in_time(reader: StoreReader, plan: DayPlan, limit_s: float) -> tuple[Sequence[Snapshot], str]:
     """The opening's snapshots of Track A, oldest first. If reading takes longer than this limit in machine seconds:
     none, and the reason; the largest symbols then get the first slots.

@@ -51,6 +51,7 @@ SETTLE_S: Final = 1.0
 FIGURES_S: Final = 10.0  # machine seconds between the figures of detection and recovery
 _RECOVERY_TARGET: Final = "recovery_target:"
 _FIGURES: Final = "gap_figures"
+_UNREAD: Final = "open_gaps_unread"
 
 Row = Trade | MinuteBarRecovered
 
@@ -152,8 +153,9 @@ class GapWorklist:
                 self.queue.forget_before(since)
                 self._opened = {gap_id: day for gap_id, day in self._opened.items() if day >= since}
                 self._unproved &= self._opened.keys()
+                self._alerts.resolve(_UNREAD, "the open gaps are read")
             except StoreError as error:  # the feed continues, and the next check retries
-                logger.warning("cannot look for open gaps: %s", error)
+                self._alerts.report(_UNREAD, "warning", f"cannot look for open gaps: {error}")
             await asyncio.sleep(CHECK_AGAIN_S)
 
     async def retry(self, gap_ids: Sequence[str]) -> Done | Refused:

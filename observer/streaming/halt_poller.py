@@ -4,15 +4,19 @@ a halt reliably.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn, TypeGuard
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NoReturn, TypeGuard
 
 from bus.events import MarketStateChanged, Snapshot
+from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.providers.broker import HaltSource
 
 logger = logging.getLogger(__name__)
+
+HALTS_UNKNOWN: Final = "halts_unknown"
+REFERENCES: Final = 3  # one of them may be halted itself
 
 
 class HaltPoller:
@@ -21,22 +25,32 @@ class HaltPoller:
 
     Where no symbol of a venue traded, the venue itself stands still: an auction, a break, or a stop of the whole
     market. None of its symbols is queried then. A quote that calls each of them stopped would take all slots away,
-    which no other symbol can use, and which are needed when trading resumes.
+    which no other symbol can use, and which are needed when trading resumes. As a stop may begin after the sweep, a
+    symbol counts as halted only where a reference symbol is not: one that grew most of the venue in the sweep.
+    Without such a symbol it is queried again after the next sweep.
 
     Args:
         provider: the broker to query.
         halts: the broker's halt queries.
         clock: market time.
         report: takes the events of halted symbols.
+        alerts: of the process.
     """
 
     def __init__(
-        self, provider: str, halts: HaltSource, clock: Clock, report: Callable[[Sequence[MarketStateChanged]], None]
+        self,
+        provider: str,
+        halts: HaltSource,
+        clock: Clock,
+        report: Callable[[Sequence[MarketStateChanged]], None],
+        alerts: Alerts,
     ) -> None:
         self._provider = provider
         self._halts = halts
         self._clock = clock
         self._report = report
+        self._alerts = alerts
+        self._references: Mapping[str, Sequence[str]] = {}  # by venue
         self._swept: dict[str, Snapshot] = {}
         self._still: Sequence[str] = ()
         self._stirred = asyncio.Event()
@@ -44,16 +58,23 @@ class HaltPoller:
     def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str]) -> None:
         """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
         seen = {snapshot.symbol: snapshot for snapshot in swept}
-        trading = {snapshot.venue for snapshot in seen.values() if self._grew(snapshot)}
+        self._references = self._grown(seen.values())
         self._still = [
-            symbol for symbol in held if self._stands_still(found := seen.get(symbol)) and found.venue in trading
+            symbol
+            for symbol in held
+            if self._stands_still(found := seen.get(symbol)) and found.venue in self._references
         ]
         self._swept |= seen
         self._stirred.set()
 
-    def _grew(self, seen: Snapshot) -> bool:
-        before = self._swept.get(seen.symbol)
-        return before is not None and seen.cumulative_volume > before.cumulative_volume
+    def _grown(self, seen: Iterable[Snapshot]) -> Mapping[str, Sequence[str]]:
+        """By venue, the symbols whose volume grew most since the sweep before."""
+        grown: dict[str, list[tuple[float, str]]] = {}
+        for each in seen:
+            before = self._swept.get(each.symbol)
+            if before is not None and (growth := each.cumulative_volume - before.cumulative_volume) > 0:
+                grown.setdefault(each.venue, []).append((-growth, each.symbol))
+        return {venue: [symbol for _, symbol in sorted(found)[:REFERENCES]] for venue, found in grown.items()}
 
     def _stands_still(self, seen: Snapshot | None) -> TypeGuard[Snapshot]:
         before = self._swept.get(seen.symbol) if seen is not None else None
@@ -62,7 +83,9 @@ class HaltPoller:
         return seen.receive_time_ns > before.receive_time_ns and seen.cumulative_volume == before.cumulative_volume
 
     async def run(self) -> NoReturn:
-        """Query until cancelled. A symbol without an answer is queried again after the next sweep."""
+        """Query until cancelled. A symbol without an answer is queried again after the next sweep: an alert until the
+        broker answers.
+        """
         while True:
             await self._stirred.wait()
             self._stirred.clear()
@@ -72,12 +95,21 @@ class HaltPoller:
                     await self._ask(symbol)
 
     async def _ask(self, symbol: str) -> None:
+        venue = self._swept[symbol].venue
         try:
-            is_halted = await self._halts.is_halted(symbol)
+            is_halted = await self._halts.is_halted(symbol) and await self._trades(venue)
         except ProviderError as error:
-            logger.warning("whether %s is halted is not known: %s", symbol, error)
+            self._alerts.report(HALTS_UNKNOWN, "warning", f"whether {symbol} is halted is not known: {error}")
             return
+        self._alerts.resolve(HALTS_UNKNOWN, f"the broker answers whether {symbol} is halted")
         if is_halted:
-            venue = self._swept[symbol].venue
             codes = ("",) * 8  # a quote has none of them
             self._report([MarketStateChanged(self._provider, symbol, self._clock.now_ns(), True, *codes, venue)])
+
+    async def _trades(self, venue: str) -> bool:
+        """Whether a reference symbol shows that the venue trades now."""
+        for reference in self._references.get(venue, ()):
+            if not await self._halts.is_halted(reference):
+                return True
+        logger.info("%s is stopped, or all its reference symbols are: no symbol of it loses its slot", venue)
+        return False

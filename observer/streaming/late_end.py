@@ -1,7 +1,7 @@
-"""Asks for the volume of symbols at Track B's stop, where a day is ended later and the exchange went on trading."""
+"""Asks for the volume of lines when their slots ended, where that is settled later and the exchange went on trading."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,7 +13,9 @@ from observer.errors import ProviderError, StoreError
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.late_end import volume_at, volumes_after
 from observer.providers.broker import HistorySource, PastTrade
+from observer.selection.settings import VenueWindow
 from observer.store.reader import StoreReader
+from observer.streaming.hours import slot_stop
 from observer.units import NS_PER_MINUTE, NS_PER_S
 
 BESIDE_S: Final = (10.0, 120.0, 1_800.0, 86_400.0)
@@ -30,11 +32,11 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class StopVolumes(Protocol):
-    """A source of a symbol's volume at the stop."""
+    """A source of a symbol's volume at a stop of its slot."""
 
-    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
-        """The volume at the stop, or one not below it; None where the source does not show it. `known` is the volume
-        up to which nothing is missing.
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
+        """The volume at the stop (UTC ns), or one not below it; None where the source does not show it. `known` is the
+        volume up to which nothing is missing.
 
         Raises:
             ProviderError: the broker does not answer.
@@ -49,17 +51,16 @@ class TradesAroundStop:
         self._history = history
         self._clock = clock
         self._starts_ns = plan.starts_ns
-        self._stop_ns = plan.track_b_stop_ns
 
-    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
         """The volume at the stop; more trades are asked for on a side that has none yet."""
         before_s, after_s = iter(BESIDE_S), iter(BESIDE_S)
         from_s, to_s = next(before_s), next(after_s)
         while True:
-            rows = await self._trades(symbol, from_s, to_s, known)
-            if (found := volume_at(rows, self._stop_ns, known, volume_now)) is not None:
+            rows = await self._trades(symbol, stop_ns, from_s, to_s, known)
+            if (found := volume_at(rows, stop_ns, known, volume_now)) is not None:
                 return found
-            later = [row.exchange_time_ns >= self._stop_ns for row in rows if row.cumulative_volume > known]
+            later = [row.exchange_time_ns >= stop_ns for row in rows if row.cumulative_volume > known]
             has_before = not all(later) or len(later) < len(rows)
             wider_from = None if has_before else next(before_s, None)
             wider_to = None if any(later) else next(after_s, None)
@@ -67,18 +68,21 @@ class TradesAroundStop:
                 return None
             from_s, to_s = wider_from or from_s, wider_to or to_s
 
-    async def _trades(self, symbol: str, from_s: float, to_s: float, known: float) -> list[PastTrade]:
-        from_ns = max(self._stop_ns - round(from_s * NS_PER_S), self._starts_ns)
-        to_ns = min(self._stop_ns + round(to_s * NS_PER_S), self._clock.now_ns())
+    async def _trades(self, symbol: str, stop_ns: int, from_s: float, to_s: float, known: float) -> list[PastTrade]:
+        from_ns = max(stop_ns - round(from_s * NS_PER_S), self._starts_ns)
+        to_ns = min(stop_ns + round(to_s * NS_PER_S), self._clock.now_ns())
         rows = await self._history.trades_between(symbol, from_ns, to_ns, after_volume=known)
         return [row for row in rows if row.symbol == symbol]
 
 
 class LateEnd:
-    """The volumes at the stop of a day of Track B.
+    """The volumes when the slots of a day of Track B ended: each line's at the end of its venue's window, and at Track
+    B's stop at the latest. So what a venue trades in a pause or after a session that is not collected is not missing.
+
+    `windows` are those of the day's lines, set when its universe is known; none: every slot lasts until the stop.
 
     Args:
-        source: shows the volume at the stop.
+        source: shows the volume at a stop.
         plan: the moments of the day.
         reader: Track A's sweeps after the stop, which bound a volume that the source does not show.
         clock: market time.
@@ -86,51 +90,65 @@ class LateEnd:
     """
 
     def __init__(self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock, alerts: Alerts) -> None:
+        self.windows: Sequence[VenueWindow] = ()
         self._source = source
         self._plan = plan
         self._reader = reader
         self._clock = clock
         self._alerts = alerts
 
-    async def bounded(self, volumes: Mapping[str, float], known: Mapping[str, float]) -> Mapping[str, Counted]:
-        """The volumes (now, by symbol), without what was traded after the stop where the day is over. A volume up to
-        `known` is returned as it is: nothing is missing. For volumes that nothing proves, it reports an alert.
+    async def bounded(
+        self, volumes: Mapping[str, float], known: Mapping[str, float], held_ns: Mapping[str, int] | None = None
+    ) -> Mapping[str, Counted]:
+        """The volumes (now, by symbol), without what was traded after the stops that are over. A volume up to `known`
+        is returned as it is: nothing is missing. For volumes that nothing proves, it reports an alert.
+
+        Args:
+            volumes: by symbol, the day's volume now.
+            known: by symbol, the volume up to which nothing is missing.
+            held_ns: by symbol, when its slot is known to have been held; a symbol that is not in it: now.
         """
-        now_ns, stop_ns = self._clock.now_ns(), self._plan.track_b_stop_ns
+        now_ns = self._clock.now_ns()
+        stops = {symbol: self._stop(symbol, (held_ns or {}).get(symbol, now_ns), now_ns) for symbol in volumes}
         found = {symbol: Counted(volume, now_ns) for symbol, volume in volumes.items()}
-        if now_ns < stop_ns:
-            return found
         unproved: list[str] = []
         failures = ["the broker's trades around it do not show it"]
         for symbol, volume in volumes.items():
-            reached = known.get(symbol, 0.0)
-            if volume - reached <= VOLUME_NOISE:
+            reached, stop_ns = known.get(symbol, 0.0), stops[symbol]
+            if now_ns < stop_ns or volume - reached <= VOLUME_NOISE:
                 continue
-            if (at_stop := await self._asked(symbol, reached, volume, failures)) is None:
+            if (at_stop := await self._asked(symbol, stop_ns, reached, volume, failures)) is None:
                 unproved.append(symbol)
             elif at_stop < volume:
                 found[symbol] = Counted(max(at_stop, reached), stop_ns)
         if not unproved:
             return found
-        swept = await asyncio.to_thread(self._swept, failures)
-        for symbol in unproved:
-            volume, at_ns = swept.get(symbol, (volumes[symbol], now_ns))
-            if volume < volumes[symbol]:
-                found[symbol] = Counted(volume, at_ns)
+        for stop_ns in sorted({stops[symbol] for symbol in unproved}):
+            swept = await asyncio.to_thread(self._swept, stop_ns, failures)
+            for symbol in unproved:
+                if stops[symbol] == stop_ns and (seen := swept.get(symbol)) and seen[0] < volumes[symbol]:
+                    found[symbol] = Counted(*seen)
         text = f"the volume at the stop is not proved, gaps of {', '.join(unproved)} may be too wide: {failures[-1]}"
         self._alerts.happened(identity_of("unproved_stop", unproved), "warning", text)
         return found
 
-    async def _asked(self, symbol: str, known: float, volume_now: float, failures: list[str]) -> float | None:
+    def _stop(self, symbol: str, held_ns: int, now_ns: int) -> int:
+        """When the slot ended. While its venue has a window it goes on, also after an earlier window's end."""
+        stop_ns = self._plan.track_b_stop_ns
+        latest_ns = slot_stop(self.windows, symbol, now_ns, stop_ns)
+        return latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, stop_ns)
+
+    async def _asked(
+        self, symbol: str, stop_ns: int, known: float, volume_now: float, failures: list[str]
+    ) -> float | None:
         try:
-            return await self._source.at_stop(symbol, known, volume_now)
+            return await self._source.at_stop(symbol, stop_ns, known, volume_now)
         except ProviderError as error:
             failures.append(str(error))
             return None
 
-    def _swept(self, failures: list[str]) -> Mapping[str, tuple[float, int]]:
+    def _swept(self, stop_ns: int, failures: list[str]) -> Mapping[str, tuple[float, int]]:
         """The first volumes after the stop; none while the database does not answer."""
-        stop_ns = self._plan.track_b_stop_ns
         try:
             seen = self._reader.snapshots(self._plan.day.isoformat(), stop_ns - SWEPT_BEFORE_NS, self._plan.ends_ns)
         except StoreError as error:

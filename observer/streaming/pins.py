@@ -46,7 +46,8 @@ class Pins:
         if isinstance(outcome, PinRefusal):
             return Refused(outcome.code, outcome.reason)
         self._carry_out(self._selector, Unpinned(symbol), now_ns, outcome.events)
-        return _answer(f"{symbol} is unpinned", outcome)
+        freed = f"; its slot {outcome.slot} is free" if outcome.slot is not None else ""
+        return Done(SOURCE, f"{symbol} is unpinned{freed}")
 
 
 def _until(until_ns: int | None) -> str:

@@ -3,18 +3,23 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from bus.events import (
     ConnectionChanged,
+    ExpectedPrice,
     GapReason,
     InputQuarantined,
     MarketStateChanged,
+    OrderBook,
     Trade,
 )
 from bus.producer import Producer
 from observer.accounts.failover import StreamOutages
 from observer.alerts.process import Alerts
+from observer.calendar.sessions import DaySessions
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
@@ -25,11 +30,14 @@ from observer.selection.selector import Selector
 from observer.streaming.late_end import LateEnd
 from observer.streaming.recorder import TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
+from observer.streaming.sweep_times import session_of
 from observer.streaming.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInputs
 
 # Gap reasons of symbols with a slot that are not subscribed, by the connection's wording; any other is a reconnection.
 _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renewal", "removed": "moved"}
 
+
+_Record = TypeVar("_Record", bound=Trade | OrderBook | ExpectedPrice)
 
 NOT_STREAMED: Final = "not_streamed:"
 """How the identity of an alert begins that a symbol with a slot is not streamed."""
@@ -45,6 +53,7 @@ class StreamReceiver:
         clock: market time.
         sampling: the conflation settings under load.
         hours: the day and its hours of trading.
+        sessions: the day's, for records that state none.
         alerts: of the process.
         is_outage_of_stream_alone: whether an outage of this account's stream is not one of the account, which has an
             alert.
@@ -64,6 +73,7 @@ class StreamReceiver:
         sampling: SamplingSettings,
         hours: TradingHours,
         *,
+        sessions: DaySessions,
         alerts: Alerts,
         is_outage_of_stream_alone: Callable[[str], bool],
         quarantine_bytes_max: int = DAY_BYTES_MAX,
@@ -86,6 +96,8 @@ class StreamReceiver:
         self._producer = producer
         self._clock = clock
         self._session_date = hours.session_date
+        self._sessions = sessions
+        self._venues = frozenset(each.venue for each in sessions.sessions)
 
     def _account_of(self, symbol: str) -> str:
         """The account with the symbol's slot; "none" without one."""
@@ -106,7 +118,7 @@ class StreamReceiver:
     def on_trades(self, trades: Sequence[Trade]) -> None:
         """Check and store a frame's trades; pass the stored ones to the triggers."""
         for trade in in_order(trades):
-            self.trades.take(trade)
+            self.trades.take(trade if trade.session is not None else self._in_session(trade))
 
     def update_kept(self, kept: Kept) -> None:
         """Pass stored trades to the triggers when they are published."""
@@ -119,11 +131,23 @@ class StreamReceiver:
 
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
         """Publish the market data stream's other events."""
-        self._producer.publish(*facts)
+        self._producer.publish(*map(self._with_session, facts))
         if self.selector is not None:
             for fact in facts:
                 if isinstance(fact, MarketStateChanged):
                     self.selector.market.update_state(fact)
+
+    def _with_session(self, fact: StreamFact) -> StreamFact:
+        if isinstance(fact, OrderBook | ExpectedPrice) and fact.session is None:
+            return self._in_session(fact)
+        return fact
+
+    def _in_session(self, record: _Record) -> _Record:
+        """The record with the session of its venue at its time; as it is where no session of its venue is known."""
+        if record.venue not in self._venues:
+            return record
+        session = session_of(self._sessions, record.venue, record.exchange_time_ns)
+        return msgspec.structs.replace(record, session=session)
 
     def on_subscribed(self, symbol: str) -> None:
         """Start watching the symbol: from now on none of its trades may be missing."""
@@ -132,6 +156,7 @@ class StreamReceiver:
         seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
         member = self.selector.market.members.get(symbol) if self.selector is not None else None
         self.trades.screen.expect(symbol, member.average_volume_20d if member is not None else None)
+        self.trades.hold({symbol})
         self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
         is_known = seen is not None or self.trades.detector.reached(symbol) is not None
         if self.monitor.subscribed(symbol, is_known=is_known):

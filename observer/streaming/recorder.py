@@ -113,6 +113,7 @@ class TradeRecorder:
         self._late_end = late_end
         self._see = apply
         self._conflation = Conflation()
+        self._held_until_ns: dict[str, int] = {}  # of symbols whose slots only an earlier process held
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
         self._contradictions: dict[str, list[Trade]] = {}  # by symbol: those since its last new trade
         self._taken = 0  # trades since `_counted_ns`
@@ -240,6 +241,7 @@ class TradeRecorder:
         now_ns, left = self._clock.now_ns(), dict(opened)
         for mark in marks:
             self.detector.resume([mark])
+            self._held_until_ns[mark.symbol] = min(until_ns, now_ns)
             before = left.pop(mark.symbol, None)
             gap_id, since_ns = (None, min(until_ns, now_ns)) if before is None else (before.gap_id, before.from_ns)
             gap = self.gaps.resume(
@@ -253,6 +255,11 @@ class TradeRecorder:
                 self._producer.publish(gap)
         for each in left.values():
             self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT, each.venue))
+
+    def hold(self, symbols: Iterable[str]) -> None:
+        """Record that this process holds the slots of these symbols, whatever an earlier one did."""
+        for symbol in symbols:
+            self._held_until_ns.pop(symbol, None)
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
         """Start watching a symbol; `before` is its mark from earlier on this day. Also called when a watched symbol is
@@ -379,7 +386,8 @@ class TradeRecorder:
     async def _bounded(self, volumes: Mapping[str, float]) -> Mapping[str, Counted]:
         """The volumes now, without what was traded after the day's stop."""
         if self._late_end is not None:
-            return await self._late_end.bounded(volumes, {each: self.detector.reached(each) or 0.0 for each in volumes})
+            known = {each: self.detector.reached(each) or 0.0 for each in volumes}
+            return await self._late_end.bounded(volumes, known, self._held_until_ns)
         now_ns = self._clock.now_ns()
         return {symbol: Counted(volume, now_ns) for symbol, volume in volumes.items()}
 

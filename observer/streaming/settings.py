@@ -31,8 +31,10 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's connection
     may be down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each
     kind is one subscription, so two of them halve the number of symbols. `sessions` are the profiles and sessions in
-    which slots stream (`calendar.sessions`). A day's inputs that cannot be read are kept up
-    to `quarantine_bytes_max`; more of them are only counted.
+    which slots stream (`calendar.sessions`). With lines of several venues, a pause of a venue up to `keep_over_pause_s`
+    ends no slot: its lines keep what no other line outranks. A longer one releases the slots of its lines while another
+    venue is open; 0: each pause does. A day's inputs that cannot be read are kept up to `quarantine_bytes_max`; more of
+    them are only counted.
 
     Raises:
         ValueError: trades are not among the records, or one is named twice.
@@ -42,6 +44,7 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     records: tuple[RecordKind, ...] = ("trades",)
     evaluation_s: Annotated[float, msgspec.Meta(ge=1)] = 10.0
     failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    keep_over_pause_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
     quarantine_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = DAY_BYTES_MAX
     sampling: SamplingSettings = SamplingSettings()
 

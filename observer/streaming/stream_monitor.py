@@ -262,7 +262,7 @@ class StreamMonitor:
                 failure = error
             else:
                 reported |= {quote.symbol: quote.cumulative_volume for quote in quotes}
-        if failure is not None and self._alerts.are_open(STREAM):
+        if failure is not None and self._alerts.are_open(STREAM):  # the alert of the outage is enough
             logger.warning("volumes are not known in the outage of a stream: %s", failure)
         elif failure is not None:
             text = f"how much was traded of {', '.join(failed)} is not known: {failure}"

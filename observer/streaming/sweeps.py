@@ -17,6 +17,7 @@ import msgspec
 
 from bus.events import MarketSession, Snapshot, SweepCompleted, UniverseMember
 from observer.accounts.clients import BrokerAccount
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
 from observer.lines import venue_of
@@ -32,6 +33,8 @@ from observer.universe.in_force import oldest_fallback, refused_universe, univer
 logger = logging.getLogger(__name__)
 
 NO_UNIVERSE: Final = "no_universe"
+UNANSWERED: Final = "sweep_unanswered:"
+"""How the identity of an alert begins that a sweep brought nothing of a venue, which it names."""
 
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
 
@@ -53,6 +56,7 @@ class Sweeps:
     async def run(self, plan: DayPlan) -> None:
         """Run all remaining sweeps of the day; the sweep of the current interval is made up for."""
         session_date = plan.day.isoformat()
+        self._alerts.resolve_all(UNANSWERED, "the sweeps begin anew")  # perhaps of a venue that is not asked any more
         if self._clock.now_ns() < plan.track_a_start_ns:
             await self._clock.sleep_until(plan.warm_up_ns)
             await self._warm_up()
@@ -77,7 +81,7 @@ class Sweeps:
         return sweeps_of(plan, self._parts.windows(plan), interval_ns, self._parts.main_venue)
 
     async def _warm_up(self) -> None:
-        """Open the connections of the first sweep in advance; failures are only logged."""
+        """Open the connections of the first sweep in advance; failures are only logged: the sweep shows them again."""
         for account, quotes in self._rest.usable("quotes").items():
             try:
                 await quotes.quotes([account.broker.probe_symbol], priority="normal")
@@ -131,7 +135,9 @@ class Sweeps:
         )
         self._producer.publish(completed)
         floor_s = sweep_floor_s(requests, len(accounts), self._parts.calls_per_second)
-        logger.info("%s", _report(completed, Counter(map(self._venue, lines)), swept, floor_s))
+        asked = Counter(map(self._venue, lines))
+        logger.info("%s", _report(completed, asked, swept, floor_s))
+        report_unanswered(self._alerts, sweep.number, asked, {snapshot.venue for snapshot in swept})
         return swept
 
     def _venue(self, line: str) -> str:
@@ -225,6 +231,16 @@ def calls_at_once(calls_per_second: float) -> int:
 def sweep_floor_s(calls: int, accounts: int, calls_per_second: float) -> float:
     """The least seconds between the first and the last of so many calls, evenly at the accounts' limit."""
     return max(0, ceil(calls / accounts) - 1) / calls_per_second
+
+
+def report_unanswered(alerts: Alerts, sweep: int, asked: Mapping[str, int], answered: AbstractSet[str]) -> None:
+    """Report each venue that a sweep asked for so many lines without any answer; resolve those that were answered."""
+    for venue, lines in asked.items():
+        identity = f"{UNANSWERED}{venue}"
+        if venue in answered:
+            alerts.resolve(identity, f"sweep {sweep} has lines of {venue}")
+        else:
+            alerts.report(identity, "warning", f"sweep {sweep} has no answer for the {lines} lines of {venue}")
 
 
 def _report(completed: SweepCompleted, asked: Mapping[str, int], swept: Sequence[Snapshot], floor_s: float) -> str:

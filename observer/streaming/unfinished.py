@@ -5,7 +5,6 @@ whole day. Missing volume becomes gaps, which are filled like others.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Protocol
@@ -22,15 +21,13 @@ from observer.providers.domestic import PastBarSource
 from observer.store.reader import StoreReader
 from observer.streaming.day import StreamingDay
 
-logger = logging.getLogger(__name__)
-
 
 class DayHistory(HistorySource, PastBarSource, Protocol):
     """Volumes and minute bars of past days."""
 
 
 class WholeDay:
-    """The volumes of a past day, and those at Track B's stop: less what its later minutes traded. Satisfies
+    """The volumes of a past day, and those at the stop of a slot: less what the later minutes traded. Satisfies
     `QuoteSource` and `StopVolumes`.
     """
 
@@ -47,9 +44,8 @@ class WholeDay:
         prices = (None,) * 8
         return [Quote(symbol, 0.0, *prices, self._volumes[symbol], 0.0) for symbol in known]
 
-    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:  # noqa: ARG002 - all trades
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:  # noqa: ARG002
         """The volume at the stop, by the day's minute bars; more than that where a trade is in none of them."""
-        stop_ns = self._plan.track_b_stop_ns
         bars = await self._history.past_minute_bars(symbol, stop_ns, self._plan.ends_ns - 1)
         return volume_before((bar for bar in bars if bar.symbol == symbol), stop_ns, volume_now)
 
@@ -125,7 +121,8 @@ class Unfinished:
             except ProviderError as error:
                 if error.retry:
                     raise
-                logger.warning("what was traded of %s on %s is not reported: %s", symbol, day, error)
+                text = f"what was traded of {symbol} on {day} is not reported, so its quality stays unknown: {error}"
+                self._alerts.happened(f"volume_unreported:{symbol}", "warning", text)
                 continue
             if bars:
                 yield symbol, bars[-1].volume

@@ -167,6 +167,11 @@ class Supervisor:
         if not task.cancelled():
             self._broken.set()
 
+    @property
+    def refused_requests(self) -> int:
+        """Requests that the control socket refused, until now."""
+        return self._server.refused if self._services else 0
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -209,8 +209,9 @@ def test_a_handler_that_fails_is_a_refusal_and_the_server_goes_on(tmp_path: Path
 def test_a_malformed_request_is_refused_logged_and_reaches_no_handler(
     tmp_path: Path, frames: list[bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scene(_server: ControlServer, _client: ControlClient, recorder: Recorder) -> None:
+    async def scene(server: ControlServer, _client: ControlClient, recorder: Recorder) -> None:
         request_id, body = await raw_exchange(tmp_path, frames)
+        assert server.refused == 1
         reply = msgspec.msgpack.decode(body, type=Reply)
         assert isinstance(reply, Refused)
         assert reply.code == "malformed"

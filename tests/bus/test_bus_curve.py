@@ -20,7 +20,7 @@ from bus.batch_feed import BatchFeedPublisher, BatchFeedSubscriber, Began
 from bus.codec import Batch
 from bus.commands import Done, Reply, Request, Status
 from bus.control import ControlClient, ControlServer, ControlTimeoutError
-from bus.curve import DOMAIN_BYTES_MAX
+from bus.curve import DOMAIN_BYTES_MAX, UNKNOWN_CLIENTS
 from bus.delivery import Delivered, Part
 from bus.endpoints import Address, BusError, Endpoints, TcpAddress, TcpEndpoints
 from bus.events import Event, Trade
@@ -216,6 +216,7 @@ def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_cli
 ) -> None:
     async def scene() -> None:
         async with serving(endpoints) as servers, using(stranger, tmp_path / "outbox-s") as unknown:
+            before = UNKNOWN_CLIENTS.refused
             unknown.producer.publish(trade(99))
             refused = asyncio.create_task(unknown.control.request(Status(), 1.0))
             async with using(endpoints, tmp_path / "outbox") as known:
@@ -227,6 +228,7 @@ def test_a_client_with_an_unknown_key_receives_nothing_and_disturbs_no_other_cli
             assert servers.asked == 2
             assert len(servers.sink.stored) == 1
             assert servers.ingest.peers.refused == 0
+            assert UNKNOWN_CLIENTS.refused > before
 
     asyncio.run(scene())
 

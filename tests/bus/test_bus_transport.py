@@ -688,13 +688,13 @@ def after_a_second_writer(
     return asyncio.run(scenario()), received
 
 
-def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path: Path) -> None:
-    feed_address = f"ipc://{tmp_path}/feed"
+def losses_after(folder: Path, disturb: Callable[[FeedPublisher], None]) -> tuple[int, list[tuple[str, str]]]:
+    """What a subscriber counts and reports as missed when this happens between the first event and the next."""
     losses: list[tuple[str, str]] = []
 
     async def scenario() -> int:
-        publisher = FeedPublisher(feed_address)
-        feed = FeedSubscriber(feed_address, [Trade], lambda severity, text: losses.append((severity, text)))
+        publisher = FeedPublisher(f"ipc://{folder}/feed")
+        feed = FeedSubscriber(f"ipc://{folder}/feed", [Trade], lambda severity, text: losses.append((severity, text)))
         events = aiter(feed)
         first = asyncio.ensure_future(anext(events))
 
@@ -703,8 +703,7 @@ def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path: Pat
             return first.done()
 
         await until_async(received_after_publishing)  # a subscription takes a moment to arrive
-        [subscriber] = publisher._subscribers
-        subscriber.number += 7
+        disturb(publisher)
         publisher.publish([Delivered("a", "s", 2, [trade(2)])])
         while (await anext(events)) != trade(2):
             pass
@@ -712,34 +711,22 @@ def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path: Pat
         feed.close()
         return feed.missed
 
-    assert asyncio.run(scenario()) == 7
-    assert losses == [("warning", LOSS)]
+    return asyncio.run(scenario()), losses
+
+
+def test_a_subscriber_counts_and_reports_the_events_that_it_missed(tmp_path: Path) -> None:
+    def skip(publisher: FeedPublisher) -> None:
+        [subscriber] = publisher._subscribers
+        subscriber.number += 7
+
+    assert losses_after(tmp_path, skip) == (7, [("warning", LOSS)])
 
 
 def test_events_of_the_feed_that_cannot_be_read_are_missed_and_reported(tmp_path: Path) -> None:
-    feed_address = f"ipc://{tmp_path}/feed"
-    losses: list[tuple[str, str]] = []
-
-    async def scenario() -> int:
-        publisher = FeedPublisher(feed_address)
-        feed = FeedSubscriber(feed_address, [Trade], lambda severity, text: losses.append((severity, text)))
-        events = aiter(feed)
-        first = asyncio.ensure_future(anext(events))
-
-        def received_after_publishing() -> bool:
-            publisher.publish([Delivered("a", "s", 1, [trade()])])
-            return first.done()
-
-        await until_async(received_after_publishing)
+    def send_unreadable(publisher: FeedPublisher) -> None:
         [subscriber] = publisher._subscribers
         for body in (b"\xc1", msgspec.msgpack.encode([["no kind"]])):
             publisher._subscribers.send(subscriber, [struct.pack("<16sQ", publisher._run, subscriber.number), body])
-        publisher.publish([Delivered("a", "s", 2, [trade(2)])])
-        while (await anext(events)) != trade(2):
-            pass
-        publisher.close()
-        feed.close()
-        return feed.missed
 
-    assert asyncio.run(scenario()) == 2
-    assert set(losses) == {("warning", LOSS)}
+    missed, losses = losses_after(tmp_path, send_unreadable)
+    assert (missed, set(losses)) == (2, {("warning", LOSS)})

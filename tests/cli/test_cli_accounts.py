@@ -86,6 +86,7 @@ def test_the_command_prints_one_array_without_a_secret(
     assert [each["account_id"] for each in json.loads(reported)] == [FIRST, SECOND, THIRD]
     assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml") == 0
     table = capsys.readouterr().out
+    assert "slots used" in table
     assert "0 of 41" in table
     secrets = ["hush", *msgspec.toml.decode((tmp_path / "keys.toml").read_bytes())[FIRST].values()]
     assert not any(secret in reported + table for secret in secrets)

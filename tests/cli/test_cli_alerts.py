@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from bus.commands import ProcessAlert
 from bus.delivery import Delivered
 from bus.events import AlertRaised, AlertRepeated, AlertResolved
-from observer.cli.alerts import seconds_of
+from observer.cli.alerts import AlertRow, seconds_of, show_alerts
 from observer.cli.app import command_line
 from observer.cli.status import alert_lines
 from observer.errors import ConfigError
@@ -64,6 +64,26 @@ def test_all_alerts_are_listed_with_their_ends_and_those_of_a_day_alone(configur
     shown = ask(configuration, "--all").stdout
     assert "resolved 11-18" in shown
     assert "happened" in shown
+
+
+def test_in_eighty_columns_the_text_of_an_alert_has_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "the volume at the stop is not proved, gaps of 005930 may be too wide: the host is closed"
+    row = AlertRow(
+        process="track-b",
+        identity="unproved_stop:005930",
+        severity="warning",
+        since_ns=MORNING_NS,
+        last_ns=MORNING_NS + NS_PER_S,
+        count=7,
+        text=text,
+    )
+    show_alerts([row], 80)
+    narrow = capsys.readouterr().out.splitlines()
+    assert [len(line) <= 80 for line in narrow] == [True] * 4
+    assert " ".join(" ".join(narrow).split()).endswith(text)
+    assert "warning unproved_stop:005930 (track-b): open, 7 times until" in " ".join(" ".join(narrow).split())
+    show_alerts([row], None)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(text)
 
 
 def test_a_silenced_alert_stays_listed_and_an_unknown_one_is_refused(configuration: Path) -> None:

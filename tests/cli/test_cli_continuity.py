@@ -3,11 +3,9 @@
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
 from bus.events import (
@@ -22,17 +20,14 @@ from bus.events import (
     WatchChanged,
     WatchStarted,
 )
-from observer.cli.app import command_line
 from observer.clock import CLOCK_VARIABLE, HeldClock
-from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError, NoDataError
 from observer.store.writer import StoreWriter
 from tests.builders import day_began
+from tests.cli.typed import Typed, typed_system
 from tests.store.exporting import DAY, START_NS, recovery, refusal
 from tests.store.listings import listing_changed
-from tests.store.migrated import make_database
 
-Typed = Callable[..., Result]
 TRIGGERED = ("volume_surge", 9.5, "free_slot", None)
 
 
@@ -40,12 +35,6 @@ TRIGGERED = ("volume_surge", 9.5, "free_slot", None)
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Types a command for a system that does not run; its database has two slots, a refusal and two filled gaps."""
     monkeypatch.setenv("COLUMNS", "80")
-    configuration = write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7))
-    (tmp_path / "data").mkdir()
-    url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
-    make_database(url)
-    writer = StoreWriter(url)
-    writer.open()
     slot = SlotAssigned("a:01", "000001", START_NS, *TRIGGERED)
     began = SelectionAdvanced(DAY, START_NS, day_began(DAY))
     acknowledged = WatchChanged("kis", "000001", DAY, START_NS, WatchStarted())
@@ -53,14 +42,7 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     other = SlotAssigned("main:41", "000004", START_NS, *TRIGGERED)
     reported = [began, slot, acknowledged, other, refusal(2), pin]
     listed = listing_changed(symbol="000005")
-    writer.commit([Delivered("track-b", "5" * 32, 1, [*reported, *recovery(1), *recovery(2), listed])])
-    writer.close()
-
-    def run(*words: str) -> Result:
-        app = command_line()
-        return CliRunner().invoke(app, [*words, "--config", str(configuration)])
-
-    return run
+    return typed_system(tmp_path, *reported, *recovery(1), *recovery(2), listed)
 
 
 def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typed) -> None:

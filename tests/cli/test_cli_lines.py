@@ -1,13 +1,11 @@
 """Symbols and venues as they are typed: one line, one venue, or a stock at all its venues."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from bus.delivery import Delivered
 from bus.events import (
     DailyBar,
     GapDetected,
@@ -17,19 +15,15 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
-from observer.cli.app import command_line
 from observer.cli.lines import AskedLines, asked_lines, typed_line
-from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError, NoDataError
-from observer.store.writer import StoreWriter
 from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import day_began
+from tests.cli.typed import Typed, typed_system
 from tests.selection.builders import member
 from tests.store.exporting import DAY, START_NS
 from tests.store.listings import listing_changed
-from tests.store.migrated import make_database
 
-Typed = Callable[..., Result]
 KRX, NXT, OTHER = "000001", "000001.NXT", "000002"
 UNSTREAMED = "000003"
 
@@ -56,19 +50,11 @@ def universe() -> list[UniverseMember | UniverseBuilt]:
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Types a command for a system whose database has one stock at two venues and one at the main venue alone."""
     monkeypatch.setenv("COLUMNS", "80")
-    configuration = write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7))
-    (tmp_path / "data").mkdir()
-    url = f"sqlite:///{tmp_path / 'data' / 'observer.db'}"
-    make_database(url)
-    writer = StoreWriter(url)
-    writer.open()
     bar = DailyBar("kis", f"{OTHER}.NXT", DAY, 1.0, 1.0, 1.0, 1.0, 600.0, 600.0)
     listed = [listing_changed(symbol=KRX), listing_changed(symbol=UNSTREAMED)]
     began = SelectionAdvanced(DAY, START_NS, day_began(DAY))
     events = [*universe(), began, *of_line(KRX), *of_line(NXT), *of_line(OTHER), bar, *listed]
-    writer.commit([Delivered("track-b", "5" * 32, 1, events)])
-    writer.close()
-    return lambda *words: CliRunner().invoke(command_line(), [*words, "--config", str(configuration)])
+    return typed_system(tmp_path, *events)
 
 
 def symbols_of(ran: Result, key: str) -> list[str]:

@@ -84,6 +84,23 @@ def test_gaps_wait_for_more_of_them_until_they_are_quiet() -> None:
     assert day.lines == ["10:01:00 recovery: 10 gaps found, 0 filled with 0 trades"]
 
 
+def test_one_gap_is_one_gap() -> None:
+    day = Day()
+    day.apply(gap(1), msgspec.structs.replace(filled(1), rows=1))
+    day.is_quiet(75)
+    assert day.lines == ["10:01:10 recovery: 1 gap found, 1 filled with 1 trade"]
+
+
+def test_the_lines_are_in_the_order_of_time_a_summary_after_what_came_meanwhile() -> None:
+    day = Day()
+    day.apply(gap(1, second=60))
+    day.at(62, TRACK_B)
+    day.at(64, msgspec.structs.replace(TRACK_B, state="BACKOFF"))
+    day.is_quiet(66)
+    assert [line[:8] for line in day.lines] == ["10:01:04", "10:01:04"]
+    assert day.lines[1].endswith("recovery: 1 gap found, 0 filled with 0 trades")
+
+
 def test_a_connection_that_the_broker_refuses_does_not_end_a_cut_and_a_second_loss_does_not_begin_one() -> None:
     day = Day()
     day.apply(connection(0, "lost", reason="reset"), connection(10, "connected"), connection(11, "refused"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.curve import UNKNOWN_CLIENTS
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.alerts.process import Alerts, keepers
@@ -154,6 +155,19 @@ def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_aler
     assert open_alerts(host) == [("writer_stopped", "critical")]
     host._report_writer(0.0)
     assert open_alerts(host) == []
+
+
+def test_a_client_that_the_host_refuses_is_an_alert(host: Host) -> None:
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._report_damage(producer)
+        before = open_alerts(host)
+        UNKNOWN_CLIENTS.refuse("a client without a known key", "from a test")
+        host._report_damage(producer)
+        assert set(open_alerts(host)) - set(before) == {("refused_messages", "warning")}
+        producer.close()
+
+    asyncio.run(scene())
 
 
 def test_damage_of_the_host_s_own_outbox_is_a_critical_alert(host: Host) -> None:

@@ -20,7 +20,7 @@ from bus.producer import Producer
 from observer.alerts.process import Alerts, keepers
 from observer.clock import ManualClock
 from observer.runtime import refusals
-from observer.runtime.refusals import REFUSED_MESSAGES, DiskAlerts
+from observer.runtime.refusals import REFUSED_EVENTS, REFUSED_MESSAGES, DiskAlerts, Refusals, refused_events
 from observer.store.reporting_writer import QuarantineAlerts
 from tests.builders import trades
 from tests.runtime.full_disk import REFUSED, TAKEN
@@ -129,6 +129,34 @@ def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_re
     assert isinstance(repeated, AlertRepeated)
     assert [each.text.split()[0] for each in (raised, repeated)] == ["2", "9"]
     assert raised.until_ns is not None, "nothing resolves it"
+
+
+def test_refusals_are_reported_when_their_count_has_grown() -> None:
+    published: list[Event] = []
+    counts = iter((0, 2, 2, 1, 3))
+    alerts = Alerts(ManualClock(0), "supervisor", lambda *events: published.extend(events))
+    counted = Refusals(alerts, REFUSED_MESSAGES, "warning", "a text", lambda: next(counts))
+    counted.check()
+    assert published == []
+    for _ in range(4):
+        counted.check()
+    alerts.finish()
+    assert [type(each) for each in published] == [AlertRaised, AlertRepeated]
+
+
+def test_an_event_that_no_outbox_can_hold_is_an_alert(tmp_path: Path) -> None:
+    async def scene() -> None:
+        alerts = Alerts(ManualClock(0), "trial", lambda *_: None)
+        producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
+        lost = refused_events(alerts, lambda: producer.unstorable)
+        producer.publish(*trades(2), AlertRaised(0, "warning", "trial", "\ud800", None, "queue", None))
+        producer.flush()
+        lost.check()
+        assert (producer.published, producer.refused, producer.unstorable) == (2, 0, 1)
+        assert [(each.identity, each.severity) for each in alerts.open] == [(REFUSED_EVENTS, "critical")]
+        producer.close()
+
+    asyncio.run(scene())
 
 
 def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from bus.events import SlotAssigned, SlotReleased, TriggerFired
+from bus.events import ChurnGuardChanged, SlotAssigned, SlotReleased, TriggerFired
 from observer.selection.pins import PinRefusal
 from observer.selection.selector import Selector, VenueHours
-from observer.selection.settings import SelectionSettings, VenueWindow
+from observer.selection.settings import SelectionSettings, SlotSettings, VenueWindow
+from observer.selection.slot_projection import SlotProjection
 from tests.selection.builders import member, seen
 
 KRX, NXT = "005930", "005930.NXT"
@@ -93,3 +94,29 @@ def test_a_rate_of_trades_from_before_a_close_is_no_reason_for_a_slot_at_the_nex
         day.market.of(NXT).trades_per_second = 99.0
         decided = [event for now_ns in moments_ns for event in day.evaluate_universe(now_ns)]
         assert [event.kind for event in decided if isinstance(event, TriggerFired)] == kinds
+
+
+MAINS = tuple(f"{number:06d}" for number in range(1, 7))
+FURTHER = tuple(f"{each}.NXT" for each in MAINS)
+
+
+def test_lines_of_a_further_venue_fill_the_slots_that_main_lines_leave_free_and_yield_to_them() -> None:
+    """Two slots: four main lines are on the list of fillers, and all of them are closed until 15."""
+    day = selector((*MAINS, *FURTHER))
+    assert at(day, 10) == set(FURTHER[:2])
+    assert at(day, 15) == set(MAINS[:2])
+    assert at(day, 31) == set(MAINS[:2])
+    assert at(day, 40) == set(FURTHER[:2])
+
+
+def test_a_main_line_that_takes_the_slot_of_a_further_filler_is_no_churn() -> None:
+    settings = SelectionSettings(slots=SlotSettings(churn_max_replacements=1))
+    members = [member(line, rank=rank) for rank, line in enumerate((*MAINS, *FURTHER), 1)]
+    day = Selector(members, {"main": 2}, settings, windows=WINDOWS)
+    decided = [*day.evaluate_slots(10), *day.evaluate_slots(15)]
+    assert sum(isinstance(each, SlotAssigned) and each.reason == "outranks" for each in decided) == 2
+    assert not any(isinstance(each, ChurnGuardChanged) for each in decided)
+    resumed = SlotProjection()
+    for each in decided:
+        resumed.apply(each)
+    assert resumed.replaced_ns == []

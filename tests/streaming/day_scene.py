@@ -114,7 +114,7 @@ class Desk:
         self.asked.append(symbol)
         return symbol in self.halted
 
-    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
         return self.at_stops.get(symbol, volume_now)
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:

@@ -110,7 +110,7 @@ def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> N
     older = msgspec.json.decode(step.replace(b',"rules":1', b""), type=DayBegan)
     assert older.rules == 1
     with pytest.raises(
-        NotReplayableError, match="decided by rules 1, and this version has rules 3: verify the day with"
+        NotReplayableError, match="decided by rules 1, and this version has rules 4: verify the day with"
     ):
         stored_settings(older)
 

@@ -1,6 +1,8 @@
 """What the broker's time-and-sales return of another day is not taken for the gap's trades."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Sequence
 from datetime import date
 
@@ -163,3 +165,25 @@ def test_it_is_filled_with_minute_bars_at_once_when_they_are_too_many() -> None:
         assert (closed.source, closed.rows, closed.complete) == ("minute_bars", 1, False)
         [bar] = running.of(MinuteBarRecovered)
         assert (bar.venue, bar.session) == ("KRX", "regular")
+
+
+def test_open_gaps_that_cannot_be_read_are_an_alert_until_they_are() -> None:
+    async def scene() -> None:
+        with market(SamplingSettings()) as made, idle_process(made) as running:
+            feed_address, clock, alerts = made.feed_address, made.clock, running.alerts
+            worklist = GapWorklist(
+                RecoverySettings(), reader=running.reader, feed_address=feed_address, clock=clock, alerts=alerts
+            )
+
+            def rename(before: str, after: str) -> None:
+                with contextlib.closing(sqlite3.connect(made.folder / "observer.db")) as database:
+                    database.execute(f"ALTER TABLE {before} RENAME TO {after}")
+
+            rename("gaps", "gaps_away")
+            checking = asyncio.create_task(worklist.check_now_and_then())
+            await until_async(lambda: "open_gaps_unread" in alerts.identities)
+            rename("gaps_away", "gaps")
+            await until_async(lambda: "open_gaps_unread" not in alerts.identities)
+            checking.cancel()
+
+    asyncio.run(scene())

@@ -3,8 +3,10 @@
 import asyncio
 
 from bus.events import MarketStateChanged, Snapshot
+from observer.alerts.process import Alerts
 from observer.clock import ManualClock
-from observer.streaming.halt_poller import HaltPoller
+from observer.errors import ProviderError
+from observer.streaming.halt_poller import HALTS_UNKNOWN, HaltPoller
 from tests.selection.builders import seen
 from tests.waiting import until_async
 
@@ -13,14 +15,18 @@ AT_NXT = "035720.NXT"
 
 
 class Desk:
-    """A broker that calls every symbol halted. Satisfies `HaltSource`."""
+    """A broker that calls these symbols halted, or does not answer. Satisfies `HaltSource`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *halted: str) -> None:
+        self.halted = halted
         self.queried: list[str] = []
+        self.is_down = False
 
     async def is_halted(self, symbol: str) -> bool:
         self.queried.append(symbol)
-        return True
+        if self.is_down:
+            raise ProviderError("down")
+        return symbol in self.halted
 
 
 def swept(number: int, **volumes: float) -> list[Snapshot]:
@@ -33,12 +39,16 @@ def swept(number: int, **volumes: float) -> list[Snapshot]:
     ]
 
 
+def quiet_alerts() -> Alerts:
+    return Alerts(ManualClock(10**9), "track-b", lambda *_: None)
+
+
 def queried(held: list[str], *sweeps: list[Snapshot], expected: int) -> tuple[list[str], list[MarketStateChanged]]:
-    """The symbols queried after the sweeps, and what was reported of them."""
-    desk, reported = Desk(), list[MarketStateChanged]()
+    """The symbols queried after the sweeps while one is halted, and what was reported of them."""
+    desk, reported = Desk(STILL), list[MarketStateChanged]()
 
     async def run() -> None:
-        poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend)
+        poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend, quiet_alerts())
         for each in sweeps:
             poller.after_sweep(each, held)
         running = asyncio.create_task(poller.run())
@@ -55,7 +65,7 @@ def queried(held: list[str], *sweeps: list[Snapshot], expected: int) -> tuple[li
 def test_a_symbol_that_stands_still_while_its_venue_trades_is_queried() -> None:
     before, after = swept(1, still=100, other=100), swept(2, still=100, other=101)
     symbols, [state] = queried([STILL, OTHER], before, after, expected=1)
-    assert symbols == [STILL]
+    assert symbols == [STILL, OTHER], "the halted one, and a symbol that shows that its venue trades"
     assert (state.symbol, state.halted, state.venue) == (STILL, True, "KRX")
 
 
@@ -66,7 +76,7 @@ def test_no_symbol_is_queried_while_no_symbol_of_its_venue_trades() -> None:
 
 def test_after_a_stop_of_the_market_a_symbol_that_does_not_resume_is_queried() -> None:
     sweeps = [swept(1, still=100, other=100), swept(2, still=100, other=100), swept(3, still=100, other=150)]
-    assert queried([STILL, OTHER], *sweeps, expected=1)[0] == [STILL]
+    assert queried([STILL, OTHER], *sweeps, expected=1)[0] == [STILL, OTHER]
 
 
 def test_each_venue_is_judged_by_its_own_symbols() -> None:
@@ -77,3 +87,41 @@ def test_each_venue_is_judged_by_its_own_symbols() -> None:
 def test_an_answer_of_the_sweep_before_says_nothing() -> None:
     before = swept(1, still=100, other=100)
     assert queried([STILL, OTHER], before, [*swept(1, still=100), *swept(2, other=101)], expected=0) == ([], [])
+
+
+def test_a_stop_of_the_market_that_begins_after_the_sweep_takes_no_slot_away() -> None:
+    """The other symbol traded before the sweep, and is stopped by the time of the queries."""
+    desk, reported = Desk(STILL, OTHER), list[MarketStateChanged]()
+
+    async def run() -> None:
+        poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend, quiet_alerts())
+        for each in (swept(1, still=100, other=100), swept(2, still=100, other=101)):
+            poller.after_sweep(each, [STILL])
+        running = asyncio.create_task(poller.run())
+        await until_async(lambda: len(desk.queried) == 2)
+        assert reported == []
+        desk.halted = (STILL,)  # the market goes on, and the symbol does not
+        poller.after_sweep(swept(3, still=100, other=102), [STILL])
+        await until_async(lambda: reported)
+        running.cancel()
+
+    asyncio.run(run())
+    assert [state.symbol for state in reported] == [STILL]
+
+
+def test_a_halt_that_the_broker_does_not_answer_for_is_an_alert_until_it_does() -> None:
+    desk, alerts = Desk(), quiet_alerts()
+
+    async def run() -> None:
+        poller = HaltPoller("kis", desk, ManualClock(10**9), lambda _: None, alerts)
+        poller.after_sweep(swept(1, still=100, other=100), [STILL])
+        poller.after_sweep(swept(2, still=100, other=101), [STILL])
+        desk.is_down = True
+        running = asyncio.create_task(poller.run())
+        await until_async(lambda: HALTS_UNKNOWN in alerts.identities)
+        desk.is_down = False
+        poller.after_sweep(swept(3, still=100, other=102), [STILL])
+        await until_async(lambda: HALTS_UNKNOWN not in alerts.identities)
+        running.cancel()
+
+    asyncio.run(run())

@@ -9,6 +9,7 @@ from observer.gaps.plausibility import TradeScreen
 from observer.local_time import local_datetime, local_ns
 from observer.selection.selector import VenueHours
 from observer.streaming.hours import hours_of, slot_windows
+from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import RULES, day_plan
 
@@ -33,6 +34,15 @@ def test_the_windows_of_the_whole_day_end_when_the_last_trades_of_a_session_are_
         ("NXT", "09:00:30", "15:20:00"),
         ("NXT", "15:30:00", "20:10:00"),
     }
+
+
+def test_a_pause_that_is_short_enough_ends_no_window() -> None:
+    """The KRX's at 15:31 has nine minutes; the longest, the NXT's in the morning, has 630 s."""
+    plan = day_plan(DAY, rules=WHOLE_DAY)
+    assert len(slot_windows(plan, LINES, 540 * NS_PER_S)) == 4
+    whole = slot_windows(plan, LINES, 630 * NS_PER_S)
+    assert [(each.venue, each.from_ns) for each in whole] == [("", local_ns(DAY, 8, 20)), ("NXT", local_ns(DAY, 8, 10))]
+    assert {each.to_ns for each in whole} == {local_ns(DAY, 20, 10)}
 
 
 def test_lines_of_the_main_venue_alone_have_no_windows() -> None:

@@ -1,9 +1,11 @@
 """How many of the exchange's trades are asked for to prove a volume at the stop."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
+
+import msgspec
 
 from bus.events import AlertRaised, Event
 from observer.alerts.process import Alerts
@@ -12,8 +14,9 @@ from observer.errors import ProviderError
 from observer.local_time import local_ns
 from observer.providers.broker import Bar, PastTrade
 from observer.store.reader import StoreReader
+from observer.streaming.hours import slot_windows
 from observer.streaming.late_end import Counted, LateEnd, TradesAroundStop
-from tests.day_plans import day_plan
+from tests.day_plans import RULES, day_plan
 from tests.store.migrated import make_database
 
 DAY = date(2026, 11, 18)
@@ -45,7 +48,7 @@ class History:
 
 def asked(history: History, known: float = 0.0) -> tuple[float | None, int]:
     source = TradesAroundStop(history, ManualClock(local_ns(DAY, 19)), PLAN)
-    found = asyncio.run(source.at_stop("005930", known, history.trades[-1].cumulative_volume))
+    found = asyncio.run(source.at_stop("005930", PLAN.track_b_stop_ns, known, history.trades[-1].cumulative_volume))
     return found, history.calls
 
 
@@ -74,7 +77,7 @@ def test_a_trade_that_the_broker_does_not_give_any_more_proves_nothing() -> None
 class OneSymbolFails:
     """The volumes at the stop: none of "000002". Satisfies `StopVolumes`."""
 
-    async def at_stop(self, symbol: str, known: float, volume_now: float) -> float | None:
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
         if symbol == "000002":
             raise ProviderError("the host is closed")
         return known
@@ -92,3 +95,56 @@ def test_a_volume_at_the_stop_that_nothing_proves_is_an_alert(tmp_path: Path) ->
     [alert] = [each for each in published if isinstance(each, AlertRaised)]
     assert alert.identity == "unproved_stop:000002"
     assert alert.text.endswith("gaps of 000002 may be too wide: the host is closed")
+
+
+# The KRX without its auctions, the NXT without its morning: each has a pause of its own.
+KRX, NXT = "005930", "005930.NXT"
+MIXED = day_plan(
+    DAY,
+    rules=msgspec.structs.replace(
+        RULES, track_a=("whole-day",), track_b=("KRX.regular", "KRX.after", "NXT.pre", "NXT.regular", "NXT.after")
+    ),
+)
+
+
+class Stops:
+    """Keeps the stops that are asked for; the volume there is what is known. Satisfies `StopVolumes`."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, int] = {}
+
+    async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
+        self.asked[symbol] = stop_ns
+        return known
+
+
+def stops_at(now_ns: int, held_ns: int, folder: Path) -> tuple[Mapping[str, int], Mapping[str, Counted]]:
+    """The stops that are asked for of both lines, held until `held_ns` and settled now, and their volumes."""
+    stops, clock, url = Stops(), ManualClock(now_ns), f"sqlite:///{folder}/observer.db"
+    make_database(url)
+    with StoreReader(url) as reader:
+        late = LateEnd(stops, MIXED, reader, clock, Alerts(clock, "track-b", lambda *_: None))
+        late.windows = slot_windows(MIXED, (KRX, NXT))
+        lines = (KRX, NXT)
+        held = dict.fromkeys(lines, held_ns)
+        found = asyncio.run(late.bounded(dict.fromkeys(lines, 9.0), dict.fromkeys(lines, 5.0), held))
+    return stops.asked, found
+
+
+def test_a_day_ended_late_ends_each_lines_slot_with_the_window_in_which_it_was_held(tmp_path: Path) -> None:
+    asked, found = stops_at(local_ns(DAY, 21), local_ns(DAY, 15), tmp_path)
+    assert asked == {KRX: local_ns(DAY, 15, 20), NXT: local_ns(DAY, 15, 20)}
+    assert found[KRX] == Counted(5.0, local_ns(DAY, 15, 20))
+
+
+def test_a_slot_of_the_last_window_ends_at_track_bs_stop(tmp_path: Path) -> None:
+    stop_ns = MIXED.track_b_stop_ns
+    assert stops_at(local_ns(DAY, 21), local_ns(DAY, 17), tmp_path)[0] == {KRX: stop_ns, NXT: stop_ns}
+
+
+def test_in_the_pause_of_one_venue_only_its_lines_have_ended(tmp_path: Path) -> None:
+    """At 15:50 the NXT trades in its after-market, and the KRX's has not begun."""
+    now_ns = local_ns(DAY, 15, 50)
+    asked, found = stops_at(now_ns, local_ns(DAY, 15), tmp_path)
+    assert asked == {KRX: local_ns(DAY, 15, 20)}
+    assert found[NXT] == Counted(9.0, now_ns)

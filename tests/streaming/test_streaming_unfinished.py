@@ -165,6 +165,7 @@ def test_a_symbol_that_the_broker_does_not_know_keeps_no_day_open() -> None:
     async def scene(made: Market) -> None:
         with idle_process(made) as late:
             await end_earlier_days(late, {RECEIVED: 10.0, BEHIND: 10.0}, refused=UNKNOWN)
+            assert f"volume_unreported:{UNKNOWN}" in late.alerts.identities
             assert len(late.of(SlotReleased)) == SLOTS
         found = reports(made)
         assert [found[symbol][0] for symbol in (RECEIVED, BEHIND, UNKNOWN)] == ["complete", "complete", "unknown"]

@@ -15,11 +15,11 @@ from observer.runtime.worker import Worker
 from observer.selection.indicators import average_volume
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.universe.builder import UniverseBuilder
 from tests.day_plans import day_plan
 from tests.store.listings import listing_changed
 from tests.workers.test_workers_track_a import BOTH
 from tests.workers.three_accounts import Scene, run, scene
+from workers.master_file import universe_builder
 
 SYMBOLS = 40
 BARS_AVERAGED = 20
@@ -36,24 +36,9 @@ async def nothing(producer: Producer, *_: object) -> None:
     producer.flush()
 
 
-async def build(day: Scene, producer: Producer, rest: RestOfAll, reader: StoreReader, worker: Worker) -> None:
+async def build(producer: Producer, rest: RestOfAll, reader: StoreReader, worker: Worker) -> None:
     settled = partial(nothing, producer)
-    builder = UniverseBuilder(
-        provider=day.settings.provider,
-        settings=day.settings.selection.universe,
-        venues=day.settings.universe,
-        today=worker.today,
-        folder=Path(day.settings.run.universe),
-        clock=day.clock,
-        producer=producer,
-        history=rest,
-        quotes=rest,
-        trading=rest,
-        reader=reader,
-        bring_listings=settled,
-        settled=settled,
-        alerts=worker.alerts,
-    )
+    builder = universe_builder(worker, producer, rest, reader, bring_listings=settled, settled=settled)
     await builder.build_now(day_plan(DAY))
 
 
@@ -67,7 +52,7 @@ async def built(day: Scene) -> None:
     worker = Worker("master-file", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-            await build(day, producer, rest, reader, worker)
+            await build(producer, rest, reader, worker)
     finally:
         worker.control.close()
 

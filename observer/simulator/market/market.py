@@ -250,7 +250,7 @@ class Market:
         return bars
 
     def daily_bars(self, symbol: str, *, adjusted: bool = True) -> tuple[DayBar, ...]:
-        """Bars of the weekdays before the session day, newest first; none from before the listing.
+        """Bars of the session days before the session day, newest first; none from before the listing.
 
         Of a symbol that is split on the session day they are in shares of after it, or as traded then. Both venues
         together have the KRX's prices.

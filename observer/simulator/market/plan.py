@@ -172,6 +172,16 @@ class DayBar(msgspec.Struct, frozen=True, gc=False):
     value: int
 
 
+_HOLIDAYS: Final = frozenset(
+    f"2026{day}"
+    for day in (
+        *("0101", "0216", "0217", "0218", "0302", "0501", "0505", "0525", "0603"),
+        *("0717", "0817", "0924", "0925", "1005", "1009", "1225", "1231"),
+    )
+)
+"""The weekdays of 2026 on which the KRX is closed; other years have no holiday here."""
+
+
 def weekdays_before(session_date: str, count: int) -> list[str]:
     """The last so many Mondays to Fridays before a day, newest first, as YYYYMMDD."""
     days: list[str] = []
@@ -183,17 +193,23 @@ def weekdays_before(session_date: str, count: int) -> list[str]:
     return days
 
 
+def session_days_before(session_date: str, count: int) -> list[str]:
+    """The last so many session days of the KRX before a day, newest first, as YYYYMMDD."""
+    days = weekdays_before(session_date, count + len(_HOLIDAYS))
+    return [day for day in days if day not in _HOLIDAYS][:count]
+
+
 def past_bars(
     instrument: Instrument, plan: MarketPlan, session_date: str, days: int, generator: Random
 ) -> tuple[DayBar, ...]:
-    """Bars of so many weekdays, none before the listing, newest first: the last close is the base
+    """Bars of so many session days, none before the listing, newest first: the last close is the base
     price, the last volume the master file's.
 
     Each day's true range is its own high less its own low, because the close before it always lies between them.
     """
     bars: list[DayBar] = []
     close = instrument.base_price
-    for day in weekdays_before(session_date, days):
+    for day in session_days_before(session_date, days):
         if day < instrument.listed_on or close <= 0:
             break
         volume = max(1, round(plan.usual_volume * generator.uniform(0.7, 1.3)))

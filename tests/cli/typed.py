@@ -1,0 +1,28 @@
+"""Types commands for a system that does not run; its database has these events."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from bus.delivery import Delivered
+from bus.events import Event
+from observer.cli.app import command_line
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.store.writer import StoreWriter
+from tests.store.migrated import make_database
+
+Typed = Callable[..., Result]
+
+
+def typed_system(folder: Path, *events: Event) -> Typed:
+    """What runs a command with the configuration of a new system in this folder."""
+    configuration = write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
+    (folder / "data").mkdir()
+    url = f"sqlite:///{folder / 'data' / 'observer.db'}"
+    make_database(url)
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("track-b", "5" * 32, 1, events)])
+    writer.close()
+    return lambda *words: CliRunner().invoke(command_line(), [*words, "--config", str(configuration)])
