@@ -160,6 +160,11 @@ class Market:
         """The sessions of a venue of this market on this day, in their order."""
         return self._sessions[venue]
 
+    @property
+    def venues(self) -> tuple[Venue, ...]:
+        """The venues of this market, in their order."""
+        return tuple(self._sessions)
+
     def nxt_listing(self, symbol: str) -> NxtListing | None:
         """How NXT trades a symbol; None where it does not, and in a market of the KRX alone."""
         return self._nxt.get(symbol)
