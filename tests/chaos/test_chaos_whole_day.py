@@ -25,10 +25,7 @@ ORDINARY = {
 
 def run(folder: Path, *, exam_day: bool) -> Reported:
     seed = whole_day.EXAM_SEED if exam_day else whole_day.SEED
-    symbols, accounts = whole_day.SYMBOLS, whole_day.ACCOUNTS
-    return whole_day.run(
-        speed=SPEED, symbols=symbols, accounts=accounts, seed=seed, exam_day=exam_day, folder=folder
-    )  # fmt: skip
+    return whole_day.run(speed=SPEED, seed=seed, exam_day=exam_day, trades_times=0.3, folder=folder)
 
 
 @pytest.fixture(scope="module")

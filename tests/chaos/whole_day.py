@@ -54,7 +54,7 @@ LATER: Sequence[JsonObject] = (
 STOP: JsonObject = {"at": "14:15", "for_s": 1800}
 
 
-def changes(*, exam_day: bool) -> Mapping[str, JsonObject]:
+def changes(*, exam_day: bool, trades_times: float) -> Mapping[str, JsonObject]:
     """The configuration of the day."""
     later_s = 3600 if exam_day else 0
     script = [*([] if exam_day else EARLY), *(_moved(fault, later_s) for fault in fault_day.SCRIPT), *LATER]
@@ -63,6 +63,7 @@ def changes(*, exam_day: bool) -> Mapping[str, JsonObject]:
         "drops": [],
         "faults": script,
         "market_stops": [STOP],
+        "trades_times": trades_times,
         "opens_at": "10:00" if exam_day else "09:00",
     }
     track_b = {"records": ["trades", "market_state"], "sessions": ["whole-day"]}
@@ -103,7 +104,14 @@ def judged(day: StagedDay, folder: Path) -> dict[str, Any]:
 
 
 def run(
-    *, speed: float, symbols: int, accounts: int, seed: int, exam_day: bool, folder: Path | None = None
+    *,
+    speed: float,
+    seed: int,
+    exam_day: bool,
+    trades_times: float,
+    symbols: int = SYMBOLS,
+    accounts: int = ACCOUNTS,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """Run one whole day; return its report. With `folder`, all files stay in `folder`/d."""
     with staged_day(
@@ -113,7 +121,7 @@ def run(
         seed=seed,
         session=EXAM_DAY if exam_day else DAY,
         begins=BEGINS,
-        changes=changes(exam_day=exam_day),
+        changes=changes(exam_day=exam_day, trades_times=trades_times),
         folder=folder,
         nxt=True,
     ) as day:
@@ -165,6 +173,7 @@ def main() -> int:
     parser.add_argument("--symbols", type=int, default=SYMBOLS)
     parser.add_argument("--accounts", type=int, default=ACCOUNTS)
     parser.add_argument("--seed", type=int, help=f"default: {SEED}, of the exam day {EXAM_SEED}")
+    parser.add_argument("--trades-times", type=float, default=1.0, help="how often symbols trade; 1: an ordinary day")
     parser.add_argument("--exam-day", action="store_true", help="the day of the university entrance exam")
     parser.add_argument("--folder", type=Path, help="keep everything in its folder d; without it nothing is kept")
     arguments = parser.parse_args()
