@@ -130,7 +130,7 @@ def run(
         alive = day.alive()
         day.until_gaps_are_closed()
         day.until_judged()
-        day.judge_now()
+        _judge_again(day)
         reported = judged(day, day.folder)
         reported["every_process_lived"] = alive
         reported["never_struck"] = fault_day.never_struck(reported["ledger"])
@@ -140,6 +140,14 @@ def run(
         reported["decisions"] = json.loads(verified.stdout or "{}") or verified.stderr
         reported["decisions_are_same"] = verified.returncode == 0
         return reported
+
+
+def _judge_again(day: StagedDay) -> None:
+    """Order the quality reports of what is stored now, and wait until they are stored, all at once."""
+    ordered_ns = day.clock.now_ns()
+    day.judge_now()
+    newer = f"SELECT symbol FROM quality WHERE judged_ns >= {ordered_ns} LIMIT 1"
+    day.system.until(lambda: day.system.ask(newer) != [], "the day is judged again", 60)
 
 
 def is_sound(reported: Mapping[str, Any]) -> bool:
