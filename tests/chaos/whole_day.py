@@ -42,7 +42,7 @@ EARLY: Sequence[JsonObject] = (
     {"kind": "malformed", "at": "08:30", "for_s": 300.0, "share": 0.2},
 )
 LATER: Sequence[JsonObject] = (
-    {"kind": "stream_cut", "at": "14:25", "for_s": 30.0},
+    {"kind": "stream_cut", "at": "14:45", "for_s": 30.0},
     {"kind": "stream_cut", "at": "15:45", "for_s": 20.0},
     {"kind": "truncated", "at": "16:40", "for_s": 600.0, "share": 0.2},
     {"kind": "stream_cut", "at": "17:10", "for_s": 60.0},
@@ -51,7 +51,7 @@ LATER: Sequence[JsonObject] = (
     {"kind": "token_revoked", "at": "18:30"},
     {"kind": "stream_cut", "at": "19:10", "for_s": 30.0},
 )
-STOP: JsonObject = {"at": "14:15", "for_s": 1800}
+STOP: JsonObject = {"at": "14:30", "for_s": 1800}
 
 
 def changes(*, exam_day: bool, trades_times: float) -> Mapping[str, JsonObject]:
