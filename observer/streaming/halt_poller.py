@@ -21,7 +21,8 @@ class HaltPoller:
 
     Where no symbol of a venue traded, the venue itself stands still: an auction, a break, or a stop of the whole
     market. None of its symbols is queried then. A quote that calls each of them stopped would take all slots away,
-    which no other symbol can use, and which are needed when trading resumes.
+    which no other symbol can use, and which are needed when trading resumes. A stop may also begin between two sweeps:
+    a symbol is reported as halted only if the one of its venue that traded most between them is not.
 
     Args:
         provider: the broker to query.
@@ -39,21 +40,24 @@ class HaltPoller:
         self._report = report
         self._swept: dict[str, Snapshot] = {}
         self._still: Sequence[str] = ()
+        self._busiest: dict[str, str] = {}  # by venue
         self._stirred = asyncio.Event()
 
     def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str]) -> None:
         """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
         seen = {snapshot.symbol: snapshot for snapshot in swept}
-        trading = {snapshot.venue for snapshot in seen.values() if self._grew(snapshot)}
+        growth = {symbol: self._growth(snapshot) for symbol, snapshot in seen.items()}
+        by_growth = sorted((symbol for symbol in seen if growth[symbol] > 0), key=lambda symbol: growth[symbol])
+        self._busiest = {seen[symbol].venue: symbol for symbol in by_growth}
         self._still = [
-            symbol for symbol in held if self._stands_still(found := seen.get(symbol)) and found.venue in trading
+            symbol for symbol in held if self._stands_still(found := seen.get(symbol)) and found.venue in self._busiest
         ]
         self._swept |= seen
         self._stirred.set()
 
-    def _grew(self, seen: Snapshot) -> bool:
+    def _growth(self, seen: Snapshot) -> float:
         before = self._swept.get(seen.symbol)
-        return before is not None and seen.cumulative_volume > before.cumulative_volume
+        return 0.0 if before is None else seen.cumulative_volume - before.cumulative_volume
 
     def _stands_still(self, seen: Snapshot | None) -> TypeGuard[Snapshot]:
         before = self._swept.get(seen.symbol) if seen is not None else None
@@ -73,7 +77,7 @@ class HaltPoller:
 
     async def _ask(self, symbol: str) -> None:
         try:
-            is_halted = await self._halts.is_halted(symbol)
+            is_halted = await self._halts.is_halted(symbol) and not await self._is_stopped(self._swept[symbol].venue)
         except ProviderError as error:
             logger.warning("whether %s is halted is not known: %s", symbol, error)
             return
@@ -81,3 +85,7 @@ class HaltPoller:
             venue = self._swept[symbol].venue
             codes = ("",) * 8  # a quote has none of them
             self._report([MarketStateChanged(self._provider, symbol, self._clock.now_ns(), True, *codes, venue)])
+
+    async def _is_stopped(self, venue: str) -> bool:
+        busiest = self._busiest.get(venue)
+        return busiest is None or await self._halts.is_halted(busiest)

@@ -106,7 +106,7 @@ def test_the_tables_have_each_venue_with_its_sessions_reports_halts_and_stops(tm
         "NXT regular": (2, 2, 1, 1, 0),
     }
     assert reported["quality"] == {"KRX": {"complete": 1}, "NXT": {"degraded": 1}}
-    assert reported["halts_in_slots"] == {"KRX volatility": 1}
+    assert reported["halts_in_slots"] == {"KRX volatility": {"in slots": 1, "stated": 1}}
     assert reported["stops"]["facts_by_venue"] == {"KRX": 1, "NXT": 1}
 
 

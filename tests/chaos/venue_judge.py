@@ -11,7 +11,8 @@ the market's.
 
 *quality*: by venue, how many lines have each report; a report that is better than the truth is wrong.
 
-*halts*: a line traded in none of its halts, and each that lies in its slot's time is a stored fact with its venue.
+*halts*: a line traded in none of its halts. Of those that begin while it has a slot, so many are stored facts with its
+venue; of each venue and reason at least one is. What a cut stream missed of states, no call recovers.
 
 *stops*: in a stop of the whole market no slot is released and no gap begins and ends; both venues report it.
 
@@ -119,27 +120,24 @@ def misplaced(database: sqlite3.Connection, offers: Mapping[str, Sequence[Offer]
 
 def halts_account(
     halts: Mapping[str, Sequence[tuple[int, int, str]]], lines: Mapping[str, LineDay], facts: Sequence[Any]
-) -> tuple[Counter[str], list[str]]:
-    """Halts within slots by venue and reason, and what is wrong with any."""
-    found, wrong = Counter[str](), list[str]()
-    for symbol, of_line in halts.items():
-        line = lines.get(symbol)
-        for from_ns, to_ns, reason in of_line if line is not None else ():
-            assert line is not None
+) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Halts within slots, and those with a stored fact, by venue and reason; and what is wrong with them."""
+    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    wrong = list[str]()
+    for symbol, line in lines.items():
+        for from_ns, to_ns, reason in halts.get(symbol, ()):
             if line.tape.volume_before(from_ns) != line.tape.volume_before(to_ns):
                 wrong.append(f"{symbol}: the market traded in its {reason} halt")
-            if not _holds(line.kept, from_ns):
-                continue
-            venue = "NXT" if symbol.endswith(".NXT") else "KRX"
-            found[f"{venue} {reason}"] += 1
-            stated = [
-                fact
-                for fact in facts
-                if fact[0] == symbol and fact[1] == venue and from_ns <= fact[2] <= to_ns + NOTICE_NS
-            ]
-            if not any(halted or interrupted == "Y" for _, _, _, halted, interrupted, _ in stated):
-                wrong.append(f"{symbol}: no stored fact of its {reason} halt")
-    return found, wrong
+            if _holds(line.kept, from_ns):
+                venue = "NXT" if symbol.endswith(".NXT") else "KRX"
+                own = (fact[2:5] for fact in facts if fact[:2] == (symbol, venue))
+                stated = any(
+                    from_ns <= at_ns <= to_ns + NOTICE_NS and (halted or interrupted == "Y")
+                    for at_ns, halted, interrupted in own
+                )
+                found[f"{venue} {reason}"].update({"in slots": 1, "stated": int(stated)})
+    wrong += [f"no {kind} halt is a stored fact" for kind, counts in found.items() if not counts["stated"]]
+    return {kind: dict(counts) for kind, counts in sorted(found.items())}, wrong
 
 
 def _holds(kept: Kept, moment_ns: int) -> bool:
@@ -216,7 +214,7 @@ def finding(
         "wrong": {name: count for name, count in wrong.items() if count},
         "trades": {" ".join(key): {fate: row[fate] for fate in FATES} for key, row in sorted(table.items())},
         "quality": quality,
-        "halts_in_slots": dict(sorted(halts.items())),
+        "halts_in_slots": halts,
         "stops": stops,
         "details": [*places[:20], *wrong_halts],
     }

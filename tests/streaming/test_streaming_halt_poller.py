@@ -13,14 +13,15 @@ AT_NXT = "035720.NXT"
 
 
 class Desk:
-    """A broker that calls every symbol halted. Satisfies `HaltSource`."""
+    """A broker that calls some symbols halted. Satisfies `HaltSource`."""
 
-    def __init__(self) -> None:
+    def __init__(self, halted: set[str]) -> None:
         self.queried: list[str] = []
+        self._halted = halted
 
     async def is_halted(self, symbol: str) -> bool:
         self.queried.append(symbol)
-        return True
+        return symbol in self._halted
 
 
 def swept(number: int, **volumes: float) -> list[Snapshot]:
@@ -33,9 +34,11 @@ def swept(number: int, **volumes: float) -> list[Snapshot]:
     ]
 
 
-def queried(held: list[str], *sweeps: list[Snapshot], expected: int) -> tuple[list[str], list[MarketStateChanged]]:
+def queried(
+    held: list[str], *sweeps: list[Snapshot], expected: int, halted: frozenset[str] = frozenset({STILL})
+) -> tuple[list[str], list[MarketStateChanged]]:
     """The symbols queried after the sweeps, and what was reported of them."""
-    desk, reported = Desk(), list[MarketStateChanged]()
+    desk, reported = Desk(set(halted)), list[MarketStateChanged]()
 
     async def run() -> None:
         poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend)
@@ -55,7 +58,7 @@ def queried(held: list[str], *sweeps: list[Snapshot], expected: int) -> tuple[li
 def test_a_symbol_that_stands_still_while_its_venue_trades_is_queried() -> None:
     before, after = swept(1, still=100, other=100), swept(2, still=100, other=101)
     symbols, [state] = queried([STILL, OTHER], before, after, expected=1)
-    assert symbols == [STILL]
+    assert symbols == [STILL, OTHER]
     assert (state.symbol, state.halted, state.venue) == (STILL, True, "KRX")
 
 
@@ -66,7 +69,13 @@ def test_no_symbol_is_queried_while_no_symbol_of_its_venue_trades() -> None:
 
 def test_after_a_stop_of_the_market_a_symbol_that_does_not_resume_is_queried() -> None:
     sweeps = [swept(1, still=100, other=100), swept(2, still=100, other=100), swept(3, still=100, other=150)]
-    assert queried([STILL, OTHER], *sweeps, expected=1)[0] == [STILL]
+    assert queried([STILL, OTHER], *sweeps, expected=1)[0] == [STILL, OTHER]
+
+
+def test_a_symbol_is_not_reported_as_halted_if_the_one_that_traded_most_is_halted_too() -> None:
+    before, after = swept(1, still=100, other=100), swept(2, still=100, other=150)  # a stop begins after that
+    stopped = frozenset({STILL, OTHER})
+    assert queried([STILL, OTHER], before, after, expected=0, halted=stopped) == ([STILL, OTHER], [])
 
 
 def test_each_venue_is_judged_by_its_own_symbols() -> None:
