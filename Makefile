@@ -54,7 +54,7 @@ judges: $(JUDGES:%=.venv/judges/%/installed)  ## public clients of the broker ag
 check: lint types imports test  ## lint, types, import rules and tests
 
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some half an hour
-	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master etf slots; do \
+	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master etf day slots; do \
 	  $(BIN)/observer bench $$what; done
 
 baseline: .venv/development  ## write the baseline migration anew from observer/store/tables.py, after a change of an event or a table

@@ -72,17 +72,22 @@ def all_run(processes: dict[str, ProcessStatus]) -> bool:
 
 @contextlib.asynccontextmanager
 async def running_system(
-    folder: Path, hour: int, minute: int, speed: float, market: Mapping[str, object] = {}
+    folder: Path,
+    hour: int,
+    minute: int,
+    speed: float,
+    market: Mapping[str, object] = {},
+    demo: DemoConfiguration = _DEMO,
 ) -> AsyncIterator[RunningSystem]:
     """Run `observer run` in `folder`, which is created, on the demo day from this Korean time on, with all processes
     ready.
 
-    `market` has simulator settings beyond the demo configuration's.
+    `market` has simulator settings beyond the configuration of `demo`.
 
     Raises:
         BenchError: it did not come up; its log is quoted.
     """
-    configuration = _configured(folder, market)
+    configuration = _configured(folder, demo, market)
     settings = load_settings(configuration)
     migrate(settings.store.url)  # as on any day but the first
     clock = ScaledClock(local_ns(DAY, hour, minute), time.monotonic_ns() + round(_BOOT_S * NS_PER_S), speed)
@@ -107,9 +112,9 @@ async def running_system(
         await stop_process(process, _STOP_S)
 
 
-def _configured(folder: Path, market: Mapping[str, object]) -> Path:
+def _configured(folder: Path, demo: DemoConfiguration, market: Mapping[str, object]) -> Path:
     folder.mkdir(mode=0o700)
-    configuration = write_demo_configuration(folder, _DEMO)
+    configuration = write_demo_configuration(folder, demo)
     document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
     document["simulator"].update(market)
     configuration.write_text(tomli_w.dumps(document))

@@ -14,7 +14,7 @@ from typing import Final
 import exchange_calendars
 import holidays
 import msgspec
-import pandas
+import pandas as pd
 from pandas.tseries.holiday import AbstractHolidayCalendar
 
 from observer.calendar.day_file import CalendarFiles
@@ -93,8 +93,8 @@ def _hours(first: date, last: date) -> Mapping[date, tuple[int, int]]:
     Changes the range for which pandas computes holidays, of this whole process: else it converts the lunar holidays of
     1956 to 2050 for a question about a few months, which takes three seconds of processor time.
     """
-    AbstractHolidayCalendar.start_date = pandas.Timestamp(first - _HOLIDAYS_AROUND)
-    AbstractHolidayCalendar.end_date = pandas.Timestamp(last + _HOLIDAYS_AROUND)
+    AbstractHolidayCalendar.start_date = pd.Timestamp(first - _HOLIDAYS_AROUND)
+    AbstractHolidayCalendar.end_date = pd.Timestamp(last + _HOLIDAYS_AROUND)
     calendar = exchange_calendars.get_calendar(KRX.calendar, start=str(first - _MARGIN), end=str(last + _MARGIN))
     return {
         session.date(): (int(row.open.value), int(row.close.value)) for session, row in calendar.schedule.iterrows()

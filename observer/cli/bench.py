@@ -67,7 +67,7 @@ def ingest(
             )
 
     counts = producers or [1, 4]
-    _measure(
+    measure(
         lambda workspace, report: measure_ingest(workspace, events, counts, rounds, report),
         table,
         folder,
@@ -94,7 +94,7 @@ def latency(
             yield ("whole path", f"{each.reached_per_s:,.0f}", *figures(each.published_to_acknowledged))
 
     rates = rate or [1_000.0, 20_000.0]
-    _measure(
+    measure(
         lambda workspace, report: measure_latency(workspace, rates, seconds, report), table, folder, as_json=as_json
     )
 
@@ -114,7 +114,7 @@ def restart(
             yield (f"kill {number}", f"{span_s:.3f}")
         yield ("median", f"{result.median_s:.3f}")
 
-    _measure(lambda workspace, report: measure_restart(workspace, kills, pause, report), table, folder, as_json=as_json)
+    measure(lambda workspace, report: measure_restart(workspace, kills, pause, report), table, folder, as_json=as_json)
 
 
 def footprint(folder: FolderOption = None, as_json: JsonOption = False) -> None:
@@ -130,7 +130,7 @@ def footprint(folder: FolderOption = None, as_json: JsonOption = False) -> None:
             yield (each.process, *megabytes(each.rss_bytes, each.pss_bytes, each.own_bytes))
         yield (f"all but the {DEMO_ONLY}", *megabytes(result.rss_bytes, result.pss_bytes))
 
-    _measure(measure_footprint, table, folder, as_json=as_json)
+    measure(measure_footprint, table, folder, as_json=as_json)
 
 
 def frames(
@@ -155,7 +155,7 @@ def frames(
             )
 
     sizes = size or [1, 2, 4, 20]
-    _measure(
+    measure(
         lambda workspace, report: measure_frames(workspace, records, sizes, rounds, report),
         table,
         folder,
@@ -186,7 +186,7 @@ def sweep(
         yield ("rate errors at the broker", f"{result.rate_errors}", "")
         yield ("calls in its busiest second", f"{result.busiest_second_calls}", "")
 
-    _measure(
+    measure(
         lambda workspace, report: measure_sweep(
             workspace, symbols, rate, accounts, rounds, report, all_venues=all_venues
         ),
@@ -211,7 +211,7 @@ def selection(
         yield (f"candidates into {result.slots} slots", f"{result.allocation_ms:.2f}", "5")
         yield ("context synchronisation", f"{result.context_ms:.2f}", "1,000")
 
-    _measure(
+    measure(
         lambda workspace, report: measure_selection(workspace, symbols, rounds, report), table, folder, as_json=as_json
     )
 
@@ -237,7 +237,7 @@ def slots(
     settings = full_settings(config)
     days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], settings.selection)
     rate = settings.broker.rate_limit.calls_per_second * settings.track_a.attention_share_of_limit
-    _measure(
+    measure(
         lambda workspace, report: measure_slots(workspace, *days_of, rate, picture, report),
         table, folder, as_json=as_json,
     )  # fmt: skip
@@ -257,7 +257,7 @@ def gaps(
         yield ("gap check", f"{result.check_ns:.0f}", "1,000")
         yield ("the loop alone", f"{result.loop_ns:.0f}", "")
 
-    _measure(lambda workspace, report: measure_gaps(workspace, trades, rounds, report), table, folder, as_json=as_json)
+    measure(lambda workspace, report: measure_gaps(workspace, trades, rounds, report), table, folder, as_json=as_json)
 
 
 def stream(
@@ -279,7 +279,7 @@ def stream(
         yield ("CPU us a trade, track-b", f"{result.cpu_us_per_trade_track_b:.1f}", "")
         yield ("CPU us a trade, core-writer", f"{result.cpu_us_per_trade_core_writer:.1f}", "")
 
-    _measure(lambda workspace, report: measure_stream(workspace, rate, seconds, report), table, folder, as_json=as_json)
+    measure(lambda workspace, report: measure_stream(workspace, rate, seconds, report), table, folder, as_json=as_json)
 
 
 def recovery(
@@ -299,7 +299,7 @@ def recovery(
         yield ("p95 ms", f"{result.p95_ms:.0f}", "1,000")
         yield ("slowest ms", f"{result.slowest_ms:.0f}", "")
 
-    _measure(
+    measure(
         lambda workspace, report: measure_recovery(workspace, bursts, seconds, report), table, folder, as_json=as_json
     )
 
@@ -322,7 +322,7 @@ def master(rounds: RoundsOption = 3, folder: FolderOption = None, as_json: JsonO
             yield (what, f"{span.wall_s:.2f}", f"{span.cpu_s:.2f}", goal)
         yield (f"{result.tradable:,} tradable securities, ms", f"{result.tradable_ms:.1f}", "", "<= 30")
 
-    _measure(lambda workspace, report: measure_master(workspace, rounds, report), table, folder, as_json=as_json)
+    measure(lambda workspace, report: measure_master(workspace, rounds, report), table, folder, as_json=as_json)
 
 
 def etf(
@@ -344,13 +344,13 @@ def etf(
         yield ("rate errors at the broker", f"{result.rate_errors}", "", "", "")
         yield ("calls in its busiest second", f"{result.busiest_second_calls}", "", "", "")
 
-    _measure(lambda workspace, report: measure_etfs(workspace, number, rate, report), table, folder, as_json=as_json)
+    measure(lambda workspace, report: measure_etfs(workspace, number, rate, report), table, folder, as_json=as_json)
 
 
 # --- what all of them share ----------------------------------------------------------------------------------
 
 
-def _measure(
+def measure(
     measurement: Callable[[Path, ReportProgress], Awaitable[Result]],
     table: Callable[[Result], Lines],
     folder: Path | None,

@@ -10,9 +10,12 @@ from bus.events import Trade
 from bus.segments import published_by_stream
 from observer.lines import stock_of, venue_of
 from observer.simulator.market.market import Market, OfferedTrade
+from observer.simulator.market.sessions import Venue
 from observer.store.reader import StoreReader
 from observer.store.summary import DaySummary
 from observer.units import NS_PER_S
+
+_DAY_S = 24 * 3600
 
 
 class SlotCounts(msgspec.Struct, frozen=True):
@@ -40,13 +43,26 @@ class ListingCounts(msgspec.Struct, frozen=True):
     removed: int
 
 
+class VenueCounts(msgspec.Struct, frozen=True):
+    """A venue's day in the lines of the universe: the shares and the value of the market by the exchange's cumulative
+    figures of the sweeps, their part outside the regular session (0 to 1, of the value), the shares traded while
+    their lines had slots, and those stored trade by trade.
+    """
+
+    shares: float
+    value: float
+    outside_regular: float
+    shares_in_slots: float
+    shares_stored: float
+
+
 class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer demo --json`.
 
     `trades` counts streamed and recovered trades, `trades_offered` those that equal a trade of the simulated market;
     `duplicates` counts surplus rows in the database, `redelivered` repeated events that were dropped. `quality_reports`
     should be as many as `symbols_with_slot`. `by_session` counts these trades by venue and session of the simulated
-    market, `volumes` their shares by venue.
+    market; `venues` compares the volume of each venue with what is stored of it.
     """
 
     universe: int
@@ -73,7 +89,7 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     database: str
     interrupted: bool
     by_session: Mapping[str, Mapping[str, int]] = {}
-    volumes: Mapping[str, float] = {}
+    venues: Mapping[str, VenueCounts] = {}
 
     @property
     def succeeded(self) -> bool:
@@ -138,7 +154,25 @@ def summarise(
         database=database,
         interrupted=interrupted,
         by_session=found.sessions,
-        volumes=found.volumes,
+        venues={venue: _venue(reader, market, session_date, venue, found) for venue in market.venues},
+    )
+
+
+def _venue(reader: StoreReader, market: Market, session_date: str, venue: Venue, found: "Offered") -> VenueCounts:
+    """A venue's day by its sweeps, its quality reports and the stored trades."""
+    sessions = market.sessions(venue)
+    [regular] = [each for each in sessions if each.name == "regular"]
+    following_s = next((each.start_s for each in sessions if each.name == "after"), _DAY_S)
+    bounds_ns = tuple(market.midnight_ns + second * NS_PER_S for second in (regular.start_s, following_s))
+    swept = reader.swept_volume(session_date, venue, (bounds_ns[0], bounds_ns[1]))
+    stored = found.volumes.get(venue, 0.0)
+    reports = [report for report in reader.quality(session_date) if report.venue == venue]
+    return VenueCounts(
+        shares=swept.shares,
+        value=swept.value,
+        outside_regular=swept.outside_value / swept.value if swept.value else 0.0,
+        shares_in_slots=stored + sum(report.conflated_volume + report.missing_volume for report in reports),
+        shares_stored=stored,
     )
 
 
@@ -217,15 +251,20 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
     )
 
 
-def _venue_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
-    """A row for each venue of several: its trades by session, and its share of the volume."""
-    if len(summary.by_session) < 2:
-        return ()
-    whole = sum(summary.volumes.values())
-    return [
-        (
-            f"{venue} ({summary.volumes[venue] / whole:.0%} of the shares)",
-            "trades: " + ", ".join(f"{session.replace('_', ' ')} {count:,}" for session, count in sessions.items()),
+def _venue_rows(summary: DemoSummary) -> Iterator[tuple[str, str]]:
+    """Rows for the venues, if there are several: their volumes, those in slots and stored, trades by session."""
+    if len(summary.venues) < 2:
+        return
+    main = next(iter(summary.venues))
+    for venue, found in summary.venues.items():
+        of_main = f" ({found.value / summary.venues[main].value:.0%} of {main}'s value)" if venue != main else ""
+        yield (
+            f"{venue}{of_main}",
+            f"{found.shares:,.0f} shares, {found.outside_regular:.0%} outside regular hours",
         )
-        for venue, sessions in sorted(summary.by_session.items())
-    ]
+        shares = (found.shares_in_slots, found.shares_stored)
+        parts = (f"{count:,.0f} ({count / max(found.shares, 1):.0%})" for count in shares)
+        yield f"{venue} in slots / stored", " / ".join(parts)
+        sessions = summary.by_session.get(venue, {})
+        counts = (f"{session.removeprefix('closing_')} {count:,}" for session, count in sessions.items())
+        yield f"{venue} trades stored", ", ".join(counts) or "none"

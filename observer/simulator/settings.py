@@ -9,6 +9,7 @@ from observer.simulator.faults import Amount, FaultRates, ScriptedDrop, Scripted
 from observer.simulator.market.plan import HISTORY_DAYS
 from observer.simulator.market.sessions import Venue
 from observer.simulator.market.tape import CONTINUOUS_S
+from observer.simulator.market.venues import NXT_VALUE_RATIO
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,6 +35,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions. `venues`: the KRX alone,
     until its close; or the whole day of KRX and NXT, with the sessions that the venues have on `session_date`.
 
+    `nxt_value_ratio` is NXT's value of the day for 1 of the KRX's stocks; a third of it is outside the regular session.
     `market_stops` stop both venues: no symbol is dealt in for some minutes between the opening and the closing auction.
 
     Raises:
@@ -67,6 +69,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     trades_times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     history_days: Annotated[int, msgspec.Meta(ge=1)] = HISTORY_DAYS
     venues: tuple[Venue, ...] = ("KRX",)
+    nxt_value_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = NXT_VALUE_RATIO
     market_stops: tuple[ScriptedStop, ...] = ()
     session_timeout_s: Amount = 0.0
     send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024

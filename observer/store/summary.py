@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, distinct, func, select
 
 from bus.events import (
     GapDetected,
@@ -66,6 +66,17 @@ class DaySummary(msgspec.Struct, frozen=True):
     listings_removed: int
     quarantined_inputs: int
     quarantined_events: int
+
+
+class SweptVolume(msgspec.Struct, frozen=True):
+    """What a venue's swept lines traded on a day, by the exchange's own figures: shares, and their value in the venue's
+    currency. `outside_*` is the part outside the regular session, as exact as a sweep near its begin and its end.
+    """
+
+    shares: float = 0.0
+    value: float = 0.0
+    outside_shares: float = 0.0
+    outside_value: float = 0.0
 
 
 class StreamPosition(msgspec.Struct, frozen=True):
@@ -130,6 +141,37 @@ class SummaryReader(DatabaseReader):
         """The counts of one day."""
         with self._asking() as connection:
             return summarise_day(connection, session_date)
+
+    def swept_volume(self, session_date: str, venue: str, regular_ns: tuple[int, int]) -> SweptVolume:
+        """What a venue's lines traded on the day by their snapshots. The regular session's trades are those of the
+        snapshots received from its begin until the next session's begin (UTC ns).
+        """
+        seen = EVENT_TABLES[Snapshot].c
+        of_lines = (
+            select(
+                *(
+                    func.max(case((seen.receive_time_ns < moment_ns, column), else_=0.0)).label(f"{name}_{number}")
+                    for number, moment_ns in enumerate(regular_ns)
+                    for name, column in (("shares", seen.cumulative_volume), ("value", seen.cumulative_value))
+                ),
+                func.max(seen.cumulative_volume).label("shares"),
+                func.max(seen.cumulative_value).label("value"),
+            )
+            .where(seen.session_date == session_date, seen.venue == venue)
+            .group_by(seen.symbol)
+            .subquery()
+            .c
+        )
+        shares, value = of_lines.shares, of_lines.value
+        sums = (
+            shares,
+            value,
+            shares - of_lines.shares_1 + of_lines.shares_0,
+            value - of_lines.value_1 + of_lines.value_0,
+        )
+        with self._asking() as connection:
+            row = connection.execute(select(*(func.coalesce(func.sum(each), 0.0) for each in sums))).one()
+        return SweptVolume(*map(float, row))
 
 
 def _count(connection: Connection, statement: Select[int]) -> int:

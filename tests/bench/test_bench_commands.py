@@ -74,6 +74,18 @@ def test_footprint_reports_every_process_and_excludes_the_simulator_from_the_sum
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_day_reports_every_process_and_what_it_left(folder: Path) -> None:
+    reported = bench("day", "--symbols", 50, "--speed", 1000, folder=folder)
+    counted = [each for each in reported["processes"] if each["process"] != "simulator"]
+    assert {"supervisor", "core-writer", "track-a", "track-b"} <= {each["process"] for each in counted}
+    assert reported["cpu_s"] == pytest.approx(sum(each["cpu_s"] for each in counted), abs=0.1)
+    assert 0 < reported["slots_most"] <= 41
+    assert reported["database_bytes"] > 100 * reported["trades"] > 0
+    assert reported["journal_bytes"] > 0
+
+
+@pytest.mark.slow
 def test_restart_reports_every_kill_and_the_median(folder: Path) -> None:
     reported = bench("restart", "--kills", 2, "--pause", 0.5, folder=folder)
     assert len(reported["spans_s"]) == 2

@@ -15,6 +15,7 @@ from observer.lines import line_id, stock_of
 from observer.local_time import local_ns
 from observer.store.consolidated import BestQuote, ConsolidatedBar, DailyVolume, Quote
 from observer.store.reader import StoreReader
+from observer.store.summary import SweptVolume
 from observer.store.views import VIEWS
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
@@ -94,6 +95,28 @@ def report(venue: str, slots: str, day: str, *, volume: float | None, share: flo
     return QualityJudged(
         *own, *counts, day_quality=day, missing_at_most=3.0, day_volume=volume, volume_share=share, venue=venue
     )
+
+
+# --- swept volumes ---
+
+
+def test_the_swept_volume_of_a_venue_is_that_of_its_lines_and_apart_what_lies_outside_its_regular_session(
+    store: Store, reader: StoreReader
+) -> None:
+    def swept(venue: str, seconds: int, volume: float, stock: str = "005930", day: str = DAY) -> Snapshot:
+        own = {"symbol": line_id(stock, venue, "KRX"), "cumulative_value": volume * 100, "session_date": day}
+        return msgspec.structs.replace(snapshot(venue, seconds, None, None, volume), **own)
+
+    store(
+        *(swept("NXT", second, volume) for second, volume in ((-60, 7.0), (-1, 10.0), (0, 11.0), (99, 40.0))),
+        *(swept("NXT", second, volume) for second, volume in ((100, 45.0), (900, 60.0))),
+        swept("NXT", 50, 500.0, "000660"),
+        swept("KRX", 50, 9_000.0),
+        swept("NXT", 50, 70_000.0, day=NEXT_DAY),
+    )
+    regular_ns = (TEN_NS, TEN_NS + 100 * NS_PER_S)
+    assert reader.swept_volume(DAY, "NXT", regular_ns) == SweptVolume(560.0, 56_000.0, 30.0, 3_000.0)
+    assert reader.swept_volume(DAY, "none", regular_ns) == SweptVolume()
 
 
 # --- trades --------------------------------------------------------------------------------------------------

@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from bus.events import Trade
-from observer.demo.summary import DemoSummary, GapCounts, ListingCounts, SlotCounts, is_unaltered, summary_rows
+from observer.demo.summary import (
+    DemoSummary,
+    GapCounts,
+    ListingCounts,
+    SlotCounts,
+    VenueCounts,
+    is_unaltered,
+    summary_rows,
+)
 from observer.simulator.market.market import OfferedTrade
 from tests.builders import trade
 
@@ -136,12 +144,29 @@ def test_a_recovered_trade_of_another_price_is_altered() -> None:
     assert not unaltered(pair(gap_id="a", cumulative_trades=None, price=70_100.0))
 
 
-def test_the_table_has_a_row_for_each_of_two_venues_and_none_for_one() -> None:
+def test_the_table_compares_the_volume_of_each_of_two_venues_with_what_is_stored_of_it() -> None:
     both = but(
         by_session={"NXT": {"pre": 12, "regular": 1_067}, "KRX": {"regular": 2_000, "closing_auction": 1}},
-        volumes={"KRX": 750.0, "NXT": 250.0},
+        venues={
+            "KRX": VenueCounts(8_000.0, 1_000_000.0, 0.031, 6_000.0, 4_000.0),
+            "NXT": VenueCounts(2_000.0, 500_000.0, 0.333, 500.0, 400.0),
+        },
     )
     rows = dict(summary_rows(both))
-    assert rows["KRX (75% of the shares)"] == "trades: regular 2,000, closing auction 1"
-    assert rows["NXT (25% of the shares)"] == "trades: pre 12, regular 1,067"
-    assert len(summary_rows(both)) == len(summary_rows(GOOD)) + 2 <= 24
+    assert rows["KRX"] == "8,000 shares, 3% outside regular hours"
+    assert rows["NXT (50% of KRX's value)"] == "2,000 shares, 33% outside regular hours"
+    assert rows["KRX in slots / stored"] == "6,000 (75%) / 4,000 (50%)"
+    assert rows["NXT in slots / stored"] == "500 (25%) / 400 (20%)"
+    assert rows["KRX trades stored"] == "regular 2,000, auction 1"
+    assert rows["NXT trades stored"] == "pre 12, regular 1,067"
+
+
+def test_the_table_of_two_venues_has_24_lines_on_80_columns_and_that_of_one_venue_no_line_of_a_venue() -> None:
+    whole = VenueCounts(2_345_678_901.0, 9e12, 0.031, 1_234_567_890.0, 1_234_567_890.0)
+    sessions = {"regular": 359_950, "closing_auction": 48_100, "after": 110_800}
+    both = but(by_session={"KRX": sessions, "NXT": sessions}, venues={"KRX": whole, "NXT": whole})
+    alone = but(by_session={"KRX": sessions}, venues={"KRX": whole})
+    assert len(summary_rows(both)) + 1 == 24
+    labels, texts = zip(*summary_rows(both), strict=True)
+    assert max(map(len, labels)) + 2 + max(map(len, texts)) <= 80
+    assert len(summary_rows(alone)) == len(summary_rows(GOOD))

@@ -167,14 +167,30 @@ def test_the_order_in_which_venues_and_symbols_are_asked_for_changes_nothing() -
     assert backwards.offered_digest() == small(7).offered_digest()
 
 
-def test_the_value_of_nxt_is_about_half_of_the_krx_and_a_third_of_it_is_outside_the_regular_session() -> None:
+def values(market: Market) -> Counter[tuple[str, str]]:
+    """The value of the stocks by venue and session."""
     value: Counter[tuple[str, str]] = Counter()
-    for trade in offered(large()):
-        value[trade.venue, trade.session] += trade.price * trade.volume
+    for listed in market.instruments:
+        for trade in market.offered(listed.symbol) if listed.group not in ("EF", "EN") else ():
+            value[trade.venue, trade.session] += trade.price * trade.volume
+    return value
+
+
+def test_the_value_of_nxt_is_half_of_that_of_the_stocks_of_the_krx_and_a_third_of_it_outside_the_regular_session() -> (
+    None
+):
+    value = values(large())
     krx, nxt = (sum(each for (venue, _), each in value.items() if venue == of) for of in BOTH)
-    assert 0.4 < nxt / krx < 0.6
+    assert 0.48 < nxt / krx < 0.52
     assert 0.28 < (value["NXT", "pre"] + value["NXT", "after"]) / nxt < 0.38
     assert 0.02 < value["KRX", "after"] / krx < 0.05
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.5])
+def test_the_value_of_nxt_follows_its_setting_in_a_small_market_too(ratio: float) -> None:
+    value = values(market_of(settings(symbols=40, trades_times=0.2, venues=BOTH, nxt_value_ratio=ratio)))
+    krx, nxt = (sum(each for (venue, _), each in value.items() if venue == of) for of in BOTH)
+    assert nxt / krx == pytest.approx(ratio, rel=0.15)
 
 
 def test_nxt_trades_about_610_of_the_larger_shares_and_not_all_of_them_every_day() -> None:

@@ -167,10 +167,11 @@ def staged_day(
     changes: Mapping[str, JsonObject] = QUICK_SILENCE,
     folder: Path | None = None,
     database: str = "",
+    nxt: bool = False,
 ) -> Iterator[StagedDay]:
     """A system whose clock stands at `begins` of the session day, with these changes of the demo's configuration, by
     section. In `folder`, which stays, or in one that goes with it; `database` is the URL of a server, empty for a file
-    in the folder. Whatever happens, nothing of it runs on.
+    in the folder; with `nxt` both venues are collected the whole day. Whatever happens, nothing of it runs on.
     """
     with short_folder() if folder is None else contextlib.nullcontext(folder) as slot:
         options = DemoOptions(
@@ -182,6 +183,7 @@ def staged_day(
             keep=True,
             folder=slot / "d",
             accounts=accounts,
+            nxt=nxt,
         )
         day = prepare(options)
         _change(day.configuration, session, changes)

@@ -207,6 +207,7 @@ def made_up(settings: SimulatorSettings) -> MadeUp:
         settings.history_days,
         settings.venues,
         [stop.seconds for stop in settings.market_stops],
+        settings.nxt_value_ratio,
     )
     return MadeUp(market, contents)
 

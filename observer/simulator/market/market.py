@@ -19,7 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from observer.simulator.market.instruments import Instrument, RngSource, price_limits, tick_size
-from observer.simulator.market.plan import HISTORY_DAYS, DayBar, MarketPlan, busier, past_bars, plan_of
+from observer.simulator.market.plan import HISTORY_DAYS, DayBar, MarketPlan, busier, expected_volume, past_bars, plan_of
 from observer.simulator.market.sessions import Session, SessionName, Venue, session_at, sessions_on
 from observer.simulator.market.tape import (
     AUCTION,
@@ -36,6 +36,7 @@ from observer.simulator.market.tape import (
 )
 from observer.simulator.market.trade_generation import Columns, regular_day, with_stops
 from observer.simulator.market.venues import (
+    NXT_VALUE_RATIO,
     NxtListing,
     both_bars,
     merged,
@@ -111,11 +112,13 @@ class Market:
         history_days: int = HISTORY_DAYS,
         venues: Sequence[Venue] = ("KRX",),
         stops_s: Sequence[tuple[int, int]] = (),
+        nxt_value_ratio: float = NXT_VALUE_RATIO,
     ) -> None:
         """The day opens at `opens_s` seconds after local midnight, 09:00 but on days like the university entrance
         exam's (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols
         trade; before the day there were `history_days` sessions. `venues`: the KRX until its close, or both venues.
         `stops_s` stop both, from one second after local midnight until before the other, within the continuous trading.
+        `nxt_value_ratio` is NXT's value for 1 of the KRX's stocks.
         """
         self.name: View = "KRX"
         self.whole_day = "NXT" in venues
@@ -135,7 +138,7 @@ class Market:
         self._sessions: dict[Venue, tuple[Session, ...]] = {
             venue: sessions_on(session_date, opens_s, venue) for venue in venues
         }
-        self._nxt: Mapping[str, NxtListing] = nxt_listings(instruments, rng) if self.whole_day else {}
+        self._nxt: Mapping[str, NxtListing] = self._nxt_listings(nxt_value_ratio) if self.whole_day else {}
         self._views: dict[View, Market] = {"KRX": self}
 
     def view(self, name: View) -> Market:
@@ -156,6 +159,11 @@ class Market:
     def sessions(self, venue: Venue) -> tuple[Session, ...]:
         """The sessions of a venue of this market on this day, in their order."""
         return self._sessions[venue]
+
+    @property
+    def venues(self) -> tuple[Venue, ...]:
+        """The venues of this market, in their order."""
+        return tuple(self._sessions)
 
     def nxt_listing(self, symbol: str) -> NxtListing | None:
         """How NXT trades a symbol; None where it does not, and in a market of the KRX alone."""
@@ -305,6 +313,10 @@ class Market:
                 for column in (tape.time_ns, tape.price, tape.volume, tape.side):
                     digest.update(column)
         return digest.hexdigest()
+
+    def _nxt_listings(self, value_ratio: float) -> Mapping[str, NxtListing]:
+        volumes = {i.symbol: expected_volume(self.plan(i.symbol)) for i in self.instruments if i.trades}
+        return nxt_listings(self.instruments, volumes, value_ratio, self._rng)
 
     def _made_tape(self, instrument: Instrument) -> Tape:
         if not instrument.trades:

@@ -111,6 +111,18 @@ def busier(plan: MarketPlan, times: float) -> MarketPlan:
     return msgspec.structs.replace(plan, usual_trades=trades, usual_volume=max(plan.usual_volume, trades))
 
 
+def expected_volume(plan: MarketPlan) -> float:
+    """The mean volume of the days that a plan describes, from the opening cross to the closing cross, in shares."""
+    trades = plan.usual_trades * (plan.activity if plan.surge is None else plan.surge.times)
+    trades += sum(burst.trades_per_s * burst.duration_s for burst in plan.bursts)
+    return (trades + 2 * cross_size(plan)) * plan.usual_volume / plan.usual_trades
+
+
+def cross_size(plan: MarketPlan) -> int:
+    """How many times as large as another trade the opening and the closing cross are: many orders meet in them."""
+    return max(1, plan.usual_trades // 50)
+
+
 def _usual_trades(instrument: Instrument, rank: int) -> int:
     """Trades of an ordinary day: by rank, and no more than there are shares to trade."""
     by_rank: float = _MOST_TRADES * (_RANK_OFFSET / (rank + _RANK_OFFSET)) ** _RANK_POWER

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from observer.simulator.market.instruments import price_limits, rounded_down, tick_size
-from observer.simulator.market.plan import LOCK_RAMP_S, Lock, MarketPlan
+from observer.simulator.market.plan import LOCK_RAMP_S, Lock, MarketPlan, cross_size
 from observer.simulator.market.tape import (
     AUCTION,
     BUY,
@@ -114,12 +114,11 @@ def _offsets_ns(plan: MarketPlan, generator: Random) -> list[int]:
 
 
 def _volumes(plan: MarketPlan, count: int, generator: Random) -> list[int]:
-    """Sizes whose mean is the usual day's; the crosses are larger, as many orders meet in them."""
+    """Sizes whose mean is the usual day's; the crosses are larger."""
     mean = plan.usual_volume / plan.usual_trades
     volumes = sizes_around(mean, count, generator)
-    cross = max(1, plan.usual_trades // 50)
-    volumes[0] *= cross
-    volumes[-1] *= cross
+    volumes[0] *= cross_size(plan)
+    volumes[-1] *= cross_size(plan)
     return volumes
 
 

@@ -2,9 +2,9 @@
 passed in.
 
 NXT trades about 610 of the larger shares. Its prices are those of the KRX while both trade, give or take a price step;
-before the opening they start from the base price, after the close from the close. Its value is about half of the KRX's,
-a third of it outside the regular session (October 2025). A halt or an interruption at the KRX stops NXT, too,
-and one auction trade ends it there as well (as since 2026-09-14).
+before the opening they start from the base price, after the close from the close. Its value is half of that of the
+KRX's stocks (October 2025), or as set, and a third of it is outside the regular session. A halt or an interruption at
+the KRX stops NXT, too, and one auction trade ends it there as well (as since 2026-09-14).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NXT_LISTINGS: Final = 610
 _LISTED_SHARE: Final = 0.24  # 610 of about 2,500 ordinary shares: a smaller market has as large a part
 _STOPPED_SHARE: Final = 0.03
 _NEVER_STOPPED: Final = 10  # the largest are much of the venue's value
-_VALUE_OF_KRX: Final = 0.5
+NXT_VALUE_RATIO: Final = 0.5
 _LARGEST_RATIO: Final = 1.5
 _TRADES_BY_SESSION: Final[Mapping[SessionName, float]] = {"pre": 0.12, "regular": 0.67, "after": 0.21}
 _SPREAD_S: Final = 60  # NXT's trades come up to a minute after trades of the KRX: in a burst they are not as dense
@@ -45,8 +45,14 @@ class NxtListing(msgspec.Struct, frozen=True):
     stopped: bool
 
 
-def nxt_listings(instruments: Sequence[Instrument], rng: RngSource) -> Mapping[str, NxtListing]:
-    """The shares that NXT trades, by symbol: the larger ones, as chance orders those of similar size."""
+def nxt_listings(
+    instruments: Sequence[Instrument], volumes: Mapping[str, float], value_ratio: float, rng: RngSource
+) -> Mapping[str, NxtListing]:
+    """The shares that NXT trades, by symbol: the larger ones, as chance orders those of similar size.
+
+    `volumes` are the day's expected volumes of the KRX until its close; NXT's value there is `value_ratio` of that of
+    the KRX's stocks, its after-market included.
+    """
     generator = rng("nxt")
     size = {i.symbol: i.market_cap_100m * generator.uniform(0.5, 1.5) for i in instruments if i.ordinary}
     eligible = [
@@ -59,10 +65,11 @@ def nxt_listings(instruments: Sequence[Instrument], rng: RngSource) -> Mapping[s
         i.symbol: not i.trades or (rank >= _NEVER_STOPPED and draw < _STOPPED_SHARE)
         for rank, (i, draw) in enumerate(zip(chosen, draws, strict=True))
     }
-    whole = sum(i.previous_volume * i.base_price for i in instruments if i.trades)
-    traded = sum(i.previous_volume * i.base_price for i in chosen if not stopped[i.symbol])
-    ratio = min(_LARGEST_RATIO, _VALUE_OF_KRX * whole / max(1, traded))
-    return {i.symbol: NxtListing(ratio * generator.uniform(0.7, 1.3), stopped[i.symbol]) for i in chosen}
+    popularity = {i.symbol: generator.uniform(0.7, 1.3) for i in chosen}
+    whole = sum(volumes[i.symbol] * i.base_price for i in instruments if i.trades and not i.etp) * (1 + _AFTER_SHARE)
+    traded = (volumes[i.symbol] * i.base_price * popularity[i.symbol] for i in chosen if not stopped[i.symbol])
+    ratio = min(_LARGEST_RATIO, value_ratio * whole / max(1, sum(traded)))
+    return {i.symbol: NxtListing(ratio * popularity[i.symbol], stopped[i.symbol]) for i in chosen}
 
 
 def with_after_market(day: Columns, base_price: int, session: Session, midnight_ns: int, generator: Random) -> Columns:
