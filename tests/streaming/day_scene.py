@@ -186,7 +186,8 @@ class Market:
         now_ns = self.clock.now_ns()
         made = trade(symbol=symbol, volume=volume, price=price, cumulative_volume=before + volume)
         times = {"exchange_time_ns": now_ns, "receive_time_ns": now_ns + 1}
-        return msgspec.structs.replace(made, session_date=SESSION, venue="KRX", cumulative_trades=count + 1, **times)
+        stated = {"session_date": SESSION, "venue": "KRX", "session": "regular", "cumulative_trades": count + 1}
+        return msgspec.structs.replace(made, **stated, **times)
 
     def close(self) -> None:
         self.feed.close()

@@ -106,7 +106,7 @@ def test_a_setting_that_was_added_later_has_its_default_on_earlier_days() -> Non
 
 def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> None:
     """An older version stored no number of its rules, which were the first."""
-    step = msgspec.json.encode(first_step()).replace(b'"rules":3', b'"rules":1')
+    step = msgspec.json.encode(first_step()).replace(b'"rules":4', b'"rules":1')
     older = msgspec.json.decode(step.replace(b',"rules":1', b""), type=DayBegan)
     assert older.rules == 1
     with pytest.raises(

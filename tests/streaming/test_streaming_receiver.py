@@ -45,8 +45,7 @@ def test_an_expected_price_has_the_session_of_its_venue_at_its_time(scene: Marke
 def test_a_trade_of_a_record_without_a_session_has_that_of_its_time(scene: Market) -> None:
     async def play() -> None:
         with idle_process(scene) as running:
-            made = scene.trade(SYMBOLS[0], 10.0, 10_000.0)
-            assert made.session is None
+            made = msgspec.structs.replace(scene.trade(SYMBOLS[0], 10.0, 10_000.0), session=None)
             running.day.trades.watch(SYMBOLS[0])
             running.day.receiver.on_trades([made])
             [stored] = running.of(Trade)
