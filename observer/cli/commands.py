@@ -122,7 +122,7 @@ COMMANDS: Final = Group(
                 "history": Command("slots:history", "List a symbol's slot decisions, or all slots as intervals."),
                 "why": Command("slots:why", "Explain why a symbol has a slot, or has none."),
                 "pin": Command("slots:pin", "Stream a symbol every day, whatever its score."),
-                "unpin": Command("slots:unpin", "Remove a symbol's pin and free its slot."),
+                "unpin": Command("slots:unpin", "Remove a symbol's pin and free the slot that the pin holds."),
             },
         ),
         "gaps": Group(
