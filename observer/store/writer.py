@@ -346,10 +346,10 @@ def _sqlite() -> _Insertion:
     lots: dict[str, tuple[str, int]] = {}
     for table in _TABLES:
         statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
-        head, row = statement.split(" VALUES ")
         size = max(1, _VALUES_A_LOT // len(table.columns))
+        row = ", ".join("?" * len(table.columns))
         statements[table.name] = statement
-        lots[table.name] = f"{head} VALUES {', '.join([row] * size)}", size
+        lots[table.name] = statement + f", ({row})" * (size - 1), size
 
     def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         statement, size = lots[table.name]
