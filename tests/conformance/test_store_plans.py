@@ -246,8 +246,8 @@ def test_no_query_scans_a_table_that_grows(
 
 
 def pretend_to_hold_a_year(url: str) -> None:
-    """Statistics of a million rows of 250 days in each table of events: SQLite scans a table of which it knows that it
-    has ten rows.
+    """Statistics of a million rows of 250 days in each table of events: SQLite scans a table that has ten
+    rows by its statistics.
     """
     for table, index, found in query(url, "SELECT tbl, idx, stat FROM sqlite_stat1"):
         if table in GROWING:
