@@ -28,7 +28,7 @@ import msgspec
 SCHEMA_VERSION: Final = 6
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "102c1ffa1c7713502f10587ac3a7dfcc30704198d431a5182a9ba80d3de80906"
+SCHEMA_DIGEST: Final = "a3c515827468b842a027331a4d0a75cd03d2266ecaa009a9828e39ea118b7509"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -1311,16 +1311,31 @@ class VolumePoints(Document, frozen=True, gc=False, tag=False):
     volumes: tuple[float, ...]
 
 
+class VolumeMeans(Document, frozen=True, gc=False, tag=False):
+    """The means of a symbol's `VolumePoints` over several sessions, by the ten minutes; `days` are those that have any.
+    Four rows of one length.
+    """
+
+    buckets: tuple[int, ...]
+    at_s: tuple[float, ...]
+    volumes: tuple[float, ...]
+    days: tuple[int, ...]
+
+
 class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_profiled"):
-    """A symbol's volume by time of day in a finished session, in the shares of that session: once for each symbol that
-    was swept. A session has `symbols` of these; with fewer it counts as not profiled.
+    """A symbol's volume by time of day in a finished session, in the shares of that session (empty rows if it was not
+    swept then), and the means of the `sessions` sessions from `first_session` to this one, each in its own shares.
+    A session has `symbols` of these; with fewer it counts as not profiled.
     """
 
     session_date: str
     symbol: str
     profiled_ns: int
     symbols: int
+    sessions: int
+    first_session: str
     points: VolumePoints
+    means: VolumeMeans
     venue: str = ""
 
 

@@ -64,6 +64,7 @@ def profile_job(worker: Worker) -> ProfileJob:
     return ProfileJob(
         worker.settings.selection.triggers.time_of_day,
         open_reader=worker.reader,
+        settled=worker.settled,
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,

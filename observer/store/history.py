@@ -10,9 +10,9 @@ from sqlalchemy import Connection, and_, func, literal, select
 
 from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade, VolumeRise
 from observer.selection.indicators import factor_since
-from observer.selection.profile import MeanVolume, mean_volumes
+from observer.selection.profile import MeanVolume
 from observer.store.lines import distinct_values
-from observer.store.profiles import swept_sessions, volume_points
+from observer.store.profiles import swept_sessions, volumes_by_time
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
@@ -93,7 +93,7 @@ class HistoryReader(DatabaseReader):
             sessions = swept_sessions(connection, session_date, days)
             since = min(sessions, default=session_date)
             adjustments = share_adjustments(connection, since, known_until=universe)
-            volumes = mean_volumes(volume_points(connection, sessions), adjustments)
+            volumes = volumes_by_time(connection, sessions, adjustments)
             return volumes, trade_volumes(connection, sessions, adjustments)
 
     def trade_volumes(self, session_date: str) -> Mapping[str, float]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import Final
@@ -31,6 +31,7 @@ class ProfileJob:
     Args:
         settings: how many sessions Track B reads.
         open_reader: opens the database, and waits until it answers.
+        settled: waits until all published events of the producer are in the database.
         turn: held while a session is computed, so that two jobs of the process never run at once.
     """
 
@@ -39,12 +40,14 @@ class ProfileJob:
         settings: ProfileSettings,
         *,
         open_reader: Callable[[], AbstractAsyncContextManager[StoreReader]],
+        settled: Callable[[Producer], Awaitable[None]],
         turn: asyncio.Lock,
         today: TradingDayService,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._open_reader = open_reader
+        self._settled = settled
         self._turn = turn
         self._today = today
         self._clock = clock
@@ -70,6 +73,7 @@ class ProfileJob:
                 for session_date in missing:
                     async with self._turn:
                         await self._publish(reader, producer, plan, session_date)
+                        await self._settled(producer)  # so that the next session's means are made of stored volumes
             except StoreError as error:
                 logger.error("cannot store the volumes by time of day yet: %s", error)
                 await asyncio.sleep(_RETRY_S)
@@ -77,7 +81,9 @@ class ProfileJob:
                 return
 
     async def _publish(self, reader: StoreReader, producer: Producer, plan: DayPlan, session_date: str) -> None:
-        computed = await asyncio.to_thread(reader.volume_profiles, session_date, self._clock.now_ns())
+        computed = await asyncio.to_thread(
+            reader.volume_profiles, session_date, self._settings.days, self._clock.now_ns()
+        )
         found = [replace(each, venue=venue_of(each.symbol, plan.venue)) for each in computed]
         for first in range(0, len(found), _SYMBOLS_AT_ONCE):
             producer.publish_together(found[first : first + _SYMBOLS_AT_ONCE])

@@ -40,7 +40,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "trades": ((DAY,),),
     "duplicate_trades": ((DAY,),),
     "sessions_without_profile": ((NEXT_DAY, 20), ("2026-11-19", 20)),
-    "volume_profiles": ((DAY, NOON_NS),),
+    "volume_profiles": ((DAY, 20, NOON_NS),),
     "last_marks": ((DAY, SYMBOLS),),
     "snapshots": ((DAY, FROM_NS, TO_NS),),
     "completed_sweeps": ((DAY,),),

@@ -34,6 +34,7 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
     VenueEligibility,
+    VolumeMeans,
     VolumePoints,
     VolumeProfiled,
     VolumeRise,
@@ -97,7 +98,8 @@ def _of_day(day: str, number: int) -> list[Event]:
     for rank, symbol in enumerate(SYMBOLS, 1):
         found += _of_symbol(day, number, rank, symbol)
     if number:
-        found.append(VolumeProfiled(day, SYMBOLS[0], at_ns, 1, VolumePoints((54,), (1.0,), (2.0,))))
+        points, means = VolumePoints((54,), (1.0,), (2.0,)), VolumeMeans((54,), (1.0,), (2.0,), (1,))
+        found.append(VolumeProfiled(day, SYMBOLS[0], at_ns, 1, 2, SESSIONS[0], points, means))
     found += [
         UniverseMember("kis", "KR", day, rank, symbol, symbol, "KOSPI", 1e12, 5_000.0, None, None)
         for rank, symbol in enumerate(SYMBOLS, 1)

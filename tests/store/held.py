@@ -2,7 +2,7 @@
 
 Fills an empty database with sessions of trades, snapshots, bars, universes and slots by executemany or COPY, beside the
 writer, and measures the queries of the product on the last session. The last session has a million trades; the others
-share the rest. `--old` leaves the stored volume profiles out.
+share the rest.
 """
 
 import argparse
@@ -249,20 +249,15 @@ def measure(url: str) -> None:
 
 
 def store_profiles(url: str) -> float:
-    """Store the volume profiles as the product would; return the seconds of computing them."""
+    """Store the volume profiles as the product would; return the seconds."""
     next_day = (LAST + timedelta(days=1)).isoformat()
     began_s = time.perf_counter()
-    with EtfReader(url) as reader:
-        found = [
-            profile
-            for session_date in reader.sessions_without_profile(next_day, 20)
-            for profile in reader.volume_profiles(session_date, 1)
-        ]
-    span_s = time.perf_counter() - began_s
     filler = Filler(url)
-    filler.fill(1, found)
+    with EtfReader(url) as reader:
+        for number, session_date in enumerate(reader.sessions_without_profile(next_day, 20)):
+            filler.fill(1_001 + number, reader.volume_profiles(session_date, 20, 1))
     filler.close()
-    return span_s
+    return time.perf_counter() - began_s
 
 
 def main() -> None:

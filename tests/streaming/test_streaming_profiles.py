@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from bus.delivery import Delivered
-from bus.events import Event, VolumePoints, VolumeProfiled
+from bus.events import Event, SharesAdjusted, VolumeMeans, VolumePoints, VolumeProfiled
 from observer.calendar.phases import DayPlan
 from observer.clock import ManualClock
 from observer.selection.trigger_settings import ProfileSettings
@@ -85,8 +85,13 @@ async def working(url: str, producer: Storing, clock: ManualClock) -> AsyncItera
         with StoreReader(url) as reader:
             yield reader
 
+    async def settled(_producer: object) -> None:
+        """Each batch is stored when it is published."""
+
     today = Today()
-    job = ProfileJob(ProfileSettings(), open_reader=reading, turn=asyncio.Lock(), today=today, clock=clock)
+    job = ProfileJob(
+        ProfileSettings(), open_reader=reading, settled=settled, turn=asyncio.Lock(), today=today, clock=clock
+    )
     task = asyncio.create_task(job.run(producer))
     try:
         yield today
@@ -126,7 +131,7 @@ def test_the_next_day_compares_with_the_same_volumes_whether_they_are_stored_or_
     with StoreReader(url) as reader:
         computed = reader.earlier_days(next_day, 20, next_day)
         for session_date in reader.sessions_without_profile(next_day, 20):
-            producer.store(reader.volume_profiles(session_date, 1))
+            producer.store(reader.volume_profiles(session_date, 20, 1))
         assert reader.sessions_without_profile(next_day, 20) == []
         assert reader.earlier_days(next_day, 20, next_day) == computed
         assert len(computed[0]) > 30
@@ -136,8 +141,30 @@ def test_a_session_that_lacks_the_volumes_of_a_symbol_is_computed(url: str, prod
     next_day = (TODAY + timedelta(days=1)).isoformat()
     with StoreReader(url) as reader:
         computed = reader.earlier_days(next_day, 1, next_day)
-        [profile] = reader.volume_profiles(TODAY.isoformat(), 1)
+        [profile] = reader.volume_profiles(TODAY.isoformat(), 1, 1)
         other = VolumePoints((54,), (1.0,), (9e9,))
-        producer.store([replace(profile, symbols=2, points=other)])
+        producer.store([replace(profile, symbols=2, points=other, means=VolumeMeans((54,), (1.0,), (9e9,), (1,)))])
         assert reader.sessions_without_profile(next_day, 1) == [TODAY.isoformat()]
         assert reader.earlier_days(next_day, 1, next_day) == computed
+
+
+def test_stored_volumes_before_a_split_count_in_the_shares_after_it(url: str, producer: Storing) -> None:
+    next_day = (TODAY + timedelta(days=1)).isoformat()
+    with StoreReader(url) as reader:
+        for session_date in reader.sessions_without_profile(next_day, 20):
+            producer.store(reader.volume_profiles(session_date, 20, 1))
+        means, _ = reader.earlier_days(next_day, 20, next_day)
+        producer.store([SharesAdjusted("kis", "A", TODAY.isoformat(), next_day, 2_000.0, 10_000.0)])
+        adjusted, _ = reader.earlier_days(next_day, 20, next_day)
+    days = len(DAYS) + 1
+    for before, after in zip(means, adjusted, strict=True):
+        assert after.volume / before.volume == pytest.approx((5 * len(DAYS) + 1) / days, rel=0.1)
+
+
+def test_means_of_other_sessions_than_those_asked_for_are_not_used(url: str, producer: Storing) -> None:
+    next_day = (TODAY + timedelta(days=1)).isoformat()
+    with StoreReader(url) as reader:
+        computed = reader.earlier_days(next_day, 3, next_day)
+        for session_date in reader.sessions_without_profile(next_day, 20):
+            producer.store(reader.volume_profiles(session_date, 20, 1))
+        assert reader.earlier_days(next_day, 3, next_day) == computed
