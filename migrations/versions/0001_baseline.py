@@ -1029,9 +1029,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_snapshots_session_date_receive_time_ns", "snapshots", ["session_date", "receive_time_ns"])
-    op.create_index(
-        "ix_snapshots_symbol_session_date_receive_time_ns", "snapshots", ["symbol", "session_date", "receive_time_ns"]
-    )
+    op.create_index("ix_snapshots_symbol_session_date", "snapshots", ["symbol", "session_date"])
     op.create_table(
         "streams",
         sa.Column("id", sa.Integer, nullable=False),

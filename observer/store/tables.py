@@ -117,7 +117,7 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.ExpectedPrice: (("symbol", "receive_time_ns"),),
     events.MarketStateChanged: (("symbol", "receive_time_ns"),),
     events.NavObserved: (("symbol", "receive_time_ns"),),
-    events.Snapshot: (("symbol", "session_date", "receive_time_ns"), ("session_date", "receive_time_ns")),
+    events.Snapshot: (("symbol", "session_date"), ("session_date", "receive_time_ns")),
     events.SweepCompleted: (("session_date",),),
     events.VolumeRise: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
     events.VolumeProfiled: (("session_date", "symbol"),),

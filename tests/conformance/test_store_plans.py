@@ -245,6 +245,22 @@ def test_no_query_scans_a_table_that_grows(
         assert found_scans(connection, statements) == []
 
 
+@pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)
+def test_a_symbol_s_snapshots_of_a_day_are_read_without_those_of_the_others(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+) -> None:
+    of_snapshots = [each for each in statements["symbol_days"] if "FROM snapshots" in each.text]
+    with explaining(whole_database_url) as connection:
+        plans = [plan_of(connection, each) for each in of_snapshots]
+    assert len(plans) == len(SYMBOLS) + 1
+    assert all("USING INDEX ix_snapshots_symbol_session_date (symbol=? AND session_date=?)" in plan for plan in plans)
+
+
+def plan_of(connection: Connection, statement: Statement) -> str:
+    plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters)
+    return "; ".join(row[3] for row in plan)
+
+
 def pretend_to_hold_a_year(url: str) -> None:
     """Statistics of a million rows of 250 days in each table of events: SQLite scans a table that has ten
     rows by its statistics.
