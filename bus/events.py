@@ -25,10 +25,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "948d338ed8570ebd3862af4fa2b588cc9a4457373311afa9ac50280442bab748"
+SCHEMA_DIGEST: Final = "a3c515827468b842a027331a4d0a75cd03d2266ecaa009a9828e39ea118b7509"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -1301,6 +1301,44 @@ class EnrichmentCompleted(Fact, frozen=True, array_like=True, gc=False, tag="enr
     detail: str
 
 
+class VolumePoints(Document, frozen=True, gc=False, tag=False):
+    """A symbol's cumulative volume (shares) as the last snapshot in each ten minutes of a session saw it, at so many
+    seconds after local midnight. Three rows of one length; `buckets` are the ten minutes, counted from midnight.
+    """
+
+    buckets: tuple[int, ...]
+    at_s: tuple[float, ...]
+    volumes: tuple[float, ...]
+
+
+class VolumeMeans(Document, frozen=True, gc=False, tag=False):
+    """The means of a symbol's `VolumePoints` over several sessions, by the ten minutes; `days` are those that have any.
+    Four rows of one length.
+    """
+
+    buckets: tuple[int, ...]
+    at_s: tuple[float, ...]
+    volumes: tuple[float, ...]
+    days: tuple[int, ...]
+
+
+class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_profiled"):
+    """A symbol's volume by time of day in a finished session, in the shares of that session (empty rows if it was not
+    swept then), and the means of the `sessions` sessions from `first_session` to this one, each in its own shares.
+    A session has `symbols` of these; with fewer it counts as not profiled.
+    """
+
+    session_date: str
+    symbol: str
+    profiled_ns: int
+    symbols: int
+    sessions: int
+    first_session: str
+    points: VolumePoints
+    means: VolumeMeans
+    venue: str = ""
+
+
 class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_quarantined"):
     """An external input that could not be read, stored unchanged."""
 
@@ -1368,6 +1406,7 @@ Event = (
     | VolumeRise
     | AttentionCompleted
     | VenueEligibility
+    | VolumeProfiled
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

@@ -44,6 +44,7 @@ _MOMENT_FIELDS: Final = frozenset(
         "fired_ns",
         "found_ns",
         "judged_ns",
+        "profiled_ns",
         "listed_ns",
         "measured_ns",
         "observed_ns",

@@ -70,7 +70,7 @@ def _column(column: Column[object]) -> str:
 def _index(table: Table, index: Index) -> str:
     arguments = f"{_quoted(index.name)}, {_quoted(table.name)}, [{_names(index.columns)}]"
     line = f"    op.create_index({arguments})\n"
-    return line if len(line) <= _LINE_WIDTH_MAX else f"    op.create_index(\n        {arguments}\n    )\n"
+    return line if len(line.rstrip()) <= _LINE_WIDTH_MAX else f"    op.create_index(\n        {arguments}\n    )\n"
 
 
 def _call(function: str, arguments: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The only process that writes the database: ingest, store, acknowledge, publish to the feed and the batch feed.
 
-It also writes the ledgers' files and makes the backup.
+It also writes the ledgers' files, makes the backup, and each day the statistics of the tables.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
 from observer.store.readiness import database_ready, report_silence
 from observer.store.reporting_writer import ReportingWriter
+from observer.store.statistics import StatisticsJob
 from observer.store.systems import this_system
 from observer.store.write_ahead_log import folded_at_end
 
@@ -74,6 +75,7 @@ async def core_writer(worker: Worker) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(ledgers.run())
+        tasks.create_task(StatisticsJob(url, worker.today, worker.clock).run())
         worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
         worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()

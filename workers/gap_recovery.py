@@ -1,17 +1,18 @@
-"""Fills the gaps that Track B found, and judges the quality of each day."""
+"""Fills the gaps that Track B found, judges the quality of each day, and stores its volumes by time of day."""
 
 import asyncio
 from typing import Final
 
 from observer.runtime.worker import Worker, run
 from observer.streaming.gap_filler import GapFiller, GapWorklist
+from observer.streaming.profiles import ProfileJob
 from observer.streaming.quality import QualityJudge
 
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
 
 
 async def gap_recovery(worker: Worker) -> None:
-    """Recover gaps by priority, and judge each day, until stopped."""
+    """Recover gaps by priority, judge each day, and store its volumes, until stopped."""
     settings, clock = worker.settings.recovery, worker.clock
     async with worker.producer() as producer, worker.brokers().rest() as rest:
         await worker.ready()
@@ -39,6 +40,7 @@ async def gap_recovery(worker: Worker) -> None:
                 tasks.create_task(worklist.follow_feed())
                 tasks.create_task(worklist.check_now_and_then())
                 tasks.create_task(quality.run(producer))
+                tasks.create_task(profile_job(worker).run(producer))
                 tasks.create_task(worklist.publish_figures(producer))
                 for _ in range(GAPS_AT_ONCE):
                     tasks.create_task(filler.work())
@@ -54,6 +56,18 @@ def quality_judge(worker: Worker) -> QualityJudge:
         today=worker.today,
         clock=worker.clock,
         alerts=worker.alerts,
+    )
+
+
+def profile_job(worker: Worker) -> ProfileJob:
+    """The job that stores volumes by time of day, as this worker is configured."""
+    return ProfileJob(
+        worker.settings.selection.triggers.time_of_day,
+        open_reader=worker.reader,
+        settled=worker.settled,
+        turn=worker.orders.turn,
+        today=worker.today,
+        clock=worker.clock,
     )
 
 

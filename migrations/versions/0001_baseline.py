@@ -6,7 +6,7 @@ from alembic.util import CommandError
 
 from observer.store.views import make_views
 
-revision = "0005"
+revision = "0006"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -47,6 +47,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_repetitions"),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "ix_alert_repetitions_source_identity_repeated_ns", "alert_repetitions", ["source", "identity", "repeated_ns"]
+    )
     op.create_table(
         "alert_resolutions",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -58,6 +61,9 @@ def upgrade() -> None:
         sa.Column("text", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alert_resolutions"),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_alert_resolutions_source_identity_resolved_ns", "alert_resolutions", ["source", "identity", "resolved_ns"]
     )
     op.create_table(
         "alerts",
@@ -73,6 +79,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_alerts"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_alerts_job_raised_ns", "alerts", ["job", "raised_ns"])
+    op.create_index("ix_alerts_source_identity_raised_ns", "alerts", ["source", "identity", "raised_ns"])
     op.create_table(
         "attentions",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -148,6 +156,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_connections"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_connections_changed_ns", "connections", ["changed_ns"])
     op.create_table(
         "context_syncs",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -183,6 +192,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_daily_bars"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_daily_bars_session_date", "daily_bars", ["session_date"])
     op.create_index("ix_daily_bars_symbol_session_date", "daily_bars", ["symbol", "session_date"])
     op.create_table(
         "database_epochs",
@@ -327,6 +337,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_etf_nav_days"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_etf_nav_days_session_date", "etf_nav_days", ["session_date"])
     op.create_index("ix_etf_nav_days_symbol_session_date", "etf_nav_days", ["symbol", "session_date"])
     op.create_table(
         "etf_ranges",
@@ -362,6 +373,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_etf_values_symbol_session_date", "etf_values", ["symbol", "session_date"])
+    op.create_index("ix_etf_values_valued_ns", "etf_values", ["valued_ns"])
     op.create_table(
         "etfs",
         sa.Column("symbol", sa.Text, nullable=False),
@@ -549,8 +561,8 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_listing_changes_changed_ns", "listing_changes", ["changed_ns"])
-    op.create_index("ix_listing_changes_exchange_symbol", "listing_changes", ["exchange", "symbol"])
     op.create_index("ix_listing_changes_isin", "listing_changes", ["isin"])
+    op.create_index("ix_listing_changes_symbol_exchange", "listing_changes", ["symbol", "exchange"])
     op.create_table(
         "listing_values",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -654,6 +666,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_master_file_checks"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_master_file_checks_checked_ns", "master_file_checks", ["checked_ns"])
     op.create_index("ix_master_file_checks_exchange_checked_ns", "master_file_checks", ["exchange", "checked_ns"])
     op.create_index("ix_master_file_checks_run", "master_file_checks", ["run"])
     op.create_table(
@@ -761,6 +774,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_phases"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_phases_session_date_current", "phases", ["session_date", "current"])
     op.create_table(
         "process_changes",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -774,6 +788,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_process_changes"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_process_changes_changed_ns", "process_changes", ["changed_ns"])
     op.create_table(
         "quality",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -823,6 +838,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_quarantined_inputs"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_quarantined_inputs_quarantined_ns", "quarantined_inputs", ["quarantined_ns"])
     op.create_table(
         "reconciliations",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -953,6 +969,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_slot_extensions"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_slot_extensions_extended_ns", "slot_extensions", ["extended_ns"])
     op.create_table(
         "slot_overflows",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -1012,7 +1029,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_snapshots_session_date_receive_time_ns", "snapshots", ["session_date", "receive_time_ns"])
-    op.create_index("ix_snapshots_symbol_receive_time_ns", "snapshots", ["symbol", "receive_time_ns"])
+    op.create_index("ix_snapshots_symbol_session_date", "snapshots", ["symbol", "session_date"])
     op.create_table(
         "streams",
         sa.Column("id", sa.Integer, nullable=False),
@@ -1135,6 +1152,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_universe_members"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_universe_members_exchange_symbol", "universe_members", ["exchange", "symbol"])
     op.create_table(
         "universes",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -1150,7 +1168,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_universes"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_universes_market_session_date", "universes", ["market", "session_date"])
+    op.create_index("ix_universes_session_date_market", "universes", ["session_date", "market"])
     op.create_table(
         "venue_eligibility",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -1165,6 +1183,23 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_venue_eligibility_session_date", "venue_eligibility", ["session_date"])
+    op.create_table(
+        "volume_profiles",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("profiled_ns", sa.BigInteger, nullable=False),
+        sa.Column("symbols", sa.BigInteger, nullable=False),
+        sa.Column("sessions", sa.BigInteger, nullable=False),
+        sa.Column("first_session", sa.Text, nullable=False),
+        sa.Column("points", sa.Text, nullable=False),
+        sa.Column("means", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_volume_profiles"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_volume_profiles_session_date_symbol", "volume_profiles", ["session_date", "symbol"])
     op.create_table(
         "volume_rises",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -1186,7 +1221,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_volume_rises"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_volume_rises_session_date", "volume_rises", ["session_date"])
+    op.create_index("ix_volume_rises_session_date_receive_time_ns", "volume_rises", ["session_date", "receive_time_ns"])
     op.create_index("ix_volume_rises_symbol_receive_time_ns", "volume_rises", ["symbol", "receive_time_ns"])
     op.create_table(
         "watch_changes",

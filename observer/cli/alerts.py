@@ -152,7 +152,8 @@ def _stored(settings: BaseSettings, day: str | None, now_ns: int, *, every: bool
 
     silenced = Silences(Path(settings.run.runtime)).until(now_ns)
     with AlertReader(settings.store.url) as reader:
-        found = reader.alerts(*_bounds(reader, day, settings.run)) if day else reader.alerts()
+        bounds = _bounds(reader, day, settings.run) if day else (0 if every else now_ns,)
+        found = reader.alerts(*bounds)
     rows = [_of_database(alert, now_ns, silenced) for alert in found]
     return [row for row in rows if every or day or (row.is_open and row.severity != "info")]
 

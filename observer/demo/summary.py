@@ -144,7 +144,7 @@ def summarise(
         quality_reports=len(reader.quality(session_date)),
         events_published=sum(sum(published_by_stream(path).values()) for path in outboxes.iterdir()),
         events_stored=reader.total_rows(),
-        duplicates=reader.duplicate_trades(),
+        duplicates=reader.duplicate_trades(session_date),
         redelivered=sum(stream.duplicates for stream in reader.streams()),
         quarantined=_quarantined(day),
         restarts=sum(process.restarts for process in final.processes),

@@ -16,22 +16,12 @@ from typing import Final
 
 import msgspec
 
-from bus.events import SharesAdjusted
+from bus.events import SharesAdjusted, VolumePoints
 from observer.selection.indicators import factor_since
 from observer.selection.trigger_settings import ProfileSettings
 from observer.units import NS_PER_S
 
 BUCKET_S: Final = 600  # Track A's snapshots in the same ten minutes of several days form one point of a profile
-
-
-class SeenVolume(msgspec.Struct, frozen=True, gc=False):
-    """A symbol's cumulative volume (shares) in the last snapshot in a bucket of a session: `at_s` after midnight."""
-
-    symbol: str
-    session_date: str
-    bucket: int
-    at_s: float
-    volume: float
 
 
 class MeanVolume(msgspec.Struct, frozen=True, gc=False):
@@ -47,17 +37,41 @@ class MeanVolume(msgspec.Struct, frozen=True, gc=False):
 
 
 def mean_volumes(
-    seen: Iterable[SeenVolume], adjustments: Mapping[str, Sequence[SharesAdjusted]]
+    seen: Iterable[tuple[str, str, VolumePoints]], adjustments: Mapping[str, Sequence[SharesAdjusted]]
 ) -> Sequence[MeanVolume]:
-    """The means over the sessions by symbol and bucket, in the shares after the symbols' adjustments."""
-    found: defaultdict[tuple[str, int], list[SeenVolume]] = defaultdict(list)
-    for row in seen:
-        factor = factor_since(row.session_date, adjustments.get(row.symbol, ()))
-        found[row.symbol, row.bucket].append(msgspec.structs.replace(row, volume=row.volume / factor))
-    return [
-        MeanVolume(symbol, bucket, _mean([row.at_s for row in rows]), _mean([row.volume for row in rows]), len(rows))
-        for (symbol, bucket), rows in sorted(found.items())
-    ]
+    """The means over the sessions by symbol and bucket, in the shares after the symbols' adjustments, from each
+    symbol's volumes in each session: (symbol, session, volumes).
+    """
+    found: defaultdict[str, list[VolumePoints]] = defaultdict(list)
+    for symbol, session_date, points in seen:
+        found[symbol].append(
+            _in_other_shares(points, factor_since(session_date, adjustments[symbol]))
+            if symbol in adjustments
+            else points
+        )
+    return [mean for symbol in sorted(found) for mean in _means_of(symbol, found[symbol])]
+
+
+def _in_other_shares(points: VolumePoints, factor: float) -> VolumePoints:
+    return msgspec.structs.replace(points, volumes=tuple(volume / factor for volume in points.volumes))
+
+
+def _means_of(symbol: str, sessions: Sequence[VolumePoints]) -> Iterable[MeanVolume]:
+    days, buckets = len(sessions), sessions[0].buckets
+    if all(each.buckets == buckets for each in sessions):  # as almost always: some ten times faster
+        times_s = map(sum, zip(*(each.at_s for each in sessions), strict=True))
+        volumes = map(sum, zip(*(each.volumes for each in sessions), strict=True))
+        for bucket, at_s, volume in zip(buckets, times_s, volumes, strict=True):
+            yield MeanVolume(symbol, bucket, at_s / days, volume / days, days)
+        return
+    rows: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
+    for each in sessions:
+        for number, seen_s, seen in zip(each.buckets, each.at_s, each.volumes, strict=True):
+            rows[number].append((seen_s, seen))
+    for bucket in sorted(rows):
+        of_bucket = rows[bucket]
+        mean_at_s, mean_volume = (sum(each) / len(of_bucket) for each in zip(*of_bucket, strict=True))
+        yield MeanVolume(symbol, bucket, mean_at_s, mean_volume, len(of_bucket))
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -106,7 +120,3 @@ def volume_by(profile: Profile, at_s: float) -> float | None:
         return volumes[-1]
     before_s, before = times_s[after - 1], volumes[after - 1]
     return before + (volumes[after] - before) * (at_s - before_s) / (times_s[after] - before_s)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -1,9 +1,11 @@
 """Alerts in the database: the open ones, and those of a day with their ends."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, ColumnElement, Connection, func, select, tuple_
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Severity
 from observer.store.days import DayReader
@@ -32,6 +34,10 @@ class StoredAlert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 AlertEvent = AlertRaised | AlertRepeated | AlertResolved
+Columns = ReadOnlyColumnCollection[str, Column[Any]]
+
+_RAISED: Final = EVENT_TABLES[AlertRaised].c
+_RESOLVED: Final = EVENT_TABLES[AlertResolved].c
 
 
 def stories_of(events: Iterable[AlertEvent]) -> Sequence[StoredAlert]:
@@ -85,7 +91,8 @@ class AlertReader(DayReader):
         raising.
         """
         with self._asking() as connection:
-            stories = stories_of(event for _, event in sorted(_events(connection), key=lambda found: found[0]))
+            found = [each for key in _keys(connection) for each in _events(connection, *key, from_ns)]
+        stories = stories_of(event for _, event in sorted(found, key=lambda each: each[0]))
         return [
             each
             for each in stories
@@ -95,13 +102,49 @@ class AlertReader(DayReader):
         ]
 
 
-def _events(connection: Connection) -> Iterable[tuple[tuple[int, Position], AlertEvent]]:
-    """All rows with their time and position: alerts are few."""
-    kinds: tuple[type[AlertEvent], ...] = (AlertRaised, AlertRepeated, AlertResolved)
-    for kind in kinds:
-        for row in connection.execute(select(EVENT_TABLES[kind])):
+def _keys(connection: Connection) -> Iterator[tuple[str, str]]:
+    """The source and the identity of every alert that was ever raised, each found by one search in the index."""
+    key = (_RAISED.source, _RAISED.identity)
+    last = ("", "")
+    while found := connection.execute(select(*key).where(tuple_(*key) > tuple_(*last)).order_by(*key).limit(1)).first():
+        last = (found.source, found.identity)
+        yield last
+
+
+def _events(
+    connection: Connection, source: str, identity: str, from_ns: int
+) -> Iterable[tuple[tuple[int, Position], AlertEvent]]:
+    """The events of one alert, with their time and position, since the last of its stories that ended before that time:
+    a resolution, or what happened and was over by then.
+    """
+    over = (
+        select(func.max(_RESOLVED.resolved_ns)).where(
+            *_of(_RESOLVED, source, identity), _RESOLVED.resolved_ns < from_ns
+        ),
+        select(_RAISED.raised_ns, _RAISED.until_ns)
+        .where(*_of(_RAISED, source, identity), _RAISED.raised_ns < from_ns)
+        .order_by(_RAISED.raised_ns.desc())
+        .limit(1),
+    )
+    since_ns = connection.scalar(over[0]) or 0
+    last = connection.execute(over[1]).first()
+    if last is not None and last.until_ns is not None and last.until_ns <= from_ns:
+        since_ns = max(since_ns, last.raised_ns)
+    kinds: tuple[tuple[type[AlertEvent], str], ...] = (
+        (AlertRaised, "raised_ns"),
+        (AlertRepeated, "repeated_ns"),
+        (AlertResolved, "resolved_ns"),
+    )
+    for kind, moment in kinds:
+        table = EVENT_TABLES[kind]
+        wanted = select(table).where(*_of(table.c, source, identity), table.c[moment] >= since_ns)
+        for row in connection.execute(wanted):
             event: AlertEvent = event_of(kind, row)
             yield (_moment(event), position_of(row)), event
+
+
+def _of(columns: Columns, source: str, identity: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return columns.source == source, columns.identity == identity
 
 
 def _moment(event: AlertEvent) -> int:

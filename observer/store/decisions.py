@@ -131,10 +131,12 @@ def _segments(connection: Connection, session_date: str) -> Iterator[tuple[int, 
     """
     tables = [EVENT_TABLES[kind].c for kind in (SelectionAdvanced, WatchChanged)]
     steps = union_all(*(select(table.stream, table.sequence, table.session_date) for table in tables)).subquery().c
-    positions = connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark))
-    marks = {row.id: row.high_water_mark for row in positions}
     of_the_day = select(steps.stream, func.min(steps.sequence)).where(steps.session_date == session_date)
-    for stream, first in connection.execute(of_the_day.group_by(steps.stream).order_by(steps.stream)).all():
+    begins = connection.execute(of_the_day.group_by(steps.stream).order_by(steps.stream)).all()
+    of_streams = STREAMS.c.id.in_([stream for stream, _ in begins])
+    positions = connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark).where(of_streams))
+    marks = {row.id: row.high_water_mark for row in positions}
+    for stream, first in begins:
         other = and_(steps.session_date != session_date, steps.sequence > first)
         end = connection.scalar(select(func.min(steps.sequence)).where(steps.stream == stream, other))
         yield stream, first, end if end is not None else marks[stream] + 1

@@ -9,6 +9,7 @@ from sqlalchemy import Select, distinct, func, select, union
 
 from bus.events import AlertRaised, DailyBar, EtfJob, EtfJobEnded, EtfListed, EtfNavDay, EtfValued
 from observer.etf.model import Etf
+from observer.store.lines import distinct_values
 from observer.store.reader import StoreReader
 from observer.store.rows import etf_of
 from observer.store.tables import ETFS, EVENT_TABLES
@@ -62,15 +63,17 @@ class EtfReader(StoreReader):
     def last_etf_jobs(self) -> dict[EtfJob, EtfJobEnded]:
         """The last end of each job, by job."""
         table = EVENT_TABLES[EtfJobEnded]
-        newest = select(table.c.job, func.max(table.c.ended_ns).label("ended_ns")).group_by(table.c.job).subquery()
-        wanted = select(table).join(newest, (table.c.job == newest.c.job) & (table.c.ended_ns == newest.c.ended_ns))
+        jobs = distinct_values(table.c.job)
+        ended_ns = select(func.max(table.c.ended_ns)).where(table.c.job == jobs.c.value).correlate(jobs)
+        newest = select(jobs.c.value, ended_ns.scalar_subquery().label("ended_ns")).subquery()
+        wanted = select(table).join(newest, (table.c.job == newest.c.value) & (table.c.ended_ns == newest.c.ended_ns))
         return {ended.job: ended for ended in self._events(EtfJobEnded, wanted)}
 
     def valued_since(self, since_ns: int) -> frozenset[str]:
         """The ETFs with a valuation since then."""
         columns = EVENT_TABLES[EtfValued].c
         with self._asking() as connection:
-            return frozenset(connection.scalars(select(columns.symbol).distinct().where(columns.valued_ns >= since_ns)))
+            return frozenset(connection.scalars(select(columns.symbol).where(columns.valued_ns >= since_ns)))
 
     def failure_since(self, job: EtfJob, since_ns: int) -> str | None:
         """The text of the first alert since then that the job failed; None without one."""
@@ -112,7 +115,8 @@ class EtfReader(StoreReader):
         Closes are those of the daily bars and of the days with a net asset value; a day that is in both counts once.
         """
         since = (date.fromisoformat(session_date) - YEAR).isoformat()
-        closes = union(*(_closes(kind, since, session_date) for kind in (DailyBar, EtfNavDay))).subquery()
+        etfs = select(ETFS.c.symbol).where(ETFS.c.active, ETFS.c.group == group)
+        closes = union(*(_closes(kind, since, session_date, etfs) for kind in (DailyBar, EtfNavDay))).subquery()
         wanted = (
             select(
                 closes.c.symbol,
@@ -120,8 +124,6 @@ class EtfReader(StoreReader):
                 func.max(closes.c.close),
                 func.min(closes.c.close),
             )
-            .join(ETFS, ETFS.c.symbol == closes.c.symbol)
-            .where(ETFS.c.active, ETFS.c.group == group)
             .group_by(closes.c.symbol)
             .order_by(closes.c.symbol)
         )
@@ -129,7 +131,14 @@ class EtfReader(StoreReader):
             return [EtfRange(*row) for row in connection.execute(wanted)]
 
 
-def _closes(kind: type[DailyBar | EtfNavDay], since: str, until: str) -> Select[*tuple[Any, ...]]:
+def _closes(
+    kind: type[DailyBar | EtfNavDay], since: str, until: str, symbols: Select[tuple[str]]
+) -> Select[*tuple[Any, ...]]:
     columns = EVENT_TABLES[kind].c
-    within = (columns.session_date > since, columns.session_date <= until, columns.close > 0)
+    within = (
+        columns.session_date > since,
+        columns.session_date <= until,
+        columns.close > 0,
+        columns.symbol.in_(symbols),
+    )
     return select(columns.symbol, columns.session_date, columns.close).where(*within)

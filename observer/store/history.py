@@ -1,28 +1,22 @@
 """Queries of snapshots, sweeps and daily bars, and of earlier sessions as a baseline for today.
 
-The baseline is the volume by time of day and the size of a trade, in today's shares. The database sums whole columns;
-it returns one row for each symbol and bucket, and one for each session of the few symbols whose shares have changed
-since.
+The baseline is the volume by time of day (`observer.store.profiles`) and the size of a trade, in today's shares.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from datetime import date
-from typing import Final
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, Double, Subquery, cast, func, select
+from sqlalchemy import Connection, and_, func, literal, select
 
 from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade, VolumeRise
-from observer.local_time import local_ns
 from observer.selection.indicators import factor_since
-from observer.selection.profile import BUCKET_S, MeanVolume, SeenVolume, mean_volumes
+from observer.selection.profile import MeanVolume
+from observer.store.lines import distinct_values
+from observer.store.profiles import swept_sessions, volumes_by_time
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
-from observer.units import NS_PER_S
-
-_DAY_NS: Final = 24 * 3600 * NS_PER_S
 
 Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
@@ -63,13 +57,19 @@ class HistoryReader(DatabaseReader):
         row counts.
         """
         table = EVENT_TABLES[DailyBar]
-        newest = func.dense_rank().over(partition_by=table.c.symbol, order_by=table.c.session_date.desc())
-        ranked = select(table, newest.label("newest"))
-        if symbol is not None:
-            ranked = ranked.where(table.c.symbol == symbol)
-        found = ranked.subquery()
-        wanted = select(*(found.c[column.name] for column in table.columns)).where(found.c.newest <= last)
-        by_day = (found.c.symbol, found.c.session_date, found.c.stream, found.c.sequence)
+        if symbol is None:
+            symbols = distinct_values(table.c.symbol)
+            lines = select(symbols.c.value.label("symbol")).subquery()
+        else:
+            lines = select(literal(symbol).label("symbol")).subquery()
+        earlier = table.alias("earlier").c
+        days = select(earlier.session_date).where(earlier.symbol == lines.c.symbol).correlate(lines).distinct()
+        oldest = days.order_by(earlier.session_date.desc()).offset(last - 1).limit(1).scalar_subquery()
+        since = select(lines.c.symbol, func.coalesce(oldest, "").label("oldest")).subquery()
+        wanted = select(table).join(
+            since, and_(table.c.symbol == since.c.symbol, table.c.session_date >= since.c.oldest)
+        )
+        by_day = (table.c.symbol, table.c.session_date, table.c.stream, table.c.sequence)
         bars: dict[str, dict[str, DailyBar]] = {}
         for bar in self._events(DailyBar, wanted.order_by(*by_day)):
             bars.setdefault(bar.symbol, {})[bar.session_date] = bar
@@ -107,12 +107,6 @@ class HistoryReader(DatabaseReader):
             return share_adjustments(connection, since, known_until)
 
 
-def swept_sessions(connection: Connection, before: str, last: int) -> Sequence[str]:
-    """The last so many sessions before this one that Track A swept, newest first."""
-    day = EVENT_TABLES[SweepCompleted].c.session_date
-    return connection.scalars(select(day).where(day < before).distinct().order_by(day.desc()).limit(last)).all()
-
-
 def share_adjustments(connection: Connection, since: str, known_until: str) -> Adjustments:
     """The share adjustments on that session or later that the universe of `known_until` knew."""
     table = EVENT_TABLES[SharesAdjusted]
@@ -122,35 +116,6 @@ def share_adjustments(connection: Connection, since: str, known_until: str) -> A
     for each in (event_of(SharesAdjusted, row) for row in rows):
         found[each.symbol][each.session_date] = each  # one that was found twice is one
     return {symbol: list(by_session.values()) for symbol, by_session in found.items()}
-
-
-def volumes_by_time(connection: Connection, sessions: Sequence[str], adjustments: Adjustments) -> Sequence[MeanVolume]:
-    """For each symbol and bucket of the day, the mean over these sessions of the volume as it was last seen in the
-    bucket, and of when that was; rows of one symbol in the order of their buckets.
-    """
-    seen = _last_seen(sessions)
-    means = (
-        select(seen.c.symbol, seen.c.bucket, func.avg(seen.c.at_s), func.avg(seen.c.volume), func.count())
-        .group_by(seen.c.symbol, seen.c.bucket)
-        .order_by(seen.c.symbol, seen.c.bucket)
-    )
-    found = [MeanVolume(*row) for row in connection.execute(means) if row.symbol not in adjustments]
-    adjusted = _last_seen(sessions, adjustments)
-    by_session = [SeenVolume(*row) for row in connection.execute(select(adjusted))] if adjustments else []
-    return [*found, *mean_volumes(by_session, adjustments)]
-
-
-def _last_seen(sessions: Sequence[str], symbols: Collection[str] | None = None) -> Subquery:
-    """The columns of `SeenVolume`: volumes never fall, so a bucket's last is its highest."""
-    seen = EVENT_TABLES[Snapshot].c
-    of_day_ns = (seen.receive_time_ns - local_ns(date(1970, 1, 1))) % _DAY_NS
-    bucket = (of_day_ns // (BUCKET_S * NS_PER_S)).label("bucket")
-    at_s = (cast(func.max(of_day_ns), Double) / NS_PER_S).label("at_s")
-    volume = func.max(seen.cumulative_volume).label("volume")
-    wanted = select(seen.symbol, seen.session_date, bucket, at_s, volume).where(seen.session_date.in_(sessions))
-    if symbols is not None:
-        wanted = wanted.where(seen.symbol.in_(symbols))
-    return wanted.group_by(seen.symbol, seen.session_date, bucket).subquery()
 
 
 def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: Adjustments) -> Mapping[str, float]:

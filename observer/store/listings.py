@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, or_, select, union
+from sqlalchemy import Select, Table, and_, case, func, or_, select, union
 
 from bus.events import ListingChanged, MasterFileChecked, SectorAssigned, UniverseMember
 from observer.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
+from observer.store.lines import distinct_values
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import ETFS, EVENT_TABLES, LISTINGS
@@ -53,7 +54,7 @@ class ListingReader(DatabaseReader):
         Korean ETFs. Sorted.
         """
         members, sectors = EVENT_TABLES[UniverseMember], EVENT_TABLES[SectorAssigned]
-        asked = [select(table.c.symbol).where(table.c.exchange == exchange) for table in (members, sectors)]
+        asked = [_symbols_of(table, exchange) for table in (members, sectors)]
         if exchange == _ETFS_EXCHANGE:
             asked.append(select(ETFS.c.symbol).where(ETFS.c.active.is_(True)))
         with self._asking() as connection:
@@ -82,7 +83,7 @@ class ListingReader(DatabaseReader):
 
     def counts(self) -> Sequence[Counts]:
         """The counts of every exchange with listings, by its name."""
-        active = func.sum(LISTINGS.c.active.cast(_CHECKS.c.records.type))
+        active = func.sum(case((LISTINGS.c.active, 1), else_=0))
         wanted = select(
             LISTINGS.c.exchange, active, func.count() - active, func.min(LISTINGS.c.first_seen_ns)
         ).group_by(LISTINGS.c.exchange)
@@ -101,15 +102,18 @@ class ListingReader(DatabaseReader):
 
     def last_checks(self) -> Sequence[MasterFileChecked]:
         """The last check of each exchange's file, by its name."""
-        newest = func.row_number().over(
-            partition_by=_CHECKS.c.exchange,
-            order_by=(_CHECKS.c.checked_ns.desc(), _CHECKS.c.stream.desc(), _CHECKS.c.sequence.desc()),
+        exchanges = distinct_values(_CHECKS.c.exchange)
+        last = (
+            select(func.max(_CHECKS.c.checked_ns)).where(_CHECKS.c.exchange == exchanges.c.value).correlate(exchanges)
         )
-        ranked = select(_CHECKS, newest.label("newest")).subquery()
-        fields = (ranked.c[column.name] for column in _CHECKS.columns)
+        newest = select(exchanges.c.value, last.scalar_subquery().label("checked_ns")).subquery()
+        is_last = and_(_CHECKS.c.exchange == newest.c.value, _CHECKS.c.checked_ns == newest.c.checked_ns)
+        in_order = (
+            select(_CHECKS).join(newest, is_last).order_by(_CHECKS.c.exchange, _CHECKS.c.stream, _CHECKS.c.sequence)
+        )
         with self._asking() as connection:
-            rows = connection.execute(select(*fields).where(ranked.c.newest == 1).order_by(ranked.c.exchange))
-            return [event_of(MasterFileChecked, row) for row in rows]
+            rows = connection.execute(in_order)
+            return list({row.exchange: event_of(MasterFileChecked, row) for row in rows}.values())
 
     def lifetime(self, symbol: str, exchange: str | None = None) -> Sequence[ListingChanged]:
         """All changes of a symbol, oldest first, including those of other symbols with the same ISIN on the same
@@ -148,3 +152,9 @@ class ListingReader(DatabaseReader):
         with self._asking() as connection:
             rows = connection.execute(wanted.order_by(LISTINGS.c.symbol))
             return {listing.symbol: listing for listing in (Listing(*row) for row in rows)}
+
+
+def _symbols_of(table: Table, exchange: str) -> Select[tuple[str]]:
+    """The distinct symbols of an exchange in a table with an index of exchange and symbol."""
+    found = distinct_values(table.c.symbol, table.c.exchange == exchange)
+    return select(found.c.value).where(found.c.value.is_not(None))

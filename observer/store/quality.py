@@ -196,12 +196,8 @@ class VolumeObservations:
 
     def _snapshots(self, symbol: str) -> list[VolumeObservation]:
         table = EVENT_TABLES[Snapshot].c
-        received = table.receive_time_ns
-        from_ns, to_ns = day_bounds(self._session_date)
-        wanted = select(received, table.cumulative_volume).where(
-            # the times bound the search in the index of the symbol to this day
-            table.symbol == symbol, received >= from_ns, received < to_ns, table.session_date == self._session_date
-        )  # fmt: skip
+        of_symbol = and_(table.symbol == symbol, table.session_date == self._session_date)
+        wanted = select(table.receive_time_ns, table.cumulative_volume).where(of_symbol)
         return [
             VolumeObservation(received_ns, volume, self._began_ns(received_ns))
             for received_ns, volume in self._connection.execute(wanted)

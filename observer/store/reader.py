@@ -1,9 +1,9 @@
 """Queries of the database; answers are frozen structs: events as they were published, or small records.
 
 Reading never waits for the writer and never makes it wait. Each query sees one state of the database: all of a commit,
-or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), listings,
-universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), summary; ETFs and sectors have
-readers of their own.
+or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), profiles,
+listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), summary; ETFs and
+sectors have readers of their own.
 """
 
 from observer.store.consolidated import ConsolidatedReader
@@ -12,6 +12,7 @@ from observer.store.decisions import DecisionReader
 from observer.store.gaps import GapReader
 from observer.store.history import HistoryReader
 from observer.store.listings import ListingReader
+from observer.store.profiles import ProfileReader
 from observer.store.quality import QualityReader
 from observer.store.slots import SlotReader
 from observer.store.summary import SummaryReader
@@ -23,6 +24,7 @@ class StoreReader(
     DayReader,
     TradeReader,
     HistoryReader,
+    ProfileReader,
     ListingReader,
     UniverseReader,
     DecisionReader,

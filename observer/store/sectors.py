@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from bus.events import EnrichmentCompleted, SectorAssigned
 from observer.listings.model import STOCK_GROUP
 from observer.sectors.model import EXCHANGES, Region, Security
+from observer.store.lines import distinct_values
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS
@@ -34,7 +35,9 @@ class SectorReader(DatabaseReader):
     def assignments(self, region: str) -> Sequence[SectorAssigned]:
         """The last assignment of each stock of a region, by exchange and symbol; those without a sector too."""
         with self._asking() as connection:
-            rows = connection.execute(_last_of_each(_ASSIGNED.c.region == region))
+            exchanges = connection.scalars(select(distinct_values(_ASSIGNED.c.exchange).c.value)).all()
+            of_any = _ASSIGNED.c.exchange.in_(exchanges)
+            rows = connection.execute(_last_of_each(and_(of_any, _ASSIGNED.c.region == region)))
             return [event_of(SectorAssigned, row) for row in rows]
 
     def assignment(self, exchange: str, symbol: str) -> SectorAssigned | None:
@@ -47,12 +50,13 @@ class SectorReader(DatabaseReader):
     def last_rounds(self) -> Sequence[EnrichmentCompleted]:
         """The last completed round of each region, by its name."""
         columns = _COMPLETED.c
-        newest = func.row_number().over(partition_by=columns.region, order_by=columns.completed_ns.desc())
-        ranked = select(_COMPLETED, newest.label("newest")).subquery()
-        fields = (ranked.c[column.name] for column in _COMPLETED.columns)
-        wanted = select(*fields).where(ranked.c.newest == 1).order_by(ranked.c.region)
+        regions = distinct_values(columns.region)
+        last = select(func.max(columns.completed_ns)).where(columns.region == regions.c.value).correlate(regions)
+        newest = select(regions.c.value, last.scalar_subquery().label("completed_ns")).subquery()
+        is_last = and_(columns.region == newest.c.value, columns.completed_ns == newest.c.completed_ns)
         with self._asking() as connection:
-            return [event_of(EnrichmentCompleted, row) for row in connection.execute(wanted)]
+            rows = connection.execute(select(_COMPLETED).join(newest, is_last).order_by(columns.region))
+            return list({row.region: event_of(EnrichmentCompleted, row) for row in rows}.values())
 
 
 def _last_of_each(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:

@@ -25,16 +25,25 @@ from bus.events import (
     UniverseBuilt,
 )
 from observer.local_time import local_ns
+from observer.store.lines import lines_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, OWNER, QUARANTINE, STREAMS
 
 _ONE_DAY: Final = timedelta(days=1)
 
 # Each day of a running system has a row in one of these.
-_TIMES: Final = (
-    EVENT_TABLES[PhaseChanged].c.changed_ns,
-    EVENT_TABLES[ProcessChanged].c.changed_ns,
-    EVENT_TABLES[SweepCompleted].c.completed_ns,
+_PROCESSES: Final = EVENT_TABLES[ProcessChanged].c
+_PHASES: Final = EVENT_TABLES[PhaseChanged].c
+_SWEEPS: Final = EVENT_TABLES[SweepCompleted].c
+_NEWEST: Final = (
+    select(func.max(_PROCESSES.changed_ns)),
+    *(
+        select(func.max(moment)).where(day == select(func.max(day)).scalar_subquery())
+        for moment, day in (
+            (_PHASES.changed_ns, _PHASES.session_date),
+            (_SWEEPS.completed_ns, _SWEEPS.session_date),
+        )
+    ),
 )
 
 
@@ -129,7 +138,7 @@ class SummaryReader(DatabaseReader):
     def newest_ns(self) -> int | None:
         """The market time of about the newest event, by the tables of few rows; None without any."""
         with self._asking() as connection:
-            return max(filter(None, (connection.scalar(select(func.max(each))) for each in _TIMES)), default=None)
+            return max(filter(None, map(connection.scalar, _NEWEST)), default=None)
 
     def streams(self) -> Sequence[StreamPosition]:
         """Every stream that ever delivered, in the order of their first commits."""
@@ -213,6 +222,12 @@ class _Day:
         wanted = select(fired.kind, func.count().label("fired")).where(self.within(fired.fired_ns)).group_by(fired.kind)
         return {row.kind: row.fired for row in self._connection.execute(wanted.order_by(fired.kind))}
 
+    def recovered_trades(self) -> int:
+        """Trades that recovery stored: those of the symbols that had a gap."""
+        gaps, trades = EVENT_TABLES[GapDetected].c, EVENT_TABLES[Trade].c
+        symbols = self._connection.scalars(select(gaps.symbol).where(self.of_session(GapDetected)).distinct()).all()
+        return self.count(trades.symbol.in_(symbols), self.of_session(Trade), trades.gap_id.is_not(None))
+
     def gaps(self) -> int:
         """Gaps found, each once."""
         gaps = EVENT_TABLES[GapDetected].c
@@ -242,14 +257,16 @@ def summarise_day(connection: Connection, session_date: str) -> DaySummary:
     day = _Day(connection, session_date)
     trades, assigned, released = (EVENT_TABLES[kind].c for kind in (Trade, SlotAssigned, SlotReleased))
     on_the_day = day.within(assigned.assigned_ns)
+    of_day = (trades.symbol.in_(lines_of(connection, EVENT_TABLES[Trade])), day.of_session(Trade))
+    stored, recovered = day.count(*of_day), day.recovered_trades()
     new, removed = day.listing_changes()
     return DaySummary(
         session_date=session_date,
         universe=day.universe(),
         sweeps=day.count(day.of_session(SweepCompleted)),
         snapshots=day.count(day.of_session(Snapshot)),
-        trades=day.count(day.of_session(Trade), trades.gap_id.is_(None)),
-        recovered_trades=day.count(day.of_session(Trade), trades.gap_id.is_not(None)),
+        trades=stored - recovered,
+        recovered_trades=recovered,
         triggers=day.triggers(),
         slots_allocated=day.count(on_the_day),
         slots_replaced=day.count(on_the_day, assigned.replaced.is_not(None)),

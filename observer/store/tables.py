@@ -105,28 +105,34 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.WatchChanged: "watch_changes",
     events.SharesAdjusted: "share_adjustments",
     events.VenueEligibility: "venue_eligibility",
+    events.VolumeProfiled: "volume_profiles",
 }
 
-# Each index serves a query of `observer.store.reader`, or one of those in the README, without reading its table.
+# Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:
+# tests/conformance/test_store_plans.py explains each of them. Trades have one index: a day of all symbols is read by
+# its lines, which the index finds one by one (`observer.store.lines`).
 _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.Trade: (("symbol", "session_date", "cumulative_volume"),),
     events.OrderBook: (("symbol", "receive_time_ns"),),
     events.ExpectedPrice: (("symbol", "receive_time_ns"),),
     events.MarketStateChanged: (("symbol", "receive_time_ns"),),
     events.NavObserved: (("symbol", "receive_time_ns"),),
-    events.Snapshot: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
+    events.Snapshot: (("symbol", "session_date"), ("session_date", "receive_time_ns")),
     events.SweepCompleted: (("session_date",),),
-    events.VolumeRise: (("symbol", "receive_time_ns"), ("session_date",)),
-    events.DailyBar: (("symbol", "session_date"),),
+    events.VolumeRise: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
+    events.VolumeProfiled: (("session_date", "symbol"),),
+    events.DailyBar: (("symbol", "session_date"), ("session_date",)),
     events.TradesConflated: (("symbol", "session_date"),),
     events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
-    events.MasterFileChecked: (("exchange", "checked_ns"), ("run",)),
+    events.MasterFileChecked: (("exchange", "checked_ns"), ("checked_ns",), ("run",)),
     events.MasterFileApproved: (("run",),),
-    events.ListingChanged: (("exchange", "symbol"), ("changed_ns",), ("isin",)),
+    events.ListingChanged: (("symbol", "exchange"), ("changed_ns",), ("isin",)),
     events.ListingValued: (("exchange", "symbol", "valued_ns"),),
-    events.UniverseBuilt: (("market", "session_date"),),
+    events.UniverseBuilt: (("session_date", "market"),),
+    events.UniverseMember: (("exchange", "symbol"),),
     events.TriggerFired: (("fired_ns",), ("symbol", "fired_ns")),
     events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
+    events.SlotExtended: (("extended_ns",),),
     events.SlotReleased: (("released_ns",),),
     events.SlotOverflowed: (("overflowed_ns",),),
     events.SectorAssigned: (("exchange", "symbol", "assigned_ns"),),
@@ -140,8 +146,8 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.GapRecovered: (("gap_id",),),
     events.GapUnrecoverable: (("gap_id",),),
     events.EtfListed: (("session_date",), ("symbol", "session_date")),
-    events.EtfValued: (("symbol", "session_date"),),
-    events.EtfNavDay: (("symbol", "session_date"),),
+    events.EtfValued: (("symbol", "session_date"), ("valued_ns",)),
+    events.EtfNavDay: (("symbol", "session_date"), ("session_date",)),
     events.EtfMeasured: (("symbol", "session_date"),),
     events.EtfRangeFound: (("symbol", "session_date"),),
     events.EtfJobEnded: (("job", "ended_ns"),),
@@ -149,6 +155,13 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.WatchChanged: (("session_date",),),
     events.SharesAdjusted: (("session_date",),),
     events.VenueEligibility: (("session_date",),),
+    events.ConnectionChanged: (("changed_ns",),),
+    events.PhaseChanged: (("session_date", "current"),),
+    events.ProcessChanged: (("changed_ns",),),
+    events.AlertRaised: (("source", "identity", "raised_ns"), ("job", "raised_ns")),
+    events.AlertRepeated: (("source", "identity", "repeated_ns"),),
+    events.AlertResolved: (("source", "identity", "resolved_ns"),),
+    events.InputQuarantined: (("quarantined_ns",),),
 }
 
 _COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, bindparam, func, select
 
 from bus.events import (
     Trade,
     TradesConflated,
 )
-from observer.store.rows import event_of
+from observer.store.lines import lines_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
@@ -32,25 +32,24 @@ class TradeReader(DatabaseReader):
     """Reads trades."""
 
     def trades(self, session_date: str) -> Iterator[Trade]:
-        """All trades of a day, streamed and recovered, by symbol and cumulative volume. Reads the whole table, and as
-        long as it is being read SQLite's log cannot be folded into the file: finish it, or close it.
+        """All trades of a day, streamed and recovered, by symbol and cumulative volume. As long as they are being read
+        SQLite's log cannot be folded into the file: finish it, or close it.
         """
-        table = EVENT_TABLES[Trade]
-        wanted = select(table).where(table.c.session_date == session_date)
         with self._asking() as connection:
             in_portions = connection.execution_options(yield_per=_ROWS_AT_ONCE)
-            for row in in_portions.execute(wanted.order_by(table.c.symbol, table.c.cumulative_volume)):
-                yield event_of(Trade, row)
+            for symbol in lines_of(connection, _TRADES):
+                for row in in_portions.execute(_OF_SYMBOL, {"symbol": symbol, "session_date": session_date}):
+                    yield Trade(*row)
 
-    def duplicate_trades(self) -> int:
-        """Trades that are stored more than once (each surplus row counts): the same symbol, day and cumulative volume,
-        streamed or recovered. Zero, unless something is wrong. Reads the whole index.
+    def duplicate_trades(self, session_date: str) -> int:
+        """Trades of a day that are stored more than once (each surplus row counts): the same symbol and cumulative
+        volume, streamed or recovered. Zero, unless something is wrong.
         """
-        table = EVENT_TABLES[Trade]
-        name = (table.c.symbol, table.c.session_date, table.c.cumulative_volume)
-        doubled = select((func.count() - 1).label("rows")).select_from(table).group_by(*name).having(func.count() > 1)
-        surplus = doubled.subquery()
+        trades, of_day = _TRADES.c, _TRADES.c.session_date == session_date
         with self._asking() as connection:
+            of_lines = trades.symbol.in_(lines_of(connection, _TRADES))
+            rows = select((func.count() - 1).label("rows")).where(of_lines, of_day)
+            surplus = rows.group_by(trades.symbol, trades.cumulative_volume).having(func.count() > 1).subquery()
             return int(connection.execute(select(func.coalesce(func.sum(surplus.c.rows), 0))).scalar_one())
 
     def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
@@ -89,12 +88,19 @@ class TradeReader(DatabaseReader):
         return {mark.symbol: mark for mark in latest}
 
 
+_TRADES: Final = EVENT_TABLES[Trade]
+_OF_SYMBOL: Final = (
+    select(*(_TRADES.c[name] for name in Trade.__struct_fields__))
+    .where(_TRADES.c.symbol == bindparam("symbol"), _TRADES.c.session_date == bindparam("session_date"))
+    .order_by(_TRADES.c.cumulative_volume)
+)
+
+
 def _mark(row: Any) -> TradeMark:
     return TradeMark(row.symbol, float(row.cumulative_volume), row.cumulative_trades, row.at_ns)
 
 
 def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:
     """A symbol's trades of one day, streamed and recovered, by cumulative volume."""
-    table = EVENT_TABLES[Trade]
-    wanted = select(table).where(table.c.symbol == symbol, table.c.session_date == session_date)
-    return [event_of(Trade, row) for row in connection.execute(wanted.order_by(table.c.cumulative_volume))]
+    found = connection.execute(_OF_SYMBOL, {"symbol": symbol, "session_date": session_date})
+    return [Trade(*row) for row in found]

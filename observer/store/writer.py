@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, Table, bindparam, func, insert, select, update
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import sqlite
 
@@ -171,7 +171,8 @@ class StoreWriter:
             StoreError: as for `commit`.
         """
         epoch = uuid.uuid4().hex
-        row = insert(DATABASE_EPOCHS).values(epoch=epoch, began_ns=self._now_ns(), reason=reason)
+        values = {"id": _next_id(DATABASE_EPOCHS), "epoch": epoch, "began_ns": self._now_ns(), "reason": reason}
+        row = insert(DATABASE_EPOCHS).values(values)
         with store_errors(self._engine), self._engine.begin() as connection:
             connection.execute(row)
         return epoch
@@ -302,10 +303,17 @@ def _with_new_streams(
     streams = dict(known)
     for uid, producer in {batch.stream: batch.producer for batch in batches}.items():
         if uid not in streams:
-            values = {"uid": uid, "producer": producer, "high_water_mark": 0, "duplicates": 0}
+            values = {"id": _next_id(STREAMS), "uid": uid, "producer": producer, "high_water_mark": 0, "duplicates": 0}
             new_id = connection.execute(insert(STREAMS).values(values).returning(STREAMS.c.id)).scalar_one()
             streams[uid] = _Stream(new_id, 0)
     return streams
+
+
+def _next_id(table: Table) -> ScalarSelect[int]:
+    """The next number of a table of the store. No sequence of the database: a server that is restored from rows alone
+    has one that begins anew, and there is only one writer.
+    """
+    return select(func.coalesce(func.max(table.c.id), 0) + 1).scalar_subquery()
 
 
 def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batches: Sequence[Part]) -> None:

@@ -69,3 +69,18 @@ def test_a_span_of_time_has_the_alerts_that_were_open_in_it(commit, reader) -> N
     assert [story.identity for story in reader.alerts(22, 30)] == ["c", "b"]
     assert [story.identity for story in reader.alerts(30, 50)] == ["b", "d"]
     assert [story.identity for story in reader.alerts(0, 12)] == ["a"]
+
+
+def test_a_day_has_the_whole_story_of_an_alert_that_was_open_at_its_begin(commit, reader) -> None:
+    commit(raised(10), AlertRepeated(60, "track-b", "queue", 4, "again"), raised(15, identity="disk"))
+    commit(AlertResolved(90, "track-b", "disk", 1, "over"), raised(150, identity="disk"))
+    commit(AlertResolved(170, "track-b", "queue", 4, "over"))
+    found = [(each.identity, each.since_ns, each.count, each.resolved_ns) for each in reader.alerts(100, 200)]
+    assert found == [("queue", 10, 5 - 1, 170), ("disk", 150, 1, None)]
+
+
+def test_a_day_has_what_happened_before_it_and_counts_until_then(commit, reader) -> None:
+    commit(raised(10, until_ns=100), raised(110, until_ns=200), raised(120, until_ns=300))
+    assert [(each.since_ns, each.count) for each in reader.alerts(250)] == [(110, 2)]
+    assert reader.alerts(400) == []
+    assert [each.since_ns for each in reader.alerts()] == [10, 110]

@@ -5,7 +5,6 @@ from datetime import date
 
 import msgspec
 import pytest
-import sqlalchemy.event
 
 from bus.delivery import Delivered
 from bus.events import (
@@ -281,24 +280,6 @@ def test_without_a_sweep_the_volume_of_the_day_is_that_of_the_daily_bar(store: S
     store(assigned(), STOPPED, RELEASED, streamed(1), streamed(2), bar(2.0))
     [day] = reader.symbol_days(DAY, NOW_NS, SESSION)
     assert reconcile(day, NOW_NS)[1].day_quality == "whole"
-
-
-def test_the_snapshots_of_a_symbol_s_day_are_found_without_those_of_others_and_other_days(
-    store: Store, reader: StoreReader, database_url: str
-) -> None:
-    if database_url.startswith("sqlite"):
-        store(assigned(), snapshot(1, 1.0))
-        plans: list[str] = []
-        engine = reader._engine
-
-        @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
-        def explain(connection, cursor, statement, parameters, *_) -> None:  # type: ignore[no-untyped-def]
-            if "FROM snapshots" in statement:
-                plans.extend(row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
-
-        list(reader.symbol_days(DAY, NOW_NS, SESSION))
-        index = "ix_snapshots_symbol_receive_time_ns (symbol=? AND receive_time_ns>? AND receive_time_ns<?)"
-        assert plans == [f"SEARCH snapshots USING INDEX {index}"]
 
 
 def test_reconciliation_counts_conflated_rows(store: Store, reader: StoreReader) -> None:

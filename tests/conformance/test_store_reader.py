@@ -160,9 +160,9 @@ def test_more_trades_than_fit_into_memory_at_once_come_in_order(store: Store, re
 
 def test_a_trade_that_is_stored_twice_is_a_duplicate(store: Store, reader: StoreReader) -> None:
     store(*trades(3), trade(1, symbol="000660"), trade(1, session_date=NEXT_DAY))
-    assert reader.duplicate_trades() == 0
+    assert reader.duplicate_trades(DAY) == 0
     store(trade(2), trade(2, gap_id="g"), trade(3))
-    assert reader.duplicate_trades() == 3
+    assert reader.duplicate_trades(DAY) == 3
 
 
 def test_a_mark_is_the_last_streamed_trade(store: Store, reader: StoreReader) -> None:

@@ -292,3 +292,19 @@ def test_a_refused_change_leaves_the_listing_as_it_is(writer: StoreWriter, datab
     committed = writer.commit([delivered([listing_changed(changed_ns=10, name="A"), refused])])
     assert committed.rows_by_kind == {kind_of(ListingChanged): 1}
     assert listing_rows(database_url) == [("005930", "A", 10, "new", 10, True)]
+
+
+def test_a_database_restored_without_its_sequences_takes_new_streams_and_epochs(database_url: str) -> None:
+    def commit(stream: str) -> None:
+        writer = StoreWriter(database_url)
+        writer.open()
+        writer.begin_epoch("restored")
+        writer.commit([Delivered("track-b", stream, 1, trades(1))])
+        writer.close()
+
+    commit("5" * 32)
+    if database_url.startswith("postgresql"):
+        for table in ("streams", "database_epochs"):
+            execute(database_url, f"ALTER SEQUENCE {table}_id_seq RESTART")
+    commit("6" * 32)
+    assert query(database_url, "SELECT count(*), count(DISTINCT stream) FROM trades") == [(2, 2)]

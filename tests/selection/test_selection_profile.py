@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import SharesAdjusted
+from bus.events import SharesAdjusted, VolumePoints
 from observer.selection.profile import (
     EarlierDays,
     MeanVolume,
     Profile,
-    SeenVolume,
     mean_volumes,
     profiles_of,
     volume_by,
@@ -62,15 +61,23 @@ def test_times_of_day_are_seconds_after_midnight() -> None:
 
 def test_means_are_over_the_sessions_of_a_bucket_in_the_order_of_buckets() -> None:
     seen = [
-        SeenVolume("A", "2026-11-17", 1, 610.0, 300.0),
-        SeenVolume("A", "2026-11-16", 2, 1_203.0, 900.0),
-        SeenVolume("A", "2026-11-16", 1, 602.0, 100.0),
+        ("A", "2026-11-17", VolumePoints((1,), (610.0,), (300.0,))),
+        ("A", "2026-11-16", VolumePoints((1, 2), (602.0, 1_203.0), (100.0, 900.0))),
     ]
     assert mean_volumes(seen, {}) == [MeanVolume("A", 1, 606.0, 200.0, 2), MeanVolume("A", 2, 1_203.0, 900.0, 1)]
 
 
+def test_sessions_with_the_same_buckets_have_the_means_of_each() -> None:
+    days = [VolumePoints((1, 2), (600.0 + day, 1_200.0), (100.0 * day, 300.0)) for day in (1, 2, 3)]
+    assert mean_volumes([("B", f"2026-11-{day}", each) for day, each in enumerate(days, 16)], {}) == [
+        MeanVolume("B", 1, 602.0, 200.0, 3),
+        MeanVolume("B", 2, 1_200.0, 300.0, 3),
+    ]
+
+
 def test_volumes_before_a_split_count_in_the_shares_after_it() -> None:
-    seen = [SeenVolume("A", "2026-11-16", 1, 602.0, 100.0), SeenVolume("A", "2026-11-17", 1, 602.0, 700.0)]
+    volumes = {"2026-11-16": 100.0, "2026-11-17": 700.0}
+    seen = [("A", day, VolumePoints((1,), (602.0,), (volume,))) for day, volume in volumes.items()]
     split = SharesAdjusted("kis", "A", "2026-11-17", "2026-11-18", 2_000.0, 10_000.0)
     [mean] = mean_volumes(seen, {"A": [split], "B": [split]})
     assert mean.volume == pytest.approx((5 * 100.0 + 700.0) / 2)

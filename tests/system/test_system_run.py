@@ -223,4 +223,4 @@ def its_counts_are_equal(system: System) -> None:
     outboxes = (system.folder / "run" / "outbox").iterdir()
     with StoreReader(f"sqlite:///{system.database}") as reader:
         assert reader.total_rows() == sum(sum(published_by_stream(path).values()) for path in outboxes) > 0
-        assert reader.duplicate_trades() == 0
+        assert reader.duplicate_trades(DAY.isoformat()) == 0

@@ -120,7 +120,7 @@ def assert_filled_once(scene: Recovery, expected: Sequence[tuple[GapDetected, Se
     """Each gap has one outcome, and exactly what it missed is stored."""
     assert [story.gap.gap_id for story in scene.outcomes() if not (story.recovered and story.recovered.complete)] == []
     assert scene.reader.row_counts()["gap_recoveries"] == len(expected)
-    assert scene.reader.duplicate_trades() == 0
+    assert scene.reader.duplicate_trades(DAY.isoformat()) == 0
     stored = {(trade.gap_id, trade.symbol, trade.cumulative_volume) for trade in scene.reader.trades(DAY.isoformat())}
     assert stored == {
         (gap.gap_id, gap.symbol, trade.cumulative_volume) for gap, missing in expected for trade in missing
@@ -270,7 +270,7 @@ def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest() -> None:
                 assert worker.orders.gaps is not None
                 await worker.orders.gaps.retry([gap.gap_id])
                 await found.day.until(lambda: found.reader.row_counts()["gap_recoveries"] == 3, "it is filled again")
-            assert found.reader.duplicate_trades() == 0
+            assert found.reader.duplicate_trades(DAY.isoformat()) == 0
             assert len(found.reader.recovered_rows(gap)) == len(missing) == len(expected[0][1])
 
     run(scenario)

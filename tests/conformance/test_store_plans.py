@@ -1,0 +1,293 @@
+"""No query of the store scans a table that grows, on both databases: every statement that it issues is explained."""
+
+import inspect
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import Connection, create_engine
+from sqlalchemy import inspect as inspected
+from sqlalchemy.pool import NullPool
+
+from bus.delivery import Delivered, Lost
+from bus.events import Poison
+from observer.gaps.intervals import Interval
+from observer.store.alerts import AlertReader
+from observer.store.etf import EtfReader
+from observer.store.exports import Ledgers
+from observer.store.sectors import SectorReader
+from observer.store.session import DatabaseReader
+from observer.store.slots import day_bounds
+from observer.store.statistics import refresh_statistics
+from observer.store.tables import EVENT_TABLES
+from observer.store.writer import StoreWriter
+from tests.store.filled import GAP_ID, SESSIONS, STREAM, SYMBOLS, events, ten_ns
+from tests.store.plans import Statement, call_sites, recorded, scans
+from tests.store.raw import execute, query
+
+DAY, NEXT_DAY = SESSIONS
+NOON_NS = ten_ns(DAY) + 7_200_000_000_000
+SESSION = Interval(ten_ns(DAY), NOON_NS)
+FROM_NS, TO_NS = day_bounds(DAY)
+
+# The arguments of every public query. A reader's method that is not here fails the first test.
+CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
+    "last_session": ((),),
+    "has_session": ((DAY,), ("2030-01-01",)),
+    "quarantined_input_bytes": ((FROM_NS, TO_NS),),
+    "trades": ((DAY,),),
+    "duplicate_trades": ((DAY,),),
+    "sessions_without_profile": ((NEXT_DAY, 20), ("2026-11-19", 20)),
+    "volume_profiles": ((DAY, 20, NOON_NS),),
+    "last_marks": ((DAY, SYMBOLS),),
+    "snapshots": ((DAY, FROM_NS, TO_NS),),
+    "completed_sweeps": ((DAY,),),
+    "last_sweep": ((DAY,),),
+    "volume_rises": ((DAY, FROM_NS),),
+    "daily_bars": ((20,), (20, SYMBOLS[0])),
+    "closes": ((DAY,),),
+    "earlier_days": ((NEXT_DAY, 20, NEXT_DAY), ("2026-11-19", 20, "2026-11-19")),
+    "trade_volumes": ((DAY,),),
+    "share_adjustments": ((DAY, NEXT_DAY),),
+    "tradable": (("KOSPI",), ("NASDAQ",)),
+    "symbols_reported": (("KOSPI",),),
+    "listing": (("KOSPI", SYMBOLS[0]),),
+    "has_listing": ((SYMBOLS[0],),),
+    "listings": (("KOSPI",),),
+    "counts": ((),),
+    "checks": ((FROM_NS,), (FROM_NS, "KOSPI")),
+    "last_checks": ((),),
+    "lifetime": ((SYMBOLS[0],), (SYMBOLS[0], "KOSPI")),
+    "new_listings": ((FROM_NS,),),
+    "active_listings": (("KOSPI",),),
+    "inactive_listings": (("KOSPI",),),
+    "universe": ((DAY, "KR"), (DAY, "KR", ten_ns(DAY))),
+    "universe_built": ((DAY, "KR"),),
+    "universe_in_force": ((DAY, "KR", NOON_NS, "2026-11-01"),),
+    "venue_eligibility": ((DAY, NEXT_DAY),),
+    "decision_events": ((DAY,),),
+    "slot_events": ((DAY,),),
+    "pins_before": ((NEXT_DAY,),),
+    "slot_status_events": ((DAY,),),
+    "slots": ((DAY,),),
+    "streamed_times": ((DAY, NOON_NS), (DAY, TO_NS)),
+    "slot_history": ((DAY,), (DAY, SYMBOLS[0])),
+    "open_slots": ((FROM_NS, TO_NS), (FROM_NS,)),
+    "last_assignment_ns": ((TO_NS,),),
+    "triggers_fired": ((DAY, SYMBOLS[0]),),
+    "latest_connections": ((FROM_NS,),),
+    "stream_times": ((DAY, NOON_NS),),
+    "stream_hours": ((DAY, NOON_NS),),
+    "openings": ((DAY,), (DAY, SYMBOLS[0])),
+    "cut_ids": ((DAY,),),
+    "opening": (("cut-0",),),
+    "last_accounts": ((DAY,),),
+    "gap_times": ((DAY,),),
+    "open_gaps": ((DAY,),),
+    "gaps": ((NEXT_DAY,), (NEXT_DAY, SYMBOLS[0])),
+    "gap": ((GAP_ID,),),
+    "gap_ids": ((NEXT_DAY, "ga"),),
+    "recovered_rows": (),  # of a gap that another query finds
+    "quality": ((DAY,), (DAY, SYMBOLS[0])),
+    "symbol_days": ((DAY, NOON_NS, SESSION), (DAY, NOON_NS, SESSION, SYMBOLS[:1])),
+    "day_volumes": ((DAY, SESSION, SYMBOLS),),
+    "judged_trades": ((SYMBOLS[0], DAY),),
+    "consolidated_trades": ((SYMBOLS[0], DAY),),
+    "consolidated_bars": ((SYMBOLS[0], DAY, 60_000_000_000),),
+    "daily_volumes": ((DAY,), (DAY, SYMBOLS[0])),
+    "best_quote": ((SYMBOLS[0], NOON_NS),),
+    "stock_qualities": ((DAY,), (DAY, SYMBOLS[0])),
+    "by_stock": ((DAY, ()),),
+    "row_counts": ((),),
+    "total_rows": ((),),
+    "rows_and_marks": ((),),
+    "quarantined": ((),),
+    "epochs": ((),),
+    "created_ns": ((),),
+    "newest_ns": ((),),
+    "streams": ((),),
+    "day_summary": ((DAY,),),
+    "etfs": ((),),
+    "etf": (("069500",),),
+    "etf_list": ((DAY,),),
+    "etf_changes": (("069500",),),
+    "last_etf_jobs": ((),),
+    "valued_since": ((FROM_NS,),),
+    "failure_since": (("etf_values", FROM_NS),),
+    "nav_days": (("069500", DAY),),
+    "indexed_sessions": ((DAY,),),
+    "etf_ranges": ((DAY, "EF"),),
+    "stocks": (("KR",),),
+    "assignments": (("KR",),),
+    "assignment": (("KOSPI", SYMBOLS[0]),),
+    "last_rounds": ((),),
+    "alerts": ((FROM_NS, TO_NS), ()),
+}
+
+# Queries about the whole database by their nature, with the reason; all others read what they ask for.
+WHOLE: Final[Mapping[str, str]] = {
+    "row_counts": "`observer doctor` and the end of a demo: do all rows exist?",
+    "total_rows": "likewise",
+    "rows_and_marks": "likewise",
+    "digest": "the content of two databases",
+}
+
+# Files without a query of a table that grows: connections, locks, the owner's one row, the schema; and `digest`.
+OTHERS: Final = (
+    "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
+    "restore.py", "statistics.py", "views.py", "write_ahead_log.py",
+)  # fmt: skip
+
+READERS: Final = (EtfReader, SectorReader, AlertReader)  # an `EtfReader` is a `StoreReader`
+# A row in another table of the store is a start of a process, a restored database, or an event that was lost or
+# refused: few, and the events of a day are not among them.
+GROWING: Final = frozenset(table.name for table in EVENT_TABLES.values())
+
+
+def queries_of(reader: type[DatabaseReader]) -> list[str]:
+    """The names of a reader's public queries."""
+    methods = (name for name, _ in inspect.getmembers(reader, inspect.isfunction) if not name.startswith("_"))
+    return [name for name in methods if name != "close"]
+
+
+def test_every_query_of_every_reader_is_called_here() -> None:
+    assert {name for reader in READERS for name in queries_of(reader)} == set(CALLS)
+
+
+@pytest.fixture(scope="module")
+def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Sequence[Statement]]:
+    """By query, its statements on a filled database; also the writer's and those of the ledgers."""
+    found: dict[str, Sequence[Statement]] = {}
+    with recorded() as of_writer:
+        write(whole_database_url)
+    found["writer"] = of_writer
+    for kind in READERS:
+        with kind(whole_database_url) as reader:
+            for name in queries_of(kind):
+                with recorded() as of_query:
+                    for arguments in CALLS[name]:
+                        consume(getattr(reader, name)(*arguments))
+                found[name] = [*found.get(name, ()), *of_query]
+    with recorded() as of_ledgers:
+        ledgers = Ledgers(whole_database_url, tmp_path_factory.mktemp("ledgers"), "kis", "kr_stocks")
+        ledgers.catch_up()
+        ledgers.rebuild(NEXT_DAY)
+        ledgers.close()
+    found["ledgers"] = of_ledgers
+    with EtfReader(whole_database_url) as reader, recorded() as of_gap:
+        [story] = [story for story in reader.gaps(NEXT_DAY) if story.gap.gap_id == GAP_ID]
+        reader.recovered_rows(story.gap)
+    found["recovered_rows"] = of_gap
+    return found
+
+
+def write(url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    writer.begin_epoch("created")
+    writer.epoch()
+    all_events = [*events(), Poison(b"x", "no event")]
+    end = len(all_events) + 1
+    writer.commit([Delivered("track-b", STREAM, 1, all_events), Lost(STREAM, end, end, "gone", "track-b")])
+    writer.high_water_marks([STREAM])
+    writer.note_duplicates(STREAM, 1)
+    writer.lost_events()
+    writer.close()
+
+
+def consume(answer: object) -> None:
+    """Read an iterator to its end: its statements run on the way."""
+    if isinstance(answer, Iterator):
+        deque(answer, maxlen=0)
+
+
+@contextmanager
+def explaining(url: str) -> Iterator[Connection]:
+    """A connection whose plans use an index wherever one serves."""
+    engine = create_engine(url, poolclass=NullPool)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        yield connection
+
+
+def found_scans(connection: Connection, statements: Mapping[str, Sequence[Statement]]) -> list[str]:
+    indexes = first_columns(connection)
+    return sorted(
+        {
+            f"{query} scans {table}: {' '.join(statement.text.split())[:300]}"
+            for query, of_query in statements.items()
+            for statement in of_query
+            if statement.is_query and query not in WHOLE
+            for table in scans(connection, statement, GROWING, indexes)
+        }
+    )
+
+
+def first_columns(connection: Connection) -> dict[str, str]:
+    """By index its first column."""
+    inspector = inspected(connection)
+    found: dict[str, str] = {}
+    for table in inspector.get_table_names():
+        key = inspector.get_pk_constraint(table)
+        found[str(key["name"])] = str(next(iter(key["constrained_columns"])))
+        for index in inspector.get_indexes(table):
+            found[str(index["name"])] = str(index["column_names"][0])
+    return found
+
+
+def test_no_query_scans_a_table_that_grows(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+) -> None:
+    with explaining(whole_database_url) as connection:
+        assert found_scans(connection, statements) == []
+
+
+@pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)
+def test_a_symbol_s_snapshots_of_a_day_are_read_without_those_of_the_others(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+) -> None:
+    of_snapshots = [each for each in statements["symbol_days"] if "FROM snapshots" in each.text]
+    with explaining(whole_database_url) as connection:
+        plans = [plan_of(connection, each) for each in of_snapshots]
+    assert len(plans) == len(SYMBOLS) + 1
+    assert all("USING INDEX ix_snapshots_symbol_session_date (symbol=? AND session_date=?)" in plan for plan in plans)
+
+
+def plan_of(connection: Connection, statement: Statement) -> str:
+    plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement.text}", statement.parameters)
+    return "; ".join(row[3] for row in plan)
+
+
+def pretend_to_hold_a_year(url: str) -> None:
+    """Statistics of a million rows of 250 days in each table of events: SQLite scans a table that has ten
+    rows by its statistics.
+    """
+    for table, index, found in query(url, "SELECT tbl, idx, stat FROM sqlite_stat1"):
+        if table in GROWING:
+            columns = len(str(found).split()) - 1
+            numbers = [1_000_000, *(max(1, 4_000 // 20**column) for column in range(columns))]
+            stat = " ".join(map(str, numbers))
+            execute(url, f"UPDATE sqlite_stat1 SET stat = '{stat}' WHERE tbl = '{table}' AND idx = '{index}'")
+
+
+@pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)
+def test_no_query_scans_a_table_whose_statistics_are_known(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+) -> None:
+    refresh_statistics(whole_database_url)
+    pretend_to_hold_a_year(whole_database_url)
+    with explaining(whole_database_url) as connection:
+        assert found_scans(connection, statements) == []
+
+
+def test_every_statement_of_the_store_is_explained(statements: Mapping[str, Sequence[Statement]]) -> None:
+    reached = {site for of_query in statements.values() for each in of_query for site in each.sites}
+    missed = [
+        (name, lines.start)
+        for (name, _), lines in call_sites(OTHERS).items()
+        if not any((name, line) in reached for line in lines)
+    ]
+    assert missed == [], "call it above, so that its plan is explained"

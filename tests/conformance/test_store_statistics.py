@@ -1,0 +1,70 @@
+"""The statistics of the tables, on both databases: made once a day, after the last sweep, beside the writer."""
+
+import asyncio
+from datetime import date
+
+from bus.delivery import Delivered
+from observer.calendar.phases import DayPlan
+from observer.clock import ManualClock
+from observer.store.statistics import StatisticsJob, refresh_statistics
+from observer.store.writer import StoreWriter
+from tests.builders import trades
+from tests.day_plans import day_plan
+from tests.store.raw import query
+from tests.waiting import until_async
+
+DAY = day_plan(date(2026, 11, 18))
+
+
+def counted(url: str) -> int:
+    """The rows of trades that the planner knows of."""
+    if url.startswith("sqlite"):
+        if not query(url, "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'"):
+            return 0
+        found = query(url, "SELECT stat FROM sqlite_stat1 WHERE tbl = 'trades'")
+        return int(str(found[0][0]).split()[0]) if found else 0
+    [(rows,)] = query(url, "SELECT reltuples FROM pg_class WHERE oid = 'trades'::regclass")
+    return int(float(str(rows)))
+
+
+def test_the_planner_knows_the_rows_of_a_table_while_the_writer_writes(database_url: str) -> None:
+    writer = StoreWriter(database_url)
+    writer.open()
+    writer.commit([Delivered("track-b", "5" * 32, 1, trades(500))])
+    refresh_statistics(database_url)
+    assert counted(database_url) == 500
+    writer.commit([Delivered("track-b", "5" * 32, 501, trades(500, 501))])
+    refresh_statistics(database_url)
+    assert counted(database_url) == 1_000
+    writer.close()
+
+
+class Today:
+    """The trading-day service of one day that does not end."""
+
+    def __init__(self) -> None:
+        self.is_waiting_for_the_end = False
+
+    async def plan(self) -> DayPlan:
+        return DAY
+
+    async def end_of(self, _plan: DayPlan) -> None:
+        self.is_waiting_for_the_end = True
+        await asyncio.Event().wait()
+
+
+def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url: str) -> None:
+    async def scenario() -> None:
+        clock, today = ManualClock(DAY.track_a_stop_ns), Today()
+        task = asyncio.create_task(StatisticsJob(database_url, today, clock).run())
+        await clock.advance(10 * 60)
+        await until_async(lambda: today.is_waiting_for_the_end or task.done(), "the statistics are made")
+        assert counted(database_url) == 3
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    writer = StoreWriter(database_url)
+    writer.open()
+    writer.commit([Delivered("track-b", "5" * 32, 1, trades(3))])
+    writer.close()
+    asyncio.run(asyncio.wait_for(scenario(), 60))
