@@ -134,6 +134,9 @@ COMMANDS: Final = Group(
             },
         ),
         "quality": Command("quality:quality", "Show how complete a day's trades are, by symbol."),
+        "query": Command("research:query", "Query the stored days in SQL; read only."),
+        "bars": Command("research:bars", "Show a symbol's bars of a day, and whether each is complete."),
+        "export": Command("research:export", "Write a day's trades, bars, quality and decisions as files."),
         "decisions": Group(
             "Recompute trigger, slot and gap decisions.",
             {"verify": Command("decisions:verify", "Recompute a day's decisions and compare them with the stored.")},

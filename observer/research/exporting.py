@@ -38,6 +38,11 @@ def write_frame(frame: pl.DataFrame, path: Path, form: str) -> None:
     """Replace the file by the rows of a frame."""
     with replacing(path) as file:
         if form == "csv":
-            frame.write_csv(file, datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")
+            file.write(csv_of(frame).encode())
         else:
             frame.write_parquet(file, compression="zstd")
+
+
+def csv_of(frame: pl.DataFrame) -> str:
+    """The rows as CSV with a line of names."""
+    return frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")
