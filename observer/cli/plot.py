@@ -9,6 +9,7 @@ HEIGHT: Final = 16
 _RISING, _FALLING, _WICK = "┃", "░", "│"
 _VOLUMES: Final = " ▁▂▃▄▅▆▇█"
 _LACKING: Final = "?"
+_VOLUME: Final = "volume "
 _LABEL: Final = 6  # columns between two times below the picture
 
 
@@ -28,7 +29,7 @@ def plotted(candles: Sequence[Candle], width: int, height: int = HEIGHT) -> Iter
     """The lines of the picture, at most `width` columns wide; several bars share a column where there are more."""
     top, bottom = max(each.high for each in candles), min(each.low for each in candles)
     labels = [f"{_price(top - (top - bottom) * row / (height - 1))} " for row in range(height)]
-    margin = max(map(len, labels))
+    margin = max(len(_VOLUME), *map(len, labels))
     columns = fitted(candles, max(width - margin, 1))
     step = (top - bottom) / (height - 1)
 
@@ -40,13 +41,13 @@ def plotted(candles: Sequence[Candle], width: int, height: int = HEIGHT) -> Iter
     largest = max(each.volume for each in columns)
     levels = len(_VOLUMES) - 1
     heights = (round(levels * each.volume / largest) if largest else 0 for each in columns)
-    yield ("volume ".rjust(margin) + "".join(_VOLUMES[each] for each in heights)).rstrip()
+    yield (_VOLUME.rjust(margin) + "".join(_VOLUMES[each] for each in heights)).rstrip()
     if not all(each.complete for each in columns):
         marks = "".join(" " if each.complete else _LACKING for each in columns)
         yield ("".rjust(margin) + marks).rstrip()
     yield "".rjust(margin) + _times(columns)
     if not all(each.complete for each in columns):
-        yield f"{_LACKING}: trades of this bar are missing, or nothing proves that none is"
+        yield f"{_LACKING} not proved to have every trade"
 
 
 def fitted(candles: Sequence[Candle], columns: int) -> Sequence[Candle]:

@@ -1,8 +1,8 @@
 """A small store: two days of a few symbols, written as events by the real writer.
 
 2026-11-18: 005930 was streamed without a break, with one recovered trade; 000660 has a gap that minute bars fill to
-the share; 035420 trades at two venues; 403800 had a slot and did not trade; 247540 had no slot. 2026-11-19 has two builds of
-the universe, and 000660 was split.
+the share; 035420 trades at two venues; 403800 had a slot and did not trade; 247540 had no slot. 2026-11-19 has two
+builds of the universe, and 000660 was split.
 """
 
 from datetime import date
@@ -37,6 +37,7 @@ from tests.store.migrated import make_database
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 MARKET = "kr_stocks"
+STREAM = "5" * 32
 
 
 def at(text: str, day: str = DAY) -> int:
@@ -288,11 +289,17 @@ def make_store(folder: Path) -> Path:
         *quality(),
         *history(),
     ]
-    writer = StoreWriter(url)
-    writer.open()
-    writer.commit([Delivered("track-b", "5" * 32, 1, events)])
-    writer.close()
+    append(folder, STREAM, *events)
     (folder / "observer.toml").write_text(
         f'[run]\ndata = "{folder / "data"}"\nruntime = "{folder / "run"}"\n\n[store]\nurl = "{url}"\n'
     )
     return folder
+
+
+def append(folder: Path, stream: str, *events: Event) -> None:
+    """Commit more events of a stream."""
+    writer = StoreWriter(f"sqlite:///{folder / 'data' / 'observer.db'}")
+    writer.open()
+    mark = writer.high_water_marks([stream]).get(stream, 0)
+    writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
+    writer.close()

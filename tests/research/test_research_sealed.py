@@ -8,11 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from bus.delivery import Delivered
 from observer.lake.sealing import seal
 from observer.research.store import Store
-from observer.store.writer import StoreWriter
-from tests.research.stored import DAY, MARKET, at, make_store, traded
+from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +60,9 @@ def test_a_lake_alone_is_a_store(store: Store, own: Path) -> None:
 def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path) -> None:
     folder = make_store(tmp_path)
     with observer.open_store(folder) as before:
-        writer = StoreWriter(f"sqlite:///{folder / 'data' / 'observer.db'}")
-        writer.open()
-        mark = writer.high_water_marks(["5" * 32])["5" * 32]
         later = traded("005930", "09:06:00", 70_000, 5, 105)
-        writer.commit([Delivered("track-b", "5" * 32, mark + 1, [later]), Delivered("track-b", "6" * 32, 1, [later])])
-        writer.close()
+        append(folder, STREAM, later)
+        append(folder, "6" * 32, later)
         assert before.trades("005930", DAY).collect().height == 6
     with observer.open_store(folder) as after:
         assert after.trades("005930", DAY).collect().height == 8

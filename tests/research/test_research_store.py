@@ -3,13 +3,15 @@
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 
 import observer
+from bus.events import OrderBook
 from observer.errors import ConfigError, NoDataError
 from observer.research.store import Store
-from tests.research.stored import DAY, NEXT_DAY
+from tests.research.stored import DAY, NEXT_DAY, STREAM, append, at, make_store
 
 
 def column(frame: pl.LazyFrame, name: str) -> list[object]:
@@ -202,6 +204,28 @@ def test_an_unknown_day_names_stored_ones(store: Store) -> None:
 def test_a_kind_of_record_that_is_not_streamed_names_the_setting(store: Store) -> None:
     with pytest.raises(observer.NotCollected, match=r"^order_book: add it to \[track_b\] records$"):
         store.book("005930", at="2026-11-18 10:00:00")
+
+
+def test_the_book_is_the_last_one_by_then(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    none = dict.fromkeys((f"{side}_{level}" for side in ("ask", "bid") for level in range(2, 11)), None)
+    volumes = {f"{side}_volume_{level}": 0.0 for side in ("ask", "bid") for level in range(1, 11)}
+    first = OrderBook(
+        provider="kis", symbol="005930", session_date=DAY, exchange_time_ns=at("09:59:00"),
+        receive_time_ns=at("09:59:00"), ask_1=70_100, bid_1=70_000, total_ask_volume=3, total_bid_volume=4,
+        expected_price=None, expected_volume=0, cumulative_volume=100, venue="KRX",
+        **(none | volumes | {"ask_volume_1": 3.0, "bid_volume_1": 4.0}),
+    )  # fmt: skip
+    later = msgspec.structs.replace(first, receive_time_ns=at("10:00:01"), bid_1=69_900)
+    append(folder, STREAM, first, later)
+    with observer.open_store(folder) as opened:
+        book = opened.book("005930", at="2026-11-18 10:00:00").collect()
+        assert book.select("level", "bid", "bid_volume", "ask", "ask_volume").rows()[:2] == [
+            (1, 70_000, 4, 70_100, 3),
+            (2, None, 0, None, 0),
+        ]
+        assert opened.book("005930", at="2026-11-18 10:00:01").collect()["bid"][0] == 69_900
+        assert opened.book("005930", at="2026-11-18 10:10:02").collect().is_empty()  # the last one is too old
 
 
 def test_daily_bars_of_other_days_name_the_stored_ones(store: Store) -> None:
