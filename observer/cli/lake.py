@@ -209,7 +209,7 @@ def verify_command(
 
 
 async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
-    from observer.lake.verification import verify_day
+    from observer.lake.verification import verify_catalogue, verify_day
     from observer.store.sealing import SealingReader
 
     async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
@@ -218,7 +218,8 @@ async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Se
             for day in days:
                 show(f"verifying {day.session_date}: {day.rows:,} rows")
                 found.append(await asyncio.to_thread(verify_day, lake.folder, day, reader, stop))
-        return found
+        show("verifying the catalogue")
+        return verify_catalogue(lake.folder, found)
 
     return await shown(verifying, as_json=as_json)
 
@@ -236,10 +237,10 @@ def _lake(config: Path | None) -> Lake:
 
 def require_extra() -> None:
     """Return if what the lake needs is installed. Raises ConfigError otherwise."""
-    try:
-        import observer.lake.sealing  # noqa: F401 - what is missing shows here
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{error}: the lake needs an extra: pip install 'observer[lake]'") from error
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("pyarrow", "pyiceberg") if find_spec(name) is None]:
+        raise ConfigError(f"{' and '.join(missing)} not installed: pip install 'observer[lake]'")
 
 
 def _finished(lake: Lake) -> Sequence[str]:

@@ -16,8 +16,9 @@ import pyarrow as pa
 from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, StoppedError
 from observer.files import sync_path
+from observer.lake.catalogue import update_catalogue
 from observer.lake.digest import digest_of
-from observer.lake.layout import SealedDay, Version, sealed_day, version_path, write_manifest
+from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
 from observer.lake.parquet import file_schema, read_file, write_file
 from observer.lake.publishing import locked, publish, repair, staging_path
 from observer.store.arrow import KINDS
@@ -45,16 +46,21 @@ def seal_days(
     stop: threading.Event,
     progress: Progress = lambda _day, _kind, _rows: None,
 ) -> Iterator[SealingResult]:
-    """Repair the lake, then seal these days one after another, as `seal`; the only door to the lake for a process.
+    """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
+    failure or a stop: the days before it are sealed. A process changes the lake only through this.
 
     Raises:
         LakeInUseError: another process seals.
-        StoreError, DataFileError, StoppedError, OSError: as `seal`; the days before are sealed.
+        StoreError, DataFileError, StoppedError, OSError: as `seal`.
     """
     with locked(lake):
         repair(lake)
-        for session_date in days:
-            yield seal(lake, url, market, session_date, now_ns(), stop, progress)
+        try:
+            for session_date in days:
+                yield seal(lake, url, market, session_date, now_ns(), stop, progress)
+        finally:
+            if found := sealed_days(lake):
+                update_catalogue(lake, found)
 
 
 def seal(
