@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import click
 import msgspec
@@ -35,6 +35,7 @@ from observer.store.days import DayReader
 if TYPE_CHECKING:  # it loads pyarrow
     from observer.lake.verification import VerifiedDay
 
+_NAMED_KINDS_MAX: Final = 4
 AllOption = Annotated[bool, Option("--all", help="Every day.")]
 
 
@@ -124,7 +125,8 @@ def _text(line: SealedLine) -> str:
     whole = f"{line.rows:,} rows, {line.size_bytes:,} bytes"
     if not line.written:
         return f"{line.session_date}: unchanged since it was sealed, {whole}"
-    return f"{line.session_date}: sealed {', '.join(line.written)}; {whole}"
+    kinds = ", ".join(line.written) if len(line.written) <= _NAMED_KINDS_MAX else f"{len(line.written)} kinds"
+    return f"{line.session_date}: sealed {kinds}; {whole}"
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
