@@ -97,6 +97,15 @@ COMMANDS: Final = Group(
                 "restore": Command("backup_restore:restore_command", "Restore the database from a package."),
             },
         ),
+        "lake": Group(
+            "Seal finished days as Parquet files that any engine reads.",
+            {
+                "seal": Command("lake:seal_command", "Seal a finished day, or bring it up to date."),
+                "status": Command("lake:status", "List the sealed days, and the stored days that are not."),
+                "verify": Command("lake:verify_command", "Compare sealed days with their digests and the database."),
+            },
+            more="The extra `lake` has what it needs: pip install 'observer[lake]'.",
+        ),
         "enrich": Group(
             "Assign sectors: one of the eleven of GICS to every stock.",
             {

@@ -6,24 +6,26 @@ changed, and the earlier versions stay.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import pyarrow as pa
 
 from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, StoppedError
 from observer.files import sync_path
+from observer.lake.catalogue import update_catalogue
 from observer.lake.digest import digest_of
-from observer.lake.layout import SealedDay, Version, sealed_day, version_path, write_manifest
+from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
 from observer.lake.parquet import file_schema, read_file, write_file
-from observer.lake.publishing import publish, staging_path
+from observer.lake.publishing import locked, publish, repair, staging_path
 from observer.store.arrow import KINDS
 from observer.store.sealing import SealingReader
 
-Progress = Callable[[str, int], None]
-"""Is called with the kind that begins and the number of its rows."""
+Progress = Callable[[str, str, int], None]
+"""Is called with the day, the kind that begins and the number of its rows."""
 
 _VERIFIED_BY: Final = "the rows that were read from the database"
 
@@ -35,6 +37,32 @@ class SealingResult(msgspec.Struct, frozen=True):
     written: tuple[str, ...]
 
 
+def seal_days(
+    lake: Path,
+    url: str,
+    market: str,
+    days: Sequence[str],
+    now_ns: Callable[[], int],
+    stop: threading.Event,
+    progress: Progress = lambda _day, _kind, _rows: None,
+) -> Iterator[SealingResult]:
+    """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
+    failure or a stop: the days before it are sealed. A process changes the lake only through this.
+
+    Raises:
+        LakeInUseError: another process seals.
+        StoreError, DataFileError, StoppedError, OSError: as `seal`.
+    """
+    with locked(lake):
+        repair(lake)
+        try:
+            for session_date in days:
+                yield seal(lake, url, market, session_date, now_ns(), stop, progress)
+        finally:
+            if found := sealed_days(lake):
+                update_catalogue(lake, found)
+
+
 def seal(
     lake: Path,
     url: str,
@@ -42,7 +70,7 @@ def seal(
     session_date: str,
     now_ns: int,
     stop: threading.Event,
-    progress: Progress = lambda _kind, _rows: None,
+    progress: Progress = lambda _day, _kind, _rows: None,
 ) -> SealingResult:
     """Seal a day, or bring it up to date: `now_ns` is the time of its new versions. The caller holds the lock and has
     repaired the lake.
@@ -62,10 +90,9 @@ def seal(
         changed = _changed(before, counts, session_date)
         made: dict[str, Version] = {}
         for kind in changed:
-            if stop.is_set():
-                raise StoppedError(f"the sealing of {session_date} was interrupted")
-            progress(kind, counts[kind])
-            made[kind] = _write(lake, reader, market, session_date, kind, before, now_ns)
+            progress(session_date, kind, counts[kind])
+            batches = _until_stopped(reader.batches(kind, session_date), session_date, stop)
+            made[kind] = _write(lake, batches, market, session_date, kind, before, now_ns)
         marks, streams = reader.marks()
     if before is not None and not made:
         publish(lake, before)
@@ -91,9 +118,18 @@ def _changed(before: SealedDay | None, counts: Mapping[str, int], session_date: 
     return [kind for kind, rows in counts.items() if rows > sealed[kind]]
 
 
+def _until_stopped(
+    batches: Iterable[pa.RecordBatch], session_date: str, stop: threading.Event
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if stop.is_set():
+            raise StoppedError(f"the sealing of {session_date} was interrupted")
+        yield batch
+
+
 def _write(
     lake: Path,
-    reader: SealingReader,
+    batches: Iterable[pa.RecordBatch],
     market: str,
     session_date: str,
     kind: str,
@@ -111,7 +147,7 @@ def _write(
         "schema_version": str(SCHEMA_VERSION),
     }
     staged = staging_path(lake, f"{kind}.{session_date}.{number}.parquet")
-    written = write_file(staged, kind, market, reader.batches(kind, session_date), metadata)
+    written = write_file(staged, kind, market, batches, metadata)
     assert written is not None, "a kind is written because it has rows"
     require_rows(staged, kind, written.rows, written.digest, _VERIFIED_BY)
     final = version_path(lake, kind, market, session_date, number)

@@ -1,13 +1,15 @@
 """Whether a sealed day is whole: its files, what a glob finds, and the database's own rows, each by the digest."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from observer.errors import DataFileError, StoppedError
+from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
-from observer.lake.layout import SealedDay, Version, path_of, version_path
+from observer.lake.layout import SealedDay, Version, path_of, sealed_days, version_path
 from observer.lake.parquet import file_schema, metadata_of
 from observer.lake.sealing import require_rows
 from observer.store.sealing import SealingReader
@@ -45,6 +47,15 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
             compared += found[-1].rows
             problems += _wrong_rows(reader, day, kind, found[-1])
     return VerifiedDay(day.market, day.session_date, len(day.kinds), day.rows, compared, tuple(problems))
+
+
+def verify_catalogue(lake: Path, found: Sequence[VerifiedDay]) -> list[VerifiedDay]:
+    """The verified days; the last one also has the tables of the catalogue that have other files than the manifests."""
+    if not (outdated := outdated_tables(lake, sealed_days(lake))) or not found:
+        return list(found)
+    text = f"the catalogue's tables {', '.join(outdated)} have other files: `observer lake seal` of any day corrects it"
+    last = msgspec.structs.replace(found[-1], problems=(*found[-1].problems, text))
+    return [*found[:-1], last]
 
 
 def _wrong_file(lake: Path, day: SealedDay, kind: str, version: Version) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Final, Self
 import pyarrow as pa
 from sqlalchemy import Connection, select
 
-from bus.events import SweepCompleted, UniverseBuilt
+from bus.events import BackupCompleted, SweepCompleted, UniverseBuilt
 from observer.store.arrow import count_rows, read_batches, read_marks
 from observer.store.engine import store_errors
 from observer.store.session import DatabaseReader
@@ -56,6 +56,12 @@ class SealingReader(DatabaseReader):
             marks = read_marks(self._open)
             uids = {int(stream): str(uid) for stream, uid in self._open.execute(select(STREAMS.c.id, STREAMS.c.uid))}
         return {uids[stream]: mark for stream, mark in marks.items()}, uids
+
+    def is_backed_up(self, since_ns: int) -> bool:
+        """Whether a package was completed at or after that time (UTC ns)."""
+        completed = EVENT_TABLES[BackupCompleted].c.completed_ns
+        with store_errors(self._engine):
+            return self._open.scalar(select(completed).where(completed >= since_ns).limit(1)) is not None
 
     def collected_days(self) -> list[str]:
         """The days that were collected, as ISO dates, oldest first."""

@@ -17,10 +17,10 @@ MARKET = "krx"
 STREAM = "5" * 32
 
 
-def day_of(session_date: str = DAY, symbols: int = 3, each: int = 20) -> list[Event]:
+def day_of(session_date: str = DAY, symbols: int = 3, each: int = 20, market: str = MARKET) -> list[Event]:
     """A day with a universe, a sweep, and `each` trades of each symbol in the order in which they came."""
     return [
-        UniverseBuilt("kis", MARKET, session_date, "2026-11-17", 1, symbols, symbols, 0.0),
+        UniverseBuilt("kis", market, session_date, "2026-11-17", 1, symbols, symbols, 0.0),
         SweepCompleted("kis", session_date, 1, 2, 3, symbols, symbols, 1),
         *(
             trade(number, symbol=f"{symbol * 10:06}", session_date=session_date, price=float(1_000 + number % 7))
