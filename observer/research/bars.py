@@ -72,7 +72,12 @@ def _read(rows: BarRows) -> BarRows:
 def _pieces(rows: BarRows) -> pl.LazyFrame:
     """Trades, and conflated rows as one piece each."""
     price = pl.col("price")
-    common = {"line": pl.col("symbol"), "stock": stock(), "venue": pl.col("venue"), "session_date": "session_date"}
+    common = {
+        "line": pl.col("symbol"),
+        "stock": stock(),
+        "venue": pl.col("venue"),
+        "session_date": pl.col("session_date"),
+    }
     of_trades = rows.trades.select(
         **common,
         at_ns="exchange_time_ns",

@@ -85,8 +85,8 @@ class DayRelations:
 
     def gaps(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
         """Gaps with their outcomes."""
-        kinds = ("gaps", "gap_recoveries", "gap_losses")
-        return relations.gaps(*(self._known(kind, day, known_ns) for kind in kinds), self.zone)
+        found, recoveries = self._known("gaps", day, known_ns), self._known("gap_recoveries", day, known_ns)
+        return relations.gaps(found, recoveries, self._known("gap_losses", day, known_ns), self.zone)
 
     def quality(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
         """Quality reports."""

@@ -43,9 +43,10 @@ class Queries:
                 statements = connection.extract_statements(query)
                 if len(statements) != 1 or statements[0].type not in _ANSWERS:
                     raise ConfigError(f"not one query: give one SELECT over {', '.join(self._days.named)}")
-                return connection.sql(query).pl()
+                found: pl.DataFrame = connection.sql(query).pl()
             except duckdb.Error as error:
                 raise ConfigError(f"the query failed: {_first_line(str(error))}") from error
+        return found
 
 
 def _of_all_days(

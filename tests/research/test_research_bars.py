@@ -1,4 +1,4 @@
-"""Bars: of which pieces they are made, and which of them are complete."""
+"""Bars: the pieces that they are made of, and whether they are complete."""
 
 import polars as pl
 import pytest
