@@ -1,8 +1,9 @@
 """Committed events as they come, from the running system's feed."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
-from bus.events import Event
+from bus.endpoints import Address
+from bus.events import Event, Fact
 from bus.feed import FeedSubscriber
 from observer.base_settings import RunSettings, endpoints_of, is_reachable
 from observer.errors import ConfigError, NoDataError, did_you_mean
@@ -32,5 +33,14 @@ class Feed:
             raise ConfigError("a database does not say where its system runs: open its configuration, observer.toml")
         if not is_reachable(self._run):
             raise NoDataError(f"no system runs here ({self._run.runtime}): start one with `observer run`")
-        feed = FeedSubscriber(endpoints_of(self._run).feed, [by_table[name] for name in wanted])
-        return aiter(feed)
+        return _followed(endpoints_of(self._run).feed, [by_table[name] for name in wanted])
+
+
+async def _followed(address: Address, kinds: Sequence[type[Fact]]) -> AsyncIterator[Event]:
+    """The feed's events; its socket is closed with the iteration."""
+    feed = FeedSubscriber(address, kinds)
+    try:
+        async for event in feed:
+            yield event
+    finally:
+        feed.close()

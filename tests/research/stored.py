@@ -272,12 +272,10 @@ def listings() -> list[Event]:
     ]
 
 
-def make_store(folder: Path) -> Path:
-    """Write the store and its configuration; returns the folder."""
-    url = f"sqlite:///{folder / 'data' / 'observer.db'}"
-    make_database(url)
+def all_events() -> list[Event]:
+    """The small store's events in the order of one stream."""
     all_lines = ["005930", "000660", "247540", "035420", "403800", "035420.NXT"]
-    events: list[Event] = [
+    return [
         *listings(),
         *universe(DAY, "08:30:00", all_lines),
         *universe(NEXT_DAY, "08:30:00", ["005930"]),
@@ -289,16 +287,27 @@ def make_store(folder: Path) -> Path:
         *quality(),
         *history(),
     ]
-    append(folder, STREAM, *events)
+
+
+def url_of(folder: Path) -> str:
+    """The URL of the store's database."""
+    return f"sqlite:///{folder / 'data' / 'observer.db'}"
+
+
+def make_store(folder: Path) -> Path:
+    """Write the store and its configuration; returns the folder."""
+    url = url_of(folder)
+    make_database(url)
+    append(url, STREAM, *all_events())
     (folder / "observer.toml").write_text(
         f'[run]\ndata = "{folder / "data"}"\nruntime = "{folder / "run"}"\n\n[store]\nurl = "{url}"\n'
     )
     return folder
 
 
-def append(folder: Path, stream: str, *events: Event) -> None:
+def append(url: str, stream: str, *events: Event) -> None:
     """Commit more events of a stream."""
-    writer = StoreWriter(f"sqlite:///{folder / 'data' / 'observer.db'}")
+    writer = StoreWriter(url)
     writer.open()
     mark = writer.high_water_marks([stream]).get(stream, 0)
     writer.commit([Delivered("track-b", stream, mark + 1, list(events))])

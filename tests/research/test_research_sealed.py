@@ -8,17 +8,16 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from observer.lake.sealing import seal
+from observer.lake.sealing import seal_days
 from observer.research.store import Store
-from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded
+from tests.research.stored import DAY, MARKET, STREAM, append, make_store, traded, url_of
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store whose first day is sealed, in the folder of the default."""
     folder = make_store(tmp_path_factory.mktemp("sealed"))
-    url = f"sqlite:///{folder / 'data' / 'observer.db'}"
-    seal(folder / "data" / "lake", url, MARKET, DAY, at("18:00:00"), threading.Event())
+    list(seal_days(folder / "data" / "lake", url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
     return folder
 
 
@@ -61,8 +60,8 @@ def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path)
     folder = make_store(tmp_path)
     with observer.open_store(folder) as before:
         later = traded("005930", "09:06:00", 70_000, 5, 105)
-        append(folder, STREAM, later)
-        append(folder, "6" * 32, later)
+        append(url_of(folder), STREAM, later)
+        append(url_of(folder), "6" * 32, later)
         assert before.trades("005930", DAY).collect().height == 6
     with observer.open_store(folder) as after:
         assert after.trades("005930", DAY).collect().height == 8

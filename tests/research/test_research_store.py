@@ -11,7 +11,7 @@ import observer
 from bus.events import OrderBook
 from observer.errors import ConfigError, NoDataError
 from observer.research.store import Store
-from tests.research.stored import DAY, NEXT_DAY, STREAM, append, at, make_store
+from tests.research.stored import DAY, NEXT_DAY, STREAM, append, at, make_store, url_of
 
 
 def column(frame: pl.LazyFrame, name: str) -> list[object]:
@@ -217,7 +217,7 @@ def test_the_book_is_the_last_one_by_then(tmp_path: Path) -> None:
         **(none | volumes | {"ask_volume_1": 3.0, "bid_volume_1": 4.0}),
     )  # fmt: skip
     later = msgspec.structs.replace(first, receive_time_ns=at("10:00:01"), bid_1=69_900)
-    append(folder, STREAM, first, later)
+    append(url_of(folder), STREAM, first, later)
     with observer.open_store(folder) as opened:
         book = opened.book("005930", at="2026-11-18 10:00:00").collect()
         assert book.select("level", "bid", "bid_volume", "ask", "ask_volume").rows()[:2] == [
@@ -320,15 +320,3 @@ def test_a_day_is_exported_as_files_that_polars_reads(store: Store, tmp_path: Pa
     assert read(files["minute_bars"])["complete"].to_list() == [True] * 3 + [False] + [True] * 4 + [False]
     with pytest.raises(ConfigError, match="no format"):
         store.export(DAY, tmp_path, "xlsx")
-
-
-def test_following_needs_a_running_system_and_known_kinds(store: Store, folder: Path) -> None:
-    with pytest.raises(ConfigError, match="did you mean trades"):
-        store.follow(["trade"])
-    with pytest.raises(NoDataError, match="no system runs here"):
-        store.follow(["trades"])
-    with (
-        observer.open_store(folder / "data" / "observer.db") as database,
-        pytest.raises(ConfigError, match=r"observer\.toml"),
-    ):
-        database.follow()
