@@ -24,6 +24,7 @@ from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
 from observer.files import read_file
 from observer.gaps.recovery import RecoverySettings
+from observer.lake.settings import LakeSettings
 from observer.listings.diff import ReferenceSettings
 from observer.local_time import use_zone
 from observer.providers.broker import BROKER_NAMES, Broker, broker_named
@@ -87,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     track_a: TrackASettings = TrackASettings()
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()
+    lake: LakeSettings | None = None
     simulator: SimulatorSettings | None = None
 
     @property

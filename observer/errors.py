@@ -122,6 +122,12 @@ class DataFileError(ObserverError):
         super().__init__(shown(message, SAID_BYTES_MAX))
 
 
+class LakeInUseError(ObserverError):
+    """Another process changes the lake."""
+
+    exit_status = 1
+
+
 class FileGoneError(DataFileError):
     """A broker's host does not have the files any more; asked again soon, it would say the same."""
 

@@ -36,6 +36,7 @@ _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context
 
 CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
+LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "lake", *_OUTBOX))
 
 PROCESSES: Final = (
     Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup")),
@@ -86,8 +87,9 @@ WRONG_CONFIGURATION: Final = frozenset({2})  # a worker's exit status: the next 
 
 def children_of(settings: Settings, configuration: Path) -> Sequence[Child]:
     """The supervisor's children for these settings; they read `configuration` themselves."""
-    processes = PROCESSES if settings.simulator is None else (SIMULATOR, *PROCESSES)
-    return [_child(process, settings, configuration) for process in processes]
+    simulator = () if settings.simulator is None else (SIMULATOR,)
+    lake = () if settings.lake is None else (LAKE,)
+    return [_child(process, settings, configuration) for process in (*simulator, *PROCESSES, *lake)]
 
 
 def _child(process: Process, settings: Settings, configuration: Path) -> Child:

@@ -23,6 +23,7 @@ class TradingVenue(msgspec.Struct, frozen=True, kw_only=True):
     calendar: str
     currency: str
     zone: tzinfo
+    zone_name: str
 
 
 KRX: Final = TradingVenue(
@@ -31,9 +32,15 @@ KRX: Final = TradingVenue(
     calendar="XKRX",
     currency="KRW",
     zone=KOREA,
+    zone_name="Asia/Seoul",
 )
 
 VENUES: Final = (KRX,)
+
+
+def venue_of_market(market: str) -> TradingVenue:
+    """The venue of a market; of an unknown market the first one."""
+    return next((venue for venue in VENUES if venue.market == market), VENUES[0])
 
 
 def currency_of(market: str) -> str:

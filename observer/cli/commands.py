@@ -97,6 +97,15 @@ COMMANDS: Final = Group(
                 "restore": Command("backup_restore:restore_command", "Restore the database from a package."),
             },
         ),
+        "lake": Group(
+            "Seal finished days as Parquet files that any engine reads.",
+            {
+                "seal": Command("lake:seal_command", "Seal a finished day, or bring it up to date."),
+                "status": Command("lake:status", "List the sealed days, and the stored days that are not."),
+                "verify": Command("lake:verify_command", "Compare sealed days with their digests and the database."),
+            },
+            more="The extra `lake` has what it needs: pip install 'observer[lake]'.",
+        ),
         "enrich": Group(
             "Assign sectors: one of the eleven of GICS to every stock.",
             {
@@ -134,6 +143,9 @@ COMMANDS: Final = Group(
             },
         ),
         "quality": Command("quality:quality", "Show how complete a day's trades are, by symbol."),
+        "query": Command("research:query", "Query the stored days in SQL; read only."),
+        "bars": Command("research:bars", "Show a symbol's bars of a day, and whether each is complete."),
+        "export": Command("research:export", "Write a day's trades, bars, quality and decisions as files."),
         "decisions": Group(
             "Recompute trigger, slot and gap decisions.",
             {"verify": Command("decisions:verify", "Recompute a day's decisions and compare them with the stored.")},

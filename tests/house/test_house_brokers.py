@@ -29,7 +29,7 @@ SLOTS = re.compile(r"^41$")
 ALLOWED = {
     "observer/providers/broker.py": (set(BROKER_NAMES), "the table of the brokers' folders"),
     "observer/local_time.py": ({"kst"}, "the name of a venue's zone, shown after a time"),
-    "observer/calendar/venues.py": ({"krw"}, "data of a venue"),
+    "observer/calendar/venues.py": ({"krw", "asia/seoul"}, "data of a venue"),
     "observer/selection/settings.py": ({"41"}, "the requirement's defaults of max_slots and churn_max_replacements"),
     "observer/simulator/settings.py": ({"41"}, "the simulator's one broker so far: a default of its section"),
     "observer/bench/broker.py": ({"kis"}, "the simulator's one broker so far: symbols of its market"),

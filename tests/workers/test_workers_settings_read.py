@@ -21,14 +21,14 @@ from observer.config import Settings
 from observer.demo.configuration import DAY
 from observer.errors import ProviderError
 from observer.local_time import local_ns
-from observer.processes import PROCESSES, SIMULATOR, Process
+from observer.processes import LAKE, PROCESSES, SIMULATOR, Process
 from observer.runtime.worker import Worker
 from observer.store.writer import StoreWriter
 from tests.selection.builders import seen
 from tests.store.etf import etf_listed
 from tests.workers.three_accounts import Scene, run, scene
 
-PROCESSES_AND_SIMULATOR = (SIMULATOR, *PROCESSES)
+ALL_PROCESSES = (SIMULATOR, *PROCESSES, LAKE)
 
 # The sections that the clients' settings are made of. A worker that never streams makes them all the same.
 OF_CLIENTS = {
@@ -146,14 +146,14 @@ def named(process: Process, read: set[str]) -> set[str]:
 
 
 def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> None:
-    read: dict[str, set[str]] = {process.name: set() for process in PROCESSES_AND_SIMULATOR}
+    read: dict[str, set[str]] = {process.name: set() for process in ALL_PROCESSES}
     threshold = gc.get_threshold()
 
     async def scenario() -> None:
-        async with scene(9, 28, symbols=10) as day, contextlib.AsyncExitStack() as stack:
+        async with scene(9, 28, symbols=10, configured={"lake": {}}) as day, contextlib.AsyncExitStack() as stack:
             stack.enter_context(own_threads())  # left last, when the workers have ended
             store_opening(day)
-            workers = {process: worker_of(day, process, read[process.name]) for process in PROCESSES_AND_SIMULATOR}
+            workers = {process: worker_of(day, process, read[process.name]) for process in ALL_PROCESSES}
             tasks = [await stack.enter_async_context(running(*each)) for each in workers.items()]
             [of_etfs] = [worker for process, worker in workers.items() if process.name == "etf"]
             await day.until(lambda: "etf_values" in of_etfs.orders.jobs, "the process of the ETFs is at work")
@@ -172,5 +172,5 @@ def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> 
     finally:
         gc.unfreeze()  # the writer froze what there was, and set the threshold
         gc.set_threshold(*threshold)
-    found = {process.name: named(process, read[process.name]) for process in PROCESSES_AND_SIMULATOR}
-    assert found == {process.name: in_the_table(process) for process in PROCESSES_AND_SIMULATOR}
+    found = {process.name: named(process, read[process.name]) for process in ALL_PROCESSES}
+    assert found == {process.name: in_the_table(process) for process in ALL_PROCESSES}

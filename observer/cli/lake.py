@@ -1,0 +1,268 @@
+"""`observer lake`: finished days are sealed, listed and verified."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import click
+import msgspec
+from click.exceptions import Exit
+
+from observer.cli.backup import shown
+from observer.cli.context import (
+    ConfigOption,
+    DayArgument,
+    JsonOption,
+    asked_day,
+    full_settings,
+    print_json,
+    stored_day,
+    today,
+)
+from observer.cli.options import Option
+from observer.cli.tables import Table
+from observer.cli.tables import show as show_table
+from observer.clock import clock_from_environment
+from observer.config import Settings
+from observer.errors import ConfigError, NoDataError
+from observer.lake.layout import SealedDay, sealed_days
+from observer.lake.settings import LakeSettings
+from observer.local_time import local_datetime
+from observer.store.days import DayReader
+
+if TYPE_CHECKING:  # it loads pyarrow
+    from observer.lake.verification import VerifiedDay
+
+_NAMED_KINDS_MAX: Final = 4
+AllOption = Annotated[bool, Option("--all", help="Every day.")]
+
+
+class SealedLine(msgspec.Struct, frozen=True):
+    """A day of `observer lake seal`: the kinds that got a new version, and the day's rows and bytes."""
+
+    session_date: str
+    market: str
+    written: Sequence[str]
+    rows: int
+    size_bytes: int
+
+
+class StatusLine(msgspec.Struct, frozen=True):
+    """A day of `observer lake status`; one that is not sealed has no values. `version` is the largest of its kinds."""
+
+    session_date: str
+    market: str
+    is_sealed: bool
+    kinds: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+    bytes_a_trade: float | None = None
+    version: int | None = None
+    sealed_at_ns: int | None = None
+
+
+class Lake(msgspec.Struct, frozen=True):
+    """The configured lake: its folder, its database and its market."""
+
+    settings: Settings
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        """The database's URL."""
+        return self.settings.store.url
+
+    @property
+    def market(self) -> str:
+        """The market of the instance."""
+        return self.settings.instance.market
+
+
+def seal_command(
+    day: DayArgument = None, every: AllOption = False, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Seal a finished day, or bring it up to date.
+
+    A sealed day is a Parquet file for each kind of data. A day that has not changed since stays as it is; one that has
+    gets a new version of what changed, and the old one stays readable.
+
+    Exit status 0: sealed and verified; 1: another process seals, or the database failed; 130 after ctrl-C.
+    """
+    lake = _lake(config)
+    _require_one(day, every=every)
+    wanted = _finished(lake) if every else [_finished_day(lake, day)]
+    found = asyncio.run(_seal(lake, wanted, as_json=as_json))
+    if as_json:
+        print_json(found)
+    for each in () if as_json else found:
+        click.echo(_text(each))
+
+
+async def _seal(lake: Lake, days: Sequence[str], *, as_json: bool) -> Sequence[SealedLine]:
+    from observer.lake.sealing import seal_days
+
+    clock = clock_from_environment()
+
+    async def sealing(show: Callable[[str], None], stop: threading.Event) -> Sequence[SealedLine]:
+        def work() -> Sequence[SealedLine]:
+            def progress(day: str, kind: str, rows: int) -> None:
+                show(f"sealing {day}: {rows:,} rows of {kind}")
+
+            results = seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress)
+            return [
+                SealedLine(each.day.session_date, each.day.market, each.written, each.day.rows, each.day.size_bytes)
+                for each in results
+            ]
+
+        return await asyncio.to_thread(work)
+
+    return await shown(sealing, as_json=as_json)
+
+
+def _text(line: SealedLine) -> str:
+    whole = f"{line.rows:,} rows, {line.size_bytes:,} bytes"
+    if not line.written:
+        return f"{line.session_date}: unchanged since it was sealed, {whole}"
+    kinds = ", ".join(line.written) if len(line.written) <= _NAMED_KINDS_MAX else f"{len(line.written)} kinds"
+    return f"{line.session_date}: sealed {kinds}; {whole}"
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the sealed days, and the stored days that are not.
+
+    A version above 1: the day changed after it was sealed. Bytes a trade are those of the trades' file.
+    """
+    lake = _lake(config)
+    found = [_status_line(day) for day in sealed_days(lake.folder)]
+    known = {line.session_date for line in found if line.market == lake.market}
+    found += [StatusLine(day, lake.market, is_sealed=False) for day in _finished(lake) if day not in known]
+    found.sort(key=lambda line: (line.session_date, line.market))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        raise NoDataError(f"no day is stored, and none is sealed in {lake.folder}: `observer run` stores days")
+    columns = ("day", "market", "kinds", "rows", "MB", "bytes a trade", "version", "sealed")
+    right = ("kinds", "rows", "MB", "bytes a trade", "version")
+    show_table(Table(columns, [_row(line) for line in found], str(lake.folder), right, optional=("kinds", "market")))
+
+
+def _status_line(day: SealedDay) -> StatusLine:
+    trades = day.newest("trades")
+    return StatusLine(
+        day.session_date,
+        day.market,
+        is_sealed=True,
+        kinds=len(day.kinds),
+        rows=day.rows,
+        size_bytes=day.size_bytes,
+        bytes_a_trade=trades.size_bytes / trades.rows if trades else None,
+        version=max(found[-1].version for found in day.kinds.values()) if day.kinds else None,
+        sealed_at_ns=day.sealed_at_ns,
+    )
+
+
+def _row(line: StatusLine) -> Sequence[str]:
+    if line.sealed_at_ns is None:
+        return (line.session_date, line.market, "", "", "", "", "", f"no: `observer lake seal {line.session_date}`")
+    return (
+        line.session_date,
+        line.market,
+        f"{line.kinds}",
+        f"{line.rows:,}",
+        f"{line.size_bytes / 1e6:,.1f}",
+        "" if line.bytes_a_trade is None else f"{line.bytes_a_trade:.1f}",
+        "" if line.version is None else f"{line.version}",
+        local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
+    )
+
+
+def verify_command(
+    day: DayArgument = None, every: AllOption = False, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Compare sealed days with their digests and the database. Exit status 1: one differs.
+
+    Each version's file is read whole. Rows of the database are compared as long as it has rows of that day.
+    """
+    lake = _lake(config)
+    _require_one(day, every=every)
+    days = [each for each in sealed_days(lake.folder) if each.market == lake.market]
+    if not every:
+        with DayReader(lake.url) as reader:
+            asked = asked_day(reader, day, lake.settings.run).session_date
+        days = [each for each in days if each.session_date == asked]
+    if not days:
+        raise NoDataError(
+            f"{'no day is' if every else f'{asked} is not'} sealed in {lake.folder}: see `observer lake status`"
+        )
+    found = asyncio.run(_verify(lake, days, as_json=as_json))
+    if as_json:
+        print_json(found)
+    for each in () if as_json else found:
+        for problem in each.problems:
+            click.echo(f"{each.session_date}: {problem}", err=True)
+        if not each.problems:
+            compared = f"{each.compared_rows:,} compared with the database"
+            click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}")
+    if any(each.problems for each in found):
+        raise Exit(1)
+
+
+async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
+    from observer.lake.verification import verify_catalogue, verify_day
+    from observer.store.sealing import SealingReader
+
+    async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
+        found = []
+        with SealingReader(lake.url) as reader:
+            for day in days:
+                show(f"verifying {day.session_date}: {day.rows:,} rows")
+                found.append(await asyncio.to_thread(verify_day, lake.folder, day, reader, stop))
+        show("verifying the catalogue")
+        return verify_catalogue(lake.folder, found)
+
+    return await shown(verifying, as_json=as_json)
+
+
+def _lake(config: Path | None) -> Lake:
+    """The lake of the named configuration, or of the chosen one of this folder.
+
+    Raises:
+        ConfigError: it is wrong, or the extra is not installed.
+    """
+    settings = full_settings(config)
+    require_extra()
+    return Lake(settings, (settings.lake or LakeSettings()).folder_in(settings.run.data))
+
+
+def require_extra() -> None:
+    """Return if what the lake needs is installed. Raises ConfigError otherwise."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in ("pyarrow", "pyiceberg") if find_spec(name) is None]:
+        raise ConfigError(f"{' and '.join(missing)} not installed: pip install 'observer[lake]'")
+
+
+def _finished(lake: Lake) -> Sequence[str]:
+    """The stored days before the market's present one."""
+    from observer.store.sealing import SealingReader
+
+    now = today(lake.settings.run)
+    with SealingReader(lake.url) as reader:
+        return [day for day in reader.collected_days() if day < now]
+
+
+def _require_one(day: str | None, *, every: bool) -> None:
+    if every and day is not None:
+        raise ConfigError("give a day or --all, not both")
+
+
+def _finished_day(lake: Lake, day: str | None) -> str:
+    """The stored day as it was typed, or the last one. Raises NoDataError: it is not stored, or not over."""
+    with DayReader(lake.url) as reader:
+        asked = stored_day(reader, day, lake.settings.run).session_date
+    if asked >= today(lake.settings.run):
+        raise NoDataError(f"{asked} is not over: seal it tomorrow; with [lake] its process does it after the backup")
+    return asked

@@ -1,0 +1,1 @@
+"""Sealed days: Parquet files that any engine reads, their catalogue and their verification."""

@@ -1,0 +1,205 @@
+"""The lake as Iceberg tables: one a kind, in a catalogue of SQLite beside the files. It follows from the manifests.
+
+A table's files are the newest versions; a snapshot replaces a version by the next one, so that earlier snapshots still
+read the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed. A
+catalogue that is lost, damaged or of another folder is made again from the manifests.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.typedef import Record
+from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
+
+from observer.lake.layout import CATALOGUE, SealedDay, version_path
+from observer.lake.parquet import PARTITIONED_BY, file_schema
+
+NAMESPACE: Final = "observer"
+"""Of the tables: `observer.trades` and its sisters."""
+NAME: Final = "observer"
+"""Of the catalogue; Iceberg's readers need one."""
+MARKS: Final = "observer.marks"
+"""The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
+
+_FILE: Final = "catalogue.sqlite3"
+_FILES: Final = "observer.files"  # a table's property: the digest of the names of its files
+_FOLDERS: Final = PARTITIONED_BY[1:]  # the columns that a table has from its files' folders
+_TYPES: Final[Mapping[pa.DataType, IcebergType]] = {
+    pa.bool_(): BooleanType(),
+    pa.int64(): LongType(),
+    pa.float64(): DoubleType(),
+    pa.string(): StringType(),
+}
+_PROPERTIES: Final = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "10",
+    "commit.manifest-merge.enabled": "true",
+}
+
+
+class _File(msgspec.Struct, frozen=True):
+    """A file that a table has: its day."""
+
+    path: Path
+    day: SealedDay
+
+
+def catalogue_uri(lake: Path) -> str:
+    """The address of the catalogue, for Iceberg's readers."""
+    return f"sqlite:///{(lake / CATALOGUE).absolute() / _FILE}"
+
+
+def _address(path: Path) -> str:
+    """A file's address as Iceberg's readers take it: without escapes, which none of them resolves."""
+    return f"file://{path}"
+
+
+@contextmanager
+def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
+    """The catalogue; an empty one is made where there is none."""
+    folder = (lake / CATALOGUE).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    catalogue = SqlCatalog(NAME, uri=catalogue_uri(lake), warehouse=_address(folder))
+    try:
+        catalogue.create_namespace_if_not_exists(NAMESPACE)
+        yield catalogue
+    finally:
+        catalogue.close()
+
+
+def update_catalogue(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
+    """Bring the tables to the newest versions of these days, which are all; return the kinds that changed. Each kind
+    is one commit. The caller holds the lake's lock.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    _forget_other_place(lake)
+    with open_catalogue(lake) as catalogue:
+        return tuple(kind for kind, files in _newest(lake, days).items() if _update_table(catalogue, kind, files))
+
+
+def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
+    """The kinds whose tables do not have exactly the newest versions of these days, which are all."""
+    wanted = _newest(lake, days)
+    with open_catalogue(lake) as catalogue:
+        there = {str(name[-1]) for name in catalogue.list_tables(NAMESPACE)}
+        held = {kind: _held(catalogue.load_table((NAMESPACE, kind))) for kind in there}
+    return sorted(kind for kind in {*wanted, *held} if set(held.get(kind, ())) != set(wanted.get(kind, ())))
+
+
+def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
+    """The files of the newest versions, by kind and address."""
+    found: dict[str, dict[str, _File]] = {}
+    for day in days:
+        for kind, versions in day.kinds.items():
+            path = version_path(lake, kind, day.market, day.session_date, versions[-1].version).absolute()
+            found.setdefault(kind, {})[_address(path)] = _File(path, day)
+    return found
+
+
+def _held(table: Table) -> dict[str, DataFile]:
+    return {task.file.file_path: task.file for task in table.scan().plan_files()}
+
+
+def _forget_other_place(lake: Path) -> None:
+    """Remove a catalogue that was made in another folder: it names files there."""
+    folder = lake / CATALOGUE
+    place = folder / "place"
+    here = str(folder.absolute())
+    if place.exists() and place.read_text() == here:
+        return
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    place.write_text(here)
+
+
+def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File]) -> bool:
+    digest = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
+    table = _table(catalogue, kind)
+    if table.properties.get(_FILES) == digest:
+        return False
+    held = _held(table)
+    new = {uri: file for uri, file in files.items() if uri not in held}
+    gone = [file for uri, file in held.items() if uri not in files]
+    marks = {f"{file.day.market} {file.day.session_date}": file.day.marks for file in new.values()}
+    summary = {MARKS: msgspec.json.encode(marks).decode()}
+    with table.transaction() as transaction:
+        update = transaction.update_snapshot(snapshot_properties=summary)
+        with update.overwrite() if gone else update.merge_append() as snapshot:
+            for file in gone:
+                snapshot.delete_data_file(file)
+            for uri, added in new.items():
+                snapshot.append_data_file(_data_file(table, uri, added))
+        transaction.set_properties({_FILES: digest})
+    return True
+
+
+def _table(catalogue: SqlCatalog, kind: str) -> Table:
+    name = (NAMESPACE, kind)
+    try:
+        return catalogue.load_table(name)
+    except NoSuchTableError:
+        pass
+    schema = iceberg_schema(kind)
+    fields = [
+        PartitionField(schema.find_field(column).field_id, 1000 + place, IdentityTransform(), column)
+        for place, column in enumerate(_FOLDERS)
+    ]
+    mapping = {"schema.name-mapping.default": schema.name_mapping.model_dump_json()}
+    return catalogue.create_table(
+        name, schema, partition_spec=PartitionSpec(*fields), properties={**_PROPERTIES, **mapping}
+    )
+
+
+def iceberg_schema(kind: str) -> Schema:
+    """The columns of a kind's table: those of its files, then market and session_date."""
+    columns = [(field.name, _TYPES[field.type], not field.nullable) for field in file_schema(kind)]
+    columns += [(name, StringType(), False) for name in _FOLDERS]
+    return Schema(
+        *(
+            NestedField(field_id=number, name=name, field_type=field_type, required=required)
+            for number, (name, field_type, required) in enumerate(columns, start=1)
+        )
+    )
+
+
+def _data_file(table: Table, uri: str, file: _File) -> DataFile:
+    schema = table.schema()
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=pq.read_metadata(file.path),
+        stats_columns=compute_statistics_plan(schema, table.properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(schema),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=uri,
+        file_format=FileFormat.PARQUET,
+        partition=Record(file.day.market, file.day.session_date),
+        file_size_in_bytes=file.path.stat().st_size,
+        sort_order_id=None,
+        spec_id=table.spec().spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )

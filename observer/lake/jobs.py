@@ -1,0 +1,103 @@
+"""Seals the days of one system: each after its backup, and those that were missed or changed since."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from observer.alerts.process import Alerts
+from observer.calendar.phases import DayPlan
+from observer.calendar.service import TradingDayService
+from observer.clock import Clock
+from observer.errors import ObserverError
+from observer.lake.layout import sealed_days
+from observer.lake.sealing import seal_days
+from observer.store.sealing import SealingReader
+from observer.units import NS_PER_S
+
+logger = logging.getLogger(__name__)
+
+CHECKED_AGAIN: Final = 7
+"""So many of the newest sealed days are compared with the database each day: late recoveries change no older one."""
+
+_IDENTITY: Final = "lake"  # of the alert
+_RETRY_S: Final = 3_600.0  # market seconds from a failed sealing to the next attempt
+_POLL_S: Final = 30.0  # market seconds between looks for the day's package
+_WAITING_S: Final = 3_600  # market seconds: a day whose backup fails is sealed without it
+
+
+class LakeJobs:
+    """Seals days of the database at `url` in the folder `lake`."""
+
+    def __init__(
+        self, *, lake: Path, url: str, market: str, today: TradingDayService, clock: Clock, alerts: Alerts
+    ) -> None:
+        self._lake = lake
+        self._url = url
+        self._market = market
+        self._today = today
+        self._clock = clock
+        self._alerts = alerts
+
+    async def run(self) -> None:
+        """Seal what earlier days lack, then each day after its backup; never returns."""
+        day = await self._today.plan()
+        await self._until_sealed((day.day - timedelta(days=1)).isoformat())
+        while True:
+            await self._clock.sleep_until(day.backup_ns)
+            await self._until_backed_up(day)
+            await self._until_sealed(day.day.isoformat())
+            await self._today.end_of(day)
+            day = await self._today.plan()
+
+    async def _until_backed_up(self, day: DayPlan) -> None:
+        limit_ns = day.backup_ns + _WAITING_S * NS_PER_S
+        while self._clock.now_ns() < limit_ns:
+            try:
+                if await asyncio.to_thread(self._is_backed_up, day.backup_ns):
+                    return
+            except ObserverError as error:
+                logger.error("the database does not say whether the day is backed up: %s", error)
+            await self._clock.sleep(_POLL_S)
+        logger.warning("%s has no package yet and is sealed without it", day.day)
+
+    def _is_backed_up(self, since_ns: int) -> bool:
+        with SealingReader(self._url) as reader:
+            return reader.is_backed_up(since_ns)
+
+    async def _until_sealed(self, last: str) -> None:
+        """Seal the days up to `last` that are not sealed, and the newest that are; repeat a failure after an hour."""
+        while not await self._has_sealed(last):
+            await self._clock.sleep(_RETRY_S)
+
+    async def _has_sealed(self, last: str) -> bool:
+        stop = threading.Event()
+        try:
+            texts = await asyncio.to_thread(self._seal, last, stop)
+        except (ObserverError, OSError) as error:
+            text = f"days are not sealed: {error}; tried again in an hour, or by `observer lake seal --all`"
+            self._alerts.report(_IDENTITY, "warning", text)
+            return False
+        finally:
+            stop.set()  # a job that is cancelled leaves its thread, which ends by this
+        for text in texts:
+            logger.info("%s", text)
+        self._alerts.resolve(_IDENTITY, f"the days up to {last} are sealed")
+        return True
+
+    def _seal(self, last: str, stop: threading.Event) -> Sequence[str]:
+        with SealingReader(self._url) as reader:
+            stored = [day for day in reader.collected_days() if day <= last]
+        sealed = {each.session_date for each in sealed_days(self._lake) if each.market == self._market}
+        days = days_to_seal(stored, sealed)
+        results = seal_days(self._lake, self._url, self._market, days, self._clock.now_ns, stop)
+        return [f"{each.day.session_date}: sealed {', '.join(each.written)}" for each in results if each.written]
+
+
+def days_to_seal(stored: Sequence[str], sealed: set[str]) -> list[str]:
+    """The stored days to seal or to compare: those that are not sealed, and the newest of those that are."""
+    again = [day for day in sorted(stored) if day in sealed][-CHECKED_AGAIN:]
+    return sorted({*again, *(day for day in stored if day not in sealed)})

@@ -1,0 +1,161 @@
+"""Where the lake's files are, and which days are sealed. It reads and writes names and manifests, never Parquet.
+
+    LAKE/kind=K/market=M/session_date=D/part-0.parquet    the newest version, for any engine that reads a glob
+    LAKE/_versions/kind=K/market=M/session_date=D/N.parquet    every version, never changed; N is 1, 2 ...
+    LAKE/_days/market=M/D.json                            the day's manifest
+    LAKE/_catalogue/                                      the Iceberg tables' metadata
+    LAKE/_staging/                                        files that are being written
+
+A day is sealed when its manifest is there, and as the manifest says: its replacement is the one step that commits a
+sealing. The glob's files and the catalogue follow from the manifests (`observer.lake.publishing`), so after a kill they
+can be behind, and nothing unfinished is ever visible. Engines ignore names that begin with an underscore.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.errors import DataFileError
+from observer.files import read_file, replace_file, sync_path
+
+FORMAT: Final = 1
+"""The version of the manifests' own format."""
+STAGING: Final = "_staging"
+CATALOGUE: Final = "_catalogue"
+_VERSIONS: Final = "_versions"
+_DAYS: Final = "_days"
+_FILE: Final = "part-0.parquet"
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of a kind's rows of a day: how many rows, their digest (`observer.lake.digest`), the bytes of the
+    file, when it was sealed (UTC ns), and the version of the events' schema.
+    """
+
+    version: int
+    rows: int
+    digest: str
+    size_bytes: int
+    sealed_at_ns: int
+    schema_version: int
+
+
+class SealedDay(msgspec.Struct, frozen=True):
+    """A manifest. `kinds` has the versions of each kind with rows, the newest one last; a kind without rows is absent.
+
+    `marks` are the event streams' high-water marks, by the streams' random ids, in the transaction that read the rows.
+    `streams` are the streams' random ids by the number that the rows carry as `stream`.
+    """
+
+    market: str
+    session_date: str
+    sealed_at_ns: int
+    kinds: Mapping[str, tuple[Version, ...]]
+    marks: Mapping[str, int] = {}
+    streams: Mapping[int, str] = {}
+    format: int = FORMAT
+
+    def newest(self, kind: str) -> Version | None:
+        """The newest version of a kind; None where the day has no rows of it."""
+        found = self.kinds.get(kind, ())
+        return found[-1] if found else None
+
+    @property
+    def rows(self) -> int:
+        """The rows of all kinds in their newest versions."""
+        return sum(found[-1].rows for found in self.kinds.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the newest versions of all kinds."""
+        return sum(found[-1].size_bytes for found in self.kinds.values())
+
+
+_decoder: Final = msgspec.json.Decoder(SealedDay)
+
+
+def path_of(lake: Path, kind: str, market: str, day: str) -> Path:
+    """The file with the newest version of a kind's rows of a day, where a glob finds it."""
+    return _partition(lake, kind, market, day) / _FILE
+
+
+def glob_of(kind: str = "*") -> str:
+    """The pattern of all files with newest versions, below the lake's folder."""
+    return f"kind={kind}/market=*/session_date=*/{_FILE}"
+
+
+def version_path(lake: Path, kind: str, market: str, day: str, version: int) -> Path:
+    """The file with one version of a kind's rows of a day. Its content never changes."""
+    return _partition(lake / _VERSIONS, kind, market, day) / f"{version}.parquet"
+
+
+def version_files(lake: Path) -> list[Path]:
+    """The files of all versions, also those that no manifest names."""
+    return sorted((lake / _VERSIONS).glob("kind=*/market=*/session_date=*/*.parquet"))
+
+
+def _partition(folder: Path, kind: str, market: str, day: str) -> Path:
+    return folder / f"kind={kind}" / f"market={market}" / f"session_date={day}"
+
+
+def sealed_days(lake: Path) -> list[SealedDay]:
+    """The sealed days, by market and date; none where there is no lake.
+
+    Raises:
+        DataFileError: a manifest cannot be read, or is of a later version of Observer.
+    """
+    return [_read_manifest(path) for path in sorted((lake / _DAYS).glob("market=*/*.json"))]
+
+
+def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:
+    """The sealed day; None if it is not sealed.
+
+    Raises:
+        DataFileError: as for `sealed_days`.
+    """
+    path = _manifest_path(lake, market, day)
+    return _read_manifest(path) if path.exists() else None
+
+
+def versions(lake: Path, kind: str, day: str) -> list[tuple[Version, Path]]:
+    """The versions of a kind's rows of a day with their files, in the order of markets and versions.
+
+    Raises:
+        DataFileError: as for `sealed_days`.
+    """
+    found = [each for each in sealed_days(lake) if each.session_date == day]
+    return [
+        (version, version_path(lake, kind, each.market, day, version.version))
+        for each in found
+        for version in each.kinds.get(kind, ())
+    ]
+
+
+def write_manifest(lake: Path, day: SealedDay) -> None:
+    """Seal the day: from now on it is as this manifest says. The versions' files are on the disk before.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = _manifest_path(lake, day.market, day.session_date)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, msgspec.json.format(msgspec.json.encode(day), indent=1) + b"\n")
+    sync_path(path.parent)
+
+
+def _manifest_path(lake: Path, market: str, day: str) -> Path:
+    return lake / _DAYS / f"market={market}" / f"{day}.json"
+
+
+def _read_manifest(path: Path) -> SealedDay:
+    try:
+        manifest = _decoder.decode(read_file(path))
+    except OSError as error:
+        raise DataFileError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataFileError(f"{path}: {error}; remove it, and `observer lake seal` seals the day again") from error
+    if manifest.format > FORMAT:
+        raise DataFileError(f"{path}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
+    return manifest

@@ -1,0 +1,131 @@
+"""One Parquet file: writes the rows of a kind and a day, and reads them back. The file is whole, or it has no name.
+
+zstd; texts with few values and prices have a dictionary, times and numbers differences
+(DELTA_BINARY_PACKED). A group of
+rows has few symbols, so that a reader of one symbol skips the others by the groups' statistics.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from observer.errors import DataFileError
+from observer.files import sync_path
+from observer.lake.digest import RowsDigest
+from observer.store.arrow import schema_of
+
+PARTITIONED_BY: Final = ("kind", "market", "session_date")
+"""The columns that a file does not hold: its folders' names give them."""
+GROUP_ROWS: Final = 122_880
+_ROWS_AT_ONCE: Final = 65_536
+_LEVEL: Final = 6
+_GROWING: Final = "cumulative_"  # doubles that grow with each row: no dictionary helps, byte by byte they compress
+_METADATA: Final = "observer."
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The rows of a written file, their digest and the file's bytes."""
+
+    rows: int
+    digest: str
+    size_bytes: int
+
+
+def file_schema(kind: str) -> pa.Schema:
+    """The columns of a kind's files."""
+    return pa.schema([field for field in schema_of(kind) if field.name not in PARTITIONED_BY])
+
+
+def write_file(
+    path: Path, kind: str, market: str, batches: Iterable[pa.RecordBatch], metadata: Mapping[str, str]
+) -> Written | None:
+    """Write the rows in their order, and flush them to the disk; None without a row, and no file then.
+
+    The file's metadata are `observer.rows`, `observer.digest` and `metadata` with the same prefix.
+
+    Raises:
+        DataFileError: a row is of another market.
+        OSError: the folder cannot be written.
+    """
+    schema = file_schema(kind)
+    digest = RowsDigest(schema.names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
+        for table in _groups(_of_market(batches, market), schema):
+            for batch in table.to_batches():
+                digest.add(batch)
+            writer.write_table(table, row_group_size=GROUP_ROWS)
+        found = {**metadata, "rows": str(digest.rows), "digest": digest.hexdigest()}
+        writer.add_key_value_metadata({f"{_METADATA}{name}": value for name, value in found.items()})
+    if not digest.rows:
+        path.unlink()
+        return None
+    sync_path(path)
+    return Written(digest.rows, digest.hexdigest(), path.stat().st_size)
+
+
+def _options(schema: pa.Schema) -> dict[str, object]:
+    differences = [field.name for field in schema if pa.types.is_integer(field.type)]
+    growing = [name for name in schema.names if name.startswith(_GROWING) and name not in differences]
+    encodings = {**dict.fromkeys(differences, "DELTA_BINARY_PACKED"), **dict.fromkeys(growing, "BYTE_STREAM_SPLIT")}
+    flags = {field.name for field in schema if pa.types.is_boolean(field.type)}
+    return {
+        "compression": "zstd",
+        "compression_level": _LEVEL,
+        "use_dictionary": [name for name in schema.names if name not in encodings and name not in flags],
+        "column_encoding": encodings,
+        "write_page_checksum": True,
+    }
+
+
+def _of_market(batches: Iterable[pa.RecordBatch], market: str) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if "market" in batch.schema.names and (others := set(batch.column("market").unique().to_pylist()) - {market}):
+            raise DataFileError(f"rows of market {', '.join(map(str, sorted(others)))} in a database of {market}")
+        yield batch
+
+
+def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The batches as tables of a whole group of rows each; the last one has the rest."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch.select(schema.names))
+        count += batch.num_rows
+        while count >= GROUP_ROWS:
+            table = pa.Table.from_batches(held, schema)
+            yield table.slice(0, GROUP_ROWS)
+            held, count = table.slice(GROUP_ROWS).to_batches(), count - GROUP_ROWS
+    if count:
+        yield pa.Table.from_batches(held, schema)
+
+
+def read_file(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a file in their order.
+
+    Raises:
+        DataFileError: it is not there, or it is damaged.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DataFileError(f"{path}: {error}") from error
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """The file's own metadata without their prefix: rows, digest, version, sealed_at_ns, schema_version.
+
+    Raises:
+        DataFileError: it is not there, or it is damaged.
+    """
+    try:
+        found = pq.read_metadata(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise DataFileError(f"{path}: {error}") from error
+    texts = {name.decode(): value.decode() for name, value in found.items()}
+    return {name.removeprefix(_METADATA): value for name, value in texts.items() if name.startswith(_METADATA)}

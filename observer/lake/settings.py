@@ -1,0 +1,21 @@
+"""`[lake]` of the configuration."""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+_FOLDER: Final = "lake"  # in the folder of data
+
+
+class LakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where sealed days go. The section, also an empty one, has each finished day sealed after its backup.
+
+    `folder` is a local folder or a mounted one; empty for `lake` in the folder of data.
+    """
+
+    folder: str = ""
+
+    def folder_in(self, data: str) -> Path:
+        """The lake's folder, where `data` is the folder of data."""
+        return Path(self.folder) if self.folder else Path(data) / _FOLDER

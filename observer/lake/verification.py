@@ -1,0 +1,90 @@
+"""Whether a sealed day is whole: its files, what a glob finds, and the database's own rows, each by the digest."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from observer.errors import DataFileError, StoppedError
+from observer.lake.catalogue import outdated_tables
+from observer.lake.digest import digest_of
+from observer.lake.layout import SealedDay, Version, path_of, sealed_days, version_path
+from observer.lake.parquet import file_schema, metadata_of
+from observer.lake.sealing import require_rows
+from observer.store.sealing import SealingReader
+
+
+class VerifiedDay(msgspec.Struct, frozen=True):
+    """A verified day: its kinds, its rows, how many of them were compared with the database, and what is wrong."""
+
+    market: str
+    session_date: str
+    kinds: int
+    rows: int
+    compared_rows: int
+    problems: tuple[str, ...]
+
+
+def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
+    """Read every version of every kind, and the database's rows of the day where there is a reader.
+
+    A kind whose rows were removed from the database is compared with its manifest alone.
+
+    Raises:
+        StoreError: the database does not answer.
+        StoppedError: `stop` was set.
+    """
+    problems: list[str] = []
+    compared = 0
+    for kind, found in day.kinds.items():
+        for version in found:
+            if stop.is_set():
+                raise StoppedError(f"the verification of {day.session_date} was interrupted")
+            problems += _wrong_file(lake, day, kind, version)
+        problems += _wrong_glob(lake, day, kind, found[-1])
+        if reader is not None and reader.count(kind, day.session_date):
+            compared += found[-1].rows
+            problems += _wrong_rows(reader, day, kind, found[-1])
+    return VerifiedDay(day.market, day.session_date, len(day.kinds), day.rows, compared, tuple(problems))
+
+
+def verify_catalogue(lake: Path, found: Sequence[VerifiedDay]) -> list[VerifiedDay]:
+    """The verified days; the last one also has the tables of the catalogue that have other files than the manifests."""
+    if not (outdated := outdated_tables(lake, sealed_days(lake))) or not found:
+        return list(found)
+    text = f"the catalogue's tables {', '.join(outdated)} have other files: `observer lake seal` of any day corrects it"
+    last = msgspec.structs.replace(found[-1], problems=(*found[-1].problems, text))
+    return [*found[:-1], last]
+
+
+def _wrong_file(lake: Path, day: SealedDay, kind: str, version: Version) -> list[str]:
+    path = version_path(lake, kind, day.market, day.session_date, version.version)
+    try:
+        require_rows(path, kind, version.rows, version.digest, "those of its manifest")
+        stated = metadata_of(path)
+    except DataFileError as error:
+        return [str(error)]
+    expected = {"rows": str(version.rows), "digest": version.digest, "version": str(version.version)}
+    if wrong := [name for name, value in expected.items() if stated.get(name) != value]:
+        return [f"{path}: its metadata have another {', '.join(wrong)} than its manifest"]
+    return []
+
+
+def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[str]:
+    path = path_of(lake, kind, day.market, day.session_date)
+    try:
+        stated = metadata_of(path)
+    except DataFileError as error:
+        return [f"{error}: `observer lake seal {day.session_date}` publishes it again"]
+    if (stated.get("version"), stated.get("digest")) != (str(newest.version), newest.digest):
+        return [f"{path} is not version {newest.version}: `observer lake seal {day.session_date}` publishes it again"]
+    return []
+
+
+def _wrong_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version) -> list[str]:
+    rows, digest = digest_of(reader.batches(kind, day.session_date), file_schema(kind).names)
+    if (rows, digest) == (newest.rows, newest.digest):
+        return []
+    again = f": `observer lake seal {day.session_date}` makes a new version" if rows > newest.rows else ""
+    return [f"{kind} of {day.session_date}: the database has {rows:,} rows, the sealed day {newest.rows:,}{again}"]

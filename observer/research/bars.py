@@ -1,0 +1,213 @@
+"""Bars of trades, conflated rows and official minute bars, and whether each bar has every trade. Pure.
+
+A bar is *complete* if the chain of the day's volume proves it: each trade states the day's volume after it, so the
+volume before a trade equals the one after the trade before, unless a trade between them is missing. What reconciliation
+found out about the volume at other moments are links of the chain, too. A break that official minute bars account for,
+to the share, is none, and the minute of such a bar is complete in any case. After a line's last link nothing is proved.
+
+An interval without a bar had no trade if the bars around it are complete; otherwise nothing is known about it.
+"""
+
+from typing import Final
+
+import msgspec
+import polars as pl
+
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.research.relations import stock, time_of
+from observer.units import NS_PER_MINUTE
+
+_CHAIN: Final = ("line", "session_date")
+_LINK: Final = ("line", "session_date", "from_ns", "to_ns", "volume", "cumulative_volume")
+
+_OF_TRADES: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "price", "volume", "cumulative_volume")
+
+
+class BarRows(msgspec.Struct, frozen=True):
+    """The stored rows of some days that bars are made of, with the columns as stored."""
+
+    trades: pl.LazyFrame
+    conflated: pl.LazyFrame
+    minutes: pl.LazyFrame
+    reconciliations: pl.LazyFrame
+
+
+def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
+    """The bars of stocks, all their lines together, by stock and time.
+
+    `trades` counts executions and `vwap` is their mean price; both are null where a part of the bar is known as a
+    minute bar only, and `vwap` also with a conflated row. `filled` is the volume that minute bars brought.
+
+    Args:
+        rows: of one or several days.
+        interval_ns: the length of a bar; it divides a day.
+        midnight_ns: any local midnight: bars are counted from it.
+        zone: the IANA name of the zone of the bars' times.
+    """
+    rows = _read(rows)
+    pieces, links = _pieces(rows).collect(), _links(rows).collect()
+    official = _official(rows.minutes.collect(), pieces)
+    breaks = _breaks(links, official)
+    if interval_ns % NS_PER_MINUTE:
+        incomplete = _touched(breaks, interval_ns, midnight_ns)
+    else:
+        replacing = official.filter(pl.col("filled") > VOLUME_NOISE)
+        of_trades = pieces.with_columns(minute_ns=_floor("at_ns", NS_PER_MINUTE, 0)).join(
+            replacing.select("line", minute_ns="at_ns"), on=["line", "minute_ns"], how="anti"
+        )
+        pieces = pl.concat([each.select(pieces.columns) for each in (of_trades, replacing)])
+        minutes = _touched(breaks.filter(~pl.col("is_filled")), NS_PER_MINUTE, 0)
+        unknown = minutes.join(official.select("line", start_ns="at_ns"), on=["line", "start_ns"], how="anti")
+        incomplete = unknown.select("line", start_ns=_floor("start_ns", interval_ns, midnight_ns)).unique()
+    return _made(pieces, incomplete, interval_ns, midnight_ns, zone)
+
+
+def _read(rows: BarRows) -> BarRows:
+    """The rows in memory: they are read once."""
+    trades = rows.trades.select(_OF_TRADES).collect().lazy()
+    found = (getattr(rows, name).collect().lazy() for name in ("conflated", "minutes", "reconciliations"))
+    return BarRows(trades, *found)
+
+
+def _pieces(rows: BarRows) -> pl.LazyFrame:
+    """Trades, and conflated rows as one piece each."""
+    price = pl.col("price")
+    common = {
+        "line": pl.col("symbol"),
+        "stock": stock(),
+        "venue": pl.col("venue"),
+        "session_date": pl.col("session_date"),
+    }
+    of_trades = rows.trades.select(
+        **common,
+        at_ns="exchange_time_ns",
+        cumulative_volume="cumulative_volume",
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume="volume",
+        value=price * pl.col("volume"),
+        trades=pl.lit(1, dtype=pl.Int64),
+        filled=pl.lit(0.0),
+    )
+    of_rows = rows.conflated.select(
+        **common,
+        at_ns="from_ns",
+        cumulative_volume="cumulative_volume",
+        open="open",
+        high="high",
+        low="low",
+        close="close",
+        volume="volume",
+        value=pl.lit(None, dtype=pl.Float64),
+        trades="trades",
+        filled=pl.lit(0.0),
+    )
+    return pl.concat([of_trades, of_rows])
+
+
+def _links(rows: BarRows) -> pl.LazyFrame:
+    """The links of the lines' chains of volume."""
+    of_trades = rows.trades.select(
+        "session_date",
+        "volume",
+        "cumulative_volume",
+        line="symbol",
+        from_ns="exchange_time_ns",
+        to_ns="exchange_time_ns",
+    )
+    of_rows = rows.conflated.select("session_date", "from_ns", "to_ns", "volume", "cumulative_volume", line="symbol")
+    proved = [
+        rows.reconciliations.select(
+            "session_date", line="symbol", from_ns=at, to_ns=at, volume=pl.lit(0.0), cumulative_volume=volume
+        )
+        for at, volume in (("from_ns", "after_volume"), ("to_ns", "before_volume"))
+    ]
+    return pl.concat([each.select(_LINK) for each in (of_trades, of_rows, *proved)])
+
+
+def _official(minutes: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+    """The official minute bars that know at least as much of their minute as the trades do, as pieces; `filled` is how
+    much more.
+    """
+    newest = minutes.sort("stream", "sequence").unique(["symbol", "minute_start_ns"], keep="last")
+    known = pieces.group_by("line", at_ns=_floor("at_ns", NS_PER_MINUTE, 0)).agg(known=pl.col("volume").sum())
+    joined = newest.select(
+        "session_date", "venue", "open", "high", "low", "close", "volume",
+        line="symbol", stock=stock(), at_ns="minute_start_ns", gap_id="gap_id",
+    ).join(known, on=["line", "at_ns"], how="left")  # fmt: skip
+    excess = pl.col("volume") - pl.col("known").fill_null(0.0)
+    return joined.with_columns(
+        filled=excess,
+        cumulative_volume=pl.lit(0.0),
+        value=pl.lit(None, dtype=pl.Float64),
+        trades=pl.lit(None, dtype=pl.Int64),
+    ).filter(pl.col("filled") >= -VOLUME_NOISE)
+
+
+def _breaks(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    """By line the spans [from, to] of time in which trades are missing. `is_filled`: minute bars account for them."""
+    chain = links.sort("line", "session_date", "cumulative_volume", "from_ns")
+    previous = pl.col("to_ns", "cumulative_volume").shift(1).over(_CHAIN).name.prefix("last_")
+    missing = pl.col("cumulative_volume") - pl.col("volume") - pl.col("last_cumulative_volume").fill_null(0.0)
+    begins = chain.with_columns(previous).with_columns(missing=missing).filter(pl.col("missing") > VOLUME_NOISE)
+    found = begins.select(
+        *_CHAIN,
+        "missing",
+        from_ns=pl.coalesce("last_to_ns", "from_ns"),
+        to_ns=pl.max_horizontal("from_ns", "last_to_ns"),
+    )
+    last = chain.group_by(_CHAIN).agg(from_ns=pl.col("to_ns").max())
+    ends = last.select(*_CHAIN, "from_ns", missing=pl.lit(float("inf")), to_ns="from_ns")
+    return _with_filled(pl.concat([found, ends.select(found.columns)]), minutes)
+
+
+def _with_filled(breaks: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    numbered = breaks.with_row_index("nth")
+    official = minutes.select("line", "filled", minute_ns="at_ns")
+    touched = numbered.join(official, on="line").filter(
+        (pl.col("minute_ns") <= pl.col("to_ns")) & (pl.col("minute_ns") + NS_PER_MINUTE > pl.col("from_ns"))
+    )
+    brought = touched.group_by("nth").agg(brought=pl.col("filled").sum())
+    counted = numbered.join(brought, on="nth", how="left")
+    return counted.with_columns(is_filled=pl.col("brought").fill_null(0.0) >= pl.col("missing") - VOLUME_NOISE)
+
+
+def _touched(breaks: pl.DataFrame, interval_ns: int, midnight_ns: int) -> pl.DataFrame:
+    """The intervals that a break touches: by line the starts."""
+    first, last = (_floor(name, interval_ns, midnight_ns) for name in ("from_ns", "to_ns"))
+    starts = breaks.select("line", start_ns=pl.int_ranges(first, last + 1, interval_ns))
+    return starts.explode("start_ns").unique()
+
+
+def _made(
+    pieces: pl.DataFrame, incomplete: pl.DataFrame, interval_ns: int, midnight_ns: int, zone: str
+) -> pl.DataFrame:
+    broken = incomplete.with_columns(is_broken=pl.lit(value=True))
+    marked = pieces.with_columns(start_ns=_floor("at_ns", interval_ns, midnight_ns)).join(
+        broken, on=["line", "start_ns"], how="left", maintain_order="left"
+    )
+    in_order = marked.sort("stock", "at_ns", "venue", "cumulative_volume")
+    volume = pl.col("volume").sum()
+    is_whole = pl.col("value").is_not_null().all()
+    made = in_order.group_by("stock", "session_date", "start_ns", maintain_order=True).agg(
+        open=pl.col("open").first(),
+        high=pl.col("high").max(),
+        low=pl.col("low").min(),
+        close=pl.col("close").last(),
+        volume=volume,
+        vwap=pl.when(is_whole & (volume > 0)).then(pl.col("value").sum() / volume),
+        trades=pl.when(pl.col("trades").is_not_null().all()).then(pl.col("trades").sum()),
+        filled=pl.col("filled").sum(),
+        complete=pl.col("is_broken").is_null().all(),
+    )
+    columns = ("open", "high", "low", "close", "volume", "vwap", "trades", "filled", "complete")
+    return made.sort("stock", "start_ns").select(
+        time_of("start_ns", zone).alias("time"), pl.col("stock").alias("symbol"), *columns
+    )
+
+
+def _floor(column: str, interval_ns: int, midnight_ns: int) -> pl.Expr:
+    moved = pl.col(column) - midnight_ns % interval_ns
+    return moved // interval_ns * interval_ns + midnight_ns % interval_ns

@@ -1,0 +1,125 @@
+"""The relations of one day: stored rows, up to what was known at a moment, as a user sees them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+import polars as pl
+
+from observer.local_time import local_ns
+from observer.research import relations
+from observer.research.bars import BarRows, bars
+from observer.research.frame import Schema, scanned
+from observer.research.reading import Rows, stored_schema
+from observer.units import NS_PER_MINUTE
+
+# The moment at which a row of each kind was known.
+_KNOWN: Final[Mapping[str, str]] = {
+    "trades": "receive_time_ns",
+    "conflated_trades": "receive_time_ns",
+    "recovered_minute_bars": "receive_time_ns",
+    "reconciliations": "checked_ns",
+    "universes": "built_ns",
+    "gaps": "detected_ns",
+    "gap_recoveries": "recovered_ns",
+    "gap_losses": "decided_ns",
+    "quality": "judged_ns",
+}
+_OF_BARS: Final = ("trades", "conflated_trades", "recovered_minute_bars", "reconciliations")
+
+
+class DayRelations:
+    """The relations of stored days; `zone` is that of their times. `lines` are ids of lines, None for all."""
+
+    def __init__(self, rows: Rows, zone: str) -> None:
+        self.rows = rows
+        self.zone = zone
+
+    def all_of(self, day: str, lines: Sequence[str] | None = None) -> Mapping[str, pl.LazyFrame]:
+        """Each relation by name; nothing is read before `collect`."""
+        return {name: relation(day, lines) for name, relation in self.named.items()}
+
+    @property
+    def named(self) -> Mapping[str, Callable[[str, Sequence[str] | None], pl.LazyFrame]]:
+        """By name the relation of a day and of lines."""
+        return {
+            "trades": self.trades,
+            "minute_bars": lambda day, lines: _late(
+                lambda: self.bars(day, lines, NS_PER_MINUTE), self._bars_schema(), f"minute_bars {day}"
+            ),
+            "snapshots": self.snapshots,
+            "daily": lambda day, lines: relations.daily(self.rows.scan("daily_bars", day, lines)),
+            "universe": lambda day, _: _late(lambda: self.universe(day), self._universe_schema(), f"universe {day}"),
+            "gaps": lambda day, _: self.gaps(day),
+            "quality": lambda day, _: self.quality(day),
+            "slots": lambda day, _: self.slots(day),
+            "triggers": lambda day, _: self.triggers(day),
+            "etf_premium": lambda day, lines: relations.etf_premium(self.rows.scan("etf_nav_days", day, lines)),
+        }
+
+    def trades(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
+        """Trades with the word of their line's quality report."""
+        reports = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
+        words = reports.sort("judged_ns")
+        quality = dict(zip(words["symbol"], words["slots_quality"], strict=True))
+        return relations.trades(self._known("trades", day, known_ns, lines), self.zone, quality)
+
+    def bars(
+        self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
+    ) -> pl.DataFrame:
+        """Bars of the day."""
+        rows = BarRows(*(self._known(kind, day, known_ns, lines) for kind in _OF_BARS))
+        return bars(rows, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
+
+    def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
+        """States of symbols as sweeps saw them."""
+        return relations.snapshots(self.rows.scan("snapshots", day, lines), self.zone)
+
+    def universe(self, day: str, known_ns: int | None = None) -> pl.DataFrame:
+        """The members of the last build; empty without one."""
+        builds = self._known("universes", day, known_ns).sort("built_ns", "stream", "sequence").collect()
+        members = self.rows.small("universe_members", day)
+        if builds.is_empty():
+            return relations.members(members.clear(), {"stream": 0, "sequence": 0, "symbols": 0, "session_date": day})
+        return relations.members(members, builds.row(-1, named=True))
+
+    def gaps(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
+        """Gaps with their outcomes."""
+        found, recoveries = self._known("gaps", day, known_ns), self._known("gap_recoveries", day, known_ns)
+        return relations.gaps(found, recoveries, self._known("gap_losses", day, known_ns), self.zone)
+
+    def quality(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
+        """Quality reports."""
+        return relations.quality(self._known("quality", day, known_ns), self.zone)
+
+    def slots(self, day: str) -> pl.LazyFrame:
+        """Times in which symbols had slots."""
+        return relations.slots(self.rows.scan("slot_assignments", day), self.rows.scan("slot_releases", day), self.zone)
+
+    def triggers(self, day: str) -> pl.LazyFrame:
+        """Triggers with their ends."""
+        return relations.triggers(self.rows.scan("triggers", day), self.rows.scan("trigger_ends", day), self.zone)
+
+    def _known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+        rows = self.rows.scan(kind, day, lines)
+        if known_ns is None:
+            return rows
+        return rows.filter(pl.col(_KNOWN[kind]).fill_null(0) <= known_ns)  # null: from before the column was there
+
+    def _bars_schema(self) -> Schema:
+        empty = BarRows(*(pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS))
+        return dict(bars(empty, NS_PER_MINUTE, 0, self.zone).schema)
+
+    def _universe_schema(self) -> Schema:
+        empty = pl.DataFrame(schema=stored_schema("universe_members"))
+        build: Mapping[str, Any] = {"stream": 0, "sequence": 0, "symbols": 0, "session_date": ""}
+        return dict(relations.members(empty, build).schema)
+
+
+def _late(made: Callable[[], pl.DataFrame], schema: Schema, name: str) -> pl.LazyFrame:
+    """A frame that is computed when it is collected."""
+
+    def source(_columns: object, _predicate: object, _rows: object) -> Iterator[pl.DataFrame]:
+        yield made()
+
+    return scanned(source, schema, name)

@@ -1,0 +1,48 @@
+"""Relations as files: Parquet, or CSV with times in ISO 8601."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+import polars as pl
+
+from observer.errors import ConfigError, DataFileError
+from observer.files import replacing
+
+Format = Literal["parquet", "csv"]
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+
+
+def exported(relations: Mapping[str, pl.LazyFrame], folder: Path, form: str) -> Sequence[Path]:
+    """Write each relation to a file of its name in the folder, and return the files. Each file is replaced in one step.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataFileError: a file cannot be written.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"{form!r} is no format of an export: give one of {', '.join(FORMATS)}")
+    written = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, relation in relations.items():
+            path = folder / f"{name}.{form}"
+            write_frame(relation.collect(), path, form)
+            written.append(path)
+    except OSError as error:
+        raise DataFileError(f"cannot write to {folder}: {error.strerror or error}") from error
+    return written
+
+
+def write_frame(frame: pl.DataFrame, path: Path, form: str) -> None:
+    """Replace the file by the rows of a frame."""
+    with replacing(path) as file:
+        if form == "csv":
+            file.write(csv_of(frame).encode())
+        else:
+            frame.write_parquet(file, compression="zstd")
+
+
+def csv_of(frame: pl.DataFrame) -> str:
+    """The rows as CSV with a line of names."""
+    return frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")

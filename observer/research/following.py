@@ -1,0 +1,46 @@
+"""Committed events as they come, from the running system's feed."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from bus.endpoints import Address
+from bus.events import Event, Fact
+from bus.feed import FeedSubscriber
+from observer.base_settings import RunSettings, endpoints_of, is_reachable
+from observer.errors import ConfigError, NoDataError, did_you_mean
+from observer.store.tables import TABLE_NAMES
+
+
+class Feed:
+    """The feed of the system of a configuration; `run` is its section, None where only the database is known."""
+
+    def __init__(self, run: RunSettings | None) -> None:
+        self._run = run
+
+    def events(self, kinds: Iterable[str]) -> AsyncIterator[Event]:
+        """Events of the kinds of these tables as they are committed, from now on, until the iteration is cancelled. The
+        feed may lose events for a reader that is too slow, and logs that.
+
+        Raises:
+            ConfigError: there is no such table, or it is not known where the system runs.
+            NoDataError: the system does not run.
+        """
+        by_table = {table: kind for kind, table in TABLE_NAMES.items()}
+        wanted = [kinds] if isinstance(kinds, str) else list(kinds)
+        for name in wanted:
+            if name not in by_table:
+                raise ConfigError(f"{name!r} is no kind of event{did_you_mean(name, by_table)}")
+        if self._run is None:
+            raise ConfigError("a database does not say where its system runs: open its configuration, observer.toml")
+        if not is_reachable(self._run):
+            raise NoDataError(f"no system runs here ({self._run.runtime}): start one with `observer run`")
+        return _followed(endpoints_of(self._run).feed, [by_table[name] for name in wanted])
+
+
+async def _followed(address: Address, kinds: Sequence[type[Fact]]) -> AsyncIterator[Event]:
+    """The feed's events; its socket is closed with the iteration."""
+    feed = FeedSubscriber(address, kinds)
+    try:
+        async for event in feed:
+            yield event
+    finally:
+        feed.close()

@@ -1,0 +1,121 @@
+"""What was listed on a day, from the changes that master files showed. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Any, Final, Literal
+
+import msgspec
+import polars as pl
+
+from bus.events import ListingChanged
+from observer.errors import ConfigError
+from observer.listings.model import ETF_GROUP, ETN_GROUP, FOREIGN_ETF_GROUP, STOCK_GROUP
+from observer.local_time import local_datetime
+
+InstrumentKind = Literal["stock", "etf", "etn", "index", "warrant", "other"]
+_KINDS: Final = ("stock", "etf", "etn", "index", "warrant", "other")
+_GROUPS: Final = {STOCK_GROUP: "stock", ETF_GROUP: "etf", FOREIGN_ETF_GROUP: "etf", ETN_GROUP: "etn"}
+_ABROAD: Final = {"001": "etf", "002": "etn"}  # `etp_kind` of files abroad
+_REMOVED: Final = "removed"
+
+_SCHEMA: Final[dict[str, Any]] = {
+    "symbol": pl.String,
+    "exchange": pl.String,
+    "name": pl.String,
+    "english_name": pl.String,
+    "isin": pl.String,
+    "kind": pl.String,
+    "currency": pl.String,
+    "market_cap": pl.Float64,
+    "listed_shares": pl.Float64,
+    "listed_on": pl.Date,
+    "suspended": pl.Boolean,
+    "administrative": pl.Boolean,
+    "preferred": pl.Boolean,
+    "spac": pl.Boolean,
+    "change": pl.String,
+    "changed": pl.Datetime("ns"),
+}
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """Whether a symbol was listed on a day, and how that is known. `since` is the first day of the listing, None if it
+    is not known.
+    """
+
+    symbol: str
+    on: date
+    status: Literal["listed", "not listed", "unknown"]
+    since: date | None
+    exchange: str
+    name: str
+    evidence: str
+
+
+def kind_of(listing: ListingChanged) -> InstrumentKind:
+    """The kind of an instrument: of the Korean exchange's group, or of what files abroad state."""
+    if listing.group:
+        found = _GROUPS.get(listing.group, "other")
+    elif listing.etp_kind in _ABROAD:
+        found = _ABROAD[listing.etp_kind]
+    else:
+        found = listing.security_type if listing.security_type in _KINDS else "other"
+    return found  # type: ignore[return-value]  # one of `_KINDS`
+
+
+def instruments(changes: Iterable[ListingChanged], kind: str | None, zone: str) -> pl.DataFrame:
+    """The instruments that are listed after these changes, of one kind or of all, by exchange and symbol.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    if kind is not None and kind not in _KINDS:
+        raise ConfigError(f"{kind!r} is no kind of instrument: give one of {', '.join(_KINDS)}")
+    last = {(each.exchange, each.symbol): each for each in changes}
+    rows = [_row(last[key]) for key in sorted(last) if last[key].change != _REMOVED]
+    found = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    found = found.with_columns(pl.col("changed").dt.replace_time_zone("UTC").dt.convert_time_zone(zone))
+    return found if kind is None else found.filter(pl.col("kind") == kind)
+
+
+def listed_on(symbol: str, on: date, changes: Sequence[ListingChanged], first_files: dict[str, date]) -> Listed:
+    """Whether the symbol was listed on a day.
+
+    Args:
+        symbol: the instrument.
+        on: the day.
+        changes: the symbol's changes, oldest first, at least one; of several exchanges the last one's count.
+        first_files: by exchange, the day of its first master file.
+    """
+    exchange = changes[-1].exchange
+    own = [each for each in changes if each.exchange == exchange]
+    until = [each for each in own if _day(each) <= on]
+    state = until[-1] if until else own[0]
+    stated = date.fromisoformat(state.listed_on) if state.listed_on else None
+    source = f"{exchange} master file of {_day(state)}"
+
+    def answer(status: Literal["listed", "not listed", "unknown"], evidence: str) -> Listed:
+        return Listed(symbol, on, status, stated, exchange, state.name, evidence)
+
+    if until and state.change == _REMOVED:
+        return answer("not listed", f"absent since the {source}")
+    if stated is not None and on < stated:
+        return answer("not listed", f"listed on {stated}, says the {source}")
+    if until or stated is not None:
+        return answer("listed", f"{source}" + (f": listed on {stated}" if stated else ""))
+    first_file = first_files.get(exchange)
+    if state.change == "new" and first_file is not None and first_file <= on:
+        return answer("not listed", f"first in the {source}, and files are read since {first_file}")
+    return answer("unknown", f"the first file of {exchange} is of {first_file}, and it states no day of listing")
+
+
+def _row(each: ListingChanged) -> tuple[object, ...]:
+    return (
+        each.symbol, each.exchange, each.name, each.english_name, each.isin, kind_of(each), each.currency,
+        each.market_cap, each.listed_shares, date.fromisoformat(each.listed_on) if each.listed_on else None,
+        each.suspended, each.administrative, each.preferred, each.spac, each.change, each.changed_ns,
+    )  # fmt: skip
+
+
+def _day(change: ListingChanged) -> date:
+    return local_datetime(change.changed_ns).date()

@@ -1,0 +1,162 @@
+"""Opens the stored data of an instance, from whatever names it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from observer.base_settings import load_base_settings, read_settings_file
+from observer.calendar.venues import venue_of_market
+from observer.errors import ConfigError, NoDataError
+from observer.lake.layout import SealedDay, sealed_days, version_path
+from observer.lake.settings import LakeSettings
+from observer.local_time import use_zone
+from observer.research.following import Feed
+from observer.research.reading import Rows
+from observer.research.store import Store
+from observer.store.research import ResearchReader
+
+_CONFIGURATIONS: Final = ("observer.toml", "config/observer.toml", "demo/observer.toml")
+_DATABASES: Final = ("observer.db", "data/observer.db")
+_SQLITE: Final = "sqlite:///"
+_DEFAULT_RECORDS: Final = ("trades",)
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """What is opened: a configuration's file, the URL of a database, or the folder of a lake."""
+
+    configuration: Path | None = None
+    url: str | None = None
+    lake: Path | None = None
+
+
+def open_store(target: str | Path | None = None, *, tz: str | None = None) -> Store:
+    """Open the stored data for reading, as they are now.
+
+    Args:
+        target: a folder, a configuration (.toml), a database (.db) or its URL, or a lake's folder; None: the nearest
+            observer.toml, in this folder or one above it.
+        tz: the IANA name of the zone of all times; None for the market's.
+
+    Raises:
+        NoDataError, ConfigError, StoreError: there is nothing of this name, or it cannot be read.
+    """
+    found = _found(target)
+    settings, lake = None, found.lake
+    url = found.url
+    if found.configuration is not None:
+        settings = load_base_settings(found.configuration)
+        url = _existing(settings.store.url, found.configuration)
+        lake = _lake_of(found.configuration, settings.run.data, url)
+    elif url is not None and url.startswith(_SQLITE):
+        lake = LakeSettings().folder_in(str(Path(url.removeprefix(_SQLITE)).parent))
+    database = None if url is None else ResearchReader(url)
+    sealed = [] if lake is None else sealed_days(lake)
+    market = (database.market() if database is not None else None) or next((each.market for each in sealed), "")
+    venue = venue_of_market(market)
+    use_zone(venue.zone)
+    return Store(
+        Rows(
+            database,
+            {each.session_date: _files(lake, each) for each in sealed if lake and each.market == market},
+            market,
+        ),
+        str(found.configuration or found.lake or (database.url if database is not None else "")),
+        _zone(tz) or venue.zone_name,
+        records=None if found.configuration is None else _records(found.configuration),
+        feed=Feed(None if settings is None else settings.run),
+    )
+
+
+def _files(lake: Path, day: SealedDay) -> Mapping[str, Path]:
+    """By kind the file of the newest version, which never changes."""
+    newest = {kind: day.newest(kind) for kind in day.kinds}
+    return {
+        kind: version_path(lake, kind, day.market, day.session_date, version.version)
+        for kind, version in newest.items()
+        if version is not None
+    }
+
+
+def _found(target: str | Path | None) -> _Target:
+    if target is None:
+        return _Target(configuration=_nearest())
+    if "://" in str(target):
+        return _Target(url=str(target))
+    path = Path(target).expanduser()
+    if path.suffix == ".toml":
+        return _Target(configuration=path)
+    if path.is_file():
+        return _Target(url=f"{_SQLITE}{path.absolute()}")
+    if not path.exists():
+        raise NoDataError(f"there is no {path}: give a folder, an observer.toml, a database or its URL, or a lake")
+    for name in _CONFIGURATIONS:
+        if (path / name).is_file():
+            return _Target(configuration=path / name)
+    for name in _DATABASES:
+        if (path / name).is_file():
+            return _Target(url=f"{_SQLITE}{(path / name).absolute()}")
+    if sealed_days(path):
+        return _Target(lake=path)
+    raise NoDataError(
+        f"{path} has no observer.toml, no observer.db and no sealed day: `observer demo` makes the first two"
+    )
+
+
+def _nearest() -> Path:
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for name in _CONFIGURATIONS:
+            if (folder / name).is_file() and _has_database(folder / name):
+                return folder / name
+    raise NoDataError(f"no observer.toml with a database is in {here} or above it: name one, or run `observer demo`")
+
+
+def _has_database(configuration: Path) -> bool:
+    try:
+        url = _existing(load_base_settings(configuration).store.url, configuration)
+    except ConfigError:
+        return False
+    return not url.startswith(_SQLITE) or Path(url.removeprefix(_SQLITE)).is_file()
+
+
+def _existing(url: str, configuration: Path | None) -> str:
+    """The URL; of a relative SQLite file, which is meant from Observer's folder, the first that exists: from this
+    folder, that of the configuration, or one above it.
+    """
+    path = Path(url.removeprefix(_SQLITE))
+    if not url.startswith(_SQLITE) or path.is_absolute() or configuration is None:
+        return url
+    folders = (Path.cwd(), *list(configuration.absolute().parents)[:2])
+    return next((f"{_SQLITE}{folder / path}" for folder in folders if (folder / path).is_file()), url)
+
+
+def _lake_of(configuration: Path, data: str, url: str) -> Path:
+    """The lake's folder of a configuration; one of relative data lies beside the SQLite database that was found."""
+    section = read_settings_file(configuration).content.get("lake")
+    lake = msgspec.convert(section or {}, LakeSettings)
+    if url.startswith(_SQLITE) and not Path(data).is_absolute():
+        return lake.folder_in(str(Path(url.removeprefix(_SQLITE)).parent))
+    return lake.folder_in(data)
+
+
+def _records(configuration: Path) -> Sequence[str]:
+    """The streamed kinds of records, of the section [track_b]."""
+    content: Mapping[str, Any] = read_settings_file(configuration).content
+    section = content.get("track_b", {})
+    return [str(each) for each in section.get("records", _DEFAULT_RECORDS)] if isinstance(section, dict) else ()
+
+
+def _zone(tz: str | None) -> str | None:
+    """The name of a zone that exists.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return None if tz is None else ZoneInfo(tz).key
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigError(f"{tz!r} is no time zone: give a name such as Europe/Berlin or UTC") from error

@@ -1,0 +1,158 @@
+"""The rows of a day by kind, from the sealed file of the day or from the database: one of the two, so no row is twice.
+
+What is read of the database is bounded by the high-water marks of the moment at which the store was opened.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from observer.lines import stock_of
+from observer.research.frame import Schema, allowed, needed, scanned
+from observer.store.arrow import schema_of
+from observer.store.research import ResearchReader
+
+_POSITION: Final = ("stream", "sequence")
+_NO_MARK: Final = -1
+_TYPES: Final = {"int64": pl.Int64, "double": pl.Float64, "bool": pl.Boolean, "string": pl.String}
+
+
+@cache
+def stored_schema(kind: str) -> Schema:
+    """The polars types of a kind's columns, as they are stored."""
+    return {field.name: _TYPES[str(field.type)] for field in schema_of(kind)}
+
+
+class Rows:
+    """The stored rows of days.
+
+    Args:
+        database: the database; None for a lake alone.
+        sealed: by sealed day and kind, the file with its rows.
+        market: of all these rows.
+    """
+
+    def __init__(
+        self, database: ResearchReader | None, sealed: Mapping[str, Mapping[str, Path]], market: str = ""
+    ) -> None:
+        self._database = database
+        self._market = market
+        self._sealed = sealed
+        self._marks = database.marks() if database is not None else {}
+        hot = database.session_dates() if database is not None else ()
+        self.days: Sequence[str] = sorted({*hot, *sealed})
+        self._kept: dict[tuple[str, str], pl.DataFrame] = {}
+
+    @property
+    def database(self) -> ResearchReader | None:
+        """The database; None for a lake alone."""
+        return self._database
+
+    def is_sealed(self, day: str) -> bool:
+        """Whether the day's rows are those of its sealed files."""
+        return day in self._sealed
+
+    def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+        """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
+        if day in self._sealed:
+            return self._of_file(kind, day, lines)
+        if self._database is None:
+            return _empty(kind)
+        return scanned(_Hot(self._database, self._marks, kind, day, lines).read, stored_schema(kind), f"{kind} {day}")
+
+    def small(self, kind: str, day: str) -> pl.DataFrame:
+        """All rows of a day of a kind with few; read once."""
+        key = (kind, day)
+        if key not in self._kept:
+            self._kept[key] = self.scan(kind, day).collect()
+        return self._kept[key]
+
+    def dates_of(self, kind: str, first: str, last: str, lines: Sequence[str] | None) -> Sequence[str]:
+        """The days between two, both included, that have rows of these lines; without lines the stored sessions."""
+        sessions = [day for day in self.days if first <= day <= last]
+        if lines is None or self._database is None:
+            return sessions
+        sealed = [day for day in sessions if day in self._sealed]
+        return sorted({*sealed, *self._database.dates_of(kind, first, last, lines)})
+
+    def members_on(self, day: str) -> Sequence[str]:
+        """The ids of the lines in any build of the day's universe."""
+        return self.small("universe_members", day)["symbol"].unique().sort().to_list()
+
+    def streamed_on(self, day: str) -> Sequence[str]:
+        """The ids of the lines that had a slot on the day."""
+        return self.small("slot_assignments", day)["symbol"].unique().sort().to_list()
+
+    def lines_on(self, day: str) -> Sequence[str]:
+        """The ids of the lines in the day's universe or slots, sorted."""
+        return sorted({*self.members_on(day), *self.streamed_on(day)})
+
+    def lines_of(self, stocks: Sequence[str], day: str) -> Sequence[str]:
+        """The ids of the lines of these stocks on a day; a line's own id stands for itself."""
+        wanted = set(stocks)
+        return [line for line in self.lines_on(day) if line in wanted or stock_of(line) in wanted]
+
+    def lines_ever(self, stocks: Sequence[str]) -> Sequence[str]:
+        """The ids of the lines of these stocks on any day, with the stocks themselves."""
+        return sorted({*stocks, *(line for day in self.days for line in self.lines_of(stocks, day))})
+
+    def close(self) -> None:
+        """Give the database's connections back."""
+        if self._database is not None:
+            self._database.close()
+
+    def _of_file(self, kind: str, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
+        path = self._sealed[day].get(kind)
+        if path is None:
+            return _empty(kind)
+        schema = stored_schema(kind)
+        partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
+        in_file = {name: dtype for name, dtype in schema.items() if name not in partition}
+        rows = pl.scan_parquet(path, hive_partitioning=False, missing_columns="insert", schema=in_file)
+        rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
+        return rows if lines is None or "symbol" not in schema else rows.filter(pl.col("symbol").is_in(lines))
+
+
+class _Hot:
+    """A day's rows of a kind in the database, up to the marks."""
+
+    def __init__(
+        self,
+        database: ResearchReader,
+        marks: Mapping[int, int],
+        kind: str,
+        day: str,
+        lines: Sequence[str] | None,
+    ) -> None:
+        self._database = database
+        self._kind = kind
+        self._day = day
+        self._lines = lines
+        streams = pl.col("stream").replace_strict(
+            list(marks), list(marks.values()), default=_NO_MARK, return_dtype=pl.Int64
+        )
+        self._is_committed = pl.col("sequence") <= streams
+
+    def read(
+        self, columns: Sequence[str] | None, predicate: pl.Expr | None, _rows: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """The rows in batches: of the asked columns, and of the lines that the predicate leaves possible."""
+        schema = stored_schema(self._kind)
+        wanted = needed(columns, predicate, schema)
+        lines = self._lines
+        if lines is not None and "symbol" in schema:
+            lines = allowed(predicate, "symbol", lines, pl.String)
+            if not lines:
+                return
+        asked = [*wanted, *(name for name in _POSITION if name not in wanted)]
+        for batch in self._database.batches(self._kind, self._day, lines, asked):
+            frame = pl.from_arrow(batch)
+            assert isinstance(frame, pl.DataFrame)
+            yield frame.filter(self._is_committed)
+
+
+def _empty(kind: str) -> pl.LazyFrame:
+    return pl.LazyFrame(schema=stored_schema(kind))

@@ -1,0 +1,88 @@
+"""SQL over the relations, by DuckDB: read only, of all days as one. A query reads the days, symbols and columns that
+its conditions leave possible.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+import polars as pl
+
+from observer.errors import ConfigError
+from observer.lines import stock_of
+from observer.research.days import DayRelations
+from observer.research.frame import Schema, allowed, scanned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READ_ONLY: Final = {"enable_external_access": "false", "lock_configuration": "true"}
+_ANSWERS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_DAY: Final = "day"
+
+
+class Queries:
+    """A database in memory whose tables are the relations of the days."""
+
+    def __init__(self, days: DayRelations) -> None:
+        self._days = days
+
+    def run(self, query: str) -> pl.DataFrame:
+        """The rows of one query.
+
+        Raises:
+            ConfigError: the query is wrong, is no query, or would write.
+        """
+        with duckdb.connect() as connection:
+            connection.execute(f"SET TimeZone = '{self._days.zone}'")
+            for name, relation in self._days.named.items():
+                connection.register(name, _of_all_days(self._days, name, relation))
+            connection.execute("; ".join(f"SET {name} = {value}" for name, value in _READ_ONLY.items()))
+            try:
+                statements = connection.extract_statements(query)
+                if len(statements) != 1 or statements[0].type not in _ANSWERS:
+                    raise ConfigError(f"not one query: give one SELECT over {', '.join(self._days.named)}")
+                found: pl.DataFrame = connection.sql(query).pl()
+            except duckdb.Error as error:
+                raise ConfigError(f"the query failed: {_first_line(str(error))}") from error
+        return found
+
+
+def _of_all_days(
+    days: DayRelations, name: str, relation: "Callable[[str, Sequence[str] | None], pl.LazyFrame]"
+) -> pl.LazyFrame:
+    """A relation of all days, with the day as its first column."""
+
+    def of_day(day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
+        found = relation(day, lines)
+        columns = [column for column in found.collect_schema().names() if column != _DAY]
+        return found.select(pl.lit(date.fromisoformat(day)).alias(_DAY), *columns)
+
+    def source(columns: Sequence[str] | None, predicate: pl.Expr | None, rows: int | None) -> Iterator[pl.DataFrame]:
+        possible = [date.fromisoformat(day) for day in days.rows.days]
+        for day in map(str, allowed(predicate, _DAY, possible, pl.Date)):
+            found = of_day(day, _lines(days, day, predicate))
+            found = found if predicate is None else found.filter(predicate)
+            found = found if columns is None else found.select(columns)
+            yield (found if rows is None else found.head(rows)).collect()
+
+    schema: Schema = dict(of_day(_NO_DAY, None).collect_schema())
+    return scanned(source, schema, name)
+
+
+_NO_DAY: Final = "0001-01-01"
+
+
+def _lines(days: DayRelations, day: str, predicate: pl.Expr | None) -> Sequence[str] | None:
+    """The lines that the predicate leaves possible; None for all."""
+    if predicate is None or "symbol" not in predicate.meta.root_names():
+        return None
+    lines = days.rows.lines_on(day)
+    stocks = sorted({stock_of(line) for line in lines})
+    possible = allowed(predicate, "symbol", stocks, pl.String)
+    return None if len(possible) == len(stocks) else days.rows.lines_of(possible, day)
+
+
+def _first_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,255 @@
+"""Rows of a day as Arrow columns: what the lake seals and what people read. The only statements of both.
+
+A *kind* is an event table whose rows belong to a day. Its schema is the table's columns, by name and meaning: int64,
+double, bool and string; a document is JSON text. Batches are sorted by symbol, by the kind's own order, then by the
+event's position, which is unique: the same rows come in the same order from both databases.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Select,
+    Table,
+    Text,
+    func,
+    select,
+)
+
+from observer.errors import StoreError
+from observer.store.engine import store_errors
+from observer.store.slots import day_bounds
+from observer.store.tables import METADATA, STREAMS
+
+ROWS_AT_ONCE: Final = 65_536
+_DAY: Final = "session_date"
+_GAPS: Final = "gaps"
+_POSITION: Final = ("stream", "sequence")
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A table whose rows belong to a day.
+
+    `order` are the columns that order the rows of one symbol. `day` is the column that gives the row's day:
+    `session_date`, a time whose local date is the day, or `gap_id`, by which the row belongs to the day of its gap.
+    """
+
+    name: str
+    order: tuple[str, ...]
+    day: str = _DAY
+
+    @property
+    def table(self) -> Table:
+        """The kind's table."""
+        return METADATA.tables[self.name]
+
+
+def _by_time(name: str, time: str) -> Kind:
+    """A kind without a date: the day is that of its time."""
+    return Kind(name, (time,), time)
+
+
+_ALL: Final = (
+    # Many trades have one exchange time; their order is that of the day's volume.
+    Kind("trades", ("exchange_time_ns", "cumulative_volume")),
+    Kind("conflated_trades", ("from_ns",)),
+    Kind("recovered_minute_bars", ("minute_start_ns",)),
+    Kind("order_books", ("receive_time_ns",)),
+    Kind("expected_prices", ("receive_time_ns",)),
+    _by_time("market_states", "receive_time_ns"),
+    _by_time("navs", "receive_time_ns"),
+    Kind("snapshots", ("receive_time_ns",)),
+    Kind("sweeps", ("started_ns",)),
+    Kind("volume_rises", ("receive_time_ns",)),
+    Kind("attentions", ("started_ns",)),
+    Kind("daily_bars", ()),
+    _by_time("sampling_changes", "changed_ns"),
+    Kind("universes", ("built_ns",)),
+    Kind("universe_members", ("rank",)),
+    Kind("venue_eligibility", ("observed_ns",)),
+    Kind("share_adjustments", ()),
+    Kind("context_syncs", ("synced_ns",)),
+    _by_time("triggers", "fired_ns"),
+    _by_time("trigger_ends", "ended_ns"),
+    _by_time("slot_assignments", "assigned_ns"),
+    _by_time("slot_extensions", "extended_ns"),
+    _by_time("slot_releases", "released_ns"),
+    _by_time("slot_overflows", "overflowed_ns"),
+    _by_time("churn_guard_changes", "changed_ns"),
+    Kind("selection_steps", ("advanced_ns",)),
+    Kind("watch_changes", ("changed_ns",)),
+    Kind("gap_openings", ("from_ns",)),
+    Kind("empty_gaps", ("from_ns",)),
+    Kind(_GAPS, ("from_ns",)),
+    Kind("gap_recoveries", ("recovered_ns",), "gap_id"),
+    Kind("gap_losses", ("decided_ns",), "gap_id"),
+    Kind("gap_times", ("measured_ns",)),
+    Kind("reconciliations", ("from_ns",)),
+    Kind("quality", ("judged_ns",)),
+    _by_time("connections", "changed_ns"),
+    Kind("phases", ("changed_ns",)),
+    Kind("etf_lists", ("listed_ns",)),
+    Kind("etf_values", ("valued_ns",)),
+    Kind("etf_nav_days", ("received_ns",)),
+    Kind("etf_measures", ("measured_ns",)),
+    Kind("etf_ranges", ("found_ns",)),
+    Kind("etf_jobs", ("ended_ns",)),
+)
+
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
+"""The kinds by name, the name of their table."""
+
+# The unit of a column, by the end of its name; the first that fits.
+_UNITS: Final = (
+    ("_ns", "ns since 1970-01-01T00:00:00Z"),
+    ("_s", "s"),
+    ("_percent", "%"),
+    ("_bytes", "bytes"),
+    ("_hz", "1/s"),
+    ("seconds", "s"),
+    ("share", "of 1"),
+    ("volume", "shares"),
+    ("shares", "shares"),
+    ("volume_20d", "shares"),
+    ("trades", "trades"),
+    *((f"volume_{level}", "shares") for level in range(1, 11)),
+    *((f"{side}_{level}", "price in the instrument's currency") for side in ("ask", "bid") for level in range(1, 11)),
+    *((name, "price in the instrument's currency") for name in ("price", "open", "high", "low", "close", "bid", "ask")),
+    *((name, "price in the instrument's currency") for name in ("_limit", "nav", "true_range_14d", "close_52w")),
+    *((name, "amount in the instrument's currency") for name in ("value", "market_cap", "aum", "net_assets")),
+)
+
+
+def schema_of(kind: str) -> pa.Schema:
+    """The Arrow schema of a kind: its table's columns in their order, with units in the fields' metadata (`unit`).
+
+    Raises:
+        StoreError: there is no such kind.
+    """
+    return pa.schema(
+        [
+            pa.field(column.name, _arrow_type(column.type), bool(column.nullable), metadata=_unit_of(column.name))
+            for column in _kind(kind).table.columns
+        ]
+    )
+
+
+def _kind(name: str) -> Kind:
+    if name not in KINDS:
+        raise StoreError(f"there is no kind of data {name!r}: give one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def _arrow_type(column_type: object) -> pa.DataType:
+    if isinstance(column_type, Boolean):
+        return pa.bool_()
+    if isinstance(column_type, BigInteger | Integer):
+        return pa.int64()
+    if isinstance(column_type, Text):
+        return pa.string()
+    return pa.float64()
+
+
+def _unit_of(column: str) -> dict[str, str] | None:
+    return next(({"unit": unit} for end, unit in _UNITS if column.endswith(end)), None)
+
+
+def read_batches(
+    source: Engine | Connection,
+    kind: str,
+    session_date: str,
+    *,
+    symbols: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    rows: int = ROWS_AT_ONCE,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a day, sorted by symbol, the kind's order, stream and sequence, in batches of at most `rows` rows.
+
+    All are read in one transaction: of an engine's own, or that of the connection. `symbols` are ids of lines; a kind
+    without symbols ignores them. `columns` are the wanted ones, in this order; None for all.
+
+    Raises:
+        StoreError: there is no such kind or column, or the database does not answer.
+    """
+    of_kind = _kind(kind)
+    whole = schema_of(kind)
+    if unknown := [name for name in columns or () if name not in whole.names]:
+        raise StoreError(f"{kind} has no column {', '.join(unknown)}: it has {', '.join(whole.names)}")
+    schema = whole if columns is None else pa.schema([whole.field(name) for name in columns])
+    with _connected(source) as connection:
+        statement = _sorted(_rows_of_day(of_kind, session_date, schema.names, symbols), of_kind, connection)
+        found = connection.execute(statement, execution_options={"yield_per": rows})
+        for portion in found.partitions():
+            yield _batch(portion, schema)
+
+
+def _rows_of_day(
+    kind: Kind, session_date: str, columns: Sequence[str], symbols: Sequence[str] | None
+) -> Select[*tuple[Any, ...]]:
+    table = kind.table
+    statement = select(*(table.c[name] for name in columns)).where(_is_of_day(kind, session_date))
+    if symbols is not None and "symbol" in table.c:
+        statement = statement.where(table.c.symbol.in_(symbols))
+    return statement
+
+
+def _is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
+    column = kind.table.c[kind.day]
+    if kind.day == _DAY:
+        return column == session_date
+    if kind.day == "gap_id":
+        gaps = METADATA.tables[_GAPS].c
+        return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
+    since_ns, until_ns = day_bounds(session_date)
+    return (column >= since_ns) & (column < until_ns)
+
+
+def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
+    table = kind.table
+    order: list[ColumnElement[Any]] = [table.c[name] for name in (*kind.order, *_POSITION)]
+    if "symbol" in table.c:
+        # By bytes, as SQLite sorts: a server's own order of text differs from machine to machine.
+        symbol = table.c.symbol
+        order.insert(0, symbol.collate("C") if connection.dialect.name == "postgresql" else symbol)
+    return statement.order_by(*order)
+
+
+def _batch(rows: Sequence[Sequence[object]], schema: pa.Schema) -> pa.RecordBatch:
+    values = zip(*rows, strict=True)
+    return pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)], schema=schema
+    )
+
+
+@contextmanager
+def _connected(source: Engine | Connection) -> Iterator[Connection]:
+    if isinstance(source, Connection):
+        with store_errors(source.engine):
+            yield source
+    else:
+        with store_errors(source), source.connect() as connection:
+            yield connection
+
+
+def read_marks(connection: Connection) -> dict[int, int]:
+    """The high-water mark of each event stream, by the number that rows carry as `stream`. Read them in the
+    transaction of the rows: then these are the rows up to the marks.
+    """
+    found = connection.execute(select(STREAMS.c.id, STREAMS.c.high_water_mark)).all()
+    return {int(stream): int(mark) for stream, mark in found}
+
+
+def count_rows(connection: Connection, kind: str, session_date: str) -> int:
+    """The number of a day's rows. Rows are never changed, so a day has changed only if this has."""
+    of_kind = _kind(kind)
+    counted = select(func.count()).select_from(of_kind.table).where(_is_of_day(of_kind, session_date))
+    return int(connection.execute(counted).scalar_one())

@@ -1,0 +1,100 @@
+"""Queries for people's programs: which days are stored, their rows as Arrow columns, and the marks of a moment."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import func, select
+
+from bus.events import (
+    GapDetected,
+    ListingChanged,
+    QualityJudged,
+    SelectionAdvanced,
+    SweepCompleted,
+    UniverseBuilt,
+)
+from observer.local_time import local_datetime
+from observer.store.arrow import read_batches, read_marks
+from observer.store.rows import event_of
+from observer.store.session import DatabaseReader
+from observer.store.tables import EVENT_TABLES, LISTINGS, METADATA, OWNER
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Each session has a row in one of these, and each of these finds its days by a search in an index or by few rows.
+_OF_SESSIONS: Final = (UniverseBuilt, SweepCompleted, SelectionAdvanced, GapDetected, QualityJudged)
+
+
+class ResearchReader(DatabaseReader):
+    """Reads days as columns.
+
+    Raises:
+        StoreError: as a `DatabaseReader`.
+    """
+
+    @property
+    def url(self) -> str:
+        """The database's address, without secrets."""
+        return str(self._engine.url)
+
+    def market(self) -> str | None:
+        """The market of the database; None before its first writer."""
+        with self._asking() as connection:
+            found: str | None = connection.scalar(select(OWNER.c.market).limit(1))
+            return found
+
+    def marks(self) -> Mapping[int, int]:
+        """The high-water mark of each event stream, by the number that rows carry as `stream`."""
+        with self._asking() as connection:
+            return read_marks(connection)
+
+    def session_dates(self) -> Sequence[str]:
+        """The stored sessions in order; one search in an index for each of them."""
+        found: set[str] = set()
+        with self._asking() as connection:
+            for kind in _OF_SESSIONS:
+                column = EVENT_TABLES[kind].c.session_date
+                day: str | None = connection.scalar(select(func.min(column)))
+                while day is not None:
+                    found.add(day)
+                    day = connection.scalar(select(func.min(column)).where(column > day))
+        return sorted(found)
+
+    def batches(
+        self, kind: str, session_date: str, symbols: Sequence[str] | None, columns: Sequence[str]
+    ) -> Iterator["pa.RecordBatch"]:
+        """The rows of a day (`observer.store.arrow.read_batches`)."""
+        return read_batches(self._engine, kind, session_date, symbols=symbols, columns=columns)
+
+    def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str]) -> Sequence[str]:
+        """The days of these symbols' rows of a kind from `first` to `last`, both included. Some kinds have days that
+        were no stored session: daily bars and net asset values go back further.
+        """
+        columns = METADATA.tables[kind].c
+        wanted = select(columns.session_date).distinct()
+        wanted = wanted.where(columns.symbol.in_(symbols), columns.session_date.between(first, last))
+        with self._asking() as connection:
+            return sorted(connection.scalars(wanted))
+
+    def listed_symbols(self) -> Sequence[str]:
+        """The symbols of all listings, former ones included."""
+        with self._asking() as connection:
+            return list(connection.scalars(select(LISTINGS.c.symbol).distinct()))
+
+    def first_files(self) -> dict[str, date]:
+        """By exchange, the local day on which its first listing was seen: that of its first master file."""
+        wanted = select(LISTINGS.c.exchange, func.min(LISTINGS.c.first_seen_ns)).group_by(LISTINGS.c.exchange)
+        with self._asking() as connection:
+            return {exchange: local_datetime(first_ns).date() for exchange, first_ns in connection.execute(wanted)}
+
+    def listing_changes(self, until_ns: int, symbol: str | None = None) -> Sequence[ListingChanged]:
+        """The changes of listings before a moment (UTC ns), oldest first, of one symbol or of all."""
+        table = EVENT_TABLES[ListingChanged]
+        wanted = select(table).where(table.c.changed_ns < until_ns)
+        if symbol is not None:
+            wanted = wanted.where(table.c.symbol == symbol)
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(table.c.changed_ns, table.c.stream, table.c.sequence))
+            return [event_of(ListingChanged, row) for row in rows]

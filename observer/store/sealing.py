@@ -1,0 +1,73 @@
+"""What a sealing asks the database: a day's rows by kind and their number, the streams' marks, and the stored days."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Final, Self
+
+import pyarrow as pa
+from sqlalchemy import Connection, select
+
+from bus.events import BackupCompleted, SweepCompleted, UniverseBuilt
+from observer.store.arrow import count_rows, read_batches, read_marks
+from observer.store.engine import store_errors
+from observer.store.session import DatabaseReader
+from observer.store.tables import EVENT_TABLES, STREAMS
+
+# A day that was collected has a row in one of these, which have few rows a day.
+_OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
+
+
+class SealingReader(DatabaseReader):
+    """Reads one state of the database: all queries of a `with` block are one transaction."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._stack = ExitStack()
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        with store_errors(self._engine):
+            self._connection = self._stack.enter_context(self._engine.connect())
+        return self
+
+    def close(self) -> None:
+        """End the transaction, and give the connection back."""
+        self._connection = None
+        self._stack.close()
+        super().close()
+
+    @property
+    def _open(self) -> Connection:
+        assert self._connection is not None, "a sealing's reader is used in a `with` block"
+        return self._connection
+
+    def count(self, kind: str, session_date: str) -> int:
+        """The number of a day's rows of a kind."""
+        with store_errors(self._engine):
+            return count_rows(self._open, kind, session_date)
+
+    def batches(self, kind: str, session_date: str) -> Iterator[pa.RecordBatch]:
+        """The day's rows of a kind, as `read_batches`."""
+        return read_batches(self._open, kind, session_date)
+
+    def marks(self) -> tuple[Mapping[str, int], Mapping[int, str]]:
+        """The high-water mark of each event stream by its random id, and the random id by the number in the rows."""
+        with store_errors(self._engine):
+            marks = read_marks(self._open)
+            uids = {int(stream): str(uid) for stream, uid in self._open.execute(select(STREAMS.c.id, STREAMS.c.uid))}
+        return {uids[stream]: mark for stream, mark in marks.items()}, uids
+
+    def is_backed_up(self, since_ns: int) -> bool:
+        """Whether a package was completed at or after that time (UTC ns)."""
+        completed = EVENT_TABLES[BackupCompleted].c.completed_ns
+        with store_errors(self._engine):
+            return self._open.scalar(select(completed).where(completed >= since_ns).limit(1)) is not None
+
+    def collected_days(self) -> list[str]:
+        """The days that were collected, as ISO dates, oldest first."""
+        days: set[str] = set()
+        with store_errors(self._engine):
+            for event_type in _OF_COLLECTED_DAYS:
+                column = EVENT_TABLES[event_type].c.session_date
+                days |= set(self._open.scalars(select(column).distinct()))
+        return sorted(days)

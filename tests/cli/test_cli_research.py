@@ -1,0 +1,115 @@
+"""`observer query`, `observer bars` and `observer export` over the small store of the research tests."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from observer.cli.app import command_line
+from observer.cli.plot import Candle, fitted, plotted
+from observer.errors import ConfigError, NoDataError
+from observer.research.errors import NotCollected
+from tests.research.stored import DAY, NEXT_DAY, make_store
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(make_store(tmp_path_factory.mktemp("research")) / "observer.toml")
+
+
+def run(configuration: str, *words: str) -> Result:
+    return CliRunner().invoke(command_line(), [*words, "--config", configuration])
+
+
+def printed(configuration: str, *words: str) -> str:
+    ran = run(configuration, *words)
+    assert ran.exit_code == 0, ran.exception
+    return ran.stdout
+
+
+def test_a_query_is_a_table_and_says_what_it_left_out(configuration: str) -> None:
+    lines = printed(
+        configuration, "query", "SELECT symbol, volume FROM trades ORDER BY ALL", "--limit", "2"
+    ).splitlines()
+    assert lines == [
+        "symbol  volume",
+        "------  ------",
+        "000660       1",
+        "000660       2",
+        "8 more rows: --limit 0 shows all",
+    ]
+
+
+def test_a_query_is_csv_json_or_a_file(configuration: str, tmp_path: Path) -> None:
+    sql = "SELECT time, symbol, price FROM trades WHERE symbol = '005930' ORDER BY cumulative_volume LIMIT 1"
+    [row] = csv.DictReader(io.StringIO(printed(configuration, "query", sql, "--csv")))
+    assert row == {"time": "2026-11-18T09:00:01+09:00", "symbol": "005930", "price": "70000.0"}
+    assert json.loads(printed(configuration, "query", sql, "--json")) == [
+        {"time": "2026-11-18T09:00:01+09:00", "symbol": "005930", "price": 70000.0}
+    ]
+    path = tmp_path / "rows.parquet"
+    assert printed(configuration, "query", sql, "--parquet", str(path)) == f"{path}: 1 rows\n"
+    assert pl.read_parquet(path)["price"].to_list() == [70_000]
+
+
+def test_bars_show_what_is_complete(configuration: str) -> None:
+    rows = json.loads(printed(configuration, "bars", "000660", "--date", DAY, "--json"))
+    assert [row["complete"] for row in rows] == [True, True, True, False]
+    assert "2026-11-18 09:01:00  000660  200100" in printed(configuration, "bars", "000660", "--date", DAY)
+
+
+def test_bars_are_drawn_with_a_mark_where_trades_may_be_missing(configuration: str) -> None:
+    lines = printed(configuration, "bars", "000660", "--date", DAY, "--plot").splitlines()
+    assert lines[0] == "000660 on 2026-11-18, bars of 1m"
+    assert lines[1].startswith("200,500 ")
+    assert [line.strip() for line in lines[-3:-1]] == ["?", "09:00"]
+    assert lines[-1] == "? not proved to have every trade"
+
+
+def test_a_day_without_a_trade_cannot_be_drawn(configuration: str) -> None:
+    ran = run(configuration, "bars", "403800", "--date", DAY, "--plot")
+    assert isinstance(ran.exception, NoDataError)
+
+
+def test_the_last_day_is_the_default(configuration: str) -> None:
+    assert isinstance(run(configuration, "bars", "005930").exception, NotCollected)
+    assert NEXT_DAY in str(run(configuration, "bars", "005930").exception)
+
+
+def test_an_export_names_its_files(configuration: str, tmp_path: Path) -> None:
+    found = json.loads(printed(configuration, "export", DAY, "--to", str(tmp_path), "--format", "csv", "--json"))
+    assert found["day"] == DAY
+    assert {Path(each).stem for each in found["files"]} >= {"trades", "minute_bars", "quality", "slots"}
+    assert len((tmp_path / "trades.csv").read_text().splitlines()) == 11
+
+
+def test_two_forms_exclude_each_other(configuration: str) -> None:
+    assert isinstance(run(configuration, "query", "SELECT 1", "--csv", "--json").exception, ConfigError)
+
+
+def candles(*closes: float) -> Sequence[Candle]:
+    return [
+        Candle(f"09:{nth:02}", 10, max(10, close), min(10, close), close, nth + 1, True)
+        for nth, close in enumerate(closes)
+    ]
+
+
+def test_bars_that_do_not_fit_share_columns() -> None:
+    [first, second] = fitted(candles(11, 12, 9), 2)
+    assert (first.open, first.high, first.low, first.close, first.volume) == (10, 12, 10, 12, 3)
+    assert second.time == "09:02"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_picture_is_as_wide_as_allowed(width: int) -> None:
+    lines = list(plotted(candles(*(10 + nth % 7 for nth in range(200))), width))
+    assert max(map(len, lines)) <= width
+
+
+def test_a_single_price_is_drawn() -> None:
+    assert next(iter(plotted(candles(10), 40))).strip().startswith("10")

@@ -1,0 +1,38 @@
+"""A day that is sealed from either database has the same digests, and is verified against its own database."""
+
+import threading
+from pathlib import Path
+
+from observer.lake.layout import SealedDay, sealed_days
+from observer.lake.sealing import seal_days
+from observer.lake.verification import verify_day
+from observer.store.sealing import SealingReader
+from tests.builders import trade
+from tests.lake.stored import DAY, MARKET, append, day_of, make_stored
+
+# Values that databases could give back differently: texts in another order, no value, a fraction, a negative zero.
+EVENTS = (
+    *day_of(each=5),
+    trade(7, symbol="0a0000", price=0.1 + 0.2, bid=None, ask=None, cumulative_trades=None),
+    trade(8, symbol="0Z0000.NXT", gap_id="", side_inferred=True, session="after"),
+    trade(9, symbol="0Z0000", volume=-0.0, gap_id="가"),
+)
+
+
+def sealed(lake: Path, url: str) -> SealedDay:
+    [result] = seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event())
+    return result.day
+
+
+def test_a_day_of_either_database_has_the_same_digests(database_url: str, tmp_path: Path) -> None:
+    append(database_url, *EVENTS)
+    (tmp_path / "other").mkdir()
+    other = make_stored(tmp_path / "other", *EVENTS)
+    found, expected = sealed(tmp_path / "lake", database_url), sealed(tmp_path / "other/lake", other)
+    assert {kind: newest[-1].digest for kind, newest in found.kinds.items()} == {
+        kind: newest[-1].digest for kind, newest in expected.kinds.items()
+    }
+    [day] = sealed_days(tmp_path / "lake")
+    with SealingReader(database_url) as reader:
+        verified = verify_day(tmp_path / "lake", day, reader, threading.Event())
+    assert (verified.problems, verified.compared_rows) == ((), len(EVENTS))

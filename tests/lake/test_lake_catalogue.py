@@ -1,0 +1,106 @@
+"""The catalogue has the rows of the glob, its earlier snapshots those of earlier versions, and it can be made again."""
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from pyiceberg.table import Table
+
+from observer.errors import DataFileError
+from observer.lake.catalogue import MARKS, NAMESPACE, open_catalogue, outdated_tables
+from observer.lake.layout import CATALOGUE, glob_of, sealed_days
+from observer.lake.parquet import file_schema
+from observer.lake.sealing import seal_days
+from tests.builders import trade
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, STREAM, append, day_of, lake_rows, make_stored
+
+COLUMNS = file_schema("trades").names
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return make_stored(tmp_path, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    return tmp_path / "lake"
+
+
+def seal_all(lake: Path, url: str, *days: str) -> None:
+    for _ in seal_days(lake, url, MARKET, days or (DAY, NEXT_DAY), lambda: 1, threading.Event()):
+        pass
+
+
+def table_of(lake: Path, kind: str = "trades") -> Table:
+    with open_catalogue(lake) as catalogue:
+        return catalogue.load_table((NAMESPACE, kind))
+
+
+def catalogue_rows(lake: Path, snapshot: int | None = None) -> list[tuple[object, ...]]:
+    found = table_of(lake).scan(snapshot_id=snapshot).to_arrow().select(COLUMNS).to_pylist()
+    return sorted((tuple(row.values()) for row in found), key=lambda row: row[:2])
+
+
+def test_the_catalogue_has_the_rows_of_the_glob(lake: Path, url: str) -> None:
+    seal_all(lake, url)
+    assert catalogue_rows(lake) == lake_rows(sorted(lake.glob(glob_of("trades"))), COLUMNS)
+    assert outdated_tables(lake, sealed_days(lake)) == []
+
+
+def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(lake: Path, url: str) -> None:
+    seal_all(lake, url)
+    scan = table_of(lake).scan(row_filter=f"session_date == '{NEXT_DAY}'")
+    assert len(list(scan.plan_files())) == 1
+    found = scan.to_arrow()
+    assert set(zip(found["market"].to_pylist(), found["session_date"].to_pylist(), strict=True)) == {(MARKET, NEXT_DAY)}
+    assert found.num_rows == 5
+
+
+def test_a_snapshot_states_the_marks_of_its_days(lake: Path, url: str) -> None:
+    seal_all(lake, url)
+    snapshot = table_of(lake).current_snapshot()
+    assert snapshot is not None
+    assert snapshot.summary is not None
+    marks = json.loads(snapshot.summary[MARKS] or "")
+    assert marks == {f"{MARKET} {day}": {STREAM: 69} for day in (DAY, NEXT_DAY)}
+
+
+def test_an_earlier_snapshot_has_the_earlier_version(lake: Path, url: str) -> None:
+    seal_all(lake, url, DAY)
+    earlier = table_of(lake).current_snapshot()
+    assert earlier is not None
+    append(url, trade(99, symbol="000010"))
+    seal_all(lake, url, DAY)
+    assert len(catalogue_rows(lake)) == 61
+    assert len(catalogue_rows(lake, earlier.snapshot_id)) == 60
+
+
+def test_a_sealing_that_changes_nothing_makes_no_snapshot(lake: Path, url: str) -> None:
+    seal_all(lake, url)
+    before = table_of(lake).current_snapshot()
+    seal_all(lake, url)
+    assert table_of(lake).current_snapshot() == before
+
+
+@pytest.mark.parametrize("change", ["lost", "moved"])
+def test_a_catalogue_that_is_lost_or_of_another_folder_is_made_again(lake: Path, url: str, change: str) -> None:
+    seal_all(lake, url)
+    if change == "lost":
+        shutil.rmtree(lake / CATALOGUE)
+        assert "trades" in outdated_tables(lake, sealed_days(lake))
+    else:
+        lake = lake.rename(lake.with_name("moved"))
+    seal_all(lake, url)
+    assert outdated_tables(lake, sealed_days(lake)) == []
+    assert len(catalogue_rows(lake)) == 65
+
+
+def test_the_catalogue_follows_although_a_later_day_fails(lake: Path, url: str) -> None:
+    append(url, *day_of(NEXT_DAY, market="other"))
+    with pytest.raises(DataFileError, match="rows of market other"):
+        seal_all(lake, url)
+    assert [day.session_date for day in sealed_days(lake)] == [DAY]
+    assert len(catalogue_rows(lake)) == 60

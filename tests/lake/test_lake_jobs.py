@@ -1,0 +1,118 @@
+"""When days are sealed: each after its backup, the missed ones at once, and a failure again after an hour."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from bus.events import BackupCompleted
+from observer.alerts.process import Alerts
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.service import TradingDayService
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
+from observer.demo.configuration import DAY as DATE
+from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal
+from observer.lake.layout import sealed_days
+from observer.lake.publishing import locked
+from observer.local_time import local_ns
+from observer.units import NS_PER_S
+from tests.day_plans import RULES, day_plan
+from tests.lake.stored import MARKET, append, day_of, make_stored
+from tests.waiting import until_async
+
+BACKUP_NS = day_plan(DATE).backup_ns
+DAY, DAY_BEFORE = DATE.isoformat(), (DATE - timedelta(days=1)).isoformat()
+
+
+class WatchedClock(ManualClock):
+    """Keeps the moments that were waited for."""
+
+    def __init__(self, now_ns: int) -> None:
+        super().__init__(now_ns)
+        self.waits: list[int] = []
+
+    async def sleep_until(self, moment_ns: int) -> None:
+        self.waits.append(moment_ns)
+        await super().sleep_until(moment_ns)
+
+
+class Scene:
+    """The jobs of a lake on a day, and what they sealed."""
+
+    def __init__(self, folder: Path, *days: str) -> None:
+        self.lake = folder / "lake"
+        self.url = make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
+        self.clock = WatchedClock(local_ns(DATE, 9))
+        self.alerts = Alerts(self.clock, "lake")
+        write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
+        today = TradingDayService(folder, RULES, self.clock)
+        self.jobs = LakeJobs(
+            lake=self.lake, url=self.url, market=MARKET, today=today, clock=self.clock, alerts=self.alerts
+        )
+
+    @property
+    def sealed(self) -> list[str]:
+        return [day.session_date for day in sealed_days(self.lake)]
+
+    async def waits_for(self, moment_ns: int) -> None:
+        await until_async(lambda: moment_ns in self.clock.waits, "the jobs wait")
+
+    def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
+        async def both() -> None:
+            running = asyncio.create_task(self.jobs.run())
+            await scenario()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(both())
+
+
+def test_a_day_is_sealed_after_its_backup_and_a_missed_one_at_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE, DAY)
+
+    async def scenario() -> None:
+        await scene.waits_for(BACKUP_NS)
+        assert scene.sealed == [DAY_BEFORE]
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        await scene.waits_for(BACKUP_NS + 30 * NS_PER_S)  # the day's package is not there yet
+        assert scene.sealed == [DAY_BEFORE]
+        append(scene.url, BackupCompleted(BACKUP_NS + 1, "package", 1, ""))
+        await scene.clock.advance(30)
+        await until_async(lambda: scene.sealed == [DAY_BEFORE, DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
+def test_a_day_whose_backup_fails_is_sealed_an_hour_later(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY)
+
+    async def scenario() -> None:
+        await scene.waits_for(BACKUP_NS)
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        await scene.waits_for(BACKUP_NS + 30 * NS_PER_S)
+        await scene.clock.advance(3_600)
+        await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
+def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE)
+
+    async def scenario() -> None:
+        with locked(scene.lake):
+            await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
+        await scene.clock.advance(3_600)
+        await until_async(lambda: scene.sealed == [DAY_BEFORE], "the day is sealed")
+        await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
+
+    scene.lake.mkdir()
+    scene.run(scenario)
+
+
+def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:
+    days = [f"2026-10-{day:02}" for day in range(1, 21)]
+    sealed = set(days) - {"2026-10-03", "2026-10-20"}
+    assert days_to_seal(days, sealed) == ["2026-10-03", *days[19 - CHECKED_AGAIN : 19], "2026-10-20"]

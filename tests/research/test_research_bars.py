@@ -1,0 +1,118 @@
+"""Bars: the pieces that they are made of, and whether they are complete."""
+
+import polars as pl
+import pytest
+
+from observer.research.bars import BarRows, bars
+from observer.research.reading import stored_schema
+from observer.research.store import Store
+from tests.research.stored import DAY
+
+MINUTE_NS = 60_000_000_000
+SECOND_NS = 1_000_000_000
+
+
+def times(frame: pl.DataFrame) -> list[str]:
+    return [each.strftime("%H:%M:%S") for each in frame["time"]]
+
+
+def test_a_bar_has_streamed_and_recovered_trades(store: Store) -> None:
+    found = store.bars("005930", DAY, interval="1m").collect()
+    columns = ("open", "high", "low", "close", "volume", "trades", "complete")
+    assert times(found) == ["09:00:00", "09:01:00", "09:02:00", "09:04:00"]
+    assert found.select(columns).rows()[1] == (70_200, 70_200, 70_150, 70_150, 20, 2, True)
+    assert found["vwap"][1] == (70_200 * 5 + 70_150 * 15) / 20
+    assert found["complete"].all()
+
+
+def test_without_the_recovered_trade_the_bars_around_it_are_not_complete(store: Store) -> None:
+    found = store.bars("005930", DAY, known_at="2026-11-18 09:04:30").collect()
+    assert dict(zip(times(found), found["complete"], strict=True)) == {
+        "09:00:00": True,
+        "09:01:00": False,
+        "09:02:00": False,
+        "09:04:00": False,  # nothing says yet that no trade followed
+    }
+
+
+def test_minute_bars_fill_a_gap_to_the_share(store: Store) -> None:
+    found = store.bars("000660", DAY).select("open", "volume", "vwap", "trades", "filled", "complete").collect()
+    assert found.rows() == [
+        (200_000, 1, 200_000, 1, 0, True),
+        (200_100, 6, None, None, 6, True),
+        (200_300, 3, None, None, 3, True),
+        (200_500, 2, 200_500, 1, 0, False),
+    ]
+
+
+def test_a_longer_bar_is_made_of_both(store: Store) -> None:
+    [row] = store.bars("000660", DAY, interval="5m").collect().rows(named=True)
+    assert (row["open"], row["high"], row["low"], row["close"]) == (200_000, 200_500, 200_000, 200_500)
+    assert (row["volume"], row["filled"], row["vwap"], row["trades"]) == (12, 9, None, None)
+
+
+def test_a_bar_shorter_than_a_minute_has_no_minute_bar_and_is_not_complete(store: Store) -> None:
+    found = store.bars("000660", DAY, interval="30s").collect()
+    assert times(found) == ["09:00:00", "09:03:00"]
+    assert not found["complete"].any()
+
+
+def test_the_lines_of_a_stock_are_one_bar(store: Store) -> None:
+    [row] = store.bars("035420", DAY).collect().rows(named=True)
+    assert (row["open"], row["close"], row["volume"]) == (1_000, 1_010, 3)
+
+
+def rows_of(trades: list[tuple[float, float, float]], minutes: list[tuple[int, float]] = []) -> BarRows:  # noqa: B006
+    """Trades as (second, volume, cumulative volume), and minute bars as (minute, volume)."""
+    common = {"stream": 1, "provider": "kis", "symbol": "A", "venue": "", "session_date": DAY}
+    of_trades = [
+        common
+        | {"sequence": nth, "exchange_time_ns": int(second * SECOND_NS), "receive_time_ns": 0, "price": 10.0}
+        | {"volume": volume, "cumulative_volume": total, "side": "buy", "side_inferred": False}
+        for nth, (second, volume, total) in enumerate(trades)
+    ]
+    of_minutes = [
+        common
+        | {"sequence": nth, "minute_start_ns": minute * MINUTE_NS, "volume": volume, "gap_id": "g"}
+        | dict.fromkeys(("open", "high", "low", "close"), 10.0)
+        for nth, (minute, volume) in enumerate(minutes)
+    ]
+    given = {"trades": of_trades, "recovered_minute_bars": of_minutes, "conflated_trades": [], "reconciliations": []}
+    frames = {kind: pl.LazyFrame(rows, schema=dict(stored_schema(kind))) for kind, rows in given.items()}
+    return BarRows(
+        frames["trades"], frames["conflated_trades"], frames["recovered_minute_bars"], frames["reconciliations"]
+    )
+
+
+def complete(rows: BarRows) -> dict[int, bool]:
+    found = bars(rows, MINUTE_NS, 0, "UTC")
+    return dict(zip(found["time"].dt.epoch("s") // 60, found["complete"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("trades", "expected"),
+    [
+        ([(1, 1, 1), (61, 1, 2), (121, 1, 3)], {0: True, 1: True, 2: False}),  # the last link proves nothing after it
+        ([(1, 1, 5), (61, 1, 6), (121, 1, 7)], {0: False, 1: True, 2: False}),  # trades before the first one
+        ([(1, 1, 1), (181, 1, 3), (250, 1, 4)], {0: False, 3: False, 4: False}),  # one between them
+        ([(1, 1, 1), (1, 1, 1), (61, 1, 2), (121, 1, 3)], {0: True, 1: True, 2: False}),  # one stored twice
+    ],
+)
+def test_a_bar_is_complete_if_the_chain_of_volume_has_no_break(
+    trades: list[tuple[float, float, float]], expected: dict[int, bool]
+) -> None:
+    assert complete(rows_of(trades)) == expected
+
+
+def test_minute_bars_that_lack_shares_leave_the_other_bars_incomplete() -> None:
+    known = complete(rows_of([(1, 1, 1), (181, 1, 12), (241, 1, 13)], [(1, 4), (2, 5)]))
+    assert known == {0: False, 1: True, 2: True, 3: False, 4: False}
+
+
+def test_a_minute_bar_replaces_the_trades_of_its_minute() -> None:
+    found = bars(rows_of([(1, 1, 1), (61, 2, 6), (121, 1, 7)], [(1, 5)]), MINUTE_NS, 0, "UTC")
+    assert found.select("volume", "filled").rows() == [(1, 0), (5, 3), (1, 0)]
+
+
+def test_no_rows_are_no_bars() -> None:
+    assert bars(rows_of([]), MINUTE_NS, 0, "UTC").is_empty()

@@ -1,0 +1,25 @@
+"""What `import observer` costs, and what it says where the extra is missing."""
+
+import subprocess
+import sys
+
+
+def ran(program: str) -> str:
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def test_importing_the_package_imports_none_of_the_libraries() -> None:
+    heavy = ("polars", "duckdb", "pyarrow", "sqlalchemy", "msgspec")
+    program = f"import sys, observer; print(*sorted({set(heavy)} & set(sys.modules)))"
+    assert ran(program) == ""
+
+
+def test_a_missing_library_is_one_line_with_its_remedy() -> None:
+    program = (
+        "import sys, observer\n"
+        "sys.modules['duckdb'] = None\n"
+        "try: observer.open_store\n"
+        "except observer.MissingExtra as error: print(error)"
+    )
+    assert ran(program) == "duckdb is not installed: pip install 'observer[research]'"

@@ -1,0 +1,84 @@
+"""SQL over the relations of all days: read only, with conditions that reach the rows of few days and symbols."""
+
+from collections.abc import Sequence
+
+import polars as pl
+import pytest
+
+from observer.errors import ConfigError
+from observer.research.frame import allowed
+from observer.research.reading import Rows
+from observer.research.store import Store
+from tests.research.stored import DAY
+
+
+def test_a_query_joins_relations_of_all_days(store: Store) -> None:
+    found = store.sql(
+        "SELECT day, symbol, count(*) AS trades, sum(volume) AS volume FROM trades JOIN quality USING (day, symbol) "
+        f"WHERE day = '{DAY}' GROUP BY ALL ORDER BY symbol"
+    ).collect()
+    assert found.select("symbol", "trades", "volume").rows() == [("000660", 2, 3.0), ("005930", 6, 100.0)]
+
+
+def test_times_are_local_in_conditions_and_results(store: Store) -> None:
+    found = store.sql("SELECT time FROM trades WHERE time < '2026-11-18 09:00:05' ORDER BY time").collect()
+    assert [each.isoformat() for each in found["time"]] == ["2026-11-18T09:00:01+09:00"]
+
+
+@pytest.mark.parametrize("relation", ["trades", "minute_bars", "snapshots", "daily", "universe", "gaps", "quality",
+                                      "slots", "triggers", "etf_premium"])  # fmt: skip
+def test_each_relation_counts_as_its_frames_do(store: Store, relation: str) -> None:
+    of_days = [dict(store.summary(day).collect().rows())[relation] for day in (DAY, "2026-11-19")]
+    assert store.sql(f"SELECT count(*) AS n FROM {relation}").collect().item() == sum(of_days)
+
+
+def test_conditions_on_day_and_symbol_reach_what_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, str, Sequence[str] | None]] = []
+    scan = Rows.scan
+
+    def noted(rows: Rows, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+        read.append((kind, day, lines))
+        return scan(rows, kind, day, lines)
+
+    monkeypatch.setattr(Rows, "scan", noted)
+    store.sql(f"SELECT price FROM trades WHERE day = '{DAY}' AND symbol IN ('035420', '247540')").collect()
+    of_trades = [(day, lines) for kind, day, lines in read if kind == "trades" and day > "2000"]
+    assert of_trades == [(DAY, ["035420", "035420.NXT", "247540"])]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DROP VIEW trades",
+        "CREATE TABLE mine AS SELECT 1",
+        "COPY (SELECT 1) TO 'mine.csv'",
+        "SELECT 1; SELECT 2",
+        "",
+        "SET enable_external_access = true",
+    ],
+)
+def test_what_is_not_one_query_is_refused(store: Store, query: str) -> None:
+    with pytest.raises(ConfigError, match="not one query: give one SELECT over trades, minute_bars"):
+        store.sql(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("SELECT * FROM read_csv('/etc/hostname')", "disabled by configuration"),
+        ("SELECT * FROM nothing", "nothing does not exist"),
+        ("SELEC 1", "syntax error"),
+    ],
+)
+def test_a_query_that_fails_says_why_in_one_line(store: Store, query: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        store.sql(query)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_condition_leaves_only_values_that_satisfy_it() -> None:
+    both = (pl.col("symbol").is_in(["a", "b"])) & (pl.col("price") > 1) & (pl.col("symbol") != "b")
+    assert allowed(both, "symbol", ["a", "b", "c"], pl.String) == ["a"]
+    either = (pl.col("symbol") == "a") | (pl.col("price") > 1)
+    assert allowed(either, "symbol", ["a", "b"], pl.String) == ["a", "b"]
+    assert allowed(None, "symbol", ["a"], pl.String) == ["a"]

@@ -1,0 +1,27 @@
+"""Seals finished days as Parquet files; runs only where [lake] is configured."""
+
+from observer.lake.jobs import LakeJobs
+from observer.runtime.worker import Worker, run
+
+
+async def lake(worker: Worker) -> None:
+    """Seal each day after its backup, until stopped; after a late start also the missed ones."""
+    settings = worker.settings
+    assert settings.lake is not None, "this process exists only with [lake]"
+    async with worker.reader():
+        pass  # only waits for the database; a sealing has a reader of its own
+    jobs = LakeJobs(
+        lake=settings.lake.folder_in(settings.run.data),
+        url=settings.store.url,
+        market=settings.instance.market,
+        today=worker.today,
+        clock=worker.clock,
+        alerts=worker.alerts,
+    )
+    async with worker.producer():  # which publishes the alerts
+        await worker.ready()
+        await jobs.run()
+
+
+if __name__ == "__main__":
+    run("lake", lake)
