@@ -5,7 +5,7 @@ double, bool and string; a document is JSON text. Batches are sorted by symbol, 
 event's position, which is unique: the same rows come in the same order from both databases.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from typing import Any, Final, cast
@@ -175,10 +175,11 @@ def read_batches(
     symbols: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     rows: int = ROWS_AT_ONCE,
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """The rows of a day, sorted by symbol, the kind's order, stream and sequence, in batches of at most `rows` rows.
 
-    All are read in one transaction: of an engine's own, or that of the connection. `symbols` are ids of lines; a kind
+    All are read in one transaction: of an engine's own, or that of the connection; close an iterator that is left
+    early before its connection. `symbols` are ids of lines; a kind
     without symbols ignores them. `columns` are the wanted ones, in this order; None for all.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import polars as pl
@@ -132,7 +132,7 @@ def test_rows_of_another_market_are_refused(lake: Path, url: str) -> None:
 def test_rows_that_are_counted_and_not_read_are_an_error(lake: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     read = SealingReader.batches
 
-    def read_less(reader: SealingReader, kind: str, session_date: str) -> Iterator[pa.RecordBatch]:
+    def read_less(reader: SealingReader, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         return (batch.slice(1) for batch in read(reader, kind, session_date))
 
     monkeypatch.setattr(SealingReader, "batches", read_less)
