@@ -7,6 +7,7 @@ changed, and the earlier versions stay.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -91,8 +92,12 @@ def seal(
         made: dict[str, Version] = {}
         for kind in changed:
             progress(session_date, kind, counts[kind])
-            batches = _until_stopped(reader.batches(kind, session_date), session_date, stop)
-            made[kind] = _write(lake, batches, market, session_date, kind, before, now_ns)
+            with closing(reader.batches(kind, session_date)) as found:
+                batches = _until_stopped(found, session_date, stop)
+                made[kind] = _write(lake, batches, market, session_date, kind, before, now_ns)
+            if made[kind].rows != counts[kind]:  # one transaction has counted and read them
+                text = f"{made[kind].rows:,} rows of {kind} were read, but the database counts {counts[kind]:,}"
+                raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
         marks, streams = reader.marks()
     if before is not None and not made:
         publish(lake, before)
@@ -148,7 +153,8 @@ def _write(
     }
     staged = staging_path(lake, f"{kind}.{session_date}.{number}.parquet")
     written = write_file(staged, kind, market, batches, metadata)
-    assert written is not None, "a kind is written because it has rows"
+    if written is None:
+        raise DataFileError(f"{session_date}: no row of {kind} was read, but the database counts some")
     require_rows(staged, kind, written.rows, written.digest, _VERIFIED_BY)
     final = version_path(lake, kind, market, session_date, number)
     final.parent.mkdir(parents=True, exist_ok=True)

@@ -5,9 +5,10 @@ double, bool and string; a document is JSON text. Batches are sorted by symbol, 
 event's position, which is unique: the same rows come in the same order from both databases.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import count
+from typing import Any, Final, cast
 
 import msgspec
 import pyarrow as pa
@@ -24,13 +25,16 @@ from sqlalchemy import (
     func,
     select,
 )
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.errors import StoreError
 from observer.store.engine import store_errors
 from observer.store.slots import day_bounds
 from observer.store.tables import METADATA, STREAMS
 
-ROWS_AT_ONCE: Final = 65_536
+ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
+_cursors: Final = count()
 _DAY: Final = "session_date"
 _GAPS: Final = "gaps"
 _POSITION: Final = ("stream", "sequence")
@@ -171,10 +175,11 @@ def read_batches(
     symbols: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     rows: int = ROWS_AT_ONCE,
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """The rows of a day, sorted by symbol, the kind's order, stream and sequence, in batches of at most `rows` rows.
 
-    All are read in one transaction: of an engine's own, or that of the connection. `symbols` are ids of lines; a kind
+    All are read in one transaction: of an engine's own, or that of the connection; close an iterator that is left
+    early before its connection. `symbols` are ids of lines; a kind
     without symbols ignores them. `columns` are the wanted ones, in this order; None for all.
 
     Raises:
@@ -187,9 +192,26 @@ def read_batches(
     schema = whole if columns is None else pa.schema([whole.field(name) for name in columns])
     with _connected(source) as connection:
         statement = _sorted(_rows_of_day(of_kind, session_date, schema.names, symbols), of_kind, connection)
-        found = connection.execute(statement, execution_options={"yield_per": rows})
-        for portion in found.partitions():
-            yield _batch(portion, schema)
+        with closing(_executed(connection, statement)) as cursor:
+            while portion := cursor.fetchmany(rows):
+                yield _batch(portion, schema)
+
+
+def _executed(connection: Connection, statement: Select[*tuple[Any, ...]]) -> DBAPICursor:
+    """The driver's own cursor in the connection's transaction: SQLAlchemy's rows would take half as long again."""
+    if not connection.in_transaction():
+        connection.begin()
+    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    assert isinstance(compiled, SQLCompiler)
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "postgresql":
+        # On the server, by a name of its own: a plain cursor would fetch all rows at once.
+        cursor: Any = driver.cursor(name=f"rows_{next(_cursors)}", binary=True)
+        cursor.execute(compiled.string, compiled.params)
+    else:
+        cursor = driver.cursor()
+        cursor.execute(compiled.string, [compiled.params[name] for name in compiled.positiontup or ()])
+    return cast("DBAPICursor", cursor)
 
 
 def _rows_of_day(
@@ -225,9 +247,15 @@ def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connect
 
 def _batch(rows: Sequence[Sequence[object]], schema: pa.Schema) -> pa.RecordBatch:
     values = zip(*rows, strict=True)
-    return pa.RecordBatch.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(values, schema, strict=True)], schema=schema
-    )
+    columns = [_column(column, field.type) for column, field in zip(values, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """The values as a column; SQLite has 0 and 1 for a truth value."""
+    if pa.types.is_boolean(kind) and any(type(value) is int for value in values):
+        return pa.array(values, pa.int8()).cast(kind)
+    return pa.array(values, kind)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a sealing asks the database: a day's rows by kind and their number, the streams' marks, and the stored days."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from typing import Final, Self
 
@@ -46,7 +46,7 @@ class SealingReader(DatabaseReader):
         with store_errors(self._engine):
             return count_rows(self._open, kind, session_date)
 
-    def batches(self, kind: str, session_date: str) -> Iterator[pa.RecordBatch]:
+    def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
         return read_batches(self._open, kind, session_date)
 

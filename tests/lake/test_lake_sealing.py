@@ -2,9 +2,11 @@
 
 import os
 import threading
+from collections.abc import Generator
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -127,6 +129,18 @@ def test_rows_of_another_market_are_refused(lake: Path, url: str) -> None:
     assert sealed_days(lake) == []
 
 
+def test_rows_that_are_counted_and_not_read_are_an_error(lake: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = SealingReader.batches
+
+    def read_less(reader: SealingReader, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
+        return (batch.slice(1) for batch in read(reader, kind, session_date))
+
+    monkeypatch.setattr(SealingReader, "batches", read_less)
+    with pytest.raises(DataFileError, match="59 rows of trades were read, but the database counts 60"):
+        seal_day(lake, url)
+    assert sealed_days(lake) == []
+
+
 def test_a_stopped_sealing_leaves_the_lake_as_it_was(lake: Path, url: str) -> None:
     stop = threading.Event()
     stop.set()
@@ -204,11 +218,8 @@ def test_the_digest_depends_on_each_value_and_not_on_the_batches(lake: Path, url
     assert whole not in others.values()
 
 
-def _with_next_value(batch: object, name: str) -> object:
+def _with_next_value(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
     """The batch with the first value of a column replaced by another one."""
-    import pyarrow as pa
-
-    assert isinstance(batch, pa.RecordBatch)
     field = batch.schema.field(name)
     others = {pa.int64(): 987_654_321, pa.float64(): 0.123, pa.string(): "other", pa.bool_(): True}
     values = [others[field.type], *batch.column(name).to_pylist()[1:]]
