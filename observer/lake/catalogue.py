@@ -42,7 +42,6 @@ MARKS: Final = "observer.marks"
 
 _FILE: Final = "catalogue.sqlite3"
 _FILES: Final = "observer.files"  # a table's property: the digest of the names of its files
-_FOLDERS: Final = PARTITIONED_BY[1:]  # the columns that a table has from its files' folders
 _TYPES: Final[Mapping[pa.DataType, IcebergType]] = {
     pa.bool_(): BooleanType(),
     pa.int64(): LongType(),
@@ -164,7 +163,7 @@ def _table(catalogue: SqlCatalog, kind: str) -> Table:
     schema = iceberg_schema(kind)
     fields = [
         PartitionField(schema.find_field(column).field_id, 1000 + place, IdentityTransform(), column)
-        for place, column in enumerate(_FOLDERS)
+        for place, column in enumerate(PARTITIONED_BY)
     ]
     mapping = {"schema.name-mapping.default": schema.name_mapping.model_dump_json()}
     return catalogue.create_table(
@@ -175,7 +174,7 @@ def _table(catalogue: SqlCatalog, kind: str) -> Table:
 def iceberg_schema(kind: str) -> Schema:
     """The columns of a kind's table: those of its files, then market and session_date."""
     columns = [(field.name, _TYPES[field.type], not field.nullable) for field in file_schema(kind)]
-    columns += [(name, StringType(), False) for name in _FOLDERS]
+    columns += [(name, StringType(), False) for name in PARTITIONED_BY]
     return Schema(
         *(
             NestedField(field_id=number, name=name, field_type=field_type, required=required)

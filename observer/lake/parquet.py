@@ -1,8 +1,7 @@
 """One Parquet file: writes the rows of a kind and a day, and reads them back. The file is whole, or it has no name.
 
-zstd; texts with few values and prices have a dictionary, times and numbers differences
-(DELTA_BINARY_PACKED). A group of
-rows has few symbols, so that a reader of one symbol skips the others by the groups' statistics.
+zstd; texts with few values and prices have a dictionary, times and numbers differences (DELTA_BINARY_PACKED). A group
+of rows has few symbols, so that a reader of one symbol skips the others by the groups' statistics.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +17,10 @@ from observer.files import sync_path
 from observer.lake.digest import RowsDigest
 from observer.store.arrow import schema_of
 
-PARTITIONED_BY: Final = ("kind", "market", "session_date")
+PARTITIONED_BY: Final = ("market", "session_date")
 """The columns that a file does not hold: its folders' names give them."""
+NAMES_IN_FILE: Final = {"kind": "trigger_kind"}
+"""Names of the files' columns by the database's, where they differ: a reader takes `kind` from the folder's name."""
 GROUP_ROWS: Final = 122_880
 _ROWS_AT_ONCE: Final = 65_536
 _LEVEL: Final = 6
@@ -37,7 +38,16 @@ class Written(msgspec.Struct, frozen=True):
 
 def file_schema(kind: str) -> pa.Schema:
     """The columns of a kind's files."""
-    return pa.schema([field for field in schema_of(kind) if field.name not in PARTITIONED_BY])
+    held = [field for field in schema_of(kind) if field.name not in PARTITIONED_BY]
+    return pa.schema([field.with_name(NAMES_IN_FILE.get(field.name, field.name)) for field in held])
+
+
+def as_in_file(batches: Iterable[pa.RecordBatch], kind: str) -> Iterator[pa.RecordBatch]:
+    """The database's rows with the columns of the kind's files."""
+    schema = file_schema(kind)
+    stored = [field.name for field in schema_of(kind) if field.name not in PARTITIONED_BY]
+    for batch in batches:
+        yield pa.RecordBatch.from_arrays([batch.column(name) for name in stored], schema=schema)
 
 
 def write_file(
@@ -55,7 +65,7 @@ def write_file(
     digest = RowsDigest(schema.names)
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
-        for table in _groups(_of_market(batches, market), schema):
+        for table in _groups(as_in_file(_of_market(batches, market), kind), schema):
             for batch in table.to_batches():
                 digest.add(batch)
             writer.write_table(table, row_group_size=GROUP_ROWS)
@@ -94,7 +104,7 @@ def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
-        held.append(batch.select(schema.names))
+        held.append(batch)
         count += batch.num_rows
         while count >= GROUP_ROWS:
             table = pa.Table.from_batches(held, schema)

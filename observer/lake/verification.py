@@ -10,7 +10,7 @@ from observer.errors import DataFileError, StoppedError
 from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, path_of, sealed_days, version_path
-from observer.lake.parquet import file_schema, metadata_of
+from observer.lake.parquet import as_in_file, file_schema, metadata_of
 from observer.lake.sealing import require_rows
 from observer.store.sealing import SealingReader
 
@@ -83,7 +83,7 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
 
 
 def _wrong_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version) -> list[str]:
-    rows, digest = digest_of(reader.batches(kind, day.session_date), file_schema(kind).names)
+    rows, digest = digest_of(as_in_file(reader.batches(kind, day.session_date), kind), file_schema(kind).names)
     if (rows, digest) == (newest.rows, newest.digest):
         return []
     again = f": `observer lake seal {day.session_date}` makes a new version" if rows > newest.rows else ""

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import schema_of
@@ -110,8 +111,9 @@ class Rows:
             return _empty(kind)
         schema = stored_schema(kind)
         partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
-        in_file = {name: dtype for name, dtype in schema.items() if name not in partition}
+        in_file = {NAMES_IN_FILE.get(name, name): dtype for name, dtype in schema.items() if name not in partition}
         rows = pl.scan_parquet(path, hive_partitioning=False, missing_columns="insert", schema=in_file)
+        rows = rows.rename({there: name for name, there in NAMES_IN_FILE.items() if name in schema})
         rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
         return rows if lines is None or "symbol" not in schema else rows.filter(pl.col("symbol").is_in(lines))
 

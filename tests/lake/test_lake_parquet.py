@@ -11,9 +11,9 @@ import pytest
 
 from observer.lake.digest import digest_of
 from observer.lake.layout import sealed_days
-from observer.lake.parquet import GROUP_ROWS, file_schema, read_file, write_file
+from observer.lake.parquet import GROUP_ROWS, NAMES_IN_FILE, file_schema, read_file, write_file
 from observer.lake.sealing import seal_days
-from observer.store.arrow import schema_of
+from observer.store.arrow import KINDS, schema_of
 from tests.lake.stored import DAY, MARKET, day_of, make_stored
 
 ROWS = GROUP_ROWS * 2 + 1_000
@@ -54,6 +54,15 @@ def test_rows_beyond_one_group_are_all_there_in_their_order_and_a_symbol_is_in_f
     ranges = [(group.column(place).statistics.min, group.column(place).statistics.max) for group in groups]
     assert ranges == [("000000", "000004"), ("000004", "000009"), ("000009", "000009")]
     assert written.size_bytes < ROWS * 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_stored_column_is_in_the_file_or_in_the_names_of_its_folders(kind: str) -> None:
+    stored, there = schema_of(kind).names, file_schema(kind).names
+    expected = [NAMES_IN_FILE.get(name, name) for name in stored if name not in ("market", "session_date")]
+    assert there == expected
+    assert not {"kind", "market", "session_date"} & set(there), "a folder's name would hide the column"
+    assert len(set(there)) == len(there)
 
 
 def test_no_rows_make_no_file(tmp_path: Path) -> None:

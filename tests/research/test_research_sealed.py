@@ -39,7 +39,7 @@ def test_trades_and_bars_are_those_of_the_database(
     assert_frame_equal(sealed.bars(symbols, DAY), store.bars(symbols, DAY))
 
 
-@pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "universe"])
+@pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "triggers", "universe"])
 def test_the_other_relations_are_those_of_the_database(store: Store, sealed: Store, relation: str) -> None:
     assert_frame_equal(getattr(sealed, relation)(DAY), getattr(store, relation)(DAY))
 
