@@ -30,6 +30,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.errors import StoreError
 from observer.store.engine import store_errors
+from observer.store.lines import lines_of
 from observer.store.slots import day_bounds
 from observer.store.tables import METADATA, STREAMS
 
@@ -179,8 +180,8 @@ def read_batches(
     """The rows of a day, sorted by symbol, the kind's order, stream and sequence, in batches of at most `rows` rows.
 
     All are read in one transaction: of an engine's own, or that of the connection; close an iterator that is left
-    early before its connection. `symbols` are ids of lines; a kind
-    without symbols ignores them. `columns` are the wanted ones, in this order; None for all.
+    early before its connection. `symbols` are ids of lines; a kind without symbols ignores them.
+    `columns` are the wanted ones, in this order; None for all.
 
     Raises:
         StoreError: there is no such kind or column, or the database does not answer.
@@ -191,7 +192,7 @@ def read_batches(
         raise StoreError(f"{kind} has no column {', '.join(unknown)}: it has {', '.join(whole.names)}")
     schema = whole if columns is None else pa.schema([whole.field(name) for name in columns])
     with _connected(source) as connection:
-        statement = _sorted(_rows_of_day(of_kind, session_date, schema.names, symbols), of_kind, connection)
+        statement = rows_of_day(connection, of_kind, session_date, schema.names, symbols)
         with closing(_executed(connection, statement)) as cursor:
             while portion := cursor.fetchmany(rows):
                 yield _batch(portion, schema)
@@ -214,14 +215,29 @@ def _executed(connection: Connection, statement: Select[*tuple[Any, ...]]) -> DB
     return cast("DBAPICursor", cursor)
 
 
-def _rows_of_day(
-    kind: Kind, session_date: str, columns: Sequence[str], symbols: Sequence[str] | None
+def rows_of_day(
+    connection: Connection, kind: Kind, session_date: str, columns: Sequence[str], symbols: Sequence[str] | None = None
 ) -> Select[*tuple[Any, ...]]:
+    """The statement of a day's sorted rows; `symbols` as for `read_batches`."""
     table = kind.table
-    statement = select(*(table.c[name] for name in columns)).where(_is_of_day(kind, session_date))
-    if symbols is not None and "symbol" in table.c:
-        statement = statement.where(table.c.symbol.in_(symbols))
-    return statement
+    statement = select(*(table.c[name] for name in columns)).where(*_of_day(connection, kind, session_date, symbols))
+    return _sorted(statement, kind, connection)
+
+
+def _of_day(
+    connection: Connection, kind: Kind, session_date: str, symbols: Sequence[str] | None
+) -> Sequence[ColumnElement[bool]]:
+    """The conditions of a day's rows. Where an index has the day behind the symbol, all symbols are named: the day is
+    read line by line then, and the other days are not.
+    """
+    symbol = kind.table.c.get("symbol")
+    if symbol is None:
+        return (_is_of_day(kind, session_date),)
+    indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
+    is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
+    if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
+        symbols = lines_of(connection, kind.table)
+    return (_is_of_day(kind, session_date), *(() if symbols is None else (symbol.in_(symbols),)))
 
 
 def _is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
@@ -279,5 +295,6 @@ def read_marks(connection: Connection) -> dict[int, int]:
 def count_rows(connection: Connection, kind: str, session_date: str) -> int:
     """The number of a day's rows. Rows are never changed, so a day has changed only if this has."""
     of_kind = _kind(kind)
-    counted = select(func.count()).select_from(of_kind.table).where(_is_of_day(of_kind, session_date))
+    of_day = _of_day(connection, of_kind, session_date, None)
+    counted = select(func.count()).select_from(of_kind.table).where(*of_day)
     return int(connection.execute(counted).scalar_one())

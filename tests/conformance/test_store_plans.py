@@ -15,6 +15,7 @@ from bus.delivery import Delivered, Lost
 from bus.events import Poison
 from observer.gaps.intervals import Interval
 from observer.store.alerts import AlertReader
+from observer.store.arrow import KINDS, rows_of_day, schema_of
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.sectors import SectorReader
@@ -109,6 +110,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "newest_ns": ((),),
     "streams": ((),),
     "day_summary": ((DAY,),),
+    "swept_volume": ((DAY, "KRX", (FROM_NS, NOON_NS)),),
     "etfs": ((),),
     "etf": (("069500",),),
     "etf_list": ((DAY,),),
@@ -134,11 +136,18 @@ WHOLE: Final[Mapping[str, str]] = {
     "digest": "the content of two databases",
 }
 
-# Files without a query of a table that grows: connections, locks, the owner's one row, the schema; and `digest`.
+# Files without a query of a table that grows: connections, locks, the owner's one row, the schema; `digest`; and the
+# rows of a day as columns, which have a test of their own below, with the two files that ask for them.
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
-    "restore.py", "statistics.py", "views.py", "write_ahead_log.py",
+    "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
 )  # fmt: skip
+
+# Kinds of the lake without an index of their day: sealing them reads their whole table.
+SCANNED: Final = frozenset({
+    "order_books", "expected_prices", "sampling_changes", "recovered_minute_bars",
+    "universe_members", "context_syncs", "trigger_ends", "churn_guard_changes", "empty_gaps", "etf_jobs", "attentions",
+})  # fmt: skip
 
 READERS: Final = (EtfReader, SectorReader, AlertReader)  # an `EtfReader` is a `StoreReader`
 # A row in another table of the store is a start of a process, a restored database, or an event that was lost or
@@ -243,6 +252,19 @@ def test_no_query_scans_a_table_that_grows(
 ) -> None:
     with explaining(whole_database_url) as connection:
         assert found_scans(connection, statements) == []
+
+
+def test_a_day_of_a_kind_is_read_without_its_other_days(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+) -> None:
+    scanned = set()
+    with explaining(whole_database_url) as connection:
+        indexes = first_columns(connection)
+        for kind in KINDS.values():
+            statement = rows_of_day(connection, kind, DAY, schema_of(kind.name).names)
+            text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+            scanned |= scans(connection, Statement(text.replace("%", "%%"), (), ()), GROWING, indexes)
+    assert scanned == SCANNED
 
 
 @pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)
