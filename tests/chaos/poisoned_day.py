@@ -172,6 +172,7 @@ def main() -> int:
     parser.add_argument("--speed", type=float, default=240, help="market seconds a second")
     parser.add_argument("--symbols", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="keep all files in FOLDER/d")
     reported = run(**vars(parser.parse_args()))
     sys.stdout.write(json.dumps(reported, indent=2) + "\n")
     return 0 if is_sound(reported) else 1
