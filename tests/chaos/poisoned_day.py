@@ -34,6 +34,7 @@ SCRIPT: Sequence[JsonObject] = (
 KINDS = ("volume", "block", "tomorrow", "month_ahead", "midnight", "price", "negative")
 ENDS_S = 15 * 3600 + 6 * 60  # Track B stopped at 15:00
 ALERT = "implausible_trades"
+CUT = "SELECT symbol, after_volume, before_volume FROM gaps WHERE reason = 'reconnect'"
 
 # Of a trade's record (kis-api.md section 9).
 _PLACES = (33, 1, 2, 12, 13)  # date, time, price, volume, the day's volume after it
@@ -50,23 +51,33 @@ Key = tuple[str, int, float, float, float]
 
 
 def finding(forgeries: Sequence[Mapping[str, Any]], database: Path) -> dict[str, Any]:
-    """By kind, the false records sent, those not in quarantine and those among the trades; and the alerts."""
+    """By kind, the false records sent, those not in quarantine (but for what the cut connection took with it) and those
+    among the trades; and the alerts.
+    """
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         contents = [bytes(row[0]) for row in connection.execute("SELECT content FROM quarantined_inputs")]
         columns = "symbol, exchange_time_ns, price, volume, cumulative_volume"
         trades: set[Key] = set(connection.execute(f"SELECT {columns} FROM trades WHERE gap_id IS NULL"))
         alerts = connection.execute("SELECT count(*) FROM alerts WHERE identity = ?", [ALERT]).fetchone()[0]
+        cut = _by_symbol(connection.execute(CUT))
     quarantined = Counter(_of_content(content) for content in contents)
     kinds = ("sent", "not_in_quarantine", "among_trades")
     found: dict[str, Counter[str]] = {name: Counter() for name in kinds}
     for forgery in forgeries:
         kind, key = forgery["kind"], record_of(forgery["frame"])
         found["sent"][kind] += 1
-        found["not_in_quarantine"][kind] += not quarantined[key]
+        found["not_in_quarantine"][kind] += not (quarantined[key] or _was_cut(kind, key, cut[key[0]]))
         found["among_trades"][kind] += key in trades
         quarantined[key] -= 1
     others = sum((+quarantined).values())
     return {name: dict(+counts) for name, counts in found.items()} | {"quarantined_true": others, "alerts": alerts}
+
+
+def _was_cut(kind: str, record: Key, cut: Iterable[tuple[int, int]]) -> bool:
+    """Whether a cut can have taken the false record with it: it took the true one in front of it, or the next one."""
+    *_, volume, total = record
+    front = total / 1000 if kind in ("volume", "block") else total - abs(volume)
+    return any(after <= front <= before for after, before in cut)
 
 
 def _of_content(content: bytes) -> Key:
@@ -97,9 +108,7 @@ def streamed(ledger: Sequence[Mapping[str, Any]], database: Path) -> dict[str, i
         rows = connection.execute(
             "SELECT symbol, cumulative_volume - volume, cumulative_volume FROM trades WHERE gap_id IS NULL"
         ).fetchall()
-        cut = connection.execute(
-            "SELECT symbol, after_volume, before_volume FROM gaps WHERE reason = 'reconnect'"
-        ).fetchall()
+        cut = connection.execute(CUT).fetchall()
     sent = _by_symbol((symbol, span["volume_before"], span["volume_after"]) for symbol, span in spans)
     kept, excused = _by_symbol(rows), _by_symbol(cut)
     missing = (
