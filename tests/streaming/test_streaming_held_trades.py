@@ -572,6 +572,21 @@ def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeyp
     play(act)
 
 
+@pytest.mark.parametrize("first", [1, 10_001])
+def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_the_cut(first: int) -> None:
+    async def act(made: Scene) -> None:
+        made.real(first, 5)
+        made.real(10_001, 10_001)
+        made.recorder.interrupt(SYMBOL, "reconnect", real_trade(10_001).receive_time_ns)
+        await made.decided(1)
+        assert made.numbers[-1] == 10_001
+        made.broker.volume = 10_004.0
+        await left(made)
+        assert made.gaps[-1] == (10_001, 10_004)
+
+    play(act)
+
+
 def test_the_end_of_the_day_decides_about_held_trades() -> None:
     async def act(made: Scene) -> None:
         made.real(1, 5)
