@@ -63,7 +63,7 @@ class GapTracker:
         """Record that a watched symbol lost continuity. Returns the gap that this opens; None where one is open, where
         the stream was not cut, and where the symbol's volume is not known.
         """
-        self.detector.interrupted(symbol, reason)
+        self.detector.interrupted(symbol, reason, 0 if reason in _WITHOUT_OUTAGE else since_ns)
         volume = self.detector.reached(symbol)
         if reason in _WITHOUT_OUTAGE or volume is None:
             return None
@@ -167,9 +167,11 @@ class GapTracker:
         return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue)
 
     def _resolved(self, trade: Trade, outcome: TradeOutcome) -> TradeOutcome | GapEmpty:
+        outage = self._outages[trade.symbol]
+        if trade.receive_time_ns <= outage.from_ns:  # it was held when the stream was cut
+            return outcome
         if isinstance(outcome, GapDetected):
             return self._proved(outcome)
-        outage = self._outages[trade.symbol]
         if outcome != "new" or outage.session_date != trade.session_date:
             return outcome
         at_ns, before = trade.receive_time_ns, trade.cumulative_volume - trade.volume
