@@ -35,18 +35,16 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "ARRIVES_WITHIN_S", 0.1)
 
 
-def play(
-    scene: Callable[[Market, Process], Awaitable[None]], *, swept: float | None = 100.0, accounts: int = 1
-) -> None:
+def play(scene: Callable[[Market, Process], Awaitable[None]], *, swept: float | None = 100.0) -> None:
     """On a day on which all slots are subscribed, after a sweep with this volume; its decisions are made again."""
 
     async def played() -> None:
-        with market(SamplingSettings(), accounts, slots := SLOTS * accounts) as made:
+        with market(SamplingSettings()) as made:
             if swept is not None:
                 made.sweep(swept)
                 made.traded = dict.fromkeys(SYMBOLS, (swept, 3))
             async with process(made) as running:
-                await running.until(lambda: len(streamed(running)) == slots)
+                await running.until(lambda: len(streamed(running)) == SLOTS)
                 await scene(made, running)
             with StoreReader(made.url) as reader:
                 comparison = verified_day(reader, SESSION)
@@ -118,21 +116,6 @@ def test_a_subscription_goes_on_over_an_unreadable_frame() -> None:
         assert statuses.of(slot) == "active"
 
     play(scene)
-
-
-def test_a_frame_that_names_no_symbol_concerns_those_of_its_connection_alone() -> None:
-    async def scene(made: Market, running: Process) -> None:
-        first, second = (sorted(line.subscribed) for line in running.lines)
-        assert first
-        assert second
-        for symbol in (*first, *second):
-            made.trade(symbol, 10.0, 10_000.0)
-        running.lines[0].listener.on_quarantine(FRAME, None)
-        for symbol in (*first, *second):
-            bring(made, running, symbol, 5.0)
-        assert gaps(running) == [(symbol, 100, 110, "volume_mismatch") for symbol in first]
-
-    play(scene, accounts=2)
 
 
 def test_an_unreadable_frame_between_two_trades_is_shown_by_the_second_and_asks_for_nothing() -> None:
