@@ -117,6 +117,18 @@ class GapTracker:
         self._outages.pop(symbol, None)
         return closed
 
+    def unproved(self, provider: str, symbol: str, session_date: str, now_ns: int) -> GapOpened | None:
+        """Before `stop`: the gap of a symbol that is left although it may have missed trades without a cut, and no
+        volume has shown whether it did; None for any other.
+        """
+        position = self.detector.position(symbol)
+        if symbol in self._outages or position is None or symbol not in self.detector.unsettled():
+            return None
+        volume, since_ns = position
+        return self._open(
+            provider, symbol, session_date, "volume_mismatch", volume, since_ns=min(since_ns, now_ns), now_ns=now_ns
+        )
+
     def stop(self, symbol: str) -> Outage | None:
         """Stop watching a symbol for good. Returns its gap if nothing has shown what it missed."""
         self.detector.stop(symbol)

@@ -206,9 +206,10 @@ class StreamReceiver:
             text = f"no stream of account {change.account}: {change.state}, {change.reason}"
             self._alerts.report(identity, "warning" if change.state == "lost" else "critical", text)
 
-    def on_quarantine(self, item: InputQuarantined) -> None:
-        """Store unreadable input."""
+    def on_quarantine(self, item: InputQuarantined, unread: Collection[str] | None) -> None:
+        """Store unreadable input, and note the symbols whose trades may be in it; None: all."""
         self.unreadable.take(item)
+        self.monitor.unread(self.trades.detector.watched if unread is None else unread)
 
 
 def _not_streamed(symbol: str) -> str:
