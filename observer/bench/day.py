@@ -44,8 +44,8 @@ class ProcessDay(msgspec.Struct, frozen=True):
 
 class DayResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `observer bench day`. The sums are without the simulated broker; `database_bytes` are those of the
-    day's rows in SQLite with their indexes, `journal_bytes` those of the outboxes and their archives; `begins` is the
-    local time at which the clock starts, early enough for the universe.
+    day's rows in SQLite with their indexes and its write-ahead log, `journal_bytes` those of the outboxes and their
+    archives; `begins` is the local time at which the clock starts, early enough for the universe.
     """
 
     machine: Machine
