@@ -171,7 +171,7 @@ _LAYOUTS: Final[dict[bytes, _Layout]] = {
 
 
 FACT_TRANSACTIONS: Final = frozenset(_LAYOUTS)
-"""The TR ids of the records that are read here, none of which is a trade."""
+"""The TR ids of the records that are read here: facts, no trades."""
 
 
 def parse_facts(frame: str | bytes, receive_time_ns: int) -> tuple[list[StreamFact], InputQuarantined | None]:
