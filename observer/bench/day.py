@@ -6,6 +6,7 @@ less often in a faster day, and is measured apart on the idle system.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -15,32 +16,36 @@ import msgspec
 import psutil
 
 from bus.events import TradesConflated
-from observer.bench.footprint import DEMO_ONLY, SUPERVISOR
+from observer.bench.footprint import DEMO_ONLY, SUPERVISOR, ZYGOTE
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 from observer.demo.configuration import DAY, DemoConfiguration
+from observer.demo.day import OUTBOXES, begins_at, universe_at
 from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from observer.store.tables import EVENT_TABLES
 from observer.units import NS_PER_S
 
-_BEGINS_AT: Final = (6, 59)  # the universe is built at 07:05
 _ENDS_AT: Final = (20, 11)  # after the last sweep, before the day's package
 _SAMPLE_S: Final = 5.0
 
 
 class ProcessDay(msgspec.Struct, frozen=True):
-    """One process's day: its processor time, and the largest memory of its own that a sample found (PSS)."""
+    """One process's day: its processor time, the largest memory of its own that a sample found (PSS), and the bytes of
+    its journals, which are those of its outbox and of the archive.
+    """
 
     process: str
     cpu_s: float
     pss_bytes_max: int
+    journal_bytes: int = 0
 
 
 class DayResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `observer bench day`. The sums are without the simulated broker; `database_bytes` are those of the
-    day's rows in SQLite with their indexes, `journal_bytes` those of the outboxes and their archives.
+    day's rows in SQLite with their indexes and its write-ahead log, `journal_bytes` those of the outboxes and their
+    archives; `begins` is the local time at which the clock starts, early enough for the universe.
     """
 
     machine: Machine
@@ -48,6 +53,7 @@ class DayResult(msgspec.Struct, frozen=True, kw_only=True):
     slots_most: int
     universe: int
     speed: float
+    begins: str
     trades: int
     conflated_rows: int
     snapshots: int
@@ -89,25 +95,31 @@ async def measure_day(folder: Path, accounts: int, symbols: int, speed: float, r
     Raises:
         BenchError: the system did not come up.
     """
-    demo = DemoConfiguration(symbols=symbols, seed=7, accounts=accounts, nxt=True)
+    begins = begins_at(speed, symbols, nxt=True)
+    demo = DemoConfiguration(symbols=symbols, seed=7, accounts=accounts, universe_at=universe_at(begins), nxt=True)
     report("starting the system")
     samples = _Samples()
-    async with running_system(folder / "run", *_BEGINS_AT, speed=speed, demo=demo) as system:
+    async with running_system(folder / "run", *begins, speed=speed, demo=demo) as system:
         await _sampled(system, samples, report)
         url = f"sqlite:///{system.database}"
         counts = await asyncio.to_thread(_counted, url, local_ns(DAY, *_ENDS_AT))
         database_bytes = _bytes_of(system.database.parent.glob(f"{system.database.name}*"))
-        journal_bytes = _bytes_of((folder / "run" / "run" / "outbox").rglob("*"))
+        outboxes = folder / "run" / "run" / OUTBOXES
+        processes = [
+            msgspec.structs.replace(each, journal_bytes=_bytes_of((outboxes / each.process).rglob("*.journal*")))
+            for each in samples.found.values()
+        ]
     return DayResult(
         machine=this_machine(folder),
         accounts=accounts,
         **msgspec.structs.asdict(counts),
         speed=speed,
-        processes=list(samples.found.values()),
-        cpu_s=round(sum(each.cpu_s for each in samples.found.values() if each.process != DEMO_ONLY), 1),
+        begins="{:02}:{:02}".format(*begins),
+        processes=processes,
+        cpu_s=round(sum(each.cpu_s for each in processes if each.process != DEMO_ONLY), 1),
         pss_bytes_max=samples.pss_bytes_max,
         database_bytes=database_bytes,
-        journal_bytes=journal_bytes,
+        journal_bytes=sum(each.journal_bytes for each in processes),
     )
 
 
@@ -117,8 +129,15 @@ async def _sampled(system: RunningSystem, samples: _Samples, report: ReportProgr
     while (left_ns := ends_ns - system.clock.now_ns()) > 0:
         report(f"{left_ns / NS_PER_S / 3600:.1f} market hours left")
         pids = {name: each.pid for name, each in (await system.processes()).items() if each.pid is not None}
-        samples.take({SUPERVISOR: system.pid, **pids})
+        if pids:  # the supervisor answered
+            samples.take({SUPERVISOR: system.pid, **_zygote(system.pid, pids), **pids})
         await asyncio.sleep(min(_SAMPLE_S, left_ns / NS_PER_S / system.clock.speed))
+
+
+def _zygote(supervisor: int, pids: dict[str, int]) -> dict[str, int]:
+    """The supervisor's child that is none of these processes; empty while it starts another one, or has two."""
+    others = [child.pid for child in psutil.Process(supervisor).children() if child.pid not in pids.values()]
+    return {ZYGOTE: others[0]} if len(others) == 1 else {}
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -153,16 +172,21 @@ def most_at_once(spans: Sequence[tuple[int, int]]) -> int:
 
 
 def _bytes_of(paths: Iterable[Path]) -> int:
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # a segment was compressed since the folder was listed
+            total += path.stat().st_size
+    return total
 
 
 def table(result: DayResult) -> Iterator[tuple[str, ...]]:
     """The result in lines, the headers first."""
-    yield (f"a day of {result.slots_most} slots at once", "", "CPU s", "PSS MB at most")
+    yield (f"a day of {result.slots_most} slots at once", "", "CPU s", "PSS MB at most", "journals MB")
     for each in result.processes:
-        yield (each.process, f"{each.cpu_s:.1f}", f"{each.pss_bytes_max / 1e6:.0f}")
-    yield (f"all but the {DEMO_ONLY}", f"{result.cpu_s:.1f}", f"{result.pss_bytes_max / 1e6:.0f}")
-    yield ("accounts / lines in the universe", f"{result.accounts:,}", f"{result.universe:,}")
-    yield ("trades / conflated rows", f"{result.trades:,}", f"{result.conflated_rows:,}")
-    yield ("snapshots / all events", f"{result.snapshots:,}", f"{result.events:,}")
-    yield ("database / journals, MB", f"{result.database_bytes / 1e6:.1f}", f"{result.journal_bytes / 1e6:.1f}")
+        yield (each.process, f"{each.cpu_s:.1f}", f"{each.pss_bytes_max / 1e6:.0f}", f"{each.journal_bytes / 1e6:.1f}")
+    together = f"{result.pss_bytes_max / 1e6:.0f}"
+    yield (f"all but the {DEMO_ONLY}", f"{result.cpu_s:.1f}", together, f"{result.journal_bytes / 1e6:.1f}")
+    yield ("accounts / lines in the universe", f"{result.accounts:,}", f"{result.universe:,}", "")
+    yield ("trades / conflated rows", f"{result.trades:,}", f"{result.conflated_rows:,}", "")
+    yield ("snapshots / all events", f"{result.snapshots:,}", f"{result.events:,}", "")
+    yield ("database / journals, MB", f"{result.database_bytes / 1e6:.1f}", f"{result.journal_bytes / 1e6:.1f}", "")

@@ -14,7 +14,7 @@ def day(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure processor, memory and bytes of a whole day of both venues. Runs every process, 07:00 to 20:11.
+    """Measure processor, memory and bytes of a whole day of both venues. Runs every process until 20:11.
 
     With 10 accounts and 700 symbols there are lines for all 410 slots.
     """

@@ -87,7 +87,7 @@ def prepare(options: DemoOptions) -> DemoDay:
         database=options.database,
         accounts=options.accounts,
         streams=options.streams,
-        universe_at=_time_of_day(begins, _UNIVERSE_AFTER_MINUTES),
+        universe_at=universe_at(begins),
         nxt=options.nxt,
     )
     configuration = write_demo_configuration(options.folder, demo)
@@ -107,8 +107,9 @@ def begins_at(speed: float, symbols: int, *, nxt: bool = False) -> tuple[int, in
     return divmod(max(0, min(opens - _BEGINS_MINUTES, latest)), 60)
 
 
-def _time_of_day(begins: tuple[int, int], minutes: int) -> str:
-    hour, minute = divmod(begins[0] * 60 + begins[1] + minutes, 60)
+def universe_at(begins: tuple[int, int]) -> str:
+    """The universe's time (HH:MM) on a day that begins at this hour and minute."""
+    hour, minute = divmod(begins[0] * 60 + begins[1] + _UNIVERSE_AFTER_MINUTES, 60)
     return f"{hour:02d}:{minute:02d}"
 
 

@@ -43,10 +43,12 @@ class _Chain:
 
     `session_date` is empty before the first trade; `before` is the mark known until then. `opening` is the first trade
     if no mark preceded it, kept until a mark arrives. `interruption` is the reason for the next gap; None if no
-    interruption is known. `own` is the last trade's own volume, 0 after a mark.
+    interruption is known, else it was at `cut_ns`. `own` is the last trade's own volume, 0 after a mark.
     """
 
-    __slots__ = ("before", "exchange_time_ns", "interruption", "opening", "own", "session_date", "trades", "volume")
+    __slots__ = (
+        "before", "cut_ns", "exchange_time_ns", "interruption", "opening", "own", "session_date", "trades", "volume"
+    )  # fmt: skip
 
     def __init__(self, before: Mark | None = None) -> None:
         self.before = before
@@ -57,6 +59,7 @@ class _Chain:
         self.exchange_time_ns = 0
         self.opening: Trade | None = None
         self.interruption: GapReason | None = None
+        self.cut_ns = 0
 
     def follow(self, trade: Trade) -> None:
         """Make `trade` the chain's last trade."""
@@ -64,7 +67,8 @@ class _Chain:
         self.own = trade.volume
         self.trades = trade.cumulative_trades
         self.exchange_time_ns = trade.exchange_time_ns
-        self.interruption = None
+        if trade.receive_time_ns > self.cut_ns:
+            self.interruption = None
 
     def begin(self, trade: Trade) -> None:
         """Make `trade` the first trade of its session."""
@@ -100,9 +104,8 @@ class _Chain:
         """
         if trade.cumulative_volume == self.volume:
             return False
-        return trade.exchange_time_ns > self.exchange_time_ns or (
-            self.own > 0 and trade.cumulative_volume > self.volume - self.own + VOLUME_NOISE
-        )
+        is_within = self.own > 0 and trade.cumulative_volume > self.volume - self.own + VOLUME_NOISE
+        return is_within or trade.exchange_time_ns > self.exchange_time_ns
 
     def set_back(self, volume: float, trades: int | None, exchange_time_ns: int) -> None:
         """Drop everything after this volume."""
@@ -177,14 +180,14 @@ class GapDetector:
         count_before = None if event.cumulative_trades is None else event.cumulative_trades - count
         chain.set_back(event.cumulative_volume - event.volume, count_before, at_ns)
 
-    def interrupted(self, symbol: str, reason: GapReason) -> None:
-        """Record that a watched symbol lost continuity; its next gap carries this reason."""
+    def interrupted(self, symbol: str, reason: GapReason, since_ns: int = 0) -> None:
+        """Record that a watched symbol lost continuity at `since_ns`; its next gap has this reason."""
         chain = self._chains.get(symbol)
         if chain is None:
             return
         if not chain.session_date and chain.before is not None:
             chain.continue_from(chain.before)
-        chain.interruption = reason
+        chain.interruption, chain.cut_ns = reason, since_ns
 
     def reached(self, symbol: str) -> float | None:
         """The day's volume until which a watched symbol is accounted for; None before its first trade."""
@@ -210,9 +213,8 @@ class GapDetector:
 
     def unsettled(self) -> frozenset[str]:
         """The symbols without a trade since they lost continuity: whether trades are missing is open."""
-        return frozenset(
-            symbol for symbol, chain in self._chains.items() if chain.interruption is not None and chain.session_date
-        )
+        chains = self._chains.items()
+        return frozenset(each for each, chain in chains if chain.interruption is not None and chain.session_date)
 
     def settle(
         self, symbol: str, cumulative_volume: float, now_ns: int, provider: str, at_ns: int | None = None
@@ -248,8 +250,7 @@ class GapDetector:
         A mark may precede the symbol's start, precede its first trade, or follow it: then the first trade is compared
         with it now. The marks must be of trades stored *before* this process began to stream.
         """
-        found = (self._resume_one(mark) for mark in marks)
-        return [gap for gap in found if gap is not None]
+        return [gap for mark in marks if (gap := self._resume_one(mark)) is not None]
 
     def observe(self, trade: Trade) -> TradeOutcome:
         """Classify one streamed trade. On the hot path: allocates only if it finds a gap."""
@@ -271,7 +272,8 @@ class GapDetector:
         chain.own = trade.volume
         chain.trades = trade.cumulative_trades
         chain.exchange_time_ns = trade.exchange_time_ns
-        chain.interruption = None
+        if trade.receive_time_ns > chain.cut_ns:
+            chain.interruption = None
         return outcome
 
     def _repeated(self, chain: _Chain, trade: Trade) -> TradeOutcome:

@@ -63,7 +63,7 @@ class GapTracker:
         """Record that a watched symbol lost continuity. Returns the gap that this opens; None where one is open, where
         the stream was not cut, and where the symbol's volume is not known.
         """
-        self.detector.interrupted(symbol, reason)
+        self.detector.interrupted(symbol, reason, 0 if reason in _WITHOUT_OUTAGE else since_ns)
         volume = self.detector.reached(symbol)
         if reason in _WITHOUT_OUTAGE or volume is None:
             return None
@@ -117,6 +117,18 @@ class GapTracker:
         self._outages.pop(symbol, None)
         return closed
 
+    def unproved(self, provider: str, symbol: str, session_date: str, now_ns: int) -> GapOpened | None:
+        """Before `stop`: the gap of a symbol that is left although it may have missed trades without a cut, and no
+        volume has shown whether it did; None for any other.
+        """
+        position = self.detector.position(symbol)
+        if symbol in self._outages or position is None or symbol not in self.detector.unsettled():
+            return None
+        volume, since_ns = position
+        return self._open(
+            provider, symbol, session_date, "volume_mismatch", volume, since_ns=min(since_ns, now_ns), now_ns=now_ns
+        )
+
     def stop(self, symbol: str) -> Outage | None:
         """Stop watching a symbol for good. Returns its gap if nothing has shown what it missed."""
         self.detector.stop(symbol)
@@ -167,9 +179,11 @@ class GapTracker:
         return GapOpened(gap_id, provider, symbol, session_date, now_ns, since_ns, volume, reason, venue)
 
     def _resolved(self, trade: Trade, outcome: TradeOutcome) -> TradeOutcome | GapEmpty:
+        outage = self._outages[trade.symbol]
+        if trade.receive_time_ns <= outage.from_ns:  # it was held when the stream was cut
+            return outcome
         if isinstance(outcome, GapDetected):
             return self._proved(outcome)
-        outage = self._outages[trade.symbol]
         if outcome != "new" or outage.session_date != trade.session_date:
             return outcome
         at_ns, before = trade.receive_time_ns, trade.cumulative_volume - trade.volume

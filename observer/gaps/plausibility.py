@@ -188,15 +188,26 @@ def allowed_volume(usual_per_s: float, elapsed_ns: int) -> float:
     return SURGE * usual_per_s * (max(0, elapsed_ns) / NS_PER_S + GRACE_S)
 
 
-def vote(held: Sequence[Trade], continuing: int) -> Literal["confirmed", "refuted"] | None:
+def continues(trade: Trade, volume: float) -> bool:
+    """Whether the trade is the next one after this volume of the day."""
+    return abs(trade.cumulative_volume - trade.volume - volume) <= VOLUME_NOISE
+
+
+def run_length(held: Sequence[Trade]) -> int:
+    """How many of these trades, in the order of the day's volume, continue each other from the first one on."""
+    pairs = enumerate(pairwise(held), 1)
+    return next((number for number, (one, other) in pairs if not continues(other, one.cumulative_volume)), len(held))
+
+
+def vote(
+    held: Sequence[Trade], continuing: int, waiting: Sequence[Trade] = ()
+) -> Literal["confirmed", "refuted"] | None:
     """What the trades themselves say about held ones, in the order of the day's volume: two in a row that continue the
-    first one confirm it, two trades that continued the chain without it refute it.
+    first one confirm it and each other, two trades that continued the chain without it refute it. So do three in a row
+    among the plausible ones `waiting` behind it.
     """
     if continuing >= VOTES:
         return "refuted"
-    confirming = 0
-    for before, after in pairwise(held):
-        if abs(after.cumulative_volume - after.volume - before.cumulative_volume) > VOLUME_NOISE:
-            break
-        confirming += 1
-    return "confirmed" if confirming >= VOTES else None
+    if run_length(held) > VOTES:
+        return "confirmed"
+    return "refuted" if run_length(waiting) > VOTES else None

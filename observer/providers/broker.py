@@ -4,7 +4,7 @@ A broker is a folder with a module `broker` that states a `Broker` as `BROKER`, 
 outside the folder imports any of it: the folder is loaded by name, when a setting or an account names the broker.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
 from importlib import import_module
@@ -245,8 +245,10 @@ class StreamListener(Protocol):
         """The connection came up or went."""
         ...
 
-    def on_quarantine(self, item: InputQuarantined) -> None:
-        """The connection delivered something unreadable."""
+    def on_quarantine(self, item: InputQuarantined, unread: Collection[str] | None) -> None:
+        """The connection delivered something unreadable. Trades of the symbols `unread` may be lost with it; None: of
+        any symbol that the connection streams.
+        """
         ...
 
 

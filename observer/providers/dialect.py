@@ -4,7 +4,7 @@ The loop in `websocket.py` handles sockets and waits; a dialect (a folder's `ses
 They exchange only the structs of this file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -79,12 +79,14 @@ StreamMessage = Subscribed | Unsubscribed | SubscriptionRefused | Ping | Data | 
 class Parsed(msgspec.Struct, frozen=True):
     """The content of a data frame, in its order: trades, facts of another kind, or trades followed by the facts of
     their records. `broken` is the frame itself with a reason when part of it could not be read; the other fields then
-    hold the whole records before the break.
+    hold the whole records before the break. `unread` are the symbols whose trades may be in the rest; None: of any
+    symbol that the connection streams.
     """
 
     trades: Sequence[Trade] = ()
     facts: Sequence[StreamFact] = ()
     broken: InputQuarantined | None = None
+    unread: Collection[str] | None = ()
 
 
 class StreamTraits(msgspec.Struct, frozen=True, kw_only=True):

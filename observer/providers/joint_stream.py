@@ -5,7 +5,7 @@ from the first acknowledgement to the last removal.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bus.events import ConnectionChanged, InputQuarantined, Trade
 from observer.providers.broker import StreamFact, StreamListener, TradeStream
@@ -37,6 +37,10 @@ class JointStream:
     def subscribed(self) -> frozenset[str]:
         """The acknowledged symbols of all connections."""
         return frozenset().union(*(stream.subscribed for stream in self._streams.values()))
+
+    def subscribed_at(self, account: str) -> frozenset[str]:
+        """The acknowledged symbols of this account's connection."""
+        return self._streams[account].subscribed
 
     def is_subscribed_elsewhere(self, symbol: str, account: str) -> bool:
         """Whether another account than this one carries the symbol too."""
@@ -74,5 +78,6 @@ class _AccountListener:
     def on_connection(self, change: ConnectionChanged) -> None:
         self._listener.on_connection(change)
 
-    def on_quarantine(self, item: InputQuarantined) -> None:
-        self._listener.on_quarantine(item)
+    def on_quarantine(self, item: InputQuarantined, unread: Collection[str] | None) -> None:
+        streamed = self._joint.subscribed_at(self._account)
+        self._listener.on_quarantine(item, unread if unread is not None and streamed.issuperset(unread) else streamed)

@@ -247,7 +247,7 @@ class TradeStreamConnection:
         if parsed.facts:
             self._listener.on_facts(parsed.facts)
         if parsed.broken is not None:
-            self._listener.on_quarantine(parsed.broken)
+            self._listener.on_quarantine(parsed.broken, parsed.unread)
 
     def _note_refused(self, message: SubscriptionRefused) -> None:
         inactive = self._subscriptions.note_refused(message)
@@ -264,7 +264,7 @@ class TradeStreamConnection:
 
     def _quarantine(self, content: bytes, reason: str) -> None:
         source = f"{self._settings.provider}.stream"
-        self._listener.on_quarantine(InputQuarantined(source, self._received_ns, reason, content))
+        self._listener.on_quarantine(InputQuarantined(source, self._received_ns, reason, content), None)
 
     async def _watch_silence(self) -> NoReturn:
         """A dead connection often sends no close: no message of any kind, keep-alives included, is the sign."""

@@ -168,6 +168,7 @@ class DecisionReplay:
                 volume, at_ns = reached.cumulative_volume, reached.exchange_time_ns
                 found = gaps.settle(provider, symbol, volume, now_ns, at_ns)
             case WatchStopped():
+                found = gaps.unproved(provider, symbol, date, now_ns)
                 gaps.stop(symbol)
             case _:
                 assert_never(changed.change)

@@ -2,13 +2,15 @@
 
 A held trade is not published. It is released into the recorder, in the order of the day's volume, or goes to quarantine
 with its reason. So the day's events alone state the decision, and a replay of them needs neither quotes nor time.
-Meanwhile the symbol's other trades are judged against the last accepted one and stored. A held trade that is lost with
-its process shows as a gap before the next trade.
+Meanwhile the symbol's other trades are judged against the last accepted one. Those that continue it are stored. A
+plausible trade behind a held one waits with it: stored first, it would make the held one a duplicate. A held trade that
+is lost with its process shows as a gap before the next trade.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
+from math import inf
 from operator import attrgetter
 from typing import Final, NoReturn
 
@@ -19,21 +21,24 @@ from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.gaps.detector import GapDetector
-from observer.gaps.plausibility import TradeScreen, observed_state, vote
+from observer.gaps.plausibility import TradeScreen, continues, observed_state, run_length, vote
 from observer.providers.broker import Quote, QuoteSource, chunks
 
 logger = logging.getLogger(__name__)
 
-HELD_MAX: Final = 1_000  # trades of one symbol: some seconds of a surge, until the broker's quote confirms them
+HELD_MAX: Final = 2_000  # trades of one symbol: some seconds of a surge, until the broker's quote confirms them
 HELD_S_MAX: Final = 30.0  # machine seconds without an answer of the broker; the lost trade is a gap then
 ANSWER_S: Final = 5.0  # machine seconds for one query
 ASK_AGAIN_S: Final = 1.0  # machine seconds: a quote may lag behind the stream
 QUOTES_TO_REFUTE: Final = 2
+_WAITS: Final = "a trade before it is held"
 _volume_of: Final = attrgetter("trade.cumulative_volume")
 
 
 class _Held(msgspec.Struct):
-    """A held trade; `since_s` on the clock of the event loop, `quotes` that did not make it plausible."""
+    """A held trade; `since_s` on the clock of the event loop, `quotes` that did not make it plausible. `reason` is why
+    it is not plausible; `_WAITS`: it is.
+    """
 
     trade: Trade
     reason: str
@@ -50,6 +55,12 @@ class _HeldSymbol:
         self.trades: list[_Held] = list(trades)
         self.continuing = 0
         self.has_lost = has_lost
+        self.lowest = min((each.trade.cumulative_volume for each in trades), default=inf)  # a held trade's volume
+
+    def hold(self, each: _Held) -> None:
+        """Hold one more trade."""
+        self.trades.append(each)
+        self.lowest = min(self.lowest, each.trade.cumulative_volume)
 
 
 class HeldTrades:
@@ -98,7 +109,9 @@ class HeldTrades:
         return self._held.keys()
 
     def passes(self, trade: Trade) -> bool:
-        """Whether the trade is plausible. Any other one is held, or put in quarantine if no quote can confirm it."""
+        """Whether the trade is plausible, and no held one is before it. Any other one is held, or put in quarantine if
+        no quote can confirm it.
+        """
         symbol = trade.symbol
         if reason := self._screen.misdated(trade):
             self._quarantine(trade, reason)
@@ -108,9 +121,13 @@ class HeldTrades:
         if not (reason := self._screen.doubt(trade, known)):
             if held is None:
                 self._screen.passed(trade)
-            elif known is None or trade.cumulative_volume > known[0]:
+                return True
+            if known is not None and trade.cumulative_volume <= known[0]:
+                return True
+            if trade.cumulative_volume < held.lowest or (known is not None and continues(trade, known[0])):
                 held.continuing += 1
-            return True
+                return True
+            reason = _WAITS
         if known is not None and trade.cumulative_volume <= known[0]:
             self._quarantine(trade, f"{reason}, and its volume is not new")
         elif not self._detector.is_watched(symbol):
@@ -123,9 +140,10 @@ class HeldTrades:
         return False
 
     def _hold(self, trade: Trade, reason: str) -> None:
-        logger.info("a trade of %s is held: %s", trade.symbol, reason)
+        if reason != _WAITS:
+            logger.info("a trade of %s is held: %s", trade.symbol, reason)
         held = self._held.setdefault(trade.symbol, _HeldSymbol())
-        held.trades.append(_Held(trade, reason, asyncio.get_running_loop().time()))
+        held.hold(_Held(trade, reason, asyncio.get_running_loop().time()))
         self._screen.look_closely(trade.symbol)
         self._stirred.set()
 
@@ -180,17 +198,28 @@ class HeldTrades:
         """Judge the held trades once more, now that the broker's quote is known."""
         limits, prices = (quote.lower_limit, quote.upper_limit), (quote.price, quote.high, quote.low)
         self._screen.observe(symbol, observed_state(quote.cumulative_volume, self._clock.now_ns(), limits, prices))
+        self._judge_again(symbol, f"the quote says {quote.cumulative_volume:,.10g}")
+
+    def _judge_again(self, symbol: str, quoted: str = "") -> None:
+        """Release what is plausible now, and refute what several quotes do not confirm. `quoted`: what a new quote
+        says; empty: there is none.
+        """
         held = self._held.pop(symbol)
         remaining: list[_Held] = []
         for each in sorted(held.trades, key=_volume_of):
-            each.reason = self._screen.doubt(each.trade, self._detector.position(symbol))
-            each.quotes += 1
-            if not each.reason:
+            known = self._detector.position(symbol)
+            if reason := self._screen.doubt(each.trade, known):
+                each.reason = reason
+                each.quotes += bool(quoted)
+                if each.quotes >= QUOTES_TO_REFUTE:
+                    self._quarantine(each.trade, f"{reason}; {quoted}")
+                    continue
+            elif not remaining or (known is not None and continues(each.trade, known[0])):
                 self._release(each.trade)
-            elif each.quotes >= QUOTES_TO_REFUTE:
-                self._quarantine(each.trade, f"{each.reason}; the quote says {quote.cumulative_volume:,.10g}")
+                continue
             else:
-                remaining.append(each)
+                each.reason = _WAITS
+            remaining.append(each)
         if remaining:
             self._held[symbol] = _HeldSymbol(remaining, has_lost=held.has_lost)
             self._screen.look_closely(symbol)
@@ -201,25 +230,36 @@ class HeldTrades:
         """Decide by the trades themselves, and after a while for the side on which the chain shows what is missing."""
         held = self._held[symbol]
         in_order = sorted(held.trades, key=_volume_of)
-        match vote([each.trade for each in in_order], held.continuing):
+        trades = [each.trade for each in in_order]
+        waiting = [each.trade for each in in_order if each.reason == _WAITS]
+        match vote(trades, held.continuing, waiting):
             case "confirmed":
-                del self._held[symbol]
-                for each in in_order:
-                    self._release(each.trade)
+                count = run_length(trades)
+                self._held[symbol] = _HeldSymbol(in_order[count:], has_lost=held.has_lost)
+                for trade in trades[:count]:
+                    self._release(trade)
+                self._judge_again(symbol)
             case "refuted":
-                self._refute(symbol, f"{held.continuing} trades continued without it")
-            case None if asyncio.get_running_loop().time() - held.trades[0].since_s > HELD_S_MAX:
+                self._refute(symbol, "later trades continued without it")
+                if held.has_lost:
+                    self._interrupt(symbol)
+            case None if asyncio.get_running_loop().time() - min(each.since_s for each in in_order) > HELD_S_MAX:
                 self._refute(symbol, f"not confirmed within {HELD_S_MAX:g} s")
                 self._interrupt(symbol)
-                return
-            case None:
-                return
-        if held.has_lost:
-            self._interrupt(symbol)
 
     def _refute(self, symbol: str, why: str) -> None:
-        for each in self._held.pop(symbol).trades:
-            self._quarantine(each.trade, f"{each.reason}; {why}")
+        """Put the implausible ones of the symbol's held trades in quarantine, and release those that wait for them. If
+        no trade of it is stored, none after them could show that they were real: the known volume before them does.
+        """
+        held = self._held.pop(symbol).trades
+        for each in held:
+            if each.reason != _WAITS:
+                self._quarantine(each.trade, f"{each.reason}; {why}")
+        if self._detector.reached(symbol) is None:
+            self._interrupt(symbol)
+        for each in sorted(held, key=_volume_of):
+            if each.reason == _WAITS:
+                self._release(each.trade)
 
     def _quarantine(self, trade: Trade, reason: str) -> None:
         source = f"{trade.provider}.trade"

@@ -39,6 +39,9 @@ _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renew
 
 _Record = TypeVar("_Record", bound=Trade | OrderBook | ExpectedPrice)
 
+CONNECTION_LOST: Final = "connection lost"
+"""The reason of a subscription that ended with its connection, by the connection's wording."""
+
 NOT_STREAMED: Final = "not_streamed:"
 """How the identity of an alert begins that a symbol with a slot is not streamed."""
 
@@ -169,6 +172,8 @@ class StreamReceiver:
         back: what it misses is a gap from now on.
         """
         if self.selector is None or symbol not in self.selector.wanted:
+            if reason == CONNECTION_LOST:  # and with it trades from before the end of the slot
+                self.trades.interrupt(symbol, "reconnect", since_ns)
             self.leave(symbol)
             self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:
@@ -201,9 +206,10 @@ class StreamReceiver:
             text = f"no stream of account {change.account}: {change.state}, {change.reason}"
             self._alerts.report(identity, "warning" if change.state == "lost" else "critical", text)
 
-    def on_quarantine(self, item: InputQuarantined) -> None:
-        """Store unreadable input."""
+    def on_quarantine(self, item: InputQuarantined, unread: Collection[str] | None) -> None:
+        """Store unreadable input, and note the symbols whose trades may be in it; None: all."""
         self.unreadable.take(item)
+        self.monitor.unread(self.trades.detector.watched if unread is None else unread)
 
 
 def _not_streamed(symbol: str) -> str:

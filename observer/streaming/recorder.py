@@ -308,11 +308,12 @@ class TradeRecorder:
     def _stop(self, symbol: str, why: str = _LEFT) -> None:
         if symbol in self.detector.watched:
             now_ns = self._clock.now_ns()
+            opened = self.gaps.unproved(self._provider, symbol, self._session_date, now_ns)
             unresolved = self.gaps.stop(symbol)
             self._report(symbol, WatchStopped(), now_ns)
             if unresolved is not None:
-                venue = self.gaps.venue(symbol)
-                self._producer.publish(GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why, venue))
+                lost = GapUnrecoverable(unresolved.gap_id, symbol, now_ns, why, self.gaps.venue(symbol))
+                self._producer.publish(*([opened] if opened is not None else ()), lost)
 
     def _settled(self, symbol: str, seen: Counted, now_ns: int) -> Resolution | None:
         found = self.gaps.settle(self._provider, symbol, seen.volume, now_ns, seen.at_ns)

@@ -5,6 +5,10 @@ empty, more volume proves it. A sweep with more volume than the stream brought p
 
 A subscription can be stale: acknowledged, alive, and silent. Sweeps of Track A reveal it. At the end of the day, when
 no further sweep comes, the broker is queried while all symbols are still subscribed.
+
+A frame that cannot be read may hold trades. Where trades follow in the slot, the first of them shows what is missing.
+Before the first trade of a subscription, the gap begins at the last volume known before it; behind the last trade of a
+slot the broker is queried.
 """
 
 import asyncio
@@ -68,6 +72,7 @@ class StreamMonitor:
         self._returned: set[str] = set()  # symbols subscribed again whose gap is open and not checked
         self._resolving: set[str] = set()  # of them, those that the broker is being asked for
         self._is_gathering = False  # whether a task waits for more of them
+        self._unread: dict[str, float] = {}  # by symbol: the volume reached when a frame could not be read
         self._accounted: dict[str, tuple[float, float]] = {}  # the streamed volume, and that of the sweep beyond it
 
     def subscribed(self, symbol: str, *, is_known: bool) -> bool:
@@ -129,7 +134,7 @@ class StreamMonitor:
                 volumes = await self._asked([symbol for symbol in symbols if gaps.is_open(symbol)])
                 level = [symbol for symbol, volume in volumes.items() if not self._is_behind(symbol, volume)]
                 for symbol in (*level, *await self._arrived(volumes)):
-                    self._trades.account(symbol, volumes[symbol], asked_ns)
+                    self._account(symbol, volumes[symbol], asked_ns)
                 if not any(map(gaps.is_open, symbols)):
                     return
                 await asyncio.sleep(pause_s)
@@ -156,7 +161,7 @@ class StreamMonitor:
             if reached is None or gaps.is_down(symbol) or symbol in self._resolving | self._returned:
                 continue  # not watched any more; or its own query is under way, which began after the cut
             streamed = self._streamed(symbol) or reached
-            self._trades.account(symbol, volume, started_ns if gaps.is_open(symbol) else at_ns)
+            self._account(symbol, volume, started_ns if gaps.is_open(symbol) else at_ns)
             if detector.reached(symbol) != reached:
                 self._accounted[symbol] = (streamed, volume)
 
@@ -200,6 +205,29 @@ class StreamMonitor:
         reached, accounted = self._trades.detector.reached(symbol), self._accounted.get(symbol)
         return accounted[0] if accounted is not None and accounted[1] == reached else reached
 
+    def _account(self, symbol: str, volume: float, asked_ns: int) -> None:
+        """Compare a symbol with the exchange's volume. A frame that could not be read may hold later trades."""
+        reached = self._trades.detector.reached
+        is_unread = symbol in self._unread and self._unread[symbol] == reached(symbol)
+        self._trades.account(symbol, volume, asked_ns)
+        if is_unread and (after := reached(symbol)) is not None:
+            self._unread[symbol] = after
+
+    def unread(self, symbols: Collection[str]) -> None:
+        """Record that trades of these symbols may be in a frame that cannot be read. A symbol without a trade since its
+        subscription loses continuity at its last known volume, or at none of this day; it is streamed on.
+        """
+        detector = self._trades.detector
+        for symbol in symbols:
+            if (reached := detector.reached(symbol)) is not None:
+                self._unread[symbol] = reached
+            elif detector.is_watched(symbol):
+                if detector.position(symbol) is None:
+                    begins_ns = self._trades.screen.hours.of(symbol).from_ns
+                    self._trades.learn(Mark(symbol, self._session_date, 0.0, None, begins_ns))
+                self._doubt([symbol])
+                self._trades.watch(symbol)
+
     def sweep(self, volumes: Mapping[str, float]) -> None:
         """Record a sweep's volumes."""
         self._swept.update(volumes)
@@ -218,7 +246,10 @@ class StreamMonitor:
         return stale
 
     def leaving(self, symbol: str) -> None:
-        """Prepare to leave a symbol: if the last sweep exceeds its streamed volume, mark it unsettled."""
+        """Prepare to leave a symbol: if the last sweep exceeds its streamed volume, or its last trades may be in a
+        frame that could not be read, mark it unsettled.
+        """
+        self._doubt(self._unread_at_last([symbol]))
         if symbol in self._swept:
             self._doubt(self._doubtful({symbol: self._swept[symbol]}))
 
@@ -234,6 +265,19 @@ class StreamMonitor:
                 break
             await asyncio.sleep(_POLL_S)
         self._doubt(self._doubtful(reported))
+        self._doubt(self._unread_at_last(watched))
+
+    def _unread_at_last(self, symbols: Collection[str]) -> Collection[str]:
+        """Symbols without a trade since a frame that could not be read, and that are not flagged yet. They are no
+        longer remembered.
+        """
+        detector = self._trades.detector
+        unsettled, unread = detector.unsettled(), {each: self._unread.pop(each, None) for each in symbols}
+        return [
+            symbol
+            for symbol, volume in sorted(unread.items())
+            if volume is not None and symbol not in unsettled and volume == detector.reached(symbol)
+        ]
 
     def _doubtful(self, volumes: Mapping[str, float]) -> Collection[str]:
         """Symbols whose exchange volume exceeds the streamed volume and that are not flagged yet."""

@@ -82,7 +82,10 @@ def test_a_day_reports_every_process_and_what_it_left(folder: Path) -> None:
     assert reported["cpu_s"] == pytest.approx(sum(each["cpu_s"] for each in counted), abs=0.1)
     assert 0 < reported["slots_most"] <= 41
     assert reported["database_bytes"] > 100 * reported["trades"] > 0
-    assert reported["journal_bytes"] > 0
+    journals = {each["process"]: each["journal_bytes"] for each in reported["processes"]}
+    assert reported["journal_bytes"] == sum(journals.values())
+    assert min(journals["track-a"], journals["track-b"]) > 0
+    assert reported["begins"] < "06:59"  # at this speed the universe takes more than the hour before NXT opens
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ less recorded gaps. No trade is stored unless it was sent readable, none twice, 
 
 *the day*: every trade from a slot's first subscription to its end is stored or lies in a recorded gap, including trades
 during an outage. A slot without a release lasts until the market closes. The database's own quality report on the
-symbol's day, if there is one, claims no more than that.
+symbol's day, if there is one, claims no more than that. A subscription counts from its acknowledgement, unless Observer
+had left that connection before the broker acknowledged and sent nothing over it: it never learned of that one.
 
 Prints one JSON object. Exit status 0: both reconcile; 1: not.
 """
@@ -42,7 +43,8 @@ RECOVERED = "SELECT symbol, cumulative_volume - volume, cumulative_volume, gap_i
 GAPS = "SELECT symbol, after_volume, before_volume, gap_id, to_ns - from_ns FROM gaps"
 PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM trades"
 CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
-STARTS = "SELECT symbol, assigned_ns FROM slot_assignments"
+STARTS = "SELECT symbol, assigned_ns, slot FROM slot_assignments"
+CONNECTIONS = "SELECT account, changed_ns, state FROM connections ORDER BY changed_ns, stream, sequence"
 QUALITIES = "SELECT symbol, slots_quality FROM quality ORDER BY judged_ns, stream, sequence"
 # A move to another account releases and assigns the slot at one moment; the slot does not end.
 ENDS = """
@@ -84,6 +86,7 @@ class Kept:
     numbers: list[int] = field(default_factory=list)
     starts_ns: list[int] = field(default_factory=list)
     ends_ns: list[int] = field(default_factory=list)
+    accounts: list[tuple[int, str]] = field(default_factory=list)
     finding: str = ""
 
     @property
@@ -121,13 +124,24 @@ def read_kept(database: sqlite3.Connection) -> dict[str, Kept]:
         kept[symbol].recovered.append((int(start), int(end)))
     for symbol, start, end, _gap, _duration in database.execute(GAPS):
         kept[symbol].gaps.append((int(start), int(end)))
-    for symbol, start_ns in database.execute(STARTS):
+    for symbol, start_ns, slot in database.execute(STARTS):
         kept[symbol].starts_ns.append(start_ns)
+        kept[symbol].accounts.append((start_ns, slot.partition(":")[0]))
     for symbol, judged in database.execute(QUALITIES):
         kept[symbol].finding = judged
     for symbol, end_ns in database.execute(ENDS):
         kept[symbol].ends_ns.append(end_ns)
     return kept
+
+
+def is_known(subscription: Mapping[str, Any], kept: Kept, changes: Sequence[tuple[str, int, str]]) -> bool:
+    """Whether Observer can know of a subscription: something was sent, or the connection of its slot's account was not
+    left when the broker acknowledged. `changes`: account, time and new state, ascending.
+    """
+    at_ns = subscription["acknowledged_ns"]
+    _, account = max((each for each in kept.accounts if each[0] <= at_ns), default=(0, ""))
+    states = [state for name, changed_ns, state in changes if name == account and changed_ns <= at_ns]
+    return bool(subscription["spans"]) or not states or states[-1] == "connected"
 
 
 def wire_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept) -> dict[str, int]:
@@ -246,13 +260,15 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         by_symbol[line_id(subscription["symbol"], subscription["view"])].append(subscription)
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         kept = read_kept(connection)
+        changes = connection.execute(CONNECTIONS).fetchall()
         figures = gap_figures(connection)
         wrong = {"altered": altered(connection, tapes), "false_words": figures.pop("false_words")}
     totals: defaultdict[str, int] = defaultdict(int)
     details: dict[str, Mapping[str, int]] = {}
     for symbol in sorted({*by_symbol, *kept}):
         wire = wire_account(by_symbol[symbol], kept.get(symbol, Kept()))
-        day = day_account(by_symbol[symbol], kept.get(symbol, Kept()), tapes[symbol])
+        known = [each for each in by_symbol[symbol] if is_known(each, kept.get(symbol, Kept()), changes)]
+        day = day_account(known, kept.get(symbol, Kept()), tapes[symbol])
         totals["traded_while_held"] += day.pop("traded_while_held")
         for name, count in (*wire.items(), *day.items()):
             wrong[name] = wrong.get(name, 0) + count

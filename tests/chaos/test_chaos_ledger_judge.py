@@ -13,7 +13,7 @@ from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, SlotRele
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.chaos.ledger_judge import Kept, Tape, finding, held
+from tests.chaos.ledger_judge import Kept, Tape, finding, held, is_known
 
 SYMBOL, DAY = "005930", "2026-11-18"
 TAPE = trades(10)  # one share a second
@@ -97,3 +97,20 @@ def test_a_subscription_acknowledged_after_its_slot_is_judged_from_the_next_slot
     kept = Kept(starts_ns=[BEGINS_NS, *again], ends_ns=[TAPE[1].exchange_time_ns, *([ENDS_NS] if again else [])])
     tape = Tape([each.exchange_time_ns for each in TAPE], [int(each.cumulative_volume) for each in TAPE])
     assert held([late], kept, tape) == held_volume
+
+
+@pytest.mark.parametrize(
+    ("account", "state", "spans", "known"),
+    [
+        ("a", "lost", [], False),
+        ("a", "connected", [], True),
+        ("b", "lost", [], True),
+        ("a", "lost", [{"volume_before": 0, "volume_after": 1}], True),
+    ],
+)
+def test_a_subscription_acknowledged_over_a_connection_that_was_left_and_never_used_is_not_known(
+    account: str, state: str, spans: list[dict[str, int]], known: bool
+) -> None:
+    changes = [("a", BEGINS_NS, "connected"), (account, BEGINS_NS + 2, state), ("a", BEGINS_NS + 9, "connected")]
+    late = {"acknowledged_ns": BEGINS_NS + 5, "trades_before": 0, "spans": spans}
+    assert is_known(late, Kept(accounts=[(BEGINS_NS, "a"), (BEGINS_NS + 7, "c")]), changes) == known

@@ -131,3 +131,15 @@ def test_the_judge_notices_each_kind_of_tampering(tmp_path: Path, statement: str
     reported = judged(tmp_path, statement)
     assert reported["wrong"][wrong] > 0
     assert not reported["nothing_wrong"]
+
+
+def test_a_move_to_another_account_in_a_stop_is_counted_and_is_no_loss_of_the_slot(tmp_path: Path) -> None:
+    moved_ns = STOP[0] + 1
+    reported = judged(
+        tmp_path,
+        f"UPDATE slot_releases SET released_ns = {moved_ns}, reason = 'moved' WHERE symbol = '005930.NXT'",
+        f"INSERT INTO slot_assignments SELECT stream, sequence + 1000, 'b:1', symbol, {moved_ns}, \"trigger\", score, "
+        "'moved', replaced, expires_ns, venue FROM slot_assignments WHERE symbol = '005930.NXT'",
+    )
+    assert (reported["stops"]["slots_released"], reported["stops"]["slots_moved"]) == (0, 1)
+    assert "stops" not in reported["wrong"]

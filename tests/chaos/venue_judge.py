@@ -14,7 +14,8 @@ the market's.
 *halts*: a line traded in none of its halts. Of those that begin while it has a slot, so many are stored facts with its
 venue; of each venue and reason at least one is. What a cut stream missed of states, no call recovers.
 
-*stops*: in a stop of the whole market no slot is released and no gap begins and ends; both venues report it.
+*stops*: in a stop of the whole market no line loses its slot and no gap begins and ends; both venues report it. A move
+to another account is a release and an assignment of the line at one moment: it is counted, and is no loss.
 
 Prints one JSON object. Exit status 0: nothing is wrong; 1: something is.
 """
@@ -43,7 +44,10 @@ STATED = {"pre": "pre", "regular": "regular", "closing_auction": "regular", "aft
 FATES = ("offered", "of lines with a slot", "in slots", "streamed", "recovered", "in gaps", "lost")
 
 ROWS = "SELECT symbol, cumulative_volume, venue, session FROM trades"
-RELEASES = "SELECT count(*) FROM slot_releases WHERE released_ns >= ? AND released_ns < ?"
+RELEASES = (
+    "SELECT EXISTS (SELECT 1 FROM slot_assignments a WHERE a.symbol = r.symbol AND a.assigned_ns = r.released_ns) "
+    "FROM slot_releases r WHERE released_ns >= ? AND released_ns < ?"
+)
 GAPS_WITHIN = "SELECT count(*) FROM gaps WHERE from_ns >= ? AND to_ns <= ?"
 FACTS = "SELECT symbol, venue, receive_time_ns, halted, volatility_interruption, market_state FROM market_states"
 
@@ -152,9 +156,11 @@ def stops_account(
 ) -> Mapping[str, Any]:
     """What is stored of the stops of the whole market."""
     bounds = [(from_ns, to_ns) for from_ns, to_ns in stops]
+    released = Counter(bool(is_moved) for each in bounds for (is_moved,) in database.execute(RELEASES, each))
     return {
         "stops": len(bounds),
-        "slots_released": sum(database.execute(RELEASES, each).fetchone()[0] for each in bounds),
+        "slots_released": released[False],
+        "slots_moved": released[True],
         "gaps_within": sum(database.execute(GAPS_WITHIN, each).fetchone()[0] for each in bounds),
         "facts_by_venue": dict(
             Counter(venue for _, venue, at_ns, _, _, state in facts if state and _is_within(at_ns, bounds))

@@ -33,8 +33,7 @@ from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 EXAM_DAY = date(2026, 11, 19)
 BEGINS = (6, 59)
 # A small market in which each venue has an interruption and the KRX a halt. Every line has two subscriptions, and with
-# so many accounts none is without, also while one account is away: a damaged record beside the begin or the end of a
-# slot, which no quote and no sweep shows afterwards, remains unknown (ARCHITECTURE.md) and would be a difference.
+# so many accounts none is without, also while one account is away.
 SYMBOLS, SEED, EXAM_SEED, ACCOUNTS = 70, 1, 10, 5
 ENDS_S = 20 * 3600 + 14 * 60  # the last sweep has shown the volumes of the day
 # Beside the faults of the KRX's regular session: in NXT's pre-market, in the stop, and in both after-markets.

@@ -58,7 +58,7 @@ class Received:
     def on_connection(self, change):
         pass
 
-    def on_quarantine(self, item):
+    def on_quarantine(self, item, unread):
         self.facts.append(item)
 
 

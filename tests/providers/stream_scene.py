@@ -87,7 +87,7 @@ class Listener:
         self.received.append((change.state, change.subscriptions))
         self.states.append(change)
 
-    def on_quarantine(self, item):
+    def on_quarantine(self, item, unread):
         self.received.append(("quarantine", item.reason))
 
 

@@ -1,11 +1,11 @@
 """Several accounts' streams as one: each symbol's account, and the listener's calls when a symbol moves."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pytest
 
-from bus.events import ConnectionChanged
+from bus.events import ConnectionChanged, InputQuarantined
 from observer.providers.broker import StreamListener
 from observer.providers.joint_stream import JointStream
 
@@ -62,7 +62,8 @@ class Ear:
 
     def on_facts(self, facts: object) -> None: ...
 
-    def on_quarantine(self, item: object) -> None: ...
+    def on_quarantine(self, item: object, unread: Collection[str] | None) -> None:
+        self.received.append(f"unread {sorted(unread or ())}")
 
 
 class Scene:
@@ -129,3 +130,17 @@ def test_all_streams_run_together_and_end_together(scene: Scene) -> None:
 
     asyncio.run(scenario())
     assert [line.closed for line in scene.lines.values()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("unread", "concerned"),
+    [(("A",), ["A"]), (None, ["A", "B"]), (("A", "C"), ["A", "B"])],
+    ids=["named", "unknown", "not streamed there"],
+)
+def test_an_unreadable_frame_concerns_the_symbols_it_names_or_all_of_its_account(
+    scene: Scene, unread: Collection[str] | None, concerned: list[str]
+) -> None:
+    for account, symbol in (("main", "A"), ("main", "B"), ("second", "C")):
+        scene.lines[account].acknowledge(symbol)
+    scene.lines["main"].listener.on_quarantine(InputQuarantined("kis.trades", 1, "", b""), unread)
+    assert scene.ear.received[3:] == [f"unread {concerned}"]

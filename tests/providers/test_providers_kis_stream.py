@@ -38,7 +38,7 @@ class Received:
     def on_connection(self, change):
         self.states.append(change.state)
 
-    def on_quarantine(self, item):
+    def on_quarantine(self, item, unread):
         self.broken.append(item)
 
     def of(self, kind):

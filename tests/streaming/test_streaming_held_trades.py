@@ -172,6 +172,11 @@ BLOCK = false(5, volume=5e6 - 5, cumulative_volume=5e6)
 DEAR = false(6, price=700_000.0)
 
 
+def swept(made: Scene) -> None:
+    """A sweep shows the volume that the broker's quotes know."""
+    made.screen.observe(SYMBOL, observed_state(made.broker.volume, made.clock.now_ns(), made.broker.limits, []))
+
+
 # --- a jump ---
 
 
@@ -372,6 +377,76 @@ def test_a_jump_that_nothing_decides_is_given_up_and_the_next_real_trade_shows_i
     play(act)
 
 
+def test_no_first_trade_of_a_subscription_is_lost_if_a_sweep_confirms_the_trades_after_it() -> None:
+    async def act(made: Scene) -> None:
+        made.real(10_001, 10_003)
+        swept(made)
+        made.real(10_004, 10_006)
+        await made.decided(1)
+        assert made.numbers == list(range(10_001, 10_007))
+        assert made.quarantine == []
+
+    play(act)
+
+
+def test_no_trade_of_a_surge_is_a_gap_if_a_sweep_confirms_the_trades_after_it() -> None:
+    async def act(made: Scene) -> None:
+        made.real(1, 5)
+        made.real(10_001, 10_003)
+        swept(made)
+        made.real(10_004, 10_006)
+        await made.decided(1)
+        assert made.numbers == [*range(1, 6), *range(10_001, 10_007)]
+        assert made.gaps == [(5, 10_000)]
+
+    play(act)
+
+
+def test_without_a_quote_a_jump_confirms_no_false_trade_that_is_held_with_it() -> None:
+    async def act(made: Scene) -> None:
+        made.broker.is_down = True
+        made.real(1, 5)
+        made.recorder.take(THOUSANDFOLD)
+        made.real(10_001, 10_003)
+        await made.decided(1)
+        assert made.numbers == [1, 2, 3, 4, 5, 10_001, 10_002, 10_003]
+        made.real(10_004, 10_005)
+        await made.decided(1)
+        assert made.quarantined == [THOUSANDFOLD]
+
+    play(act)
+
+
+def test_without_a_quote_three_trades_in_a_row_refute_a_false_first_one_before_them() -> None:
+    async def act(made: Scene) -> None:
+        made.broker.is_down = True
+        made.recorder.take(DEAR)
+        made.real(6, 8)
+        await made.decided(1)
+        assert made.numbers == [6, 7, 8]
+        assert made.quarantined == [DEAR]
+
+    play(act)
+
+
+def test_a_first_trade_that_no_quote_confirms_in_time_leaves_a_gap_from_the_known_volume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(held_trades, "HELD_S_MAX", -1.0)
+
+    async def act(made: Scene) -> None:
+        made.recorder.learn(Mark(SYMBOL, DAY, 3.0, None, OPENS_NS))
+        made.broker.is_down = True
+        made.real(10_001, 10_001)
+        await made.decided(1)
+        swept(made)
+        made.real(10_003, 10_003)
+        assert made.numbers == [10_003]
+        assert made.gaps == [(3, 10_002)]
+
+    play(act)
+
+
 def test_the_trades_of_a_surge_wait_for_the_first_quote_and_none_is_lost() -> None:
     async def act(made: Scene) -> None:
         made.real(1, 5)
@@ -493,6 +568,21 @@ def test_a_symbol_that_returns_before_it_is_settled_keeps_its_held_trade(monkeyp
         made.broker.is_down = False
         await made.decided(1)
         assert made.numbers == [1, 2, 3, 4, 5, 10_001]
+
+    play(act)
+
+
+@pytest.mark.parametrize("first", [1, 10_001])
+def test_a_trade_that_is_held_when_the_stream_is_cut_does_not_close_the_gap_of_the_cut(first: int) -> None:
+    async def act(made: Scene) -> None:
+        made.real(first, 5)
+        made.real(10_001, 10_001)
+        made.recorder.interrupt(SYMBOL, "reconnect", real_trade(10_001).receive_time_ns)
+        await made.decided(1)
+        assert made.numbers[-1] == 10_001
+        made.broker.volume = 10_004.0
+        await left(made)
+        assert made.gaps[-1] == (10_001, 10_004)
 
     play(act)
 
@@ -673,6 +763,31 @@ def poison_of(kind: str, number: int) -> Trade:
             return msgspec.structs.replace(made, exchange_time_ns=OPENS_NS + 2 * 10**14)
         case _:
             return msgspec.structs.replace(made, exchange_time_ns=made.exchange_time_ns + 2_000 * NS_PER_S)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), POISON | st.none(), st.booleans(), st.booleans()), max_size=15))
+def test_in_any_surge_that_begins_a_subscription_no_real_trade_is_lost(
+    steps: list[tuple[int, str | None, bool, bool]],
+) -> None:
+    async def act(made: Scene) -> None:
+        number, poisons = 10_000, 0
+        for count, kind, is_swept, decides in steps:
+            made.real(number + 1, number + count)
+            number += count
+            if kind is not None:
+                made.recorder.take(poison_of(kind, number))
+                poisons += 1
+            if is_swept:
+                swept(made)
+            if decides:
+                await made.decided(1)
+        made.real(number + 1, number + 1)
+        await made.decided()
+        assert made.numbers == list(range(10_001, number + 2))
+        assert len(made.quarantine) == poisons
+        assert made.gaps == []
+
+    play(act)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), POISON | st.none(), st.booleans(), st.booleans()), max_size=30))

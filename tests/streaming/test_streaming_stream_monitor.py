@@ -17,6 +17,7 @@ from bus.events import (
 )
 from observer.accounts.health import Health, HealthDecision
 from observer.cli.decisions import verified_day
+from observer.gaps.detector import Mark
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
 from observer.streaming import stream_monitor as monitor
@@ -120,6 +121,18 @@ def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_ga
         made.traded[OTHER] = (140.0, 7)
         bring(made, running, OTHER, 10.0)
         assert len(gaps(running)) == 1, "its line did not break: what is traded before the first trade is judged later"
+
+    play_unseen(scene)
+
+
+def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_leaves_a_gap() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        receiver, symbol = running.day.receiver, "999999"
+        receiver.trades.watch(symbol, Mark(symbol, SESSION, 10.0, None, made.clock.now_ns()))
+        made.desk.volumes[symbol] = 32.0
+        receiver.on_unsubscribed(symbol, "connection lost")
+        await running.until(lambda: gaps(running))
+        assert gaps(running) == [(symbol, 10, 32, "reconnect")]
 
     play_unseen(scene)
 

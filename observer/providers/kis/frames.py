@@ -12,7 +12,7 @@ The simulator states the same field order once more, on purpose: a shared table 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -54,6 +54,7 @@ _SESSION: Final = 46  # absent from records of 46 fields
 # as all do since September 2026.
 _MARKS_MIN: Final = RECORD_WIDTH_MIN - _HEAD - 1
 _MARKS_BEFORE_SESSION: Final = _SESSION - _HEAD
+_MARKS_OF_TWO: Final = 2 * RECORD_WIDTH_MIN - _HEAD - 1
 _MARK: Final = ord("^")
 
 # Every header that a frame of ours should have, with its number of records and their source: looked up, not taken
@@ -91,6 +92,9 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
             if head and (marks := content.count(b"^", end := head.end())) >= _MARKS_MIN:
                 session = None
                 if marks > _MARKS_BEFORE_SESSION:
+                    if marks >= _MARKS_OF_TWO:  # more records than it states
+                        reason = _read_unusual(content, receive_time_ns, trades)
+                        return trades, quarantined("trades", content, receive_time_ns, reason) if reason else None
                     session = session_of(content[end:].split(b"^")[_MARKS_BEFORE_SESSION])
                 elif marks == _MARKS_BEFORE_SESSION and content[-2] == _MARK:
                     session = session_of(content[-1:])
@@ -107,6 +111,21 @@ def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade],
     return trades, quarantined("trades", content, receive_time_ns, reason) if reason else None
 
 
+def unread_lines(content: bytes, read: int) -> Collection[str] | None:
+    """The ids of the lines of a broken frame's records behind the first `read` ones; None where the frame does not
+    show them. Never raises.
+    """
+    try:
+        transaction, records, payload = open_frame(content)
+        fields, line = payload.split(b"^"), SOURCES[transaction[SOURCE]].line
+        width, remainder = divmod(len(fields), records)
+        if remainder or not RECORD_WIDTH_MIN <= width < 2 * RECORD_WIDTH_MIN:
+            return None
+        return {line(fields[start]) for start in range(read * width, len(fields), width)}
+    except (ValueError, KeyError):
+        return None
+
+
 def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> str:
     """Append what is whole in a frame whose header or number of fields is not the usual; returns what is wrong with it.
 
@@ -118,7 +137,8 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
         raise ValueError(f"{transaction!r} is not a trade record")
     fields, source = payload.split(b"^"), SOURCES[transaction[SOURCE]]
     width, remainder = divmod(len(fields), records)
-    if remainder == 0 and width >= RECORD_WIDTH_MIN:
+    seen = width if 0 < width < 2 * RECORD_WIDTH_MIN else _width_by_content(fields)
+    if remainder == 0 and width >= RECORD_WIDTH_MIN and width == seen:
         _read_records(fields, width, receive_time_ns, source, trades)
         return ""
     _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades)

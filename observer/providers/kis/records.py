@@ -170,6 +170,10 @@ _LAYOUTS: Final[dict[bytes, _Layout]] = {
 }
 
 
+FACT_TRANSACTIONS: Final = frozenset(_LAYOUTS)
+"""The TR ids of the records that are read here: facts, no trades."""
+
+
 def parse_facts(frame: str | bytes, receive_time_ns: int) -> tuple[list[StreamFact], InputQuarantined | None]:
     """The facts of one frame in its order, and the frame itself with a reason when any of it could not be read.
 

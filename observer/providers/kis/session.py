@@ -31,9 +31,9 @@ from observer.providers.dialect import (
     Unsubscribed,
 )
 from observer.providers.kis.fields import bytes_of
-from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades
+from observer.providers.kis.frames import TRADE_TRANSACTIONS, parse_trades, unread_lines
 from observer.providers.kis.halts import HALT_MARK, HaltProjection, flags_of
-from observer.providers.kis.records import parse_facts
+from observer.providers.kis.records import FACT_TRANSACTIONS, parse_facts
 from observer.providers.kis.venues import KRX, STREAM_LETTERS, venue_named
 from observer.text import SAID_BYTES_MAX, shown
 
@@ -126,10 +126,10 @@ class KisSession:
                 return self._parse_flagged(data.frame, receive_time_ns)
             trades, broken = parse_trades(data.frame, receive_time_ns)
             states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
-            return Parsed(trades, states, broken)
+            return Parsed(trades, states, broken, unread_lines(data.frame, len(trades)) if broken is not None else ())
         facts, broken = parse_facts(data.frame, receive_time_ns)
         self._halts.reported(facts)
-        return Parsed(facts=facts, broken=broken)
+        return Parsed(facts=facts, broken=broken, unread=() if data.frame[_TRANSACTION] in FACT_TRANSACTIONS else None)
 
     def _parse_flagged(self, frame: bytes, receive_time_ns: int) -> Parsed:
         content, flags = flags_of(frame)
@@ -137,8 +137,11 @@ class KisSession:
         if not content:
             return Parsed(facts=states)
         trades, broken = parse_trades(content, receive_time_ns)
-        whole = msgspec.structs.replace(broken, content=frame) if broken is not None else None
-        return Parsed(trades, states, whole)
+        if broken is None:
+            return Parsed(trades, states)
+        return Parsed(
+            trades, states, msgspec.structs.replace(broken, content=frame), unread_lines(content, len(trades))
+        )
 
     def _request(self, action: str, subscription: Subscription) -> str:
         header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}
