@@ -42,6 +42,7 @@ def play(scene: Callable[[Market, Process], Awaitable[None]]) -> None:
         with market(SamplingSettings()) as made:
             async with process(made) as running:
                 await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+                await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
                 await scene(made, running)
             with StoreReader(made.url) as reader:
                 comparison = verified_day(reader, SESSION)
@@ -331,6 +332,7 @@ def test_the_next_process_goes_on_with_the_gap_of_an_outage() -> None:
         with market(SamplingSettings()) as made:
             async with process(made) as running:
                 await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
+                await running.until(lambda: len(made.desk.quoted) == SLOTS)  # each slot's volume at its begin
                 await scene(made, running)
                 [opened] = running.of(GapOpened)
             made.desk.volumes = {SYMBOL: 10.0}
