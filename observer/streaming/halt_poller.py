@@ -84,27 +84,28 @@ class HaltPoller:
 
     async def run(self) -> NoReturn:
         """Query until cancelled. A symbol without an answer is queried again after the next sweep: an alert until the
-        broker answers.
+        broker answers for every symbol.
         """
         while True:
             await self._stirred.wait()
             self._stirred.clear()
             asked = self._still
-            for symbol in asked:
-                if asked is self._still:
-                    await self._ask(symbol)
+            answered = [await self._ask(symbol) for symbol in asked if asked is self._still]
+            if answered and all(answered):
+                self._alerts.resolve(HALTS_UNKNOWN, "the broker answers which symbols are halted")
 
-    async def _ask(self, symbol: str) -> None:
+    async def _ask(self, symbol: str) -> bool:
+        """Report the symbol if it is halted; returns whether the broker answered."""
         venue = self._swept[symbol].venue
         try:
             is_halted = await self._halts.is_halted(symbol) and await self._trades(venue)
         except ProviderError as error:
             self._alerts.report(HALTS_UNKNOWN, "warning", f"whether {symbol} is halted is not known: {error}")
-            return
-        self._alerts.resolve(HALTS_UNKNOWN, f"the broker answers whether {symbol} is halted")
+            return False
         if is_halted:
             codes = ("",) * 8  # a quote has none of them
             self._report([MarketStateChanged(self._provider, symbol, self._clock.now_ns(), True, *codes, venue)])
+        return True
 
     async def _trades(self, venue: str) -> bool:
         """Whether a reference symbol shows that the venue trades now."""

@@ -127,7 +127,7 @@ class LateEnd:
             swept = await asyncio.to_thread(self._swept, stop_ns, failures)
             for symbol in unproved:
                 if stops[symbol] == stop_ns and (seen := swept.get(symbol)) and seen[0] < volumes[symbol]:
-                    found[symbol] = Counted(*seen)
+                    found[symbol] = Counted(max(seen[0], known.get(symbol, 0.0)), seen[1])
         text = f"the volume at the stop is not proved, gaps of {', '.join(unproved)} may be too wide: {failures[-1]}"
         self._alerts.happened(identity_of("unproved_stop", unproved), "warning", text)
         return found

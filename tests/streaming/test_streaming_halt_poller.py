@@ -20,11 +20,11 @@ class Desk:
     def __init__(self, *halted: str) -> None:
         self.halted = halted
         self.queried: list[str] = []
-        self.is_down = False
+        self.unanswered: set[str] = set()
 
     async def is_halted(self, symbol: str) -> bool:
         self.queried.append(symbol)
-        if self.is_down:
+        if symbol in self.unanswered:
             raise ProviderError("down")
         return symbol in self.halted
 
@@ -116,12 +116,31 @@ def test_a_halt_that_the_broker_does_not_answer_for_is_an_alert_until_it_does() 
         poller = HaltPoller("kis", desk, ManualClock(10**9), lambda _: None, alerts)
         poller.after_sweep(swept(1, still=100, other=100), [STILL])
         poller.after_sweep(swept(2, still=100, other=101), [STILL])
-        desk.is_down = True
+        desk.unanswered = {STILL}
         running = asyncio.create_task(poller.run())
         await until_async(lambda: HALTS_UNKNOWN in alerts.identities)
-        desk.is_down = False
+        desk.unanswered = set()
         poller.after_sweep(swept(3, still=100, other=102), [STILL])
         await until_async(lambda: HALTS_UNKNOWN not in alerts.identities)
         running.cancel()
 
     asyncio.run(run())
+
+
+def test_the_answer_for_one_symbol_does_not_end_the_alert_of_another() -> None:
+    desk, alerts = Desk(), quiet_alerts()
+    desk.unanswered = {STILL}
+
+    async def run() -> None:
+        poller = HaltPoller("kis", desk, ManualClock(10**9), lambda _: None, alerts)
+        poller.after_sweep(swept(1, still=100, at_nxt=100, other=100), [STILL, OTHER])
+        poller.after_sweep([*swept(2, still=100, other=100), seen("035720", 2, venue="KRX")], [STILL, OTHER])
+        poller.after_sweep([*swept(3, still=100, other=100), seen("035720", 3, venue="KRX")], [STILL, OTHER])
+        running = asyncio.create_task(poller.run())
+        await until_async(lambda: desk.queried == [STILL, OTHER])
+        for _ in range(5):
+            await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(run())
+    assert HALTS_UNKNOWN in alerts.identities
