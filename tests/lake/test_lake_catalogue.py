@@ -98,6 +98,15 @@ def test_a_catalogue_that_is_lost_or_of_another_folder_is_made_again(lake: Path,
     assert len(catalogue_rows(lake)) == 65
 
 
+def test_a_wrong_day_does_not_keep_a_later_one_from_being_sealed(lake: Path, url: str) -> None:
+    wrong = "2026-11-17"
+    append(url, *day_of(wrong, market="other", symbols=1, each=2))
+    with pytest.raises(DataFileError, match="rows of market other"):
+        seal_all(lake, url, wrong, DAY)
+    assert [day.session_date for day in sealed_days(lake)] == [DAY]
+    assert outdated_tables(lake, sealed_days(lake)) == []
+
+
 def test_the_catalogue_follows_although_a_later_day_fails(lake: Path, url: str) -> None:
     append(url, *day_of(NEXT_DAY, market="other"))
     with pytest.raises(DataFileError, match="rows of market other"):

@@ -161,6 +161,31 @@ def test_what_no_manifest_names_is_removed_at_the_next_start(lake: Path, url: st
     assert verified(lake, url).problems == ()
 
 
+def test_a_lost_manifest_is_made_again_and_no_version_is_removed(lake: Path, url: str) -> None:
+    seal_day(lake, url, now_ns=1)
+    append(url, trade(99, symbol="000010"), *day_of(NEXT_DAY, symbols=1, each=5))
+    before = seal_day(lake, url, now_ns=2).day
+    files = sorted((lake / "_versions").rglob("*.parquet"))
+    (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
+    seal_day(lake, url, NEXT_DAY)
+    found = sealed_day(lake, MARKET, DAY)
+    assert found is not None
+    assert (found.kinds, found.sealed_at_ns) == (before.kinds, 2)
+    assert set(files) < set((lake / "_versions").rglob("*.parquet"))
+    assert verified(lake, url).problems == ()
+    assert seal_day(lake, url).day.streams == before.streams
+
+
+def test_a_first_sealing_that_a_kill_ended_leaves_nothing(lake: Path, url: str) -> None:
+    seal_day(lake, url)
+    (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
+    for path in lake.glob(glob_of()):
+        path.unlink()
+    with locked(lake):
+        assert repair(lake).removed == 3
+    assert sealed_days(lake) == []
+
+
 def test_a_file_that_a_kill_left_unpublished_is_published_at_the_next_start(lake: Path, url: str) -> None:
     seal_day(lake, url)
     path_of(lake, "trades", MARKET, DAY).unlink()
