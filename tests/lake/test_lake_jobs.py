@@ -119,7 +119,7 @@ def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(
     async def scenario() -> None:
         await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
         for hour in range(10, 24):  # until the backup each hour has an attempt
-            await scene.waits_for(local_ns(DATE, hour) if local_ns(DATE, hour) < BACKUP_NS else BACKUP_NS)
+            await scene.waits_for(min(BACKUP_NS, local_ns(DATE, hour)))
             if BACKUP_NS in scene.clock.waits:
                 break
             await scene.clock.advance(3_600)
