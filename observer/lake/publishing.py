@@ -5,6 +5,7 @@ It is repeated at each start of a sealing, so it repairs what a kill left undone
 
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -139,8 +140,10 @@ def _remove_unfinished(lake: Path, days: Sequence[SealedDay], files: Sequence[Ve
     return len(unfinished)
 
 
-def publish(lake: Path, day: SealedDay) -> bool:
+def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     """Put the newest versions where a glob finds them, each in one step; return whether one was not there yet.
+
+    A copy (where there are no hard links) is compared by its size and its time, with `by_content` also by its bytes.
 
     Raises:
         OSError: the folder cannot be written, or a version's file is gone.
@@ -149,21 +152,24 @@ def publish(lake: Path, day: SealedDay) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        if not _is_same(source, target):
+        if not _is_same(source, target, by_content=by_content):
             target.parent.mkdir(parents=True, exist_ok=True)
             _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
             changed = True
     return changed
 
 
-def _is_same(source: Path, target: Path) -> bool:
-    """Whether the target is this version: the same file, or a copy of it, which has its size and its time."""
+def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
+    """Whether the target is this version: the same file, or a copy of it."""
     try:
         there = target.stat()
     except FileNotFoundError:
         return False
     own = source.stat()
-    return os.path.samestat(own, there) or (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    if os.path.samestat(own, there):
+        return True
+    is_alike = (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    return is_alike and (not by_content or filecmp.cmp(source, target, shallow=False))
 
 
 def _replace_by_link(source: Path, target: Path, staged: Path) -> None:

@@ -114,7 +114,7 @@ def seal(
         if not before.streams:  # a manifest that was made again from its files
             before = msgspec.structs.replace(before, marks=marks, streams=streams)
             write_manifest(lake, before)
-        publish(lake, before)
+        publish(lake, before, by_content=True)
         return SealingResult(before, ())
     kinds = dict(before.kinds) if before else {}
     for kind, version in made.items():
