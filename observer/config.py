@@ -24,7 +24,7 @@ from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
 from observer.files import read_file
 from observer.gaps.recovery import RecoverySettings
-from observer.lake.settings import LakeSettings
+from observer.lake.settings import LakeSettings, missing_libraries
 from observer.listings.diff import ReferenceSettings
 from observer.local_time import use_zone
 from observer.providers.broker import BROKER_NAMES, Broker, broker_named
@@ -148,6 +148,8 @@ def load_settings(path: Path) -> Settings:
     """
     file = read_settings_file(path)
     settings = settings_of(file)
+    if settings.lake is not None and (text := missing_libraries()):
+        raise wrong_settings(file, [Problem(("lake",), text)])
     pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)
     _require_one_market(settings.instance, pool, file)
     _require_files(settings.reference, broker_named(pool.provider), file)

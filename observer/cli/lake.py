@@ -28,7 +28,7 @@ from observer.clock import clock_from_environment
 from observer.config import Settings
 from observer.errors import ConfigError, NoDataError
 from observer.lake.layout import SealedDay, sealed_days
-from observer.lake.settings import LakeSettings
+from observer.lake.settings import LakeSettings, missing_libraries
 from observer.local_time import local_datetime
 from observer.store.days import DayReader
 
@@ -239,10 +239,8 @@ def _lake(config: Path | None) -> Lake:
 
 def require_extra() -> None:
     """Return if what the lake needs is installed. Raises ConfigError otherwise."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("pyarrow", "pyiceberg") if find_spec(name) is None]:
-        raise ConfigError(f"{' and '.join(missing)} not installed: pip install 'observer[lake]'")
+    if text := missing_libraries():
+        raise ConfigError(text)
 
 
 def _finished(lake: Lake) -> Sequence[str]:

@@ -2,11 +2,13 @@
 
 A table's files are the newest versions; a snapshot replaces a version by the next one, so that earlier snapshots still
 read the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed. A
-catalogue that is lost, damaged or of another folder is made again from the manifests.
+catalogue that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
 """
 
 import hashlib
+import logging
 import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,8 +32,11 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
+from observer.errors import DataFileError
 from observer.lake.layout import CATALOGUE, SealedDay, version_path
 from observer.lake.parquet import PARTITIONED_BY, file_schema
+
+logger = logging.getLogger(__name__)
 
 NAMESPACE: Final = "observer"
 """Of the tables: `observer.trades` and its sisters."""
@@ -41,6 +46,13 @@ MARKS: Final = "observer.marks"
 """The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
 
 _FILE: Final = "catalogue.sqlite3"
+# What SQLite says of a file that is whole but cannot be used now.
+_UNUSABLE: Final = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR),
+        *(sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
+    }
+)
 _FILES: Final = "observer.files"  # a table's property: the digest of the names of its files
 _TYPES: Final[Mapping[pa.DataType, IcebergType]] = {
     pa.bool_(): BooleanType(),
@@ -87,23 +99,61 @@ def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
 
 def update_catalogue(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
     """Bring the tables to the newest versions of these days, which are all; return the kinds that changed. Each kind
-    is one commit. The caller holds the lake's lock.
+    is one commit. A damaged catalogue is removed and made again. The caller holds the lake's lock.
 
     Raises:
+        DataFileError: the catalogue is in use by another process, or it cannot be made again.
         OSError: the folder cannot be written.
     """
     _forget_other_place(lake)
+    try:
+        return _update_tables(lake, days)
+    except Exception as error:
+        if not _is_damage(error):
+            raise _failed(lake, error) from error
+        logger.warning("%s is damaged and is made again: %s", lake / CATALOGUE, error)
+    shutil.rmtree(lake / CATALOGUE)
+    _forget_other_place(lake)
+    try:
+        return _update_tables(lake, days)
+    except Exception as error:
+        raise _failed(lake, error) from error
+
+
+def _update_tables(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
     with open_catalogue(lake) as catalogue:
         return tuple(kind for kind, files in _newest(lake, days).items() if _update_table(catalogue, kind, files))
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether a new catalogue can help: its libraries have no common error for what they cannot read."""
+    if isinstance(cause := error.__cause__, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _UNUSABLE
+    return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
+
+
+def _failed(lake: Path, error: Exception) -> Exception:
+    """The error to raise: that of the folder as it is, any other as one of ours."""
+    return error if isinstance(error, OSError) else DataFileError(f"{lake / CATALOGUE}: {error}")
 
 
 def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
     """The kinds whose tables do not have exactly the newest versions of these days, which are all."""
     wanted = _newest(lake, days)
+    try:
+        held = _held_by_kind(lake)
+    except Exception as error:
+        if not _is_damage(error):
+            raise _failed(lake, error) from error
+        logger.warning("%s is damaged: %s", lake / CATALOGUE, error)
+        held = {}
+    return sorted(kind for kind in {*wanted, *held} if set(held.get(kind, ())) != set(wanted.get(kind, ())))
+
+
+def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
     with open_catalogue(lake) as catalogue:
         there = {str(name[-1]) for name in catalogue.list_tables(NAMESPACE)}
-        held = {kind: _held(catalogue.load_table((NAMESPACE, kind))) for kind in there}
-    return sorted(kind for kind in {*wanted, *held} if set(held.get(kind, ())) != set(wanted.get(kind, ())))
+        return {kind: _held(catalogue.load_table((NAMESPACE, kind))) for kind in there}
 
 
 def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:

@@ -44,14 +44,15 @@ class LakeJobs:
 
     async def run(self) -> None:
         """Seal what earlier days lack, then each day after its backup; never returns."""
-        day = await self._today.plan()
-        await self._until_sealed((day.day - timedelta(days=1)).isoformat())
+        is_sealed = False
         while True:
+            day = await self._today.plan()
+            if not is_sealed:
+                await self._until_sealed((day.day - timedelta(days=1)).isoformat(), day.backup_ns)
             await self._clock.sleep_until(day.backup_ns)
             await self._until_backed_up(day)
-            await self._until_sealed(day.day.isoformat())
+            is_sealed = await self._until_sealed(day.day.isoformat(), day.ends_ns)
             await self._today.end_of(day)
-            day = await self._today.plan()
 
     async def _until_backed_up(self, day: DayPlan) -> None:
         limit_ns = day.backup_ns + _WAITING_S * NS_PER_S
@@ -68,10 +69,15 @@ class LakeJobs:
         with SealingReader(self._url) as reader:
             return reader.is_backed_up(since_ns)
 
-    async def _until_sealed(self, last: str) -> None:
-        """Seal the days up to `last` that are not sealed, and the newest that are; repeat a failure after an hour."""
+    async def _until_sealed(self, last: str, until_ns: int) -> bool:
+        """Seal the days up to `last` that are not sealed, and the newest that are; repeat a failure after an hour, but
+        not after `until_ns`: a day that stays wrong must not keep the next one waiting. Return whether all succeeded.
+        """
         while not await self._has_sealed(last):
+            if self._clock.now_ns() + _RETRY_S * NS_PER_S >= until_ns:
+                return False
             await self._clock.sleep(_RETRY_S)
+        return True
 
     async def _has_sealed(self, last: str) -> bool:
         stop = threading.Event()

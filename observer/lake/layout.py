@@ -91,9 +91,24 @@ def version_path(lake: Path, kind: str, market: str, day: str, version: int) -> 
     return _partition(lake / _VERSIONS, kind, market, day) / f"{version}.parquet"
 
 
-def version_files(lake: Path) -> list[Path]:
+class VersionFile(msgspec.Struct, frozen=True):
+    """The file of a version, as its folders and its name say."""
+
+    path: Path
+    kind: str
+    market: str
+    session_date: str
+    version: int
+
+
+def version_files(lake: Path) -> list[VersionFile]:
     """The files of all versions, also those that no manifest names."""
-    return sorted((lake / _VERSIONS).glob("kind=*/market=*/session_date=*/*.parquet"))
+    found = []
+    for path in sorted((lake / _VERSIONS).glob("kind=*/market=*/session_date=*/*.parquet")):
+        kind, market, day = (name.partition("=")[2] for name in path.relative_to(lake / _VERSIONS).parts[:3])
+        if path.stem.isdecimal():
+            found.append(VersionFile(path, kind, market, day, int(path.stem)))
+    return found
 
 
 def _partition(folder: Path, kind: str, market: str, day: str) -> Path:
@@ -155,7 +170,9 @@ def _read_manifest(path: Path) -> SealedDay:
     except OSError as error:
         raise DataFileError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise DataFileError(f"{path}: {error}; remove it, and `observer lake seal` seals the day again") from error
+        raise DataFileError(
+            f"{path}: {error}; remove it, and `observer lake seal` makes it again from its files"
+        ) from error
     if manifest.format > FORMAT:
         raise DataFileError(f"{path}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
     return manifest

@@ -5,18 +5,30 @@ It is repeated at each start of a sealing, so it repairs what a kill left undone
 
 import errno
 import fcntl
+import filecmp
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from observer.errors import LakeInUseError
+from observer.errors import DataFileError, LakeInUseError
 from observer.files import sync_path
-from observer.lake.layout import STAGING, SealedDay, path_of, sealed_days, version_files, version_path
+from observer.lake.layout import (
+    STAGING,
+    SealedDay,
+    Version,
+    VersionFile,
+    path_of,
+    sealed_days,
+    version_files,
+    version_path,
+    write_manifest,
+)
+from observer.lake.parquet import metadata_of
 
 _LOCK: Final = "_lock"
 # A file system without hard links says one of these.
@@ -24,10 +36,11 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """What a start found undone: removed files, and days whose files were published."""
+    """What a start found undone: removed files, days whose files were published, and manifests that were made again."""
 
     removed: int = 0
     published: int = 0
+    manifests: int = 0
 
 
 @contextmanager
@@ -55,33 +68,82 @@ def staging_path(lake: Path, name: str) -> Path:
 
 
 def repair(lake: Path) -> Repaired:
-    """Remove what no manifest names, and publish what the manifests say. The caller holds the lock.
+    """Make lost manifests again, remove what an unfinished sealing left, publish what the manifests say. The caller
+    holds the lock.
+
+    A day without a manifest was sealed if a glob finds a file of it or a kind has a second version; its manifest is
+    made from the metadata of the versions' files. The versions of other days without one are the rest of a first
+    sealing that a kill ended, and of a sealed day the versions above its newest ones.
 
     Raises:
-        DataFileError: a manifest cannot be read; nothing is removed then.
+        DataFileError: a manifest, or a file of a day without one, cannot be read; nothing is removed then.
         OSError: the folder cannot be written.
     """
+    files = version_files(lake)
+    known = {(day.market, day.session_date) for day in sealed_days(lake)}
+    lost = _files_of_lost_manifests(lake, files, known)
+    made = [_from_files(market, session_date, found) for (market, session_date), found in lost.items()]
+    for day in made:
+        write_manifest(lake, day)
     days = sealed_days(lake)
-    removed = _remove_orphans(lake, days)
-    return Repaired(removed, sum(publish(lake, day) for day in days))
+    removed = _remove_unfinished(lake, days, files)
+    return Repaired(removed, sum(publish(lake, day) for day in days), len(made))
 
 
-def _remove_orphans(lake: Path, days: Iterable[SealedDay]) -> int:
-    named = {
-        version_path(lake, kind, day.market, day.session_date, version.version)
-        for day in days
-        for kind, found in day.kinds.items()
-        for version in found
+def _files_of_lost_manifests(
+    lake: Path, files: Sequence[VersionFile], known: set[tuple[str, str]]
+) -> Mapping[tuple[str, str], Sequence[VersionFile]]:
+    """The versions' files of each market and day that was sealed and has no manifest."""
+    found: dict[tuple[str, str], list[VersionFile]] = {}
+    for file in files:
+        if (file.market, file.session_date) not in known:
+            found.setdefault((file.market, file.session_date), []).append(file)
+    return {day: each for day, each in found.items() if any(_was_sealed(lake, file) for file in each)}
+
+
+def _was_sealed(lake: Path, file: VersionFile) -> bool:
+    return file.version > 1 or path_of(lake, file.kind, file.market, file.session_date).exists()
+
+
+def _from_files(market: str, session_date: str, files: Sequence[VersionFile]) -> SealedDay:
+    """The manifest as the files' metadata give it; they have no marks and no streams, which the next sealing adds."""
+    kinds: dict[str, tuple[Version, ...]] = {}
+    for file in sorted(files, key=lambda each: (each.kind, each.version)):
+        kinds[file.kind] = (*kinds.get(file.kind, ()), _version_of(file))
+    sealed_at_ns = max(version.sealed_at_ns for found in kinds.values() for version in found)
+    return SealedDay(market, session_date, sealed_at_ns, kinds)
+
+
+def _version_of(file: VersionFile) -> Version:
+    stated = metadata_of(file.path)
+    try:
+        return Version(
+            version=file.version,
+            rows=int(stated["rows"]),
+            digest=stated["digest"],
+            size_bytes=file.path.stat().st_size,
+            sealed_at_ns=int(stated["sealed_at_ns"]),
+            schema_version=int(stated["schema_version"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise DataFileError(f"{file.path}: the day has no manifest, and the file's metadata lack {error}") from error
+
+
+def _remove_unfinished(lake: Path, days: Sequence[SealedDay], files: Sequence[VersionFile]) -> int:
+    newest = {
+        (day.market, day.session_date, kind): found[-1].version for day in days for kind, found in day.kinds.items()
     }
-    orphans = [path for path in version_files(lake) if path not in named]
-    orphans += (lake / STAGING).glob("*")
-    for path in orphans:
+    above = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
+    unfinished = [*(file.path for file in above), *(lake / STAGING).glob("*")]
+    for path in unfinished:
         path.unlink()
-    return len(orphans)
+    return len(unfinished)
 
 
-def publish(lake: Path, day: SealedDay) -> bool:
+def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     """Put the newest versions where a glob finds them, each in one step; return whether one was not there yet.
+
+    A copy (where there are no hard links) is compared by its size and its time, with `by_content` also by its bytes.
 
     Raises:
         OSError: the folder cannot be written, or a version's file is gone.
@@ -90,21 +152,24 @@ def publish(lake: Path, day: SealedDay) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        if not _is_same(source, target):
+        if not _is_same(source, target, by_content=by_content):
             target.parent.mkdir(parents=True, exist_ok=True)
             _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
             changed = True
     return changed
 
 
-def _is_same(source: Path, target: Path) -> bool:
-    """Whether the target is this version: the same file, or a copy of it, which has its size and its time."""
+def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
+    """Whether the target is this version: the same file, or a copy of it."""
     try:
         there = target.stat()
     except FileNotFoundError:
         return False
     own = source.stat()
-    return os.path.samestat(own, there) or (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    if os.path.samestat(own, there):
+        return True
+    is_alike = (own.st_size, own.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+    return is_alike and (not by_content or filecmp.cmp(source, target, shallow=False))
 
 
 def _replace_by_link(source: Path, target: Path, staged: Path) -> None:

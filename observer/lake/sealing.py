@@ -48,20 +48,31 @@ def seal_days(
     progress: Progress = lambda _day, _kind, _rows: None,
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
-    failure or a stop: the days before it are sealed. A process changes the lake only through this.
+    failure or a stop. A day that is wrong does not keep the others from being sealed. A process changes the lake only
+    through this.
 
     Raises:
         LakeInUseError: another process seals.
-        StoreError, DataFileError, StoppedError, OSError: as `seal`.
+        DataFileError: days are wrong, as `seal` says; the other days are sealed.
+        StoreError, StoppedError, OSError: as `seal`, at once.
     """
+    wrong: list[str] = []
     with locked(lake):
         repair(lake)
         try:
             for session_date in days:
-                yield seal(lake, url, market, session_date, now_ns(), stop, progress)
+                try:
+                    result = seal(lake, url, market, session_date, now_ns(), stop, progress)
+                except DataFileError as error:
+                    wrong.append(str(error))
+                    continue
+                yield result
         finally:
             if found := sealed_days(lake):
                 update_catalogue(lake, found)
+    if wrong:
+        count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
+        raise DataFileError(f"{count}{'; '.join(wrong)}")
 
 
 def seal(
@@ -100,7 +111,10 @@ def seal(
                 raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
         marks, streams = reader.marks()
     if before is not None and not made:
-        publish(lake, before)
+        if not before.streams:  # a manifest that was made again from its files
+            before = msgspec.structs.replace(before, marks=marks, streams=streams)
+            write_manifest(lake, before)
+        publish(lake, before, by_content=True)
         return SealingResult(before, ())
     kinds = dict(before.kinds) if before else {}
     for kind, version in made.items():

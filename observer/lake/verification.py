@@ -12,6 +12,7 @@ from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, path_of, sealed_days, version_path
 from observer.lake.parquet import as_in_file, file_schema, metadata_of
 from observer.lake.sealing import require_rows
+from observer.store.arrow import KINDS
 from observer.store.sealing import SealingReader
 
 
@@ -29,7 +30,7 @@ class VerifiedDay(msgspec.Struct, frozen=True):
 def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
     """Read every version of every kind, and the database's rows of the day where there is a reader.
 
-    A kind whose rows were removed from the database is compared with its manifest alone.
+    A day of which the database has no rows at all is compared with its manifest alone: another database has it.
 
     Raises:
         StoreError: the database does not answer.
@@ -37,15 +38,23 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
     """
     problems: list[str] = []
     compared = 0
+    counts = {kind: reader.count(kind, day.session_date) for kind in KINDS} if reader is not None else {}
+    compares = reader if any(counts.values()) else None
     for kind, found in day.kinds.items():
         for version in found:
             if stop.is_set():
                 raise StoppedError(f"the verification of {day.session_date} was interrupted")
             problems += _wrong_file(lake, day, kind, version)
         problems += _wrong_glob(lake, day, kind, found[-1])
-        if reader is not None and reader.count(kind, day.session_date):
+        if compares is not None:
             compared += found[-1].rows
-            problems += _wrong_rows(reader, day, kind, found[-1])
+            problems += _wrong_rows(compares, day, kind, found[-1])
+    problems += [
+        f"{kind} of {day.session_date}: the database has {rows:,} rows, the sealed day none: "
+        f"`observer lake seal {day.session_date}` adds them"
+        for kind, rows in counts.items()
+        if rows and kind not in day.kinds
+    ]
     return VerifiedDay(day.market, day.session_date, len(day.kinds), day.rows, compared, tuple(problems))
 
 
@@ -75,6 +84,10 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
     path = path_of(lake, kind, day.market, day.session_date)
     try:
         stated = metadata_of(path)
+        if not path.samefile(version_path(lake, kind, day.market, day.session_date, newest.version)):  # a copy
+            require_rows(path, kind, newest.rows, newest.digest, "those of its manifest")
+    except FileNotFoundError:
+        return []  # the version's file is gone, which `_wrong_file` reports
     except DataFileError as error:
         return [f"{error}: `observer lake seal {day.session_date}` publishes it again"]
     if (stated.get("version"), stated.get("digest")) != (str(newest.version), newest.digest):

@@ -39,6 +39,16 @@ def table_of(lake: Path, kind: str = "trades") -> Table:
         return catalogue.load_table((NAMESPACE, kind))
 
 
+def damage(catalogue: Path, change: str) -> None:
+    """Remove the catalogue, write over its file, or remove the tables' metadata."""
+    if change == "lost":
+        shutil.rmtree(catalogue)
+    elif change == "damaged":
+        (catalogue / "catalogue.sqlite3").write_bytes(b"no database " * 100)
+    else:
+        shutil.rmtree(catalogue / "observer")
+
+
 def catalogue_rows(lake: Path, snapshot: int | None = None) -> list[tuple[object, ...]]:
     found = table_of(lake).scan(snapshot_id=snapshot).to_arrow().select(COLUMNS).to_pylist()
     return sorted((tuple(row.values()) for row in found), key=lambda row: row[:2])
@@ -85,17 +95,27 @@ def test_a_sealing_that_changes_nothing_makes_no_snapshot(lake: Path, url: str) 
     assert table_of(lake).current_snapshot() == before
 
 
-@pytest.mark.parametrize("change", ["lost", "moved"])
-def test_a_catalogue_that_is_lost_or_of_another_folder_is_made_again(lake: Path, url: str, change: str) -> None:
+@pytest.mark.parametrize("change", ["lost", "damaged", "without metadata", "moved"])
+def test_a_catalogue_that_is_lost_damaged_or_of_another_folder_is_made_again(lake: Path, url: str, change: str) -> None:
     seal_all(lake, url)
-    if change == "lost":
-        shutil.rmtree(lake / CATALOGUE)
+    if change != "moved":
+        damage(lake / CATALOGUE, change)
         assert "trades" in outdated_tables(lake, sealed_days(lake))
     else:
         lake = lake.rename(lake.with_name("moved"))
+    append(url, trade(99, symbol="000010", session_date=NEXT_DAY))
     seal_all(lake, url)
     assert outdated_tables(lake, sealed_days(lake)) == []
-    assert len(catalogue_rows(lake)) == 65
+    assert len(catalogue_rows(lake)) == 66
+
+
+def test_a_wrong_day_does_not_keep_a_later_one_from_being_sealed(lake: Path, url: str) -> None:
+    wrong = "2026-11-17"
+    append(url, *day_of(wrong, market="other", symbols=1, each=2))
+    with pytest.raises(DataFileError, match="rows of market other"):
+        seal_all(lake, url, wrong, DAY)
+    assert [day.session_date for day in sealed_days(lake)] == [DAY]
+    assert outdated_tables(lake, sealed_days(lake)) == []
 
 
 def test_the_catalogue_follows_although_a_later_day_fails(lake: Path, url: str) -> None:

@@ -112,6 +112,24 @@ def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -
     scene.run(scenario)
 
 
+def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY)
+    append(scene.url, *day_of(DAY_BEFORE, market="other", symbols=1, each=2))
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        for hour in range(10, 24):  # until the backup each hour has an attempt
+            await scene.waits_for(min(BACKUP_NS, local_ns(DATE, hour)))
+            if BACKUP_NS in scene.clock.waits:
+                break
+            await scene.clock.advance(3_600)
+        append(scene.url, BackupCompleted(BACKUP_NS + 1, "package", 1, ""))
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
 def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:
     days = [f"2026-10-{day:02}" for day in range(1, 21)]
     sealed = set(days) - {"2026-10-03", "2026-10-20"}

@@ -161,6 +161,31 @@ def test_what_no_manifest_names_is_removed_at_the_next_start(lake: Path, url: st
     assert verified(lake, url).problems == ()
 
 
+def test_a_lost_manifest_is_made_again_and_no_version_is_removed(lake: Path, url: str) -> None:
+    seal_day(lake, url, now_ns=1)
+    append(url, trade(99, symbol="000010"), *day_of(NEXT_DAY, symbols=1, each=5))
+    before = seal_day(lake, url, now_ns=2).day
+    files = sorted((lake / "_versions").rglob("*.parquet"))
+    (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
+    seal_day(lake, url, NEXT_DAY)
+    found = sealed_day(lake, MARKET, DAY)
+    assert found is not None
+    assert (found.kinds, found.sealed_at_ns) == (before.kinds, 2)
+    assert set(files) < set((lake / "_versions").rglob("*.parquet"))
+    assert verified(lake, url).problems == ()
+    assert seal_day(lake, url).day.streams == before.streams
+
+
+def test_a_first_sealing_that_a_kill_ended_leaves_nothing(lake: Path, url: str) -> None:
+    seal_day(lake, url)
+    (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
+    for path in lake.glob(glob_of()):
+        path.unlink()
+    with locked(lake):
+        assert repair(lake).removed == 3
+    assert sealed_days(lake) == []
+
+
 def test_a_file_that_a_kill_left_unpublished_is_published_at_the_next_start(lake: Path, url: str) -> None:
     seal_day(lake, url)
     path_of(lake, "trades", MARKET, DAY).unlink()
@@ -182,6 +207,23 @@ def test_a_file_system_without_hard_links_gets_copies(lake: Path, url: str, monk
     assert verified(lake, url).problems == ()
 
 
+def test_a_copy_with_another_byte_is_noticed_and_published_again(
+    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    seal_day(lake, url)
+    copy = path_of(lake, "trades", MARKET, DAY)
+    there = copy.stat()
+    content = bytearray(copy.read_bytes())
+    content[200] ^= 0xFF
+    copy.write_bytes(content)
+    os.utime(copy, ns=(there.st_atime_ns, there.st_mtime_ns))
+    [problem] = verified(lake, url).problems
+    assert problem.endswith("`observer lake seal 2026-11-18` publishes it again")
+    seal_day(lake, url)
+    assert verified(lake, url).problems == ()
+
+
 def test_only_one_process_changes_a_lake(lake: Path) -> None:
     with locked(lake), pytest.raises(LakeInUseError, match="another process seals"), locked(lake):
         pass
@@ -194,6 +236,18 @@ def test_verification_compares_files_with_the_database(lake: Path, url: str) -> 
     append(url, trade(99, symbol="000010"))
     [problem] = verified(lake, url).problems
     assert problem.startswith("trades of 2026-11-18: the database has 61 rows, the sealed day 60: `observer lake seal")
+
+
+def test_verification_counts_kinds_that_one_side_lacks(lake: Path, tmp_path: Path) -> None:
+    universe, sweep, *trades = day_of()
+    url = make_stored(tmp_path, universe, *trades)
+    seal_day(lake, url)
+    append(url, sweep)
+    [problem] = verified(lake, url).problems
+    assert problem.startswith("sweeps of 2026-11-18: the database has 1 rows, the sealed day none")
+    (tmp_path / "restored").mkdir()
+    [problem] = verified(lake, make_stored(tmp_path / "restored", universe)).problems
+    assert problem == "trades of 2026-11-18: the database has 0 rows, the sealed day 60"
 
 
 def test_verification_notices_a_damaged_and_a_missing_file(lake: Path, url: str) -> None:

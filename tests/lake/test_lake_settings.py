@@ -1,5 +1,6 @@
 """`[lake]`: its process exists only with the section, and its folder is in the folder of data unless it is named."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,12 @@ def test_the_folder_is_in_the_folder_of_data_unless_it_is_named() -> None:
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"lake\.foldr: unknown key; did you mean folder\?"):
         names_of(tmp_path, lake={"foldr": "x"})
+
+
+def test_without_the_extra_the_section_is_a_wrong_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyiceberg", None)
+    with pytest.raises(ConfigError, match=r"lake: pyiceberg not installed: pip install 'observer\[lake\]'"):
+        names_of(tmp_path, lake={})
+    assert "lake" not in names_of(tmp_path)
