@@ -3,7 +3,8 @@
 A bar is *complete* if the chain of the day's volume proves it: each trade states the day's volume after it, so the
 volume before a trade equals the one after the trade before, unless a trade between them is missing. What reconciliation
 found out about the volume at other moments are links of the chain, too. A break that official minute bars account for,
-to the share, is none, and the minute of such a bar is complete in any case. After a line's last link nothing is proved.
+to the share, is none, and the line's minute of such a bar is complete in any case. After a line's last link nothing is
+proved. A bar of a stock is complete if none of its lines has a break in it, also a line that has no row in the bar.
 
 An interval without a bar had no trade if the bars around it are complete; otherwise nothing is known about it.
 """
@@ -14,12 +15,15 @@ import msgspec
 import polars as pl
 
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import stock_of
 from observer.research.relations import stock, time_of
 from observer.units import NS_PER_MINUTE
 
 _CHAIN: Final = ("line", "session_date")
+_STOCKS: Final = {"line": pl.String, "stock": pl.String}
 _LINK: Final = ("line", "session_date", "from_ns", "to_ns", "volume", "cumulative_volume")
 
+_SAME_TRADE: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "volume", "cumulative_volume")
 _OF_TRADES: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "price", "volume", "cumulative_volume")
 
 
@@ -32,8 +36,15 @@ class BarRows(msgspec.Struct, frozen=True):
     reconciliations: pl.LazyFrame
 
 
+def each_once(trades: pl.LazyFrame) -> pl.LazyFrame:
+    """Stored trades, of which some may be stored twice, each once: a line has one trade that leads to a day's volume by
+    a volume at a time.
+    """
+    return trades.unique(_SAME_TRADE, keep="first", maintain_order=True)
+
+
 def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
-    """The bars of stocks, all their lines together, by stock and time.
+    """The bars of stocks, all their lines with rows together, by stock and time.
 
     `trades` counts executions and `vwap` is their mean price; both are null where a part of the bar is known as a
     minute bar only, and `vwap` also with a conflated row. `filled` is the volume that minute bars brought.
@@ -47,7 +58,7 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
     rows = _read(rows)
     pieces, links = _pieces(rows).collect(), _links(rows).collect()
     official = _official(rows.minutes.collect(), pieces)
-    breaks = _breaks(links, official)
+    breaks = _breaks(_with_ends(links, official), official)
     if interval_ns % NS_PER_MINUTE:
         incomplete = _touched(breaks, interval_ns, midnight_ns)
     else:
@@ -58,13 +69,14 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
         pieces = pl.concat([each.select(pieces.columns) for each in (of_trades, replacing)])
         minutes = _touched(breaks.filter(~pl.col("is_filled")), NS_PER_MINUTE, 0)
         unknown = minutes.join(official.select("line", start_ns="at_ns"), on=["line", "start_ns"], how="anti")
-        incomplete = unknown.select("line", start_ns=_floor("start_ns", interval_ns, midnight_ns)).unique()
-    return _made(pieces, incomplete, interval_ns, midnight_ns, zone)
+        incomplete = unknown.select("line", start_ns=_floor("start_ns", interval_ns, midnight_ns))
+    broken = _of_stocks(incomplete).select("stock", "start_ns").unique()
+    return _made(pieces, broken, interval_ns, midnight_ns, zone)
 
 
 def _read(rows: BarRows) -> BarRows:
     """The rows in memory: they are read once."""
-    trades = rows.trades.select(_OF_TRADES).collect().lazy()
+    trades = each_once(rows.trades).select(_OF_TRADES).collect().lazy()
     found = (getattr(rows, name).collect().lazy() for name in ("conflated", "minutes", "reconciliations"))
     return BarRows(trades, *found)
 
@@ -146,6 +158,26 @@ def _official(minutes: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
     ).filter(pl.col("filled") >= -VOLUME_NOISE)
 
 
+def _of_stocks(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of lines with their stock: links state no venue by which `relations.stock` would know it."""
+    lines = rows["line"].unique().to_list()
+    stocks = pl.DataFrame({"line": lines, "stock": [stock_of(line) for line in lines]}, schema=_STOCKS)
+    return rows.join(stocks, on="line", how="left")
+
+
+def _with_ends(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
+    """The links with the first and the last moment of anything known of their stock that day, `first_ns`, `last_ns`."""
+    known = pl.concat(
+        [
+            links.select(*_CHAIN, "from_ns", "to_ns"),
+            minutes.select(*_CHAIN, from_ns="at_ns", to_ns=pl.col("at_ns") + NS_PER_MINUTE - 1),
+        ]
+    )
+    day = ("stock", "session_date")
+    ends = _of_stocks(known).group_by(day).agg(first_ns=pl.col("from_ns").min(), last_ns=pl.col("to_ns").max())
+    return _of_stocks(links).join(ends, on=day, how="left")
+
+
 def _breaks(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     """By line the spans [from, to] of time in which trades are missing. `is_filled`: minute bars account for them."""
     chain = links.sort("line", "session_date", "cumulative_volume", "from_ns")
@@ -155,11 +187,11 @@ def _breaks(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     found = begins.select(
         *_CHAIN,
         "missing",
-        from_ns=pl.coalesce("last_to_ns", "from_ns"),
+        from_ns=pl.coalesce("last_to_ns", pl.min_horizontal("first_ns", "from_ns")),
         to_ns=pl.max_horizontal("from_ns", "last_to_ns"),
     )
-    last = chain.group_by(_CHAIN).agg(from_ns=pl.col("to_ns").max())
-    ends = last.select(*_CHAIN, "from_ns", missing=pl.lit(float("inf")), to_ns="from_ns")
+    last = chain.group_by(_CHAIN).agg(pl.col("last_ns").first(), from_ns=pl.col("to_ns").max())
+    ends = last.select(*_CHAIN, "from_ns", missing=pl.lit(float("inf")), to_ns=pl.max_horizontal("from_ns", "last_ns"))
     return _with_filled(pl.concat([found, ends.select(found.columns)]), minutes)
 
 
@@ -181,12 +213,9 @@ def _touched(breaks: pl.DataFrame, interval_ns: int, midnight_ns: int) -> pl.Dat
     return starts.explode("start_ns").unique()
 
 
-def _made(
-    pieces: pl.DataFrame, incomplete: pl.DataFrame, interval_ns: int, midnight_ns: int, zone: str
-) -> pl.DataFrame:
-    broken = incomplete.with_columns(is_broken=pl.lit(value=True))
+def _made(pieces: pl.DataFrame, broken: pl.DataFrame, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
     marked = pieces.with_columns(start_ns=_floor("at_ns", interval_ns, midnight_ns)).join(
-        broken, on=["line", "start_ns"], how="left", maintain_order="left"
+        broken.with_columns(is_broken=pl.lit(value=True)), on=["stock", "start_ns"], how="left", maintain_order="left"
     )
     in_order = marked.sort("stock", "at_ns", "venue", "cumulative_volume")
     volume = pl.col("volume").sum()

@@ -8,7 +8,7 @@ import polars as pl
 
 from observer.local_time import local_ns
 from observer.research import relations
-from observer.research.bars import BarRows, bars
+from observer.research.bars import BarRows, bars, each_once
 from observer.research.frame import Schema, scanned
 from observer.research.reading import Rows, stored_schema
 from observer.units import NS_PER_MINUTE
@@ -62,7 +62,7 @@ class DayRelations:
         reports = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
         words = reports.sort("judged_ns")
         quality = dict(zip(words["symbol"], words["slots_quality"], strict=True))
-        return relations.trades(self._known("trades", day, known_ns, lines), self.zone, quality)
+        return relations.trades(each_once(self._known("trades", day, known_ns, lines)), self.zone, quality)
 
     def bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None

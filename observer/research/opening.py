@@ -13,7 +13,7 @@ from observer.lake.layout import SealedDay, sealed_days, version_path
 from observer.lake.settings import LakeSettings
 from observer.local_time import use_zone
 from observer.research.following import Feed
-from observer.research.reading import Rows
+from observer.research.reading import Rows, SealedFile
 from observer.research.store import Store
 from observer.store.research import ResearchReader
 
@@ -69,11 +69,11 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
     )
 
 
-def _files(lake: Path, day: SealedDay) -> Mapping[str, Path]:
+def _files(lake: Path, day: SealedDay) -> Mapping[str, SealedFile]:
     """By kind the file of the newest version, which never changes."""
     newest = {kind: day.newest(kind) for kind in day.kinds}
     return {
-        kind: version_path(lake, kind, day.market, day.session_date, version.version)
+        kind: SealedFile(version_path(lake, kind, day.market, day.session_date, version.version), version.rows)
         for kind, version in newest.items()
         if version is not None
     }

@@ -1,6 +1,8 @@
 """The rows of a day by kind, from the sealed file of the day or from the database: one of the two, so no row is twice.
 
-What is read of the database is bounded by the high-water marks of the moment at which the store was opened.
+Rows are only added. So a sealed kind of a day of which the database has more rows is read from the database: some came
+after the sealing, as a late recovery's. What is read of the database is bounded by the high-water marks of the moment
+at which the store was opened.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import polars as pl
 
 from observer.lake.parquet import NAMES_IN_FILE
@@ -27,17 +30,24 @@ def stored_schema(kind: str) -> Schema:
     return {field.name: _TYPES[str(field.type)] for field in schema_of(kind)}
 
 
+class SealedFile(msgspec.Struct, frozen=True):
+    """The file with the sealed rows of a kind of a day, and their number."""
+
+    path: Path
+    rows: int
+
+
 class Rows:
     """The stored rows of days.
 
     Args:
         database: the database; None for a lake alone.
-        sealed: by sealed day and kind, the file with its rows.
+        sealed: by sealed day and kind, the file with its rows; a kind without rows is absent.
         market: of all these rows.
     """
 
     def __init__(
-        self, database: ResearchReader | None, sealed: Mapping[str, Mapping[str, Path]], market: str = ""
+        self, database: ResearchReader | None, sealed: Mapping[str, Mapping[str, SealedFile]], market: str = ""
     ) -> None:
         self._database = database
         self._market = market
@@ -46,6 +56,7 @@ class Rows:
         hot = database.session_dates() if database is not None else ()
         self.days: Sequence[str] = sorted({*hot, *sealed})
         self._kept: dict[tuple[str, str], pl.DataFrame] = {}
+        self._behind: dict[tuple[str, str], bool] = {}
 
     @property
     def database(self) -> ResearchReader | None:
@@ -53,12 +64,12 @@ class Rows:
         return self._database
 
     def is_sealed(self, day: str) -> bool:
-        """Whether the day's rows are those of its sealed files."""
+        """Whether the day is sealed; of a kind that got rows since then, they are those of the database."""
         return day in self._sealed
 
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
-        if day in self._sealed:
+        if day in self._sealed and not self._is_behind(kind, day):
             return self._of_file(kind, day, lines)
         if self._database is None:
             return _empty(kind)
@@ -105,14 +116,27 @@ class Rows:
         if self._database is not None:
             self._database.close()
 
+    def _is_behind(self, kind: str, day: str) -> bool:
+        """Whether the database has more rows of a sealed day's kind; asked once, so that an open store does not change.
+
+        Rows from after the opening may count, too: up to the marks the database has the sealed rows all the same.
+        """
+        if self._database is None:
+            return False
+        key = (kind, day)
+        if key not in self._behind:
+            file = self._sealed[day].get(kind)
+            self._behind[key] = self._database.count(kind, day) > (0 if file is None else file.rows)
+        return self._behind[key]
+
     def _of_file(self, kind: str, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
-        path = self._sealed[day].get(kind)
-        if path is None:
+        file = self._sealed[day].get(kind)
+        if file is None:
             return _empty(kind)
         schema = stored_schema(kind)
         partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
         in_file = {NAMES_IN_FILE.get(name, name): dtype for name, dtype in schema.items() if name not in partition}
-        rows = pl.scan_parquet(path, hive_partitioning=False, missing_columns="insert", schema=in_file)
+        rows = pl.scan_parquet(file.path, hive_partitioning=False, missing_columns="insert", schema=in_file)
         rows = rows.rename({there: name for name, there in NAMES_IN_FILE.items() if name in schema})
         rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
         return rows if lines is None or "symbol" not in schema else rows.filter(pl.col("symbol").is_in(lines))

@@ -146,12 +146,13 @@ class Store:
         `complete`: every trade of the bar is known (`observer.research.bars`). `adjusted`: in shares of the last day.
         """
         span, length_ns, known_ns = span_of(start, end), interval_ns(interval), _known(known_at)
-        found = pl.concat(
-            [self._days.bars(day, lines, length_ns, known_ns) for day, lines in self._streamed(symbols, span)]
-        ).sort("symbol", "time")
+        days = self._streamed(symbols, span)
+        parts = [self._days.bars(day, lines, length_ns, known_ns) for day, lines in days]
         if adjusted:
-            found = adjusted_bars(found, pl.col("time").dt.date(), self._adjustments(known_at))
-        return framed(_within(found.lazy(), span, self._days.zone))
+            changes = self._adjustments(known_at)
+            of_days = [pl.lit(date.fromisoformat(day)) for day, _ in days]  # a bar's time may be in any zone
+            parts = [adjusted_bars(part, day, changes) for part, day in zip(parts, of_days, strict=True)]
+        return framed(_within(pl.concat(parts).sort("symbol", "time").lazy(), span, self._days.zone))
 
     def snapshots(self, symbols: Symbols, start: When, end: When | None = None) -> Frame:
         """The states of symbols as sweeps of the universe saw them, by line and time."""

@@ -15,7 +15,7 @@ from bus.events import (
     UniverseBuilt,
 )
 from observer.local_time import local_datetime
-from observer.store.arrow import read_batches, read_marks
+from observer.store.arrow import count_rows, read_batches, read_marks
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS, METADATA, OWNER
@@ -67,6 +67,11 @@ class ResearchReader(DatabaseReader):
     ) -> Iterator["pa.RecordBatch"]:
         """The rows of a day (`observer.store.arrow.read_batches`)."""
         return read_batches(self._engine, kind, session_date, symbols=symbols, columns=columns)
+
+    def count(self, kind: str, session_date: str) -> int:
+        """The number of a day's rows of a kind; read from an index where one has the day."""
+        with self._asking() as connection:
+            return count_rows(connection, kind, session_date)
 
     def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str]) -> Sequence[str]:
         """The days of these symbols' rows of a kind from `first` to `last`, both included. Some kinds have days that

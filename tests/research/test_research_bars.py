@@ -1,12 +1,16 @@
 """Bars: the pieces that they are made of, and whether they are complete."""
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+import observer
+from bus.events import SlotAssigned
 from observer.research.bars import BarRows, bars
 from observer.research.reading import stored_schema
 from observer.research.store import Store
-from tests.research.stored import DAY
+from tests.research.stored import DAY, NEXT_DAY, STREAM, append, at, make_store, traded, url_of
 
 MINUTE_NS = 60_000_000_000
 SECOND_NS = 1_000_000_000
@@ -23,6 +27,17 @@ def test_a_bar_has_streamed_and_recovered_trades(store: Store) -> None:
     assert found.select(columns).rows()[1] == (70_200, 70_200, 70_150, 70_150, 20, 2, True)
     assert found["vwap"][1] == (70_200 * 5 + 70_150 * 15) / 20
     assert found["complete"].all()
+
+
+def test_bars_are_adjusted_by_the_day_of_the_market_in_every_zone(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    began_ns = at("09:00:00", NEXT_DAY)  # in New York it is the evening before the change of shares
+    slot = SlotAssigned("main:01", "000660", began_ns, "volume_surge", 9.0, "free_slot", None, None, "KRX")
+    trade = traded("000660", "09:00:00", 100_000, 1, 1, session_date=NEXT_DAY, exchange_time_ns=began_ns)
+    append(url_of(folder), STREAM, slot, trade)
+    with observer.open_store(folder, tz="America/New_York") as opened:
+        found = opened.bars("000660", DAY, NEXT_DAY, adjusted=True).select("close", "volume").collect().rows()
+    assert (found[0], found[-1]) == ((100_000, 2), (100_000, 1))
 
 
 def test_without_the_recovered_trade_the_bars_around_it_are_not_complete(store: Store) -> None:
@@ -62,9 +77,13 @@ def test_the_lines_of_a_stock_are_one_bar(store: Store) -> None:
     assert (row["open"], row["close"], row["volume"]) == (1_000, 1_010, 3)
 
 
-def rows_of(trades: list[tuple[float, float, float]], minutes: list[tuple[int, float]] = []) -> BarRows:  # noqa: B006
+def rows_of(
+    trades: list[tuple[float, float, float]],
+    minutes: list[tuple[int, float]] = [],  # noqa: B006
+    line: str = "A",
+) -> BarRows:
     """Trades as (second, volume, cumulative volume), and minute bars as (minute, volume)."""
-    common = {"stream": 1, "provider": "kis", "symbol": "A", "venue": "", "session_date": DAY}
+    common = {"stream": 1, "provider": "kis", "symbol": line, "session_date": DAY, "venue": line.partition(".")[2]}
     of_trades = [
         common
         | {"sequence": nth, "exchange_time_ns": int(second * SECOND_NS), "receive_time_ns": 0, "price": 10.0}
@@ -82,6 +101,12 @@ def rows_of(trades: list[tuple[float, float, float]], minutes: list[tuple[int, f
     return BarRows(
         frames["trades"], frames["conflated_trades"], frames["recovered_minute_bars"], frames["reconciliations"]
     )
+
+
+def both(first: BarRows, second: BarRows) -> BarRows:
+    """The rows of two lines."""
+    names = BarRows.__struct_fields__
+    return BarRows(*(pl.concat([getattr(first, name), getattr(second, name)]) for name in names))
 
 
 def complete(rows: BarRows) -> dict[int, bool]:
@@ -102,6 +127,36 @@ def test_a_bar_is_complete_if_the_chain_of_volume_has_no_break(
     trades: list[tuple[float, float, float]], expected: dict[int, bool]
 ) -> None:
     assert complete(rows_of(trades)) == expected
+
+
+def test_a_trade_that_is_stored_twice_counts_once() -> None:
+    found = bars(rows_of([(1, 1, 1), (61, 2, 3), (61, 2, 3), (121, 1, 4)]), MINUTE_NS, 0, "UTC")
+    assert found.select("volume", "trades", "complete").rows() == [(1, 1, True), (2, 1, True), (1, 1, False)]
+
+
+EACH_MINUTE = [(60.0 * minute + 1, 1.0, minute + 1.0) for minute in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("of_other_line", "expected"),
+    [
+        # Its 500 missing shares belong to any minute from 0 to 4, and after its last link nothing is proved.
+        ([(1, 1, 1), (241, 1, 502), (301, 1, 503)], [False, False, False, False, False, False]),
+        ([(1, 1, 1), (121, 1, 2)], [True, True, False, False, False, False]),  # it has no link after minute 2
+        ([(121, 1, 5), (301, 1, 6)], [False, False, False, True, True, False]),  # its first trades are missing
+    ],
+)
+def test_a_bar_of_a_stock_is_complete_if_none_of_its_lines_has_a_break(
+    of_other_line: list[tuple[float, float, float]], expected: list[bool]
+) -> None:
+    rows = both(rows_of(EACH_MINUTE), rows_of(of_other_line, line="A.NXT"))
+    assert complete(rows) == dict(enumerate(expected))
+
+
+def test_a_minute_bar_of_one_line_does_not_complete_the_minute_of_another() -> None:
+    other = rows_of([(1, 1, 1), (181, 1, 12), (301, 1, 13)], line="A.NXT")
+    known = complete(both(rows_of(EACH_MINUTE, [(1, 1)]), other))
+    assert known == {0: False, 1: False, 2: False, 3: False, 4: True, 5: False}
 
 
 def test_minute_bars_that_lack_shares_leave_the_other_bars_incomplete() -> None:

@@ -8,9 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import observer
+from bus.events import DailyBar, TradesConflated
 from observer.lake.sealing import seal_days
 from observer.research.store import Store
-from tests.research.stored import DAY, MARKET, STREAM, append, make_store, traded, url_of
+from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded, url_of
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,29 @@ def test_a_lake_alone_is_a_store(store: Store, own: Path) -> None:
             lake.instruments(DAY)
 
 
+def test_rows_that_came_after_the_sealing_are_read(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    list(seal_days(folder / "data" / "lake", url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
+    with observer.open_store(folder) as before:
+        recovered = traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4")
+        daily = DailyBar("kis", "403800", DAY, 9, 9, 9, 9, 1, 9, "broker", "KRX", "regular")
+        at_ns = at("09:07:00")
+        first_of_its_kind = TradesConflated("kis", "005930", DAY, at_ns, at_ns, at_ns, 3, 7, 9, 9, 9, 9, 112, None)
+        append(url_of(folder), STREAM, recovered, daily, first_of_its_kind)
+        assert before.trades("005930", DAY).collect().height == 6
+    with observer.open_store(folder) as after:
+        assert after.days().collect()["source"][0] == "lake"
+        assert after.trades("005930", DAY).collect()["source"].to_list()[-1] == "recovered"
+        assert after.daily("403800", DAY).collect()["close"].to_list() == [9]
+        assert after.bars("005930", DAY).collect()["volume"].sum() == 112
+
+
 def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path) -> None:
     folder = make_store(tmp_path)
     with observer.open_store(folder) as before:
         later = traded("005930", "09:06:00", 70_000, 5, 105)
         append(url_of(folder), STREAM, later)
-        append(url_of(folder), "6" * 32, later)
+        append(url_of(folder), "6" * 32, traded("005930", "09:07:00", 70_000, 5, 110))
         assert before.trades("005930", DAY).collect().height == 6
     with observer.open_store(folder) as after:
         assert after.trades("005930", DAY).collect().height == 8
