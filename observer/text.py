@@ -134,3 +134,9 @@ def _spans(text: str, form: _Form) -> Iterator[tuple[int, int]]:
             if end - found >= form.shortest:
                 yield found, end
             begin = text.find(block, begin + 1)
+
+
+def csv_cell(text: str) -> str:
+    """The text as a cell: a spreadsheet reads one that begins with =, +, - or @ as a formula, so ' stands before it."""
+    plain = plain_text(text)
+    return f"'{plain}" if plain.lstrip().startswith(("=", "+", "-", "@")) else plain

@@ -51,14 +51,13 @@ from observer.listings.tradable import BROKER, TradableAtBroker, TradableInDatab
 from observer.local_time import local_ns
 from observer.store.listings import ListingReader
 from observer.store.reader import StoreReader
-from observer.text import plain_text
+from observer.text import csv_cell
 from observer.units import NS_PER_DAY
 
 if TYPE_CHECKING:  # imports the settings of all packages, for a query to a broker
     from observer.config import Settings
 
 _PROCESS: Final = "master-command"
-_FORMULAS: Final = ("=", "+", "-", "@")
 _NEVER_CHECKED: Final = "no master file was ever checked: `observer master update` downloads and checks them"
 
 RegionOption = Annotated[Literal["KR", "US", "HK", "CN", "JP", "VN"], Option(help="The region.")]
@@ -197,15 +196,9 @@ def _write_csv(answers: Sequence[TradableAnswer]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(Tradable.__struct_fields__)
     for answer in answers:
-        writer.writerows(map(_cell, msgspec.structs.astuple(each)) for each in answer.securities)
+        writer.writerows(map(csv_cell, msgspec.structs.astuple(each)) for each in answer.securities)
         if not answer.source:
             print_error(_summary(answer))
-
-
-def _cell(text: str) -> str:
-    """The text as a cell: a spreadsheet reads one that begins with =, +, - or @ as a formula, so ' stands before it."""
-    plain = plain_text(text)
-    return f"'{plain}" if plain.lstrip().startswith(_FORMULAS) else plain
 
 
 def _summary(answer: TradableAnswer) -> str:

@@ -49,6 +49,7 @@ def query(
     The relations are trades, minute_bars, snapshots, daily, universe, gaps, quality, slots, triggers and etf_premium,
     each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
     """
+    _require_one_form(("--csv", as_csv), ("--json", as_json), ("--parquet", parquet is not None))
     with _opened(config) as store:
         found = store.sql(sql).collect()
     if parquet is not None:
@@ -75,6 +76,7 @@ def bars(
     The bars are made of the stored trades, of recovered ones, and of the exchange's minute bars where recovery has no
     trades. A bar is complete if the exchange's volume proves that no trade of it is missing.
     """
+    _require_one_form(("--csv", as_csv), ("--json", as_json), ("--plot", plot))
     with _opened(config) as store:
         named = _day(store, day, config)
         found = store.bars(symbol, named, interval=interval).collect()
@@ -143,9 +145,13 @@ def _day(store: "Store", asked: str | None, config: Path | None) -> str:
     return str(asked)
 
 
+def _require_one_form(*options: tuple[str, bool]) -> None:
+    given = [name for name, is_given in options if is_given]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} exclude each other: give one")
+
+
 def _print(found: "pl.DataFrame", limit: int, *, as_csv: bool, as_json: bool) -> None:
-    if as_csv and as_json:
-        raise ConfigError("--csv and --json exclude each other: give one")
     if as_csv:
         from observer.research.exporting import csv_of
 

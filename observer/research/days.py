@@ -94,11 +94,20 @@ class DayRelations:
 
     def slots(self, day: str) -> pl.LazyFrame:
         """Times in which symbols had slots."""
-        return relations.slots(self.rows.scan("slot_assignments", day), self.rows.scan("slot_releases", day), self.zone)
+        assigned, released = self.rows.scan("slot_assignments", day), self.rows.scan("slot_releases", day)
+        return relations.slots(assigned, released, self._venues(day), self.zone)
 
     def triggers(self, day: str) -> pl.LazyFrame:
         """Triggers with their ends."""
-        return relations.triggers(self.rows.scan("triggers", day), self.rows.scan("trigger_ends", day), self.zone)
+        fired, ended = self.rows.scan("triggers", day), self.rows.scan("trigger_ends", day)
+        return relations.triggers(fired, ended, self._venues(day), self.zone)
+
+    def _venues(self, day: str) -> Mapping[str, str]:
+        """The venue of each line in the day's universe or slots; none of a day that is not stored."""
+        if day not in self.rows.days:
+            return {}
+        kinds = ("universe_members", "slot_assignments")
+        return dict(pl.concat([self.rows.small(kind, day).select("symbol", "venue") for kind in kinds]).rows())
 
     def _known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         rows = self.rows.scan(kind, day, lines)

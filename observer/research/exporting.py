@@ -8,6 +8,7 @@ import polars as pl
 
 from observer.errors import ConfigError, DataFileError
 from observer.files import replacing
+from observer.text import csv_cell
 
 Format = Literal["parquet", "csv"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -44,5 +45,10 @@ def write_frame(frame: pl.DataFrame, path: Path, form: str) -> None:
 
 
 def csv_of(frame: pl.DataFrame) -> str:
-    """The rows as CSV with a line of names."""
+    """The rows as CSV with a line of names; a spreadsheet takes no text of it for a formula."""
+    for name, dtype in frame.schema.items():
+        if dtype == pl.String:
+            texts = frame[name].drop_nulls().unique().to_list()
+            changed = {text: cell for text in texts if (cell := csv_cell(text)) != text}
+            frame = frame.with_columns(pl.col(name).replace(changed)) if changed else frame
     return frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")

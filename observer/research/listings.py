@@ -17,6 +17,7 @@ _KINDS: Final = ("stock", "etf", "etn", "index", "warrant", "other")
 _GROUPS: Final = {STOCK_GROUP: "stock", ETF_GROUP: "etf", FOREIGN_ETF_GROUP: "etf", ETN_GROUP: "etn"}
 _ABROAD: Final = {"001": "etf", "002": "etn"}  # `etp_kind` of files abroad
 _REMOVED: Final = "removed"
+_STRONGEST: Final = ("listed", "unknown", "not listed")  # of the answers of several exchanges
 
 _SCHEMA: Final[dict[str, Any]] = {
     "symbol": pl.String,
@@ -79,16 +80,26 @@ def instruments(changes: Iterable[ListingChanged], kind: str | None, zone: str) 
 
 
 def listed_on(symbol: str, on: date, changes: Sequence[ListingChanged], first_files: dict[str, date]) -> Listed:
-    """Whether the symbol was listed on a day.
+    """Whether the symbol was listed on a day: listed if an exchange's files say so, not listed if those of each
+    exchange say so, else unknown.
 
     Args:
         symbol: the instrument.
         on: the day.
-        changes: the symbol's changes, oldest first, at least one; of several exchanges the last one's count.
+        changes: the symbol's changes, oldest first, at least one.
         first_files: by exchange, the day of its first master file.
     """
-    exchange = changes[-1].exchange
-    own = [each for each in changes if each.exchange == exchange]
+    exchanges = dict.fromkeys(each.exchange for each in reversed(changes))  # the newest one first
+    found = [
+        _listed_at(symbol, on, [each for each in changes if each.exchange == exchange], first_files.get(exchange))
+        for exchange in exchanges
+    ]
+    return min(found, key=lambda each: _STRONGEST.index(each.status))
+
+
+def _listed_at(symbol: str, on: date, own: Sequence[ListingChanged], first_file: date | None) -> Listed:
+    """The answer of one exchange's changes, which are at least one."""
+    exchange = own[0].exchange
     until = [each for each in own if _day(each) <= on]
     state = until[-1] if until else own[0]
     stated = date.fromisoformat(state.listed_on) if state.listed_on else None
@@ -103,7 +114,6 @@ def listed_on(symbol: str, on: date, changes: Sequence[ListingChanged], first_fi
         return answer("not listed", f"listed on {stated}, says the {source}")
     if until or stated is not None:
         return answer("listed", f"{source}" + (f": listed on {stated}" if stated else ""))
-    first_file = first_files.get(exchange)
     if state.change == "new" and first_file is not None and first_file <= on:
         return answer("not listed", f"first in the {source}, and files are read since {first_file}")
     return answer("unknown", f"the first file of {exchange} is of {first_file}, and it states no day of listing")

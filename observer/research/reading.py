@@ -83,12 +83,14 @@ class Rows:
         return self._kept[key]
 
     def dates_of(self, kind: str, first: str, last: str, lines: Sequence[str] | None) -> Sequence[str]:
-        """The days between two, both included, that have rows of these lines; without lines the stored sessions."""
+        """The days between two, both included, that have rows of these lines; without lines of any, and the stored
+        sessions.
+        """
         sessions = [day for day in self.days if first <= day <= last]
-        if lines is None or self._database is None:
+        if self._database is None:
             return sessions
-        sealed = [day for day in sessions if day in self._sealed]
-        return sorted({*sealed, *self._database.dates_of(kind, first, last, lines)})
+        kept = sessions if lines is None else [day for day in sessions if day in self._sealed]
+        return sorted({*kept, *self._database.dates_of(kind, first, last, lines)})
 
     def members_on(self, day: str) -> Sequence[str]:
         """The ids of the lines in any build of the day's universe."""

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from observer.lines import stock_of
+
 _LEVELS: Final = range(1, 11)
 
 
@@ -23,6 +25,16 @@ def stock() -> pl.Expr:
     length = line.str.len_chars().cast(pl.Int64) - venue.str.len_chars().cast(pl.Int64) - 1
     is_further = (venue != "") & (length > 0) & line.str.ends_with(venue)
     return pl.when(is_further).then(line.str.head(pl.max_horizontal(length, 0))).otherwise(line)
+
+
+def stock_of_id(column: str) -> pl.Expr:
+    """The stock of a column of lines' ids that has no venue beside it; for few rows."""
+    return pl.col(column).map_elements(stock_of, return_dtype=pl.String)
+
+
+def venue_of_id(column: str, venues: Mapping[str, str]) -> pl.Expr:
+    """The venue of a column of lines' ids, by the lines of the day; null for another line."""
+    return pl.col(column).replace_strict(venues, default=None, return_dtype=pl.String)
 
 
 def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.LazyFrame:
@@ -182,8 +194,10 @@ def quality(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     )
 
 
-def slots(assigned: pl.LazyFrame, released: pl.LazyFrame, zone: str) -> pl.LazyFrame:
-    """The times in which symbols had slots, by begin; `until` is null while the slot is held."""
+def slots(assigned: pl.LazyFrame, released: pl.LazyFrame, venues: Mapping[str, str], zone: str) -> pl.LazyFrame:
+    """The times in which symbols had slots, by begin; `until` is null while the slot is held. `venues`: of each line of
+    the day.
+    """
     began = assigned.sort("assigned_ns", "stream", "sequence").with_columns(since_ns="assigned_ns")
     ended = released.sort("released_ns", "stream", "sequence").select(
         "slot", "symbol", "replaced_by", until_ns="released_ns", at_ns="released_ns", release_reason="reason"
@@ -201,14 +215,18 @@ def slots(assigned: pl.LazyFrame, released: pl.LazyFrame, zone: str) -> pl.LazyF
         trigger="trigger",
         score="score",
         reason="reason",
-        replaced="replaced",
+        replaced=stock_of_id("replaced"),
+        replaced_venue=venue_of_id("replaced", venues),
         release_reason="release_reason",
-        replaced_by="replaced_by",
+        replaced_by=stock_of_id("replaced_by"),
+        replaced_by_venue=venue_of_id("replaced_by", venues),
     )
 
 
-def triggers(fired: pl.LazyFrame, ended: pl.LazyFrame, zone: str) -> pl.LazyFrame:
-    """Triggers by the time at which they fired; `until` is null while the condition's life has no end."""
+def triggers(fired: pl.LazyFrame, ended: pl.LazyFrame, venues: Mapping[str, str], zone: str) -> pl.LazyFrame:
+    """Triggers by the time at which they fired; `until` is null while the condition's life has no end. `venues`: of
+    each line of the day.
+    """
     ends = (
         ended.sort("ended_ns")
         .unique(["symbol", "kind", "fired_ns"], keep="last")
@@ -217,7 +235,8 @@ def triggers(fired: pl.LazyFrame, ended: pl.LazyFrame, zone: str) -> pl.LazyFram
     joined = fired.join(ends, on=["symbol", "kind", "fired_ns"], how="left").sort("fired_ns", "stream", "sequence")
     return joined.select(
         time=time_of("fired_ns", zone),
-        symbol="symbol",
+        symbol=stock_of_id("symbol"),
+        venue=venue_of_id("symbol", venues),
         kind="kind",
         measure="measure",
         threshold="threshold",

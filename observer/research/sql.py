@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 import polars as pl
+from polars import selectors
 
 from observer.errors import ConfigError
 from observer.lines import stock_of
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 _READ_ONLY: Final = {"enable_external_access": "false", "lock_configuration": "true"}
 _ANSWERS: Final = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _DAY: Final = "day"
+_MEMORY: Final = "2GiB"  # of one query; what needs more fails
+# The kinds of rows of the relations whose days and symbols go beyond those of the stored sessions.
+_HISTORIES: Final = {"daily": "daily_bars", "etf_premium": "etf_nav_days"}
+_FIRST_DAY, _LAST_DAY = "0001-01-01", "9999-12-31"
 
 
 class Queries:
@@ -34,7 +39,7 @@ class Queries:
         Raises:
             ConfigError: the query is wrong, is no query, or would write.
         """
-        with duckdb.connect() as connection:
+        with duckdb.connect(config={"memory_limit": _MEMORY}) as connection:
             connection.execute(f"SET TimeZone = '{self._days.zone}'")
             for name, relation in self._days.named.items():
                 connection.register(name, _of_all_days(self._days, name, relation))
@@ -52,26 +57,28 @@ class Queries:
 def _of_all_days(
     days: DayRelations, name: str, relation: "Callable[[str, Sequence[str] | None], pl.LazyFrame]"
 ) -> pl.LazyFrame:
-    """A relation of all days, with the day as its first column."""
+    """A relation of all days, with the day as its first column. Its times are in microseconds: DuckDB's functions take
+    no time with a zone in nanoseconds.
+    """
+    history = _HISTORIES.get(name)
 
     def of_day(day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         found = relation(day, lines)
         columns = [column for column in found.collect_schema().names() if column != _DAY]
-        return found.select(pl.lit(date.fromisoformat(day)).alias(_DAY), *columns)
+        found = found.select(pl.lit(date.fromisoformat(day)).alias(_DAY), *columns)
+        return found.with_columns(selectors.datetime("ns", time_zone="*").dt.cast_time_unit("us"))
 
     def source(columns: Sequence[str] | None, predicate: pl.Expr | None, rows: int | None) -> Iterator[pl.DataFrame]:
-        possible = [date.fromisoformat(day) for day in days.rows.days]
+        stored = days.rows.dates_of(history, _FIRST_DAY, _LAST_DAY, None) if history else days.rows.days
+        possible = [date.fromisoformat(day) for day in stored]
         for day in map(str, allowed(predicate, _DAY, possible, pl.Date)):
-            found = of_day(day, _lines(days, day, predicate))
+            found = of_day(day, None if history else _lines(days, day, predicate))
             found = found if predicate is None else found.filter(predicate)
             found = found if columns is None else found.select(columns)
             yield (found if rows is None else found.head(rows)).collect()
 
-    schema: Schema = dict(of_day(_NO_DAY, None).collect_schema())
+    schema: Schema = dict(of_day(_FIRST_DAY, None).collect_schema())
     return scanned(source, schema, name)
-
-
-_NO_DAY: Final = "0001-01-01"
 
 
 def _lines(days: DayRelations, day: str, predicate: pl.Expr | None) -> Sequence[str] | None:

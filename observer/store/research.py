@@ -73,13 +73,15 @@ class ResearchReader(DatabaseReader):
         with self._asking() as connection:
             return count_rows(connection, kind, session_date)
 
-    def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str]) -> Sequence[str]:
-        """The days of these symbols' rows of a kind from `first` to `last`, both included. Some kinds have days that
-        were no stored session: daily bars and net asset values go back further.
+    def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str] | None) -> Sequence[str]:
+        """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds
+        have days that were no stored session: daily bars and net asset values go back further.
         """
         columns = METADATA.tables[kind].c
         wanted = select(columns.session_date).distinct()
-        wanted = wanted.where(columns.symbol.in_(symbols), columns.session_date.between(first, last))
+        wanted = wanted.where(columns.session_date.between(first, last))
+        if symbols is not None:
+            wanted = wanted.where(columns.symbol.in_(symbols))
         with self._asking() as connection:
             return sorted(connection.scalars(wanted))
 

@@ -156,7 +156,7 @@ def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_store
             for event in [trade(1), trade(2, cumulative_trades=2**70), trade(3, symbol="\udcff"), trade(4)]:
                 a.publish(event)
             assert await a.drain(DEADLINE_S)
-            return a.refused
+            return a.unstorable
 
     assert asyncio.run(scenario()) == 2
     assert list(sink.stored.values()) == [[trade(1), trade(4)]]
@@ -174,7 +174,7 @@ def test_a_batch_that_is_too_large_is_published_in_parts(
             for event in published:
                 a.publish(event)
             assert await a.drain(DEADLINE_S)
-            return a.refused
+            return a.unstorable
 
     assert asyncio.run(scenario()) == 1
     assert list(sink.stored.values()) == [[event for event in published if event.symbol == "005930"]]

@@ -89,7 +89,14 @@ def test_an_export_names_its_files(configuration: str, tmp_path: Path) -> None:
 
 
 def test_two_forms_exclude_each_other(configuration: str) -> None:
-    assert isinstance(run(configuration, "query", "SELECT 1", "--csv", "--json").exception, ConfigError)
+    for words in (("query", "SELECT 1", "--csv", "--json"), ("query", "SELECT 1", "--parquet", "x", "--csv"),
+                  ("bars", "005930", "--date", DAY, "--plot", "--json")):  # fmt: skip
+        assert isinstance(run(configuration, *words).exception, ConfigError)
+
+
+def test_a_text_of_csv_is_no_formula(configuration: str) -> None:
+    sql = "SELECT '=HYPERLINK(1)' AS text, -1 AS figure"
+    assert printed(configuration, "query", sql, "--csv").splitlines() == ["text,figure", "'=HYPERLINK(1),-1"]
 
 
 def candles(*closes: float) -> Sequence[Candle]:

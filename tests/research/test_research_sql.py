@@ -29,7 +29,33 @@ def test_times_are_local_in_conditions_and_results(store: Store) -> None:
                                       "slots", "triggers", "etf_premium"])  # fmt: skip
 def test_each_relation_counts_as_its_frames_do(store: Store, relation: str) -> None:
     of_days = [dict(store.summary(day).collect().rows())[relation] for day in (DAY, "2026-11-19")]
-    assert store.sql(f"SELECT count(*) AS n FROM {relation}").collect().item() == sum(of_days)
+    counted = store.sql(f"SELECT count(*) AS n FROM {relation} WHERE day >= '{DAY}'").collect().item()
+    assert counted == sum(of_days)
+
+
+@pytest.mark.parametrize("relation", ["daily", "etf_premium"])
+def test_a_history_has_its_days_before_the_first_session(store: Store, relation: str) -> None:
+    found = store.sql(f"SELECT * EXCLUDE (day), day FROM {relation} ORDER BY symbol, day").collect()
+    asked = getattr(store, relation)(None, "2000-01-01", "2026-12-31").collect()
+    assert found.select("symbol", "day").rows() == asked.select("symbol", "day").rows()
+    assert str(found["day"].min()) == {"daily": "2026-11-17", "etf_premium": "2026-01-02"}[relation]
+
+
+def test_a_condition_finds_a_symbol_outside_the_universe(store: Store) -> None:
+    assert store.sql("SELECT nav FROM etf_premium WHERE symbol = '069500'").collect().height == 2
+
+
+@pytest.mark.parametrize("condition", [
+    "hour(time) = 9", "date_trunc('minute', time) = TIMESTAMPTZ '2026-11-18 09:04:00+09'",
+    "time_bucket(INTERVAL 5 minutes, time) = TIMESTAMPTZ '2026-11-18 09:00:00+09'",
+])  # fmt: skip
+def test_functions_of_time_take_the_times(store: Store, condition: str) -> None:
+    found = store.sql(f"SELECT volume FROM trades WHERE symbol = '005930' AND {condition}").collect()
+    assert found["volume"].sum() == (40 if "trunc" in condition else 100)
+
+
+def test_a_query_has_a_bound_of_memory(store: Store) -> None:
+    assert store.sql("SELECT current_setting('memory_limit')").collect().item() == "2.0 GiB"
 
 
 def test_conditions_on_day_and_symbol_reach_what_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
