@@ -86,8 +86,9 @@ class Scene:
         """The process's published events of that kind."""
         found = []
         for path in (self.folder / "run" / "outbox" / process).glob("*.journal"):
-            for record in JournalReader(path):
-                found += [event for event in decode_events(unpack(record.payload)) if isinstance(event, kind)]
+            with contextlib.closing(JournalReader(path)) as journal:
+                for record in journal:
+                    found += [event for event in decode_events(unpack(record.payload)) if isinstance(event, kind)]
         return found
 
     def renewals(self, account: str) -> list[str]:
