@@ -30,7 +30,7 @@ class VerifiedDay(msgspec.Struct, frozen=True):
 def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
     """Read every version of every kind, and the database's rows of the day where there is a reader.
 
-    A day of which the database has no rows at all is compared with its manifest alone: another database has it.
+    If the database has no rows at all of the day, it is compared with its manifest alone: another database has it.
 
     Raises:
         StoreError: the database does not answer.

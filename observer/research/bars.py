@@ -37,8 +37,8 @@ class BarRows(msgspec.Struct, frozen=True):
 
 
 def each_once(trades: pl.LazyFrame) -> pl.LazyFrame:
-    """Stored trades, of which some may be stored twice, each once: a line has one trade that leads to a day's volume by
-    a volume at a time.
+    """Each stored trade once, though some may be stored twice: a line has one trade that leads to a day's volume by a
+    volume at a time.
     """
     return trades.unique(_SAME_TRADE, keep="first", maintain_order=True)
 

@@ -1,7 +1,7 @@
 """The rows of a day by kind, from the sealed file of the day or from the database: one of the two, so no row is twice.
 
-Rows are only added. So a sealed kind of a day of which the database has more rows is read from the database: some came
-after the sealing, as a late recovery's. What is read of the database is bounded by the high-water marks of the moment
+Rows are only added. So a sealed kind of a day is read from the database if that has more rows: some came after the
+sealing, as a late recovery's. What is read of the database is bounded by the high-water marks of the moment
 at which the store was opened.
 """
 
