@@ -38,7 +38,11 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`."""
+    """The database: `sqlite:///path` or `postgresql+psycopg://user@host/name`.
+
+    `keep_days` removes the rows of the kinds with many rows from the database for all sealed days but so many of the
+    newest; it needs [lake]. None: every row stays.
+    """
 
     url: Annotated[
         str,
@@ -47,6 +51,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             description="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME",
         ),
     ] = "sqlite:///data/observer.db"
+    keep_days: int | None = None
 
 
 class BaseSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +73,7 @@ def load_base_settings(path: Path) -> BaseSettings:
     if settings is None:
         raise wrong_settings(file, problems)
     url = instance_url(settings.store.url, settings.instance)
-    return msgspec.structs.replace(settings, store=StoreSettings(url=url))
+    return msgspec.structs.replace(settings, store=msgspec.structs.replace(settings.store, url=url))
 
 
 def read_settings_file(path: Path) -> SettingsFile:

@@ -38,6 +38,11 @@ from observer.streaming.settings import StreamingSettings, TrackASettings, Track
 from observer.supervisor.limits import HostLimits
 from observer.universe.settings import UniverseVenues, contradictions_of_venues
 
+KEPT_DAYS_MIN: Final = 30
+"""The smallest `[store] keep_days`: a month, so that a person finds a recent day's rows where the processes do."""
+KEPT_BEYOND_COMPARED: Final = 10
+"""Days that are kept beyond those that a trigger compares with: recovery and quality go back seven calendar days."""
+
 _NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers", "sessions"})
 _MOVED: Final = {
     "selection": "this section has a file of its own: move its keys to the JSON file that run.symbol_selection names"
@@ -153,7 +158,7 @@ def load_settings(path: Path) -> Settings:
     pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)
     _require_one_market(settings.instance, pool, file)
     _require_files(settings.reference, broker_named(pool.provider), file)
-    store = StoreSettings(url=instance_url(settings.store.url, settings.instance))
+    store = msgspec.structs.replace(settings.store, url=instance_url(settings.store.url, settings.instance))
     settings = msgspec.structs.replace(
         settings,
         store=store,
@@ -164,6 +169,7 @@ def load_settings(path: Path) -> Settings:
     )
     use_zone(settings.venue.zone)
     _require_sessions(settings, file)
+    _require_kept_days(settings, file)
     return settings
 
 
@@ -205,6 +211,25 @@ def _require_sessions(settings: Settings, file: SettingsFile) -> None:
     ]
     if problems:
         raise wrong_settings(file, problems)
+
+
+def _require_kept_days(settings: Settings, file: SettingsFile) -> None:
+    """Raises ConfigError when rows would be removed that a process reads, or that no lake has."""
+    keep_days = settings.store.keep_days
+    if keep_days is None:
+        return
+    compared = settings.selection.triggers.time_of_day.days
+    least = max(KEPT_DAYS_MIN, compared + KEPT_BEYOND_COMPARED)
+    text = ""
+    if settings.lake is None:
+        text = "only sealed days are removed from the database: add a section [lake]"
+    elif keep_days < least:
+        text = (
+            f"must be >= {least}: triggers compare a day with {compared} sessions before it "
+            "(triggers.time_of_day.days), and gaps, quality and `observer decisions verify` read days past"
+        )
+    if text:
+        raise wrong_settings(file, [Problem(("store", "keep_days"), text, str(keep_days))])
 
 
 def _wrong_venues(settings: Settings) -> Sequence[Problem]:

@@ -39,7 +39,7 @@ SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulat
 LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "lake", *_OUTBOX))
 
 PROCESSES: Final = (
-    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup")),
+    Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup", "lake")),
     Process("accounts", "workers.accounts", 2, (*_DAY, *_COLLECTOR)),
     Process(
         "master-file", "workers.master_file", 3, (*_DAY, *_COLLECTOR, "reference", "selection.universe", "universe")

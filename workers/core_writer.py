@@ -1,6 +1,7 @@
 """The only process that writes the database: ingest, store, acknowledge, publish to the feed and the batch feed.
 
-It also writes the ledgers' files, makes the backup, and each day the statistics of the tables.
+It also writes the ledgers' files, makes the backup, and each day the statistics of the tables; with `[store] keep_days`
+it removes the rows of old sealed days.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from observer.alerts.process import DATABASE_UNAVAILABLE
 from observer.backup.jobs import BackupJobs, plan_of
 from observer.backup.package import cached_safe_marks, require_restored
 from observer.errors import StoreError
+from observer.lake.removal import Removal, RemovalJob
 from observer.runtime.refusals import Refusals, refused_messages
 from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
@@ -65,17 +67,22 @@ async def core_writer(worker: Worker) -> None:
         worker.alerts,
     )
     writer = ReportingWriter(url, system, worker.clock.now_ns, worker.alerts, (ledgers.count_from_thread,))
+    removal = Removal(writer)
     await database_ready(writer.open, worker.alerts)
     worker.alerts.resolve(DATABASE_UNAVAILABLE, "the database answers")
     async with (
         folded_at_end(url),
         ledgers.until_the_end(),
-        _ingest(worker, writer),
+        _ingest(worker, writer, removal),
         worker.producer() as producer,
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(ledgers.run())
-        tasks.create_task(StatisticsJob(url, worker.today, worker.clock).run())
+        tasks.create_task(StatisticsJob(url, worker.today, worker.clock, worker.alerts).run())
+        if settings.lake is not None and (kept := settings.store.keep_days) is not None:
+            lake, market = settings.lake.folder_in(settings.run.data), settings.instance.market
+            job = RemovalJob(lake, market, kept, removal, worker.today, worker.clock, worker.alerts)
+            tasks.create_task(job.run())
         worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
         worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
@@ -94,7 +101,7 @@ def _backup_jobs(worker: Worker) -> BackupJobs:
 
 
 @contextlib.asynccontextmanager
-async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None]:
+async def _ingest(worker: Worker, writer: ReportingWriter, removal: Removal) -> AsyncIterator[None]:
     feed = FeedPublisher(worker.endpoints.feed)
     batch_feed = BatchFeedPublisher(worker.endpoints.batch_feed)
 
@@ -105,6 +112,8 @@ async def _ingest(worker: Worker, writer: ReportingWriter) -> AsyncIterator[None
         batch_feed.publish(group)
         writer.renew_ownership()
         refused.check_from_thread()
+        if not group:
+            removal.step_from_thread()
 
     alerts = worker.alerts
     ingest = Ingest(

@@ -4,7 +4,9 @@ import gc
 from typing import Final
 
 from observer.lake.jobs import LakeJobs
+from observer.lake.projection import DayFiles
 from observer.runtime.worker import Worker, run
+from observer.store.exports import ledgers_folder
 
 COLLECT_AFTER_OBJECTS: Final = 100_000  # a batch is so many rows and values, which no cycle can hold: a quarter faster
 
@@ -23,6 +25,8 @@ async def lake(worker: Worker) -> None:
         today=worker.today,
         clock=worker.clock,
         alerts=worker.alerts,
+        day_files=DayFiles(ledgers_folder(settings.run.data), settings.provider),
+        keep_days=settings.store.keep_days,
     )
     async with worker.producer():  # which publishes the alerts
         await worker.ready()

@@ -5,6 +5,9 @@ A connection that is lost for a moment is no reason: its symbols are subscribed 
 a move takes. An account is *closed* when it is not healthy, or when its stream has been down for `after_s` market
 seconds; it opens again when it is healthy and its stream is up. Before its stream has come up for the first time, the
 time counts from the first check.
+
+While no healthy account's stream is up, no account closes or opens: a broker's outage ends all streams, each at another
+moment, and a symbol that moves to an account without a stream gains nothing and may cost another symbol its slot.
 """
 
 from collections.abc import Iterable
@@ -16,11 +19,12 @@ from observer.units import NS_PER_S
 class StreamOutages:
     """The start of each account's stream outage; explicit state, no clock."""
 
-    __slots__ = ("_after_ns", "_down_since_ns")
+    __slots__ = ("_after_ns", "_closed", "_down_since_ns")
 
     def __init__(self, accounts: Iterable[str], now_ns: int, after_s: float) -> None:
         self._after_ns = round(after_s * NS_PER_S)
         self._down_since_ns: dict[str, int | None] = dict.fromkeys(accounts, now_ns)
+        self._closed: frozenset[str] = frozenset()
 
     def came_up(self, account: str) -> None:
         """The account's stream is connected."""
@@ -36,12 +40,13 @@ class StreamOutages:
         for account in accounts:
             if (since_ns := self._down_since_ns.get(account)) is not None:
                 self._down_since_ns[account] = since_ns - self._after_ns
+                self._closed |= {account}
 
     def closed(self, unhealthy: AbstractSet[str], now_ns: int) -> frozenset[str]:
-        """The accounts that cannot stream now."""
-        long_down = {
-            account
-            for account, since_ns in self._down_since_ns.items()
-            if since_ns is not None and now_ns - since_ns >= self._after_ns
-        }
-        return frozenset(long_down | (unhealthy & self._down_since_ns.keys()))
+        """The accounts that cannot stream while another one can; those of the last call while none can."""
+        down = {account: since_ns for account, since_ns in self._down_since_ns.items() if since_ns is not None}
+        refused = unhealthy & self._down_since_ns.keys()
+        if self._down_since_ns.keys() - down.keys() - refused:
+            long_down = {account for account, since_ns in down.items() if now_ns - since_ns >= self._after_ns}
+            self._closed = frozenset(long_down | refused)
+        return self._closed

@@ -9,6 +9,7 @@ from click.exceptions import Exit
 from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
 from observer.accounts.clients import capacity_of
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
+from observer.cli.removed import require_hot
 from observer.cli.tables import show_text
 from observer.config import Settings
 from observer.errors import NoDataError, NotReplayableError
@@ -41,8 +42,9 @@ def verify(
             raise NoDataError(
                 f"no decisions of {asked.session_date} are stored yet: the first comes at the context sync"
             )
-        comparison = verified_day(reader, asked.session_date)
         began = first_steps(reader, asked.session_date)
+        require_hot(settings, asked.session_date, before=max(map(compared_days, began), default=0))
+        comparison = verified_day(reader, asked.session_date)
     within, differing = changes_within(began), changed_settings(began, settings)
     if as_json:
         print_json({"day": asked.session_date, **_as_map(comparison, within, differing)})
@@ -82,6 +84,14 @@ def first_steps(reader: StoreReader, session_date: str) -> Sequence[tuple[int, D
     """
     steps = [event for event in reader.slot_events(session_date) if isinstance(event, SelectionAdvanced)]
     return [(event.advanced_ns, event.step) for event in steps if isinstance(event.step, DayBegan)]
+
+
+def compared_days(began: tuple[int, DayBegan]) -> int:
+    """With how many sessions before it the process compared the day; none where its settings cannot be read now."""
+    try:
+        return stored_settings(began[1]).selection.triggers.time_of_day.days
+    except NotReplayableError:
+        return 0
 
 
 def changes_within(began: Sequence[tuple[int, DayBegan]]) -> Sequence[str]:

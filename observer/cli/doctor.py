@@ -8,6 +8,7 @@ from click.exceptions import Exit
 from observer.base_settings import endpoints_of
 from observer.cli.context import ConfigOption, JsonOption, configuration_path, full_settings, print_json
 from observer.cli.options import Option
+from observer.cli.removed import rows_of_lake
 from observer.cli.tables import Table, show
 from observer.host.doctor import examine
 
@@ -25,7 +26,8 @@ def doctor(
     settings = full_settings(config)
     outboxes = endpoints_of(settings.run).runtime_directory / "outbox"
     folder = settings.backup.folder_of(settings.run)
-    findings = examine(settings.store.url, Path(outboxes), folder, recount=recount)
+    sealed = rows_of_lake(settings)
+    findings = examine(settings.store.url, Path(outboxes), folder, recount=recount, sealed=sealed)
     if as_json:
         print_json(findings)
     else:

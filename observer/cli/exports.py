@@ -3,6 +3,7 @@
 import click
 
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
+from observer.cli.removed import require_hot
 from observer.errors import DataFileError
 from observer.store.days import DayReader
 from observer.store.exports import Ledgers, ledgers_folder
@@ -20,6 +21,7 @@ def rebuild(
     settings = full_settings(config)
     with DayReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
+    require_hot(settings, asked.session_date)
     folder = ledgers_folder(settings.run.data)
     ledgers = Ledgers(settings.store.url, folder, settings.provider, settings.instance.market)
     try:

@@ -1,8 +1,9 @@
 """`observer lake`: finished days are sealed, listed and verified."""
 
 import asyncio
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -31,9 +32,11 @@ from observer.lake.layout import SealedDay, sealed_days
 from observer.lake.settings import LakeSettings, missing_libraries
 from observer.local_time import local_datetime
 from observer.store.days import DayReader
+from observer.store.exports import ledgers_folder
 
 if TYPE_CHECKING:  # it loads pyarrow
     from observer.lake.verification import VerifiedDay
+    from observer.store.sealing import SealingReader
 
 _NAMED_KINDS_MAX: Final = 4
 AllOption = Annotated[bool, Option("--all", help="Every day.")]
@@ -50,7 +53,11 @@ class SealedLine(msgspec.Struct, frozen=True):
 
 
 class StatusLine(msgspec.Struct, frozen=True):
-    """A day of `observer lake status`; one that is not sealed has no values. `version` is the largest of its kinds."""
+    """A day of `observer lake status`; one that is not sealed has no values. `version` is the largest of its kinds.
+
+    `database`: "hot", it has the day's rows; "removing", it need not have those of many rows, and has `rows_left` of
+    them; "removed", it has none of them; empty, it does not have the day.
+    """
 
     session_date: str
     market: str
@@ -61,6 +68,8 @@ class StatusLine(msgspec.Struct, frozen=True):
     bytes_a_trade: float | None = None
     version: int | None = None
     sealed_at_ns: int | None = None
+    database: str = "hot"
+    rows_left: int = 0
 
 
 class Lake(msgspec.Struct, frozen=True):
@@ -88,37 +97,56 @@ def seal_command(
     A sealed day is a Parquet file for each kind of data. A day that has not changed since stays as it is; one that has
     gets a new version of what changed, and the old one stays readable.
 
-    Exit status 0: sealed and verified; 1: another process seals, or the database failed; 130 after ctrl-C.
+    A line for each day as soon as it is sealed. Exit status 0: sealed and verified; 1: another process seals, a day is
+    wrong, or the database failed; 130 after ctrl-C.
     """
     lake = _lake(config)
     _require_one(day, every=every)
     wanted = _finished(lake) if every else [_finished_day(lake, day)]
-    found = asyncio.run(_seal(lake, wanted, as_json=as_json))
-    if as_json:
-        print_json(found)
-    for each in () if as_json else found:
-        click.echo(_text(each))
+    out = None if sys.stdout.isatty() else sys.stdout  # on a terminal, above the line that shows the step
+    found: list[SealedLine] = []
+
+    def take(line: SealedLine) -> None:
+        found.append(line)
+        if not as_json:
+            number = f"[{len(found)}/{len(wanted)}] " if every else ""
+            click.echo(f"{number}{_text(line)}", file=out)
+
+    try:
+        asyncio.run(_seal(lake, wanted, take, as_json=as_json))
+    finally:
+        if as_json:
+            print_json(found)
+        elif every:
+            click.echo(_totals(found, len(wanted)))
 
 
-async def _seal(lake: Lake, days: Sequence[str], *, as_json: bool) -> Sequence[SealedLine]:
+async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], None], *, as_json: bool) -> None:
+    from observer.lake.projection import DayFiles
     from observer.lake.sealing import seal_days
 
     clock = clock_from_environment()
+    day_files = DayFiles(ledgers_folder(lake.settings.run.data), lake.settings.provider)
 
-    async def sealing(show: Callable[[str], None], stop: threading.Event) -> Sequence[SealedLine]:
-        def work() -> Sequence[SealedLine]:
+    async def sealing(show: Callable[[str], None], stop: threading.Event) -> None:
+        def work() -> None:
             def progress(day: str, kind: str, rows: int) -> None:
-                show(f"sealing {day}: {rows:,} rows of {kind}")
+                show(f"sealing {day}, {days.index(day) + 1} of {len(days)}: {rows:,} rows of {kind}")
 
-            results = seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress)
-            return [
-                SealedLine(each.day.session_date, each.day.market, each.written, each.day.rows, each.day.size_bytes)
-                for each in results
-            ]
+            for each in seal_days(lake.folder, lake.url, lake.market, days, clock.now_ns, stop, progress):
+                day = each.day
+                day_files.write(lake.folder, day)
+                take(SealedLine(day.session_date, day.market, each.written, day.rows, day.size_bytes))
 
-        return await asyncio.to_thread(work)
+        await asyncio.to_thread(work)
 
-    return await shown(sealing, as_json=as_json)
+    await shown(sealing, as_json=as_json)
+
+
+def _totals(found: Sequence[SealedLine], days: int) -> str:
+    written = sum(bool(line.written) for line in found)
+    rest = f", {days - len(found)} not" if len(found) < days else ""
+    return f"{days} days: {written} sealed, {len(found) - written} unchanged{rest}"
 
 
 def _text(line: SealedLine) -> str:
@@ -132,24 +160,40 @@ def _text(line: SealedLine) -> str:
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the sealed days, and the stored days that are not.
 
-    A version above 1: the day changed after it was sealed. Bytes a trade are those of the trades' file.
+    A version above 1: the day changed after it was sealed. Bytes a trade are those of the trades' file. Database: hot,
+    it has the day's rows; removed, only the lake has its trades, snapshots and other kinds of many rows ([store]
+    keep_days); N left, they are being removed.
     """
     lake = _lake(config)
-    found = [_status_line(day) for day in sealed_days(lake.folder)]
-    known = {line.session_date for line in found if line.market == lake.market}
-    found += [StatusLine(day, lake.market, is_sealed=False) for day in _finished(lake) if day not in known]
+    from observer.store.sealing import SealingReader
+
+    days = sealed_days(lake.folder)
+    known = {day.session_date for day in days if day.market == lake.market}
+    now = today(lake.settings.run)
+    with SealingReader(lake.url) as reader:
+        stored = set(reader.collected_days())
+        found = [_status_line(day, _in_database(reader, day, stored)) for day in days]
+    found += [StatusLine(day, lake.market, is_sealed=False) for day in stored if day < now and day not in known]
     found.sort(key=lambda line: (line.session_date, line.market))
     if as_json:
         print_json(found)
         return
     if not found:
         raise NoDataError(f"no day is stored, and none is sealed in {lake.folder}: `observer run` stores days")
-    columns = ("day", "market", "kinds", "rows", "MB", "bytes a trade", "version", "sealed")
+    columns = ("day", "market", "kinds", "rows", "MB", "bytes a trade", "version", "database", "sealed")
     right = ("kinds", "rows", "MB", "bytes a trade", "version")
     show_table(Table(columns, [_row(line) for line in found], str(lake.folder), right, optional=("kinds", "market")))
 
 
-def _status_line(day: SealedDay) -> StatusLine:
+def _in_database(reader: "SealingReader", day: SealedDay, stored: Collection[str]) -> tuple[str, int]:
+    """What the database has of a sealed day, and of rows that it need not have, how many it has."""
+    if day.removed:
+        left = sum(map(reader.count_left, day.removable_rows()))
+        return ("removing" if left else "removed"), left
+    return ("hot" if day.session_date in stored else ""), 0
+
+
+def _status_line(day: SealedDay, in_database: tuple[str, int]) -> StatusLine:
     trades = day.newest("trades")
     return StatusLine(
         day.session_date,
@@ -161,12 +205,24 @@ def _status_line(day: SealedDay) -> StatusLine:
         bytes_a_trade=trades.size_bytes / trades.rows if trades else None,
         version=max(found[-1].version for found in day.kinds.values()) if day.kinds else None,
         sealed_at_ns=day.sealed_at_ns,
+        database=in_database[0],
+        rows_left=in_database[1],
     )
 
 
 def _row(line: StatusLine) -> Sequence[str]:
     if line.sealed_at_ns is None:
-        return (line.session_date, line.market, "", "", "", "", "", f"no: `observer lake seal {line.session_date}`")
+        return (
+            line.session_date,
+            line.market,
+            "",
+            "",
+            "",
+            "",
+            "",
+            line.database,
+            f"no: `observer lake seal {line.session_date}`",
+        )
     return (
         line.session_date,
         line.market,
@@ -175,6 +231,7 @@ def _row(line: StatusLine) -> Sequence[str]:
         f"{line.size_bytes / 1e6:,.1f}",
         "" if line.bytes_a_trade is None else f"{line.bytes_a_trade:.1f}",
         "" if line.version is None else f"{line.version}",
+        f"{line.rows_left:,} left" if line.rows_left else line.database,
         local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
     )
 

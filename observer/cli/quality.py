@@ -24,6 +24,7 @@ from observer.cli.context import (
 )
 from observer.cli.gaps import require_slot
 from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines
+from observer.cli.removed import require_hot
 from observer.cli.tables import Table, show, show_text
 from observer.clock import clock_from_environment
 from observer.gaps.intervals import Interval, utilization
@@ -94,6 +95,8 @@ def quality(
     with StoreReader(settings.store.url) as reader:
         asked = stored_day(reader, day, settings.run)
         require_slot(reader, lines, asked.session_date)
+        if lines.by_stock or not reader.quality(asked.session_date):
+            require_hot(settings, asked.session_date)
         now_ns = time_on(asked.session_date, settings.run)
         days = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock_from_environment())
         session = Interval(*days.session_of(date.fromisoformat(asked.session_date)))

@@ -4,7 +4,7 @@ The checks read files and the database alone, so they work beside a running syst
 counters.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,7 +12,8 @@ import msgspec
 
 from bus.segments import published_by_stream
 from observer.backup.package import packages
-from observer.errors import StoreError
+from observer.errors import DataFileError, StoreError
+from observer.store.removal import SealedRows
 from observer.store.restore import StoredState, stored_state
 from observer.store.summary import SummaryReader
 from observer.units import NS_PER_S
@@ -30,7 +31,14 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
 
 
-def examine(url: str, outboxes: Path, backups: Path, *, recount: bool) -> Sequence[Finding]:
+def examine(
+    url: str,
+    outboxes: Path,
+    backups: Path,
+    *,
+    recount: bool,
+    sealed: Callable[[], Sequence[SealedRows]] = tuple,
+) -> Sequence[Finding]:
     """Run all checks.
 
     Args:
@@ -38,6 +46,7 @@ def examine(url: str, outboxes: Path, backups: Path, *, recount: bool) -> Sequen
         outboxes: the folder with an outbox for each process.
         backups: the folder of the packages.
         recount: count all rows, too; that reads the whole database.
+        sealed: gives the rows of the lake that the database need not have.
     """
     try:
         state = stored_state(url)
@@ -45,7 +54,7 @@ def examine(url: str, outboxes: Path, backups: Path, *, recount: bool) -> Sequen
         return [Finding("database", "critical", str(error)), *_damage(outboxes), _newest_backup(backups, None)]
     return [
         Finding("database", "ok", f"{sum(state.marks.values()):,} events of {len(state.marks)} event streams"),
-        *([_recounted(url)] if recount else []),
+        *([_recounted(url, sealed)] if recount else []),
         _losses(state),
         _undelivered(state, outboxes),
         *_damage(outboxes),
@@ -54,13 +63,18 @@ def examine(url: str, outboxes: Path, backups: Path, *, recount: bool) -> Sequen
     ]
 
 
-def _recounted(url: str) -> Finding:
-    """Every number up to a stream's mark is one row, or lost."""
-    with SummaryReader(url) as reader:
-        rows, expected = reader.rows_and_marks()
-    if rows == expected:
-        return Finding("rows", "ok", f"{rows:,} rows, as the event streams' marks say")
-    return Finding("rows", "critical", f"{rows:,} rows, but {expected:,} by the event streams' marks")
+def _recounted(url: str, sealed: Callable[[], Sequence[SealedRows]]) -> Finding:
+    """Every number up to a stream's mark is one row of the database or of the lake, or lost."""
+    try:
+        with SummaryReader(url) as reader:
+            found = reader.rows_and_marks(sealed)
+    except DataFileError as error:
+        return Finding("rows", "critical", f"what the lake has is unknown: {error}")
+    in_lake = f" and {found.removed:,} in the lake alone" if found.removed else ""
+    if found.rows + found.removed == found.expected:
+        return Finding("rows", "ok", f"{found.rows:,} rows{in_lake}, as the event streams' marks say")
+    text = f"{found.rows:,} rows{in_lake}, but {found.expected:,} by the event streams' marks"
+    return Finding("rows", "critical", text)
 
 
 def _losses(state: StoredState) -> Finding:

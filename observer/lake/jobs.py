@@ -13,8 +13,10 @@ from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ObserverError
-from observer.lake.layout import sealed_days
-from observer.lake.sealing import seal_days
+from observer.lake.layout import days_to_remove, sealed_days
+from observer.lake.projection import DayFiles
+from observer.lake.sealing import SealingResult, seal_days
+from observer.store.kinds import REMOVABLE
 from observer.store.sealing import SealingReader
 from observer.units import NS_PER_S
 
@@ -30,10 +32,21 @@ _WAITING_S: Final = 3_600  # market seconds: a day whose backup fails is sealed 
 
 
 class LakeJobs:
-    """Seals days of the database at `url` in the folder `lake`."""
+    """Seals days of the database at `url` in the folder `lake`, and writes their day files. The database need not keep
+    the rows of the sealed days before the newest `keep_days` (None: it keeps all).
+    """
 
     def __init__(
-        self, *, lake: Path, url: str, market: str, today: TradingDayService, clock: Clock, alerts: Alerts
+        self,
+        *,
+        lake: Path,
+        url: str,
+        market: str,
+        today: TradingDayService,
+        clock: Clock,
+        alerts: Alerts,
+        day_files: DayFiles,
+        keep_days: int | None = None,
     ) -> None:
         self._lake = lake
         self._url = url
@@ -41,6 +54,8 @@ class LakeJobs:
         self._today = today
         self._clock = clock
         self._alerts = alerts
+        self._day_files = day_files
+        self._keep_days = keep_days
 
     async def run(self) -> None:
         """Seal what earlier days lack, then each day after its backup; never returns."""
@@ -95,12 +110,30 @@ class LakeJobs:
         return True
 
     def _seal(self, last: str, stop: threading.Event) -> Sequence[str]:
+        sealed = [each for each in sealed_days(self._lake) if each.market == self._market]
+        old = days_to_remove(sealed, self._market, self._keep_days) if self._keep_days is not None else ()
+        remove = {each.session_date for each in old if REMOVABLE & each.kinds.keys() != set(each.removed)}
+        removed = {each.session_date for each in sealed if each.removed}
         with SealingReader(self._url) as reader:
             stored = [day for day in reader.collected_days() if day <= last]
-        sealed = {each.session_date for each in sealed_days(self._lake) if each.market == self._market}
-        days = days_to_seal(stored, sealed)
-        results = seal_days(self._lake, self._url, self._market, days, self._clock.now_ns, stop)
-        return [f"{each.day.session_date}: sealed {', '.join(each.written)}" for each in results if each.written]
+            late = removed & reader.oldest_days() if removed else set()
+        days = days_to_seal(stored, {each.session_date for each in sealed})
+        days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
+        results = seal_days(
+            self._lake, self._url, self._market, days, self._clock.now_ns, stop, remove=frozenset(remove)
+        )
+        texts: list[str] = []
+        for each in results:
+            self._day_files.write(self._lake, each.day)
+            texts += _texts(each)
+        return texts
+
+
+def _texts(result: SealingResult) -> Sequence[str]:
+    day = result.day.session_date
+    written = [f"{day}: sealed {', '.join(result.written)}"] if result.written else []
+    removed = [f"{day}: the database need not keep {', '.join(result.removed)}"] if result.removed else []
+    return [*written, *removed]
 
 
 def days_to_seal(stored: Sequence[str], sealed: set[str]) -> list[str]:

@@ -11,7 +11,7 @@ sealing. The glob's files and the catalogue follow from the manifests (`observer
 can be behind, and nothing unfinished is ever visible. Engines ignore names that begin with an underscore.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ import msgspec
 
 from observer.errors import DataFileError
 from observer.files import read_file, replace_file, sync_path
+from observer.store.removal import SealedRows
 
 FORMAT: Final = 1
 """The version of the manifests' own format."""
@@ -29,9 +30,23 @@ _DAYS: Final = "_days"
 _FILE: Final = "part-0.parquet"
 
 
+class StreamRows(msgspec.Struct, frozen=True):
+    """The rows of one event stream in a version: the number that they carry as `stream`, the stream's random id, their
+    first and last numbers in the stream, and how many they are.
+
+    A database that was restored can give the number to another stream; the random id stays.
+    """
+
+    stream: int
+    uid: str
+    first: int
+    last: int
+    rows: int
+
+
 class Version(msgspec.Struct, frozen=True):
     """One version of a kind's rows of a day: how many rows, their digest (`observer.lake.digest`), the bytes of the
-    file, when it was sealed (UTC ns), and the version of the events' schema.
+    file, when it was sealed (UTC ns), the version of the events' schema, and the positions of the rows.
     """
 
     version: int
@@ -40,13 +55,16 @@ class Version(msgspec.Struct, frozen=True):
     size_bytes: int
     sealed_at_ns: int
     schema_version: int
+    streams: tuple[StreamRows, ...] = ()
 
 
 class SealedDay(msgspec.Struct, frozen=True):
     """A manifest. `kinds` has the versions of each kind with rows, the newest one last; a kind without rows is absent.
 
-    `marks` are the event streams' high-water marks, by the streams' random ids, in the transaction that read the rows.
-    `streams` are the streams' random ids by the number that the rows carry as `stream`.
+    `marks` are the high-water marks of the event streams with rows of the day, by the streams' random ids, in the
+    transaction that read the rows.
+    `removed` are the kinds whose sealed rows the database need not have any more: they are being removed from it, or
+    were. Such a kind's rows are those of its newest version, and those of the database at other positions.
     """
 
     market: str
@@ -54,13 +72,22 @@ class SealedDay(msgspec.Struct, frozen=True):
     sealed_at_ns: int
     kinds: Mapping[str, tuple[Version, ...]]
     marks: Mapping[str, int] = {}
-    streams: Mapping[int, str] = {}
+    removed: tuple[str, ...] = ()
     format: int = FORMAT
 
     def newest(self, kind: str) -> Version | None:
         """The newest version of a kind; None where the day has no rows of it."""
         found = self.kinds.get(kind, ())
         return found[-1] if found else None
+
+    def removable_rows(self) -> Sequence[SealedRows]:
+        """The positions of the rows that the database need not have."""
+        return [
+            SealedRows(kind, self.session_date, each.uid, each.first, each.last, each.rows)
+            for kind in self.removed
+            if (newest := self.newest(kind))
+            for each in newest.streams
+        ]
 
     @property
     def rows(self) -> int:
@@ -176,3 +203,9 @@ def _read_manifest(path: Path) -> SealedDay:
     if manifest.format > FORMAT:
         raise DataFileError(f"{path}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
     return manifest
+
+
+def days_to_remove(days: Sequence[SealedDay], market: str, keep_days: int) -> Sequence[SealedDay]:
+    """The sealed days of a market before the newest `keep_days` of them: the database need not keep their rows."""
+    of_market = sorted((day for day in days if day.market == market), key=lambda day: day.session_date)
+    return of_market[: max(0, len(of_market) - keep_days)]

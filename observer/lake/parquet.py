@@ -4,7 +4,7 @@ zstd; texts with few values and prices have a dictionary, times and numbers diff
 of rows has few symbols, so that a reader of one symbol skips the others by the groups' statistics.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from observer.errors import DataFileError
 from observer.files import sync_path
 from observer.lake.digest import RowsDigest
+from observer.lake.layout import StreamRows
 from observer.store.arrow import schema_of
 
 PARTITIONED_BY: Final = ("market", "session_date")
@@ -29,11 +30,12 @@ _METADATA: Final = "observer."
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The rows of a written file, their digest and the file's bytes."""
+    """The rows of a written file, their digest, the file's bytes, and the positions of the rows."""
 
     rows: int
     digest: str
     size_bytes: int
+    streams: tuple[StreamRows, ...]
 
 
 def file_schema(kind: str) -> pa.Schema:
@@ -51,31 +53,52 @@ def as_in_file(batches: Iterable[pa.RecordBatch], kind: str) -> Iterator[pa.Reco
 
 
 def write_file(
-    path: Path, kind: str, market: str, batches: Iterable[pa.RecordBatch], metadata: Mapping[str, str]
+    path: Path, kind: str, batches: Iterable[pa.RecordBatch], metadata: Mapping[str, str], uids: Mapping[int, str]
 ) -> Written | None:
-    """Write the rows in their order, and flush them to the disk; None without a row, and no file then.
+    """Write rows with the columns of the kind's files in their order, and flush them to the disk; None without a row,
+    and no file then.
 
-    The file's metadata are `observer.rows`, `observer.digest` and `metadata` with the same prefix.
+    The file's metadata are `observer.rows`, `observer.digest`, `observer.streams` (the positions of the rows, as JSON)
+    and `metadata` with the same prefix. `uids` are the random ids of the event streams by the number in the rows.
 
     Raises:
-        DataFileError: a row is of another market.
         OSError: the folder cannot be written.
     """
     schema = file_schema(kind)
-    digest = RowsDigest(schema.names)
+    digest, positions = RowsDigest(schema.names), _Positions()
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
-        for table in _groups(as_in_file(_of_market(batches, market), kind), schema):
+        for table in _groups(batches, schema):
             for batch in table.to_batches():
                 digest.add(batch)
+            positions.add(table)
             writer.write_table(table, row_group_size=GROUP_ROWS)
-        found = {**metadata, "rows": str(digest.rows), "digest": digest.hexdigest()}
+        streams = positions.of(uids)
+        positions_text = msgspec.json.encode(streams).decode()
+        found = {**metadata, "rows": str(digest.rows), "digest": digest.hexdigest(), "streams": positions_text}
         writer.add_key_value_metadata({f"{_METADATA}{name}": value for name, value in found.items()})
     if not digest.rows:
         path.unlink()
         return None
     sync_path(path)
-    return Written(digest.rows, digest.hexdigest(), path.stat().st_size)
+    return Written(digest.rows, digest.hexdigest(), path.stat().st_size, streams)
+
+
+class _Positions:
+    """The first and the last number and the rows of each event stream."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[int, int, int]] = {}
+
+    def add(self, table: pa.Table) -> None:
+        asked = [("sequence", each) for each in ("min", "max", "count")]
+        for row in table.group_by("stream").aggregate(asked).to_pylist():
+            first, last, rows = (row[f"sequence_{each}"] for _, each in asked)
+            earlier = self._found.get(row["stream"], (first, last, 0))
+            self._found[row["stream"]] = min(first, earlier[0]), max(last, earlier[1]), rows + earlier[2]
+
+    def of(self, uids: Mapping[int, str]) -> tuple[StreamRows, ...]:
+        return tuple(StreamRows(stream, uids[stream], *found) for stream, found in sorted(self._found.items()))
 
 
 def _options(schema: pa.Schema) -> dict[str, object]:
@@ -92,7 +115,12 @@ def _options(schema: pa.Schema) -> dict[str, object]:
     }
 
 
-def _of_market(batches: Iterable[pa.RecordBatch], market: str) -> Iterator[pa.RecordBatch]:
+def of_market(batches: Iterable[pa.RecordBatch], market: str) -> Iterator[pa.RecordBatch]:
+    """The database's rows.
+
+    Raises:
+        DataFileError: a row is of another market.
+    """
     for batch in batches:
         if "market" in batch.schema.names and (others := set(batch.column("market").unique().to_pylist()) - {market}):
             raise DataFileError(f"rows of market {', '.join(map(str, sorted(others)))} in a database of {market}")
@@ -114,7 +142,7 @@ def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
         yield pa.Table.from_batches(held, schema)
 
 
-def read_file(path: Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+def read_file(path: Path, columns: list[str] | None = None) -> Generator[pa.RecordBatch]:
     """The rows of a file in their order.
 
     Raises:
@@ -128,7 +156,7 @@ def read_file(path: Path, columns: list[str] | None = None) -> Iterator[pa.Recor
 
 
 def metadata_of(path: Path) -> dict[str, str]:
-    """The file's own metadata without their prefix: rows, digest, version, sealed_at_ns, schema_version.
+    """The file's own metadata without their prefix: rows, digest, streams, version, sealed_at_ns, schema_version.
 
     Raises:
         DataFileError: it is not there, or it is damaged.

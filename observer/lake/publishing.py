@@ -20,6 +20,7 @@ from observer.files import sync_path
 from observer.lake.layout import (
     STAGING,
     SealedDay,
+    StreamRows,
     Version,
     VersionFile,
     path_of,
@@ -106,7 +107,7 @@ def _was_sealed(lake: Path, file: VersionFile) -> bool:
 
 
 def _from_files(market: str, session_date: str, files: Sequence[VersionFile]) -> SealedDay:
-    """The manifest as the files' metadata give it; they have no marks and no streams, which the next sealing adds."""
+    """The manifest as the files' metadata give it; they have no marks, which the next sealing adds."""
     kinds: dict[str, tuple[Version, ...]] = {}
     for file in sorted(files, key=lambda each: (each.kind, each.version)):
         kinds[file.kind] = (*kinds.get(file.kind, ()), _version_of(file))
@@ -124,6 +125,7 @@ def _version_of(file: VersionFile) -> Version:
             size_bytes=file.path.stat().st_size,
             sealed_at_ns=int(stated["sealed_at_ns"]),
             schema_version=int(stated["schema_version"]),
+            streams=msgspec.json.decode(stated.get("streams", "[]"), type=tuple[StreamRows, ...]),
         )
     except (KeyError, ValueError) as error:
         raise DataFileError(f"{file.path}: the day has no manifest, and the file's metadata lack {error}") from error
@@ -152,11 +154,23 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        if not _is_same(source, target, by_content=by_content):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
-            changed = True
+        staged = staging_path(lake, f"{kind}.{day.session_date}.link")
+        changed |= put_in_place(source, target, staged, by_content=by_content)
     return changed
+
+
+def put_in_place(source: Path, target: Path, staged: Path, *, by_content: bool = False) -> bool:
+    """Make the target a link to the source in one step, or a copy where there are no links; return whether it was
+    another file. `staged` is a path on the target's file system, `by_content` as for `publish`.
+
+    Raises:
+        OSError: the folder cannot be written, or the source is gone.
+    """
+    if _is_same(source, target, by_content=by_content):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _replace_by_link(source, target, staged)
+    return True
 
 
 def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:

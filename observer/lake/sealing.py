@@ -2,14 +2,14 @@
 
 The order makes a kill harmless. No manifest names the new files yet; the manifest is replaced in one step; the rest
 follows from it and is repeated by the next sealing. A day that changed since gets a new version of the kinds that
-changed, and the earlier versions stay.
+changed, and the earlier versions stay. A manifest states whether the database need not keep the day's rows; the core
+writer removes those (`observer.lake.removal`).
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -18,24 +18,26 @@ from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, StoppedError
 from observer.files import sync_path
 from observer.lake.catalogue import update_catalogue
-from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
-from observer.lake.parquet import file_schema, read_file, write_file
+from observer.lake.merging import late_rows, merged, numbers_of
+from observer.lake.parquet import as_in_file, file_schema, of_market, read_file, write_file
 from observer.lake.publishing import locked, publish, repair, staging_path
-from observer.store.arrow import KINDS
+from observer.lake.verification import require_rows, verify_day
+from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.sealing import SealingReader
 
 Progress = Callable[[str, str, int], None]
 """Is called with the day, the kind that begins and the number of its rows."""
 
-_VERIFIED_BY: Final = "the rows that were read from the database"
-
 
 class SealingResult(msgspec.Struct, frozen=True):
-    """The sealed day, and the kinds that got a new version; none where nothing had changed."""
+    """The sealed day, the kinds that got a new version (none where nothing had changed), and the kinds whose rows the
+    database need not keep from now on.
+    """
 
     day: SealedDay
-    written: tuple[str, ...]
+    written: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 def seal_days(
@@ -46,10 +48,11 @@ def seal_days(
     now_ns: Callable[[], int],
     stop: threading.Event,
     progress: Progress = lambda _day, _kind, _rows: None,
+    remove: Collection[str] = (),
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
     failure or a stop. A day that is wrong does not keep the others from being sealed. A process changes the lake only
-    through this.
+    through this. The rows of the days in `remove` may be removed from the database then, as `allow_removal`.
 
     Raises:
         LakeInUseError: another process seals.
@@ -63,6 +66,8 @@ def seal_days(
             for session_date in days:
                 try:
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
+                    if session_date in remove:
+                        result = allow_removal(lake, url, result, stop)
                 except DataFileError as error:
                     wrong.append(str(error))
                     continue
@@ -88,7 +93,8 @@ def seal(
     repaired the lake.
 
     All rows are read in one transaction of the database. A new file is read again and compared with them before the
-    manifest names it.
+    manifest names it. Of a kind that is removed from the database, the new version has the rows of the one before and
+    those that came since.
 
     Raises:
         StoreError: the database does not answer.
@@ -98,43 +104,128 @@ def seal(
     """
     before = sealed_day(lake, market, session_date)
     with SealingReader(url) as reader:
+        marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}
-        changed = _changed(before, counts, session_date)
-        made: dict[str, Version] = {}
-        for kind in changed:
-            progress(session_date, kind, counts[kind])
-            with closing(reader.batches(kind, session_date)) as found:
-                batches = _until_stopped(found, session_date, stop)
-                made[kind] = _write(lake, batches, market, session_date, kind, before, now_ns)
-            if made[kind].rows != counts[kind]:  # one transaction has counted and read them
-                text = f"{made[kind].rows:,} rows of {kind} were read, but the database counts {counts[kind]:,}"
-                raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
-        marks, streams = reader.marks()
-    if before is not None and not made:
-        if not before.streams:  # a manifest that was made again from its files
-            before = msgspec.structs.replace(before, marks=marks, streams=streams)
+        if before is not None and not before.marks:  # a manifest that was made again from its files
+            known = _marks_of(before.kinds, marks)
+            before = msgspec.structs.replace(before, marks=known, removed=_fewer(lake, before, counts))
             write_manifest(lake, before)
+        made: dict[str, Version] = {}
+        with closing(_sources(lake, before, reader, market, session_date, counts, uids)) as sources:
+            for source in sources:
+                progress(session_date, source.kind, source.rows)
+                made[source.kind] = _write(lake, source, market, session_date, before, now_ns, stop)
+    if before is not None and not made:
         publish(lake, before, by_content=True)
-        return SealingResult(before, ())
+        return SealingResult(before)
     kinds = dict(before.kinds) if before else {}
     for kind, version in made.items():
         kinds[kind] = (*kinds.get(kind, ()), version)
-    day = SealedDay(market, session_date, now_ns, kinds, marks, streams)
+    removed = before.removed if before else ()
+    day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed)
     write_manifest(lake, day)
     publish(lake, day)
     return SealingResult(day, tuple(made))
 
 
-def _changed(before: SealedDay | None, counts: Mapping[str, int], session_date: str) -> list[str]:
-    """The kinds whose rows are not those of the newest version. Rows are never changed, so their number shows it."""
-    sealed = {kind: newest.rows if before and (newest := before.newest(kind)) else 0 for kind in counts}
+def allow_removal(lake: Path, url: str, result: SealingResult, stop: threading.Event) -> SealingResult:
+    """State in the day's manifest that the database need not keep the rows of its kinds of many rows, after every
+    version's file was read again and the newest ones were compared with the database's rows by digest. The caller
+    holds the lock and has just sealed the day.
+
+    Raises:
+        DataFileError: something differs; the manifest is as before.
+        StoreError, StoppedError, OSError: as `seal`.
+    """
+    removed = tuple(sorted(REMOVABLE & result.day.kinds.keys()))
+    if removed == result.day.removed:
+        return result
+    with SealingReader(url) as reader:
+        if problems := verify_day(lake, result.day, reader, stop).problems:
+            raise DataFileError(f"{result.day.session_date}: no row is removed from the database: {problems[0]}")
+    day = msgspec.structs.replace(result.day, removed=removed)
+    write_manifest(lake, day)
+    return SealingResult(day, result.written, removed)
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """What a new version of a kind is written from: its rows, their number, and the random ids of their streams by the
+    number that they carry.
+    """
+
+    kind: str
+    rows: int
+    batches: Iterable[pa.RecordBatch]
+    uids: Mapping[int, str]
+
+
+def _sources(
+    lake: Path,
+    before: SealedDay | None,
+    reader: SealingReader,
+    market: str,
+    session_date: str,
+    counts: Mapping[str, int],
+    uids: Mapping[int, str],
+) -> Generator[_Source]:
+    """The kinds whose rows are not those of the newest version. Write each before you take the next one."""
+    removed = before.removed if before is not None else ()
+    for kind in _changed(before, {kind: rows for kind, rows in counts.items() if kind not in removed}, uids):
+        with closing(reader.batches(kind, session_date)) as found:
+            yield _Source(kind, counts[kind], as_in_file(of_market(found, market), kind), uids)
+    for kind in removed:
+        if before is None or not counts[kind] or (newest := before.newest(kind)) is None:
+            continue
+        with closing(reader.batches(kind, session_date)) as found:
+            stored = as_in_file(of_market(found, market), kind)
+            late = pa.Table.from_batches(late_rows(stored, newest.streams, uids), file_schema(kind))
+        if late.num_rows:
+            numbers = numbers_of(newest.streams, uids)
+            own = {numbers[each.stream]: each.uid for each in newest.streams}
+            with closing(read_file(version_path(lake, kind, market, session_date, newest.version))) as sealed:
+                batches = merged(sealed, late, kind, numbers)
+                yield _Source(kind, newest.rows + late.num_rows, batches, {**uids, **own})
+
+
+def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) -> Mapping[str, int]:
+    """The high-water marks of the streams with rows of the newest versions: each start of a process is a stream, and a
+    manifest with all of them would grow with each. A restored database may not have all of these.
+    """
+    streams = [each for found in kinds.values() for each in found[-1].streams]
+    last = {each.uid: max(of_stream.last for of_stream in streams if of_stream.uid == each.uid) for each in streams}
+    return {uid: max(marks.get(uid, 0), number) for uid, number in last.items()}
+
+
+def _changed(before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]) -> list[str]:
+    """The kinds whose rows are not those of the newest version. Rows are never changed, so their number shows it, and
+    in a database that was restored the numbers of their streams. A version without positions is of an earlier Observer.
+    """
+    if before is None:
+        return [kind for kind, rows in counts.items() if rows]
+    sealed = {kind: newest.rows if (newest := before.newest(kind)) else 0 for kind in counts}
     if fewer := [kind for kind, rows in counts.items() if rows < sealed[kind]]:
         texts = (f"{kind} {counts[kind]:,} of {sealed[kind]:,}" for kind in fewer)
         raise DataFileError(
-            f"{session_date}: the database has fewer rows than the sealed day ({', '.join(texts)}): "
+            f"{before.session_date}: the database has fewer rows than the sealed day ({', '.join(texts)}): "
             "if it was restored, wait until the processes have delivered again; the sealed day stays as it is"
         )
-    return [kind for kind, rows in counts.items() if rows > sealed[kind]]
+    return [kind for kind, rows in counts.items() if rows > sealed[kind] or _is_renumbered(before, kind, uids)]
+
+
+def _is_renumbered(before: SealedDay, kind: str, uids: Mapping[int, str]) -> bool:
+    if (newest := before.newest(kind)) is None:
+        return False
+    return not newest.streams or any(uids.get(each.stream) != each.uid for each in newest.streams)
+
+
+def _fewer(lake: Path, before: SealedDay, counts: Mapping[str, int]) -> tuple[str, ...]:
+    """The kinds whose sealed rows are not all in the database, where it need not have them; their files are whole."""
+    fewer = [kind for kind in sorted(REMOVABLE & before.kinds.keys()) if counts[kind] < before.kinds[kind][-1].rows]
+    for kind in fewer:
+        newest = before.kinds[kind][-1]
+        path = version_path(lake, kind, before.market, before.session_date, newest.version)
+        require_rows(path, kind, newest.rows, newest.digest, "those of its metadata")
+    return tuple(fewer)
 
 
 def _until_stopped(
@@ -148,13 +239,14 @@ def _until_stopped(
 
 def _write(
     lake: Path,
-    batches: Iterable[pa.RecordBatch],
+    source: _Source,
     market: str,
     session_date: str,
-    kind: str,
     before: SealedDay | None,
     now_ns: int,
+    stop: threading.Event,
 ) -> Version:
+    kind = source.kind
     newest = before.newest(kind) if before else None
     number = newest.version + 1 if newest else 1
     metadata = {
@@ -166,25 +258,14 @@ def _write(
         "schema_version": str(SCHEMA_VERSION),
     }
     staged = staging_path(lake, f"{kind}.{session_date}.{number}.parquet")
-    written = write_file(staged, kind, market, batches, metadata)
-    if written is None:
-        raise DataFileError(f"{session_date}: no row of {kind} was read, but the database counts some")
-    require_rows(staged, kind, written.rows, written.digest, _VERIFIED_BY)
+    written = write_file(staged, kind, _until_stopped(source.batches, session_date, stop), metadata, source.uids)
+    rows = 0 if written is None else written.rows
+    if written is None or rows != source.rows:  # one transaction has counted and read them
+        text = f"{rows:,} rows of {kind} were read, but the database counts {source.rows:,}"
+        raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
+    require_rows(staged, kind, written.rows, written.digest, "the rows that were read from the database")
     final = version_path(lake, kind, market, session_date, number)
     final.parent.mkdir(parents=True, exist_ok=True)
     staged.replace(final)
     sync_path(final.parent)
-    return Version(number, written.rows, written.digest, written.size_bytes, now_ns, SCHEMA_VERSION)
-
-
-def require_rows(path: Path, kind: str, rows: int, digest: str, source: str) -> None:
-    """Read the file and return if it has exactly these rows.
-
-    Raises:
-        DataFileError: it has others, it is damaged, or it is not there.
-    """
-    found = digest_of(read_file(path), file_schema(kind).names)
-    if found != (rows, digest):
-        raise DataFileError(
-            f"{path}: {found[0]:,} rows with digest {found[1][:12]}, but {source} are {rows:,} with {digest[:12]}"
-        )
+    return Version(number, written.rows, written.digest, written.size_bytes, now_ns, SCHEMA_VERSION, written.streams)

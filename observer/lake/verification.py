@@ -10,9 +10,9 @@ from observer.errors import DataFileError, StoppedError
 from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, path_of, sealed_days, version_path
-from observer.lake.parquet import as_in_file, file_schema, metadata_of
-from observer.lake.sealing import require_rows
-from observer.store.arrow import KINDS
+from observer.lake.merging import late_rows
+from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file
+from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
 
 
@@ -30,7 +30,8 @@ class VerifiedDay(msgspec.Struct, frozen=True):
 def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
     """Read every version of every kind, and the database's rows of the day where there is a reader.
 
-    If the database has no rows at all of the day, it is compared with its manifest alone: another database has it.
+    If the database has no rows at all of the day, it is compared with its manifest alone: another database has it. Of a
+    kind that is removed from the database only the rows count that the newest version does not have.
 
     Raises:
         StoreError: the database does not answer.
@@ -46,7 +47,9 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
                 raise StoppedError(f"the verification of {day.session_date} was interrupted")
             problems += _wrong_file(lake, day, kind, version)
         problems += _wrong_glob(lake, day, kind, found[-1])
-        if compares is not None:
+        if compares is not None and kind in day.removed:
+            problems += _late_rows(compares, day, kind, found[-1])
+        elif compares is not None:
             compared += found[-1].rows
             problems += _wrong_rows(compares, day, kind, found[-1])
     problems += [
@@ -101,3 +104,25 @@ def _wrong_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Versio
         return []
     again = f": `observer lake seal {day.session_date}` makes a new version" if rows > newest.rows else ""
     return [f"{kind} of {day.session_date}: the database has {rows:,} rows, the sealed day {newest.rows:,}{again}"]
+
+
+def _late_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version) -> list[str]:
+    _, uids = reader.marks()
+    late = late_rows(as_in_file(reader.batches(kind, day.session_date), kind), newest.streams, uids)
+    if not (rows := sum(batch.num_rows for batch in late)):
+        return []
+    again = f"`observer lake seal {day.session_date}` makes a new version"
+    return [f"{kind} of {day.session_date}: {rows:,} rows of the database came after the sealing: {again}"]
+
+
+def require_rows(path: Path, kind: str, rows: int, digest: str, source: str) -> None:
+    """Read the file and return if it has exactly these rows.
+
+    Raises:
+        DataFileError: it has others, it is damaged, or it is not there.
+    """
+    found = digest_of(read_file(path), file_schema(kind).names)
+    if found != (rows, digest):
+        raise DataFileError(
+            f"{path}: {found[0]:,} rows with digest {found[1][:12]}, but {source} are {rows:,} with {digest[:12]}"
+        )

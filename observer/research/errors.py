@@ -58,3 +58,11 @@ def unknown_day(day: str, stored: Sequence[str]) -> UnknownDay:
     some = ", ".join(stored[-_SHOWN:])
     more = f" and {len(stored) - _SHOWN} earlier" if len(stored) > _SHOWN else ""
     return UnknownDay(f"{day} is not stored: stored are {some}{more}; days() lists them")
+
+
+def rows_removed(day: str) -> NoDataError:
+    """The error for rows of a stored day that were removed from the database, where no lake was opened beside it."""
+    return NoDataError(
+        f"the rows of {day} were removed from this database ([store] keep_days): open its configuration or the folder "
+        "of its lake, which has them"
+    )

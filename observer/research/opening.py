@@ -1,6 +1,7 @@
 """Opens the stored data of an instance, from whatever names it."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,11 +10,11 @@ import msgspec
 from observer.base_settings import load_base_settings, read_settings_file
 from observer.calendar.venues import venue_of_market
 from observer.errors import ConfigError, NoDataError
-from observer.lake.layout import SealedDay, sealed_days, version_path
+from observer.lake.layout import SealedDay, sealed_day, sealed_days, version_path
 from observer.lake.settings import LakeSettings
 from observer.local_time import use_zone
 from observer.research.following import Feed
-from observer.research.reading import Rows, SealedFile
+from observer.research.reading import Rows, SealedFile, never_removed
 from observer.research.store import Store
 from observer.store.research import ResearchReader
 
@@ -61,6 +62,7 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
             database,
             {each.session_date: _files(lake, each) for each in sealed if lake and each.market == market},
             market,
+            never_removed if lake is None else partial(_removed_version, lake, market),
         ),
         str(found.configuration or found.lake or (database.url if database is not None else "")),
         _zone(tz) or venue.zone_name,
@@ -71,12 +73,24 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
 
 def _files(lake: Path, day: SealedDay) -> Mapping[str, SealedFile]:
     """By kind the file of the newest version, which never changes."""
-    newest = {kind: day.newest(kind) for kind in day.kinds}
+    newest = {kind: versions[-1] for kind, versions in day.kinds.items()}
     return {
-        kind: SealedFile(version_path(lake, kind, day.market, day.session_date, version.version), version.rows)
+        kind: SealedFile(
+            version_path(lake, kind, day.market, day.session_date, version.version),
+            version.rows,
+            version.version,
+            version.streams,
+            kind in day.removed,
+        )
         for kind, version in newest.items()
-        if version is not None
     }
+
+
+def _removed_version(lake: Path, market: str, session_date: str, kind: str) -> int:
+    """The version that replaces the database's rows now; 0 for none."""
+    day = sealed_day(lake, market, session_date)
+    newest = day.newest(kind) if day is not None and kind in day.removed else None
+    return newest.version if newest is not None else 0
 
 
 def _found(target: str | Path | None) -> _Target:

@@ -1,11 +1,12 @@
-"""The rows of a day by kind, from the sealed file of the day or from the database: one of the two, so no row is twice.
+"""The rows of a day by kind, from the sealed file of the day or from the database, and no row twice.
 
 Rows are only added. So a sealed kind of a day is read from the database if that has more rows: some came after the
-sealing, as a late recovery's. What is read of the database is bounded by the high-water marks of the moment
-at which the store was opened.
+sealing, as a late recovery's. A kind that is removed from the database is read from its file, and from the database
+only at the positions that the file does not have. What is read of the database is bounded by the high-water marks of
+the moment at which the store was opened.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,14 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from observer.errors import StoreError
+from observer.lake.layout import StreamRows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
+from observer.research.errors import rows_removed
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import schema_of
+from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.research import ResearchReader
 
 _POSITION: Final = ("stream", "sequence")
@@ -31,10 +36,25 @@ def stored_schema(kind: str) -> Schema:
 
 
 class SealedFile(msgspec.Struct, frozen=True):
-    """The file with the sealed rows of a kind of a day, and their number."""
+    """The file with the sealed rows of a kind of a day, their number, the version, the positions of the rows, and
+    whether the database need not have them.
+    """
 
     path: Path
     rows: int
+    version: int
+    streams: Sequence[StreamRows]
+    is_removed: bool
+
+    @property
+    def removed_version(self) -> int:
+        """The version that replaces the database's rows; 0 where it has them."""
+        return self.version if self.is_removed else 0
+
+
+def never_removed(_day: str, _kind: str) -> int:
+    """Of a database without a lake."""
+    return 0
 
 
 class Rows:
@@ -44,19 +64,27 @@ class Rows:
         database: the database; None for a lake alone.
         sealed: by sealed day and kind, the file with its rows; a kind without rows is absent.
         market: of all these rows.
+        removed_version: gives the version of a day and a kind that replaces the database's rows now; 0 for none.
     """
 
     def __init__(
-        self, database: ResearchReader | None, sealed: Mapping[str, Mapping[str, SealedFile]], market: str = ""
+        self,
+        database: ResearchReader | None,
+        sealed: Mapping[str, Mapping[str, SealedFile]],
+        market: str = "",
+        removed_version: Callable[[str, str], int] = never_removed,
     ) -> None:
         self._database = database
         self._market = market
         self._sealed = sealed
+        self._removed_version = removed_version
+        self._uids = database.stream_uids() if database is not None else {}
         self._marks = database.marks() if database is not None else {}
         hot = database.session_dates() if database is not None else ()
         self.days: Sequence[str] = sorted({*hot, *sealed})
         self._kept: dict[tuple[str, str], pl.DataFrame] = {}
-        self._behind: dict[tuple[str, str], bool] = {}
+        self._lacking: dict[str, bool] = {}
+        self._counted: dict[tuple[str, str], int] = {}
 
     @property
     def database(self) -> ResearchReader | None:
@@ -69,11 +97,16 @@ class Rows:
 
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
+        file = self._sealed.get(day, {}).get(kind)
+        if file is not None and file.is_removed:
+            sealed = self._of_file(kind, day, lines)
+            if not self._count(kind, day):
+                return sealed
+            keys = ("symbol", *kind_named(kind).order, *_POSITION)
+            return pl.concat([sealed, self._of_database(kind, day, lines)]).sort(keys)
         if day in self._sealed and not self._is_behind(kind, day):
             return self._of_file(kind, day, lines)
-        if self._database is None:
-            return _empty(kind)
-        return scanned(_Hot(self._database, self._marks, kind, day, lines).read, stored_schema(kind), f"{kind} {day}")
+        return self._of_database(kind, day, lines)
 
     def small(self, kind: str, day: str) -> pl.DataFrame:
         """All rows of a day of a kind with few; read once."""
@@ -119,17 +152,44 @@ class Rows:
             self._database.close()
 
     def _is_behind(self, kind: str, day: str) -> bool:
-        """Whether the database has more rows of a sealed day's kind; asked once, so that an open store does not change.
+        """Whether the database has more rows of a sealed day's kind.
 
         Rows from after the opening may count, too: up to the marks the database has the sealed rows all the same.
         """
+        file = self._sealed[day].get(kind)
+        return self._count(kind, day) > (0 if file is None else file.rows)
+
+    def _count(self, kind: str, day: str) -> int:
+        """The database's rows of a day's kind; asked once, so that an open store does not change."""
         if self._database is None:
-            return False
+            return 0
         key = (kind, day)
-        if key not in self._behind:
-            file = self._sealed[day].get(kind)
-            self._behind[key] = self._database.count(kind, day) > (0 if file is None else file.rows)
-        return self._behind[key]
+        if key not in self._counted:
+            self._counted[key] = self._database.count(kind, day)
+        return self._counted[key]
+
+    def _is_removed(self, day: str) -> bool:
+        """Whether a day without a sealed file was removed from the database."""
+        if day not in self._lacking:
+            self._lacking[day] = self._database is not None and self._database.lacks_snapshots(day)
+        return self._lacking[day]
+
+    def _of_database(self, kind: str, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
+        if self._database is None:
+            return _empty(kind)
+        if kind in REMOVABLE and day not in self._sealed and self._is_removed(day):
+            raise rows_removed(day)
+        file = self._sealed.get(day, {}).get(kind)
+        removed = file.removed_version if file is not None else 0
+        last = {each.uid: each.last for each in file.streams} if file is not None and file.is_removed else {}
+        sealed = {stream: last[uid] for stream, uid in self._uids.items() if uid in last}
+
+        def require_current() -> None:
+            if self._removed_version(day, kind) != removed:
+                raise StoreError(f"{day}: {kind} went to the lake while the store was open: open it again")
+
+        hot = _Hot(self._database, self._marks, sealed, require_current, kind, day, lines)
+        return scanned(hot.read, stored_schema(kind), f"{kind} {day}")
 
     def _of_file(self, kind: str, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         file = self._sealed[day].get(kind)
@@ -145,24 +205,24 @@ class Rows:
 
 
 class _Hot:
-    """A day's rows of a kind in the database, up to the marks."""
+    """A day's rows of a kind in the database: up to the marks, and beyond the positions that a sealed file has."""
 
     def __init__(
         self,
         database: ResearchReader,
         marks: Mapping[int, int],
+        sealed: Mapping[int, int],
+        require_current: Callable[[], None],
         kind: str,
         day: str,
         lines: Sequence[str] | None,
     ) -> None:
         self._database = database
+        self._require_current = require_current
         self._kind = kind
         self._day = day
         self._lines = lines
-        streams = pl.col("stream").replace_strict(
-            list(marks), list(marks.values()), default=_NO_MARK, return_dtype=pl.Int64
-        )
-        self._is_committed = pl.col("sequence") <= streams
+        self._is_wanted = (pl.col("sequence") <= _of_stream(marks)) & (pl.col("sequence") > _of_stream(sealed))
 
     def read(
         self, columns: Sequence[str] | None, predicate: pl.Expr | None, _rows: int | None
@@ -179,7 +239,14 @@ class _Hot:
         for batch in self._database.batches(self._kind, self._day, lines, asked):
             frame = pl.from_arrow(batch)
             assert isinstance(frame, pl.DataFrame)
-            yield frame.filter(self._is_committed)
+            yield frame.filter(self._is_wanted)
+        self._require_current()
+
+
+def _of_stream(numbers: Mapping[int, int]) -> pl.Expr:
+    """The number of the row's stream; -1 for another stream."""
+    known = (list(numbers), list(numbers.values()))
+    return pl.col("stream").replace_strict(*known, default=_NO_MARK, return_dtype=pl.Int64)
 
 
 def _empty(kind: str) -> pl.LazyFrame:

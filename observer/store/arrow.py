@@ -1,16 +1,15 @@
 """Rows of a day as Arrow columns: what the lake seals and what people read. The only statements of both.
 
-A *kind* is an event table whose rows belong to a day. Its schema is the table's columns, by name and meaning: int64,
+A kind's schema (`observer.store.kinds`) is the table's columns, by name and meaning: int64,
 double, bool and string; a document is JSON text. Batches are sorted by symbol, by the kind's own order, then by the
 event's position, which is unique: the same rows come in the same order from both databases.
 """
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from typing import Any, Final, cast
 
-import msgspec
 import pyarrow as pa
 from sqlalchemy import (
     BigInteger,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     Engine,
     Integer,
     Select,
-    Table,
     Text,
     func,
     select,
@@ -30,88 +28,14 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.errors import StoreError
 from observer.store.engine import store_errors
+from observer.store.kinds import Kind, is_of_day, kind_named
 from observer.store.lines import lines_of
-from observer.store.slots import day_bounds
-from observer.store.tables import METADATA, STREAMS
+from observer.store.tables import STREAMS
 
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _cursors: Final = count()
-_DAY: Final = "session_date"
-_GAPS: Final = "gaps"
 _POSITION: Final = ("stream", "sequence")
 
-
-class Kind(msgspec.Struct, frozen=True):
-    """A table whose rows belong to a day.
-
-    `order` are the columns that order the rows of one symbol. `day` is the column that gives the row's day:
-    `session_date`, a time whose local date is the day, or `gap_id`, by which the row belongs to the day of its gap.
-    """
-
-    name: str
-    order: tuple[str, ...]
-    day: str = _DAY
-
-    @property
-    def table(self) -> Table:
-        """The kind's table."""
-        return METADATA.tables[self.name]
-
-
-def _by_time(name: str, time: str) -> Kind:
-    """A kind without a date: the day is that of its time."""
-    return Kind(name, (time,), time)
-
-
-_ALL: Final = (
-    # Many trades have one exchange time; their order is that of the day's volume.
-    Kind("trades", ("exchange_time_ns", "cumulative_volume")),
-    Kind("conflated_trades", ("from_ns",)),
-    Kind("recovered_minute_bars", ("minute_start_ns",)),
-    Kind("order_books", ("receive_time_ns",)),
-    Kind("expected_prices", ("receive_time_ns",)),
-    _by_time("market_states", "receive_time_ns"),
-    _by_time("navs", "receive_time_ns"),
-    Kind("snapshots", ("receive_time_ns",)),
-    Kind("sweeps", ("started_ns",)),
-    Kind("volume_rises", ("receive_time_ns",)),
-    Kind("attentions", ("started_ns",)),
-    Kind("daily_bars", ()),
-    _by_time("sampling_changes", "changed_ns"),
-    Kind("universes", ("built_ns",)),
-    Kind("universe_members", ("rank",)),
-    Kind("venue_eligibility", ("observed_ns",)),
-    Kind("share_adjustments", ()),
-    Kind("context_syncs", ("synced_ns",)),
-    _by_time("triggers", "fired_ns"),
-    _by_time("trigger_ends", "ended_ns"),
-    _by_time("slot_assignments", "assigned_ns"),
-    _by_time("slot_extensions", "extended_ns"),
-    _by_time("slot_releases", "released_ns"),
-    _by_time("slot_overflows", "overflowed_ns"),
-    _by_time("churn_guard_changes", "changed_ns"),
-    Kind("selection_steps", ("advanced_ns",)),
-    Kind("watch_changes", ("changed_ns",)),
-    Kind("gap_openings", ("from_ns",)),
-    Kind("empty_gaps", ("from_ns",)),
-    Kind(_GAPS, ("from_ns",)),
-    Kind("gap_recoveries", ("recovered_ns",), "gap_id"),
-    Kind("gap_losses", ("decided_ns",), "gap_id"),
-    Kind("gap_times", ("measured_ns",)),
-    Kind("reconciliations", ("from_ns",)),
-    Kind("quality", ("judged_ns",)),
-    _by_time("connections", "changed_ns"),
-    Kind("phases", ("changed_ns",)),
-    Kind("etf_lists", ("listed_ns",)),
-    Kind("etf_values", ("valued_ns",)),
-    Kind("etf_nav_days", ("received_ns",)),
-    Kind("etf_measures", ("measured_ns",)),
-    Kind("etf_ranges", ("found_ns",)),
-    Kind("etf_jobs", ("ended_ns",)),
-)
-
-KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
-"""The kinds by name, the name of their table."""
 
 # The unit of a column, by the end of its name; the first that fits.
 _UNITS: Final = (
@@ -143,15 +67,9 @@ def schema_of(kind: str) -> pa.Schema:
     return pa.schema(
         [
             pa.field(column.name, _arrow_type(column.type), bool(column.nullable), metadata=_unit_of(column.name))
-            for column in _kind(kind).table.columns
+            for column in kind_named(kind).table.columns
         ]
     )
-
-
-def _kind(name: str) -> Kind:
-    if name not in KINDS:
-        raise StoreError(f"there is no kind of data {name!r}: give one of {', '.join(KINDS)}")
-    return KINDS[name]
 
 
 def _arrow_type(column_type: object) -> pa.DataType:
@@ -186,7 +104,7 @@ def read_batches(
     Raises:
         StoreError: there is no such kind or column, or the database does not answer.
     """
-    of_kind = _kind(kind)
+    of_kind = kind_named(kind)
     whole = schema_of(kind)
     if unknown := [name for name in columns or () if name not in whole.names]:
         raise StoreError(f"{kind} has no column {', '.join(unknown)}: it has {', '.join(whole.names)}")
@@ -232,23 +150,12 @@ def _of_day(
     """
     symbol = kind.table.c.get("symbol")
     if symbol is None:
-        return (_is_of_day(kind, session_date),)
+        return (is_of_day(kind, session_date),)
     indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
     is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
     if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
         symbols = lines_of(connection, kind.table)
-    return (_is_of_day(kind, session_date), *(() if symbols is None else (symbol.in_(symbols),)))
-
-
-def _is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
-    column = kind.table.c[kind.day]
-    if kind.day == _DAY:
-        return column == session_date
-    if kind.day == "gap_id":
-        gaps = METADATA.tables[_GAPS].c
-        return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
-    since_ns, until_ns = day_bounds(session_date)
-    return (column >= since_ns) & (column < until_ns)
+    return (is_of_day(kind, session_date), *(() if symbols is None else (symbol.in_(symbols),)))
 
 
 def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
@@ -292,9 +199,14 @@ def read_marks(connection: Connection) -> dict[int, int]:
     return {int(stream): int(mark) for stream, mark in found}
 
 
+def read_uids(connection: Connection) -> dict[int, str]:
+    """The random id of each event stream, by the number that rows carry as `stream`."""
+    return {int(stream): str(uid) for stream, uid in connection.execute(select(STREAMS.c.id, STREAMS.c.uid))}
+
+
 def count_rows(connection: Connection, kind: str, session_date: str) -> int:
     """The number of a day's rows. Rows are never changed, so a day has changed only if this has."""
-    of_kind = _kind(kind)
+    of_kind = kind_named(kind)
     of_day = _of_day(connection, of_kind, session_date, None)
     counted = select(func.count()).select_from(of_kind.table).where(*of_day)
     return int(connection.execute(counted).scalar_one())

@@ -223,12 +223,15 @@ class Ledgers:
 
     def _write_recoveries(self, connection: Connection, stories: Iterable[GapStory]) -> Sequence[Path]:
         contents: dict[str, bytes] = {}
+        removed: set[str] = set()  # files of gaps whose rows left the database for the lake: they stay as they are
         for story in stories:
             if story.recovered is not None:
-                lines = recovery_lines(story.gap, story.recovered, recovered_rows(connection, story.gap))
+                rows = recovered_rows(connection, story.gap)
                 name = recovery_path(self._market, story.gap)
-                contents[name] = contents.get(name, b"") + lines
-        written = {self._folder / name: content for name, content in contents.items() if content}
+                contents[name] = contents.get(name, b"") + recovery_lines(story.gap, story.recovered, rows)
+                removed |= {name} if story.recovered.rows and not rows else set()
+        kept = contents.keys() - removed
+        written = {self._folder / name: content for name, content in contents.items() if content and name in kept}
         for path, content in written.items():
             _write(path, content)
         return list(written)

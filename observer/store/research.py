@@ -11,11 +11,12 @@ from bus.events import (
     ListingChanged,
     QualityJudged,
     SelectionAdvanced,
+    Snapshot,
     SweepCompleted,
     UniverseBuilt,
 )
 from observer.local_time import local_datetime
-from observer.store.arrow import count_rows, read_batches, read_marks
+from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS, METADATA, OWNER
@@ -50,6 +51,11 @@ class ResearchReader(DatabaseReader):
         with self._asking() as connection:
             return read_marks(connection)
 
+    def stream_uids(self) -> Mapping[int, str]:
+        """The random id of each event stream, by the number that rows carry as `stream`."""
+        with self._asking() as connection:
+            return read_uids(connection)
+
     def session_dates(self) -> Sequence[str]:
         """The stored sessions in order; one search in an index for each of them."""
         found: set[str] = set()
@@ -72,6 +78,14 @@ class ResearchReader(DatabaseReader):
         """The number of a day's rows of a kind; read from an index where one has the day."""
         with self._asking() as connection:
             return count_rows(connection, kind, session_date)
+
+    def lacks_snapshots(self, session_date: str) -> bool:
+        """Whether sweeps of the day brought snapshots that the database does not have."""
+        sweeps, seen = EVENT_TABLES[SweepCompleted].c, EVENT_TABLES[Snapshot].c
+        swept = select(1).where(sweeps.session_date == session_date, sweeps.received > 0).limit(1)
+        stored = select(1).where(seen.session_date == session_date).limit(1)
+        with self._asking() as connection:
+            return connection.scalar(swept) is not None and connection.scalar(stored) is None
 
     def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str] | None) -> Sequence[str]:
         """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds

@@ -5,13 +5,15 @@ from contextlib import ExitStack
 from typing import Final, Self
 
 import pyarrow as pa
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from bus.events import BackupCompleted, SweepCompleted, UniverseBuilt
-from observer.store.arrow import count_rows, read_batches, read_marks
+from bus.events import BackupCompleted, Snapshot, SweepCompleted, Trade, UniverseBuilt
+from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
 from observer.store.engine import store_errors
+from observer.store.lines import distinct_values
+from observer.store.removal import SealedRows, count_left
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES, STREAMS
+from observer.store.tables import EVENT_TABLES
 
 # A day that was collected has a row in one of these, which have few rows a day.
 _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
@@ -53,8 +55,7 @@ class SealingReader(DatabaseReader):
     def marks(self) -> tuple[Mapping[str, int], Mapping[int, str]]:
         """The high-water mark of each event stream by its random id, and the random id by the number in the rows."""
         with store_errors(self._engine):
-            marks = read_marks(self._open)
-            uids = {int(stream): str(uid) for stream, uid in self._open.execute(select(STREAMS.c.id, STREAMS.c.uid))}
+            marks, uids = read_marks(self._open), read_uids(self._open)
         return {uids[stream]: mark for stream, mark in marks.items()}, uids
 
     def is_backed_up(self, since_ns: int) -> bool:
@@ -62,6 +63,23 @@ class SealingReader(DatabaseReader):
         completed = EVENT_TABLES[BackupCompleted].c.completed_ns
         with store_errors(self._engine):
             return self._open.scalar(select(completed).where(completed >= since_ns).limit(1)) is not None
+
+    def oldest_days(self) -> set[str]:
+        """The oldest day of each line's trades and snapshots: one search in an index for each line."""
+        found: set[str] = set()
+        with store_errors(self._engine):
+            for event_type in (Trade, Snapshot):
+                table = EVENT_TABLES[event_type]
+                lines = distinct_values(table.c.symbol)
+                oldest = select(func.min(table.c.session_date)).where(table.c.symbol == lines.c.value)
+                days = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
+                found |= {day for day in days if day is not None}
+        return found
+
+    def count_left(self, sealed: SealedRows) -> int:
+        """How many of these sealed rows the database has."""
+        with store_errors(self._engine):
+            return count_left(self._open, sealed)
 
     def collected_days(self) -> list[str]:
         """The days that were collected, as ISO dates, oldest first."""

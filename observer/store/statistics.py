@@ -8,6 +8,7 @@ import logging
 import time
 from typing import Final
 
+from observer.alerts.process import Alerts
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import StoreError
@@ -46,20 +47,23 @@ def refresh_statistics(url: str) -> float:
 class StatisticsJob:
     """Makes the statistics once a day, after Track A has stopped."""
 
-    def __init__(self, url: str, today: TradingDayService, clock: Clock) -> None:
+    def __init__(self, url: str, today: TradingDayService, clock: Clock, alerts: Alerts) -> None:
         self._url = url
         self._today = today
         self._clock = clock
+        self._alerts = alerts
 
     async def run(self) -> None:
-        """Work until cancelled. A failure is logged; the plans stay as they were until the next day."""
+        """Work until cancelled. A failure is an alert until the next day's success; the plans stay as they were."""
         while True:
             plan = await self._today.plan()
             await self._clock.sleep_until(plan.track_a_stop_ns + _AFTER_STOP_NS)
             try:
                 longest_s = await asyncio.to_thread(refresh_statistics, self._url)
             except StoreError as error:
-                logger.warning("no new statistics of the tables today: %s", error)
+                text = f"queries may become slow, no new statistics of the tables today: {error}"
+                self._alerts.report("statistics", "warning", text)
             else:
+                self._alerts.resolve("statistics", "statistics of the tables are made again")
                 logger.info("statistics of the tables made, the longest in %.2f s", longest_s)
             await self._today.end_of(plan)

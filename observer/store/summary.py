@@ -1,6 +1,6 @@
 """Counts: of all rows and event streams, and of one day (the table at the end of a demo)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
@@ -26,6 +26,7 @@ from bus.events import (
 )
 from observer.local_time import local_ns
 from observer.store.lines import lines_of
+from observer.store.removal import SealedRows, count_left
 from observer.store.session import DatabaseReader
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, OWNER, QUARANTINE, STREAMS
 
@@ -97,6 +98,16 @@ class StreamPosition(msgspec.Struct, frozen=True):
     duplicates: int
 
 
+class RowsAndMarks(msgspec.Struct, frozen=True):
+    """The rows in the database, the rows that only sealed days have, and the sum that the event streams' marks less the
+    lost numbers give.
+    """
+
+    rows: int
+    removed: int
+    expected: int
+
+
 class SummaryReader(DatabaseReader):
     """Reads counts of the database and of its days."""
 
@@ -110,15 +121,20 @@ class SummaryReader(DatabaseReader):
         """Events that are stored, in their tables or in quarantine."""
         return sum(self.row_counts().values())
 
-    def rows_and_marks(self) -> tuple[int, int]:
-        """The number of rows, and what the event streams' marks less the lost numbers say, at one moment."""
+    def rows_and_marks(self, sealed: Callable[[], Sequence[SealedRows]] = tuple) -> RowsAndMarks:
+        """The number of rows, and what the event streams' marks say, at one moment. `sealed` gives the rows that the
+        database need not have; it is asked after that moment, since a removal is allowed before it begins.
+        """
         tables = (*EVENT_TABLES.values(), QUARANTINE)
         lost = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
         with self._asking() as connection:
-            marks = int(connection.scalar(select(func.coalesce(func.sum(STREAMS.c.high_water_mark), 0))) or 0)
+            found = connection.execute(select(STREAMS.c.uid, STREAMS.c.high_water_mark)).all()
+            marks = {row.uid: int(row.high_water_mark) for row in found}
             losses = int(connection.scalar(select(func.coalesce(func.sum(lost), 0))) or 0)
             rows = sum(_count(connection, select(func.count()).select_from(table)) for table in tables)
-        return rows, marks - losses
+            delivered = [each for each in sealed() if marks.get(each.uid, 0) >= each.last]
+            removed = sum(each.rows - count_left(connection, each) for each in delivered)
+        return RowsAndMarks(rows, removed, sum(marks.values()) - losses)
 
     def quarantined(self) -> int:
         """Events in quarantine."""

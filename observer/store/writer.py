@@ -29,6 +29,7 @@ from observer.local_time import local_datetime
 from observer.store.engine import describe, open_existing, store_errors
 from observer.store.lock import WriterLock
 from observer.store.projections import PROJECTIONS
+from observer.store.removal import BATCH_ROWS, SealedRows, remove_batch
 from observer.store.rows import QUARANTINE_BYTES_MAX, Position, Row, group_rows, position_of, refused_row, within_bound
 from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
@@ -250,6 +251,12 @@ class StoreWriter:
         more = update(STREAMS).where(STREAMS.c.uid == stream).values(duplicates=STREAMS.c.duplicates + count)
         with store_errors(self._engine), self._engine.begin() as connection:
             connection.execute(more)
+
+    def remove(self, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
+        """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
+        self._lock.require_same()
+        with store_errors(self._engine), self._engine.begin() as connection:
+            return remove_batch(connection, sealed, after, rows_max)
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

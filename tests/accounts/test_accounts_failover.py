@@ -15,8 +15,35 @@ def outages(now_s: int = 0) -> StreamOutages:
 
 def test_an_account_has_time_to_connect_for_the_first_time() -> None:
     watched = outages(now_s=5)
+    watched.came_up("second")
     assert watched.closed(HEALTHY, 34 * NS) == frozenset()
-    assert watched.closed(HEALTHY, 35 * NS) == {"main", "second"}
+    assert watched.closed(HEALTHY, 35 * NS) == {"main"}
+
+
+def test_no_account_closes_while_no_stream_is_up() -> None:
+    watched = outages(now_s=5)
+    watched.came_up("second")
+    watched.went_down("second", 20 * NS)
+    assert watched.closed(HEALTHY, 40 * NS) == frozenset(), "its symbols would move to an account without a stream"
+    assert watched.closed(HEALTHY, 90 * NS) == frozenset(), "an outage of the broker"
+    watched.came_up("second")
+    assert watched.closed(HEALTHY, 91 * NS) == {"main"}
+
+
+def test_a_closed_account_stays_closed_while_no_stream_is_up() -> None:
+    watched = outages()
+    watched.came_up("second")
+    assert watched.closed(HEALTHY, 30 * NS) == {"main"}
+    watched.went_down("second", 40 * NS)
+    assert watched.closed(HEALTHY, 90 * NS) == {"main"}
+    watched.came_up("main")
+    assert watched.closed(HEALTHY, 110 * NS) == {"second"}
+
+
+def test_no_account_closes_for_one_whose_calls_are_refused() -> None:
+    watched = outages()
+    watched.came_up("second")
+    assert watched.closed(frozenset({"second"}), 30 * NS) == frozenset()
 
 
 def test_an_account_closed_by_an_earlier_process_stays_closed_until_its_stream_comes_up() -> None:
@@ -64,6 +91,7 @@ def test_an_account_that_is_not_healthy_is_closed_though_its_stream_is_up() -> N
 @given(st.lists(st.tuples(st.sampled_from(["up", "down"]), st.integers(1, 40)), max_size=20))
 def test_an_account_is_closed_exactly_after_thirty_seconds_without_stream(steps: list[tuple[str, int]]) -> None:
     watched = outages()
+    watched.came_up("second")
     now_s = 0
     down: int | None = 0
     for kind, wait_s in steps:

@@ -1,197 +1,235 @@
-"""Random SIGKILLs of the process that seals: `python -m tests.chaos.lake_kills --kills 100 --seed 1`.
+"""Random SIGKILLs of the processes that seal and remove: `python -m tests.chaos.lake_kills --kills 100 --seed 1`.
 
-Late rows arrive before each life of the process. After each kill a judge that shares no code with the lake reads what
-an engine would read: the glob's files, and the versions that the manifests name. After each tenth kill the process runs
-to its end, and the glob, the catalogue and the database must have the same rows by digest.
+Late rows of every kind arrive before each life of a process. One life seals and allows the removal of the first day's
+rows, another removes them as the core writer does. Now and then the database is replaced by an older copy of itself,
+and the streams are delivered again in another order, under other numbers. After each kill `tests.chaos.lake_judge`
+reads what an engine would read. After each tenth kill both processes run to their end, and the glob, the catalogue and
+the database must have every row that was ever stored.
 """
 
 import argparse
 import contextlib
-import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
-import pyarrow.parquet as pq
-from pyiceberg.catalog.sql import SqlCatalog
 
 from bus.delivery import Delivered
+from bus.events import Event
+from observer.lake.layout import sealed_days
+from observer.lake.removal import Removal
 from observer.lake.sealing import seal_days
-from observer.store.digest import digest_of_rows
+from observer.store.kinds import KINDS, REMOVABLE
+from observer.store.removal import SealedRows
 from observer.store.writer import StoreWriter
-from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, STREAM, day_of, make_stored
+from tests.chaos.lake_judge import LakeJudge, Seen
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, of_every_kind
+from tests.store.migrated import make_database
 
-DAYS = (DAY, NEXT_DAY)
-WHOLE_EACH = 10  # kills
-LATE_ROWS_MAX = 200
-PATTERN = "kind=trades/market=*/session_date={day}/part-0.parquet"
-COLUMNS = (
-    *("stream", "sequence", "provider", "symbol", "exchange_time_ns", "receive_time_ns", "price", "volume"),
-    *("cumulative_volume", "cumulative_trades", "side", "bid", "ask", "gap_id", "session", "venue"),
-)
+DAYS: Final = (DAY, NEXT_DAY)
+WHOLE_EACH: Final = 10  # kills
+RESTORED_EACH: Final = 5  # kills
+LATE_ROWS_MAX: Final = 60
+BATCH_ROWS: Final = 20  # of a removal: many batches, so many edges to be killed at
+FIRST_ROWS: Final = 40  # of each kind and day
+NEW_STREAM: Final = 0.2  # how often late rows come in a stream of their own
 
-Rows = list[tuple[object, ...]]
+_Act = Callable[[], None]
 
 
 class Ended(msgspec.Struct):
-    """What a campaign saw: `finished` lives ended before their kill; `found` are files that were read after kills."""
+    """What a campaign saw: kills by what was killed, lives that ended before their kill, and what the judge read."""
 
-    kills: int = 0
+    killed: dict[str, int] = {}
     finished: int = 0
+    restored: int = 0
     wholes: int = 0
-    found: int = 0
     rows: int = 0
     versions: int = 0
+    hot: int = 0
+    seen: Seen = msgspec.field(default_factory=Seen)
+
+    @property
+    def kills(self) -> int:
+        return sum(self.killed.values())
 
 
 class Campaign:
-    """One lake, one database that grows, and a process that is killed."""
+    """One lake, one database that grows, shrinks and is restored, and processes that are killed."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.lake = folder / "lake"
-        self.rng = random.Random(seed)
-        self.ended = Ended()
-        self._number = 1_000
-        self.url = make_stored(folder, *(event for day in DAYS for event in day_of(day, each=200)))
-        self._commits = {self._last()}
+    def __init__(self, folder: Path, seed: int, kinds: Sequence[str] = tuple(KINDS)) -> None:
+        self._folder = folder
+        self._lake = folder / "lake"
+        self._kinds = kinds
+        self._rng = random.Random(seed)
+        self._number = 0
+        self._delivered: list[tuple[str, int, list[Event]]] = []
+        self._marks: dict[str, int] = {}
+        self._database, self._truth = folder / "observer.sqlite3", folder / "truth.sqlite3"
+        self._copies: list[Path] = []
+        for path in (self._database, self._truth):
+            make_database(f"sqlite:///{path}")
+        self._judge = LakeJudge(self._lake, self._database, self._truth, kinds, DAYS)
+        self.ended = Ended(seen=self._judge.seen)
+        self._copy()
+        for day in DAYS:
+            self._append([event for _ in range(FIRST_ROWS) for event in self._of_every_kind(day)])
 
     def run(self, kills: int) -> Ended:
         """Kill so often, judge after each; raises AssertionError at the first thing that is wrong."""
-        longest_s = self._whole_run()
+        acts: dict[str, _Act] = {"seal": self._seal, "remove": self._remove}
+        longest_s = {name: self._to_the_end(act) for name, act in acts.items()}
         while self.ended.kills < kills:
             self._append_late()
-            if self._killed(self.rng.uniform(0, longest_s * 1.1)):
-                self.ended.kills += 1
+            name = self._rng.choice(list(acts))
+            if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1)):
+                self.ended.killed[name] = self.ended.killed.get(name, 0) + 1
             else:
                 self.ended.finished += 1
-            self._judge_after_kill()
+            self._judge.after_kill()
+            if self.ended.kills % RESTORED_EACH == 0:
+                self._restore()
+                self._judge.after_kill()
             if self.ended.kills % WHOLE_EACH == 0:
-                self._whole_run()
-                self._judge_whole()
-        self._whole_run()
-        self._judge_whole()
+                self._whole(acts)
+        self._whole(acts)
         return self.ended
 
-    # --- what happens ---
+    # --- events ---
+
+    def _of_every_kind(self, day: str) -> list[Event]:
+        self._number += 1
+        symbol = f"{self._rng.randint(1, 5) * 10:06}"
+        return of_every_kind(day, symbol, self._number, self._kinds)
 
     def _append_late(self) -> None:
-        """Some trades of either day, in a commit of their own; sometimes none."""
-        count = self.rng.choice((0, 1, self.rng.randint(2, LATE_ROWS_MAX)))
-        late = []
-        for _ in range(count):
-            self._number += 1
-            symbol = f"{self.rng.randint(1, 5) * 10:06}"
-            late.append(trade(self._number, symbol=symbol, session_date=self.rng.choice(DAYS)))
+        """Some rows of either day, in a commit of their own; sometimes none."""
+        count = self._rng.choice((0, 1, self._rng.randint(2, LATE_ROWS_MAX)))
+        late = [self._rng.choice(self._of_every_kind(self._rng.choice(DAYS))) for _ in range(count)]
         if late:
-            writer = StoreWriter(self.url)
-            writer.open()
-            writer.commit([Delivered("track-b", STREAM, writer.high_water_marks([STREAM])[STREAM] + 1, late)])
-            writer.close()
-            self._commits.add(self._last())
+            self._append(late)
 
-    def _killed(self, after_s: float) -> bool:
-        """Start the process, and kill it after so many seconds; False if it had ended by then."""
-        process = self._started()
+    def _append(self, events: list[Event]) -> None:
+        is_new = not self._marks or self._rng.random() < NEW_STREAM
+        stream = uuid.UUID(int=self._rng.getrandbits(128)).hex if is_new else self._rng.choice(list(self._marks))
+        first = self._marks.get(stream, 0) + 1
+        for path in (self._truth, self._database):
+            _deliver(path, [(stream, first, events)])
+        self._delivered.append((stream, first, events))
+        self._marks[stream] = first + len(events) - 1
+        self._judge.committed(stream, self._marks[stream])
+
+    # --- lives ---
+
+    def _seal(self) -> None:
+        url = f"sqlite:///{self._database}"
+        for _ in seal_days(self._lake, url, MARKET, DAYS, time.monotonic_ns, threading.Event(), remove=DAYS[:1]):
+            pass
+
+    def _remove(self) -> None:
+        writer = StoreWriter(f"sqlite:///{self._database}")
+        writer.open()
+        removal = Removal(_InSmallBatches(writer))
+        removal.add([rows for day in sealed_days(self._lake) for rows in day.removable_rows()])
+        while removal.step_from_thread():
+            pass
+        writer.close()
+
+    def _is_killed(self, act: _Act, after_s: float) -> bool:
+        """Start a process, and kill it after so many seconds; False if it had ended by then."""
+        process = _started(act)
         process.join(after_s)
         if process.exitcode is not None:
-            assert process.exitcode == 0, f"the sealing failed with status {process.exitcode}"
+            assert process.exitcode == 0, f"a process failed with status {process.exitcode}"
             return False
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         return process.exitcode == -signal.SIGKILL
 
-    def _whole_run(self) -> float:
-        """Let the process run to its end; return how long that took."""
+    def _to_the_end(self, act: _Act) -> float:
+        """Let a process run to its end; return how long that took."""
         began_s = time.monotonic()
-        process = self._started()
+        process = _started(act)
         process.join()
-        assert process.exitcode == 0, f"the sealing failed with status {process.exitcode}"
-        self.ended.wholes += 1
+        assert process.exitcode == 0, f"a process failed with status {process.exitcode}"
         return time.monotonic() - began_s
 
-    def _started(self) -> multiprocessing.process.BaseProcess:
-        """A fork: a fresh interpreter would take longer to import the libraries than to seal."""
-        process = multiprocessing.get_context("fork").Process(target=seal_once, args=(self.lake, self.url))
-        process.start()
-        return process
+    def _whole(self, acts: dict[str, _Act]) -> None:
+        for act in acts.values():
+            self._to_the_end(act)
+        self.ended.rows = self._judge.whole()
+        self.ended.hot = self._judge.hot_rows(DAYS[0], sorted(REMOVABLE.intersection(self._kinds)))
+        assert self.ended.hot == 0, "all of the first day's rows are sealed, so none is left"
+        self.ended.versions = max(found[-1].version for day in sealed_days(self._lake) for found in day.kinds.values())
+        self.ended.wholes += 1
 
-    # --- the judge ---
+    def _restore(self) -> None:
+        """Put a copy of the database from an earlier moment in its place, and deliver again what it lacks, the streams
+        in another order; then copy it for the next time.
+        """
+        for path in self._folder.glob("observer.sqlite3-*"):
+            path.unlink()
+        shutil.copy(self._rng.choice(self._copies), self._database)
+        marks = _marks_in(self._database)
+        streams = list(dict.fromkeys(stream for stream, _, _ in self._delivered))
+        self._rng.shuffle(streams)
+        for wanted in streams:
+            of_stream = [each for each in self._delivered if each[0] == wanted and each[1] > marks.get(wanted, 0)]
+            _deliver(self._database, of_stream)
+        self.ended.restored += 1
+        self._copy()
 
-    def _judge_after_kill(self) -> None:
-        """Whatever is visible is whole, and has the database's rows as they were at one of its commits."""
-        for day in DAYS:
-            paths = sorted(self.lake.glob(PATTERN.format(day=day)))
-            assert len(paths) <= 1, paths
-            for path in [*paths, *self._named_by_manifests(day)]:
-                self.ended.found += 1
-                rows = file_rows(path)
-                assert any(rows == self._database_rows(day, mark) for mark in self._commits), (
-                    f"{path}: {len(rows)} rows"
-                )
-
-    def _named_by_manifests(self, day: str) -> Iterator[Path]:
-        manifest = self.lake / f"_days/market={MARKET}/{day}.json"
-        if manifest.exists():
-            for version in json.loads(manifest.read_text())["kinds"].get("trades", []):
-                folder = self.lake / f"_versions/kind=trades/market={MARKET}/session_date={day}"
-                yield folder / f"{version['version']}.parquet"
-
-    def _judge_whole(self) -> None:
-        """Glob, catalogue and database have the same rows by digest, and nothing unfinished lies about."""
-        versions = 0
-        of_database = [row for day in DAYS for row in self._database_rows(day, self._last())]
-        of_glob = [row for path in self.lake.glob(PATTERN.format(day="*")) for row in file_rows(path)]
-        expected = digest_of_rows(of_database)  # type: ignore[arg-type]
-        assert digest_of_rows(of_glob) == expected  # type: ignore[arg-type]
-        assert digest_of_rows(self._catalogue_rows()) == expected  # type: ignore[arg-type]
-        assert not list((self.lake / "_staging").iterdir())
-        for day in DAYS:
-            named = set(self._named_by_manifests(day))
-            folder = self.lake / f"_versions/kind=trades/market={MARKET}/session_date={day}"
-            assert set(folder.iterdir()) == named
-            versions += len(named)
-        self.ended.rows, self.ended.versions = expected.rows, versions
-
-    def _catalogue_rows(self) -> Rows:
-        catalogue = SqlCatalog("observer", uri=f"sqlite:///{self.lake}/_catalogue/catalogue.sqlite3")
-        found = catalogue.load_table("observer.trades").scan(selected_fields=COLUMNS).to_arrow()
-        catalogue.close()
-        return [tuple(row[name] for name in COLUMNS) for row in found.to_pylist()]
-
-    def _database_rows(self, day: str, mark: int) -> Rows:
-        statement = (
-            f"SELECT {', '.join(COLUMNS)} FROM trades WHERE session_date = ? AND sequence <= ? ORDER BY sequence"
-        )
-        with contextlib.closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
-            return connection.execute(statement, (day, mark)).fetchall()
-
-    def _last(self) -> int:
-        with contextlib.closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as connection:
-            return int(connection.execute("SELECT high_water_mark FROM streams").fetchone()[0])
+    def _copy(self) -> None:
+        copy = self._folder / f"copy-{len(self._copies)}.sqlite3"
+        with (
+            contextlib.closing(sqlite3.connect(self._database)) as source,
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+        self._copies.append(copy)
 
 
-def seal_once(lake: Path, url: str) -> None:
-    """What the killed process does."""
-    for _ in seal_days(lake, url, MARKET, DAYS, time.monotonic_ns, threading.Event()):
-        pass
+class _InSmallBatches:
+    """The writer, which removes few rows at a time."""
+
+    def __init__(self, writer: StoreWriter) -> None:
+        self._writer = writer
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        return self._writer.remove(sealed, after, BATCH_ROWS)
 
 
-def file_rows(path: Path) -> Rows:
-    """The rows of a file by sequence; raises if it is not whole."""
-    with pq.ParquetFile(path) as file:
-        found = file.read(list(COLUMNS), use_threads=False).to_pylist()
-    return sorted((tuple(row[name] for name in COLUMNS) for row in found), key=lambda row: int(str(row[1])))
+def _started(act: _Act) -> multiprocessing.process.BaseProcess:
+    """A fork: a fresh interpreter would take longer to import the libraries than to seal."""
+    process = multiprocessing.get_context("fork").Process(target=act)
+    process.start()
+    return process
+
+
+def _deliver(database: Path, batches: Sequence[tuple[str, int, list[Event]]]) -> None:
+    writer = StoreWriter(f"sqlite:///{database}")
+    writer.open()
+    for stream, first, events in batches:
+        writer.commit([Delivered("track-b", stream, first, events)])
+    writer.close()
+
+
+def _marks_in(database: Path) -> dict[str, int]:
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        return dict(connection.execute("SELECT uid, high_water_mark FROM streams"))
 
 
 def main(arguments: Sequence[str]) -> None:

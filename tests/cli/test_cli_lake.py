@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,14 @@ import tomli_w
 from click.testing import CliRunner, Result
 
 from observer.cli.app import command_line
-from observer.errors import ConfigError, LakeInUseError, NoDataError
+from observer.cli.removed import require_hot
+from observer.config import load_settings
+from observer.errors import ConfigError, DataFileError, LakeInUseError, NoDataError
 from observer.lake.layout import path_of, version_path
 from observer.lake.publishing import locked
+from observer.lake.sealing import seal_days
 from tests.builders import trade
-from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored
+from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored, remove_sealed
 from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
 
@@ -64,6 +68,71 @@ def test_all_finished_days_are_sealed_in_their_order(scene: Scene) -> None:
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1), trade(99, symbol="000010"))
     lines = json.loads(scene.typed("seal", "--all", "--json").stdout)
     assert [(line["session_date"], line["rows"]) for line in lines] == [(DAY, 63), (NEXT_DAY, 22)]
+
+
+def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene: Scene) -> None:
+    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
+    scene.typed("seal", DAY)
+    lines = scene.typed("seal", "--all").stdout.splitlines()
+    assert lines[0].startswith("[1/2] 2026-11-18: unchanged since it was sealed, 62 rows, ")
+    assert lines[1].startswith("[2/2] 2026-11-19: sealed trades, sweeps, universes; 22 rows, ")
+    assert lines[2:] == ["2 days: 1 sealed, 1 unchanged"]
+
+
+def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene: Scene) -> None:
+    append(scene.url, *day_of("2026-11-17", market="other", symbols=1))
+    failed = scene.typed("seal", "--all")
+    assert isinstance(failed.exception, DataFileError)
+    assert failed.stdout.splitlines()[-1] == "2 days: 1 sealed, 0 unchanged, 1 not"
+    assert [line["session_date"] for line in json.loads(scene.typed("seal", "--all", "--json").stdout)] == [DAY]
+
+
+def test_the_status_says_where_a_day_s_rows_are(scene: Scene) -> None:
+    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
+    seal_and_allow(scene)
+    assert database_of(scene) == [("removing", 60), ("hot", 0)]
+    assert "60 left" in scene.typed("status").stdout
+    remove_sealed(scene.url, scene.lake)
+    assert database_of(scene) == [("removed", 0), ("hot", 0)]
+    assert scene.typed("verify", DAY).stdout == "2026-11-18: whole, 62 rows of 3 kinds, 2 compared with the database\n"
+
+
+def database_of(scene: Scene) -> list[tuple[str, int]]:
+    return [(line["database"], line["rows_left"]) for line in json.loads(scene.typed("status", "--json").stdout)]
+
+
+def seal_and_allow(scene: Scene) -> None:
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY], lambda: 1, threading.Event(), remove=[DAY]))
+
+
+@pytest.mark.parametrize("words", [["exports", "rebuild", DAY], ["quality", DAY], ["quality", DAY, "--venue", "all"]])
+def test_a_command_that_needs_removed_rows_says_that_they_were_removed_and_what_reads_them(
+    scene: Scene, words: list[str]
+) -> None:
+    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
+    seal_and_allow(scene)
+    failed = CliRunner().invoke(command_line(), [*words, "--config", scene.configuration])
+    assert isinstance(failed.exception, NoDataError)
+    assert str(failed.exception).startswith("the rows of 2026-11-18 were removed from the database ([store] keep_days)")
+
+
+def test_a_day_s_decisions_are_not_recomputed_beside_removed_days_that_they_compare_with(scene: Scene) -> None:
+    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
+    seal_and_allow(scene)
+    settings = load_settings(Path(scene.configuration))
+    require_hot(settings, NEXT_DAY)
+    list(seal_days(scene.lake, scene.url, MARKET, [NEXT_DAY], lambda: 1, threading.Event()))
+    with pytest.raises(NoDataError, match="the rows of 2026-11-18 were removed"):
+        require_hot(settings, NEXT_DAY, before=1)
+
+
+def test_the_recount_of_the_doctor_adds_the_rows_of_the_lake(scene: Scene) -> None:
+    seal_and_allow(scene)
+    remove_sealed(scene.url, scene.lake)
+    words = ["doctor", "--recount", "--json", "--config", scene.configuration]
+    found = json.loads(CliRunner().invoke(command_line(), words).stdout)
+    [rows] = [each for each in found if each["check"] == "rows"]
+    assert rows["text"] == "2 rows and 60 in the lake alone, as the event streams' marks say"
 
 
 def test_a_stored_day_that_is_not_sealed_is_listed_with_the_command(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from observer.lake.sealing import seal_days
 from observer.lake.verification import verify_day
 from observer.store.sealing import SealingReader
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, append, day_of, make_stored
+from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, remove_sealed
 
 # Values that databases could give back differently: texts in another order, no value, a fraction, a negative zero.
 EVENTS = (
@@ -19,8 +19,9 @@ EVENTS = (
 )
 
 
-def sealed(lake: Path, url: str) -> SealedDay:
-    [result] = seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event())
+def sealed(lake: Path, url: str, *, remove: bool = False) -> SealedDay:
+    days = [DAY] if remove else []
+    [result] = seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event(), remove=days)
     return result.day
 
 
@@ -36,3 +37,18 @@ def test_a_day_of_either_database_has_the_same_digests(database_url: str, tmp_pa
     with SealingReader(database_url) as reader:
         verified = verify_day(tmp_path / "lake", day, reader, threading.Event())
     assert (verified.problems, verified.compared_rows) == ((), len(EVENTS))
+
+
+def test_late_rows_of_a_removed_day_make_the_version_that_one_sealing_of_all_rows_makes(
+    database_url: str, tmp_path: Path
+) -> None:
+    late = (trade(11, symbol="0Z0000", exchange_time_ns=1), trade(12, symbol="0b0000"), trade(13, symbol="000010"))
+    append(database_url, *EVENTS)
+    sealed(tmp_path / "lake", database_url, remove=True)
+    remove_sealed(database_url, tmp_path / "lake")
+    append(database_url, *late)
+    found = sealed(tmp_path / "lake", database_url).kinds["trades"]
+    (tmp_path / "other").mkdir()
+    [expected] = sealed(tmp_path / "other/lake", make_stored(tmp_path / "other", *EVENTS, *late)).kinds["trades"]
+    assert [version.rows for version in found] == [18, 21]
+    assert found[-1].digest == expected.digest

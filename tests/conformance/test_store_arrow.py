@@ -11,8 +11,9 @@ from bus.delivery import Delivered
 from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted
 from observer.errors import StoreError
 from observer.local_time import local_ns
-from observer.store.arrow import KINDS, count_rows, read_batches, read_marks, schema_of
+from observer.store.arrow import count_rows, read_batches, read_marks, schema_of
 from observer.store.engine import open_reader
+from observer.store.kinds import KINDS
 from observer.store.tables import METADATA
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S

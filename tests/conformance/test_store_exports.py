@@ -15,6 +15,7 @@ from observer.errors import StoreError
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter
 from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.store.raw import execute
 
 ROOT = Path(__file__).parents[2]
 OVERFLOW = "system/overflow/kis/20261118_overflow.jsonl"
@@ -189,3 +190,16 @@ def run_and_kill(url: str, folder: Path, after_s: float) -> None:
         with pytest.raises(subprocess.TimeoutExpired):  # it goes on for ever
             process.wait(after_s)
         process.kill()
+
+
+def test_a_recovery_whose_trades_left_the_database_keeps_its_file(
+    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
+) -> None:
+    store(*recovery(1))
+    ledgers.catch_up()
+    before = files_in(tmp_path / "observer")
+    assert before
+    execute(database_url, "DELETE FROM trades")
+    (tmp_path / "observer/system/exports.json").unlink()
+    ledgers.catch_up()
+    assert files_in(tmp_path / "observer") == before

@@ -15,9 +15,11 @@ from bus.delivery import Delivered, Lost
 from bus.events import Poison
 from observer.gaps.intervals import Interval
 from observer.store.alerts import AlertReader
-from observer.store.arrow import KINDS, rows_of_day, schema_of
+from observer.store.arrow import rows_of_day, schema_of
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
+from observer.store.kinds import KINDS
+from observer.store.removal import SealedRows, count_left, remove_batch
 from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
@@ -32,6 +34,8 @@ DAY, NEXT_DAY = SESSIONS
 NOON_NS = ten_ns(DAY) + 7_200_000_000_000
 SESSION = Interval(ten_ns(DAY), NOON_NS)
 FROM_NS, TO_NS = day_bounds(DAY)
+
+SEALED: Final = SealedRows("trades", DAY, STREAM, 1, 100, 1)
 
 # The arguments of every public query. A reader's method that is not here fails the first test.
 CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
@@ -103,7 +107,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "by_stock": ((DAY, ()),),
     "row_counts": ((),),
     "total_rows": ((),),
-    "rows_and_marks": ((),),
+    "rows_and_marks": ((lambda: [SEALED],),),
     "quarantined": ((),),
     "epochs": ((),),
     "created_ns": ((),),
@@ -179,6 +183,12 @@ def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory
                     for arguments in CALLS[name]:
                         consume(getattr(reader, name)(*arguments))
                 found[name] = [*found.get(name, ()), *of_query]
+    engine = create_engine(whole_database_url, poolclass=NullPool)
+    with recorded() as of_removal, engine.connect() as connection:
+        assert remove_batch(connection, SEALED, 0) is not None
+        assert count_left(connection, SEALED) == 0
+        connection.rollback()
+    found["removal"] = of_removal
     with recorded() as of_ledgers:
         ledgers = Ledgers(whole_database_url, tmp_path_factory.mktemp("ledgers"), "kis", "kr_stocks")
         ledgers.catch_up()
@@ -203,6 +213,7 @@ def write(url: str) -> None:
     writer.high_water_marks([STREAM])
     writer.note_duplicates(STREAM, 1)
     writer.lost_events()
+    writer.remove(SealedRows("trades", "2000-01-01", STREAM, 1, 1, 0), 0)
     writer.close()
 
 

@@ -2,14 +2,17 @@
 
 import asyncio
 from datetime import date
+from pathlib import Path
 
 from bus.delivery import Delivered
+from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import ManualClock
 from observer.store.statistics import StatisticsJob, refresh_statistics
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.day_plans import day_plan
+from tests.store.migrated import make_database
 from tests.store.raw import query
 from tests.waiting import until_async
 
@@ -56,7 +59,7 @@ class Today:
 def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url: str) -> None:
     async def scenario() -> None:
         clock, today = ManualClock(DAY.track_a_stop_ns), Today()
-        task = asyncio.create_task(StatisticsJob(database_url, today, clock).run())
+        task = asyncio.create_task(StatisticsJob(database_url, today, clock, Alerts(clock, "core-writer")).run())
         await clock.advance(10 * 60)
         await until_async(lambda: today.is_waiting_for_the_end or task.done(), "the statistics are made")
         assert counted(database_url) == 3
@@ -67,4 +70,20 @@ def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url: s
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, trades(3))])
     writer.close()
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_statistics_that_cannot_be_made_are_an_alert_until_they_are_made(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        clock, url = ManualClock(DAY.track_a_stop_ns + 10 * 60 * 10**9), f"sqlite:///{tmp_path / 'observer.db'}"
+        alerts = Alerts(clock, "core-writer")
+        for expected in (["statistics"], []):
+            today = Today()
+            task = asyncio.create_task(StatisticsJob(url, today, clock, alerts).run())
+            await until_async(lambda: today.is_waiting_for_the_end, "the day's statistics are tried")  # noqa: B023
+            assert [each.identity for each in alerts.open] == expected
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            make_database(url)
+
     asyncio.run(asyncio.wait_for(scenario(), 60))

@@ -11,7 +11,7 @@ from bus.outbox import Outbox
 from bus.segments import Packed
 from observer.backup.jobs import back_up
 from observer.host.doctor import Finding, examine
-from observer.store.summary import SummaryReader
+from observer.store.summary import RowsAndMarks, SummaryReader
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_DAY
 from tests.backup.scene import GO_ON, NOW_NS, plan_in
@@ -138,4 +138,4 @@ def test_a_package_is_named_without_its_database(tmp_path: Path, url: str) -> No
 def test_a_recount_compares_the_rows_with_the_marks_less_the_losses(tmp_path: Path, url: str) -> None:
     store(url, published(tmp_path), lost=5)
     with SummaryReader(url) as reader:
-        assert reader.rows_and_marks() == (10, 10)
+        assert reader.rows_and_marks() == RowsAndMarks(10, 0, 10)

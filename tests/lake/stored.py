@@ -1,13 +1,22 @@
 """A database with days to seal, and what its rows are by the database's own library alone."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pyarrow.parquet as pq
 
 from bus.delivery import Delivered
-from bus.events import Event, SweepCompleted, UniverseBuilt
+from bus.events import Document, Event, SweepCompleted, UniverseBuilt
+from observer.lake.layout import sealed_days
+from observer.lake.removal import Removal
+from observer.local_time import local_ns
+from observer.store.kinds import KINDS
+from observer.store.tables import TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.store.migrated import make_database
@@ -62,3 +71,56 @@ def lake_rows(paths: Sequence[Path], columns: Sequence[str]) -> list[tuple[objec
     rows = [tuple(row[name] for name in columns) for table in tables for row in table]
     place = [list(columns).index(name) for name in ("stream", "sequence")]
     return sorted(rows, key=lambda row: [row[each] for each in place])  # type: ignore[type-var]
+
+
+@contextmanager
+def removing(url: str) -> Iterator[StoreWriter]:
+    """The writer of the database, which alone removes rows."""
+    writer = StoreWriter(url)
+    writer.open()
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def remove_sealed(url: str, lake: Path) -> int:
+    """Remove what the manifests allow, as the core writer does; return the number of steps."""
+    steps = 0
+    with removing(url) as writer:
+        removal = Removal(writer)
+        removal.add([rows for day in sealed_days(lake) for rows in day.removable_rows()])
+        while removal.step_from_thread():
+            steps += 1
+    return steps
+
+
+def of_every_kind(session_date: str, symbol: str, number: int, kinds: Collection[str] = KINDS.keys()) -> list[Event]:
+    """One event of each of these kinds on a day; `number` makes it another one than the others."""
+    types = {name: event_type for event_type, name in TABLE_NAMES.items()}
+    return [_made(types[kind], session_date, symbol, number) for kind in KINDS if kind in kinds]
+
+
+def _made(event_type: type[Any], session_date: str, symbol: str, number: int) -> Event:
+    named = {"session_date": session_date, "symbol": symbol, "market": MARKET, "gap_id": f"gap-{session_date}"}
+    at_ns = local_ns(date.fromisoformat(session_date), 10) + number * 1_000_003
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(event_type).items():
+        if name in event_type.__struct_fields__:
+            values[name] = named.get(name, at_ns if name.endswith("_ns") else _value_of(hint, number))
+    made: Event = event_type(**values)
+    return made
+
+
+def _value_of(hint: Any, number: int) -> object:
+    alternatives = get_args(hint) if get_origin(hint) in (UnionType, Union) else (hint,)
+    if NoneType in alternatives:
+        return None
+    first = alternatives[0]
+    if get_origin(first) is Literal:
+        return get_args(first)[0]
+    if (container := get_origin(first)) in (tuple, dict):
+        return container()
+    if isinstance(first, type) and issubclass(first, Document):
+        return first(**{name: _value_of(each, number) for name, each in get_type_hints(first).items()})
+    return {int: number, float: float(number), bool: False, str: f"x{number}"}[first]

@@ -14,11 +14,13 @@ from observer.clock import ManualClock
 from observer.demo.configuration import DAY as DATE
 from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal
 from observer.lake.layout import sealed_days
+from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
 from observer.local_time import local_ns
 from observer.units import NS_PER_S
+from tests.builders import trade
 from tests.day_plans import RULES, day_plan
-from tests.lake.stored import MARKET, append, day_of, make_stored
+from tests.lake.stored import MARKET, append, day_of, make_stored, remove_sealed
 from tests.waiting import until_async
 
 BACKUP_NS = day_plan(DATE).backup_ns
@@ -40,15 +42,22 @@ class WatchedClock(ManualClock):
 class Scene:
     """The jobs of a lake on a day, and what they sealed."""
 
-    def __init__(self, folder: Path, *days: str) -> None:
+    def __init__(self, folder: Path, *days: str, keep_days: int | None = None, url: str = "") -> None:
         self.lake = folder / "lake"
-        self.url = make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
+        self.url = url or make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
         self.clock = WatchedClock(local_ns(DATE, 9))
         self.alerts = Alerts(self.clock, "lake")
         write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
         today = TradingDayService(folder, RULES, self.clock)
         self.jobs = LakeJobs(
-            lake=self.lake, url=self.url, market=MARKET, today=today, clock=self.clock, alerts=self.alerts
+            lake=self.lake,
+            url=self.url,
+            market=MARKET,
+            today=today,
+            clock=self.clock,
+            alerts=self.alerts,
+            day_files=DayFiles(folder / "observer", "kis"),
+            keep_days=keep_days,
         )
 
     @property
@@ -128,6 +137,30 @@ def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(
         await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
 
     scene.run(scenario)
+
+
+def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_sealed(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(12, 0, -1)]
+    scene = Scene(tmp_path, *days, keep_days=10)
+
+    def removed() -> list[str]:
+        return [day.session_date for day in sealed_days(scene.lake) if day.removed]
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.sealed == days, "the days are sealed")
+        assert removed() == [], "a day is compared when it is sealed already"
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        append(scene.url, trade(99, symbol="000020", session_date=days[0]), BackupCompleted(BACKUP_NS + 1, "p", 1, ""))
+        await scene.clock.advance(30)
+        await until_async(lambda: removed() == days[:2], "the days need not be kept")
+        assert [day.rows for day in sealed_days(scene.lake)][:2] == [5, 4]
+        remove_sealed(scene.url, scene.lake)
+        append(scene.url, trade(100, symbol="000020", session_date=days[1]))
+
+    scene.run(scenario)
+    later = Scene(tmp_path, keep_days=10, url=scene.url)
+    later.run(lambda: until_async(lambda: sealed_days(scene.lake)[1].rows == 5, "the late row is sealed"))
+    assert sealed_days(scene.lake)[1].kinds["trades"][-1].version == 2
 
 
 def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from observer.lake.digest import digest_of
-from observer.lake.layout import sealed_days
-from observer.lake.parquet import GROUP_ROWS, NAMES_IN_FILE, file_schema, read_file, write_file
+from observer.lake.layout import StreamRows, sealed_days
+from observer.lake.parquet import GROUP_ROWS, NAMES_IN_FILE, as_in_file, file_schema, read_file, write_file
 from observer.lake.sealing import seal_days
-from observer.store.arrow import KINDS, schema_of
+from observer.store.arrow import schema_of
+from observer.store.kinds import KINDS
 from tests.lake.stored import DAY, MARKET, day_of, make_stored
 
 ROWS = GROUP_ROWS * 2 + 1_000
@@ -44,8 +45,9 @@ def batches() -> list[pa.RecordBatch]:
 def test_rows_beyond_one_group_are_all_there_in_their_order_and_a_symbol_is_in_few_groups(tmp_path: Path) -> None:
     path, found = tmp_path / "trades.parquet", batches()
     columns = file_schema("trades").names
-    written = write_file(path, "trades", MARKET, found, {})
+    written = write_file(path, "trades", as_in_file(found, "trades"), {}, {1: "a" * 32})
     assert written is not None
+    assert written.streams == (StreamRows(1, "a" * 32, 0, ROWS - 1, ROWS),)
     assert (written.rows, written.digest) == digest_of(found, columns) == digest_of(read_file(path), columns)
     metadata = pq.read_metadata(path)
     place = columns.index("symbol")
@@ -66,7 +68,7 @@ def test_every_stored_column_is_in_the_file_or_in_the_names_of_its_folders(kind:
 
 
 def test_no_rows_make_no_file(tmp_path: Path) -> None:
-    assert write_file(tmp_path / "trades.parquet", "trades", MARKET, [], {}) is None
+    assert write_file(tmp_path / "trades.parquet", "trades", [], {}, {}) is None
     assert list(tmp_path.iterdir()) == []
 
 

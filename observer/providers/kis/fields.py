@@ -10,7 +10,7 @@ leading zeros; `padded_number` does, for the fields that need it.
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import isfinite
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from observer.lines import line_id
 from observer.providers.kis.times import date_text_of, midnight_ns, since_midnight_ns
 from observer.providers.kis.venues import CONSOLIDATED, KRX, NXT
 from observer.units import NS_PER_DAY, NS_PER_S
+
+_Value = TypeVar("_Value")
 
 PROVIDER: Final = "kis"
 COUNT_MAX: Final = 2**63 - 1  # what the bus and both databases can carry
@@ -80,10 +82,28 @@ def numbers(texts: Sequence[bytes]) -> list[float]:
         return [padded_number(text) for text in texts]
 
 
-@lru_cache(maxsize=8192)
-def symbol_of(text: bytes) -> str:
-    """A symbol: letters and digits, `005930`, `0004Y0`, `F70100030` (kis-api.md, section 6). Remembered: few are
-    streamed at once.
+class _Remembered(dict[bytes, _Value]):
+    """What a function makes of a text, remembered: the same few texts come again and again. A full one begins anew, so
+    texts from outside cannot fill the memory. A look-up costs a third of one in an `lru_cache`.
+    """
+
+    __slots__ = ("_make", "_texts_max")
+
+    def __init__(self, make: Callable[[bytes], _Value], texts_max: int) -> None:
+        super().__init__()
+        self._make = make
+        self._texts_max = texts_max
+
+    def __missing__(self, text: bytes) -> _Value:
+        value = self._make(text)
+        if len(self) >= self._texts_max:
+            self.clear()
+        self[text] = value
+        return value
+
+
+def _symbol(text: bytes) -> str:
+    """A symbol: letters and digits, `005930`, `0004Y0`, `F70100030` (kis-api.md, section 6).
 
     Its length is looked at too: of a frame that is cut where its fields still divide evenly, the second record begins
     within the first one, and its symbol is some number.
@@ -96,14 +116,9 @@ def symbol_of(text: bytes) -> str:
     return text.decode()
 
 
-@lru_cache(maxsize=8192)
-def _nxt_line(text: bytes) -> str:
-    return line_id(symbol_of(text), NXT, KRX)
-
-
-@lru_cache(maxsize=8192)
-def _consolidated_line(text: bytes) -> str:
-    return line_id(symbol_of(text), CONSOLIDATED, KRX)
+symbol_of: Final[Callable[[bytes], str]] = _Remembered(_symbol, 8192).__getitem__
+_nxt_line: Final = _Remembered(lambda text: line_id(_symbol(text), NXT, KRX), 8192).__getitem__
+_consolidated_line: Final = _Remembered(lambda text: line_id(_symbol(text), CONSOLIDATED, KRX), 8192).__getitem__
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
@@ -136,8 +151,7 @@ def words_of(text: bytes) -> str:
     return words
 
 
-@lru_cache(maxsize=8)
-def day_of(date: bytes) -> tuple[int, str]:
+def _day(date: bytes) -> tuple[int, str]:
     """The midnight and the ISO name of a day YYYYMMDD; every record of a stream names the same one.
 
     Raises:
@@ -145,6 +159,9 @@ def day_of(date: bytes) -> tuple[int, str]:
     """
     text = date.decode()
     return midnight_ns(text), f"{text[:4]}-{text[4:6]}-{text[6:]}"
+
+
+day_of: Final[Callable[[bytes], tuple[int, str]]] = _Remembered(_day, 8).__getitem__
 
 
 def day_at(receive_time_ns: int) -> tuple[int, str]:
@@ -157,14 +174,16 @@ def _numbered_day(days: int) -> tuple[int, str]:
     return day_of(date_text_of(days * NS_PER_DAY).encode())
 
 
-@lru_cache(maxsize=4096)
-def time_of_day_ns(hour: bytes) -> int:
-    """Nanoseconds from midnight to HHMMSS. Remembered: the records of an hour and more name few seconds.
+def _time_of_day_ns(hour: bytes) -> int:
+    """Nanoseconds from midnight to HHMMSS; the records of an hour and more name few seconds.
 
     Raises:
         ValueError: it is no time of day.
     """
     return since_midnight_ns(hour.decode())
+
+
+time_of_day_ns: Final[Callable[[bytes], int]] = _Remembered(_time_of_day_ns, 4096).__getitem__
 
 
 def is_time_of_day(text: bytes) -> bool:

@@ -1,0 +1,41 @@
+"""Days whose rows were removed from the database ([store] keep_days): commands that need them refuse, and say why."""
+
+from collections.abc import Callable, Sequence
+
+from observer.config import Settings
+from observer.errors import NoDataError
+from observer.lake.layout import SealedDay, sealed_days
+from observer.lake.settings import LakeSettings
+from observer.store.removal import SealedRows
+
+
+def days_of_lake(settings: Settings) -> Sequence[SealedDay]:
+    """The sealed days of the instance's market, by date; also where [lake] was taken out of the configuration.
+
+    Raises:
+        DataFileError: a manifest cannot be read.
+    """
+    folder = (settings.lake or LakeSettings()).folder_in(settings.run.data)
+    return [day for day in sealed_days(folder) if day.market == settings.instance.market]
+
+
+def rows_of_lake(settings: Settings) -> Callable[[], Sequence[SealedRows]]:
+    """Gives the rows that the database need not have, as the manifests say at the time of the call."""
+    return lambda: [rows for day in days_of_lake(settings) for rows in day.removable_rows()]
+
+
+def require_hot(settings: Settings, session_date: str, before: int = 0) -> None:
+    """Return if the database has to have the rows of this day, and of so many sealed days before it.
+
+    Raises:
+        NoDataError: it has not; the text names what reads them.
+        DataFileError: as for `days_of_lake`.
+    """
+    until = [day for day in days_of_lake(settings) if day.session_date <= session_date]
+    oldest = until[-before - 1 :][0].session_date if before and until else session_date
+    for day in until:
+        if day.removed and day.session_date >= oldest:
+            raise NoDataError(
+                f"the rows of {day.session_date} were removed from the database ([store] keep_days): only the lake has "
+                f"them; `observer bars`, `observer query` and `observer export {day.session_date}` read them there"
+            )

@@ -1,0 +1,124 @@
+"""Removes rows that the lake has from the database. The core writer does it, on its own thread, while no event waits.
+
+The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
+not have them (`observer.lake.sealing.allow_removal`), and from then on every reader takes them from the sealed file.
+What is removed follows from the manifests alone, batch by batch, each in one transaction, again after a restart.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from observer.alerts.process import Alerts
+from observer.calendar.service import TradingDayService
+from observer.clock import Clock
+from observer.errors import DataFileError, StoreError
+from observer.lake.layout import days_to_remove, sealed_days
+from observer.store.removal import SealedRows
+
+logger = logging.getLogger(__name__)
+
+_IDENTITY: Final = "removal"  # of the alert
+_LOOK_S: Final = 600.0  # market seconds between looks at the manifests, from the backup until the end of the day
+
+
+class Remover(Protocol):
+    """The writer of the database."""
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        """Remove the next batch behind that number; return the number that was reached, None behind the last one."""
+        ...
+
+
+class Removal:
+    """Rows to remove, and how far their removal came. The writer's thread steps, any other adds."""
+
+    def __init__(self, remover: Remover) -> None:
+        self._remover = remover
+        self._lock = threading.Lock()
+        self._waiting: deque[SealedRows] = deque()
+        self._after = 0
+        self._failure = ""
+
+    def add(self, rows: Sequence[SealedRows]) -> str:
+        """Remove these rows, unless others wait; return why the removal before failed, empty if it did not."""
+        with self._lock:
+            if not self._waiting:
+                self._waiting.extend(rows)
+                self._after = 0
+            failure, self._failure = self._failure, ""
+            return failure
+
+    def step_from_thread(self) -> bool:
+        """Remove one batch; return whether there may be more. A failure ends the removal until rows are added again."""
+        if not self._waiting:
+            return False
+        with self._lock:
+            try:
+                reached = self._remover.remove(self._waiting[0], self._after)
+            except StoreError as error:
+                logger.warning("no rows are removed now: %s", error)
+                self._waiting.clear()
+                self._failure = str(error)
+                return False
+            if reached is None:
+                self._waiting.popleft()
+            self._after = reached or 0
+            return bool(self._waiting)
+
+
+class RemovalJob:
+    """Has the rows of old sealed days removed each day after its backup.
+
+    Args:
+        lake: the lake's folder.
+        market: of the instance.
+        keep_days: so many of the newest sealed days keep their rows.
+    """
+
+    def __init__(
+        self,
+        lake: Path,
+        market: str,
+        keep_days: int,
+        removal: Removal,
+        today: TradingDayService,
+        clock: Clock,
+        alerts: Alerts,
+    ) -> None:
+        self._lake = lake
+        self._market = market
+        self._keep_days = keep_days
+        self._removal = removal
+        self._today = today
+        self._clock = clock
+        self._alerts = alerts
+
+    async def run(self) -> None:
+        """Work until cancelled. A failure is an alert until the next look succeeds."""
+        while True:
+            plan = await self._today.plan()
+            await self._clock.sleep_until(plan.backup_ns)
+            while self._clock.now_ns() < plan.ends_ns:
+                self._look(await asyncio.to_thread(self._rows))
+                await self._clock.sleep(_LOOK_S)
+
+    def _look(self, rows: Sequence[SealedRows] | str) -> None:
+        failure = rows if isinstance(rows, str) else self._removal.add(rows)
+        if failure:
+            text = f"rows of old sealed days are not removed from the database: {failure}"
+            self._alerts.report(_IDENTITY, "warning", text)
+        else:
+            self._alerts.resolve(_IDENTITY, "rows of old sealed days are removed from the database")
+
+    def _rows(self) -> Sequence[SealedRows] | str:
+        """What the manifests say, or why they cannot be read."""
+        try:
+            days = days_to_remove(sealed_days(self._lake), self._market, self._keep_days)
+        except (DataFileError, OSError) as error:
+            return str(error)
+        return [rows for day in days for rows in day.removable_rows()]

@@ -1,0 +1,117 @@
+"""The kinds of data: event tables whose rows belong to a day, their order, and which of them the lake can take over."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Table, select
+
+from observer.errors import StoreError
+from observer.store.slots import day_bounds
+from observer.store.tables import METADATA
+
+_DAY: Final = "session_date"
+_GAPS: Final = "gaps"
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A table whose rows belong to a day.
+
+    `order` are the columns that order the rows of one symbol. `day` is the column that gives the row's day:
+    `session_date`, a time whose local date is the day, or `gap_id`, by which the row belongs to the day of its gap.
+    """
+
+    name: str
+    order: tuple[str, ...]
+    day: str = _DAY
+
+    @property
+    def table(self) -> Table:
+        """The kind's table."""
+        return METADATA.tables[self.name]
+
+
+def _by_time(name: str, time: str) -> Kind:
+    """A kind without a date: the day is that of its time."""
+    return Kind(name, (time,), time)
+
+
+_ALL: Final = (
+    # Many trades have one exchange time; their order is that of the day's volume.
+    Kind("trades", ("exchange_time_ns", "cumulative_volume")),
+    Kind("conflated_trades", ("from_ns",)),
+    Kind("recovered_minute_bars", ("minute_start_ns",)),
+    Kind("order_books", ("receive_time_ns",)),
+    Kind("expected_prices", ("receive_time_ns",)),
+    _by_time("market_states", "receive_time_ns"),
+    _by_time("navs", "receive_time_ns"),
+    Kind("snapshots", ("receive_time_ns",)),
+    Kind("sweeps", ("started_ns",)),
+    Kind("volume_rises", ("receive_time_ns",)),
+    Kind("attentions", ("started_ns",)),
+    Kind("daily_bars", ()),
+    _by_time("sampling_changes", "changed_ns"),
+    Kind("universes", ("built_ns",)),
+    Kind("universe_members", ("rank",)),
+    Kind("venue_eligibility", ("observed_ns",)),
+    Kind("share_adjustments", ()),
+    Kind("context_syncs", ("synced_ns",)),
+    _by_time("triggers", "fired_ns"),
+    _by_time("trigger_ends", "ended_ns"),
+    _by_time("slot_assignments", "assigned_ns"),
+    _by_time("slot_extensions", "extended_ns"),
+    _by_time("slot_releases", "released_ns"),
+    _by_time("slot_overflows", "overflowed_ns"),
+    _by_time("churn_guard_changes", "changed_ns"),
+    Kind("selection_steps", ("advanced_ns",)),
+    Kind("watch_changes", ("changed_ns",)),
+    Kind("gap_openings", ("from_ns",)),
+    Kind("empty_gaps", ("from_ns",)),
+    Kind(_GAPS, ("from_ns",)),
+    Kind("gap_recoveries", ("recovered_ns",), "gap_id"),
+    Kind("gap_losses", ("decided_ns",), "gap_id"),
+    Kind("gap_times", ("measured_ns",)),
+    Kind("reconciliations", ("from_ns",)),
+    Kind("quality", ("judged_ns",)),
+    _by_time("connections", "changed_ns"),
+    Kind("phases", ("changed_ns",)),
+    Kind("etf_lists", ("listed_ns",)),
+    Kind("etf_values", ("valued_ns",)),
+    Kind("etf_nav_days", ("received_ns",)),
+    Kind("etf_measures", ("measured_ns",)),
+    Kind("etf_ranges", ("found_ns",)),
+    Kind("etf_jobs", ("ended_ns",)),
+)
+
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
+"""The kinds by name, the name of their table."""
+
+REMOVABLE: Final = frozenset(
+    {"trades", "conflated_trades", "order_books", "expected_prices", "navs", "snapshots", "volume_rises"}
+)
+"""The kinds of many rows. Their rows of an old sealed day may be removed from the database; those of the other kinds,
+which say what happened on a day, stay there.
+"""
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of this name.
+
+    Raises:
+        StoreError: there is none.
+    """
+    if name not in KINDS:
+        raise StoreError(f"there is no kind of data {name!r}: give one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+def is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
+    """The condition of a day's rows in the kind's table."""
+    column = kind.table.c[kind.day]
+    if kind.day == _DAY:
+        return column == session_date
+    if kind.day == "gap_id":
+        gaps = METADATA.tables[_GAPS].c
+        return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
+    since_ns, until_ns = day_bounds(session_date)
+    return (column >= since_ns) & (column < until_ns)

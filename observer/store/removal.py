@@ -1,0 +1,76 @@
+"""Removes rows that a sealed day has from the database, and counts those that are there. The writer alone calls it.
+
+The rows of a kind and a day are named by their positions: an event stream's random id, and numbers in it. A sealing has
+read all rows with these numbers, and an event stream only grows: a later row of the day has another number and stays. A
+removal that is repeated removes nothing more, so it needs no note of how far it came.
+"""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select
+
+from observer.store.kinds import Kind, is_of_day, kind_named
+from observer.store.tables import STREAMS
+
+BATCH_ROWS: Final = 2_000
+"""Rows that one transaction examines: some milliseconds, for which an event waits at most."""
+
+
+class SealedRows(msgspec.Struct, frozen=True):
+    """The rows of a kind and a day in one event stream that a sealed day has: the stream's random id, their first and
+    last numbers in it, and how many they are.
+    """
+
+    kind: str
+    session_date: str
+    uid: str
+    first: int
+    last: int
+    rows: int
+
+
+def remove_batch(connection: Connection, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
+    """Remove those of the next rows behind the number `after` that are of the day; return the number that was reached,
+    None behind the last one.
+    """
+    kind = kind_named(sealed.kind)
+    numbers = kind.table.c.sequence
+    stream = _stream_of(connection, sealed)
+    if stream is None:
+        return None
+    behind = (kind.table.c.stream == stream, numbers > max(after, sealed.first - 1), numbers <= sealed.last)
+    portion = select(numbers).where(*behind).order_by(numbers).limit(rows_max).subquery()
+    reached: int | None = connection.scalar(select(func.max(portion.c.sequence)))
+    if reached is not None:
+        is_of_portion = (*behind, numbers <= reached)
+        connection.execute(delete(kind.table).where(*is_of_portion, _is_of_day(kind, sealed)))
+    return reached
+
+
+def count_left(connection: Connection, sealed: SealedRows) -> int:
+    """How many of these rows the database has."""
+    stream = _stream_of(connection, sealed)
+    if stream is None:
+        return 0
+    kind = kind_named(sealed.kind)
+    within = _within(kind.table, stream, sealed)
+    wanted = select(func.count()).select_from(kind.table).where(*within, _is_of_day(kind, sealed))
+    return int(connection.execute(wanted).scalar_one())
+
+
+def _stream_of(connection: Connection, sealed: SealedRows) -> int | None:
+    """The number that the rows of the stream have in this database; None where it has none of them."""
+    found: int | None = connection.scalar(select(STREAMS.c.id).where(STREAMS.c.uid == sealed.uid))
+    return found
+
+
+def _within(table: Table, stream: int, sealed: SealedRows) -> tuple[ColumnElement[bool], ...]:
+    return table.c.stream == stream, table.c.sequence.between(sealed.first, sealed.last)
+
+
+def _is_of_day(kind: Kind, sealed: SealedRows) -> ColumnElement[bool]:
+    """The condition of the day as one that no index serves: the primary key finds the rows of a batch, an index of days
+    would find the whole day for each batch.
+    """
+    return case((is_of_day(kind, sealed.session_date), 1), else_=0) == 1

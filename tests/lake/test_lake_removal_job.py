@@ -1,0 +1,97 @@
+"""When rows of old sealed days are removed: each day from the backup on, as the manifests say."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+from observer.alerts.process import Alerts
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.service import TradingDayService
+from observer.calendar.trading_day import TradingDay
+from observer.clock import ManualClock
+from observer.demo.configuration import DAY as DATE
+from observer.lake.removal import Removal, RemovalJob
+from observer.lake.sealing import seal_days
+from observer.local_time import local_ns
+from observer.store.removal import SealedRows
+from observer.units import NS_PER_S
+from tests.day_plans import RULES, day_plan
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, day_of, make_stored
+from tests.waiting import until_async
+
+LOOK_S = 600
+
+
+class Counting:
+    """A writer that has nothing to remove, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[SealedRows] = []
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        self.asked.append(sealed)
+        return None
+
+
+class Scene:
+    """The job in a system whose writer is idle, on a day with two sealed days before it."""
+
+    def __init__(self, folder: Path, keep_days: int) -> None:
+        self.lake = folder / "lake"
+        url = make_stored(folder, *day_of(symbols=1, each=2), *day_of(NEXT_DAY, symbols=1, each=2))
+        days = [DAY, NEXT_DAY]
+        list(seal_days(self.lake, url, MARKET, days, lambda: 1, threading.Event(), remove=days))
+        self.clock = ManualClock(local_ns(DATE, 9))
+        self.alerts = Alerts(self.clock, "core-writer")
+        self.writer = Counting()
+        self.removal = Removal(self.writer)
+        write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
+        today = TradingDayService(folder, RULES, self.clock)
+        self.job = RemovalJob(self.lake, MARKET, keep_days, self.removal, today, self.clock, self.alerts)
+
+    def step(self) -> bool:
+        while self.removal.step_from_thread():
+            pass
+        return bool(self.writer.asked)
+
+    def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
+        async def both() -> None:
+            running = asyncio.create_task(self.job.run())
+            await asyncio.sleep(0)
+            await scenario()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        asyncio.run(both())
+
+
+def test_from_the_backup_on_the_rows_of_the_older_days_are_removed_and_those_of_the_newest_are_not(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, keep_days=1)
+
+    async def scenario() -> None:
+        assert not scene.step(), "the market trades"
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.step, "rows are removed")
+        assert {rows.session_date for rows in scene.writer.asked} == {DAY}
+
+    scene.run(scenario)
+
+
+def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=1)
+    manifest = scene.lake / "_days" / f"market={MARKET}" / f"{NEXT_DAY}.json"
+    content = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        manifest.write_bytes(content)
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
+
+    scene.run(scenario)
