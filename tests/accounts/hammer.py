@@ -13,7 +13,6 @@ import json
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
 from itertools import chain
@@ -23,6 +22,7 @@ from observer.accounts.clients import Brokers
 from observer.bench.broker import running_broker
 from observer.clock import clock_from_environment
 from observer.config import load_settings
+from tests.folders import short_folder
 
 RATE = 20
 URGENT_PER_S = 4.0  # of all processes together
@@ -175,7 +175,7 @@ def main():
     if words.configuration is not None:
         asyncio.run(hammer(words.configuration, words.seed, words.processes))
         return 0
-    with tempfile.TemporaryDirectory(prefix="ob") as folder:
+    with short_folder() as folder:
         reported = asyncio.run(hammer_account(Path(folder), words.seconds, words.processes))
     say(json.dumps(reported, indent=2))
     return 0 if limit_is_kept(reported) and bulk_has_its_share(reported) else 1

@@ -1,12 +1,12 @@
 """Four processes hammer one account in all priorities: a short run of tests/accounts/hammer.py."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.accounts.hammer import BULK_SHARE, hammer_account
+from tests.folders import short_folder
 
 pytestmark = pytest.mark.system
 
@@ -16,7 +16,7 @@ LATE_MS = 50
 
 @pytest.mark.slow
 def test_the_broker_never_sees_more_than_its_limit_and_bulk_has_nearly_all_that_the_others_leave():
-    with tempfile.TemporaryDirectory(prefix="ob") as folder:
+    with short_folder() as folder:
         reported = asyncio.run(hammer_account(Path(folder), seconds=3.0, processes=4))
     assert reported["busiest_second_at_the_broker"] <= reported["allowed_per_s"]
     assert reported["rate_errors"] == 0

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.folders import short_folder
 
 pytestmark = pytest.mark.system
 
@@ -18,7 +19,7 @@ OBSERVER = str(Path(sys.executable).parent / "observer")
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a name short enough for sockets in it."""
-    with tempfile.TemporaryDirectory(prefix="ob") as name:
+    with short_folder() as name:
         yield Path(name)
 
 

@@ -1,7 +1,6 @@
 """The figures of `observer bench day`, and the clock of the systems that benches run."""
 
 import asyncio
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from observer.bench.day import most_at_once
 from observer.bench.system import running_system
 from observer.demo.configuration import DAY
 from observer.local_time import local_ns
+from tests.folders import short_folder
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_most_slots_are_those_held_at_the_same_moment(spans: list[tuple[int,
 def test_the_clock_of_a_measured_system_starts_when_every_process_runs() -> None:
     async def passed_s() -> float:
         """Machine seconds from the start of the clock until the system is there."""
-        with tempfile.TemporaryDirectory(prefix="ob") as folder:
+        with short_folder() as folder:
             async with running_system(Path(folder) / "run", 5, 0, speed=10.0) as system:
                 return (system.clock.now_ns() - local_ns(DAY, 5)) / 1e9 / system.clock.speed
 

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tempfile
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from observer.simulator.kis.authentication import CALLS_PER_S
+from tests.folders import short_folder
 
 pytestmark = pytest.mark.system
 
@@ -18,7 +18,7 @@ OBSERVER = str(Path(sys.executable).parent / "observer")
 
 
 def sweep(*words: object) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="ob") as folder:
+    with short_folder() as folder:
         arguments = [OBSERVER, "bench", "sweep", *map(str, words), "--folder", folder, "--json"]
         completed = subprocess.run(arguments, capture_output=True, text=True, timeout=110, check=False)
         assert completed.returncode == 0, completed.stderr

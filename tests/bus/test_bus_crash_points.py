@@ -5,10 +5,7 @@ end a separate program compares the appended events with the stored ones.
 """
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,20 +13,11 @@ from tests.chaos.actors import Scene, produce, set_up, write
 from tests.chaos.crashes import OF_PRODUCER, OF_WRITER
 from tests.chaos.stage import Actor, judge
 from tests.conformance.conftest import empty, postgresql_schema
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 
 EVENTS_A_SECOND = 10_000
 CRASH_S = 60.0
-
-
-@contextlib.contextmanager
-def short_folder() -> Iterator[Path]:
-    """Short enough for the name of a socket in it."""
-    folder = Path(tempfile.mkdtemp(prefix="crash"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ import msgspec
 import psutil
 
 from observer.supervisor.zygote_process import NOTIFY_PLACEHOLDER
-from tests.system.running import short_folder
+from tests.folders import short_folder
 from tests.system.staged import StagedDay, staged_day, stopped
 
 STRANGER = pwd.getpwnam("nobody")  # owns no file and runs nothing

@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos import cut_day, fault_day
 from tests.chaos.ledger_judge import finding
-from tests.system.running import short_folder
+from tests.folders import short_folder
 from tests.system.secrets import search, secrets_of
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import poisoned_day
-from tests.system.running import short_folder
+from tests.folders import short_folder
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

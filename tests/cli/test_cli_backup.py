@@ -28,8 +28,9 @@ from observer.supervisor.instance import InstanceLock
 from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
+from tests.folders import short_folder
 from tests.store.raw import query
-from tests.system.running import OBSERVER, short_folder
+from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
 
 

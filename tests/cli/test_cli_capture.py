@@ -26,8 +26,9 @@ from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.bus.journals.keep import example
 from tests.conformance.conftest import postgresql_schema
+from tests.folders import short_folder
 from tests.store.migrated import make_database
-from tests.system.running import OBSERVER, observer, short_folder
+from tests.system.running import OBSERVER, observer
 from tests.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.system

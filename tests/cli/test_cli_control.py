@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -23,6 +22,7 @@ from observer.cli.app import main
 from observer.local_time import local_datetime
 from observer.processes import JOB_OWNERS
 from observer.store.writer import StoreWriter
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 
 NINE_NS = 1_794_960_000_000_000_000
@@ -31,7 +31,7 @@ STATUS = StatusReply([ProcessStatus("track-b", "RUNNING", pid=17, uptime_s=61.2)
 
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         path = Path(name)
         (path / "demo").mkdir()
         (path / "demo" / "observer.toml").write_text(f'[run]\nruntime = "{path}/run"\n')

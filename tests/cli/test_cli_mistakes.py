@@ -30,11 +30,11 @@ from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.supervisor.instance import InstanceLock
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
+from tests.folders import short_folder
 from tests.listings.scene import contents, symbols
 from tests.privileges import Ran, in_a_fork
 from tests.simulator.simulator_client import APP_KEYS, at, running_on
 from tests.store.migrated import make_database
-from tests.system.running import short_folder
 
 HOSTS = '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
 KEYS = {"KIS_APP_KEY": "PSfirst", "KIS_APP_SECRET": "hush-hush-hush"}

@@ -21,8 +21,9 @@ from observer.providers.raw_recorder import (
     raw_request_path,
     read_raw_request,
 )
+from tests.folders import short_folder
 from tests.providers.kis_builders import frame, record
-from tests.system.running import OBSERVER, observer, short_folder
+from tests.system.running import OBSERVER, observer
 from tests.waiting import until
 
 pytestmark = pytest.mark.system

@@ -17,8 +17,8 @@ from observer.store.digest import digest
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from tests.builders import trades
+from tests.folders import short_folder
 from tests.store.raw import execute, query
-from tests.system.running import short_folder
 from tests.waiting import DEADLINE_S
 
 

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
 from observer.host.access import close_to_others
+from tests.folders import short_folder
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 
@@ -50,7 +50,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    with tempfile.TemporaryDirectory(prefix="obs") as name, open_umask():
+    with short_folder() as name, open_umask():
         yield Scene(Path(name))
 
 
@@ -85,7 +85,7 @@ def test_the_owners_own_permissions_stay(scene: Scene) -> None:
 
 @given(mode=st.integers(0, 0o777))
 def test_after_any_mode_no_other_user_has_a_permission_and_the_owner_has_those_that_it_had(mode: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="obs") as name, open_umask():
+    with short_folder() as name, open_umask():
         scene = Scene(Path(name))
         scene.data.chmod(mode | 0o700)
         for path in (scene.data / "observer.db", scene.data / "observer.db-shm"):

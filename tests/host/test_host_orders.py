@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -58,6 +57,7 @@ from observer.processes import (
 from observer.store.writer import StoreWriter
 from observer.supervisor.supervisor import Supervisor
 from tests.cli.test_cli_control import answering, exit_status
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.supervisor.scenes import Changes, speaker, supervisor_of
 
@@ -70,7 +70,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A configuration, and keys in the environment."""
     monkeypatch.setenv("KIS_APP_KEY", "PSkeykeykey")
     monkeypatch.setenv("KIS_APP_SECRET", "secretsecret")
-    with TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         path = Path(name)
         (path / "demo").mkdir()
         write(path)

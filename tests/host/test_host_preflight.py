@@ -1,6 +1,5 @@
 """A setting of backups that can only fail is refused before a process is spawned."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,12 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
 from observer.host.preflight import require_usable_machine
+from tests.folders import short_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         yield Path(name)
 
 

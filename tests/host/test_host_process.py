@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import date
@@ -25,6 +24,7 @@ from observer.local_time import local_ns
 from observer.supervisor.limits import Crossing
 from observer.supervisor.states import ProcessState
 from tests.day_plans import day_plan
+from tests.folders import short_folder
 from tests.waiting import until_async
 
 DAY = date(2026, 11, 18)
@@ -33,7 +33,7 @@ DAY = date(2026, 11, 18)
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A host that has started nothing."""
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         folder = Path(name)
         configuration = write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
         yield Host(load_settings(configuration), configuration, ManualClock(local_ns(DAY, 8)))

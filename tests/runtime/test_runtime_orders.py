@@ -7,7 +7,6 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,13 +22,14 @@ from observer.errors import DataFileError, StoreError
 from observer.runtime.orders import JobAction, WorkerOrders
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         yield Path(name)
 
 

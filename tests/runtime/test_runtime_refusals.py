@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import signal
 import sqlite3
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from observer.runtime import refusals
 from observer.runtime.refusals import REFUSED_EVENTS, REFUSED_MESSAGES, DiskAlerts, Refusals, refused_events
 from observer.store.reporting_writer import QuarantineAlerts
 from tests.builders import trades
+from tests.folders import short_folder
 from tests.runtime.full_disk import REFUSED, TAKEN
 from tests.runtime.test_runtime_worker import listening, spawned, status_of
 from tests.store.migrated import make_database
@@ -33,7 +33,7 @@ STREAM = "ab" * 16
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         path = Path(name)
         (path / "data").mkdir()
         (path / "observer.toml").write_text(

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from bus.control import ControlServer
 from bus.endpoints import Endpoints
 from bus.segments import published_by_stream
 from observer.runtime.worker import LIFELINE_VARIABLE
+from tests.folders import short_folder
 from tests.runtime.program import NAME
 from tests.waiting import DEADLINE_S, until_async
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         path = Path(name)
         (path / "data").mkdir()
         (path / "observer.toml").write_text(

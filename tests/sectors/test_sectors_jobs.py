@@ -1,7 +1,6 @@
 """The jobs about sectors: none unless configured, when they are due, and the result of a run."""
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -25,6 +24,7 @@ from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 from tests.cli.test_cli_capture import core_writer
 from tests.day_plans import day_plan
+from tests.folders import short_folder
 from tests.store.listings import listing_changed
 from tests.store.migrated import make_database
 from workers import etf
@@ -64,7 +64,7 @@ def test_stale_sectors_are_due_daily_at_one_and_all_sectors_on_sundays_at_two() 
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker of a system with one stock of Hong Kong, whose code is believed, in the current folder."""
-    with tempfile.TemporaryDirectory(prefix="obs") as folder:  # short enough for sockets
+    with short_folder() as folder:  # short enough for sockets
         monkeypatch.chdir(folder)
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         Path("data").mkdir()

@@ -5,7 +5,6 @@ The reader is the first to open the new file, as a worker may be, and stays open
 
 import sqlite3
 import sys
-import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from observer.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.builders import trades
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 
 STREAM = "5" * 32
@@ -54,7 +54,7 @@ def _read(reader: StoreReader) -> None:
 
 if __name__ == "__main__":
     for number in range(int(sys.argv[1])):
-        with tempfile.TemporaryDirectory(prefix="obs") as name:
+        with short_folder() as name:
             began_s = time.monotonic()
             marks = marks_after_replacement(Path(name))
             took_s = time.monotonic() - began_s

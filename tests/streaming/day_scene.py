@@ -5,7 +5,6 @@ Market time stands unless the test moves it. What is published is stored when th
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -42,6 +41,7 @@ from observer.streaming.unfinished import WholeDay
 from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import trade
 from tests.day_plans import day_plan
+from tests.folders import short_folder
 from tests.selection.builders import member, seen
 from tests.store.migrated import make_database
 from tests.waiting import until_async
@@ -325,7 +325,7 @@ async def process(market: Market) -> AsyncIterator[Process]:
 
 @contextlib.contextmanager
 def market(sampling: SamplingSettings, accounts: int = 1, slots: int = SLOTS) -> Iterator[Market]:
-    with tempfile.TemporaryDirectory(prefix="obs") as folder, pytest.MonkeyPatch.context() as patches:
+    with short_folder() as folder, pytest.MonkeyPatch.context() as patches:
         patches.setattr("observer.streaming.day.POLL_S", 0.01)
         made = Market(Path(folder), sampling, accounts, slots)
         try:

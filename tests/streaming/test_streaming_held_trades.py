@@ -1,7 +1,6 @@
 """False trades among real ones: the real ones are all stored, the false ones go to quarantine."""
 
 import asyncio
-import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from observer.streaming import held_trades
 from observer.streaming.recorder import CONTRADICTIONS_MAX, TradeRecorder
 from observer.units import NS_PER_S
 from tests.builders import trade
+from tests.folders import short_folder
 
 SYMBOL, OTHER, DAY = "005930", "000660", "2026-11-18"
 OPENS_NS = trade(0).exchange_time_ns
@@ -139,7 +139,7 @@ Act = Callable[[Scene], Coroutine[None, None, None]]
 
 @contextmanager
 def scene() -> Iterator[Scene]:
-    with tempfile.TemporaryDirectory() as folder:
+    with short_folder() as folder:
         made = Scene(Path(folder))
         try:
             yield made

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -36,6 +35,7 @@ from observer.runtime.worker import Worker
 from observer.store.reader import StoreReader
 from observer.streaming import quality as quality_module
 from tests.builders import trade
+from tests.folders import short_folder
 from tests.waiting import until_async
 from workers.core_writer import core_writer
 from workers.gap_recovery import quality_judge
@@ -58,7 +58,7 @@ async def writing(*, with_feed: bool = True) -> AsyncIterator[tuple[Producer, St
     """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer. Without the
     feed, the judge hears of nothing that is committed.
     """
-    with TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
+    with short_folder() as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(quality_module, "LOOKBACK_S", 0.05)
         folder = Path(name)
         (folder / "data").mkdir()

@@ -1,7 +1,6 @@
 """A day's decisions recomputed: the same decisions in the same order; the first difference is named."""
 
 import asyncio
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
@@ -61,6 +60,7 @@ from observer.streaming import decisions
 from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
 from observer.streaming.recorder import TradeRecorder
 from tests.builders import day_began, screen, trade
+from tests.folders import short_folder
 from tests.selection.builders import member
 
 DAY = "2026-11-18"
@@ -363,7 +363,7 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 @example([*BUSY[:-1], ("poison", "A", 5), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, ("poison", "A", 4), ("trade", "A", 1), ("decided", "A", 1), ("decided", "A", 1), ("trade", "A", 1)])
 def test_any_day_replays_to_the_same_decisions(actions: list[tuple[str, str, int]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with short_folder() as folder:
         events, snapshots = published(Path(folder), actions)
     comparison = replayed(events, snapshots)
     assert comparison.is_same, comparison

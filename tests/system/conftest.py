@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from tests import waiting
-from tests.system.running import JsonObject, ask, demo, short_folder
+from tests.folders import short_folder
+from tests.system.running import JsonObject, ask, demo
 
 # The day in some two minutes, beside all other tests. Faster, each second of a busy machine is half an hour of it.
 SPEED = 240

@@ -3,12 +3,10 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +23,6 @@ POLL_S = 0.1  # each poll reads the process table and the database: a shorter in
 
 JsonObject = dict[str, Any]
 Completed = subprocess.CompletedProcess[str]
-
-
-@contextlib.contextmanager
-def short_folder() -> Iterator[Path]:
-    """A folder with a name short enough for sockets in it."""
-    folder = Path(tempfile.mkdtemp(prefix="obs"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 def observer(*arguments: object, cwd: Path, environment: Mapping[str, str] | None = None) -> Completed:

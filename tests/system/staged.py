@@ -27,7 +27,8 @@ from observer.demo.summary import DemoSummary, summarise
 from observer.local_time import local_ns
 from observer.simulator.kis.simulator import market_of
 from observer.store.reader import StoreReader
-from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer, short_folder
+from tests.folders import short_folder
+from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer
 
 EVERYBODY = ("simulator", *PROCESSES)
 

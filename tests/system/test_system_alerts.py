@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
-from tests.system.running import Completed, JsonObject, System, observer, short_folder
+from tests.folders import short_folder
+from tests.system.running import Completed, JsonObject, System, observer
 
 pytestmark = pytest.mark.system
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.system.running import POLL_S, System, demo, is_sound, short_folder
+from tests.folders import short_folder
+from tests.system.running import POLL_S, System, demo, is_sound
 from tests.system.staged import staged_day
 from tests.waiting import DEADLINE_S, until
 

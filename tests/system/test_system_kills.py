@@ -8,8 +8,9 @@ import signal
 
 import pytest
 
+from tests.folders import short_folder
 from tests.system.conftest import Day
-from tests.system.running import PROCESSES, System, demo, is_sound, observer, short_folder
+from tests.system.running import PROCESSES, System, demo, is_sound, observer
 from tests.system.staged import EVERYBODY, staged_day, status, stopped, summary_of
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import OBSERVER, ask, demo, observer, short_folder
+from tests.folders import short_folder
+from tests.system.running import OBSERVER, ask, demo, observer
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

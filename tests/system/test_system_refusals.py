@@ -10,9 +10,10 @@ from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.store.systems import this_system
 from tests.conformance.conftest import postgresql_schema
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.store.raw import execute
-from tests.system.running import Completed, observer, short_folder
+from tests.system.running import Completed, observer
 
 pytestmark = pytest.mark.system
 

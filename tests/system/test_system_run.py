@@ -15,7 +15,8 @@ from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
 from observer.local_time import local_ns
 from observer.store.reader import StoreReader
-from tests.system.running import PROCESSES, Completed, JsonObject, System, is_sound, observer, short_folder
+from tests.folders import short_folder
+from tests.system.running import PROCESSES, Completed, JsonObject, System, is_sound, observer
 from tests.system.staged import StagedDay
 from tests.system.wire import Wire, tapped
 

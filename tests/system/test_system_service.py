@@ -21,7 +21,8 @@ from supervisor.options import ServerOptions
 
 from observer.clock import CLOCK_VARIABLE
 from observer.demo.day import DemoOptions, prepare
-from tests.system.running import PROCESSES, Completed, System, short_folder
+from tests.folders import short_folder
+from tests.system.running import PROCESSES, Completed, System
 from tests.waiting import until
 
 pytestmark = pytest.mark.system

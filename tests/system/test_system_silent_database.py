@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.conformance.private_server import PrivateServer, private_server
-from tests.system.running import PROCESSES, System, short_folder
+from tests.folders import short_folder
+from tests.system.running import PROCESSES, System
 from tests.system.test_system_alerts import ask, started
 from tests.waiting import DEADLINE_S
 

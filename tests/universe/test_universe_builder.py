@@ -11,7 +11,7 @@ from bus.events import UniverseMember
 from observer.demo.configuration import DAY
 from observer.universe.eligibility import KOREAN_STOCKS
 from observer.universe.files import universe_content
-from tests.system.running import short_folder
+from tests.folders import short_folder
 from tests.universe.morning import Morning, morning
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]  # five starts of a process that loads the calendars

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import make_url
@@ -22,6 +21,7 @@ from observer.store.ownership import claim
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
 from tests.builders import trades
+from tests.folders import short_folder
 from tests.store.raw import execute
 
 STREAM, OTHER = "ab" * 16, "cd" * 16
@@ -29,7 +29,7 @@ STREAM, OTHER = "ab" * 16, "cd" * 16
 
 @contextlib.asynccontextmanager
 async def worker_with_database() -> AsyncIterator[Worker]:
-    with TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         folder = Path(name)
         (folder / "data").mkdir()
         settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))

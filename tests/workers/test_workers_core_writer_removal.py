@@ -5,7 +5,6 @@ import threading
 import uuid
 from datetime import date, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -29,6 +28,7 @@ from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import day_plan
+from tests.folders import short_folder
 from tests.lake.stored import day_of
 from tests.store.raw import query
 from tests.waiting import until_async
@@ -96,5 +96,5 @@ def test_the_writer_removes_an_old_days_rows_from_the_backup_on_and_stores_a_lat
             producer.close()
             worker.control.close()
 
-    with TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         asyncio.run(scenario(Path(name)))

@@ -1,6 +1,5 @@
 """Due jobs of the ETF worker at its start."""
 
-import tempfile
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from observer.local_time import local_ns
 from observer.runtime.worker import Worker
 from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
+from tests.folders import short_folder
 from tests.store.etf import etf_job_ended
 from tests.store.migrated import make_database
 from workers.etf import _jobs_to_do
@@ -34,7 +34,7 @@ def day_of(day: date) -> TradingDay:
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     """A worker on a Monday at 08:00; no worker ran on Sunday."""
-    with tempfile.TemporaryDirectory(prefix="obs") as folder:  # short enough for sockets
+    with short_folder() as folder:  # short enough for sockets
         monkeypatch.chdir(folder)
         Path("observer.toml").write_text('[run]\nruntime = "run"\n[store]\nurl = "sqlite:///observer.db"\n')
         settings = load_settings(Path("observer.toml"))

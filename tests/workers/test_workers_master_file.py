@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.clock import RealClock
 from observer.local_time import local_datetime
+from tests.folders import short_folder
 from tests.runtime.test_runtime_worker import Desk, listening, spawned, status_of
 from tests.waiting import until_async
 
@@ -38,7 +38,7 @@ def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and
 ) -> None:
     """Without the day in the file the process sends heartbeats, which keep it alive; with it, it is ready."""
 
-    with tempfile.TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         folder = Path(name)
         (folder / "data").mkdir()
         (folder / "packages").mkdir()

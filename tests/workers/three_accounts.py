@@ -5,7 +5,6 @@ The day is compressed: a market minute is a quarter of a second. Tests read the 
 
 import asyncio
 import contextlib
-import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from observer.simulator.kis.simulator import Simulator, made_up
 from observer.simulator.market.market import Market
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
+from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.waiting import until_async
 from workers import accounts as accounts_module
@@ -148,7 +148,7 @@ async def scene(
     report a connected stream. `change_market` changes the market's plans before the simulator makes its trades;
     `configured` are keys of the configuration by section.
     """
-    with tempfile.TemporaryDirectory(prefix="obs") as name, pytest.MonkeyPatch.context() as patches:
+    with short_folder() as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(runtime, "DRAIN_S", 0.0)  # no ingest takes the events
         patches.setattr(health_checks, "CHECK_S", 0.1)
         patches.setattr(token_issuer, "POLL_S", 0.02)
