@@ -69,7 +69,7 @@ class Refusals:
         identity: of the alert.
         severity: of the alert.
         text: of the alert; the log names each cause.
-        count: returns how many were refused so far.
+        count: returns how many were refused so far; what it returns now is not reported.
     """
 
     def __init__(self, alerts: Alerts, identity: str, severity: Severity, text: str, count: Callable[[], int]) -> None:
@@ -78,7 +78,7 @@ class Refusals:
         self._severity = severity
         self._text = text
         self._count = count
-        self._reported = 0
+        self._reported = count()
 
     def check(self) -> None:
         """Report if more were refused since the last call."""

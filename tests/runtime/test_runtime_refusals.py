@@ -133,10 +133,10 @@ def test_quarantine_is_reported_at_once_and_then_not_for_a_minute_but_for_the_re
 
 def test_refusals_are_reported_when_their_count_has_grown() -> None:
     published: list[Event] = []
-    counts = iter((0, 2, 2, 1, 3))
+    counts = iter((7, 7, 9, 9, 8, 10))
     alerts = Alerts(ManualClock(0), "supervisor", lambda *events: published.extend(events))
     counted = Refusals(alerts, REFUSED_MESSAGES, "warning", "a text", lambda: next(counts))
-    counted.check()
+    counted.check()  # 7 were refused before it was made
     assert published == []
     for _ in range(4):
         counted.check()
