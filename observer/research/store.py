@@ -11,7 +11,18 @@ from observer.calendar.venues import venue_of_market
 from observer.lines import stock_of
 from observer.research import relations
 from observer.research.adjusting import adjusted_bars
-from observer.research.arguments import Span, Symbols, When, at_ns, interval_ns, moment_of, span_of, symbols_of
+from observer.research.arguments import (
+    Span,
+    Symbols,
+    When,
+    at_ns,
+    interval_ns,
+    moment_of,
+    path_of,
+    span_of,
+    symbol_of,
+    symbols_of,
+)
 from observer.research.by_line import lines_of_day
 from observer.research.days import DayRelations
 from observer.research.errors import NotCollected, unknown_day, unknown_symbol
@@ -114,7 +125,7 @@ class Store:
 
     def listed(self, symbol: str, on: When, *, known_at: When | None = None) -> Listed:
         """Whether a symbol was listed on a day ("listed", "not listed", "unknown"), since when, and the evidence."""
-        database = self._listings()
+        database, symbol = self._listings(), symbol_of(symbol)
         changes = database.listing_changes(_moment(known_at), symbol)
         if not changes:
             raise unknown_symbol(symbol, self._known_symbols())
@@ -181,7 +192,7 @@ class Store:
     def book(self, symbol: str, at: When) -> Frame:
         """The ten levels of the last order book of each line of a symbol by that moment, at most ten minutes old."""
         until_ns, day = at_ns(at), moment_of(at).day
-        [(stored, lines)] = self._streamed(symbol, Span(day, day))
+        [(stored, lines)] = self._streamed(symbol_of(symbol), Span(day, day))
         self._require_record("order_book", "order_books", stored)
         received = pl.col("receive_time_ns")
         rows = self._rows.scan("order_books", stored, lines)
@@ -229,7 +240,7 @@ class Store:
         bars of the lines with a slot as a catalogue of Nautilus Trader ("nautilus") or as data of LEAN ("lean").
         """
         require_format(format)
-        stored, folder = self._day(day), Path(to)
+        stored, folder = self._day(day), path_of(to, "a folder")
         with exporting_to(folder):
             if format in ("parquet", "csv"):
                 return write_relations(self._days.all_of(stored), folder, format)

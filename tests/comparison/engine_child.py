@@ -77,9 +77,7 @@ def of_polars(lake: str, symbol: str, day: str) -> Answers:
     last = scan("snapshots").sort("receive_time_ns").group_by("symbol")
     found = {
         "largest": largest.sort("v", "symbol", descending=[True, False]).head(10),
-        "price": own.select(
-            n=pl.len(), vwap=(price * volume).sum() / volume.sum(), low=price.min(), high=price.max()
-        ),
+        "price": own.select(n=pl.len(), vwap=(price * volume).sum() / volume.sum(), low=price.min(), high=price.max()),
         "minutes": bars.sort("m"),
         "quality": trades.join(words, on="symbol").group_by("word").agg(n=pl.len(), v=volume.sum()).sort("word"),
         "last": last.agg(price=price.last(), v=pl.col("cumulative_volume").max())

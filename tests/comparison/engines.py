@@ -138,7 +138,7 @@ def main() -> int:
     given = parser.parse_args()
     lake, symbol, is_right = given.lake.absolute(), given.symbol, True
     if not list(lake.glob("kind=trades/market=*/session_date=*")):
-        sys.stderr.write(f"{given.lake} has no sealed day with trades: `observer lake seal --all` seals the stored days\n")
+        sys.stderr.write(f"{given.lake} has no sealed trades: `observer lake seal --all` seals the stored days\n")
         return 2
     day = last_day(lake)
     right = right_answers(lake, symbol, day)

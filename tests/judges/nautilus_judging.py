@@ -68,8 +68,9 @@ def stored(store: Store, day: str) -> Loaded:
     trades, bars = {}, {}
     for line in lines_of_day(store._days, day):
         name, of_day = f"{line.symbol}.{line.venue}", day.replace("-", "")
+        unit = 10**line.volume_decimals
         trades[name] = sorted(
-            [ns, price, volume, SIDES.get(side, "NO_AGGRESSOR"), f"{of_day}-{total * 10**line.volume_decimals:.0f}"]
+            [ns, price, volume, SIDES.get(side, "NO_AGGRESSOR"), f"{of_day}-{total * unit:.0f}"]
             for ns, price, volume, side, total in line.trades.select(
                 pl.col("time").to_physical(), "price", "volume", "side", "cumulative_volume"
             ).iter_rows()
