@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from observer.calendar.day_file import CalendarFiles
-from observer.calendar.session_file import SHIPPED
+from observer.calendar.session_file import SHIPPED, read_session_rules
+from observer.calendar.sessions import sessions_on
 from observer.clock import HeldClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
@@ -145,8 +146,8 @@ def _require_trading(day: date) -> None:
     from observer.calendar.packages import trading_days
 
     [found] = trading_days(CalendarFiles(SHIPPED.with_name("trading_days.toml"), SHIPPED), day, day)
-    if not found.trades:
-        raise ConfigError(f"{day} is no trading day: give another --date")
+    if not found.trades or sessions_on(read_session_rules(SHIPPED), found).shift:
+        raise ConfigError(f"{day} is no trading day of the usual hours: give another --date")
 
 
 def _empty(folder: Path) -> None:

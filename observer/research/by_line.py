@@ -68,4 +68,5 @@ def scaled(values: pl.Series, decimals: int) -> pl.Series:
 
 def utc_ns(times: pl.Series) -> pl.Series:
     """The UTC nanoseconds of times with a zone."""
-    return times.to_physical().alias("utc_ns")
+    found: pl.Series = times.to_physical()
+    return found.alias("utc_ns")

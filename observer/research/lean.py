@@ -1,10 +1,10 @@
 """A day as data files of LEAN: trades, bars of a minute and daily bars of equities, each a CSV file in a ZIP archive.
 
-The form is that of the document Data/equity/readme.md of LEAN. The market is the venue's name in small letters:
+The form is that of the document Data/equity/readme.md of LEAN. MARKET is the venue's name in small letters:
 
-    equity/krx/tick/005930/20261118_trade.zip       20261118_005930_Trade_Tick.csv
-    equity/krx/minute/005930/20261118_trade.zip     20261118_005930_minute_trade.csv
-    equity/krx/daily/005930.zip                     005930.csv
+    equity/MARKET/tick/SYMBOL/20261118_trade.zip       20261118_SYMBOL_Trade_Tick.csv
+    equity/MARKET/minute/SYMBOL/20261118_trade.zip     20261118_SYMBOL_minute_trade.csv
+    equity/MARKET/daily/SYMBOL.zip                     SYMBOL.csv
 
 Times are milliseconds since midnight of the venue. Prices are whole numbers of a ten-thousandth of the currency's unit:
 LEAN divides the prices of an equity's files by 10,000.

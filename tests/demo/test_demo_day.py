@@ -195,8 +195,9 @@ def test_a_demo_can_have_another_trading_day(tmp_path: Path) -> None:
     assert (day.begins_ns, day.ends_ns) == (local_ns(other, 7, 59), local_ns(other, 15, 40))
     assert day.settings.simulator is not None
     assert day.settings.simulator.session_date == "2026-11-13"
-    with pytest.raises(ConfigError, match="2026-11-14 is no trading day: give another --date"):
-        prepare(options(tmp_path / "closed", day=date(2026, 11, 14)))
+    for unusual in (14, 19):  # a Saturday; the exam day, on which the sessions begin an hour later
+        with pytest.raises(ConfigError, match=f"2026-11-{unusual} is no trading day of the usual hours: give another"):
+            prepare(options(tmp_path / "closed", day=date(2026, 11, unusual)))
     assert not (tmp_path / "closed").exists()
 
 
