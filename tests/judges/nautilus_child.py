@@ -54,6 +54,11 @@ def replayed(instruments: list[Any], trades: list[TradeTick]) -> Counter:
     return counter
 
 
+def number(exact: Any) -> float:
+    """A price or volume by its text: their own conversion to a float loses the last digit of some."""
+    return float(str(exact))
+
+
 def main() -> None:
     catalogue = ParquetDataCatalog(sys.argv[1])
     instruments, trades, bars = catalogue.instruments(), catalogue.trade_ticks(), catalogue.bars()
@@ -63,10 +68,10 @@ def main() -> None:
     }
     for trade in trades:
         found[str(trade.instrument_id)]["trades"].append(
-            [trade.ts_event, float(trade.price), float(trade.size), trade.aggressor_side.name, trade.trade_id.value]
+            [trade.ts_event, number(trade.price), number(trade.size), trade.aggressor_side.name, trade.trade_id.value]
         )
     for bar in bars:
-        prices = (float(each) for each in (bar.open, bar.high, bar.low, bar.close, bar.volume))
+        prices = map(number, (bar.open, bar.high, bar.low, bar.close, bar.volume))
         found[str(bar.bar_type.instrument_id)]["bars"].append([bar.ts_event, *prices])
     counter = replayed(instruments, trades)
     json.dump({"instruments": found, "passed_on": counter.trades, "volume_passed_on": counter.volume}, sys.stdout)
