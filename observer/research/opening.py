@@ -100,7 +100,7 @@ def _found(target: str | Path | None) -> _Target:
     if "://" in str(target):
         return _Target(url=str(target))
     path = path_of(target, "a folder, an observer.toml, a database or its URL, or a lake")
-    if path.suffix == ".toml":
+    if path.suffix == ".toml" and path.exists():
         return _Target(configuration=path)
     if path.is_file():
         return _Target(url=f"{_SQLITE}{path.absolute()}")

@@ -51,6 +51,9 @@ class Queries:
                 if len(statements) != 1 or statements[0].type not in _ANSWERS:
                     raise ConfigError(self._refusal())
                 found: pl.DataFrame = connection.sql(query).pl()
+            except duckdb.CatalogException as error:  # its own hint names tables of the engine
+                text = _first_line(str(error)).partition(" Did you mean")[0]
+                raise ConfigError(f"the query failed: {text} There are {', '.join(self._days.named)}") from error
             except duckdb.Error as error:
                 raise ConfigError(f"the query failed: {_first_line(str(error))}") from error
         return found

@@ -330,7 +330,9 @@ class Store:
         return {each.symbol: each.isin for each in changes if each.isin}
 
     def _extent(self, kind: str, symbol: str) -> str:
-        days = self._rows.dates_of(kind, _FIRST_DAY, _LAST_DAY, self._rows.lines_ever([symbol]))
+        lines = self._rows.lines_ever([symbol])
+        found = self._rows.dates_of(kind, _FIRST_DAY, _LAST_DAY, lines)  # of sealed days all
+        days = [day for day in found if not self._rows.scan(kind, day, lines).head(1).collect().is_empty()]
         return f"its days are {days[0]} to {days[-1]}" if days else "none of its days are stored"
 
     def _require_record(self, record: str, kind: str, day: str) -> None:

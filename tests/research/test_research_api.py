@@ -74,6 +74,12 @@ WRONG: dict[str, tuple[Callable[[Store], Any], str]] = {
     "no kind of event": (lambda s: s.follow(kinds=[]), "give at least one"),
     "a kind of event": (lambda s: s.follow(kinds="trade"), "did you mean trades"),
     "a store's number": (lambda _: observer.open_store(5), "5 is no path: give"),
+    "a stock's premium": (lambda s: s.etf_premium("005930", "2026-01-02"), "none of its days are stored"),
+    "another relation": (lambda s: s.sql("select * from nothing"), "nothing does not exist! There are trades,"),
+    "a configuration that is not there": (
+        lambda _: observer.open_store("nothing.toml"),
+        "there is no nothing.toml: give",
+    ),
     "a store that is not there": (lambda _: observer.open_store("nothing"), "give a folder, an observer.toml"),
     "a store of another kind": (lambda _: observer.open_store("s3://bucket/lake"), ""),
     "a time zone": (lambda _: observer.open_store(".", tz="Mars/Phobos"), ""),
