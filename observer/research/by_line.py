@@ -63,10 +63,10 @@ def decimals_of(values: pl.Series) -> int:
 
 def scaled(values: pl.Series, decimals: int) -> pl.Series:
     """The values in units of the last of these decimals."""
-    return (values * 10**decimals).round().cast(pl.Int64)
+    found: pl.Series = (values * 10**decimals).round()
+    return found.cast(pl.Int64)
 
 
 def utc_ns(times: pl.Series) -> pl.Series:
     """The UTC nanoseconds of times with a zone."""
-    found: pl.Series = times.to_physical()
-    return found.alias("utc_ns")
+    return times.to_physical().alias("utc_ns")
