@@ -9,9 +9,10 @@ SEED := $(or $(SEED),$(shell date +%s))
 RESTARTS ?= 1000
 EXECUTIONS ?= 10000000
 PROCESSES ?= 2
+ENGINES := $(notdir $(basename $(wildcard tests/comparison/requirements/*.txt)))
 JUDGES := $(notdir $(basename $(wildcard tests/judges/requirements/*.txt)))
 
-.PHONY: help demo test properties chaos soak comparison mutation fuzz judges audit check bench baseline lint types imports lock clean
+.PHONY: help demo test properties chaos soak comparison mutation fuzz judges engines audit check bench baseline lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -51,6 +52,9 @@ judges: $(JUDGES:%=.venv/judges/%/installed)  ## public clients of the broker ag
 	$(BIN)/python -m tests.judges.judging
 	$(BIN)/python -m tests.judges.samples_judging
 
+engines: $(ENGINES:%=.venv/engines/%/installed)  ## engines that read the lake unmodified: five questions, the same answers (Spark needs Java 17)
+	$(BIN)/python -m tests.comparison.engines $(ARGS)
+
 check: lint types imports test  ## lint, types, import rules and tests
 
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some half an hour
@@ -84,6 +88,8 @@ lock:  ## pin the newest releases with their hashes (needs uv)
 	@for name in $(JUDGES); do uv pip compile --group judge-$$name --universal --python-version 3.11 --generate-hashes \
 	  --only-binary :all: --no-header --no-annotate --quiet --upgrade \
 	  --output-file tests/judges/requirements/$$name.txt; done
+	@for name in $(ENGINES); do uv pip compile --group engine-$$name --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --quiet --upgrade --output-file tests/comparison/requirements/$$name.txt; done
 
 clean:  ## remove the environment, caches and what demos left
 	rm -rf .venv demo mutants fuzz-findings .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
@@ -110,4 +116,9 @@ clean:  ## remove the environment, caches and what demos left
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
 	  --requirement $<
+	@touch $@
+
+.venv/engines/%/installed: tests/comparison/requirements/%.txt .venv/development
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -54,6 +55,13 @@ BOOT_MINUTES = 0.1  # of the start and the end of all processes, about
 INTERRUPTED = 130  # a shell's exit status for a program that SIGINT ended
 
 
+def _trading_date(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ConfigError(f"--date {text}: give a date such as {DAY}") from None
+
+
 def demo(
     speed: Annotated[
         float | None,
@@ -68,6 +76,9 @@ def demo(
     nxt: Annotated[bool, Option("--nxt", help="Collect KRX and NXT, 08:00 to 20:00: the profile whole-day.")] = False,
     db: Annotated[str, Option(help="URL of an empty database: sqlite:///... or postgresql+psycopg://...")] = "",
     seed: Annotated[int, Option(min=0, help="The same seed gives the same trades.")] = 7,
+    day: Annotated[
+        str, Option("--date", metavar="DATE", parser=_trading_date, help="The trading day, as an ISO date.")
+    ] = DAY.isoformat(),
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
     keep: Annotated[bool, Option("--keep", help="Keep logs, keys, the broker's ledger and all else.")] = False,
     as_json: JsonOption = False,
@@ -96,18 +107,19 @@ def demo(
         accounts=accounts,
         streams=tuple(dict.fromkeys(stream or ())),
         nxt=nxt,
+        day=date.fromisoformat(day),
     )
     is_anew = is_of_demo(folder)
-    day = prepare(options)
-    os.environ[CLOCK_VARIABLE] = day.clock.to_variable()
+    made = prepare(options)
+    os.environ[CLOCK_VARIABLE] = made.clock.to_variable()
     console = Console(stderr=as_json, quiet=as_json)
     if is_anew:
         console.print(f"The earlier demo in {folder} is removed.", highlight=False, markup=False)
-    console.print(_announcement(day, folder), soft_wrap=True, highlight=False, markup=False)
+    console.print(_announcement(made, folder), soft_wrap=True, highlight=False, markup=False)
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
-        logs.set_up(NAME, day.clock, stream=log)
-        summary = asyncio.run(_run(day, folder, console, keep=keep))
+        logs.set_up(NAME, made.clock, stream=log)
+        summary = asyncio.run(_run(made, folder, console, keep=keep))
     _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not keep:
         tidy(options)
@@ -123,11 +135,11 @@ def demo(
 
 def _announcement(day: DemoDay, folder: Path) -> str:
     """What begins now, where, and about how long it takes."""
-    begins, ends = (local_datetime(moment_ns).strftime("%H:%M") for moment_ns in (day.begins_ns, day.ends_ns))
+    first, last = local_datetime(day.begins_ns), local_datetime(day.ends_ns)
     minutes = (day.ends_ns - day.begins_ns) / NS_PER_S / day.clock.speed / 60
     return (
-        f"Running the trading day of {DAY}, {begins} to {ends}, with every process and a simulated broker in {folder}: "
-        f"about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order."
+        f"Running the trading day of {first:%Y-%m-%d}, {first:%H:%M} to {last:%H:%M}, with every process and a "
+        f"simulated broker in {folder}: about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order."
     )
 
 
@@ -237,7 +249,7 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
             market,
             folder / "run" / "outbox",
             host.status(),
-            session_date=DAY.isoformat(),
+            session_date=local_datetime(day.begins_ns).date().isoformat(),
             final_ns=day.ends_ns,
             wall_s=wall_s,
             database=str(parse_url(day.settings.store.url)),  # without its password

@@ -23,7 +23,9 @@ _Made = TypeVar("_Made", bound=click.Command)
 
 
 class Option:
-    """An option; without `names` the parameter's own, `--dry-run` for dry_run. `min` and `max` are inclusive."""
+    """An option; without `names` the parameter's own, `--dry-run` for dry_run. `min` and `max` are inclusive. `bare` is
+    the value of an option that stands without one.
+    """
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Option:
         max: float | None = None,  # noqa: A002 - click's name for it
         metavar: str | None = None,
         parser: Callable[[str], object] | None = None,
+        bare: str | None = None,
     ) -> None:
         self.names = names
         self.help = help
@@ -40,6 +43,7 @@ class Option:
         self.max = max
         self.metavar = metavar
         self.parser = parser
+        self.bare = bare
 
 
 class Argument(Option):
@@ -84,6 +88,8 @@ def _parameter(name: str, hint: Any, default: Any) -> click.Parameter:
     if annotation is bool:
         names = stated.names or ((own, f"{own}/--no-{own[2:]}")[default is True],)
         return click.Option([name, *names], is_flag=True, show_default=default is True, **common)
+    if stated.bare is not None:
+        common |= {"is_flag": False, "flag_value": stated.bare}
     return click.Option([name, *(stated.names or (own,))], multiple=is_many, show_default=default != "", **common)
 
 

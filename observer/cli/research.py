@@ -11,7 +11,6 @@ import click
 from observer.cli.context import (
     ConfigOption,
     DayArgument,
-    DayOption,
     JsonOption,
     base_settings,
     configuration_path,
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from observer.research.store import Store
 
 _PLOT_WIDTH: Final = 80
+_TERMINAL: Final = "-"  # where a picture without a file goes
+_FILES_SHOWN: Final = 20
 _FIGURES: Final = 6  # significant digits of a figure that is not whole
 
 CsvOption = Annotated[bool, Option("--csv", help="Print CSV.")]
@@ -63,9 +64,11 @@ def query(
 
 def bars(
     symbol: Annotated[str, Argument(help="The symbol.")],
-    day: DayOption = None,
+    day: DayArgument = None,
     interval: Annotated[str, Option(help="The length of a bar: 30s, 1m, 5m, 1h.")] = "1m",
-    plot: Annotated[bool, Option("--plot", help="Draw the bars.")] = False,
+    plot: Annotated[
+        str | None, Option(metavar="[FILE]", bare=_TERMINAL, help="Draw the bars here, or to a file .png or .html.")
+    ] = None,
     limit: LimitOption = 0,
     as_csv: CsvOption = False,
     as_json: JsonOption = False,
@@ -76,15 +79,25 @@ def bars(
     The bars are made of the stored trades, of recovered ones, and of the exchange's minute bars where recovery has no
     trades. A bar is complete if the exchange's volume proves that no trade of it is missing.
     """
-    _require_one_form(("--csv", as_csv), ("--json", as_json), ("--plot", plot))
+    _require_one_form(("--csv", as_csv), ("--json", as_json), ("--plot", plot is not None))
+    picture = None if plot in (None, _TERMINAL) else Path(str(plot))
+    if picture is not None:
+        _require_picture(picture)
     with _opened(config) as store:
         named = _day(store, day, config)
         found = store.bars(symbol, named, interval=interval).collect()
-    if not plot:
+    if plot is None:
         _print(found, limit, as_csv=as_csv, as_json=as_json)
         return
     if found.is_empty():
         raise NoDataError(f"{symbol} did not trade in its slots on {named}: there is nothing to draw")
+    title = f"{symbol} on {named}, bars of {interval}"
+    if picture is not None:
+        from observer.research.pictures import write_picture
+
+        write_picture(found, title, picture)
+        click.echo(f"{picture}: {found.height:,} bars")
+        return
     candles = [
         Candle(
             row["time"].strftime("%H:%M"),
@@ -97,7 +110,7 @@ def bars(
         )
         for row in found.iter_rows(named=True)
     ]
-    click.echo(f"{symbol} on {named}, bars of {interval}")
+    click.echo(title)
     for line in plotted(candles, terminal_width() or _PLOT_WIDTH):
         click.echo(line)
 
@@ -105,11 +118,17 @@ def bars(
 def export(
     day: DayArgument = None,
     to: Annotated[Path | None, Option(metavar="FOLDER", help="Where to write; default: export/DATE.")] = None,
-    form: Annotated[Literal["parquet", "csv"], Option("--format", help="Format of the files.")] = "parquet",
+    form: Annotated[
+        Literal["parquet", "csv", "nautilus", "lean"], Option("--format", help="Format of the files.")
+    ] = "parquet",
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Write a day's trades, bars, quality and decisions as files."""
+    """Write a day's trades, bars, quality and decisions as files.
+
+    As a catalogue of Nautilus Trader (nautilus) and as data of LEAN (lean): the trades and bars of the symbols with a
+    slot.
+    """
     with _opened(config) as store:
         named = _day(store, day, config)
         files = store.export(named, to or Path("export") / named, form)
@@ -117,8 +136,19 @@ def export(
         print_json({"day": named, "files": [str(path) for path in files]})
         return
     click.echo(f"{named}: {len(files)} files")
-    for path in files:
+    for path in files[:_FILES_SHOWN]:
         click.echo(f"{path}")
+    if len(files) > _FILES_SHOWN:
+        click.echo(f"and {len(files) - _FILES_SHOWN:,} more: --json lists all")
+
+
+def _require_picture(path: Path) -> None:
+    from observer.research.errors import require_extra
+
+    require_extra()
+    from observer.research.pictures import require_form
+
+    require_form(path)
 
 
 def _opened(config: Path | None) -> "Store":

@@ -40,7 +40,7 @@ SESSION_TIMEOUT_S: Final = 60.0
 class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
     (empty: a file in the folder), number of accounts, record kinds streamed beside trades, the universe's time (HH:MM),
-    and whether both venues are collected the whole day.
+    whether both venues are collected the whole day, and the day.
     """
 
     symbols: int
@@ -51,6 +51,7 @@ class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     streams: Sequence[RecordKind] = ()
     universe_at: str = UNIVERSE_AT
     nxt: bool = False
+    day: date = DAY
 
 
 def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
@@ -96,7 +97,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
     rest_port, stream_port, files_port = _free_ports(3)
     simulator = {
         "seed": demo.seed,
-        "session_date": DAY.isoformat(),
+        "session_date": demo.day.isoformat(),
         "symbols": demo.symbols,
         "data": "" if demo.data is None else str(demo.data.absolute()),
         "app_keys": dict(keys),

@@ -3,11 +3,15 @@
 import math
 import shutil
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from observer.calendar.day_file import CalendarFiles
+from observer.calendar.session_file import SHIPPED, read_session_rules
+from observer.calendar.sessions import sessions_on
 from observer.clock import HeldClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
@@ -40,7 +44,7 @@ _REAL_SYMBOLS: Final = 4_400  # about as many as the real master files have
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
     folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, the record
-    kinds streamed beside trades, and whether both venues are collected the whole day.
+    kinds streamed beside trades, whether both venues are collected the whole day, and the day.
     """
 
     speed: float
@@ -53,6 +57,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int = 1
     streams: Sequence[RecordKind] = ()
     nxt: bool = False
+    day: date = DAY
 
 
 class DemoDay(msgspec.Struct, frozen=True):
@@ -69,12 +74,14 @@ def prepare(options: DemoOptions) -> DemoDay:
     """Empty the folder and fill it for a new day.
 
     Raises:
-        ConfigError: the folder holds something else, or the samples are not there.
+        ConfigError: the folder holds something else, the samples are not there, or the day is no trading day.
         AlreadyRunningError: a demo is running in it.
         OSError: the database's file can be neither made nor written; the folder is as it was.
     """
     if options.data is not None and not options.data.is_dir():
         raise ConfigError(f"{options.data} is not a folder of samples")
+    if options.day != DAY:
+        _require_trading(options.day)
     if options.database.startswith("sqlite:///"):
         require_writable(Path(options.database.partition(":///")[2].partition("?")[0]), "--db")
     _empty(options.folder)
@@ -89,9 +96,13 @@ def prepare(options: DemoOptions) -> DemoDay:
         streams=options.streams,
         universe_at=universe_at(begins),
         nxt=options.nxt,
+        day=options.day,
     )
     configuration = write_demo_configuration(options.folder, demo)
-    begins_ns, ends_ns = local_ns(DAY, *begins), local_ns(DAY, *(WHOLE_DAY_ENDS if options.nxt else ENDS))
+    begins_ns, ends_ns = (
+        local_ns(options.day, *begins),
+        local_ns(options.day, *(WHOLE_DAY_ENDS if options.nxt else ENDS)),
+    )
     clock = HeldClock(begins_ns, options.folder / "data" / "clock", options.speed)
     return DemoDay(configuration, load_settings(configuration), clock, begins_ns, ends_ns)
 
@@ -129,6 +140,14 @@ def tidy(options: DemoOptions) -> None:
 def is_of_demo(folder: Path) -> bool:
     """Whether an earlier demo made this folder, so that the next one may remove what it holds."""
     return (folder / MARKER).is_file()
+
+
+def _require_trading(day: date) -> None:
+    from observer.calendar.packages import trading_days
+
+    [found] = trading_days(CalendarFiles(SHIPPED.with_name("trading_days.toml"), SHIPPED), day, day)
+    if not found.trades or sessions_on(read_session_rules(SHIPPED), found).shift:
+        raise ConfigError(f"{day} is no trading day of the usual hours: give another --date")
 
 
 def _empty(folder: Path) -> None:

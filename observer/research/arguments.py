@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -110,10 +111,32 @@ def symbols_of(symbols: Symbols) -> Sequence[str] | None:
     """
     if symbols is None:
         return None
-    named = [symbols] if isinstance(symbols, str) else list(symbols)
-    if not named or not all(isinstance(each, str) and each for each in named):
+    named = [symbols] if isinstance(symbols, str) else list(symbols) if isinstance(symbols, Iterable) else []
+    if not named or not all(isinstance(each, str) and each.strip() for each in named):
         raise ConfigError(f"{symbols!r} is no symbol: give a text such as 'ABC', a list of them, or None for all")
     return list(dict.fromkeys(each.strip() for each in named))
+
+
+def symbol_of(symbol: str) -> str:
+    """The one symbol that an argument names.
+
+    Raises:
+        ConfigError: it is no text, or empty.
+    """
+    if not isinstance(symbol, str) or not symbol.strip():
+        raise ConfigError(f"{symbol!r} is no symbol: give a text such as 'ABC'")
+    return symbol.strip()
+
+
+def path_of(path: str | Path, wanted: str) -> Path:
+    """The path that an argument names.
+
+    Raises:
+        ConfigError: it is no path; `wanted` says what is.
+    """
+    if not isinstance(path, str | Path):
+        raise ConfigError(f"{path!r} is no path: give {wanted}")
+    return Path(path).expanduser()
 
 
 def interval_ns(interval: str | timedelta) -> int:

@@ -95,14 +95,14 @@ class DayRelations:
     def slots(self, day: str) -> pl.LazyFrame:
         """Times in which symbols had slots."""
         assigned, released = self.rows.scan("slot_assignments", day), self.rows.scan("slot_releases", day)
-        return relations.slots(assigned, released, self._venues(day), self.zone)
+        return relations.slots(assigned, released, self.venues(day), self.zone)
 
     def triggers(self, day: str) -> pl.LazyFrame:
         """Triggers with their ends."""
         fired, ended = self.rows.scan("triggers", day), self.rows.scan("trigger_ends", day)
-        return relations.triggers(fired, ended, self._venues(day), self.zone)
+        return relations.triggers(fired, ended, self.venues(day), self.zone)
 
-    def _venues(self, day: str) -> Mapping[str, str]:
+    def venues(self, day: str) -> Mapping[str, str]:
         """The venue of each line in the day's universe or slots; none of a day that is not stored."""
         if day not in self.rows.days:
             return {}

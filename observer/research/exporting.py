@@ -1,6 +1,7 @@
-"""Relations as files: Parquet, or CSV with times in ISO 8601."""
+"""A day as files: its relations as Parquet or CSV with times in ISO 8601, or what other programs load."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -10,28 +11,41 @@ from observer.errors import ConfigError, DataFileError
 from observer.files import replacing
 from observer.text import csv_cell
 
-Format = Literal["parquet", "csv"]
+Format = Literal["parquet", "csv", "nautilus", "lean"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 
 
-def exported(relations: Mapping[str, pl.LazyFrame], folder: Path, form: str) -> Sequence[Path]:
-    """Write each relation to a file of its name in the folder, and return the files. Each file is replaced in one step.
+def require_format(form: str) -> None:
+    """Check the name of a format.
 
     Raises:
         ConfigError: there is no such format.
-        DataFileError: a file cannot be written.
     """
     if form not in FORMATS:
         raise ConfigError(f"{form!r} is no format of an export: give one of {', '.join(FORMATS)}")
-    written = []
+
+
+@contextmanager
+def exporting_to(folder: Path) -> Iterator[None]:
+    """Makes the folder; each file in it is replaced in one step.
+
+    Raises:
+        DataFileError: a file cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, relation in relations.items():
-            path = folder / f"{name}.{form}"
-            write_frame(relation.collect(), path, form)
-            written.append(path)
+        yield
     except OSError as error:
         raise DataFileError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def write_relations(relations: Mapping[str, pl.LazyFrame], folder: Path, form: str) -> Sequence[Path]:
+    """Write each relation to a file of its name in the folder, and return the files."""
+    written = []
+    for name, relation in relations.items():
+        path = folder / f"{name}.{form}"
+        write_frame(relation.collect(), path, form)
+        written.append(path)
     return written
 
 

@@ -26,6 +26,8 @@ class Feed:
         """
         by_table = {table: kind for kind, table in TABLE_NAMES.items()}
         wanted = [kinds] if isinstance(kinds, str) else list(kinds)
+        if not wanted:
+            raise ConfigError("no kind of event is named: give at least one, such as trades")
         for name in wanted:
             if name not in by_table:
                 raise ConfigError(f"{name!r} is no kind of event{did_you_mean(name, by_table)}")

@@ -13,6 +13,7 @@ from observer.errors import ConfigError, NoDataError
 from observer.lake.layout import SealedDay, sealed_day, sealed_days, version_path
 from observer.lake.settings import LakeSettings
 from observer.local_time import use_zone
+from observer.research.arguments import path_of
 from observer.research.following import Feed
 from observer.research.reading import Rows, SealedFile, never_removed
 from observer.research.store import Store
@@ -98,8 +99,8 @@ def _found(target: str | Path | None) -> _Target:
         return _Target(configuration=_nearest())
     if "://" in str(target):
         return _Target(url=str(target))
-    path = Path(target).expanduser()
-    if path.suffix == ".toml":
+    path = path_of(target, "a folder, an observer.toml, a database or its URL, or a lake")
+    if path.suffix == ".toml" and path.exists():
         return _Target(configuration=path)
     if path.is_file():
         return _Target(url=f"{_SQLITE}{path.absolute()}")
@@ -172,5 +173,5 @@ def _zone(tz: str | None) -> str | None:
 
     try:
         return None if tz is None else ZoneInfo(tz).key
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, OSError, TypeError, ValueError) as error:
         raise ConfigError(f"{tz!r} is no time zone: give a name such as Europe/Berlin or UTC") from error

@@ -91,6 +91,11 @@ class Rows:
         """The database; None for a lake alone."""
         return self._database
 
+    @property
+    def market(self) -> str:
+        """The market of all rows; empty if it is not known."""
+        return self._market
+
     def is_sealed(self, day: str) -> bool:
         """Whether the day is sealed; of a kind that got rows since then, they are those of the database."""
         return day in self._sealed

@@ -27,6 +27,12 @@ def stock() -> pl.Expr:
     return pl.when(is_further).then(line.str.head(pl.max_horizontal(length, 0))).otherwise(line)
 
 
+def _record_at(column: str, zone: str) -> Mapping[str, pl.Expr]:
+    """What records of a line have in common; the column has their time."""
+    same = {name: pl.col(name) for name in ("venue", "session")}
+    return {"time": time_of(column, zone), "symbol": stock(), **same}
+
+
 def stock_of_id(column: str) -> pl.Expr:
     """The stock of a column of lines' ids that has no venue beside it; for few rows."""
     return pl.col(column).map_elements(stock_of, return_dtype=pl.String)
@@ -42,10 +48,7 @@ def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.Lazy
     for its slots; null where the day is not judged yet.
     """
     return rows.select(
-        time=time_of("exchange_time_ns", zone),
-        symbol=stock(),
-        venue="venue",
-        session="session",
+        **_record_at("exchange_time_ns", zone),
         price="price",
         volume="volume",
         side="side",
@@ -61,10 +64,7 @@ def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.Lazy
 def snapshots(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
     """The states of symbols as sweeps saw them. `volume` and `value` are the day's until then."""
     return rows.select(
-        time=time_of("receive_time_ns", zone),
-        symbol=stock(),
-        venue="venue",
-        session="session",
+        **_record_at("receive_time_ns", zone),
         sweep="sweep",
         price="price",
         open="open",

@@ -39,6 +39,8 @@ class Queries:
         Raises:
             ConfigError: the query is wrong, is no query, or would write.
         """
+        if not isinstance(query, str):
+            raise ConfigError(self._refusal())
         with duckdb.connect(config={"memory_limit": _MEMORY}) as connection:
             connection.execute(f"SET TimeZone = '{self._days.zone}'")
             for name, relation in self._days.named.items():
@@ -47,11 +49,17 @@ class Queries:
             try:
                 statements = connection.extract_statements(query)
                 if len(statements) != 1 or statements[0].type not in _ANSWERS:
-                    raise ConfigError(f"not one query: give one SELECT over {', '.join(self._days.named)}")
+                    raise ConfigError(self._refusal())
                 found: pl.DataFrame = connection.sql(query).pl()
+            except duckdb.CatalogException as error:  # its own hint names tables of the engine
+                text = _first_line(str(error)).partition(" Did you mean")[0]
+                raise ConfigError(f"the query failed: {text} There are {', '.join(self._days.named)}") from error
             except duckdb.Error as error:
                 raise ConfigError(f"the query failed: {_first_line(str(error))}") from error
         return found
+
+    def _refusal(self) -> str:
+        return f"not one query: give one SELECT over {', '.join(self._days.named)}"
 
 
 def _of_all_days(

@@ -1,22 +1,37 @@
 """The data of an instance as DataFrames: what `observer.open_store` returns."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 import polars as pl
 
+from observer.calendar.venues import venue_of_market
 from observer.lines import stock_of
 from observer.research import relations
 from observer.research.adjusting import adjusted_bars
-from observer.research.arguments import Span, Symbols, When, at_ns, interval_ns, moment_of, span_of, symbols_of
+from observer.research.arguments import (
+    Span,
+    Symbols,
+    When,
+    at_ns,
+    interval_ns,
+    moment_of,
+    path_of,
+    span_of,
+    symbol_of,
+    symbols_of,
+)
+from observer.research.by_line import lines_of_day
 from observer.research.days import DayRelations
 from observer.research.errors import NotCollected, unknown_day, unknown_symbol
-from observer.research.exporting import Format, exported
+from observer.research.exporting import Format, exporting_to, require_format, write_relations
 from observer.research.following import Feed
 from observer.research.frame import Frame, framed
+from observer.research.lean import write_lean
 from observer.research.listings import Listed, instruments, listed_on
+from observer.research.nautilus import write_catalogue
 from observer.research.reading import Rows
 from observer.research.sql import Queries
 from observer.store.research import ResearchReader
@@ -110,7 +125,7 @@ class Store:
 
     def listed(self, symbol: str, on: When, *, known_at: When | None = None) -> Listed:
         """Whether a symbol was listed on a day ("listed", "not listed", "unknown"), since when, and the evidence."""
-        database = self._listings()
+        database, symbol = self._listings(), symbol_of(symbol)
         changes = database.listing_changes(_moment(known_at), symbol)
         if not changes:
             raise unknown_symbol(symbol, self._known_symbols())
@@ -177,7 +192,7 @@ class Store:
     def book(self, symbol: str, at: When) -> Frame:
         """The ten levels of the last order book of each line of a symbol by that moment, at most ten minutes old."""
         until_ns, day = at_ns(at), moment_of(at).day
-        [(stored, lines)] = self._streamed(symbol, Span(day, day))
+        [(stored, lines)] = self._streamed(symbol_of(symbol), Span(day, day))
         self._require_record("order_book", "order_books", stored)
         received = pl.col("receive_time_ns")
         rows = self._rows.scan("order_books", stored, lines)
@@ -221,8 +236,18 @@ class Store:
         return framed(Queries(self._days).run(query).lazy())
 
     def export(self, day: When, to: str | Path, format: Format = "parquet") -> Sequence[Path]:  # noqa: A002
-        """Write each relation of a day to a file in the folder `to`, and return the files."""
-        return exported(self._days.all_of(self._day(day)), Path(to), format)
+        """Write a day to files in the folder `to`, and return them: each relation ("parquet", "csv"), or the trades and
+        bars of the lines with a slot as a catalogue of Nautilus Trader ("nautilus") or as data of LEAN ("lean").
+        """
+        require_format(format)
+        stored, folder = self._day(day), path_of(to, "a folder")
+        with exporting_to(folder):
+            if format in ("parquet", "csv"):
+                return write_relations(self._days.all_of(stored), folder, format)
+            lines, named = lines_of_day(self._days, stored), date.fromisoformat(stored)
+            if format == "lean":
+                return write_lean(lines, named, self._daily_until(stored), folder)
+            return write_catalogue(lines, named, folder, venue_of_market(self._rows.market).currency, self._isins())
 
     def follow(self, kinds: Iterable[str] = ("trades",)) -> "AsyncIterator[Event]":
         """Events as the running system commits them, from now on; `kinds` are names of tables."""
@@ -293,8 +318,21 @@ class Store:
             raise unknown_day(str(span), self._rows.days)
         return found.lazy()
 
+    def _daily_until(self, day: str) -> pl.DataFrame:
+        """The daily bars of the lines with a slot on a day, until that day."""
+        lines = self._rows.streamed_on(day)
+        days = {day, *self._rows.dates_of("daily_bars", _FIRST_DAY, day, lines)}
+        return relations.daily(pl.concat([self._rows.scan("daily_bars", each, lines) for each in days])).collect()
+
+    def _isins(self) -> Mapping[str, str]:
+        """By symbol, as far as listings are stored."""
+        changes = () if self._rows.database is None else self._rows.database.listing_changes(_FOR_EVER_NS)
+        return {each.symbol: each.isin for each in changes if each.isin}
+
     def _extent(self, kind: str, symbol: str) -> str:
-        days = self._rows.dates_of(kind, _FIRST_DAY, _LAST_DAY, self._rows.lines_ever([symbol]))
+        lines = self._rows.lines_ever([symbol])
+        found = self._rows.dates_of(kind, _FIRST_DAY, _LAST_DAY, lines)  # of sealed days all
+        days = [day for day in found if not self._rows.scan(kind, day, lines).head(1).collect().is_empty()]
         return f"its days are {days[0]} to {days[-1]}" if days else "none of its days are stored"
 
     def _require_record(self, record: str, kind: str, day: str) -> None:

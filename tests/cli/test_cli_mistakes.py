@@ -494,6 +494,8 @@ MISTAKES = [
     ),
     Mistake("no server", "db digest --db postgresql://me:hush-hush@127.0.0.1:1/db", "refused", 1),
     Mistake("no server for a demo", "demo --db postgresql://me:hush-hush@127.0.0.1:1/db", "refused", 1),
+    Mistake("demo on no day", "demo --date 18.11.2026", "--date 18.11.2026: give a date such as 2026-11-18", 2),
+    Mistake("demo on a closed day", "demo --date 2026-11-14", "2026-11-14 is no trading day of the usual hours", 2),
     Mistake("demo without a database", "demo --db data/observer.db", "not a database URL: give sqlite:///PATH", 2),
     Mistake(
         "unreadable database",

@@ -3,8 +3,11 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import polars as pl
 import pytest
@@ -12,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from observer.cli.app import command_line
 from observer.cli.plot import Candle, fitted, plotted
-from observer.errors import ConfigError, NoDataError
+from observer.errors import ConfigError, DataFileError, NoDataError
 from observer.research.errors import NotCollected
 from tests.research.stored import DAY, NEXT_DAY, make_store
 
@@ -58,21 +61,56 @@ def test_a_query_is_csv_json_or_a_file(configuration: str, tmp_path: Path) -> No
 
 
 def test_bars_show_what_is_complete(configuration: str) -> None:
-    rows = json.loads(printed(configuration, "bars", "000660", "--date", DAY, "--json"))
+    rows = json.loads(printed(configuration, "bars", "000660", DAY, "--json"))
     assert [row["complete"] for row in rows] == [True, True, True, False]
-    assert "2026-11-18 09:01:00  000660  200100" in printed(configuration, "bars", "000660", "--date", DAY)
+    assert "2026-11-18 09:01:00  000660  200100" in printed(configuration, "bars", "000660", DAY)
 
 
 def test_bars_are_drawn_with_a_mark_where_trades_may_be_missing(configuration: str) -> None:
-    lines = printed(configuration, "bars", "000660", "--date", DAY, "--plot").splitlines()
+    lines = printed(configuration, "bars", "000660", DAY, "--plot").splitlines()
     assert lines[0] == "000660 on 2026-11-18, bars of 1m"
     assert lines[1].startswith("200,500 ")
     assert [line.strip() for line in lines[-3:-1]] == ["?", "09:00"]
     assert lines[-1] == "? not proved to have every trade"
 
 
+def test_a_picture_is_a_file_of_its_own(configuration: str, tmp_path: Path) -> None:
+    png, html = tmp_path / "new" / "bars.png", tmp_path / "bars.html"
+    assert printed(configuration, "bars", "000660", DAY, "--plot", str(png)) == f"{png}: 4 bars\n"
+    content = png.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n")
+    assert int.from_bytes(content[16:20], "big") == 1200
+    printed(configuration, "bars", "000660", DAY, "--interval", "5m", "--plot", str(html))
+    page = html.read_text()
+    drawn = ET.fromstring(page[page.index("<svg") : page.index("</html>")])
+    [bar] = drawn.iter("{http://www.w3.org/2000/svg}title")
+    assert bar.text == "09:00 open 200,000 high 200,500 low 200,000 close 200,500 volume 12 (not proved complete)"
+    assert "not proved to have every trade" in page
+    for outside in ("src=", "href=", "@import", "url(", "<script"):
+        assert outside not in page
+
+
+def test_a_picture_of_another_form_is_refused_before_anything_is_read(configuration: str, tmp_path: Path) -> None:
+    ran = run(configuration, "bars", "000660", DAY, "--plot", str(tmp_path / "bars.gif"))
+    assert isinstance(ran.exception, ConfigError)
+    assert "ends in .png or .html" in str(ran.exception)
+    (tmp_path / "file").write_text("")
+    ran = run(configuration, "bars", "000660", DAY, "--plot", str(tmp_path / "file" / "bars.html"))
+    assert isinstance(ran.exception, DataFileError)
+
+
+def test_a_picture_without_matplotlib_names_the_extra(configuration: str, tmp_path: Path) -> None:
+    """In a process that finds no matplotlib, as without the extra."""
+    hidden = "import sys; sys.modules['matplotlib'] = None; from observer.cli.app import main; main()"
+    words = ["bars", "000660", DAY, "--plot", str(tmp_path / "bars.png"), "--config", configuration]
+    ran = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr == "observer: matplotlib is not installed: pip install 'observer[research]'\n"
+    assert not (tmp_path / "bars.png").exists()
+
+
 def test_a_day_without_a_trade_cannot_be_drawn(configuration: str) -> None:
-    ran = run(configuration, "bars", "403800", "--date", DAY, "--plot")
+    ran = run(configuration, "bars", "403800", DAY, "--plot")
     assert isinstance(ran.exception, NoDataError)
 
 
@@ -90,7 +128,7 @@ def test_an_export_names_its_files(configuration: str, tmp_path: Path) -> None:
 
 def test_two_forms_exclude_each_other(configuration: str) -> None:
     for words in (("query", "SELECT 1", "--csv", "--json"), ("query", "SELECT 1", "--parquet", "x", "--csv"),
-                  ("bars", "005930", "--date", DAY, "--plot", "--json")):  # fmt: skip
+                  ("bars", "005930", DAY, "--plot", "--json")):  # fmt: skip
         assert isinstance(run(configuration, *words).exception, ConfigError)
 
 

@@ -2,6 +2,7 @@
 
 import stat
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -186,6 +187,18 @@ def test_the_day_begins_before_eight_and_ends_at_twenty_to_four(tmp_path: Path) 
     day = prepare(options(tmp_path / "demo"))
     assert day.clock.now_ns() == day.begins_ns == local_ns(DAY, 7, 59)
     assert day.ends_ns == local_ns(DAY, 15, 40)
+
+
+def test_a_demo_can_have_another_trading_day(tmp_path: Path) -> None:
+    other = date(2026, 11, 13)
+    day = prepare(options(tmp_path / "demo", day=other))
+    assert (day.begins_ns, day.ends_ns) == (local_ns(other, 7, 59), local_ns(other, 15, 40))
+    assert day.settings.simulator is not None
+    assert day.settings.simulator.session_date == "2026-11-13"
+    for unusual in (14, 19):  # a Saturday; the exam day, on which the sessions begin an hour later
+        with pytest.raises(ConfigError, match=f"2026-11-{unusual} is no trading day of the usual hours: give another"):
+            prepare(options(tmp_path / "closed", day=date(2026, 11, unusual)))
+    assert not (tmp_path / "closed").exists()
 
 
 def test_with_both_venues_the_day_lasts_from_seven_to_a_quarter_past_eight(tmp_path: Path) -> None:

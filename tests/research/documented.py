@@ -1,11 +1,14 @@
-"""The examples of docs/research.md: how they are run, and their output of now.
+"""The examples of docs/research.md and docs/examples.md: how they are run, and their output of now.
 
-`python -m tests.research.documented` writes the output of the examples into the page.
+`python -m tests.research.documented` writes the output of the examples into docs/research.md, from the small store;
+`python -m tests.research.documented FOLDER` into docs/examples.md with its pictures, from FOLDER/demo and FOLDER/month.
 """
 
 import doctest
 import os
 import re
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from observer.errors import ObserverError
 from tests.research.stored import make_store
 
 PAGE = Path(__file__).parents[2] / "docs" / "research.md"
+EXAMPLES = PAGE.with_name("examples.md")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -32,7 +36,7 @@ def run_page() -> doctest.TestResults:
     return doctest.DocTestRunner().run(test)
 
 
-def write_page() -> None:
+def write_page(page: Path = PAGE) -> None:
     """Put the examples' output of now behind them."""
     names: dict[str, Any] = {}
 
@@ -40,7 +44,7 @@ def write_page() -> None:
         examples = doctest.DocTestParser().get_examples(block[1])
         return "```python\n" + "".join(f">>> {each.source}{output_of(each.source, names)}" for each in examples) + "```"
 
-    PAGE.write_text(BLOCK.sub(written, PAGE.read_text()))
+    page.write_text(BLOCK.sub(written, page.read_text()))
 
 
 def output_of(source: str, names: dict[str, Any]) -> str:
@@ -58,8 +62,20 @@ def output_of(source: str, names: dict[str, Any]) -> str:
     return "" if value is None else f"{value!r}\n"
 
 
+def write_examples(folder: Path) -> None:
+    """Put output and pictures of now into docs/examples.md, from the stores in a folder."""
+    os.chdir(folder)
+    os.environ["MPLBACKEND"] = "agg"
+    write_page(EXAMPLES)
+    for picture in folder.glob("*.png"):
+        shutil.move(picture, EXAMPLES.with_suffix("") / picture.name)
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place, configured():
-        make_store(Path(place) / "demo")
-        os.chdir(place)
-        write_page()
+        if sys.argv[1:]:
+            write_examples(Path(sys.argv[1]).absolute())
+        else:
+            make_store(Path(place) / "demo")
+            os.chdir(place)
+            write_page()

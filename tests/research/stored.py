@@ -8,29 +8,8 @@ builds of the universe, and 000660 was split.
 from datetime import date
 from pathlib import Path
 
+from bus import events
 from bus.delivery import Delivered
-from bus.events import (
-    DailyBar,
-    EtfNavDay,
-    Event,
-    GapDetected,
-    GapRecovered,
-    GapUnrecoverable,
-    ListingChanged,
-    MinuteBarRecovered,
-    QualityJudged,
-    ReconciliationResult,
-    SharesAdjusted,
-    SlotAssigned,
-    SlotReleased,
-    Snapshot,
-    SweepCompleted,
-    Trade,
-    TriggerEnded,
-    TriggerFired,
-    UniverseBuilt,
-    UniverseMember,
-)
 from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
@@ -46,7 +25,7 @@ def at(text: str, day: str = DAY) -> int:
     return local_ns(date.fromisoformat(day), hour, minute, second)
 
 
-def traded(symbol: str, time: str, price: float, volume: float, total: float, **changes: object) -> Trade:
+def traded(symbol: str, time: str, price: float, volume: float, total: float, **changes: object) -> events.Trade:
     values: dict[str, object] = {
         "provider": "kis",
         "symbol": symbol,
@@ -63,10 +42,10 @@ def traded(symbol: str, time: str, price: float, volume: float, total: float, **
         "session": "regular",
         "venue": symbol.partition(".")[2] or "KRX",
     }
-    return Trade(**(values | changes))
+    return events.Trade(**(values | changes))
 
 
-def trades() -> list[Event]:
+def trades() -> list[events.Event]:
     return [
         traded("005930", "09:00:01", 70_000, 10, 10),
         traded("005930", "09:00:30", 70_100, 20, 30),
@@ -81,9 +60,9 @@ def trades() -> list[Event]:
     ]
 
 
-def gaps() -> list[Event]:
-    def bar(time: str, price: float, volume: float) -> MinuteBarRecovered:
-        return MinuteBarRecovered(
+def gaps() -> list[events.Event]:
+    def bar(time: str, price: float, volume: float) -> events.MinuteBarRecovered:
+        return events.MinuteBarRecovered(
             "kis",
             "000660",
             DAY,
@@ -99,9 +78,9 @@ def gaps() -> list[Event]:
             "regular",
         )
 
-    def gap(gap_id: str, symbol: str, time: str, after: float, before: float) -> GapDetected:
+    def gap(gap_id: str, symbol: str, time: str, after: float, before: float) -> events.GapDetected:
         missing = before - after
-        return GapDetected(
+        return events.GapDetected(
             gap_id,
             "kis",
             symbol,
@@ -123,35 +102,37 @@ def gaps() -> list[Event]:
         gap("g3", "035420", "10:00:00", 1, 4),
         bar("09:01:00", 200_100, 6),
         bar("09:02:00", 200_300, 3),
-        GapRecovered("g1", "005930", at("09:05:00"), "time_and_sales", 1, 15, complete=True, venue="KRX"),
-        GapRecovered("g2", "000660", at("09:06:00"), "minute_bars", 2, 9, complete=True, venue="KRX"),
-        GapUnrecoverable("g3", "035420", at("10:30:00"), "the broker has no trades of it", "KRX"),
-        ReconciliationResult("kis", "005930", DAY, at("15:40:00"), at("09:00:00"), at("09:05:00"), 0, 100, 85, 15, 0),
+        events.GapRecovered("g1", "005930", at("09:05:00"), "time_and_sales", 1, 15, complete=True, venue="KRX"),
+        events.GapRecovered("g2", "000660", at("09:06:00"), "minute_bars", 2, 9, complete=True, venue="KRX"),
+        events.GapUnrecoverable("g3", "035420", at("10:30:00"), "the broker has no trades of it", "KRX"),
+        events.ReconciliationResult(
+            "kis", "005930", DAY, at("15:40:00"), at("09:00:00"), at("09:05:00"), 0, 100, 85, 15, 0
+        ),
     ]
 
 
-def slots() -> list[Event]:
+def slots() -> list[events.Event]:
     lines = ("005930", "000660", "035420", "035420.NXT", "403800")
     venues = {line: line.partition(".")[2] or "KRX" for line in lines}
     assigned = [
-        SlotAssigned(
+        events.SlotAssigned(
             f"main:0{nth}", line, at("09:00:00"), "volume_surge", 10.0 - nth, "free_slot", None, None, venues[line]
         )
         for nth, line in enumerate(lines, 1)
     ]
-    released = SlotReleased("main:05", "403800", at("09:30:00"), 5, "expired", None, "KRX")
+    released = events.SlotReleased("main:05", "403800", at("09:30:00"), 5, "expired", None, "KRX")
     return [
         *assigned,
         released,
-        TriggerFired("005930", "volume_surge", at("09:00:30"), None, 5, 3, 2, 1, 9.0, "moderate", "recent"),
-        TriggerEnded("005930", "volume_surge", at("09:00:30"), at("09:04:00"), at("09:10:00")),
+        events.TriggerFired("005930", "volume_surge", at("09:00:30"), None, 5, 3, 2, 1, 9.0, "moderate", "recent"),
+        events.TriggerEnded("005930", "volume_surge", at("09:00:30"), at("09:04:00"), at("09:10:00")),
     ]
 
 
-def quality() -> list[Event]:
+def quality() -> list[events.Event]:
     words = {"005930": "recovered", "000660": "degraded"}
     return [
-        QualityJudged(
+        events.QualityJudged(
             "kis",
             symbol,
             DAY,
@@ -177,9 +158,9 @@ def quality() -> list[Event]:
     ]
 
 
-def universe(day: str, built: str, symbols: list[str]) -> list[Event]:
-    members: list[Event] = [
-        UniverseMember(
+def universe(day: str, built: str, symbols: list[str]) -> list[events.Event]:
+    members: list[events.Event] = [
+        events.UniverseMember(
             "kis",
             MARKET,
             day,
@@ -196,11 +177,11 @@ def universe(day: str, built: str, symbols: list[str]) -> list[Event]:
         for rank, symbol in enumerate(symbols, 1)
     ]
     count = len(symbols)
-    return [*members, UniverseBuilt("kis", MARKET, day, "2026-11-17", at(built, day), count, count, 1_000)]
+    return [*members, events.UniverseBuilt("kis", MARKET, day, "2026-11-17", at(built, day), count, count, 1_000)]
 
 
-def sweeps() -> list[Event]:
-    seen = Snapshot(
+def sweeps() -> list[events.Event]:
+    seen = events.Snapshot(
         "kis",
         "005930",
         DAY,
@@ -220,28 +201,30 @@ def sweeps() -> list[Event]:
         "KRX",
         "regular",
     )
-    return [seen, SweepCompleted("kis", DAY, 1, at("09:03:00"), at("09:03:10"), 1, 1, 1)]
+    return [seen, events.SweepCompleted("kis", DAY, 1, at("09:03:00"), at("09:03:10"), 1, 1, 1)]
 
 
-def history() -> list[Event]:
-    def daily(symbol: str, day: str, close: float, volume: float) -> DailyBar:
+def history() -> list[events.Event]:
+    def daily(symbol: str, day: str, close: float, volume: float) -> events.DailyBar:
         value = close * volume
-        return DailyBar("kis", symbol, day, close, close, close, close, volume, value, "broker", "KRX", "regular")
+        return events.DailyBar(
+            "kis", symbol, day, close, close, close, close, volume, value, "broker", "KRX", "regular"
+        )
 
     return [
         daily("005930", "2026-11-17", 69_000, 500),
         daily("005930", DAY, 70_100, 150),
         daily("005930", DAY, 70_200, 200),
         daily("000660", DAY, 200_000, 50),
-        SharesAdjusted("kis", "000660", NEXT_DAY, NEXT_DAY, 100_000, 200_000),
-        EtfNavDay("kis", "069500", "2026-01-02", at("08:00:00"), 100, 101, -0.99, 7, None),
-        EtfNavDay("kis", "069500", "2026-01-05", at("08:00:00"), 102, 102, 0.0, 0, None),
+        events.SharesAdjusted("kis", "000660", NEXT_DAY, NEXT_DAY, 100_000, 200_000),
+        events.EtfNavDay("kis", "069500", "2026-01-02", at("08:00:00"), 100, 101, -0.99, 7, None),
+        events.EtfNavDay("kis", "069500", "2026-01-05", at("08:00:00"), 102, 102, 0.0, 0, None),
     ]
 
 
-def listings() -> list[Event]:
-    def listing(symbol: str, change: str, time: int, group: str, listed_on: str | None) -> ListingChanged:
-        return ListingChanged(
+def listings() -> list[events.Event]:
+    def listing(symbol: str, change: str, time: int, group: str, listed_on: str | None) -> events.ListingChanged:
+        return events.ListingChanged(
             "kis",
             "KOSPI",
             symbol,
@@ -272,7 +255,7 @@ def listings() -> list[Event]:
     ]
 
 
-def all_events() -> list[Event]:
+def all_events() -> list[events.Event]:
     """The small store's events in the order of one stream."""
     all_lines = ["005930", "000660", "247540", "035420", "403800", "035420.NXT"]
     return [
@@ -305,10 +288,10 @@ def make_store(folder: Path) -> Path:
     return folder
 
 
-def append(url: str, stream: str, *events: Event) -> None:
+def append(url: str, stream: str, *added: events.Event) -> None:
     """Commit more events of a stream."""
     writer = StoreWriter(url)
     writer.open()
     mark = writer.high_water_marks([stream]).get(stream, 0)
-    writer.commit([Delivered("track-b", stream, mark + 1, list(events))])
+    writer.commit([Delivered("track-b", stream, mark + 1, list(added))])
     writer.close()

@@ -1,5 +1,6 @@
 """Bars: the pieces that they are made of, and whether they are complete."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -79,7 +80,7 @@ def test_the_lines_of_a_stock_are_one_bar(store: Store) -> None:
 
 def rows_of(
     trades: list[tuple[float, float, float]],
-    minutes: list[tuple[int, float]] = [],  # noqa: B006
+    minutes: Sequence[tuple[int, float]] = (),
     line: str = "A",
 ) -> BarRows:
     """Trades as (second, volume, cumulative volume), and minute bars as (minute, volume)."""
