@@ -1375,9 +1375,10 @@ class BarsFetched(Fact, frozen=True, array_like=True, gc=False, tag="bars_fetche
     """A span of a symbol's official bars that a backfill fetched whole: its bars precede it in the stream.
 
     The days from `first_date` to `session_date`; of minute bars they are one day. *equal*: the minute bars have the
-    `daily_volume` of the day's bar; *differs*: they have another one, or rows were `unreadable`; *unproved*: daily bars,
-    or minute bars of a day without a daily bar; *nothing*: the broker has no bars of the span. `bars` and `volume` are
-    those that it has. `calls` were made for this span; a call that brought several days counts for the newest.
+    `daily_volume` of the day's bar; *differs*: they have another one, or rows were `unreadable`; *unproved*: these are
+    daily bars, or minute bars of a day without a daily bar; *nothing*: the broker has no bars of the span. `bars` and
+    `volume` are those that it has. `calls` were made for this span; one that brought several days counts for the
+    newest.
     """
 
     provider: str
@@ -1407,7 +1408,7 @@ class MinuteDifference(Document, frozen=True, gc=False, tag=False):
 class BarsChecked(Fact, frozen=True, array_like=True, gc=False, tag="bars_checked"):
     """The official minute bars of a symbol's day beside bars made of its stored trades.
 
-    `minutes` have an official bar or stored trades. Of them `equal` have one bar in both, `other_volume` another volume,
+    `minutes` have an official bar or stored trades. Of them `equal` have one bar in both, `other_volume` two volumes,
     `other_prices` the same volume and other prices; `without_trades` have no stored trade, as while the symbol was not
     streamed, and `without_bar` no official bar. `differences` are the minutes that are not equal, those without trades
     left out.

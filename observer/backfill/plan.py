@@ -11,7 +11,9 @@ from typing import Final
 import msgspec
 
 from bus.events import FetchOutcome
+from observer.calendar.phases import DayPlan
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.providers.domestic import BarReach
 
 OVERLAP_DAYS: Final = 14
 """Calendar days that a page of daily bars reaches beyond its span: the first session behind it states the base price,
@@ -62,29 +64,30 @@ def missing_spans(asked: Span, covered: Collection[Span], days_per_call: int) ->
     weekdays = days_per_call - OVERLAP_DAYS * 5 // 7
     longest = timedelta(days=weekdays // 5 * 7 - 1)
     found: list[Span] = []
-    for first, last in _uncovered(asked, covered):
-        while first <= last:
-            begin = max(first, last - longest)
-            found.append(Span(begin, last))
-            last = begin - _ONE_DAY
+    for part in _uncovered(asked, covered):
+        end = part.last
+        while part.first <= end:
+            begin = max(part.first, end - longest)
+            found.append(Span(begin, end))
+            end = begin - _ONE_DAY
     return found
 
 
-def _uncovered(asked: Span, covered: Collection[Span]) -> Iterator[tuple[date, date]]:
+def _uncovered(asked: Span, covered: Collection[Span]) -> Iterator[Span]:
     """The parts of the asked days outside the covered spans that have a weekday, newest first."""
     last = asked.last
     for span in sorted(covered, key=lambda each: each.last, reverse=True):
         if span.last < asked.first or span.first > last:
             continue
         if span.last < last and weekdays_in(span.last + _ONE_DAY, last):
-            yield span.last + _ONE_DAY, last
+            yield Span(span.last + _ONE_DAY, last)
         last = span.first - _ONE_DAY
     if asked.first <= last and weekdays_in(asked.first, last):
-        yield asked.first, last
+        yield Span(asked.first, last)
 
 
 def missing_days(asked: Span, volumes: Mapping[date, float], fetched: Collection[date]) -> Sequence[date]:
-    """The days of minute bars to ask for, newest first: those whose daily bar has a volume and that were not fetched."""
+    """The days of minute bars to ask for, newest first: those with a volume that were not fetched."""
     traded = (day for day, volume in volumes.items() if volume > 0 and asked.first <= day <= asked.last)
     return sorted(set(traded).difference(fetched), reverse=True)
 
@@ -107,21 +110,37 @@ def needs_of(
 
 
 def estimated(
-    needs: Sequence[SymbolNeeds], minutes_of_day: int, minutes_per_call: int, calls_per_second: float
+    needs: Sequence[SymbolNeeds],
+    reach: BarReach,
+    minutes_of_day: int,
+    calls_per_second: float,
+    session_day: date | None = None,
 ) -> Estimate:
-    """What these needs take at most: every minute of a day has a bar, and every weekday is a session."""
-    spans = sum(len(each.daily) for each in needs)
-    days = sum(len(each.minutes) + each.unknown_days for each in needs)
-    # A page may bring several days, and the last one of a symbol is not full.
-    calls = sum(ceil((len(each.minutes) + each.unknown_days) * minutes_of_day / minutes_per_call) for each in needs)
+    """What these needs take at most: every minute of a day has a bar, and every weekday is a session. The bars of the
+    `session_day` come by a call of their own.
+    """
+    calls = days = bars = 0
+    for each in needs:
+        of_minutes = len(each.minutes) + each.unknown_days
+        days += of_minutes
+        # A page may bring several days, and the last one of a symbol is not full.
+        calls += len(each.daily) + ceil(of_minutes * minutes_of_day / reach.minutes_per_call)
+        if of_minutes and session_day is not None and (each.unknown_days or session_day in each.minutes):
+            calls += ceil(minutes_of_day / reach.session_minutes_per_call) + 1
+        bars += of_minutes * minutes_of_day + sum(weekdays_in(span.first, span.last) for span in each.daily)
     return Estimate(
         symbols=sum(bool(each.daily or each.minutes or each.unknown_days) for each in needs),
-        daily_spans=spans,
+        daily_spans=sum(len(each.daily) for each in needs),
         minute_days=days,
-        calls=spans + calls,
-        bars=days * minutes_of_day + sum(weekdays_in(span.first, span.last) for each in needs for span in each.daily),
+        calls=calls,
+        bars=bars,
         calls_per_second=calls_per_second,
     )
+
+
+def busy_until(plan: DayPlan, now_ns: int) -> int | None:
+    """When the day's sweeps end, from the wake-up before them on; None in idle hours, which are all others."""
+    return plan.track_a_stop_ns if plan.trades and plan.wake_up_ns <= now_ns < plan.track_a_stop_ns else None
 
 
 def outcome_of(bars: int, volume: float, unreadable: int, daily_volume: float | None) -> FetchOutcome:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and
 
     from observer.clock import Clock
     from observer.listings.model import Listing, UnreadableLine
-    from observer.providers.domestic import BarReach
     from observer.providers.dialect import StreamDialect, StreamTraits
+    from observer.providers.domestic import BarReach
     from observer.providers.http import RestDialect, RestPipeline
     from observer.providers.raw import CallRecorder, RawCaptureDecoder
     from observer.providers.rest import RestClient

@@ -88,7 +88,7 @@ class BarArchive(Protocol):
     """Bars of many days. A row that cannot be read costs that row alone."""
 
     async def daily_page(self, symbol: str, first: date, last: date, priority: Priority) -> DailyPage:
-        """The daily bars from `first` to `last`, both included; at most `BarReach.days_per_call`, the newest. One call."""
+        """One call for the daily bars from `first` to `last`, both included: the newest `BarReach.days_per_call`."""
         ...
 
     def past_days(self, symbol: str, days: Sequence[date], priority: Priority) -> AsyncIterator[MinuteDay]:

@@ -53,7 +53,5 @@ class BackfillReader(DatabaseReader):
 
     def _of_day(self, event_type: type[FactT], symbol: str, session_date: str) -> Sequence[FactT]:
         columns: Any = EVENT_TABLES[event_type].c
-        wanted = select(EVENT_TABLES[event_type]).where(
-            columns.symbol == symbol, columns.session_date == session_date
-        )
+        wanted = select(EVENT_TABLES[event_type]).where(columns.symbol == symbol, columns.session_date == session_date)
         return self._events(event_type, wanted.order_by(columns.stream, columns.sequence))

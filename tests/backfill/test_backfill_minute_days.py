@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,8 +97,7 @@ def test_a_day_without_bars_between_others_costs_no_call() -> None:
 def test_a_row_that_cannot_be_read_costs_that_row_alone() -> None:
     walk = MinuteDays(DAYS[:2], 4)
     bad = UnreadableRow("volume", b"{}")
-    [newest] = walk.take(bars_of(DAYS[1], [1, 2, 3]), [bad])[:1] or [None]
-    assert newest is None, "a full page: the day may have more"
+    assert not walk.take(bars_of(DAYS[1], [1, 2, 3]), [bad]), "a full page: the day may have more"
     [whole] = walk.take([])
     assert (len(whole.bars), whole.unreadable, whole.calls) == (3, (bad,), 2)
     [other] = walk.take(bars_of(DAYS[0], [7]))
@@ -111,4 +109,4 @@ def test_a_page_of_nothing_but_unreadable_rows_does_not_hold_up_earlier_days() -
     [whole] = walk.take([], [UnreadableRow("volume", b"{}")])
     assert (whole.day, len(whole.unreadable)) == (DAYS[1], 1)
     assert walk.until_ns is not None
-    assert msgspec.structs.asdict(whole)["calls"] == 1
+    assert whole.calls == 1

@@ -17,9 +17,11 @@ from observer.backfill.plan import (
     outcome_of,
     weekdays_in,
 )
+from observer.providers.domestic import BarReach
 
 BEGIN = date(2025, 1, 1)
 PER_CALL = 100
+REACH = BarReach(PER_CALL, 120, 30, 365)
 
 days = st.integers(0, 900).map(lambda number: BEGIN + timedelta(days=number))
 spans = st.tuples(days, days).map(lambda pair: Span(min(pair), max(pair)))
@@ -94,7 +96,10 @@ def test_the_estimate_is_an_upper_bound() -> None:
         needs_of("B", week, [week], PER_CALL, {monday: 1.0}, []),
         needs_of("C", week, [week], PER_CALL, {monday: 1.0}, [monday]),
     ]
-    assert estimated(needs, 400, 120, 10.0) == Estimate(2, 1, 6, 1 + 17 + 4, 6 * 400 + 5, 10.0)
+    assert estimated(needs, REACH, 400, 10.0) == Estimate(2, 1, 6, 1 + 17 + 4, 6 * 400 + 5, 10.0)
+    of_session = estimated(needs, REACH, 400, 10.0, session_day=monday)
+    assert of_session.calls == 22 + 2 * (14 + 1)
+    assert of_session.seconds == of_session.calls / 10.0
 
 
 def test_the_volume_of_the_daily_bar_proves_a_day() -> None:

@@ -36,8 +36,8 @@ _ONE_DAY: Final = timedelta(days=1)
 
 class KisClient:
     """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `BarArchive`,
-    `EtfSource`, `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or
-    refused.
+    `EtfSource`, `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not
+    answer, or refused.
     """
 
     def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
