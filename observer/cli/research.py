@@ -65,6 +65,9 @@ def bars(
     symbol: Annotated[str, Argument(help="The symbol.")],
     day: DayOption = None,
     interval: Annotated[str, Option(help="The length of a bar: 30s, 1m, 5m, 1h.")] = "1m",
+    official: Annotated[
+        bool, Option("--official", help="Bars of the minute bars that `observer backfill` fetched, not of trades.")
+    ] = False,
     plot: Annotated[bool, Option("--plot", help="Draw the bars.")] = False,
     limit: LimitOption = 0,
     as_csv: CsvOption = False,
@@ -79,7 +82,8 @@ def bars(
     _require_one_form(("--csv", as_csv), ("--json", as_json), ("--plot", plot))
     with _opened(config) as store:
         named = _day(store, day, config)
-        found = store.bars(symbol, named, interval=interval).collect()
+        source: Literal["official", "trades"] = "official" if official else "trades"
+        found = store.bars(symbol, named, interval=interval, source=source).collect()
     if not plot:
         _print(found, limit, as_csv=as_csv, as_json=as_json)
         return
