@@ -129,7 +129,7 @@ class Backfill:
                 for archive in archives:
                     for _ in range(SYMBOLS_AT_ONCE):
                         tasks.create_task(self._work(archive, waiting))
-        except* (ProviderError, StoreFailedError) as errors:
+        except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             self._producer.publish(*self._quarantine.finish(self._clock.now_ns()))
@@ -162,7 +162,7 @@ class Backfill:
         if self._asked.session_day in days:
             days.remove(self._asked.session_day)
             await self._wait()
-            of_session = await archive.session_minutes(symbol, self._asked.session_day, PRIORITY)
+            of_session = await archive.session_minutes(symbol, self._clock.now_ns(), PRIORITY)
             await self._take_minutes(symbol, of_session, volumes, is_session_day=True)
         if days:
             await self._wait()

@@ -97,8 +97,8 @@ class BarArchive(Protocol):
         """
         ...
 
-    async def session_minutes(self, symbol: str, day: date, priority: Priority) -> MinuteDay:
-        """The minute bars of the session day, as far as it is."""
+    async def session_minutes(self, symbol: str, until_ns: int, priority: Priority) -> MinuteDay:
+        """The minute bars of the session day up to a moment that is not in the future (UTC ns)."""
         ...
 
 

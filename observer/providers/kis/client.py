@@ -23,7 +23,7 @@ from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, 
 from observer.providers.kis.decoder import content_of
 from observer.providers.kis.minute_days import MinuteDays
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
-from observer.providers.kis.times import date_text, date_text_of, midnight_ns
+from observer.providers.kis.times import date_text, date_text_of, midnight_ns, parse_date
 from observer.providers.kis.venues import NXT, venue_named
 from observer.units import NS_PER_S
 
@@ -171,19 +171,20 @@ class KisClient:
 
     async def past_days(self, symbol: str, days: Sequence[date], priority: Priority) -> AsyncIterator[MinuteDay]:
         """As `BarArchive`."""
-        async for day in self._minute_days(calls.PAST_MINUTE_BARS, symbol, days, priority):
+        async for day in self._minute_days(calls.PAST_MINUTE_BARS, symbol, days, None, priority):
             yield day
 
-    async def session_minutes(self, symbol: str, day: date, priority: Priority) -> MinuteDay:
+    async def session_minutes(self, symbol: str, until_ns: int, priority: Priority) -> MinuteDay:
         """As `BarArchive`."""
-        [found] = [each async for each in self._minute_days(calls.MINUTE_BARS, symbol, [day], priority)]
+        days = [parse_date(date_text_of(until_ns))]
+        [found] = [each async for each in self._minute_days(calls.MINUTE_BARS, symbol, days, until_ns, priority)]
         return found
 
     async def _minute_days(
-        self, call: KisCall[Bar], symbol: str, days: Sequence[date], priority: Priority
+        self, call: KisCall[Bar], symbol: str, days: Sequence[date], until_ns: int | None, priority: Priority
     ) -> AsyncIterator[MinuteDay]:
         assert isinstance(call.paging, BackByHour)
-        wanted = MinuteDays(days, call.paging.rows_per_page)
+        wanted = MinuteDays(days, call.paging.rows_per_page, until_ns)
         while (until_ns := wanted.until_ns) is not None:
             arguments: Arguments = {"symbol": symbol, "begin": until_ns, "end": until_ns}
             for day in wanted.take(*await self._read_apart(call, arguments, priority)):

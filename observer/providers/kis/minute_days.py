@@ -23,16 +23,18 @@ for.
 
 
 class MinuteDays:
-    """Collects the wanted days (any order) of one symbol: ask for a page at `until_ns`, and give it to `take`."""
+    """Collects the wanted days (any order) of one symbol: ask for a page at `until_ns`, and give it to `take`. The
+    first page is that at `first_ns`, by default at the end of the newest day.
+    """
 
-    def __init__(self, days: Sequence[date], rows_per_page: int) -> None:
+    def __init__(self, days: Sequence[date], rows_per_page: int, first_ns: int | None = None) -> None:
         self._rows_per_page = rows_per_page
         self._wanted = deque(sorted(set(days), reverse=True))
         self._bars: dict[int, Bar] = {}
         self._unreadable: list[UnreadableRow] = []
         self._pages = 0
         self._empty = 0
-        self._until_ns: int | None = None
+        self._until_ns = first_ns
 
     @property
     def until_ns(self) -> int | None:
