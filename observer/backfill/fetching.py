@@ -159,13 +159,14 @@ class Backfill:
         wanted = missing_days(self._asked.days, volumes, stored.fetched)
         days = [day for day in wanted if day >= self._asked.minutes_first]
         self.result.unreached += len(wanted) - len(days)
-        if self._asked.session_day in days:
-            days.remove(self._asked.session_day)
-            await self._wait()
+        await self._wait()
+        session_day = self._asked.session_day
+        # A run can go on past midnight: then the day is one of the past.
+        if session_day in days and session_day.isoformat() == self._this_day():
+            days.remove(session_day)
             of_session = await archive.session_minutes(symbol, self._clock.now_ns(), PRIORITY)
             await self._take_minutes(symbol, of_session, volumes, is_session_day=True)
         if days:
-            await self._wait()
             left = len(days)
             async for day in archive.past_days(symbol, days, PRIORITY):
                 left -= 1
@@ -288,7 +289,8 @@ class StoredBars(msgspec.Struct, frozen=True):
     def needs(self, asked: Asked, reach: BarReach) -> SymbolNeeds:
         """The missing bars."""
         volumes = self.volumes if asked.minutes else None
-        return needs_of(self.symbol, asked.days, self.covered, reach.days_per_call, volumes, self.fetched)
+        days_per_call, minutes_first = reach.days_per_call, asked.minutes_first
+        return needs_of(self.symbol, asked.days, self.covered, days_per_call, volumes, self.fetched, minutes_first)
 
 
 def stored_of(reader: StoreReader, symbol: str, asked: Asked) -> StoredBars:

@@ -99,14 +99,18 @@ def needs_of(
     days_per_call: int,
     volumes: Mapping[date, float] | None,
     fetched: Collection[date],
+    minutes_first: date = date.min,
 ) -> SymbolNeeds:
-    """The missing bars of a symbol; without `volumes` of its daily bars no minute bars are wanted."""
+    """The missing bars of a symbol; without `volumes` of its daily bars no minute bars are wanted, and none of days
+    before `minutes_first`.
+    """
     daily = missing_spans(asked, covered, days_per_call)
     if volumes is None:
         return SymbolNeeds(symbol, daily)
-    unknown = sum(weekdays_in(span.first, span.last) for span in daily)
+    unknown = sum(weekdays_in(max(span.first, minutes_first), span.last) for span in daily)
     known = {day: volume for day, volume in volumes.items() if not any(_has(span, day) for span in daily)}
-    return SymbolNeeds(symbol, daily, missing_days(asked, known, fetched), unknown)
+    minutes = [day for day in missing_days(asked, known, fetched) if day >= minutes_first]
+    return SymbolNeeds(symbol, daily, minutes, unknown)
 
 
 def estimated(

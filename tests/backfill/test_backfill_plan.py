@@ -86,6 +86,8 @@ def test_without_its_daily_bar_a_day_of_minute_bars_is_not_known_yet() -> None:
         2,
     )
     assert needs_of("005930", asked, [], PER_CALL, None, []).minutes == ()
+    reached = needs_of("005930", asked, [], PER_CALL, volumes, [], minutes_first=monday + timedelta(days=4))
+    assert (reached.minutes, reached.unknown_days) == ([], 1), "the broker keeps the last day alone"
 
 
 def test_the_estimate_is_an_upper_bound() -> None:
