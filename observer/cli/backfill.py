@@ -20,7 +20,7 @@ from observer.accounts.clients import BrokerAccount, Brokers
 from observer.backfill.comparison import bars_of_trades, compared, official_bars
 from observer.backfill.fetching import Asked, Backfill, Result, stored_of
 from observer.backfill.plan import Estimate, Span, busy_until, estimated
-from observer.base_settings import is_reachable
+from observer.base_settings import BaseSettings, is_reachable
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.cli.backfill_output import estimate_map, progress, result_map, show_checks, show_estimate, show_result
@@ -291,7 +291,8 @@ async def _producing(settings: Settings) -> AsyncIterator[Producer]:
         StoreFailedError: the writer did not commit all: it stays in the outbox for the next run.
     """
     folder = Path(settings.run.runtime) / "outbox" / _PROCESS
-    async with ingest_of(settings) as address:
+    base = BaseSettings(run=settings.run, store=settings.store, instance=settings.instance)
+    async with ingest_of(base) as address:
         try:
             outbox = Outbox(folder, _PROCESS, uuid.uuid4().hex, settings.backup.archive_limits)
         except OutboxInUseError as error:

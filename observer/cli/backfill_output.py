@@ -1,18 +1,24 @@
 """What `observer backfill` shows: the estimate, progress, the result of a fetch and of a comparison."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
-from bus.events import BarsChecked, BarsFetched
+from bus.events import BarsChecked, BarsFetched, FetchOutcome
 from observer.backfill.fetching import Result
 from observer.backfill.plan import Estimate
 from observer.cli.context import as_maps, print_error
 from observer.cli.tables import Table, show, show_text
 
 _SHOWN: Final = 20
+_OUTCOMES: Final[Mapping[FetchOutcome, str]] = {
+    "equal": "equal the daily bar",
+    "differs": "differ",
+    "nothing": "have no bars",
+    "unproved": "unproved",
+}
 
 
 def show_estimate(found: Estimate) -> None:
@@ -70,8 +76,7 @@ def show_result(result: Result) -> None:
     bars = f"{result.daily_bars:,} daily bars, {result.minute_bars:,} minute bars of {result.minute_days:,} days"
     show_text(f"stored: {bars}; {result.calls:,} calls")
     if result.minute_days:
-        words = {"equal": "equal the daily bar", "differs": "differ", "nothing": "have no bars", "unproved": "unproved"}
-        counts = (f"{result.outcomes[outcome]:,} {text}" for outcome, text in words.items())
+        counts = (f"{result.outcomes[outcome]:,} {text}" for outcome, text in _OUTCOMES.items())
         show_text(f"volumes of these days: {', '.join(counts)}")
     if result.differing:
         shown = sorted(result.differing, key=_difference, reverse=True)[:_SHOWN]

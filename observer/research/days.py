@@ -77,8 +77,9 @@ class DayRelations:
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
     ) -> pl.DataFrame:
         """Bars of the day's fetched minute bars."""
-        rows = (self._known(kind, day, known_ns, lines) for kind in ("fetched_minute_bars", "bar_fetches"))
-        return official_bars(*rows, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
+        minutes = self._known("fetched_minute_bars", day, known_ns, lines)
+        fetches = self._known("bar_fetches", day, known_ns, lines)
+        return official_bars(minutes, fetches, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
 
     def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         """States of symbols as sweeps saw them."""

@@ -62,8 +62,20 @@ def sessions_held(sessions: DaySessions, venue: str, until_ns: int | None = None
 def daily_bar_of(provider: str, line: str, bar: Bar, venue: str, sessions: str) -> DailyBar:
     """The broker's daily bar as an event; `sessions` as of `sessions_held`."""
     day = local_datetime(bar.start_ns).date().isoformat()
-    prices = (bar.open, bar.high, bar.low) if bar.volume > 0 else (None, None, None)  # a broker states zeros
-    return DailyBar(provider, line, day, *prices, bar.close, bar.volume, bar.value, venue=venue, sessions=sessions)
+    has_traded = bar.volume > 0  # without a trade a broker states zeros
+    return DailyBar(
+        provider=provider,
+        symbol=line,
+        session_date=day,
+        open=bar.open if has_traded else None,
+        high=bar.high if has_traded else None,
+        low=bar.low if has_traded else None,
+        close=bar.close,
+        volume=bar.volume,
+        value=bar.value,
+        venue=venue,
+        sessions=sessions,
+    )
 
 
 def closing_bars(
