@@ -1397,7 +1397,7 @@ class BarsFetched(Fact, frozen=True, array_like=True, gc=False, tag="bars_fetche
 
 
 class MinuteDifference(Document, frozen=True, gc=False, tag=False):
-    """A minute of which the stored trades make another bar than the official one; None where there is none."""
+    """A minute whose official bar is not that of the stored trades. A volume is None where a side has no bar."""
 
     minute_start_ns: int
     differs: MinuteDiffers

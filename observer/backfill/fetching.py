@@ -39,7 +39,7 @@ _STORED_S: Final = 600.0  # machine seconds for the writer to take them
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The bars to have: of these symbols and days, daily ones and perhaps minute bars.
 
-    `minutes_first` is the first day of which the broker has minute bars. `session_day` is this day if it is among the
+    `minutes_first` is the first day with minute bars at the broker. `session_day` is this day if it is among the
     days and over. With `again` days of minute bars that were not proved equal are fetched once more.
     """
 

@@ -49,8 +49,8 @@ class PastBarSource(Protocol):
 
 
 class BarReach(msgspec.Struct, frozen=True):
-    """How far back a broker has bars, and how many one call brings. `minute_days`: calendar days before today of which
-    it has minute bars; daily bars go back without a known bound.
+    """How far back a broker has bars, and how many one call brings. `minute_days`: so many calendar days
+    before today it has minute bars; daily bars go back without a known bound.
     """
 
     days_per_call: int

@@ -59,7 +59,7 @@ class MinuteDays:
         oldest = local_datetime(oldest_ns).date()
         if len(page) + len(unreadable) < self._rows_per_page:
             return self._whole(oldest)
-        # The oldest day may have more bars: a page later. One that nobody wants is skipped with all before it.
+        # The oldest day may have more bars: a page later. An unwanted one is skipped, with all unwanted ones before it.
         self._until_ns = oldest_ns - NS_PER_S
         found = self._whole_after(oldest)
         if self._wanted and self._wanted[0] != oldest:
