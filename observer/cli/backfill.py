@@ -82,7 +82,7 @@ def bars(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch official daily or minute bars of past days that are not stored yet.
+    """Fetch official bars of past days. Asks for the daily or minute bars that are not stored yet.
 
     Calls have the lowest priority of all, and wait while the day is collected. A run that was stopped goes on where it
     was: each day is stored whole or not at all. The volume of a day's minute bars is compared with its daily bar's; a
@@ -135,7 +135,7 @@ def check(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a day's official minute bars with bars made of its stored trades.
+    """Compare fetched minute bars with the stored trades. Of these, bars are made for a day.
 
     Each minute of a symbol with stored trades counts once: equal; of another volume; of the same volume and other
     prices; without stored trades, as while the symbol was not streamed; without an official bar. The result is stored.

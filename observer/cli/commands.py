@@ -107,14 +107,10 @@ COMMANDS: Final = Group(
             more="The extra `lake` has what it needs: pip install 'observer[lake]'.",
         ),
         "backfill": Group(
-            "Fetch official bars of past days; compare them with the stored trades.",
+            "Fetch official bars of past days.",
             {
-                "bars": Command(
-                    "backfill:bars", "Fetch official daily or minute bars of past days that are not stored yet."
-                ),
-                "check": Command(
-                    "backfill:check", "Compare a day's official minute bars with bars made of its stored trades."
-                ),
+                "bars": Command("backfill:bars", "Fetch official bars of past days."),
+                "check": Command("backfill:check", "Compare fetched minute bars with the stored trades."),
             },
             more="Calls have the lowest priority and use the token and the rate limiter of a running system.",
         ),
