@@ -25,10 +25,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "a3c515827468b842a027331a4d0a75cd03d2266ecaa009a9828e39ea118b7509"
+SCHEMA_DIGEST: Final = "fc60e0a3cf277cbbe970869b6601d83fb41d9334a0536df047fb201e1ccc7e94"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -50,6 +50,9 @@ ListingChange = Literal["initial", "new", "removed", "relisted", "changed"]
 EtfChange = Literal["initial", "new", "removed", "relisted", "changed", "same"]
 """*initial*: in the first list of all."""
 BarSource = Literal["broker", "sweep"]
+FetchedBars = Literal["daily", "minutes"]
+FetchOutcome = Literal["equal", "differs", "unproved", "nothing"]
+MinuteDiffers = Literal["prices", "volume", "without_trades", "without_bar"]
 EtfJob = Literal["etf_list", "etf_values", "etf_ranges", "etf_measures"]
 Severity = Literal["info", "warning", "critical"]
 DropReason = Literal["delisted", "halted", "upper_limit", "venue_closed"]
@@ -1348,6 +1351,85 @@ class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_
     content: bytes
 
 
+class MinuteBarFetched(Fact, frozen=True, array_like=True, gc=False, tag="minute_bar_fetched"):
+    """An official minute bar, as a backfill fetched it. `value` is the minute's own. `source`: the call for the bars of
+    the session day, or that for past days. Of a minute that was fetched twice the later row counts.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    minute_start_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    value: float
+    source: Literal["session_day", "past_day"]
+    received_ns: int
+    venue: str = ""
+
+
+class BarsFetched(Fact, frozen=True, array_like=True, gc=False, tag="bars_fetched"):
+    """A span of a symbol's official bars that a backfill fetched whole: its bars precede it in the stream.
+
+    The days from `first_date` to `session_date`; of minute bars they are one day. *equal*: the minute bars have the
+    `daily_volume` of the day's bar; *differs*: they have another one, or rows were `unreadable`; *unproved*: these are
+    daily bars, or minute bars of a day without a daily bar; *nothing*: the broker has no bars of the span. `bars` and
+    `volume` are those that it has. `calls` were made for this span; one that brought several days counts for the
+    newest.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    first_date: str
+    kind: FetchedBars
+    outcome: FetchOutcome
+    bars: int
+    unreadable: int
+    volume: float
+    daily_volume: float | None
+    calls: int
+    received_ns: int
+    venue: str = ""
+
+
+class MinuteDifference(Document, frozen=True, gc=False, tag=False):
+    """A minute whose official bar is not that of the stored trades. A volume is None where a side has no bar."""
+
+    minute_start_ns: int
+    differs: MinuteDiffers
+    official_volume: float | None
+    stored_volume: float | None
+
+
+class BarsChecked(Fact, frozen=True, array_like=True, gc=False, tag="bars_checked"):
+    """The official minute bars of a symbol's day beside bars made of its stored trades.
+
+    `minutes` have an official bar or stored trades. Of them `equal` have one bar in both, `other_volume` two volumes,
+    `other_prices` the same volume and other prices; `without_trades` have no stored trade, as while the symbol was not
+    streamed, and `without_bar` no official bar. `differences` are the minutes that are not equal, those without trades
+    left out.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    checked_ns: int
+    minutes: int
+    equal: int
+    other_volume: int
+    other_prices: int
+    without_trades: int
+    without_bar: int
+    official_volume: float
+    stored_volume: float
+    differences: tuple[MinuteDifference, ...]
+    venue: str = ""
+
+
 Event = (
     Trade
     | OrderBook
@@ -1407,6 +1489,9 @@ Event = (
     | AttentionCompleted
     | VenueEligibility
     | VolumeProfiled
+    | MinuteBarFetched
+    | BarsFetched
+    | BarsChecked
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

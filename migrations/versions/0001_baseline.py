@@ -6,7 +6,7 @@ from alembic.util import CommandError
 
 from observer.store.views import make_views
 
-revision = "0006"
+revision = "0007"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -108,6 +108,50 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_backups"),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "bar_checks",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("checked_ns", sa.BigInteger, nullable=False),
+        sa.Column("minutes", sa.BigInteger, nullable=False),
+        sa.Column("equal", sa.BigInteger, nullable=False),
+        sa.Column("other_volume", sa.BigInteger, nullable=False),
+        sa.Column("other_prices", sa.BigInteger, nullable=False),
+        sa.Column("without_trades", sa.BigInteger, nullable=False),
+        sa.Column("without_bar", sa.BigInteger, nullable=False),
+        sa.Column("official_volume", _DOUBLE, nullable=False),
+        sa.Column("stored_volume", _DOUBLE, nullable=False),
+        sa.Column("differences", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_bar_checks"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_bar_checks_session_date_symbol", "bar_checks", ["session_date", "symbol"])
+    op.create_table(
+        "bar_fetches",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("first_date", sa.Text, nullable=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("bars", sa.BigInteger, nullable=False),
+        sa.Column("unreadable", sa.BigInteger, nullable=False),
+        sa.Column("volume", _DOUBLE, nullable=False),
+        sa.Column("daily_volume", _DOUBLE),
+        sa.Column("calls", sa.BigInteger, nullable=False),
+        sa.Column("received_ns", sa.BigInteger, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_bar_fetches"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_bar_fetches_session_date", "bar_fetches", ["session_date"])
+    op.create_index("ix_bar_fetches_symbol_session_date", "bar_fetches", ["symbol", "session_date"])
     op.create_table(
         "churn_guard_changes",
         sa.Column("stream", sa.Integer, nullable=False),
@@ -442,6 +486,27 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_expected_prices_symbol_receive_time_ns", "expected_prices", ["symbol", "receive_time_ns"])
+    op.create_table(
+        "fetched_minute_bars",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("minute_start_ns", sa.BigInteger, nullable=False),
+        sa.Column("open", _DOUBLE, nullable=False),
+        sa.Column("high", _DOUBLE, nullable=False),
+        sa.Column("low", _DOUBLE, nullable=False),
+        sa.Column("close", _DOUBLE, nullable=False),
+        sa.Column("volume", _DOUBLE, nullable=False),
+        sa.Column("value", _DOUBLE, nullable=False),
+        sa.Column("source", sa.Text, nullable=False),
+        sa.Column("received_ns", sa.BigInteger, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_fetched_minute_bars"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_fetched_minute_bars_symbol_session_date", "fetched_minute_bars", ["symbol", "session_date"])
     op.create_table(
         "gap_losses",
         sa.Column("stream", sa.Integer, nullable=False),

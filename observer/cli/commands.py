@@ -106,6 +106,14 @@ COMMANDS: Final = Group(
             },
             more="The extra `lake` has what it needs: pip install 'observer[lake]'.",
         ),
+        "backfill": Group(
+            "Fetch official bars of past days.",
+            {
+                "bars": Command("backfill:bars", "Fetch official bars of past days."),
+                "check": Command("backfill:check", "Compare fetched minute bars with the stored trades."),
+            },
+            more="Calls have the lowest priority and use the token and the rate limiter of a running system.",
+        ),
         "enrich": Group(
             "Assign sectors: one of the eleven of GICS to every stock.",
             {

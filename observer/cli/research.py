@@ -66,6 +66,9 @@ def bars(
     symbol: Annotated[str, Argument(help="The symbol.")],
     day: DayArgument = None,
     interval: Annotated[str, Option(help="The length of a bar: 30s, 1m, 5m, 1h.")] = "1m",
+    official: Annotated[
+        bool, Option("--official", help="Bars of the minute bars that `observer backfill` fetched, not of trades.")
+    ] = False,
     plot: Annotated[
         str | None, Option(metavar="[FILE]", bare=_TERMINAL, help="Draw the bars here, or to a file .png or .html.")
     ] = None,
@@ -85,7 +88,8 @@ def bars(
         _require_picture(picture)
     with _opened(config) as store:
         named = _day(store, day, config)
-        found = store.bars(symbol, named, interval=interval).collect()
+        source: Literal["official", "trades"] = "official" if official else "trades"
+        found = store.bars(symbol, named, interval=interval, source=source).collect()
     if plot is None:
         _print(found, limit, as_csv=as_csv, as_json=as_json)
         return

@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and
     from observer.clock import Clock
     from observer.listings.model import Listing, UnreadableLine
     from observer.providers.dialect import StreamDialect, StreamTraits
+    from observer.providers.domestic import BarReach
     from observer.providers.http import RestDialect, RestPipeline
     from observer.providers.raw import CallRecorder, RawCaptureDecoder
     from observer.providers.rest import RestClient
@@ -112,7 +113,7 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-Priority = Literal["urgent", "normal", "bulk"]
+Priority = Literal["urgent", "normal", "bulk", "background"]
 
 
 class RateLimiter(Protocol):
@@ -353,6 +354,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
         listing_files: the files of its listings; None where it has none.
         listings: the records of an exchange's file, and its lines that are none.
         raw_decoder: decodes a raw capture of it.
+        bar_reach: of its bars; None where it has none of past days.
     """
 
     name: str
@@ -375,6 +377,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     listing_files: "Callable[[httpx.AsyncClient], MasterFileSource] | None"
     listings: "Callable[[str, bytes], tuple[Sequence[Listing], Sequence[UnreadableLine]]]"
     raw_decoder: "Callable[[], RawCaptureDecoder]"
+    bar_reach: "BarReach | None" = None
 
 
 # A new broker adds its folder here. The first one is that of accounts that name none.

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from observer.listings.model import SecuritySource
 from observer.providers.broker import HaltSource, HistorySource, QuoteSource
-from observer.providers.domestic import PastBarSource, SessionSource, VenueSource
+from observer.providers.domestic import BarArchive, PastBarSource, SessionSource, VenueSource
 from observer.providers.etf import EtfSource
 
 
@@ -13,6 +13,7 @@ class RestClient(
     HaltSource,
     HistorySource,
     PastBarSource,
+    BarArchive,
     EtfSource,
     SecuritySource,
     SessionSource,

@@ -74,6 +74,32 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
     return _made(pieces, broken, interval_ns, midnight_ns, zone)
 
 
+def official_bars(
+    minutes: pl.LazyFrame, fetches: pl.LazyFrame, interval_ns: int, midnight_ns: int, zone: str
+) -> pl.DataFrame:
+    """The bars of fetched minute bars, with the columns of `bars`; `trades` is null and `filled` the volume.
+
+    A bar is complete if the minute bars of its day have the volume of the daily bar, at each venue with a row in it.
+
+    Args:
+        minutes: the fetched minute bars of some days, as stored; of a minute the newest row counts.
+        fetches: the rows that say which days of them are fetched; of a line's day the newest counts.
+        interval_ns: the length of a bar, whole minutes; `midnight_ns` and `zone` as of `bars`.
+    """
+    newest = minutes.sort("received_ns", "stream", "sequence").unique(["symbol", "minute_start_ns"], keep="last")
+    pieces = newest.select(
+        "venue", "session_date", "open", "high", "low", "close", "volume", "value",
+        line="symbol", stock=stock(), at_ns="minute_start_ns",
+        cumulative_volume=pl.lit(0.0), trades=pl.lit(None, dtype=pl.Int64), filled="volume",
+    ).collect()  # fmt: skip
+    of_minutes = fetches.filter(pl.col("kind") == "minutes").sort("received_ns", "stream", "sequence")
+    proved = of_minutes.unique(["symbol", "session_date"], keep="last").filter(pl.col("outcome") == "equal")
+    equal = proved.select("session_date", line="symbol").collect()
+    unproved = pieces.join(equal, on=["line", "session_date"], how="anti")
+    broken = unproved.select("stock", start_ns=_floor("at_ns", interval_ns, midnight_ns)).unique()
+    return _made(pieces, broken, interval_ns, midnight_ns, zone)
+
+
 def _read(rows: BarRows) -> BarRows:
     """The rows in memory: they are read once."""
     trades = each_once(rows.trades).select(_OF_TRADES).collect().lazy()

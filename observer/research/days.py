@@ -8,7 +8,7 @@ import polars as pl
 
 from observer.local_time import local_ns
 from observer.research import relations
-from observer.research.bars import BarRows, bars, each_once
+from observer.research.bars import BarRows, bars, each_once, official_bars
 from observer.research.frame import Schema, scanned
 from observer.research.reading import Rows, stored_schema
 from observer.units import NS_PER_MINUTE
@@ -18,6 +18,8 @@ _KNOWN: Final[Mapping[str, str]] = {
     "trades": "receive_time_ns",
     "conflated_trades": "receive_time_ns",
     "recovered_minute_bars": "receive_time_ns",
+    "fetched_minute_bars": "received_ns",
+    "bar_fetches": "received_ns",
     "reconciliations": "checked_ns",
     "universes": "built_ns",
     "gaps": "detected_ns",
@@ -70,6 +72,14 @@ class DayRelations:
         """Bars of the day."""
         rows = BarRows(*(self._known(kind, day, known_ns, lines) for kind in _OF_BARS))
         return bars(rows, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
+
+    def official_bars(
+        self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
+    ) -> pl.DataFrame:
+        """Bars of the day's fetched minute bars."""
+        minutes = self._known("fetched_minute_bars", day, known_ns, lines)
+        fetches = self._known("bar_fetches", day, known_ns, lines)
+        return official_bars(minutes, fetches, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
 
     def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         """States of symbols as sweeps saw them."""

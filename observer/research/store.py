@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 import polars as pl
 
 from observer.calendar.venues import venue_of_market
+from observer.errors import ConfigError
 from observer.lines import stock_of
 from observer.research import relations
 from observer.research.adjusting import adjusted_bars
@@ -35,6 +36,7 @@ from observer.research.nautilus import write_catalogue
 from observer.research.reading import Rows
 from observer.research.sql import Queries
 from observer.store.research import ResearchReader
+from observer.units import NS_PER_MINUTE
 
 if TYPE_CHECKING:
     from bus.events import Event
@@ -154,15 +156,22 @@ class Store:
         *,
         interval: str | timedelta = "1m",
         adjusted: bool = False,
+        source: Literal["trades", "official"] = "trades",
         known_at: When | None = None,
     ) -> Frame:
         """Bars of the stored trades, recovered ones and official minute bars included, by symbol and time.
 
         `complete`: every trade of the bar is known (`observer.research.bars`). `adjusted`: in shares of the last day.
+        `source` "official": bars of the minute bars that `observer backfill` fetched, also of days before the first
+        stored session; complete are those of a day whose minutes have the daily bar's volume.
         """
         span, length_ns, known_ns = span_of(start, end), interval_ns(interval), _known(known_at)
-        days = self._streamed(symbols, span)
-        parts = [self._days.bars(day, lines, length_ns, known_ns) for day, lines in days]
+        is_official = source == "official"
+        if is_official and length_ns % NS_PER_MINUTE:
+            raise ConfigError(f"official bars are of whole minutes, and {interval} is not")
+        made = self._days.official_bars if is_official else self._days.bars
+        days = self._fetched(symbols, span) if is_official else self._streamed(symbols, span)
+        parts = [made(day, lines, length_ns, known_ns) for day, lines in days]
         if adjusted:
             changes = self._adjustments(known_at)
             of_days = [pl.lit(date.fromisoformat(day)) for day, _ in days]  # a bar's time may be in any zone
@@ -302,6 +311,26 @@ class Store:
                 self._require_known(symbol)
                 raise NotCollected(f"{symbol} {missing.format(span=span, symbol=symbol)}")
         return [(day, lines) for day, lines in by_day.items() if lines]
+
+    def _fetched(self, symbols: Symbols, span: Span) -> Sequence[tuple[str, Sequence[str] | None]]:
+        """The span's days with fetched minute bars, each with the asked lines."""
+        asked = symbols_of(symbols)
+        first, last = span.first.isoformat(), span.last.isoformat()
+        lines = None if asked is None else self._rows.lines_ever(asked)
+        days = self._rows.dates_of("bar_fetches", first, last, lines)
+        is_wanted = pl.col("kind") == "minutes"
+        found = {day: self._rows.scan("bar_fetches", day, lines).filter(is_wanted).collect() for day in days}
+        fetched = {line for rows in found.values() for line in rows["symbol"]}
+        missing = [each for each in asked or () if not any(each in (line, stock_of(line)) for line in fetched)]
+        if not missing and fetched:
+            return [(day, lines) for day, rows in found.items() if not rows.is_empty()]
+        for symbol in missing:
+            self._require_known(symbol)
+        of_symbols = f" --symbols {','.join(missing)}" if missing else ""
+        raise NotCollected(
+            f"no minute bars of {', '.join(missing) or 'any symbol'} on {span} are fetched: `observer backfill bars "
+            f"--minutes --from {first} --to {last}{of_symbols}` fetches them"
+        )
 
     def _history(self, kind: str, symbols: Symbols, span: Span) -> pl.LazyFrame:
         """The rows of a kind whose days may lie before the first stored session."""

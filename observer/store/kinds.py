@@ -41,6 +41,9 @@ _ALL: Final = (
     Kind("trades", ("exchange_time_ns", "cumulative_volume")),
     Kind("conflated_trades", ("from_ns",)),
     Kind("recovered_minute_bars", ("minute_start_ns",)),
+    Kind("fetched_minute_bars", ("minute_start_ns",)),
+    Kind("bar_fetches", ("received_ns",)),
+    Kind("bar_checks", ("checked_ns",)),
     Kind("order_books", ("receive_time_ns",)),
     Kind("expected_prices", ("receive_time_ns",)),
     _by_time("market_states", "receive_time_ns"),
@@ -88,6 +91,7 @@ KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
 
 REMOVABLE: Final = frozenset(
     {"trades", "conflated_trades", "order_books", "expected_prices", "navs", "snapshots", "volume_rises"}
+    | {"fetched_minute_bars"}
 )
 """The kinds of many rows. Their rows of an old sealed day may be removed from the database; those of the other kinds,
 which say what happened on a day, stay there.

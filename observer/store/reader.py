@@ -2,10 +2,11 @@
 
 Reading never waits for the writer and never makes it wait. Each query sees one state of the database: all of a commit,
 or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), profiles,
-listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), summary; ETFs and
-sectors have readers of their own.
+listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), backfill (fetched
+bars), summary; ETFs and sectors have readers of their own.
 """
 
+from observer.store.backfill import BackfillReader
 from observer.store.consolidated import ConsolidatedReader
 from observer.store.days import DayReader
 from observer.store.decisions import DecisionReader
@@ -32,6 +33,7 @@ class StoreReader(
     GapReader,
     QualityReader,
     ConsolidatedReader,
+    BackfillReader,
     SummaryReader,
 ):
     """All subjects over one pool of connections, for processes that query several; it adds no query.

@@ -106,6 +106,9 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SharesAdjusted: "share_adjustments",
     events.VenueEligibility: "venue_eligibility",
     events.VolumeProfiled: "volume_profiles",
+    events.MinuteBarFetched: "fetched_minute_bars",
+    events.BarsFetched: "bar_fetches",
+    events.BarsChecked: "bar_checks",
 }
 
 # Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:
@@ -124,6 +127,9 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.DailyBar: (("symbol", "session_date"), ("session_date",)),
     events.TradesConflated: (("symbol", "session_date"),),
     events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
+    events.MinuteBarFetched: (("symbol", "session_date"),),
+    events.BarsFetched: (("symbol", "session_date"), ("session_date",)),
+    events.BarsChecked: (("session_date", "symbol"),),
     events.MasterFileChecked: (("exchange", "checked_ns"), ("checked_ns",), ("run",)),
     events.MasterFileApproved: (("run",),),
     events.ListingChanged: (("symbol", "exchange"), ("changed_ns",), ("isin",)),

@@ -14,6 +14,8 @@ import msgspec
 from bus.events import DailyBar, Snapshot
 from observer.calendar.sessions import DaySessions, SessionName
 from observer.lines import venue_of
+from observer.local_time import local_datetime
+from observer.providers.broker import Bar
 
 _IN_VOLUMES: Final[Mapping[SessionName, str]] = {
     "pre": "pre",
@@ -55,6 +57,25 @@ def sessions_held(sessions: DaySessions, venue: str, until_ns: int | None = None
     """
     begun = (each for each in sessions.of(venue) if until_ns is None or each.opens_ns < until_ns)
     return "+".join(dict.fromkeys(_IN_VOLUMES[each.name] for each in begun if each.name in _IN_VOLUMES))
+
+
+def daily_bar_of(provider: str, line: str, bar: Bar, venue: str, sessions: str) -> DailyBar:
+    """The broker's daily bar as an event; `sessions` as of `sessions_held`."""
+    day = local_datetime(bar.start_ns).date().isoformat()
+    has_traded = bar.volume > 0  # without a trade a broker states zeros
+    return DailyBar(
+        provider=provider,
+        symbol=line,
+        session_date=day,
+        open=bar.open if has_traded else None,
+        high=bar.high if has_traded else None,
+        low=bar.low if has_traded else None,
+        close=bar.close,
+        volume=bar.volume,
+        value=bar.value,
+        venue=venue,
+        sessions=sessions,
+    )
 
 
 def closing_bars(

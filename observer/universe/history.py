@@ -23,7 +23,7 @@ from observer.local_time import local_datetime
 from observer.providers.broker import Bar, HistorySource
 from observer.selection.indicators import adjustment, base_price
 from observer.store.reader import StoreReader
-from observer.universe.closing import closing_bars, day_ends, sessions_held
+from observer.universe.closing import closing_bars, daily_bar_of, day_ends, sessions_held
 
 if TYPE_CHECKING:
     from bus.producer import Producer
@@ -194,14 +194,7 @@ class DailyHistory:
         day = local_datetime(bar.start_ns).date()
         venue = venue_of(line, self._main_venue)
         plan = self._plans.get(day) or self._plans.setdefault(day, self._today.plan_of(day))
-        found = DailyBar(
-            *(self._provider, line, day.isoformat(), bar.open, bar.high, bar.low, bar.close, bar.volume, bar.value),
-            venue=venue,
-            sessions=sessions_held(plan.sessions, venue),
-        )
-        if bar.volume > 0:
-            return found
-        return msgspec.structs.replace(found, open=None, high=None, low=None)  # a broker states zeros
+        return daily_bar_of(self._provider, line, bar, venue, sessions_held(plan.sessions, venue))
 
     def _with_changes_of_stock(self, line: str, past: Past, changes: Sequence[SharesAdjusted]) -> Past:
         """The line's sessions with the changes of its stock; publishes those that are new."""

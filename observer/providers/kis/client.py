@@ -15,13 +15,15 @@ from observer.errors import BadRequestError, MalformedError
 from observer.lines import stock_of
 from observer.listings.model import KOREA, NOT_TRADED, NOT_TRADED_GROUPS, Tradable
 from observer.providers.broker import Bar, PastTrade, Priority, Quote
-from observer.providers.domestic import SessionDay, VenueTrading
+from observer.providers.domestic import DailyPage, MinuteDay, SessionDay, UnreadableRow, VenueTrading
 from observer.providers.etf import EtfQuote, NavDay
 from observer.providers.http import Request, RestPipeline
 from observer.providers.kis import calls
 from observer.providers.kis.calls import QUOTES_PER_CALL, Arguments, BackByDay, BackByHour, Continued, KisCall
+from observer.providers.kis.decoder import content_of
+from observer.providers.kis.minute_days import MinuteDays
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
-from observer.providers.kis.times import date_text, date_text_of, midnight_ns
+from observer.providers.kis.times import date_text, date_text_of, midnight_ns, parse_date
 from observer.providers.kis.venues import NXT, venue_named
 from observer.units import NS_PER_S
 
@@ -33,9 +35,9 @@ _ONE_DAY: Final = timedelta(days=1)
 
 
 class KisClient:
-    """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `EtfSource`,
-    `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not answer, or
-    refused.
+    """The calls of one account. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`, `PastBarSource`, `BarArchive`,
+    `EtfSource`, `SessionSource`, `VenueSource` and `SecuritySource`. Every method raises ProviderError: KIS did not
+    answer, or refused.
     """
 
     def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
@@ -156,6 +158,45 @@ class KisClient:
 
         arguments: Arguments = {"symbol": symbol, "begin": begin_ns, "end": to_ns}
         return await self.fetch(calls.TRADES, arguments, is_enough=is_enough)
+
+    # --- bars of many days ---
+
+    async def daily_page(self, symbol: str, first: date, last: date, priority: Priority) -> DailyPage:
+        """As `BarArchive`; KIS can return the newest 100 whatever the range (kis-api.md, section 0)."""
+        bars, unreadable = await self._read_apart(
+            calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last}, priority
+        )
+        first_ns, last_ns = midnight_ns(date_text(first)), midnight_ns(date_text(last))
+        return DailyPage([bar for bar in bars if first_ns <= bar.start_ns <= last_ns], unreadable)
+
+    async def past_days(self, symbol: str, days: Sequence[date], priority: Priority) -> AsyncIterator[MinuteDay]:
+        """As `BarArchive`."""
+        async for day in self._minute_days(calls.PAST_MINUTE_BARS, symbol, days, None, priority):
+            yield day
+
+    async def session_minutes(self, symbol: str, until_ns: int, priority: Priority) -> MinuteDay:
+        """As `BarArchive`."""
+        days = [parse_date(date_text_of(until_ns))]
+        [found] = [each async for each in self._minute_days(calls.MINUTE_BARS, symbol, days, until_ns, priority)]
+        return found
+
+    async def _minute_days(
+        self, call: KisCall[Bar], symbol: str, days: Sequence[date], until_ns: int | None, priority: Priority
+    ) -> AsyncIterator[MinuteDay]:
+        assert isinstance(call.paging, BackByHour)
+        wanted = MinuteDays(days, call.paging.rows_per_page, until_ns)
+        while (until_ns := wanted.until_ns) is not None:
+            arguments: Arguments = {"symbol": symbol, "begin": until_ns, "end": until_ns}
+            for day in wanted.take(*await self._read_apart(call, arguments, priority)):
+                yield day
+
+    async def _read_apart(
+        self, call: KisCall[T], arguments: Arguments, priority: Priority
+    ) -> tuple[list[T], tuple[UnreadableRow, ...]]:
+        """One page's rows, oldest first, and apart from them those that cannot be read."""
+        body, _ = await self._page(call, call.query_of(arguments), priority)
+        rows, apart = call.record.read_apart(body, call.given(arguments))
+        return rows, tuple(UnreadableRow(f"{call.name}: {error}", content_of(row)) for error, row in apart)
 
     # --- ETFs, sessions, securities ---
 

@@ -141,6 +141,19 @@ class Record(Generic[T]):
             found = [_placed(each, self._index, number) for number, each in enumerate(found, start=1)]
         return found if self._rows_max is None else found[-self._rows_max :]
 
+    def read_apart(
+        self, body: msgspec.Struct, given: Mapping[str, object]
+    ) -> tuple[list[T], list[tuple[MalformedError, msgspec.Struct]]]:
+        """As `read`, of an answer with several rows; those that cannot be read stand apart, each with its error."""
+        found: list[T] = []
+        unreadable: list[tuple[MalformedError, msgspec.Struct]] = []
+        for row in _rows(body, self._blocks[0]):
+            try:
+                found += self.read_rows([row], given)
+            except MalformedError as error:
+                unreadable.append((error, row))
+        return sorted(found, key=attrgetter(self.order)), unreadable
+
     def read_rows(self, rows: Sequence[Any], given: Mapping[str, object]) -> list[T]:
         """As `read`, of the rows of one output."""
         keys, reads, texts, composed, arranged, make, required = self._plan
@@ -219,6 +232,12 @@ class Record(Generic[T]):
     def _annotated(self, kind: type[Any]) -> Iterator[tuple[str, Any]]:
         for name, hint in get_type_hints(self.result, include_extras=True).items():
             yield from ((name, each) for each in getattr(hint, "__metadata__", ()) if isinstance(each, kind))
+
+
+def content_of(row: msgspec.Struct) -> bytes:
+    """The fields of an answer's row that the rules name, as JSON."""
+    fields = {name: getattr(row, name) for name in row.__struct_fields__ if not name.startswith(_GIVEN_ATTRIBUTE)}
+    return msgspec.json.encode(fields)
 
 
 def _attribute(name: str) -> str:
