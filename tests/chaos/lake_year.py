@@ -214,7 +214,7 @@ def _asked(folder: Path, day: str, span: Sequence[str]) -> Mapping[str, float]:
         }
 
 
-def verdict(days: Sequence[DayMeasures], base_day: int = BASE_DAY) -> list[str]:
+def growths(days: Sequence[DayMeasures], base_day: int = BASE_DAY) -> list[str]:
     """What grew beyond the limit from the base day to the last one."""
     base, last = days[:base_day], days
     pairs = {
@@ -255,13 +255,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--trades-per-day", type=int, default=20_000)
     parser.add_argument("--keep-days", type=int, default=30)
     parser.add_argument("--backup-every", type=int, default=5)
+    parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS), help="default: all")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no day after these")
     given = parser.parse_args(arguments)
-    year = Year(given.folder, Options(given.days, given.trades_per_day, given.keep_days, given.backup_every))
+    year = Year(
+        given.folder, Options(given.days, given.trades_per_day, given.keep_days, given.backup_every, tuple(given.kinds))
+    )
     if not year.run(time.monotonic() + given.minutes * 60):
         return UNFINISHED
     report(days := year.measured(), year.questions())
-    for problem in (problems := verdict(days)):
+    for problem in (problems := growths(days)):
         sys.stderr.write(f"{problem}\n")
     return 1 if problems else 0
 
