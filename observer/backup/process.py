@@ -8,6 +8,7 @@ with the process that ordered it. Stdout has the `BackupOutcome`.
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -73,6 +74,7 @@ def main() -> int:
     line = sys.stdin.buffer.readline()
     order = msgspec.json.decode(line, type=BackupOrder, dec_hook=lambda kind, value: kind(value))
     stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the command that runs on the package has to be ended
     threading.Thread(target=_stop_at_end, args=(stop,), daemon=True).start()
     with contextlib.suppress(OSError):
         os.nice(_NICER)
