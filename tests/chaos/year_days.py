@@ -15,10 +15,8 @@ from bus.events import (
     QualityJudged,
     SlotAssigned,
     Snapshot,
-    SweepCompleted,
     Trade,
     TradesConflated,
-    UniverseBuilt,
     UniverseMember,
     VolumeRise,
 )
@@ -49,17 +47,15 @@ def events_of(session_date: str, trades: int, kinds: Collection[str] = KINDS.key
     prototypes = {type(event): _in_market(event) for event in of_every_kind(session_date, OTHER_SYMBOL, 1, kinds)}
     found = list(prototypes.values())
     for rank, symbol in enumerate(SYMBOLS, start=1):
-        found += [
-            msgspec.structs.replace(prototypes[UniverseMember], symbol=symbol, rank=rank),
-            msgspec.structs.replace(prototypes[SlotAssigned], symbol=symbol),
-            msgspec.structs.replace(prototypes[QualityJudged], symbol=symbol),
-        ]
+        own = {UniverseMember: {"rank": rank}, SlotAssigned: {}, QualityJudged: {}}
+        for event_type, values in own.items():
+            if event_type in prototypes:
+                found.append(msgspec.structs.replace(prototypes[event_type], symbol=symbol, **values))
     found += _traded(session_date, trades)
     beside = [(Snapshot, SNAPSHOT_RATIO), *RATIOS.items()]
     for event_type, ratio in beside:
         if event_type in prototypes:
             found += _spread(prototypes[event_type], session_date, trades // ratio)
-    assert {UniverseBuilt, SweepCompleted} <= prototypes.keys(), "they make a day a collected one"
     return found
 
 
