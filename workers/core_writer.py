@@ -19,10 +19,12 @@ from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
 from observer.alerts.process import DATABASE_UNAVAILABLE
-from observer.backup.jobs import BackupJobs, plan_of
+from observer.backup.jobs import BackupJobs
 from observer.backup.package import cached_safe_marks, require_restored
+from observer.backup.work import plan_of
 from observer.errors import StoreError
 from observer.lake.removal import Removal, RemovalJob
+from observer.lake.settings import LakeSettings
 from observer.runtime.refusals import Refusals, refused_messages
 from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
@@ -91,8 +93,9 @@ async def core_writer(worker: Worker) -> None:
 
 def _backup_jobs(worker: Worker) -> BackupJobs:
     settings = worker.settings
+    lake = (settings.lake or LakeSettings()).folder_in(settings.run.data)  # days that a person sealed, too
     return BackupJobs(
-        plan=plan_of(settings.backup, settings.run, settings.instance, settings.store.url, worker.configuration),
+        plan=plan_of(settings.backup, settings.run, settings.instance, settings.store.url, worker.configuration, lake),
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,

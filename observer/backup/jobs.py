@@ -3,32 +3,20 @@
 import asyncio
 import hashlib
 import logging
-import subprocess
-import threading
-import time
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import msgspec
 
 from bus.commands import Refused
 from bus.events import BackupCompleted
 from observer.alerts.process import Alerts
-from observer.backup.making import Contents, copy_package, delete_outdated, make
 from observer.backup.manifest import Kind, encoded
 from observer.backup.package import Package, manifest_of, packages
-from observer.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
-from observer.base_settings import RunSettings
+from observer.backup.process import back_up_apart
+from observer.backup.work import Plan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
-from observer.errors import DataFileError, ObserverError, StoppedError, StoreError
-from observer.listings.files import FOLDER as MASTER_FOLDER
-from observer.store.exports import ledgers_folder
-from observer.store.instance import Instance
+from observer.errors import ObserverError, StoreError
 from observer.store.summary import SummaryReader
-from observer.store.write_ahead_log import fold_log
 from observer.units import NS_PER_DAY
 
 if TYPE_CHECKING:
@@ -36,116 +24,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FOLD_S: Final = 1.0
-_POLL_S: Final = 0.1
 _IDENTITY: Final = "backup"  # of the alert
 RESULT: Final = "result"  # the argument of the job that asks how the last package by hand ended
 _RETRY_S: Final = 3_600.0  # market seconds from a failed daily package to the next attempt
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What is packed, where packages go, and how many stay."""
-
-    settings: BackupSettings
-    folder: Path
-    contents: Contents
-
-
-def plan_of(
-    settings: BackupSettings, run: RunSettings, instance: Instance, url: str, configuration: Path | None
-) -> Plan:
-    """The plan of a system: the database, universe files, ledgers, master files and the configuration."""
-    folders = {
-        "universe": Path(run.universe),
-        "ledgers": ledgers_folder(run.data),
-        "master": Path(run.data) / MASTER_FOLDER,
-    }
-    return Plan(settings, settings.folder_of(run), Contents(url, instance, folders, configuration))
-
-
-class Made(msgspec.Struct, frozen=True):
-    """A package, and what failed after it was whole: the copy on the second target, the command, old packages."""
-
-    package: Package
-    failures: Sequence[str]
-
-
-def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
-    """Make a package, bring it to the second target, run the command on it, delete packages that are too many.
-
-    Raises:
-        StoreError, DataFileError, StoppedError: as `observer.backup.making.make`; there is no new package.
-    """
-    package = make(plan.folder, plan.contents, kind, now_ns, stop)
-    failures: list[str] = []
-    for work in (_copy_to_target, _run_command, _delete_old, _fold):
-        try:
-            work(plan, package, stop)
-        except StoppedError:
-            raise
-        except (ObserverError, OSError) as error:
-            failures.append(str(error))
-    return Made(package, failures)
-
-
-def _copy_to_target(plan: Plan, package: Package, stop: threading.Event) -> None:
-    if plan.settings.copy_to:
-        folder = Path(plan.settings.copy_to)
-        copy_package(package, folder, stop)
-        delete_outdated(folder, plan.contents.instance, _kept(plan.settings))
-
-
-def _delete_old(plan: Plan, _package: Package, _stop: threading.Event) -> None:
-    delete_outdated(plan.folder, plan.contents.instance, _kept(plan.settings))
-
-
-def _fold(plan: Plan, _package: Package, _stop: threading.Event) -> None:
-    """The copy kept commits from being folded: the log has grown meanwhile. A busy log is folded by the next one."""
-    with suppress(StoreError):
-        fold_log(plan.contents.url, _FOLD_S)
-
-
-def _kept(settings: BackupSettings) -> dict[Kind, int]:
-    return {"daily": settings.daily_kept, "manual": settings.manual_kept}
-
-
-def _run_command(plan: Plan, package: Package, stop: threading.Event) -> None:
-    """Run the configured command on the package.
-
-    Raises:
-        DataFileError: it cannot be started, fails, or takes too long; the text has the end of what it wrote.
-        StoppedError: `stop` was set.
-    """
-    if not plan.settings.command:
-        return
-    words = [word.replace(PACKAGE_PLACEHOLDER, str(package.path.absolute())) for word in plan.settings.command]
-    what = f"[backup] command {words[0]} on {package.name}"
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the operator's own program, without a shell
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-    except OSError as error:
-        raise DataFileError(f"{what} cannot be started: {error.strerror}") from error
-    with process:
-        try:
-            output = _output_of(process, what, plan.settings.command_limit_s, stop)
-        finally:
-            if process.poll() is None:
-                process.kill()
-    if process.returncode:
-        said = (output.strip().splitlines() or ["nothing"])[-1]
-        raise DataFileError(f"{what} ended with status {process.returncode} and said: {said}")
-
-
-def _output_of(process: "subprocess.Popen[str]", what: str, limit_s: float, stop: threading.Event) -> str:
-    deadline_s = time.monotonic() + limit_s
-    while not stop.is_set():
-        try:
-            return process.communicate(timeout=_POLL_S)[0]
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > deadline_s:
-                raise DataFileError(f"{what} took more than command_limit_s = {limit_s:g}: it was killed") from None
-    raise StoppedError(f"{what} was interrupted")
 
 
 def last_due_ns(backup_ns: int, now_ns: int) -> int:
@@ -162,7 +43,7 @@ def is_missing(due_ns: int, database_since_ns: int | None, daily_ns: Sequence[in
 
 
 class BackupJobs:
-    """Makes the packages of one system in its writer.
+    """Has the packages of one system made, each by a process of its own beside the writer.
 
     `turn` is held while the day's package is made, so that no two jobs of the process run at once.
     """
@@ -238,16 +119,13 @@ class BackupJobs:
         return [each.taken_ns for each in own if each.kind == "daily"]
 
     async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
-        stop = threading.Event()
         try:
-            made = await asyncio.to_thread(back_up, self._plan, kind, self._clock.now_ns(), stop)
+            made = await back_up_apart(self._plan, kind, self._clock.now_ns())
         except (ObserverError, OSError) as error:
             again = ", and the daily one is tried again in an hour" if kind == "daily" else ""
             text = f"backup failed: {error}; `observer backup now` makes another one{again}"
             self._alerts.report(_IDENTITY, "critical", text)
             return Refused("failed", text)
-        finally:
-            stop.set()  # a job that is cancelled leaves its thread, which ends by this
         producer.publish(_completed(made.package, self._clock.now_ns()))
         if made.failures:
             text = f"{made.package.name} is whole, but: {'; '.join(made.failures)}"

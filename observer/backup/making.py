@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from observer.backup.configuration import configuration_files
+from observer.backup.lake_copy import removed_days
 from observer.backup.manifest import Kept, Kind, Manifest, PackagedFile, digest_line_of, encoded, outdated, stamp_of
 from observer.backup.package import (
     DIGEST,
@@ -43,13 +44,15 @@ _LOCK: Final = ".lock"
 
 class Contents(msgspec.Struct, frozen=True):
     """What goes into a package: the database, folders by their names in the package, and the configuration that names
-    further files (None: without it). An absent folder is left out.
+    further files (None: without it). An absent folder is left out. The files of the lake are copied beside the packages
+    (`observer.backup.lake_copy`).
     """
 
     url: str
     instance: Instance
     folders: Mapping[str, Path]
     configuration: Path | None
+    lake: Path | None = None
 
 
 def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: threading.Event) -> Package:
@@ -84,6 +87,7 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
             schema_revision=content.schema_revision,
             marks=content.marks,
             files=files,
+            lake_days=removed_days(contents.lake),  # after the copy: no row is in neither
         )
         replace_file(unfinished / MANIFEST, described := encoded(manifest))
         replace_file(unfinished / DIGEST, digest_line_of(described))

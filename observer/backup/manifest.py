@@ -35,7 +35,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`. `taken_ns` is market time in UTC nanoseconds, before the copy began.
 
     `database` is the path of the database's copy, `schema` its PostgreSQL schema, and None for SQLite. `marks` are the
-    last committed numbers of all event streams, as the copy itself has them.
+    last committed numbers of all event streams, as the copy itself has them. `lake_days` are the days whose rows it
+    need not have: the lake has them, whose copy lies beside the packages.
     """
 
     format: int = FORMAT
@@ -47,6 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     schema_revision: str
     marks: Mapping[str, Stored]
     files: Sequence[PackagedFile]
+    lake_days: Sequence[str] = ()
 
     @property
     def events(self) -> int:

@@ -6,6 +6,7 @@ manifest.sha256            the digest of manifest.json, as `sha256sum --check` r
 verified.json              when the package was last found whole
 database.sqlite3           or database.dump
 universe/ ledgers/ master/ configuration/
+lake/                          the sealed days' files, see `observer.backup.lake_copy`
 .<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
 .lock                          held while a process makes or deletes packages
 """

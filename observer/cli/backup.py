@@ -14,7 +14,8 @@ from rich.console import Console
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
-from observer.backup.jobs import RESULT, Plan, back_up, plan_of
+from observer.backup.jobs import RESULT
+from observer.backup.lake_copy import copy_of_lake, problems_in_copy
 from observer.backup.making import unfinished_bytes
 from observer.backup.manifest import is_package_name
 from observer.backup.package import (
@@ -25,6 +26,7 @@ from observer.backup.package import (
     read_package,
     verify,
 )
+from observer.backup.work import Plan, back_up, plan_of
 from observer.base_settings import endpoints_of
 from observer.cli.context import (
     ANSWER_S,
@@ -35,6 +37,7 @@ from observer.cli.context import (
     print_json,
 )
 from observer.cli.options import Argument, Option
+from observer.cli.removed import folder_of_lake
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
 from observer.clock import clock_from_environment
@@ -45,6 +48,7 @@ from observer.local_time import local_datetime, local_ns
 from observer.processes import CORE_WRITER
 from observer.signals import stopping_on_signals
 from observer.store.engine import parse_url
+from observer.store.instance import Instance
 from observer.units import NS_PER_S
 
 _Result = TypeVar("_Result")
@@ -80,7 +84,7 @@ class ListedPackage(msgspec.Struct, frozen=True):
 
 
 class VerifiedPackage(msgspec.Struct, frozen=True):
-    """A line of `observer backup verify`; a whole package has no problems."""
+    """A line of `observer backup verify`; a whole package has no problems. The copy of the lake has the name "lake"."""
 
     name: str
     path: str
@@ -91,13 +95,13 @@ class VerifiedPackage(msgspec.Struct, frozen=True):
 
 
 def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make a package now: database, universe, ledgers, master files.
+    """Make a package now: database, universe, ledgers, master files. Copy the lake's new files beside it.
 
     The package also has the configuration without secrets. The running system's writer makes it, or this command where
     none runs.
 
-    Exit status 0: it is whole, verified and copied to the second target, and the command on it succeeded; 1: any of
-    this failed; 130 after ctrl-C.
+    Exit status 0: it is whole, verified and copied to the second target like the lake's files, and the command on it
+    succeeded; 1: any of this failed; 130 after ctrl-C.
     """
     system = system_of(config)
     package = asyncio.run(_make(system, as_json=as_json))
@@ -186,12 +190,14 @@ def verify_command(
 ) -> None:
     """Verify a package: each file's digest, the database's own check. Exit status 1: it is damaged.
 
+    The files of the lake that are copied beside the packages are verified, too.
+
     A package that is whole is marked as verified. Outboxes keep all events that the second-newest verified package does
     not hold; a restore refuses a damaged one.
     """
     plan = system_of(config).plan
     wanted = packages(plan.folder) if every else [chosen_package(plan, name, None)]
-    found = asyncio.run(_verify(wanted, as_json=as_json))
+    found = asyncio.run(_verify(wanted, plan.contents.instance, as_json=as_json))
     if as_json:
         print_json(found)
     else:
@@ -202,7 +208,7 @@ def verify_command(
         raise Exit(1)
 
 
-async def _verify(wanted: Sequence[Package], *, as_json: bool) -> Sequence[VerifiedPackage]:
+async def _verify(wanted: Sequence[Package], instance: Instance, *, as_json: bool) -> Sequence[VerifiedPackage]:
     async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence[VerifiedPackage]:
         now_ns = clock_from_environment().now_ns()
         found = []
@@ -210,6 +216,14 @@ async def _verify(wanted: Sequence[Package], *, as_json: bool) -> Sequence[Verif
             show(f"verifying {package.name}")
             problems = await asyncio.to_thread(verify, package.path, now_ns, stop)
             found.append(VerifiedPackage(package.name, str(package.path), problems))
+        for folder in dict.fromkeys(package.path.parent for package in wanted):
+            copy = copy_of_lake(folder, instance)
+            here = [package for package in wanted if package.path.parent == folder]
+            needed = {package.name: package.manifest.lake_days for package in here if package.manifest}
+            if copy.exists() or any(needed.values()):
+                show(f"verifying {copy}")
+                problems = await asyncio.to_thread(problems_in_copy, copy, needed, stop)
+                found.append(VerifiedPackage("lake", str(copy), problems))
         return found
 
     return await shown(verifying, as_json=as_json)
@@ -222,7 +236,8 @@ def system_of(config: Path | None) -> System:
     """The system of the named configuration, or of the chosen one of this folder. Raises ConfigError: it is wrong."""
     path = configuration_path(config)
     settings = full_settings(path)
-    return System(settings, plan_of(settings.backup, settings.run, settings.instance, settings.store.url, path))
+    lake = folder_of_lake(settings)
+    return System(settings, plan_of(settings.backup, settings.run, settings.instance, settings.store.url, path, lake))
 
 
 def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:

@@ -11,14 +11,23 @@ from typing import Annotated
 import click
 from click.exceptions import Exit
 
+from observer.backup.lake_copy import copy_of_lake
+from observer.backup.lake_restoring import LakePlan, lacking, put_back
 from observer.backup.making import unpack
-from observer.backup.package import Package
+from observer.backup.package import Package, manifest_of
 from observer.cli.backup import NameArgument, System, chosen_package, counts_text, shown, system_of
 from observer.cli.context import ConfigOption, JsonOption, print_error, print_json
 from observer.cli.options import Option
 from observer.clock import clock_from_environment
 from observer.errors import ConfigError
-from observer.host.restoring import RestorePlan, RestoreReport, planned, require_sound, restore
+from observer.host.restoring import (
+    RestoredLake,
+    RestorePlan,
+    RestoreReport,
+    planned,
+    require_sound,
+    restore,
+)
 
 
 def parsed_moment(text: str) -> str:
@@ -43,7 +52,8 @@ def restore_command(
             metavar="TIME", parser=parsed_moment, help="Take the newest package up to it: 2026-11-18T21:00, or a day."
         ),
     ] = None,
-    yes: Annotated[bool, Option("--yes", help="Replace the database; without it only say what would be done.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Do it; without it only say what would be done.")] = False,
+    only_lake: Annotated[bool, Option("--lake", help="Only put the lake's files back; the database stays.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,11 +61,11 @@ def restore_command(
 
     The package is verified first. The outboxes then deliver again what it lacks. The replaced database is kept beside
     the restored one (observer.db.replaced-TIME; on PostgreSQL as a schema). Universe files, ledgers and master files
-    that are missing are put back; the configuration is not. A running system goes on: only its writer is stopped
-    meanwhile.
+    that are missing are put back, and files of the lake that are missing or damaged; the configuration is not. A
+    running system goes on: only its writer is stopped meanwhile.
 
-    Exit status 0: restored, and nothing is lost; 1: without --yes, or events are lost or not delivered yet; 2: it
-    cannot be restored; 130 after ctrl-C.
+    Exit status 0: restored, and nothing is lost; 1: without --yes, events are lost or not delivered yet, or the lake
+    lacks what its copy lacks; 2: it cannot be restored; 130 after ctrl-C.
     """
     system = system_of(config)
     package = chosen_package(system.plan, name, at)
@@ -65,10 +75,15 @@ def restore_command(
         asyncio.run(_unpack(package, to, as_json=as_json))
         click.echo(f"{package.name} is in {to}: {counts_text(package)}", err=as_json)
         return
-    chosen = asyncio.run(_planned(system, package, as_json=as_json))
+    plan = asyncio.run(_lacking(system, package, as_json=as_json))
+    if only_lake:
+        _restore_lake(system, package, plan, yes=yes, as_json=as_json)
+        return
+    chosen = asyncio.run(_planned(system, package, plan, as_json=as_json))
     if not yes:
         _show_plan(chosen, as_json=as_json)
         raise Exit(1)
+    asyncio.run(_put_back(system, package, plan, as_json=as_json))
     logging.getLogger("bus.sender").setLevel(logging.ERROR)  # a warning for each stream: the report has their sum
     report = asyncio.run(_restore(system, package, chosen, as_json=as_json))
     if as_json:
@@ -79,11 +94,60 @@ def restore_command(
         raise Exit(1)
 
 
-async def _planned(system: System, package: Package, *, as_json: bool) -> RestorePlan:
+def _restore_lake(system: System, package: Package, plan: LakePlan, *, yes: bool, as_json: bool) -> None:
+    """Put the lake's files back, or say which.
+
+    Raises:
+        Exit: 1: without `yes`, or something cannot be put back.
+    """
+    if yes:
+        asyncio.run(_put_back(system, package, plan, as_json=as_json))
+    if as_json:
+        print_json(_restored(plan))
+    else:
+        _show_lake(_restored(plan), "put back" if yes else "puts back")
+        if not yes:
+            click.echo(f"Nothing was changed. To do it: observer backup restore {package.name} --lake --yes")
+    if not yes or plan.problems:
+        raise Exit(1)
+
+
+async def _lacking(system: System, package: Package, *, as_json: bool) -> LakePlan:
+    async def work(show: Callable[[str], None], stop: threading.Event) -> LakePlan:
+        lake, copy = system.plan.contents.lake, _copy_beside(system, package)
+        needed = manifest_of(package).lake_days
+        if lake is None or not (copy.exists() or needed):
+            return LakePlan((), ())
+        show(f"comparing {lake} with its copy")
+        return await asyncio.to_thread(lacking, lake, copy, needed, stop)
+
+    return await shown(work, as_json=as_json)
+
+
+async def _put_back(system: System, package: Package, plan: LakePlan, *, as_json: bool) -> None:
+    async def work(show: Callable[[str], None], stop: threading.Event) -> None:
+        lake = system.plan.contents.lake
+        if lake is None or plan.is_empty:
+            return
+        show(f"putting {len(plan.files)} files of the lake back")
+        await asyncio.to_thread(put_back, lake, _copy_beside(system, package), plan, stop)
+
+    await shown(work, as_json=as_json)
+
+
+def _copy_beside(system: System, package: Package) -> Path:
+    return copy_of_lake(package.path.absolute().parent, system.plan.contents.instance)
+
+
+def _restored(plan: LakePlan) -> RestoredLake:
+    return RestoredLake(plan.files, plan.problems)
+
+
+async def _planned(system: System, package: Package, lake: LakePlan, *, as_json: bool) -> RestorePlan:
     async def work(show: Callable[[str], None], stop: threading.Event) -> RestorePlan:
         show(f"verifying {package.name}")
         await asyncio.to_thread(require_sound, package, stop)
-        return await planned(system.settings, system.plan, package, system.database)
+        return await planned(system.settings, system.plan, package, system.database, _restored(lake))
 
     return await shown(work, as_json=as_json)
 
@@ -116,7 +180,16 @@ def _show_plan(chosen: RestorePlan, *, as_json: bool) -> None:
     click.echo("the system runs: its writer is stopped meanwhile" if chosen.is_running else "no system runs")
     for path in chosen.missing_files:
         click.echo(f"puts back {path}")
+    _show_lake(chosen.lake, "puts back")
     click.echo(f"Nothing was changed. To do it: observer backup restore {chosen.package} --yes")
+
+
+def _show_lake(lake: RestoredLake, verb: str) -> None:
+    if lake.files:
+        days = {Path(name).parent.name.partition("=")[2] for name in lake.files}
+        click.echo(f"{verb} {len(lake.files):,} files of the lake, of {len(days):,} days")
+    for problem in lake.problems:
+        print_error(problem)
 
 
 def _show_report(report: RestoreReport) -> None:
@@ -126,6 +199,7 @@ def _show_report(report: RestoreReport) -> None:
         click.echo(f"the replaced database: {report.kept_aside}")
     for path in report.files:
         click.echo(f"put back: {path}")
+    _show_lake(report.lake, "put back")
     if report.undelivered:
         print_error(f"{report.undelivered:,} events are in outboxes: `observer run` delivers them")
     for loss in report.losses:

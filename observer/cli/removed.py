@@ -1,6 +1,7 @@
 """Days whose rows were removed from the database ([store] keep_days): commands that need them refuse, and say why."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from observer.config import Settings
 from observer.errors import NoDataError
@@ -9,14 +10,18 @@ from observer.lake.settings import LakeSettings
 from observer.store.removal import SealedRows
 
 
+def folder_of_lake(settings: Settings) -> Path:
+    """The lake's folder, also where [lake] was taken out of the configuration; it need not be there."""
+    return (settings.lake or LakeSettings()).folder_in(settings.run.data)
+
+
 def days_of_lake(settings: Settings) -> Sequence[SealedDay]:
     """The sealed days of the instance's market, by date; also where [lake] was taken out of the configuration.
 
     Raises:
         DataFileError: a manifest cannot be read.
     """
-    folder = (settings.lake or LakeSettings()).folder_in(settings.run.data)
-    return [day for day in sealed_days(folder) if day.market == settings.instance.market]
+    return [day for day in sealed_days(folder_of_lake(settings)) if day.market == settings.instance.market]
 
 
 def rows_of_lake(settings: Settings) -> Callable[[], Sequence[SealedRows]]:

@@ -22,9 +22,9 @@ from bus.endpoints import Address
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
 from bus.segments import published_by_stream
-from observer.backup.jobs import Plan
 from observer.backup.manifest import Manifest, stamp_of
 from observer.backup.package import Package, manifest_of, problems_in
+from observer.backup.work import Plan
 from observer.base_settings import RunSettings, endpoints_of, is_reachable
 from observer.clock import Clock
 from observer.config import Settings
@@ -48,8 +48,17 @@ _DRAIN_S: Final = 0.2
 _RUNNING: Final = frozenset({"STARTING", "RUNNING", "BACKOFF", "STOPPING"})
 
 
+class RestoredLake(msgspec.Struct, frozen=True):
+    """The lake's files that are put back, by their paths in it, and what is wrong in it and cannot be put back."""
+
+    files: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+
 class RestorePlan(msgspec.Struct, frozen=True):
-    """What a restore will do. `present_events` are those of the database that it replaces; None: it cannot be read."""
+    """What a restore will do. `present_events` are those of the database that it replaces; None: it cannot be read.
+    `lake` is what it does with the lake's files.
+    """
 
     package: str
     path: str
@@ -58,13 +67,14 @@ class RestorePlan(msgspec.Struct, frozen=True):
     present_events: int | None
     is_running: bool
     missing_files: Sequence[str]
+    lake: RestoredLake
 
 
 class RestoreReport(msgspec.Struct, frozen=True):
     """The result: `kept_aside` is where the replaced database is now, None if there was none.
 
     `events` are those of the package, `delivered` those that the outboxes delivered again, `undelivered` those that
-    they hold and that are not stored yet.
+    they hold and that are not stored yet. `lake` is as in the plan.
     """
 
     package: str
@@ -75,11 +85,12 @@ class RestoreReport(msgspec.Struct, frozen=True):
     undelivered: int
     losses: Sequence[Loss]
     files: Sequence[str]
+    lake: RestoredLake
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is lost, and nothing left to deliver."""
-        return not self.losses and not self.undelivered
+        """Whether nothing is lost, nothing left to deliver, and nothing wrong in the lake."""
+        return not self.losses and not self.undelivered and not self.lake.problems
 
 
 # --- before ------------------------------------------------------------------------------------------------------
@@ -91,7 +102,7 @@ def require_sound(package: Package, stop: threading.Event) -> None:
         raise DataFileError(f"{package.path} is damaged, nothing was restored: {'; '.join(problems)}")
 
 
-async def planned(settings: Settings, plan: Plan, package: Package, address: str) -> RestorePlan:
+async def planned(settings: Settings, plan: Plan, package: Package, address: str, lake: RestoredLake) -> RestorePlan:
     """What a restore of this package would do to the system; `address` names the database without a password.
 
     Raises:
@@ -110,6 +121,7 @@ async def planned(settings: Settings, plan: Plan, package: Package, address: str
         present_events=None if present is None else sum(present.marks.values()),
         is_running=await is_running(settings.run),
         missing_files=[str(target) for _, target in _missing_files(plan, package, manifest)],
+        lake=lake,
     )
 
 
@@ -221,6 +233,7 @@ async def restore(
         undelivered=undelivered,
         losses=losses,
         files=[str(target) for _, target in missing],
+        lake=chosen.lake,
     )
 
 

@@ -64,6 +64,8 @@ _PROPERTIES: Final = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
     "commit.manifest-merge.enabled": "true",
+    # Each update reads all manifests of a table: with the usual 100 a sealing takes ever longer for half a year.
+    "commit.manifest.min-count-to-merge": "10",
 }
 
 
@@ -200,7 +202,7 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File]) 
                 snapshot.delete_data_file(file)
             for uri, added in new.items():
                 snapshot.append_data_file(_data_file(table, uri, added))
-        transaction.set_properties({_FILES: digest})
+        transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
     return True
 
 

@@ -151,6 +151,11 @@ def sealed_days(lake: Path) -> list[SealedDay]:
     return [_read_manifest(path) for path in sorted((lake / _DAYS).glob("market=*/*.json"))]
 
 
+def sealed_dates(lake: Path) -> set[str]:
+    """The dates that have a manifest, of any market; it is not read."""
+    return {path.stem for path in (lake / _DAYS).glob("market=*/*.json")}
+
+
 def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:
     """The sealed day; None if it is not sealed.
 

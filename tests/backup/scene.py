@@ -4,10 +4,10 @@ import threading
 from pathlib import Path
 
 from bus.delivery import Delivered
-from observer.backup.jobs import Plan, plan_of
 from observer.backup.making import make
 from observer.backup.package import Package
 from observer.backup.settings import BackupSettings
+from observer.backup.work import Plan, plan_of
 from observer.base_settings import RunSettings
 from observer.demo.configuration import DAY
 from observer.local_time import local_ns

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from bus.commands import Refused, RunJob, UnderWay
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event
 from observer.alerts.process import Alerts
-from observer.backup.jobs import RESULT, BackupJobs, Plan, back_up, is_missing, last_due_ns
+from observer.backup.jobs import RESULT, BackupJobs, is_missing, last_due_ns
 from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import packages, read_package
 from observer.backup.settings import BackupSettings
+from observer.backup.work import Plan, back_up
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay

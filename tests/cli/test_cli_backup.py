@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from bus.commands import Done, Refused, Reply, Request, RunJob, StatusReply, UnderWay
 from bus.endpoints import Endpoints
 from bus.outbox import Outbox
-from observer.backup.jobs import back_up, plan_of
 from observer.backup.settings import BackupSettings
+from observer.backup.work import back_up, plan_of
 from observer.base_settings import RunSettings
 from observer.cli.app import command_line
 from observer.errors import BackupFailedError, ConfigError, DataFileError, NoDataError

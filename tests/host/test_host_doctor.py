@@ -9,7 +9,7 @@ from bus.delivery import Delivered, Lost
 from bus.events import PhaseChanged
 from bus.outbox import Outbox
 from bus.segments import Packed
-from observer.backup.jobs import back_up
+from observer.backup.work import back_up
 from observer.host.doctor import Finding, examine
 from observer.store.summary import RowsAndMarks, SummaryReader
 from observer.store.writer import StoreWriter

@@ -154,6 +154,7 @@ SLEEPERS = {
     "tests/chaos/push_pull.py": "events come at their times",
     "tests/chaos/campaign.py": "faults come at random times, and between them it is calm",
     "tests/chaos/soak.py": "samples are taken at intervals",
+    "tests/chaos/soak_days.py": "samples are taken at intervals",
     "tests/chaos/gap_times.py": "rows are polled at intervals",
     "tests/judges/judging.py": "trades come to a public client at their pace, not all at once",
     "tests/comparison/child.py": "a child that lives for a while",

@@ -1,0 +1,126 @@
+"""Puts back what the lake lacks: files that are missing or damaged, and days, from the copy beside the packages."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from observer.backup.lake_copy import CopiedDay, bring, file_name, notes_in, other_rows, read_note, versions_of
+from observer.backup.manifest import PackagedFile
+from observer.backup.package import problem_of
+from observer.errors import DataFileError
+from observer.files import sync_path
+from observer.lake.layout import SealedDay, sealed_dates, sealed_day, sealed_days, version_files, write_manifest
+
+
+class LackingDay(msgspec.Struct, frozen=True):
+    """What the lake lacks of a day: files, and whether the copied manifest takes the place of its own."""
+
+    day: SealedDay
+    files: Sequence[PackagedFile]
+    lacks_manifest: bool
+
+
+class LakePlan(msgspec.Struct, frozen=True):
+    """What is put back, and what cannot be: it is wrong in the lake, and the copy has nothing better."""
+
+    days: Sequence[LackingDay]
+    problems: Sequence[str]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is put back."""
+        return not self.days
+
+    @property
+    def files(self) -> Sequence[str]:
+        """The paths in the lake of the files that are put back."""
+        return [file.path for day in self.days for file in day.files]
+
+
+def lacking(lake: Path, copy: Path, needed: Sequence[str], stop: threading.Event) -> LakePlan:
+    """Compare each copied file of the lake by its digest, and the copy of each that is missing or differs. `needed` are
+    the days whose rows the restored database does not have.
+
+    Raises:
+        StoppedError: `stop` was set.
+        OSError: a folder cannot be read.
+    """
+    days: list[LackingDay] = []
+    problems: list[str] = []
+    for path in notes_in(copy):
+        try:
+            found = _lacking_day(lake, copy, read_note(path), stop, problems)
+        except DataFileError as error:
+            problems.append(str(error))
+            continue
+        if found.files or found.lacks_manifest:
+            days.append(found)
+    whole = {each.day.session_date for each in days}
+    absent = sorted(set(needed) - whole - sealed_dates(lake))
+    problems += [f"{day}: its rows are in the lake alone, and neither the lake nor its copy has it" for day in absent]
+    return LakePlan(days, problems)
+
+
+def _lacking_day(lake: Path, copy: Path, copied: CopiedDay, stop: threading.Event, problems: list[str]) -> LackingDay:
+    """What the lake lacks of a day.
+
+    Raises:
+        DataFileError: the day is left as it is: the lake's manifest is damaged, or it has other or further rows.
+    """
+    own = sealed_day(lake, copied.day.market, copied.day.session_date)
+    if own is not None and (kind := other_rows(copied.day, own)):
+        raise DataFileError(
+            f"{own.session_date}: the lake has other rows of {kind} than its copy {copy}: compare them; the manifest "
+            "and the versions of the wrong one have to be moved away"
+        )
+    if own is None and (above := _further_versions(lake, copied.day)):
+        raise DataFileError(f"{above[0]} is newer than the copy and has no manifest: `observer lake seal` makes one")
+    held = set(versions_of(own)) if own is not None else set()
+    is_behind = own is None or held < set(versions_of(copied.day))  # neither: sealed again, from the same rows
+    wanted = {file_name(copied.day, *each) for each in versions_of(copied.day) if is_behind or each in held}
+    files, is_lost = [], False
+    for file in copied.files:
+        if file.path not in wanted or not problem_of(lake, file, stop):
+            continue
+        if problem := problem_of(copy, file, stop):
+            problems.append(f"the lake lacks {file.path}, and its copy is damaged: {problem}")
+            is_lost = True
+        else:
+            files.append(file)
+    if is_behind and is_lost:  # a manifest without one of its files would keep all days from being published
+        return LackingDay(copied.day, (), lacks_manifest=False)
+    return LackingDay(copied.day, files, is_behind)
+
+
+def _further_versions(lake: Path, day: SealedDay) -> Sequence[Path]:
+    newest = {kind: found[-1].version for kind, found in day.kinds.items()}
+    of_day = (
+        each for each in version_files(lake) if (each.market, each.session_date) == (day.market, day.session_date)
+    )
+    return [each.path for each in of_day if each.version > newest.get(each.kind, 0)]
+
+
+def put_back(lake: Path, copy: Path, plan: LakePlan, stop: threading.Event) -> None:
+    """Put the plan's files and manifests back, then make the glob's files and the catalogue again.
+
+    Raises:
+        LakeInUseError: another process seals days; nothing was changed.
+        DataFileError, OSError: a file cannot be put back; those before it are, and a repetition goes on.
+        StoppedError: `stop` was set, likewise.
+    """
+    from observer.lake.catalogue import update_catalogue  # these load pyarrow
+    from observer.lake.publishing import locked, repair
+
+    with locked(lake):
+        for day in plan.days:
+            for file in day.files:
+                target = lake / file.path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                bring(copy / file.path, target, file.sha256, stop)
+                sync_path(target.parent)
+            if day.lacks_manifest:
+                write_manifest(lake, day.day)
+        repair(lake)
+        update_catalogue(lake, sealed_days(lake))
