@@ -67,7 +67,7 @@ def write_file(
     schema = file_schema(kind)
     digest, positions = RowsDigest(schema.names), _Positions()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
+    with pq.ParquetWriter(path, schema, **file_options(schema)) as writer:
         for table in _groups(batches, schema):
             for batch in table.to_batches():
                 digest.add(batch)
@@ -101,7 +101,8 @@ class _Positions:
         return tuple(StreamRows(stream, uids[stream], *found) for stream, found in sorted(self._found.items()))
 
 
-def _options(schema: pa.Schema) -> dict[str, object]:
+def file_options(schema: pa.Schema) -> dict[str, object]:
+    """How the columns of a file are encoded and compressed."""
     differences = [field.name for field in schema if pa.types.is_integer(field.type)]
     growing = [name for name in schema.names if name.startswith(_GROWING) and name not in differences]
     encodings = {**dict.fromkeys(differences, "DELTA_BINARY_PACKED"), **dict.fromkeys(growing, "BYTE_STREAM_SPLIT")}
