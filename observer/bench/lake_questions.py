@@ -58,7 +58,7 @@ def questions(store: Store, lake: Path, market: str, symbol: str, days: Sequence
 
     def by_hand(query: str) -> Callable[[], int]:
         named = {"symbol": symbol} if "$symbol" in query else {}
-        return lambda: connection.execute(query, named).pl().height
+        return lambda: connection.sql(query, params=named or None).pl().height
 
     def joined() -> int:
         traded = store.trades(symbol, day).select("time", "price", "volume").sort("time")

@@ -28,12 +28,15 @@ _OF_TRADES: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "pri
 
 
 class BarRows(msgspec.Struct, frozen=True):
-    """The stored rows of some days that bars are made of, with the columns as stored."""
+    """The stored rows of some days that bars are made of, with the columns as stored. `is_distinct`: it is known
+    that no trade is stored twice.
+    """
 
     trades: pl.LazyFrame
     conflated: pl.LazyFrame
     minutes: pl.LazyFrame
     reconciliations: pl.LazyFrame
+    is_distinct: bool = False
 
 
 def each_once(trades: pl.LazyFrame) -> pl.LazyFrame:
@@ -76,7 +79,8 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
 
 def _read(rows: BarRows) -> BarRows:
     """The rows in memory: they are read once."""
-    trades = each_once(rows.trades).select(_OF_TRADES).collect().lazy()
+    trades = rows.trades if rows.is_distinct else each_once(rows.trades)
+    trades = trades.select(_OF_TRADES).collect().lazy()
     found = (getattr(rows, name).collect().lazy() for name in ("conflated", "minutes", "reconciliations"))
     return BarRows(trades, *found)
 

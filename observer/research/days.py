@@ -62,14 +62,34 @@ class DayRelations:
         reports = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
         words = reports.sort("judged_ns")
         quality = dict(zip(words["symbol"], words["slots_quality"], strict=True))
-        return relations.trades(each_once(self._known("trades", day, known_ns, lines)), self.zone, quality)
+        found = self._known("trades", day, known_ns, lines)
+        found = found if self.rows.is_distinct("trades", day) else each_once(found)
+        return relations.trades(found, self.zone, quality)
 
     def bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
     ) -> pl.DataFrame:
         """Bars of the day."""
-        rows = BarRows(*(self._known(kind, day, known_ns, lines) for kind in _OF_BARS))
-        return bars(rows, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
+        return self._bars([(day, lines)], interval_ns, known_ns)
+
+    def bars_of_lines(
+        self, days: Sequence[tuple[str, Sequence[str]]], interval_ns: int, known_ns: int | None = None
+    ) -> pl.DataFrame:
+        """Bars of lines on some days, by day. Days whose bars begin at the same fraction of an interval are read
+        together, which is all of them in a zone without summer time: a day alone takes as long as its preparations.
+        """
+        alike: dict[int, list[tuple[str, Sequence[str] | None]]] = {}
+        for day, lines in days:
+            alike.setdefault(local_ns(date.fromisoformat(day)) % interval_ns, []).append((day, lines))
+        return pl.concat([self._bars(each, interval_ns, known_ns) for each in alike.values()])
+
+    def _bars(
+        self, days: Sequence[tuple[str, Sequence[str] | None]], interval_ns: int, known_ns: int | None
+    ) -> pl.DataFrame:
+        found = (pl.concat([self._known(kind, day, known_ns, lines) for day, lines in days]) for kind in _OF_BARS)
+        is_distinct = all(self.rows.is_distinct("trades", day) for day, _ in days)
+        rows = BarRows(*found, is_distinct=is_distinct)
+        return bars(rows, interval_ns, local_ns(date.fromisoformat(days[0][0])), self.zone)
 
     def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         """States of symbols as sweeps saw them."""

@@ -147,7 +147,11 @@ class Store:
         """
         span, length_ns, known_ns = span_of(start, end), interval_ns(interval), _known(known_at)
         days = self._streamed(symbols, span)
-        parts = [self._days.bars(day, lines, length_ns, known_ns) for day, lines in days]
+        of_lines = [(day, lines) for day, lines in days if lines is not None]
+        if of_lines and not adjusted:  # of all lines, a day at a time fills the memory enough
+            parts = [self._days.bars_of_lines(of_lines, length_ns, known_ns)]
+        else:
+            parts = [self._days.bars(day, lines, length_ns, known_ns) for day, lines in days]
         if adjusted:
             changes = self._adjustments(known_at)
             of_days = [pl.lit(date.fromisoformat(day)) for day, _ in days]  # a bar's time may be in any zone
