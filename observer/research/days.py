@@ -86,9 +86,11 @@ class DayRelations:
     def _bars(
         self, days: Sequence[tuple[str, Sequence[str] | None]], interval_ns: int, known_ns: int | None
     ) -> pl.DataFrame:
-        found = (pl.concat([self._known(kind, day, known_ns, lines) for day, lines in days]) for kind in _OF_BARS)
+        trades, conflated, minutes, reconciliations = (
+            pl.concat([self._known(kind, day, known_ns, lines) for day, lines in days]) for kind in _OF_BARS
+        )
         is_distinct = all(self.rows.is_distinct("trades", day) for day, _ in days)
-        rows = BarRows(*found, is_distinct=is_distinct)
+        rows = BarRows(trades, conflated, minutes, reconciliations, is_distinct)
         return bars(rows, interval_ns, local_ns(date.fromisoformat(days[0][0])), self.zone)
 
     def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
@@ -136,7 +138,8 @@ class DayRelations:
         return rows.filter(pl.col(_KNOWN[kind]).fill_null(0) <= known_ns)  # null: from before the column was there
 
     def _bars_schema(self) -> Schema:
-        empty = BarRows(*(pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS))
+        trades, conflated, minutes, reconciliations = (pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS)
+        empty = BarRows(trades, conflated, minutes, reconciliations)
         return dict(bars(empty, NS_PER_MINUTE, 0, self.zone).schema)
 
     def _universe_schema(self) -> Schema:

@@ -209,7 +209,10 @@ class Rows:
         rows = pl.scan_parquet(file.path, hive_partitioning=False, missing_columns="insert", schema=in_file)
         rows = rows.rename({there: name for name, there in NAMES_IN_FILE.items() if name in schema})
         rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
-        return rows if lines is None or "symbol" not in schema else rows.filter(pl.col("symbol").is_in(lines))
+        if lines is None or "symbol" not in schema:
+            return rows
+        symbol = pl.col("symbol")
+        return rows.filter(symbol == lines[0] if len(lines) == 1 else symbol.is_in(lines))
 
 
 class _Hot:
