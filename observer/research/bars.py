@@ -58,7 +58,7 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
         zone: the IANA name of the zone of the bars' times.
     """
     rows = _read(rows)
-    pieces, links = _pieces(rows).collect(), _links(rows).collect()
+    pieces, links = pl.collect_all([_pieces(rows), _links(rows)])
     official = _official(rows.minutes.collect(), pieces)
     breaks = _breaks(links, official)
     if interval_ns % NS_PER_MINUTE:
@@ -82,8 +82,7 @@ def _read(rows: BarRows) -> BarRows:
     trades they are few, and comparing them as texts would take most of the time.
     """
     trades = rows.trades if rows.is_distinct else each_once(rows.trades)
-    frames = [trades.select(_OF_TRADES).collect()]
-    frames += [each.collect() for each in (rows.conflated, rows.minutes, rows.reconciliations)]
+    frames = pl.collect_all([trades.select(_OF_TRADES), rows.conflated, rows.minutes, rows.reconciliations])
     known = {
         name: sorted({text for frame in frames if name in frame.columns for text in frame[name].unique()})
         for name in ("symbol", "session_date", "venue")
@@ -94,7 +93,7 @@ def _read(rows: BarRows) -> BarRows:
     for frame in frames:
         cast = frame.with_columns(pl.col(name).cast(pl.Enum(texts)) for name, texts in known.items() if name in frame)
         found.append(cast.with_columns(stock=of_lines.gather(cast["symbol"].to_physical())).lazy())
-    return BarRows(*found)
+    return BarRows(found[0], found[1], found[2], found[3])
 
 
 def _in_order(pieces: pl.DataFrame) -> pl.DataFrame:
