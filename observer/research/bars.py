@@ -23,7 +23,15 @@ _CHAIN: Final = ("line", "stock", "session_date")
 _LINK: Final = ("line", "stock", "session_date", "from_ns", "to_ns", "volume", "cumulative_volume")
 
 _SAME_TRADE: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "volume", "cumulative_volume")
-_OF_TRADES: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "price", "volume", "cumulative_volume")
+COLUMNS_OF_TRADES: Final = (
+    "symbol",
+    "venue",
+    "session_date",
+    "exchange_time_ns",
+    "price",
+    "volume",
+    "cumulative_volume",
+)
 
 
 class BarRows(msgspec.Struct, frozen=True):
@@ -82,7 +90,7 @@ def _read(rows: BarRows) -> BarRows:
     trades they are few, and comparing them as texts would take most of the time.
     """
     trades = rows.trades if rows.is_distinct else each_once(rows.trades)
-    frames = pl.collect_all([trades.select(_OF_TRADES), rows.conflated, rows.minutes, rows.reconciliations])
+    frames = pl.collect_all([trades.select(COLUMNS_OF_TRADES), rows.conflated, rows.minutes, rows.reconciliations])
     known = {
         name: sorted({text for frame in frames if name in frame.columns for text in frame[name].unique()})
         for name in ("symbol", "session_date", "venue")
