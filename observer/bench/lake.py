@@ -19,7 +19,6 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import observer
 from bus.delivery import Delivered
 from bus.events import Event, SlotAssigned, UniverseBuilt, UniverseMember
 from observer.bench.child import BenchError
@@ -38,6 +37,7 @@ from observer.lake.publishing import publish
 from observer.lake.sealing import seal_days
 from observer.local_time import local_ns, use_zone
 from observer.providers.broker import DEFAULT_BROKER
+from observer.research.opening import open_store
 from observer.store.writer import StoreWriter
 
 _MARKET: Final = "kr_stocks"
@@ -144,7 +144,7 @@ def _measured(
     newest = sealed.newest("trades") if sealed is not None else None
     assert newest is not None, "it was sealed above"
     arctic = _Arctic(folder / "arctic", made, names[0]) if peers else None
-    with observer.open_store(lake) as store:
+    with open_store(lake) as store:
         of_days = [day.isoformat() for day in sorted(dates)]
         asked = questions(store, lake, _MARKET, names[0], of_days, venue_of_market(_MARKET).zone_name)
         answers = [_answer(each, rounds, report, arctic if number == 0 else None) for number, each in enumerate(asked)]
