@@ -21,9 +21,9 @@ def ingest(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure durable trades per second, and the database's library alone. By 1 and by 4 producers at once.
+    """Measure durable trades per second, beside the bare database. By 1 and by 4 producers at once.
 
-    The library alone is SQLite's executemany, or PostgreSQL's COPY. Rows held beforehand need `observer[research]`.
+    Bare is SQLite's executemany, or PostgreSQL's COPY, with the driver alone. Rows held beforehand need `observer[research]`.
     """
     from observer.bench.ingest import measure_ingest
 

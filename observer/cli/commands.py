@@ -195,7 +195,7 @@ COMMANDS: Final = Group(
             "Measure speed and size on this machine.",
             {
                 "ingest": Command(
-                    "bench_ingest:ingest", "Measure durable trades per second, and the database's library alone."
+                    "bench_ingest:ingest", "Measure durable trades per second, beside the bare database."
                 ),
                 "latency": Command("bench:latency", "Measure the time from publish to acknowledgement."),
                 "restart": Command("bench:restart", "Measure the time from kill -9 to the next stored event."),
