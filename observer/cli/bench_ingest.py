@@ -23,7 +23,8 @@ def ingest(
 ) -> None:
     """Measure durable trades per second, beside the bare database. By 1 and by 4 producers at once.
 
-    Bare is SQLite's executemany, or PostgreSQL's COPY, with the driver alone. Rows held beforehand need `observer[research]`.
+    Bare is SQLite's executemany, or PostgreSQL's COPY, with the driver alone. Rows held beforehand need
+    `observer[research]`.
     """
     from observer.bench.ingest import measure_ingest
 
