@@ -59,6 +59,7 @@ _ANSWERS_MAX: Final = 1_000
 _NOTES_A_GROUP: Final = 16  # of duplicates, each a transaction
 PEERS_MAX: Final = 10_000  # that said hello; of more the earliest are forgotten, and say hello again
 STREAMS_MAX: Final = 50_000  # likewise
+PROCESSES_MAX: Final = 4  # likewise of one producer: each start is a new peer, and its hello names what it goes on with
 CLAIMED_EPOCH_EVERY_S: Final = 5.0  # machine seconds between two that begin only because a producer says so
 _POLL_MS: Final = 50  # how soon a request to stop is noticed
 # Machine seconds between attempts while the database refuses: doubled each time, and a random half to whole of that.
@@ -149,6 +150,7 @@ class Ingest:
         self._hellos = WaitingHellos()
         self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
         self._routes: dict[str, bytes] = {}
+        self._has_greeted = False  # since the earlier processes were last forgotten
         self._claims_from_s = 0.0
         self._group: list[Part] = []
         self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
@@ -293,18 +295,37 @@ class Ingest:
 
     def _forget_earliest(self) -> None:
         """Bound the memory of peers and streams, when nothing of theirs waits for a commit."""
+        self._forget_superseded()
         while len(self._producers) > PEERS_MAX:
             del self._producers[next(iter(self._producers))]
         while len(self._routes) > STREAMS_MAX:
-            stream = next(iter(self._routes))
-            del self._routes[stream]
-            self._receiver.forget(stream)
-            self._lacking.pop(stream, None)  # the next hello states it again
+            self._forget_stream(next(iter(self._routes)))
+
+    def _forget_superseded(self) -> None:
+        """Forget the earlier processes of each producer, and the streams that no later one of its hellos named."""
+        if not self._has_greeted:
+            return
+        self._has_greeted = False
+        by_name: dict[str, list[bytes]] = {}
+        for route, producer in self._producers.items():
+            by_name.setdefault(producer, []).append(route)
+        gone = {route for routes in by_name.values() for route in routes[:-PROCESSES_MAX]}
+        if gone:
+            for route in gone:
+                del self._producers[route]
+            for stream in [stream for stream, route in self._routes.items() if route in gone]:
+                self._forget_stream(stream)
+
+    def _forget_stream(self, stream: str) -> None:
+        del self._routes[stream]
+        self._receiver.forget(stream)
+        self._lacking.pop(stream, None)  # the next hello states it again
 
     def _welcome(self, route: bytes, hello: Hello, known: Mapping[str, int]) -> None:
         marks = {stream: known[stream] for stream in hello.acknowledged}
         self._producers.pop(route, None)
         self._producers[route] = hello.producer
+        self._has_greeted = True
         for stream in marks:
             self._routes.pop(stream, None)
             self._routes[stream] = route

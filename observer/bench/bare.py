@@ -1,18 +1,22 @@
-"""The bare limit: sqlite3 alone, without bus and second process."""
+"""The bare limit: the database's own library alone, without bus and second process.
+
+SQLite takes rows by executemany, PostgreSQL by COPY as its driver writes rows.
+"""
 
 import sqlite3
 import time
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
 
 from observer.bench.trades import lots
-from observer.store.engine import migrate, open_writer
+from observer.store.engine import open_writer
 
 TRADES_TABLE: Final = "trades"
-_STREAM: Final = 1
+
+_Rows = Sequence[tuple[Any, ...]]
 
 
 class BareRound(msgspec.Struct, frozen=True):
@@ -22,38 +26,64 @@ class BareRound(msgspec.Struct, frozen=True):
     cpu_us_per_event: float
 
 
-def measure_bare(folder: Path, events: int, commit_events: int) -> BareRound:
-    """How many trades a second sqlite3's executemany makes durable in an empty database in `folder`, with the schema
-    and the settings of the real writer, in transactions of `commit_events`.
+def measure_bare(url: str, events: int, commit_events: int) -> BareRound:
+    """How many trades a second the library makes durable in the database of this URL, with its schema and the settings
+    of the real writer, in transactions of `commit_events`.
 
     The rows are made beforehand, lot by lot; only the database's time counts.
     """
-    url = f"sqlite:///{folder / 'bare.db'}"
-    migrate(url)
     engine = open_writer(url)
     connection = engine.raw_connection()
     try:
-        driver_connection = connection.driver_connection
-        assert isinstance(driver_connection, sqlite3.Connection)
-        span_s, cpu_s = _insert_all(driver_connection, events, commit_events)
+        driver: Any = connection.driver_connection
+        store = _executemany(driver) if isinstance(driver, sqlite3.Connection) else _copy(driver)
+        span_s, cpu_s = _insert_all(store, _new_stream(driver), events, commit_events)
+        driver.commit()
     finally:
         connection.close()
         engine.dispose()
     return BareRound(events / span_s, cpu_s / events * 1e6)
 
 
-def _insert_all(connection: sqlite3.Connection, events: int, commit_events: int) -> tuple[float, float]:
-    """The seconds of the transactions, by the clock and of the processor."""
-    columns = len(connection.execute(f"PRAGMA table_info({TRADES_TABLE})").fetchall())
-    statement = f"INSERT INTO {TRADES_TABLE} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - only a constant in it
+def _insert_all(store: Callable[[_Rows], None], stream: int, events: int, commit_events: int) -> tuple[float, float]:
+    """The seconds of the transactions, by the clock and of this process's processor time."""
     span_s, cpu_s, sequence = 0.0, 0.0, 0
     for lot in lots(events, commit_events):
-        rows = [(_STREAM, number, *astuple(trade)) for number, trade in enumerate(lot, sequence + 1)]
+        rows = [(stream, number, *astuple(trade)) for number, trade in enumerate(lot, sequence + 1)]
         sequence += len(rows)
         began_s, cpu_began_s = time.perf_counter(), time.thread_time()
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(statement, rows)
-        connection.execute("COMMIT")
+        store(rows)
         span_s += time.perf_counter() - began_s
         cpu_s += time.thread_time() - cpu_began_s
     return span_s, cpu_s
+
+
+def _new_stream(driver: Any) -> int:
+    """The number of a new stream: the rows stand behind all others, as those of a process that starts now."""
+    new = "SELECT coalesce(max(id), 0) + 1, 'bare ' || (coalesce(max(id), 0) + 1), 'bare', 0, 0 FROM streams"
+    driver.execute(f"INSERT INTO streams {new}")
+    driver.commit()
+    [(stream,)] = driver.execute("SELECT max(id) FROM streams").fetchall()
+    return int(stream)
+
+
+def _executemany(driver: sqlite3.Connection) -> Callable[[_Rows], None]:
+    columns = len(driver.execute(f"PRAGMA table_info({TRADES_TABLE})").fetchall())
+    statement = f"INSERT INTO {TRADES_TABLE} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - only a constant in it
+
+    def store(rows: _Rows) -> None:
+        driver.execute("BEGIN IMMEDIATE")
+        driver.executemany(statement, rows)
+        driver.execute("COMMIT")
+
+    return store
+
+
+def _copy(driver: Any) -> Callable[[_Rows], None]:
+    def store(rows: _Rows) -> None:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {TRADES_TABLE} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+        driver.commit()
+
+    return store

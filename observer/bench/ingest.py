@@ -1,13 +1,15 @@
-"""How many trades a second become durable, beside the rate of SQLite alone.
+"""How many trades a second become durable, beside the rate of the database's own library alone.
 
 Each round measures the bare limit and then the whole path with each number of producers, on the same disk, one after
-the other, so that a slow spell of the machine affects all of them. The figures are medians of the rounds.
+the other, so that a slow spell of the machine affects all of them. The figures are medians of the rounds. With rows
+held beforehand all rounds use one database, which grows by the measured trades; without, each has an empty one.
 """
 
 import asyncio
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,9 @@ from bus.ingest import GROUP_EVENTS_MAX
 from observer.bench.bare import BareRound, measure_bare
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import MemoryStep, PathRound, ReportProgress, measure_path
+from observer.bench.scratch import scratch_database
+from observer.bench.sizes import PartSize, sizes_of
+from observer.bench.trades import SYMBOLS
 
 
 class PathResult(msgspec.Struct, frozen=True):
@@ -32,56 +37,106 @@ class PathResult(msgspec.Struct, frozen=True):
 
 
 class IngestResult(msgspec.Struct, frozen=True):
-    """Trades a second durable: the bare limit, and the whole path beside it."""
+    """Trades a second durable in a database that held so many before: the bare limit, and the whole path beside it.
+    `sizes` are the bytes of a held trade; empty without held rows.
+    """
 
     machine: Machine
+    database: str
+    held: int
     events: int
     commit_events_max: int
     bare_events_per_s: float
     bare_rounds_events_per_s: Sequence[float]
     bare_cpu_us_per_event: float
     paths: Sequence[PathResult]
+    sizes: Sequence[PartSize] = ()
 
 
 async def measure_ingest(
-    folder: Path, events: int, producers: Sequence[int], rounds: int, report: ReportProgress
+    folder: Path,
+    events: int,
+    producers: Sequence[int],
+    rounds: int,
+    report: ReportProgress,
+    *,
+    server: str | None = None,
+    held: int = 0,
 ) -> IngestResult:
-    """Measure with so many trades a round in folders inside `folder`, which are removed again.
+    """Measure with so many trades a round in folders inside `folder`, which are removed again, into SQLite, or into a
+    schema of its own in the PostgreSQL database `server`.
 
     Raises:
         BenchError: not everything that was published became durable.
+        StoreError: the server does not answer.
     """
     bare: list[BareRound] = []
     paths: dict[int, list[PathRound]] = {count: [] for count in producers}
-    for number in range(1, rounds + 1):
-        report(f"round {number}/{rounds}, sqlite3 alone")
-        bare.append(await asyncio.to_thread(_bare_round, folder / "bare", events))
-        for count, results in paths.items():
-            results.append(await _path_round(folder / "path", events, count, f"round {number}/{rounds}", report))
+    with ExitStack() as stack:
+        databases = _Databases(folder, server)
+        sizes: Sequence[PartSize] = ()
+        if held:
+            report(f"putting {held:,} trades there")
+            url = databases.kept = stack.enter_context(scratch_database(folder / "held", server))
+            sizes = await asyncio.to_thread(_hold, url, held)
+        for number in range(1, rounds + 1):
+            report(f"round {number}/{rounds}, the database's library alone")
+            async with databases.one() as url:
+                bare.append(await asyncio.to_thread(measure_bare, url, events, GROUP_EVENTS_MAX))
+            for count, results in paths.items():
+                async with databases.one() as url:
+                    name = f"round {number}/{rounds}"
+                    results.append(await _path_round(folder / "path", url, events, count, name, report))
     limit = statistics.median(each.events_per_s for each in bare)
     return IngestResult(
         machine=this_machine(folder),
+        database="SQLite" if server is None else "PostgreSQL",
+        held=held,
         events=events,
         commit_events_max=GROUP_EVENTS_MAX,
         bare_events_per_s=limit,
         bare_rounds_events_per_s=[each.events_per_s for each in bare],
         bare_cpu_us_per_event=statistics.median(each.cpu_us_per_event for each in bare),
         paths=[_summary(count, results, limit) for count, results in paths.items()],
+        sizes=sizes,
     )
 
 
-def _bare_round(folder: Path, events: int) -> BareRound:
-    folder.mkdir(mode=0o700)
-    try:
-        return measure_bare(folder, events, GROUP_EVENTS_MAX)
-    finally:
-        shutil.rmtree(folder)
+class _Databases:
+    """The databases of the measurements: a new one each, or always the same that holds rows."""
+
+    def __init__(self, folder: Path, server: str | None) -> None:
+        self._folder = folder
+        self._server = server
+        self.kept: str | None = None
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[str]:
+        """The URL of the next measurement's database."""
+        if self.kept is not None:
+            yield self.kept
+            return
+        folder = self._folder / "empty"
+        try:
+            with scratch_database(folder, self._server) as url:
+                yield url
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _path_round(folder: Path, events: int, producers: int, round_name: str, report: ReportProgress) -> PathRound:
+def _hold(url: str, held: int) -> Sequence[PartSize]:
+    from observer.bench.held import held_days, load  # the columns' library, which a run without held rows need not have
+
+    load(url, (("trades", rows) for rows in held_days(held, len(SYMBOLS))))
+    return sizes_of(url, "trades", held)
+
+
+async def _path_round(
+    folder: Path, url: str, events: int, producers: int, round_name: str, report: ReportProgress
+) -> PathRound:
     try:
         return await measure_path(
-            folder, events, producers, lambda progress: report(f"{round_name}, producers: {producers}, {progress}")
+            folder, url, events, producers, lambda progress: report(f"{round_name}, producers: {producers}, {progress}")
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
-import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from observer.bench.bare import TRADES_TABLE
 from observer.bench.child import BenchError
 from observer.bench.source import WARM_UP_EVENTS, Order, Report
 from observer.bench.writer import RunningWriter, running_writer
+from observer.store.engine import open_reader
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _MEMORY_STEPS: Final = 20  # so often the writer's memory is noted in one round
 _POLL_S: Final = 0.2
@@ -39,26 +41,27 @@ class PathRound(msgspec.Struct, frozen=True):
     writer_rss: Sequence[MemoryStep]
 
 
-async def measure_path(folder: Path, events: int, producers: int, show: ReportProgress) -> PathRound:
-    """Measure in `folder`, which is made.
+async def measure_path(folder: Path, url: str, events: int, producers: int, show: ReportProgress) -> PathRound:
+    """Measure in `folder`, which is made, into the database of this URL, which has the current schema.
 
     Raises:
         BenchError: not everything that was published is in the database.
     """
-    async with running_writer(folder) as writer, contextlib.AsyncExitStack() as stack:
+    async with running_writer(folder, url) as writer, contextlib.AsyncExitStack() as stack:
+        database = stack.enter_context(_Database.opened(url))
         shares = [events // producers + (number < events % producers) for number in range(producers)]
         sources = [
             await stack.enter_async_context(_source(writer, folder, f"source-{number}", share))
             for number, share in enumerate(shares)
         ]
-        watcher = _Watcher(writer, events, show)
+        watcher = _Watcher(writer, database, events, show)
         watching = asyncio.create_task(watcher.run())
         cpu_before_s = _cpu_s(writer)
         reports = await asyncio.gather(*(_run(source) for source in sources))
         cpu_s = _cpu_s(writer) - cpu_before_s
         watching.cancel()
         watcher.check()
-    _check_stored(writer.database, events + producers * WARM_UP_EVENTS)
+        database.require_trades(events + producers * WARM_UP_EVENTS)
     span_s = (max(report.ended_ns for report in reports) - min(report.began_ns for report in reports)) / 1e9
     return PathRound(
         events_per_s=events / span_s,
@@ -112,8 +115,9 @@ async def _line(source: asyncio.subprocess.Process) -> bytes:
 class _Watcher:
     """Samples the writer from outside: its progress and its memory."""
 
-    def __init__(self, writer: RunningWriter, events: int, report: ReportProgress) -> None:
+    def __init__(self, writer: RunningWriter, database: "_Database", events: int, report: ReportProgress) -> None:
         self._writer = writer
+        self._database = database
         self._events = events
         self._report = report
         self.steps: list[MemoryStep] = []
@@ -126,25 +130,47 @@ class _Watcher:
 
     def check(self) -> None:
         """Record it if the next step is reached."""
-        stored = _stored(self._writer.database)
+        stored = self._database.stored()
         if stored * _MEMORY_STEPS >= self._events * len(self.steps):
             step = MemoryStep(stored, self._writer.rss_bytes)
             self.steps.append(step)
             self._report(f"{step.events:,} events, writer has {step.rss_bytes / 1e6:.0f} MB")
 
 
-def _stored(database: Path) -> int:
-    """Events in the database by the marks of its streams."""
-    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        (stored,) = connection.execute("SELECT coalesce(sum(high_water_mark), 0) FROM streams").fetchone()
-    return int(stored)
+class _Database:
+    """What came to the database since it was opened here: only streams that are newer than those that were there."""
 
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._last_stream = self._number("SELECT coalesce(max(id), 0) FROM streams")
 
-def _check_stored(database: Path, expected: int) -> None:
-    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        (rows,) = connection.execute(f"SELECT count(*) FROM {TRADES_TABLE}").fetchone()  # noqa: S608 - a constant
-    if rows != expected:
-        raise BenchError(f"{expected} trades were published and acknowledged, {rows} are in the database")
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, url: str) -> Iterator["_Database"]:
+        """Ask the database of this URL until the block ends."""
+        engine = open_reader(url)
+        try:
+            yield cls(engine)
+        finally:
+            engine.dispose()
+
+    def stored(self) -> int:
+        """Events by the marks of their streams."""
+        return self._number("SELECT coalesce(sum(high_water_mark), 0) FROM streams WHERE id > ", self._last_stream)
+
+    def require_trades(self, expected: int) -> None:
+        """Return if so many trades came.
+
+        Raises:
+            BenchError: it is another number.
+        """
+        rows = self._number("SELECT count(*) FROM trades WHERE stream > ", self._last_stream)
+        if rows != expected:
+            raise BenchError(f"{expected} trades were published and acknowledged, {rows} are in the database")
+
+    def _number(self, query: str, behind: int | None = None) -> int:
+        with self._engine.connect() as connection:
+            return int(connection.exec_driver_sql(query + ("" if behind is None else str(behind))).scalar_one())
 
 
 def _cpu_s(writer: RunningWriter) -> float:

@@ -21,7 +21,8 @@ from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 
-_SPEED: Final = 60.0
+_SPEED: Final = 60.0  # at least
+_RATE_AT_SPEED: Final = 5_000  # a faster stream is a faster clock: the broker makes no larger day for it
 _BEGINS_AT: Final = (9, 31)  # Track B streams
 _WARM_UP_S: Final = 4.0
 _SYMBOLS_TRADES_PER_S: Final = 7.5  # of an account's busiest symbols together at that hour, by the market's clock
@@ -58,9 +59,10 @@ async def measure_stream(folder: Path, rate: int, seconds: float, report: Report
     Raises:
         BenchError: it did not come up, or no trade came.
     """
-    market = {"trades_times": rate / _SPEED / _SYMBOLS_TRADES_PER_S}
+    speed = _SPEED * max(1.0, rate / _RATE_AT_SPEED)
+    market = {"trades_times": rate / speed / _SYMBOLS_TRADES_PER_S}
     report("starting the system; the broker makes its day first")
-    async with running_system(folder / "run", *_BEGINS_AT, speed=_SPEED, market=market) as system:
+    async with running_system(folder / "run", *_BEGINS_AT, speed=speed, market=market) as system:
         feed = FeedSubscriber(system.feed, [Trade, GapDetected, SweepCompleted])
         received = _Received()
         listening = asyncio.create_task(_listen(feed, system, received))
@@ -78,7 +80,7 @@ async def measure_stream(folder: Path, rate: int, seconds: float, report: Report
 async def _listen(feed: FeedSubscriber, system: RunningSystem, received: _Received) -> None:
     async for event in feed:
         if isinstance(event, Trade) and event.gap_id is None:
-            received.latencies_ns.append(round((system.clock.now_ns() - event.receive_time_ns) / _SPEED))
+            received.latencies_ns.append(round((system.clock.now_ns() - event.receive_time_ns) / system.clock.speed))
         elif isinstance(event, GapDetected):
             received.gaps += 1
 

@@ -40,41 +40,6 @@ Lines: TypeAlias = Iterator[Sequence[str]]
 Result = TypeVar("Result", bound=Measured)
 
 
-def ingest(
-    events: Annotated[int, Option(min=1000, help="Trades in each round.")] = 500_000,
-    producers: Annotated[list[int] | None, Option(min=1, help="Number of producers; may be repeated.")] = None,
-    rounds: RoundsOption = 3,
-    folder: FolderOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Measure durable trades per second, and sqlite3's alone. By 1 and by 4 producers at once."""
-    from observer.bench.ingest import IngestResult, measure_ingest
-
-    def table(result: IngestResult) -> Lines:
-        yield ("trades a second durable", "", "trades/s", "of bare", "CPU us producers", "CPU us writer", "RSS MB")
-        bare_cpu_us = f"{result.bare_cpu_us_per_event:.2f}"
-        yield ("sqlite3 alone", f"{result.bare_events_per_s:,.0f}", "1.00", "", bare_cpu_us)
-        for path in result.paths:
-            yield (
-                f"producers: {path.producers}",
-                f"{path.events_per_s:,.0f}",
-                f"{path.ratio_to_bare:.2f}",
-                f"{path.producers_cpu_us_per_event:.2f}",
-                f"{path.writer_cpu_us_per_event:.2f}",
-                " ".join(
-                    f"{step.rss_bytes / 1e6:.0f}" for step in path.writer_rss[:: max(1, len(path.writer_rss) // 4)]
-                ),
-            )
-
-    counts = producers or [1, 4]
-    measure(
-        lambda workspace, report: measure_ingest(workspace, events, counts, rounds, report),
-        table,
-        folder,
-        as_json=as_json,
-    )
-
-
 def latency(
     rate: Annotated[list[float] | None, Option(min=1, help="Events a second; may be repeated.")] = None,
     seconds: Annotated[float, Option(min=0.5, help="How long each rate is kept up.")] = 10.0,

@@ -202,11 +202,14 @@ COMMANDS: Final = Group(
         "bench": Group(
             "Measure speed and size on this machine.",
             {
-                "ingest": Command("bench:ingest", "Measure durable trades per second, and sqlite3's alone."),
+                "ingest": Command(
+                    "bench_ingest:ingest", "Measure durable trades per second, beside the bare database."
+                ),
                 "latency": Command("bench:latency", "Measure the time from publish to acknowledgement."),
                 "restart": Command("bench:restart", "Measure the time from kill -9 to the next stored event."),
                 "footprint": Command("bench:footprint", "Measure the memory of each process of an idle system."),
                 "day": Command("bench_day:day", "Measure processor, memory and bytes of a whole day of both venues."),
+                "lake": Command("bench_lake:lake", "Measure sealing, bytes and questions of the lake."),
                 "frames": Command("bench:frames", "Measure decoded trade frames per second."),
                 "sweep": Command("bench:sweep", "Measure a sweep of the market against the broker's rate limit."),
                 "selection": Command("bench:selection", "Measure triggers, allocation and context synchronization."),

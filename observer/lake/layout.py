@@ -46,7 +46,8 @@ class StreamRows(msgspec.Struct, frozen=True):
 
 class Version(msgspec.Struct, frozen=True):
     """One version of a kind's rows of a day: how many rows, their digest (`observer.lake.digest`), the bytes of the
-    file, when it was sealed (UTC ns), the version of the events' schema, and the positions of the rows.
+    file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it is
+    known that no two rows have the same symbol and order (`observer.store.kinds`), as a trade that is stored twice has.
     """
 
     version: int
@@ -56,6 +57,7 @@ class Version(msgspec.Struct, frozen=True):
     sealed_at_ns: int
     schema_version: int
     streams: tuple[StreamRows, ...] = ()
+    is_distinct: bool = False
 
 
 class SealedDay(msgspec.Struct, frozen=True):

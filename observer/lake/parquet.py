@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from observer.errors import DataFileError
@@ -17,6 +18,7 @@ from observer.files import sync_path
 from observer.lake.digest import RowsDigest
 from observer.lake.layout import StreamRows
 from observer.store.arrow import schema_of
+from observer.store.kinds import kind_named
 
 PARTITIONED_BY: Final = ("market", "session_date")
 """The columns that a file does not hold: its folders' names give them."""
@@ -30,12 +32,15 @@ _METADATA: Final = "observer."
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The rows of a written file, their digest, the file's bytes, and the positions of the rows."""
+    """The rows of a written file, their digest, the file's bytes, the positions of the rows, and
+    `Version.is_distinct`.
+    """
 
     rows: int
     digest: str
     size_bytes: int
     streams: tuple[StreamRows, ...]
+    is_distinct: bool
 
 
 def file_schema(kind: str) -> pa.Schema:
@@ -58,30 +63,54 @@ def write_file(
     """Write rows with the columns of the kind's files in their order, and flush them to the disk; None without a row,
     and no file then.
 
-    The file's metadata are `observer.rows`, `observer.digest`, `observer.streams` (the positions of the rows, as JSON)
-    and `metadata` with the same prefix. `uids` are the random ids of the event streams by the number in the rows.
+    The file's metadata are `observer.rows`, `observer.digest`, `observer.streams` (the positions of the rows, as JSON),
+    `observer.is_distinct` and `metadata` with the same prefix. `uids` are the random ids of the event streams by the
+    number in the rows.
 
     Raises:
         OSError: the folder cannot be written.
     """
     schema = file_schema(kind)
-    digest, positions = RowsDigest(schema.names), _Positions()
+    digest, positions, keys = RowsDigest(schema.names), _Positions(), _Keys(kind, schema)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with pq.ParquetWriter(path, schema, **_options(schema)) as writer:
+    with pq.ParquetWriter(path, schema, **file_options(schema)) as writer:
         for table in _groups(batches, schema):
             for batch in table.to_batches():
                 digest.add(batch)
             positions.add(table)
+            keys.add(table)
             writer.write_table(table, row_group_size=GROUP_ROWS)
         streams = positions.of(uids)
         positions_text = msgspec.json.encode(streams).decode()
         found = {**metadata, "rows": str(digest.rows), "digest": digest.hexdigest(), "streams": positions_text}
+        found["is_distinct"] = str(keys.are_distinct).lower()
         writer.add_key_value_metadata({f"{_METADATA}{name}": value for name, value in found.items()})
     if not digest.rows:
         path.unlink()
         return None
     sync_path(path)
-    return Written(digest.rows, digest.hexdigest(), path.stat().st_size, streams)
+    return Written(digest.rows, digest.hexdigest(), path.stat().st_size, streams, keys.are_distinct)
+
+
+class _Keys:
+    """Whether no two rows, which are sorted by symbol and order, have the same ones."""
+
+    def __init__(self, kind: str, schema: pa.Schema) -> None:
+        self._names = [name for name in ("symbol", *kind_named(kind).order) if name in schema.names]
+        self._last: list[object] = []
+        self.are_distinct = bool(self._names)
+
+    def add(self, table: pa.Table) -> None:
+        if not self.are_distinct:
+            return
+        columns = [table[name].combine_chunks() for name in self._names]
+        is_same = pa.repeat(True, table.num_rows - 1)
+        for column in columns:
+            of_column = pc.equal(column.slice(1), column.slice(0, len(column) - 1))
+            is_same = pc.and_(is_same, pc.fill_null(of_column, True))
+        first = [column[0].as_py() for column in columns]
+        self.are_distinct = first != self._last and not pc.any(is_same, min_count=0).as_py()
+        self._last = [column[-1].as_py() for column in columns]
 
 
 class _Positions:
@@ -101,7 +130,8 @@ class _Positions:
         return tuple(StreamRows(stream, uids[stream], *found) for stream, found in sorted(self._found.items()))
 
 
-def _options(schema: pa.Schema) -> dict[str, object]:
+def file_options(schema: pa.Schema) -> dict[str, object]:
+    """How the columns of a file are encoded and compressed."""
     differences = [field.name for field in schema if pa.types.is_integer(field.type)]
     growing = [name for name in schema.names if name.startswith(_GROWING) and name not in differences]
     encodings = {**dict.fromkeys(differences, "DELTA_BINARY_PACKED"), **dict.fromkeys(growing, "BYTE_STREAM_SPLIT")}

@@ -126,6 +126,7 @@ def _version_of(file: VersionFile) -> Version:
             sealed_at_ns=int(stated["sealed_at_ns"]),
             schema_version=int(stated["schema_version"]),
             streams=msgspec.json.decode(stated.get("streams", "[]"), type=tuple[StreamRows, ...]),
+            is_distinct=stated.get("is_distinct") == "true",
         )
     except (KeyError, ValueError) as error:
         raise DataFileError(f"{file.path}: the day has no manifest, and the file's metadata lack {error}") from error

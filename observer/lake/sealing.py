@@ -268,4 +268,13 @@ def _write(
     final.parent.mkdir(parents=True, exist_ok=True)
     staged.replace(final)
     sync_path(final.parent)
-    return Version(number, written.rows, written.digest, written.size_bytes, now_ns, SCHEMA_VERSION, written.streams)
+    return Version(
+        version=number,
+        rows=written.rows,
+        digest=written.digest,
+        size_bytes=written.size_bytes,
+        sealed_at_ns=now_ns,
+        schema_version=SCHEMA_VERSION,
+        streams=written.streams,
+        is_distinct=written.is_distinct,
+    )

@@ -8,7 +8,7 @@ import polars as pl
 
 from observer.local_time import local_ns
 from observer.research import relations
-from observer.research.bars import BarRows, bars, each_once, official_bars
+from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, each_once, official_bars
 from observer.research.frame import Schema, scanned
 from observer.research.reading import Rows, stored_schema
 from observer.units import NS_PER_MINUTE
@@ -27,7 +27,13 @@ _KNOWN: Final[Mapping[str, str]] = {
     "gap_losses": "decided_ns",
     "quality": "judged_ns",
 }
-_OF_BARS: Final = ("trades", "conflated_trades", "recovered_minute_bars", "reconciliations")
+# The kinds that bars are made of, with the columns that they need of kinds with many rows.
+_OF_BARS: Final[Mapping[str, Sequence[str]]] = {
+    "trades": COLUMNS_OF_TRADES,
+    "conflated_trades": (),
+    "recovered_minute_bars": (),
+    "reconciliations": (),
+}
 
 
 class DayRelations:
@@ -64,14 +70,37 @@ class DayRelations:
         reports = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
         words = reports.sort("judged_ns")
         quality = dict(zip(words["symbol"], words["slots_quality"], strict=True))
-        return relations.trades(each_once(self._known("trades", day, known_ns, lines)), self.zone, quality)
+        found = self._known("trades", day, known_ns, lines)
+        found = found if self.rows.is_distinct("trades", day) else each_once(found)
+        return relations.trades(found, self.zone, quality)
 
     def bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
     ) -> pl.DataFrame:
         """Bars of the day."""
-        rows = BarRows(*(self._known(kind, day, known_ns, lines) for kind in _OF_BARS))
-        return bars(rows, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
+        return self._bars([(day, lines)], interval_ns, known_ns)
+
+    def bars_of_lines(
+        self, days: Sequence[tuple[str, Sequence[str]]], interval_ns: int, known_ns: int | None = None
+    ) -> pl.DataFrame:
+        """Bars of lines on some days, by day. Days whose bars begin at the same fraction of an interval are read
+        together, which is all of them in a zone without summer time: a day alone takes as long as its preparations.
+        """
+        alike: dict[int, list[tuple[str, Sequence[str] | None]]] = {}
+        for day, lines in days:
+            alike.setdefault(local_ns(date.fromisoformat(day)) % interval_ns, []).append((day, lines))
+        return pl.concat([self._bars(each, interval_ns, known_ns) for each in alike.values()])
+
+    def _bars(
+        self, days: Sequence[tuple[str, Sequence[str] | None]], interval_ns: int, known_ns: int | None
+    ) -> pl.DataFrame:
+        trades, conflated, minutes, reconciliations = (
+            _together([self._known(kind, day, known_ns, lines) for day, lines in days], columns)
+            for kind, columns in _OF_BARS.items()
+        )
+        is_distinct = all(self.rows.is_distinct("trades", day) for day, _ in days)
+        rows = BarRows(trades, conflated, minutes, reconciliations, is_distinct)
+        return bars(rows, interval_ns, local_ns(date.fromisoformat(days[0][0])), self.zone)
 
     def official_bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
@@ -126,13 +155,21 @@ class DayRelations:
         return rows.filter(pl.col(_KNOWN[kind]).fill_null(0) <= known_ns)  # null: from before the column was there
 
     def _bars_schema(self) -> Schema:
-        empty = BarRows(*(pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS))
+        trades, conflated, minutes, reconciliations = (pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS)
+        empty = BarRows(trades, conflated, minutes, reconciliations)
         return dict(bars(empty, NS_PER_MINUTE, 0, self.zone).schema)
 
     def _universe_schema(self) -> Schema:
         empty = pl.DataFrame(schema=stored_schema("universe_members"))
         build: Mapping[str, Any] = {"stream": 0, "sequence": 0, "symbols": 0, "session_date": ""}
         return dict(relations.members(empty, build).schema)
+
+
+def _together(days: Sequence[pl.LazyFrame], columns: Sequence[str]) -> pl.LazyFrame:
+    """The rows of days. Of several they are read here, each for itself: as one query polars takes twice as long."""
+    if len(days) == 1:
+        return days[0]
+    return pl.concat(pl.collect_all([day.select(columns) if columns else day for day in days])).lazy()
 
 
 def _late(made: Callable[[], pl.DataFrame], schema: Schema, name: str) -> pl.LazyFrame:

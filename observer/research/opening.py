@@ -82,6 +82,7 @@ def _files(lake: Path, day: SealedDay) -> Mapping[str, SealedFile]:
             version.version,
             version.streams,
             kind in day.removed,
+            version.is_distinct,
         )
         for kind, version in newest.items()
     }

@@ -36,8 +36,8 @@ def stored_schema(kind: str) -> Schema:
 
 
 class SealedFile(msgspec.Struct, frozen=True):
-    """The file with the sealed rows of a kind of a day, their number, the version, the positions of the rows, and
-    whether the database need not have them.
+    """The file with the sealed rows of a kind of a day, their number, the version, the positions of the rows, whether
+    the database need not have them, and `Version.is_distinct`.
     """
 
     path: Path
@@ -45,6 +45,7 @@ class SealedFile(msgspec.Struct, frozen=True):
     version: int
     streams: Sequence[StreamRows]
     is_removed: bool
+    is_distinct: bool = False
 
     @property
     def removed_version(self) -> int:
@@ -112,6 +113,13 @@ class Rows:
         if day in self._sealed and not self._is_behind(kind, day):
             return self._of_file(kind, day, lines)
         return self._of_database(kind, day, lines)
+
+    def is_distinct(self, kind: str, day: str) -> bool:
+        """Whether it is known that no two of the day's rows have the same symbol and order."""
+        file = self._sealed.get(day, {}).get(kind)
+        if file is None or not file.is_distinct:
+            return False
+        return not self._count(kind, day) if file.is_removed else not self._is_behind(kind, day)
 
     def small(self, kind: str, day: str) -> pl.DataFrame:
         """All rows of a day of a kind with few; read once."""
@@ -206,7 +214,10 @@ class Rows:
         rows = pl.scan_parquet(file.path, hive_partitioning=False, missing_columns="insert", schema=in_file)
         rows = rows.rename({there: name for name, there in NAMES_IN_FILE.items() if name in schema})
         rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
-        return rows if lines is None or "symbol" not in schema else rows.filter(pl.col("symbol").is_in(lines))
+        if lines is None or "symbol" not in schema:
+            return rows
+        symbol = pl.col("symbol")
+        return rows.filter(symbol == lines[0] if len(lines) == 1 else symbol.is_in(lines))
 
 
 class _Hot:

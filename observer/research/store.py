@@ -171,7 +171,11 @@ class Store:
             raise ConfigError(f"official bars are of whole minutes, and {interval} is not")
         made = self._days.official_bars if is_official else self._days.bars
         days = self._fetched(symbols, span) if is_official else self._streamed(symbols, span)
-        parts = [made(day, lines, length_ns, known_ns) for day, lines in days]
+        of_lines = [(day, lines) for day, lines in days if lines is not None]
+        if of_lines and not adjusted and not is_official:  # of all lines, a day at a time fills the memory enough
+            parts = [self._days.bars_of_lines(of_lines, length_ns, known_ns)]
+        else:
+            parts = [made(day, lines, length_ns, known_ns) for day, lines in days]
         if adjusted:
             changes = self._adjustments(known_at)
             of_days = [pl.lit(date.fromisoformat(day)) for day, _ in days]  # a bar's time may be in any zone

@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
+from bus.outbox import FINISHED_STREAMS_MAX
 from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.files import read_file, replace_file, replacing, to_disk
@@ -53,7 +54,7 @@ def ledgers_folder(data: str) -> Path:
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """The exported position of each stream, by the stream's random id."""
+    """The exported position of each stream that may still grow, by the stream's random id."""
 
     streams: dict[str, int] = {}
 
@@ -99,8 +100,12 @@ class Ledgers:
         """
         with self._locked():
             done = self._read_position()
-            while (reached := self._write_portion(done)) != done:
-                _write(self._position_path, msgspec.json.encode(_Position(dict(reached))))
+            of_all_streams = not done
+            while True:
+                reached, growing = self._write_portion(done, of_all_streams=of_all_streams)
+                if reached == done:
+                    return
+                _write(self._position_path, msgspec.json.encode(_Position(growing)))
                 done = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
@@ -137,14 +142,22 @@ class Ledgers:
             text = f"{self._position_path}: {error}; remove it, and all ledgers are made anew"
             raise StoreError(text) from error
 
-    def _write_portion(self, done: Mapping[str, int]) -> Mapping[str, int]:
-        """Export one portion; return the new position."""
+    def _write_portion(
+        self, done: Mapping[str, int], *, of_all_streams: bool
+    ) -> tuple[Mapping[str, int], dict[str, int]]:
+        """Export one portion, of all streams or of those that may have grown; return the new position, and of it what
+        the next portion needs: each start of a process is a stream.
+        """
         reached = dict(done)
         overflows: list[tuple[_Key, SlotOverflowed]] = []
         gap_ids: list[str] = []
         with store_errors(self._engine), self._engine.connect() as connection:
-            streams = connection.execute(select(STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark)).all()
-            for uid, stream, mark in streams:
+            columns = (STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark, STREAMS.c.producer)
+            streams = connection.execute(select(*columns).order_by(STREAMS.c.id)).all()
+            newest = _newest([(row.producer, row.uid) for row in streams])
+            for uid, stream, mark, _producer in streams:
+                if not (of_all_streams or uid in newest or uid in done):
+                    continue
                 after = done.get(uid, 0)
                 if mark > after:
                     reached[uid] = upto = min(mark, after + _PORTION)
@@ -152,7 +165,8 @@ class Ledgers:
                     gap_ids += _closed_gaps(connection, stream, after, upto)
             self._add_overflows(connection, sorted(overflows, key=lambda each: each[0]))
             self._add_recoveries(connection, gap_ids)
-        return reached
+        unfinished = {row.uid for row in streams if reached.get(row.uid, 0) < row.high_water_mark}
+        return reached, {uid: number for uid, number in reached.items() if uid in newest | unfinished}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -235,6 +249,16 @@ class Ledgers:
         for path, content in written.items():
             _write(path, content)
         return list(written)
+
+
+def _newest(streams: Sequence[tuple[str, str]]) -> set[str]:
+    """The newest streams of each producer, of pairs (producer, random id), the oldest first. What a process has not
+    delivered yet is of one of these; what it delivers again of an older one is exported.
+    """
+    by_producer: dict[str, list[str]] = {}
+    for producer, uid in streams:
+        by_producer.setdefault(producer, []).append(uid)
+    return {uid for uids in by_producer.values() for uid in uids[-FINISHED_STREAMS_MAX - 1 :]}
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

@@ -8,18 +8,13 @@ the rest is stored.
 SQLite refuses NaN in a required column and makes it NULL elsewhere. PostgreSQL stores it.
 """
 
-import sqlite3
-import types
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from itertools import chain
 from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, Engine, ScalarSelect, Table, bindparam, func, insert, select, update
-from sqlalchemy import exc as sqlalchemy_errors
-from sqlalchemy.dialects import sqlite
 
 from bus.delivery import Delivered, Lost, Part
 from bus.events import Event, kind_of
@@ -27,6 +22,7 @@ from observer.clock import RealClock
 from observer.errors import StoreError
 from observer.local_time import local_datetime
 from observer.store.engine import describe, open_existing, store_errors
+from observer.store.insertion import Insertion, insertion_of
 from observer.store.lock import WriterLock
 from observer.store.projections import PROJECTIONS
 from observer.store.removal import BATCH_ROWS, SealedRows, remove_batch
@@ -34,29 +30,7 @@ from observer.store.rows import QUARANTINE_BYTES_MAX, Position, Row, group_rows,
 from observer.store.systems import System
 from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, QUARANTINE, STREAMS
 
-_InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
-"""Inserts rows into one of the tables that the writer appends to."""
-
 _MACHINE_CLOCK: Final = RealClock()
-
-_TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
-
-_VALUES_A_LOT: Final = 450  # of one statement of SQLite, that is 25 trades: a longer one saves nothing more
-
-# The drivers raise the last two for text that is no Unicode and for numbers beyond 64 bits.
-_REFUSALS: Final = (
-    sqlalchemy_errors.IntegrityError,
-    sqlalchemy_errors.DataError,
-    UnicodeEncodeError,
-    OverflowError,
-)
-
-
-class _Insertion(msgspec.Struct, frozen=True):
-    """Inserts rows in the way of one database; `refusals` are the errors that blame a row and not the database."""
-
-    insert: _InsertRows
-    refusals: tuple[type[Exception], ...]
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -101,7 +75,7 @@ class StoreWriter:
         self._now_ns = now_ns
         self._engine: Engine = open_existing(url)
         self._lock = WriterLock(self._engine, system)
-        self._insertion = _insertion_of(self._engine)
+        self._insertion = insertion_of(self._engine)
         self._quarantine_day: date | None = None
         self._quarantine_bytes = 0  # of that day's contents; on the day of `open` all that the table holds
 
@@ -262,7 +236,7 @@ class StoreWriter:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def _insert_all(insertion: _Insertion) -> _StoreRows:
+def _insert_all(insertion: Insertion) -> _StoreRows:
     """Store all rows or raise one of the refusals, which ends the transaction."""
 
     def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
@@ -272,7 +246,7 @@ def _insert_all(insertion: _Insertion) -> _StoreRows:
     return store
 
 
-def _insert_halving(insertion: _Insertion) -> _StoreRows:
+def _insert_halving(insertion: Insertion) -> _StoreRows:
     """Store the rows that the database takes; each attempt has a savepoint, and a refused lot is tried in halves."""
 
     def store(connection: Connection, event_type: type[Event], rows: Sequence[Row]) -> Mapping[Position, Row]:
@@ -337,64 +311,3 @@ def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batch
 
 
 _SET_MARK: Final = update(STREAMS).where(STREAMS.c.id == bindparam("stream")).values(high_water_mark=bindparam("mark"))
-
-
-# --- bulk insertion, and the errors of each database that blame a row --------------------------------------
-
-
-def _insertion_of(engine: Engine) -> _Insertion:
-    """The way of the engine's database."""
-    return _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
-
-
-def _sqlite() -> _Insertion:
-    """Insert lots of rows, each by one statement, and what remains row by row: a statement costs more than a row in it.
-
-    With OR FAIL a refusal leaves the lot's rows before the refused one, and its caller undoes them with the transaction
-    or the savepoint around it. Without it SQLite keeps a copy of each page that a lot changes, in a file of its own.
-    """
-    # For each None and bool the driver searches for a conversion, in vain, and that costs as much as ten other values.
-    # It takes a registered one at once: these return what it binds without one, too.
-    sqlite3.register_adapter(types.NoneType, {None: None}.get)
-    sqlite3.register_adapter(bool, int)
-    statements: dict[str, str] = {}
-    lots: dict[str, tuple[str, int]] = {}
-    for table in _TABLES:
-        statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
-        size = max(1, _VALUES_A_LOT // len(table.columns))
-        row = ", ".join("?" * len(table.columns))
-        statements[table.name] = statement
-        lots[table.name] = statement + f", ({row})" * (size - 1), size
-
-    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        statement, size = lots[table.name]
-        in_lots = len(rows) - len(rows) % size
-        if in_lots:
-            values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
-            connection.exec_driver_sql(statement, values)
-        if in_lots < len(rows):
-            connection.exec_driver_sql(statements[table.name], list(rows[in_lots:]))
-
-    return _Insertion(insert_rows, _REFUSALS)
-
-
-def _postgresql() -> _Insertion:
-    """Insert by COPY, bypassing SQLAlchemy: errors are the driver's own."""
-    import psycopg  # 10 MB that a writer of SQLite does not need
-    from psycopg import sql
-
-    statements = {
-        table.name: sql.SQL("COPY {} ({}) FROM STDIN").format(
-            sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, table.columns.keys()))
-        )
-        for table in _TABLES
-    }
-
-    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
-        driver_connection = connection.connection.driver_connection
-        assert isinstance(driver_connection, psycopg.Connection)
-        with driver_connection.cursor() as cursor, cursor.copy(statements[table.name]) as copy:
-            for row in rows:
-                copy.write_row(row)
-
-    return _Insertion(insert_rows, (*_REFUSALS, psycopg.IntegrityError, psycopg.DataError))

@@ -46,6 +46,29 @@ def test_ingest_reports_the_bare_limit_and_the_whole_path(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ingest_with_held_trades_reports_the_bytes_of_each_part_of_one(folder: Path) -> None:
+    arguments = ("ingest", "--events", 2000, "--producers", 1, "--rounds", 2, "--held", 30_000)
+    reported = bench(*arguments, folder=folder)
+    whole, *parts = reported["sizes"]
+    assert reported["held"] == 30_000
+    assert whole["bytes_per_row"] == pytest.approx(sum(part["bytes_per_row"] for part in parts))
+    assert {"column price", "row heads, alignment and free space"} <= {part["part"] for part in parts}
+
+
+@pytest.mark.slow
+def test_lake_reports_sealing_bytes_and_each_question_beside_the_same_by_hand(folder: Path) -> None:
+    reported = bench("lake", "--trades", 20_000, "--days", 2, "--rounds", 1, folder=folder)
+    assert reported["all_trades"] == 25_000
+    [sealing] = reported["sealings"]
+    assert sealing["ratio_to_pyarrow"] == pytest.approx(sealing["seconds"] / reported["pyarrow_s"])
+    assert 0 < reported["bytes_per_trade"] < 30
+    assert len(reported["answers"]) == 5
+    for answer in reported["answers"]:
+        assert answer["rows"] > 0
+        assert answer["ratio_to_duckdb"] == pytest.approx(answer["ms"] / answer["duckdb_ms"])
+
+
+@pytest.mark.slow
 def test_master_reports_each_rate_by_wall_time_and_by_cpu_time(folder: Path) -> None:
     reported = bench("master", "--rounds", 1, folder=folder)
     assert (reported["listings"], reported["tradable"]) == (25_000, 6_500)

@@ -40,6 +40,7 @@ from bus.commands import Heartbeat, RunJob, Status, decode_order, decode_order_r
 from bus.decoding import DecodeError
 from bus.delivery import (
     HELLO_STREAMS_MAX,
+    Acknowledged,
     Delivered,
     Hello,
     Lost,
@@ -47,6 +48,7 @@ from bus.delivery import (
     Rewind,
     Sender,
     StreamProgress,
+    Unknown,
     Welcome,
 )
 from bus.endpoints import Endpoints, TcpAddress
@@ -267,6 +269,27 @@ def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(
         until(lambda: len(writer.ingest._routes) <= 100)
         assert len(writer.ingest._producers) <= 3
         writer.assert_stores()
+
+
+def test_of_a_process_that_is_restarted_200_times_only_the_newest_starts_are_remembered(writer: Writer) -> None:
+    names = [f"{number:032x}" for number in range(200)]
+    with contextlib.ExitStack() as stack:
+        first, *later = (stack.enter_context(peer(writer.folder)) for _ in names)
+        for socket, name in zip([first, *later], names, strict=True):
+            socket.send_multipart([b"H", encode(Hello("track-b", {name: 0}))])
+            assert isinstance(decode_to_producer(socket.recv()), Welcome)
+            socket.send_multipart([b"B", pack(name, 1, trades(1))])
+            assert isinstance(decode_to_producer(socket.recv()), Acknowledged)
+        until(lambda: len(writer.ingest._producers) <= bus.ingest.PROCESSES_MAX)
+        assert writer.ingest._routes.keys() == set(names[-bus.ingest.PROCESSES_MAX :])
+        # One that lives after all says hello again, and what it resends is dropped.
+        first.send_multipart([b"B", pack(names[0], 1, trades(2))])
+        assert isinstance(decode_to_producer(first.recv()), Unknown)
+        first.send_multipart([b"H", encode(Hello("track-b", {names[0]: 1}))])
+        assert isinstance(decode_to_producer(first.recv()), Welcome)
+        first.send_multipart([b"B", pack(names[0], 1, trades(2))])
+        assert decode_to_producer(first.recv()) == Acknowledged(names[0], 2, writer.sink.epoch())
+    assert writer.sink.high_water_marks(names) == dict.fromkeys(names, 1) | {names[0]: 2}
 
 
 def test_what_streams_lack_is_forgotten_with_them(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:

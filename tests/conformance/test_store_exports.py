@@ -12,6 +12,7 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import Event, GapUnrecoverable
 from observer.errors import StoreError
+from observer.store import exports
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter
 from tests.store.exporting import DAY, START_NS, recovery, refusal
@@ -203,3 +204,30 @@ def test_a_recovery_whose_trades_left_the_database_keeps_its_file(
     (tmp_path / "observer/system/exports.json").unlink()
     ledgers.catch_up()
     assert files_in(tmp_path / "observer") == before
+
+
+def test_the_position_has_only_the_newest_streams_of_a_process_and_no_row_is_missing_or_doubled(
+    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "FINISHED_STREAMS_MAX", 20)
+    for number in range(200):  # each start of a process is a stream
+        store(refusal(number), stream=f"{number:032x}")
+        if number % 7 == 0:
+            ledgers.catch_up()
+    store(refusal(200), stream=f"{195:032x}")  # what a process left is delivered by a later one
+    ledgers.catch_up()
+    position = json.loads((tmp_path / "observer/system/exports.json").read_text())["streams"]
+    assert position == {f"{number:032x}": 2 if number == 195 else 1 for number in range(179, 200)}
+    assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 201
+
+
+def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(
+    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "FINISHED_STREAMS_MAX", 3)
+    monkeypatch.setattr(exports, "_PORTION", 2)  # the first stream needs several portions
+    store(*(refusal(number) for number in range(7)), stream=f"{0:032x}")
+    for number in range(1, 9):
+        store(refusal(7 + number), stream=f"{number:032x}")
+    ledgers.catch_up()
+    assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 15

@@ -106,7 +106,7 @@ def rows_of(
 
 def both(first: BarRows, second: BarRows) -> BarRows:
     """The rows of two lines."""
-    names = BarRows.__struct_fields__
+    names = ("trades", "conflated", "minutes", "reconciliations")
     return BarRows(*(pl.concat([getattr(first, name), getattr(second, name)]) for name in names))
 
 

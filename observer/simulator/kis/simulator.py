@@ -141,6 +141,7 @@ class Simulator:
         for view in get_args(View):
             for instrument in self.market.instruments:
                 self.market.view(view).tape(instrument.symbol)
+                await asyncio.sleep(0)  # the process's heartbeat goes on: a large day takes longer than a start may
         try:
             self.rest_url = f"http://{await self._rest.start()}"
             self.files_url = f"http://{await self._files.start()}"

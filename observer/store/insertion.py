@@ -1,0 +1,109 @@
+"""Puts many rows into a table at once, in the way of each database, and names the errors that blame a row."""
+
+import sqlite3
+import types
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Connection, Double, Engine, Integer, LargeBinary, Table, Text, insert
+from sqlalchemy import exc as sqlalchemy_errors
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.types import TypeEngine
+
+from observer.store.rows import Row
+from observer.store.tables import EVENT_TABLES, QUARANTINE
+
+_InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
+"""Inserts rows into one of the tables that the writer appends to."""
+
+_TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
+
+_VALUES_A_LOT: Final = 450  # of one statement of SQLite, that is 25 trades: a longer one saves nothing more
+
+# The drivers raise the last two for text that is no Unicode and for numbers beyond 64 bits.
+_REFUSALS: Final = (
+    sqlalchemy_errors.IntegrityError,
+    sqlalchemy_errors.DataError,
+    UnicodeEncodeError,
+    OverflowError,
+)
+
+
+class Insertion(msgspec.Struct, frozen=True):
+    """Inserts rows in the way of one database; `refusals` are the errors that blame a row and not the database."""
+
+    insert: _InsertRows
+    refusals: tuple[type[Exception], ...]
+
+
+def insertion_of(engine: Engine) -> Insertion:
+    """The way of the engine's database."""
+    return _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
+
+
+def _sqlite() -> Insertion:
+    """Insert lots of rows, each by one statement, and what remains row by row: a statement costs more than a row in it.
+
+    With OR FAIL a refusal leaves the lot's rows before the refused one, and its caller undoes them with the transaction
+    or the savepoint around it. Without it SQLite keeps a copy of each page that a lot changes, in a file of its own.
+    """
+    # For each None and bool the driver searches for a conversion, in vain, and that costs as much as ten other values.
+    # It takes a registered one at once: these return what it binds without one, too.
+    sqlite3.register_adapter(types.NoneType, {None: None}.get)
+    sqlite3.register_adapter(bool, int)
+    statements: dict[str, str] = {}
+    lots: dict[str, tuple[str, int]] = {}
+    for table in _TABLES:
+        statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
+        size = max(1, _VALUES_A_LOT // len(table.columns))
+        row = ", ".join("?" * len(table.columns))
+        statements[table.name] = statement
+        lots[table.name] = statement + f", ({row})" * (size - 1), size
+
+    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        statement, size = lots[table.name]
+        in_lots = len(rows) - len(rows) % size
+        if in_lots:
+            values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
+            connection.exec_driver_sql(statement, values)
+        if in_lots < len(rows):
+            connection.exec_driver_sql(statements[table.name], list(rows[in_lots:]))
+
+    return Insertion(insert_rows, _REFUSALS)
+
+
+# The driver's names of the columns' types. Binary rows take a third of the processor time that texts take.
+_TYPES: Final[Mapping[type[TypeEngine[Any]], str]] = {
+    Integer: "int4",
+    BigInteger: "int8",
+    Double: "float8",
+    Text: "text",
+    Boolean: "bool",
+    LargeBinary: "bytea",
+}
+
+
+def _postgresql() -> Insertion:
+    """Insert by COPY, bypassing SQLAlchemy: errors are the driver's own."""
+    import psycopg  # 10 MB that a writer of SQLite does not need
+    from psycopg import sql
+
+    statements = {
+        table.name: sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+            sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, table.columns.keys()))
+        )
+        for table in _TABLES
+    }
+    column_types = {table.name: [_TYPES[type(column.type)] for column in table.columns] for table in _TABLES}
+
+    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        driver_connection = connection.connection.driver_connection
+        assert isinstance(driver_connection, psycopg.Connection)
+        with driver_connection.cursor() as cursor, cursor.copy(statements[table.name]) as copy:
+            copy.set_types(column_types[table.name])
+            for row in rows:
+                copy.write_row(row)
+
+    return Insertion(insert_rows, (*_REFUSALS, psycopg.IntegrityError, psycopg.DataError))
