@@ -284,7 +284,7 @@ def _row(line: StatusLine) -> Sequence[str]:
 def verify_command(
     day: DayArgument = None, every: AllOption = False, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Compare sealed days with their digests, the database and the object store. Exit status 1: one differs.
+    """Compare sealed days with their digests and the database. Exit status 1: one differs.
 
     Each version's file is read whole, also at the object store ([lake] target). Rows of the database are compared as
     long as it has rows of that day.

@@ -25,10 +25,10 @@ class PublishedLine(msgspec.Struct, frozen=True):
 
 
 def publish_command(day: DayArgument = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Publish sealed days at the object store ([lake] target).
+    """Publish sealed days at the object store.
 
-    All days that are not there, or not as they are here; the lake's process does it each day after the sealing. Of a
-    named day everything there is read again, and what is damaged is replaced.
+    All days that are not at the target of [lake], or not as they are here; the lake's process does it each day after
+    the sealing. Of a named day everything there is read again, and what is damaged is replaced.
 
     Exit status 1: the object store does not answer or refuses, or another process changes the lake; what was published
     until then stays, and the next publication goes on there.

@@ -135,7 +135,7 @@ class ObjectStore:
         return f"{self.url}/{name}"
 
     @property
-    def polars_options(self) -> Mapping[str, str]:
+    def polars_options(self) -> Mapping[str, str | int]:
         """What `polars.scan_parquet` needs to read these objects; it has the keys."""
         keys = self._keys
         options = {
@@ -145,9 +145,8 @@ class ObjectStore:
             "aws_region": self._region,
             "aws_endpoint_url": self._endpoint,
             "aws_allow_http": "true" if self._endpoint.startswith("http://") else "",
-            "max_retries": str(_ATTEMPTS - 1),
         }
-        return {name: value for name, value in options.items() if value}
+        return {"max_retries": _ATTEMPTS - 1, **{name: value for name, value in options.items() if value}}
 
     def list(self, folder: str) -> Mapping[str, int]:
         """The bytes of each object below a folder, by name."""

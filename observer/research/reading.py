@@ -74,7 +74,7 @@ class Rows:
         sealed: Mapping[str, Mapping[str, SealedFile]],
         market: str = "",
         removed_version: Callable[[str, str], int] = never_removed,
-        storage: Mapping[str, str] | None = None,
+        storage: Mapping[str, str | int] | None = None,
     ) -> None:
         self._database = database
         self._market = market
