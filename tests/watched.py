@@ -18,7 +18,7 @@ class WatchedClock(ManualClock):
         await super().sleep_until(moment_ns)
 
 
-def run_beside(job: Callable[[], Coroutine[object, object, None]], scenario: Callable[[], Awaitable[None]]) -> None:
+def run_beside(job: Callable[[], Coroutine[object, object, None]], scenario: Callable[[], Awaitable[object]]) -> None:
     """Run a job until the scenario has ended."""
 
     async def both() -> None:

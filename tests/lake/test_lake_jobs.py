@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from bus.events import BackupCompleted
@@ -69,7 +70,7 @@ class Scene:
     async def waits_for(self, moment_ns: int) -> None:
         await until_async(lambda: moment_ns in self.clock.waits, "the jobs wait")
 
-    def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
+    def run(self, scenario: Callable[[], Awaitable[object]]) -> None:
         run_beside(self.jobs.run, scenario)
 
 
@@ -176,7 +177,7 @@ def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: P
         def has_it(kind: str = kind, number: int = number, rows: int = before.rows + 1) -> bool:
             return sealed_days(scene.lake)[number % 2].kinds[kind][-1].rows == rows
 
-        again.run(lambda has_it=has_it, kind=kind: until_async(has_it, f"the late row of {kind} is sealed"))
+        again.run(partial(until_async, has_it, f"the late row of {kind} is sealed"))
 
 
 def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(

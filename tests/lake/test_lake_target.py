@@ -101,7 +101,8 @@ def test_a_manifest_is_there_only_with_all_that_it_names(scene: Scene) -> None:
     """Stop before each kind in turn: a reader sees whole days, or none."""
     kinds = len(scene.day().kinds) + len(scene.day(NEXT_DAY).kinds)
     for reached in range(kinds):
-        stop, begun = threading.Event(), []
+        stop = threading.Event()
+        begun: list[str] = []
 
         def note(
             day: str, kind: str, stop: threading.Event = stop, begun: list[str] = begun, at: int = reached
