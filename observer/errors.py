@@ -128,6 +128,17 @@ class LakeInUseError(ObserverError):
     exit_status = 1
 
 
+class TargetError(ObserverError):
+    """The object store of the lake does not answer, or refuses what was asked. The message may quote it, as that of a
+    `ProviderError` the broker.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message, SAID_BYTES_MAX))
+
+
 class FileGoneError(DataFileError):
     """A broker's host does not have the files any more; asked again soon, it would say the same."""
 

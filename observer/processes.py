@@ -10,6 +10,7 @@ import msgspec
 
 from observer.accounts.pool import key_variables
 from observer.config import Settings
+from observer.lake.settings import TARGET_VARIABLES
 from observer.supervisor.child import Child
 
 
@@ -95,7 +96,7 @@ def children_of(settings: Settings, configuration: Path) -> Sequence[Child]:
 def _child(process: Process, settings: Settings, configuration: Path) -> Child:
     return Child(
         name=process.name,
-        secrets=key_variables(settings.pool.accounts) if "keys_digest" in process.reads else (),
+        secrets=_secrets_of(process, settings),
         argv=(sys.executable, "-m", process.module, "--config", str(configuration)),
         log_path=Path(settings.run.data) / "logs" / f"{process.name}.log",
         order=process.order,
@@ -109,6 +110,13 @@ def _child(process: Process, settings: Settings, configuration: Path) -> Child:
         final_exits=WRONG_CONFIGURATION,
         is_essential=process.name == CORE_WRITER,
     )
+
+
+def _secrets_of(process: Process, settings: Settings) -> tuple[str, ...]:
+    """The variables with secrets that the process needs."""
+    if process is LAKE:
+        return TARGET_VARIABLES
+    return key_variables(settings.pool.accounts) if "keys_digest" in process.reads else ()
 
 
 def revision_of(settings: Settings, reads: Sequence[str]) -> str:

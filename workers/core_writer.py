@@ -83,7 +83,16 @@ async def core_writer(worker: Worker) -> None:
         tasks.create_task(StatisticsJob(url, worker.today, worker.clock, worker.alerts).run())
         if settings.lake is not None and (kept := settings.store.keep_days) is not None:
             lake, market = settings.lake.folder_in(settings.run.data), settings.instance.market
-            job = RemovalJob(lake, market, kept, removal, worker.today, worker.clock, worker.alerts)
+            job = RemovalJob(
+                lake,
+                market,
+                kept,
+                removal,
+                worker.today,
+                worker.clock,
+                worker.alerts,
+                published_only=bool(settings.lake.target),
+            )
             tasks.create_task(job.run())
         worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
         worker.orders.directed_jobs = {"backup": backups.result}

@@ -1,12 +1,17 @@
 """Seals finished days as Parquet files; runs only where [lake] is configured."""
 
 import gc
+import os
+from collections.abc import Callable
 from typing import Final
 
 from observer.lake.jobs import LakeJobs
+from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
+from observer.lake.settings import TARGET_VARIABLES, LakeSettings
 from observer.runtime.worker import Worker, run
 from observer.store.exports import ledgers_folder
+from observer.supervisor.environment import withhold
 
 COLLECT_AFTER_OBJECTS: Final = 100_000  # a batch is so many rows and values, which no cycle can hold: a quarter faster
 
@@ -27,10 +32,16 @@ async def lake(worker: Worker) -> None:
         alerts=worker.alerts,
         day_files=DayFiles(ledgers_folder(settings.run.data), settings.provider),
         keep_days=settings.store.keep_days,
+        target=_target_of(settings.lake) if settings.lake.target else None,
     )
     async with worker.producer():  # which publishes the alerts
         await worker.ready()
         await jobs.run()
+
+
+def _target_of(settings: LakeSettings) -> Callable[[], ObjectStore]:
+    """Opens the target; its keys leave the environment with the first time."""
+    return lambda: open_target(settings, {**os.environ, **withhold(TARGET_VARIABLES)})
 
 
 if __name__ == "__main__":

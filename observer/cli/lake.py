@@ -1,9 +1,10 @@
 """`observer lake`: finished days are sealed, listed and verified."""
 
 import asyncio
+import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -27,7 +28,7 @@ from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
 from observer.clock import clock_from_environment
 from observer.config import Settings
-from observer.errors import ConfigError, NoDataError
+from observer.errors import ConfigError, DataFileError, NoDataError, TargetError
 from observer.lake.layout import SealedDay, sealed_days
 from observer.lake.settings import LakeSettings, missing_libraries
 from observer.local_time import local_datetime
@@ -35,6 +36,7 @@ from observer.store.days import DayReader
 from observer.store.exports import ledgers_folder
 
 if TYPE_CHECKING:  # it loads pyarrow
+    from observer.lake.object_store import ObjectStore
     from observer.lake.verification import VerifiedDay
     from observer.store.sealing import SealingReader
 
@@ -57,6 +59,8 @@ class StatusLine(msgspec.Struct, frozen=True):
 
     `database`: "hot", it has the day's rows; "removing", it need not have those of many rows, and has `rows_left` of
     them; "removed", it has none of them; empty, it does not have the day.
+    `target`: "published", the object store has the day as it is here; "behind", it has an earlier state; "no", it has
+    none; None, there is no target, or it does not answer.
     """
 
     session_date: str
@@ -70,6 +74,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     sealed_at_ns: int | None = None
     database: str = "hot"
     rows_left: int = 0
+    target: str | None = None
 
 
 class Lake(msgspec.Struct, frozen=True):
@@ -88,6 +93,19 @@ class Lake(msgspec.Struct, frozen=True):
         """The market of the instance."""
         return self.settings.instance.market
 
+    @property
+    def sealed(self) -> Sequence[SealedDay]:
+        """The sealed days of the market."""
+        return [day for day in sealed_days(self.folder) if day.market == self.market]
+
+    def open_target(self) -> "ObjectStore | None":
+        """The configured object store; None without one. Raises ConfigError: it has no keys."""
+        if self.settings.lake is None or not self.settings.lake.target:
+            return None
+        from observer.lake.object_store import open_target
+
+        return open_target(self.settings.lake, os.environ)
+
 
 def seal_command(
     day: DayArgument = None, every: AllOption = False, config: ConfigOption = None, as_json: JsonOption = False
@@ -100,7 +118,7 @@ def seal_command(
     A line for each day as soon as it is sealed. Exit status 0: sealed and verified; 1: another process seals, a day is
     wrong, or the database failed; 130 after ctrl-C.
     """
-    lake = _lake(config)
+    lake = lake_of(config)
     _require_one(day, every=every)
     wanted = _finished(lake) if every else [_finished_day(lake, day)]
     out = None if sys.stdout.isatty() else sys.stdout  # on a terminal, above the line that shows the step
@@ -162,17 +180,19 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
     A version above 1: the day changed after it was sealed. Bytes a trade are those of the trades' file. Database: hot,
     it has the day's rows; removed, only the lake has its trades, snapshots and other kinds of many rows ([store]
-    keep_days); N left, they are being removed.
+    keep_days); N left, they are being removed. Target ([lake] target): published, the object store has the day as it is
+    here; behind, an earlier state of it; no, none.
     """
-    lake = _lake(config)
+    lake = lake_of(config)
     from observer.store.sealing import SealingReader
 
     days = sealed_days(lake.folder)
+    published = _published(lake)
     known = {day.session_date for day in days if day.market == lake.market}
     now = today(lake.settings.run)
     with SealingReader(lake.url) as reader:
         stored = set(reader.collected_days())
-        found = [_status_line(day, _in_database(reader, day, stored)) for day in days]
+        found = [_status_line(day, _in_database(reader, day, stored), published) for day in days]
     found += [StatusLine(day, lake.market, is_sealed=False) for day in stored if day < now and day not in known]
     found.sort(key=lambda line: (line.session_date, line.market))
     if as_json:
@@ -180,9 +200,27 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         return
     if not found:
         raise NoDataError(f"no day is stored, and none is sealed in {lake.folder}: `observer run` stores days")
-    columns = ("day", "market", "kinds", "rows", "MB", "bytes a trade", "version", "database", "sealed")
+    columns = ["day", "market", "kinds", "rows", "MB", "bytes a trade", "version", "database", "target", "sealed"]
     right = ("kinds", "rows", "MB", "bytes a trade", "version")
-    show_table(Table(columns, [_row(line) for line in found], str(lake.folder), right, optional=("kinds", "market")))
+    rows = [_row(line) for line in found]
+    if published is None:
+        place = columns.index("target")
+        columns.pop(place)
+        rows = [(*row[:place], *row[place + 1 :]) for row in rows]
+    show_table(Table(columns, rows, str(lake.folder), right, optional=("kinds", "market")))
+
+
+def _published(lake: Lake) -> Mapping[tuple[str, str], SealedDay] | None:
+    """The days at the target by market and date; None where there is no target, or it does not answer."""
+    from observer.lake.target import published_days
+
+    try:
+        if (store := lake.open_target()) is None:
+            return None
+        return {(day.market, day.session_date): day for day in published_days(store)}
+    except (ConfigError, DataFileError, TargetError) as error:
+        click.echo(f"what is published is unknown: {error}", err=True)
+        return None
 
 
 def _in_database(reader: "SealingReader", day: SealedDay, stored: Collection[str]) -> tuple[str, int]:
@@ -193,7 +231,11 @@ def _in_database(reader: "SealingReader", day: SealedDay, stored: Collection[str
     return ("hot" if day.session_date in stored else ""), 0
 
 
-def _status_line(day: SealedDay, in_database: tuple[str, int]) -> StatusLine:
+def _status_line(
+    day: SealedDay, in_database: tuple[str, int], published: Mapping[tuple[str, str], SealedDay] | None
+) -> StatusLine:
+    from observer.lake.target import state_at_target
+
     trades = day.newest("trades")
     return StatusLine(
         day.session_date,
@@ -207,6 +249,7 @@ def _status_line(day: SealedDay, in_database: tuple[str, int]) -> StatusLine:
         sealed_at_ns=day.sealed_at_ns,
         database=in_database[0],
         rows_left=in_database[1],
+        target=None if published is None else state_at_target(day, published),
     )
 
 
@@ -221,6 +264,7 @@ def _row(line: StatusLine) -> Sequence[str]:
             "",
             "",
             line.database,
+            "",
             f"no: `observer lake seal {line.session_date}`",
         )
     return (
@@ -232,6 +276,7 @@ def _row(line: StatusLine) -> Sequence[str]:
         "" if line.bytes_a_trade is None else f"{line.bytes_a_trade:.1f}",
         "" if line.version is None else f"{line.version}",
         f"{line.rows_left:,} left" if line.rows_left else line.database,
+        line.target or "",
         local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
     )
 
@@ -241,11 +286,12 @@ def verify_command(
 ) -> None:
     """Compare sealed days with their digests and the database. Exit status 1: one differs.
 
-    Each version's file is read whole. Rows of the database are compared as long as it has rows of that day.
+    Each version's file is read whole, also at the object store ([lake] target). Rows of the database are compared as
+    long as it has rows of that day.
     """
-    lake = _lake(config)
+    lake = lake_of(config)
     _require_one(day, every=every)
-    days = [each for each in sealed_days(lake.folder) if each.market == lake.market]
+    days = lake.sealed
     if not every:
         with DayReader(lake.url) as reader:
             asked = asked_day(reader, day, lake.settings.run).session_date
@@ -262,28 +308,37 @@ def verify_command(
             click.echo(f"{each.session_date}: {problem}", err=True)
         if not each.problems:
             compared = f"{each.compared_rows:,} compared with the database"
-            click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}")
+            also = f", also at {lake.settings.lake.target}" if lake.settings.lake and lake.settings.lake.target else ""
+            click.echo(f"{each.session_date}: whole, {each.rows:,} rows of {each.kinds} kinds, {compared}{also}")
     if any(each.problems for each in found):
         raise Exit(1)
 
 
 async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
+    from observer.lake.target import wrong_at_target
     from observer.lake.verification import verify_catalogue, verify_day
     from observer.store.sealing import SealingReader
+
+    target = lake.open_target()
 
     async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
         found = []
         with SealingReader(lake.url) as reader:
             for day in days:
                 show(f"verifying {day.session_date}: {day.rows:,} rows")
-                found.append(await asyncio.to_thread(verify_day, lake.folder, day, reader, stop))
+                verified = await asyncio.to_thread(verify_day, lake.folder, day, reader, stop)
+                if target is not None:
+                    show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
+                    wrong = await asyncio.to_thread(wrong_at_target, lake.folder, target, day, stop)
+                    verified = msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
+                found.append(verified)
         show("verifying the catalogue")
         return verify_catalogue(lake.folder, found)
 
     return await shown(verifying, as_json=as_json)
 
 
-def _lake(config: Path | None) -> Lake:
+def lake_of(config: Path | None) -> Lake:
     """The lake of the named configuration, or of the chosen one of this folder.
 
     Raises:

@@ -1,9 +1,11 @@
-"""Seals the days of one system: each after its backup, and those that were missed or changed since."""
+"""Seals the days of one system: each after its backup, and those that were missed or changed since. Where the lake has
+a target, it publishes them there.
+"""
 
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -13,9 +15,11 @@ from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ObserverError
-from observer.lake.layout import days_to_remove, sealed_days
+from observer.lake.layout import SealedDay, days_to_remove, sealed_days
+from observer.lake.object_store import ObjectStore
 from observer.lake.projection import DayFiles
 from observer.lake.sealing import SealingResult, seal_days
+from observer.lake.target import publish_days
 from observer.store.kinds import REMOVABLE
 from observer.store.sealing import SealingReader
 from observer.units import NS_PER_S
@@ -26,6 +30,8 @@ CHECKED_AGAIN: Final = 7
 """So many of the newest sealed days are compared with the database each day: late recoveries change no older one."""
 
 _IDENTITY: Final = "lake"  # of the alert
+_TARGET_IDENTITY: Final = "target"
+_TARGET_RETRY_S: Final = 60.0  # market seconds from the first failure to the next attempt, doubled until `_RETRY_S`
 _RETRY_S: Final = 3_600.0  # market seconds from a failed sealing to the next attempt
 _POLL_S: Final = 30.0  # market seconds between looks for the day's package
 _WAITING_S: Final = 3_600  # market seconds: a day whose backup fails is sealed without it
@@ -33,7 +39,8 @@ _WAITING_S: Final = 3_600  # market seconds: a day whose backup fails is sealed 
 
 class LakeJobs:
     """Seals days of the database at `url` in the folder `lake`, and writes their day files. The database need not keep
-    the rows of the sealed days before the newest `keep_days` (None: it keeps all).
+    the rows of the sealed days before the newest `keep_days` (None: it keeps all). `target` opens the object store that
+    gets the sealed days (None: there is none); it raises ConfigError without keys.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class LakeJobs:
         alerts: Alerts,
         day_files: DayFiles,
         keep_days: int | None = None,
+        target: Callable[[], ObjectStore] | None = None,
     ) -> None:
         self._lake = lake
         self._url = url
@@ -56,18 +64,24 @@ class LakeJobs:
         self._alerts = alerts
         self._day_files = day_files
         self._keep_days = keep_days
+        self._target = target
 
     async def run(self) -> None:
-        """Seal what earlier days lack, then each day after its backup; never returns."""
-        is_sealed = False
+        """Seal and publish what earlier days lack, then each day after its backup; never returns."""
+        is_done = False
         while True:
             day = await self._today.plan()
-            if not is_sealed:
-                await self._until_sealed((day.day - timedelta(days=1)).isoformat(), day.backup_ns)
+            if not is_done:
+                await self._until_done((day.day - timedelta(days=1)).isoformat(), day.backup_ns)
             await self._clock.sleep_until(day.backup_ns)
             await self._until_backed_up(day)
-            is_sealed = await self._until_sealed(day.day.isoformat(), day.ends_ns)
+            is_done = await self._until_done(day.day.isoformat(), day.ends_ns)
             await self._today.end_of(day)
+
+    async def _until_done(self, last: str, until_ns: int) -> bool:
+        """Seal the days up to `last`, then publish them; return whether all succeeded."""
+        is_sealed = await self._until_sealed(last, until_ns)
+        return await self._until_published(until_ns) and is_sealed
 
     async def _until_backed_up(self, day: DayPlan) -> None:
         limit_ns = day.backup_ns + _WAITING_S * NS_PER_S
@@ -109,21 +123,71 @@ class LakeJobs:
         self._alerts.resolve(_IDENTITY, f"the days up to {last} are sealed")
         return True
 
-    def _seal(self, last: str, stop: threading.Event) -> Sequence[str]:
-        sealed = [each for each in sealed_days(self._lake) if each.market == self._market]
+    async def _until_published(self, until_ns: int) -> bool:
+        """Publish the sealed days; repeat a failure ever more slowly, but not after `until_ns`. Return whether it
+        succeeded, also where there is no target.
+        """
+        if self._target is None:
+            return True
+        retry_s = _TARGET_RETRY_S
+        while not await self._has_published(self._target, retry_s):
+            if self._clock.now_ns() + retry_s * NS_PER_S >= until_ns:
+                return False
+            await self._clock.sleep(retry_s)
+            retry_s = min(2 * retry_s, _RETRY_S)
+        return True
+
+    async def _has_published(self, target: Callable[[], ObjectStore], retry_s: float) -> bool:
+        stop = threading.Event()
+        try:
+            texts = await asyncio.to_thread(self._publish, target, stop)
+        except (ObserverError, OSError) as error:
+            again = f"tried again in {retry_s:g} s, or by `observer lake publish`"
+            text = f"sealed days are not published, and the database keeps its rows: {error}; {again}"
+            self._alerts.report(_TARGET_IDENTITY, "warning", text)
+            return False
+        finally:
+            stop.set()
+        for text in texts:
+            logger.info("%s", text)
+        self._alerts.resolve(_TARGET_IDENTITY, "the sealed days are published")
+        return True
+
+    def _publish(self, target: Callable[[], ObjectStore], stop: threading.Event) -> Sequence[str]:
+        store = target()
+        texts = [f"{day.session_date}: published" for day in publish_days(self._lake, store, self._market, stop)]
+        if remove := self._days_to_remove(self._sealed()):
+            texts += self._seal_days(sorted(remove), stop, remove, store)
+            texts += [f"{day.session_date}: published" for day in publish_days(self._lake, store, self._market, stop)]
+        return texts
+
+    def _sealed(self) -> Sequence[SealedDay]:
+        return [each for each in sealed_days(self._lake) if each.market == self._market]
+
+    def _days_to_remove(self, sealed: Sequence[SealedDay]) -> set[str]:
+        """The sealed days whose rows the database need not keep, and whose manifest does not say so yet."""
         old = days_to_remove(sealed, self._market, self._keep_days) if self._keep_days is not None else ()
-        remove = {each.session_date for each in old if REMOVABLE & each.kinds.keys() != set(each.removed)}
+        return {each.session_date for each in old if REMOVABLE & each.kinds.keys() != set(each.removed)}
+
+    def _seal(self, last: str, stop: threading.Event) -> Sequence[str]:
+        sealed = self._sealed()
+        # With a target, rows are removed when it has them: after the publication.
+        remove = self._days_to_remove(sealed) if self._target is None else set()
         removed = {each.session_date for each in sealed if each.removed}
         with SealingReader(self._url) as reader:
             stored = [day for day in reader.collected_days() if day <= last]
             late = removed & reader.oldest_days() if removed else set()
         days = days_to_seal(stored, {each.session_date for each in sealed})
         days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
-        results = seal_days(
-            self._lake, self._url, self._market, days, self._clock.now_ns, stop, remove=frozenset(remove)
-        )
+        return self._seal_days(days, stop, remove, None)
+
+    def _seal_days(
+        self, days: Sequence[str], stop: threading.Event, remove: Collection[str], target: ObjectStore | None
+    ) -> Sequence[str]:
         texts: list[str] = []
-        for each in results:
+        for each in seal_days(
+            self._lake, self._url, self._market, days, self._clock.now_ns, stop, remove=remove, target=target
+        ):
             self._day_files.write(self._lake, each.day)
             texts += _texts(each)
         return texts

@@ -25,8 +25,9 @@ FORMAT: Final = 1
 """The version of the manifests' own format."""
 STAGING: Final = "_staging"
 CATALOGUE: Final = "_catalogue"
+DAYS: Final = "_days"
 _VERSIONS: Final = "_versions"
-_DAYS: Final = "_days"
+_REMEDY: Final = "remove it, and `observer lake seal` makes it again from its files"
 _FILE: Final = "part-0.parquet"
 
 
@@ -67,6 +68,8 @@ class SealedDay(msgspec.Struct, frozen=True):
     transaction that read the rows.
     `removed` are the kinds whose sealed rows the database need not have any more: they are being removed from it, or
     were. Such a kind's rows are those of its newest version, and those of the database at other positions.
+    `published` is the newest version of each kind that the lake's target has; empty where there is none. Only the local
+    manifest states it.
     """
 
     market: str
@@ -75,6 +78,7 @@ class SealedDay(msgspec.Struct, frozen=True):
     kinds: Mapping[str, tuple[Version, ...]]
     marks: Mapping[str, int] = {}
     removed: tuple[str, ...] = ()
+    published: Mapping[str, int] = {}
     format: int = FORMAT
 
     def newest(self, kind: str) -> Version | None:
@@ -82,13 +86,14 @@ class SealedDay(msgspec.Struct, frozen=True):
         found = self.kinds.get(kind, ())
         return found[-1] if found else None
 
-    def removable_rows(self) -> Sequence[SealedRows]:
-        """The positions of the rows that the database need not have."""
+    def removable_rows(self, *, published_only: bool = False) -> Sequence[SealedRows]:
+        """The positions of the rows that the database need not have; or of those only that the target has, too."""
         return [
             SealedRows(kind, self.session_date, each.uid, each.first, each.last, each.rows)
             for kind in self.removed
-            if (newest := self.newest(kind))
-            for each in newest.streams
+            for version in self.kinds[kind]
+            if version.version == (self.published.get(kind) if published_only else self.kinds[kind][-1].version)
+            for each in version.streams
         ]
 
     @property
@@ -150,7 +155,7 @@ def sealed_days(lake: Path) -> list[SealedDay]:
     Raises:
         DataFileError: a manifest cannot be read, or is of a later version of Observer.
     """
-    return [_read_manifest(path) for path in sorted((lake / _DAYS).glob("market=*/*.json"))]
+    return [_read_manifest(path) for path in sorted((lake / DAYS).glob("market=*/*.json"))]
 
 
 def sealed_dates(lake: Path) -> set[str]:
@@ -164,7 +169,7 @@ def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:
     Raises:
         DataFileError: as for `sealed_days`.
     """
-    path = _manifest_path(lake, market, day)
+    path = manifest_path(lake, market, day)
     return _read_manifest(path) if path.exists() else None
 
 
@@ -188,28 +193,43 @@ def write_manifest(lake: Path, day: SealedDay) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    path = _manifest_path(lake, day.market, day.session_date)
+    path = manifest_path(lake, day.market, day.session_date)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, msgspec.json.format(msgspec.json.encode(day), indent=1) + b"\n")
+    replace_file(path, manifest_content(day))
     sync_path(path.parent)
 
 
-def _manifest_path(lake: Path, market: str, day: str) -> Path:
-    return lake / _DAYS / f"market={market}" / f"{day}.json"
+def manifest_path(lake: Path, market: str, day: str) -> Path:
+    """The file of a day's manifest."""
+    return lake / DAYS / f"market={market}" / f"{day}.json"
+
+
+def manifest_content(day: SealedDay) -> bytes:
+    """The manifest as its file has it."""
+    return msgspec.json.format(msgspec.json.encode(day), indent=1) + b"\n"
+
+
+def manifest_from(content: bytes, name: str, remedy: str) -> SealedDay:
+    """The manifest with this content; `name` and `remedy` are for the error.
+
+    Raises:
+        DataFileError: it is damaged, or of a later version of Observer.
+    """
+    try:
+        manifest = _decoder.decode(content)
+    except (ValueError, RecursionError) as error:
+        raise DataFileError(f"{name}: {error}; {remedy}") from error
+    if manifest.format > FORMAT:
+        raise DataFileError(f"{name}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
+    return manifest
 
 
 def _read_manifest(path: Path) -> SealedDay:
     try:
-        manifest = _decoder.decode(read_file(path))
+        content = read_file(path)
     except OSError as error:
         raise DataFileError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataFileError(
-            f"{path}: {error}; remove it, and `observer lake seal` makes it again from its files"
-        ) from error
-    if manifest.format > FORMAT:
-        raise DataFileError(f"{path}: format {manifest.format}, this program knows {FORMAT}: use the newer one")
-    return manifest
+    return manifest_from(content, str(path), _REMEDY)
 
 
 def days_to_remove(days: Sequence[SealedDay], market: str, keep_days: int) -> Sequence[SealedDay]:

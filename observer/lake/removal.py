@@ -78,6 +78,7 @@ class RemovalJob:
         lake: the lake's folder.
         market: of the instance.
         keep_days: so many of the newest sealed days keep their rows.
+        published_only: rows of a version that the lake's target does not have stay.
     """
 
     def __init__(
@@ -89,7 +90,10 @@ class RemovalJob:
         today: TradingDayService,
         clock: Clock,
         alerts: Alerts,
+        *,
+        published_only: bool = False,
     ) -> None:
+        self._published_only = published_only
         self._lake = lake
         self._market = market
         self._keep_days = keep_days
@@ -121,4 +125,4 @@ class RemovalJob:
             days = days_to_remove(sealed_days(self._lake), self._market, self._keep_days)
         except (DataFileError, OSError) as error:
             return str(error)
-        return [rows for day in days for rows in day.removable_rows()]
+        return [rows for day in days for rows in day.removable_rows(published_only=self._published_only)]

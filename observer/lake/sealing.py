@@ -20,8 +20,10 @@ from observer.files import sync_path
 from observer.lake.catalogue import update_catalogue
 from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
 from observer.lake.merging import late_rows, merged, numbers_of
+from observer.lake.object_store import ObjectStore
 from observer.lake.parquet import as_in_file, file_schema, of_market, read_file, write_file
 from observer.lake.publishing import locked, publish, repair, staging_path
+from observer.lake.target import wrong_at_target
 from observer.lake.verification import require_rows, verify_day
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.sealing import SealingReader
@@ -49,15 +51,17 @@ def seal_days(
     stop: threading.Event,
     progress: Progress = lambda _day, _kind, _rows: None,
     remove: Collection[str] = (),
+    target: ObjectStore | None = None,
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
     failure or a stop. A day that is wrong does not keep the others from being sealed. A process changes the lake only
-    through this. The rows of the days in `remove` may be removed from the database then, as `allow_removal`.
+    through this. The rows of the days in `remove` may be removed from the database then, as `allow_removal`, where the
+    lake has a target only if that has them too.
 
     Raises:
         LakeInUseError: another process seals.
         DataFileError: days are wrong, as `seal` says; the other days are sealed.
-        StoreError, StoppedError, OSError: as `seal`, at once.
+        StoreError, TargetError, StoppedError, OSError: as `seal` and `allow_removal`, at once.
     """
     wrong: list[str] = []
     with locked(lake):
@@ -67,7 +71,7 @@ def seal_days(
                 try:
                     result = seal(lake, url, market, session_date, now_ns(), stop, progress)
                     if session_date in remove:
-                        result = allow_removal(lake, url, result, stop)
+                        result = allow_removal(lake, url, result, stop, target)
                 except DataFileError as error:
                     wrong.append(str(error))
                     continue
@@ -121,27 +125,33 @@ def seal(
     kinds = dict(before.kinds) if before else {}
     for kind, version in made.items():
         kinds[kind] = (*kinds.get(kind, ()), version)
-    removed = before.removed if before else ()
-    day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed)
+    removed, published = (before.removed, before.published) if before else ((), {})
+    day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed, published)
     write_manifest(lake, day)
     publish(lake, day)
     return SealingResult(day, tuple(made))
 
 
-def allow_removal(lake: Path, url: str, result: SealingResult, stop: threading.Event) -> SealingResult:
+def allow_removal(
+    lake: Path, url: str, result: SealingResult, stop: threading.Event, target: ObjectStore | None
+) -> SealingResult:
     """State in the day's manifest that the database need not keep the rows of its kinds of many rows, after every
-    version's file was read again and the newest ones were compared with the database's rows by digest. The caller
-    holds the lock and has just sealed the day.
+    version's file was read again, here and at the target, and the newest ones were compared with the database's rows by
+    digest. The caller holds the lock and has just sealed the day.
 
     Raises:
         DataFileError: something differs; the manifest is as before.
+        TargetError: the target does not answer.
         StoreError, StoppedError, OSError: as `seal`.
     """
     removed = tuple(sorted(REMOVABLE & result.day.kinds.keys()))
     if removed == result.day.removed:
         return result
     with SealingReader(url) as reader:
-        if problems := verify_day(lake, result.day, reader, stop).problems:
+        problems = verify_day(lake, result.day, reader, stop).problems
+        if not problems and target is not None:
+            problems = wrong_at_target(lake, target, result.day, stop)
+        if problems:
             raise DataFileError(f"{result.day.session_date}: no row is removed from the database: {problems[0]}")
     day = msgspec.structs.replace(result.day, removed=removed)
     write_manifest(lake, day)

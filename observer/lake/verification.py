@@ -45,7 +45,8 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
         for version in found:
             if stop.is_set():
                 raise StoppedError(f"the verification of {day.session_date} was interrupted")
-            problems += _wrong_file(lake, day, kind, version)
+            path = version_path(lake, kind, day.market, day.session_date, version.version)
+            problems += wrong_version(path, kind, version)
         problems += _wrong_glob(lake, day, kind, found[-1])
         if compares is not None and kind in day.removed:
             problems += _late_rows(compares, day, kind, found[-1])
@@ -70,8 +71,8 @@ def verify_catalogue(lake: Path, found: Sequence[VerifiedDay]) -> list[VerifiedD
     return [*found[:-1], last]
 
 
-def _wrong_file(lake: Path, day: SealedDay, kind: str, version: Version) -> list[str]:
-    path = version_path(lake, kind, day.market, day.session_date, version.version)
+def wrong_version(path: Path, kind: str, version: Version) -> list[str]:
+    """What is wrong with the file of a version: its rows, or its metadata."""
     try:
         require_rows(path, kind, version.rows, version.digest, "those of its manifest")
         stated = metadata_of(path)
@@ -90,7 +91,7 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
         if not path.samefile(version_path(lake, kind, day.market, day.session_date, newest.version)):  # a copy
             require_rows(path, kind, newest.rows, newest.digest, "those of its manifest")
     except FileNotFoundError:
-        return []  # the version's file is gone, which `_wrong_file` reports
+        return []  # the version's file is gone, which `wrong_version` reports
     except DataFileError as error:
         return [f"{error}: `observer lake seal {day.session_date}` publishes it again"]
     if (stated.get("version"), stated.get("digest")) != (str(newest.version), newest.digest):

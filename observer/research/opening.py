@@ -1,6 +1,6 @@
 """Opens the stored data of an instance, from whatever names it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +11,7 @@ from observer.base_settings import load_base_settings, read_settings_file
 from observer.calendar.venues import venue_of_market
 from observer.errors import ConfigError, NoDataError
 from observer.lake.layout import SealedDay, sealed_day, sealed_days, version_path
-from observer.lake.settings import LakeSettings
+from observer.lake.settings import TARGET_SCHEME, LakeSettings
 from observer.local_time import use_zone
 from observer.research.arguments import path_of
 from observer.research.following import Feed
@@ -37,13 +37,17 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
     """Open the stored data for reading, as they are now.
 
     Args:
-        target: a folder, a configuration (.toml), a database (.db) or its URL, or a lake's folder; None: the nearest
-            observer.toml, in this folder or one above it.
+        target: a folder, a configuration (.toml), a database (.db) or its URL, a lake's folder, or the URL of an object
+            store to which a lake is published (s3://BUCKET/PREFIX, with the usual variables: AWS_ACCESS_KEY_ID,
+            AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AWS_REGION); None: the nearest observer.toml, in this folder or one
+            above it.
         tz: the IANA name of the zone of all times; None for the market's.
 
     Raises:
-        NoDataError, ConfigError, StoreError: there is nothing of this name, or it cannot be read.
+        NoDataError, ConfigError, StoreError, TargetError: there is nothing of this name, or it cannot be read.
     """
+    if str(target).startswith(TARGET_SCHEME):
+        return _open_published(str(target), tz)
     found = _found(target)
     settings, lake = None, found.lake
     url = found.url
@@ -61,7 +65,11 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
     return Store(
         Rows(
             database,
-            {each.session_date: _files(lake, each) for each in sealed if lake and each.market == market},
+            {
+                each.session_date: _files(each, partial(version_path, lake))
+                for each in sealed
+                if lake and each.market == market
+            },
             market,
             never_removed if lake is None else partial(_removed_version, lake, market),
         ),
@@ -72,12 +80,35 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
     )
 
 
-def _files(lake: Path, day: SealedDay) -> Mapping[str, SealedFile]:
-    """By kind the file of the newest version, which never changes."""
+def _open_published(url: str, tz: str | None) -> Store:
+    """Open a lake that is published at an object store: its days as they are there now."""
+    from observer.lake.object_store import open_url
+    from observer.lake.target import published_days
+
+    store = open_url(url)
+    days = published_days(store)
+    if not days:
+        raise NoDataError(f"{url} has no sealed day: `observer lake publish` puts them there")
+    market = days[0].market
+    venue = venue_of_market(market)
+    use_zone(venue.zone)
+
+    def url_of(kind: str, market: str, day: str, version: int) -> str:
+        return store.url_of(version_path(Path(), kind, market, day, version).as_posix())
+
+    sealed = {each.session_date: _files(each, url_of) for each in days if each.market == market}
+    rows = Rows(None, sealed, market, storage=store.polars_options)
+    return Store(rows, url, _zone(tz) or venue.zone_name, feed=Feed(None))
+
+
+def _files(day: SealedDay, path: Callable[[str, str, str, int], Path | str]) -> Mapping[str, SealedFile]:
+    """By kind the file of the newest version, which never changes; `path` gives that of a kind, market, day and
+    version.
+    """
     newest = {kind: versions[-1] for kind, versions in day.kinds.items()}
     return {
         kind: SealedFile(
-            version_path(lake, kind, day.market, day.session_date, version.version),
+            path(kind, day.market, day.session_date, version.version),
             version.rows,
             version.version,
             version.streams,

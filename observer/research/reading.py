@@ -36,11 +36,11 @@ def stored_schema(kind: str) -> Schema:
 
 
 class SealedFile(msgspec.Struct, frozen=True):
-    """The file with the sealed rows of a kind of a day, their number, the version, the positions of the rows, whether
-    the database need not have them, and `Version.is_distinct`.
+    """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
+    the rows, whether the database need not have them, and `Version.is_distinct`.
     """
 
-    path: Path
+    path: Path | str
     rows: int
     version: int
     streams: Sequence[StreamRows]
@@ -66,6 +66,7 @@ class Rows:
         sealed: by sealed day and kind, the file with its rows; a kind without rows is absent.
         market: of all these rows.
         removed_version: gives the version of a day and a kind that replaces the database's rows now; 0 for none.
+        storage: what polars needs to read files that are URLs.
     """
 
     def __init__(
@@ -74,11 +75,13 @@ class Rows:
         sealed: Mapping[str, Mapping[str, SealedFile]],
         market: str = "",
         removed_version: Callable[[str, str], int] = never_removed,
+        storage: Mapping[str, str | int] | None = None,
     ) -> None:
         self._database = database
         self._market = market
         self._sealed = sealed
         self._removed_version = removed_version
+        self._storage = None if storage is None else dict(storage)
         self._uids = database.stream_uids() if database is not None else {}
         self._marks = database.marks() if database is not None else {}
         hot = database.session_dates() if database is not None else ()
@@ -211,7 +214,13 @@ class Rows:
         schema = stored_schema(kind)
         partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
         in_file = {NAMES_IN_FILE.get(name, name): dtype for name, dtype in schema.items() if name not in partition}
-        rows = pl.scan_parquet(file.path, hive_partitioning=False, missing_columns="insert", schema=in_file)
+        rows = pl.scan_parquet(
+            file.path,
+            hive_partitioning=False,
+            missing_columns="insert",
+            schema=in_file,
+            storage_options=self._storage,
+        )
         rows = rows.rename({there: name for name, there in NAMES_IN_FILE.items() if name in schema})
         rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
         if lines is None or "symbol" not in schema:

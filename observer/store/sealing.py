@@ -7,9 +7,11 @@ from typing import Final, Self
 import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
-from bus.events import BackupCompleted, Snapshot, SweepCompleted, Trade, UniverseBuilt
+from bus.events import BackupCompleted, SweepCompleted, UniverseBuilt
+from observer.local_time import local_datetime
 from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
 from observer.store.engine import store_errors
+from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left
 from observer.store.session import DatabaseReader
@@ -65,15 +67,23 @@ class SealingReader(DatabaseReader):
             return self._open.scalar(select(completed).where(completed >= since_ns).limit(1)) is not None
 
     def oldest_days(self) -> set[str]:
-        """The oldest day of each line's trades and snapshots: one search in an index for each line."""
+        """The oldest day of each line's rows of each kind that is removed from the database: one search in an index for
+        each line. A kind with an index by time gives the local day of its oldest time.
+        """
         found: set[str] = set()
         with store_errors(self._engine):
-            for event_type in (Trade, Snapshot):
-                table = EVENT_TABLES[event_type]
+            for table in (kind_named(name).table for name in sorted(REMOVABLE)):
+                is_dated = any(index.columns.keys()[:2] == ["symbol", "session_date"] for index in table.indexes)
+                column = table.c.session_date if is_dated else table.c.receive_time_ns
                 lines = distinct_values(table.c.symbol)
-                oldest = select(func.min(table.c.session_date)).where(table.c.symbol == lines.c.value)
-                days = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
-                found |= {day for day in days if day is not None}
+                oldest = select(func.min(column)).where(table.c.symbol == lines.c.value)
+                values = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
+                days = {
+                    value if is_dated else local_datetime(value).date().isoformat()
+                    for value in values
+                    if value is not None
+                }
+                found |= days
         return found
 
     def count_left(self, sealed: SealedRows) -> int:

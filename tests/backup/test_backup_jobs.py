@@ -38,6 +38,7 @@ from tests.backup.scene import GO_ON, NOW_NS, commit, plan_in
 from tests.day_plans import RULES
 from tests.store.migrated import make_database
 from tests.waiting import until_async
+from tests.watched import WatchedClock
 
 
 @pytest.fixture
@@ -179,18 +180,6 @@ def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publicati
         clock=clock,
         alerts=Alerts(clock, "core-writer", publication.publish),
     )
-
-
-class WatchedClock(ManualClock):
-    """Keeps the moments that were waited for."""
-
-    def __init__(self, now_ns: int) -> None:
-        super().__init__(now_ns)
-        self.waits: list[int] = []
-
-    async def sleep_until(self, moment_ns: int) -> None:
-        self.waits.append(moment_ns)
-        await super().sleep_until(moment_ns)
 
 
 def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url: str, tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ rows, another removes them as the core writer does. Now and then the database is
 and the streams are delivered again in another order, under other numbers. After each kill `tests.chaos.lake_judge`
 reads what an engine would read. After each tenth kill both processes run to their end, and the glob, the catalogue and
 the database must have every row that was ever stored.
+
+With `--target` a third life publishes the lake at a real S3 server, and the first day's rows are removed only when the
+target has them. After each kill all its objects are read with another library: what a manifest there names is whole,
+and each stored row is in the database or in the newest version at the target.
 """
 
 import argparse
@@ -29,12 +33,15 @@ import msgspec
 from bus.delivery import Delivered
 from bus.events import Event
 from observer.lake.layout import sealed_days
+from observer.lake.object_store import ObjectStore
 from observer.lake.removal import Removal
 from observer.lake.sealing import seal_days
+from observer.lake.target import publish_days
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.removal import SealedRows
 from observer.store.writer import StoreWriter
 from tests.chaos.lake_judge import LakeJudge, Seen
+from tests.lake.object_stores import S3Server, fetch, s3_server, store_at
 from tests.lake.stored import DAY, MARKET, NEXT_DAY, of_every_kind
 from tests.store.migrated import make_database
 
@@ -67,9 +74,16 @@ class Ended(msgspec.Struct):
 
 
 class Campaign:
-    """One lake, one database that grows, shrinks and is restored, and processes that are killed."""
+    """One lake, one database that grows, shrinks and is restored, and processes that are killed; and an S3 server, if
+    there is one.
+    """
 
-    def __init__(self, folder: Path, seed: int, kinds: Sequence[str] = tuple(KINDS)) -> None:
+    def __init__(
+        self, folder: Path, seed: int, kinds: Sequence[str] = tuple(KINDS), server: S3Server | None = None
+    ) -> None:
+        self._server = server
+        self._url = "" if server is None else server.make_bucket("killed-lakes")
+        self._fetched = folder / "fetched"
         self._folder = folder
         self._lake = folder / "lake"
         self._kinds = kinds
@@ -82,6 +96,7 @@ class Campaign:
         for path in (self._database, self._truth):
             make_database(f"sqlite:///{path}")
         self._judge = LakeJudge(self._lake, self._database, self._truth, kinds, DAYS)
+        self._target_judge = LakeJudge(self._fetched, self._database, self._truth, kinds, DAYS, removed_by=self._lake)
         self.ended = Ended(seen=self._judge.seen)
         self._copy()
         for day in DAYS:
@@ -89,7 +104,10 @@ class Campaign:
 
     def run(self, kills: int) -> Ended:
         """Kill so often, judge after each; raises AssertionError at the first thing that is wrong."""
-        acts: dict[str, _Act] = {"seal": self._seal, "remove": self._remove}
+        acts: dict[str, _Act] = {"seal": self._seal}
+        if self._server is not None:
+            acts["publish"] = self._publish
+        acts["remove"] = self._remove
         longest_s = {name: self._to_the_end(act) for name, act in acts.items()}
         while self.ended.kills < kills:
             self._append_late()
@@ -99,6 +117,7 @@ class Campaign:
             else:
                 self.ended.finished += 1
             self._judge.after_kill()
+            self._judge_target()
             if self.ended.kills % RESTORED_EACH == 0:
                 self._restore()
                 self._judge.after_kill()
@@ -130,19 +149,41 @@ class Campaign:
         self._delivered.append((stream, first, events))
         self._marks[stream] = first + len(events) - 1
         self._judge.committed(stream, self._marks[stream])
+        self._target_judge.committed(stream, self._marks[stream])
 
     # --- lives ---
 
     def _seal(self) -> None:
+        self._seal_days(remove=DAYS[:1] if self._server is None else ())
+
+    def _seal_days(self, remove: Sequence[str] = (), target: ObjectStore | None = None) -> None:
         url = f"sqlite:///{self._database}"
-        for _ in seal_days(self._lake, url, MARKET, DAYS, time.monotonic_ns, threading.Event(), remove=DAYS[:1]):
+        stop = threading.Event()
+        for _ in seal_days(self._lake, url, MARKET, DAYS, time.monotonic_ns, stop, remove=remove, target=target):
             pass
+
+    def _publish(self) -> None:
+        """As the lake's process does it: what is sealed, then the removal of rows, then what that changed."""
+        assert self._server is not None
+        store = store_at(self._url, self._server.endpoint)
+        self._seal_days()
+        list(publish_days(self._lake, store, MARKET, threading.Event()))
+        self._seal_days(DAYS[:1], store)
+        list(publish_days(self._lake, store, MARKET, threading.Event()))
+
+    def _judge_target(self) -> None:
+        if self._server is not None:
+            shutil.rmtree(self._fetched, ignore_errors=True)
+            fetch(self._server, self._url, self._fetched)
+            self._target_judge.after_kill()
 
     def _remove(self) -> None:
         writer = StoreWriter(f"sqlite:///{self._database}")
         writer.open()
         removal = Removal(_InSmallBatches(writer))
-        removal.add([rows for day in sealed_days(self._lake) for rows in day.removable_rows()])
+        published_only = self._server is not None
+        days = sealed_days(self._lake)
+        removal.add([rows for day in days for rows in day.removable_rows(published_only=published_only)])
         while removal.step_from_thread():
             pass
         writer.close()
@@ -171,6 +212,9 @@ class Campaign:
         for act in acts.values():
             self._to_the_end(act)
         self.ended.rows = self._judge.whole()
+        if self._server is not None:
+            self._judge_target()
+            assert self._target_judge.whole_files() == self.ended.rows
         self.ended.hot = self._judge.hot_rows(DAYS[0], sorted(REMOVABLE.intersection(self._kinds)))
         assert self.ended.hot == 0, "all of the first day's rows are sealed, so none is left"
         self.ended.versions = max(found[-1].version for day in sealed_days(self._lake) for found in day.kinds.values())
@@ -236,9 +280,13 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--target", action="store_true", help="Publish at an S3 server, too.")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="lake") as folder:
-        ended = Campaign(Path(folder), options.seed).run(options.kills)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lake"))
+        server = stack.enter_context(s3_server()) if options.target else None
+        ended = Campaign(Path(folder), options.seed, options.kinds, server).run(options.kills)
     sys.stdout.write(f"{msgspec.json.encode(ended).decode()}\n")
 
 

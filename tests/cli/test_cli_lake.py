@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,13 @@ from click.testing import CliRunner, Result
 from observer.cli.app import command_line
 from observer.cli.removed import require_hot
 from observer.config import load_settings
-from observer.errors import ConfigError, DataFileError, LakeInUseError, NoDataError
+from observer.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
 from observer.lake.layout import path_of, version_path
 from observer.lake.publishing import locked
 from observer.lake.sealing import seal_days
+from observer.lake.settings import TARGET_VARIABLES
 from tests.builders import trade
+from tests.lake.object_stores import KEYS, S3Server, s3_server
 from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored, remove_sealed
 from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
@@ -40,6 +43,11 @@ class Scene(msgspec.Struct):
     def lake(self) -> Path:
         return self.folder / "data/lake"
 
+    def configure(self, **sections: object) -> None:
+        """Write the configuration, with these sections besides."""
+        run = {"data": str(self.folder / "data"), "runtime": str(self.folder / "run")}
+        Path(self.configuration).write_text(tomli_w.dumps({"run": run, "store": {"url": self.url}, **sections}))
+
     def typed(self, *words: str) -> Result:
         return CliRunner().invoke(command_line(), ["lake", *words, "--config", self.configuration])
 
@@ -47,9 +55,9 @@ class Scene(msgspec.Struct):
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     url = make_stored(tmp_path, *day_of(market=MARKET))
-    run = {"data": str(tmp_path / "data"), "runtime": str(tmp_path / "run")}
-    (tmp_path / "observer.toml").write_text(tomli_w.dumps({"run": run, "store": {"url": url}}))
-    return Scene(tmp_path, url)
+    scene = Scene(tmp_path, url)
+    scene.configure()
+    return scene
 
 
 def test_a_day_is_sealed_listed_and_verified(scene: Scene) -> None:
@@ -183,6 +191,74 @@ def test_without_the_extra_the_remedy_is_one_line(scene: Scene) -> None:
     [line] = ended.stderr.splitlines()
     assert line == "observer: pyarrow not installed: pip install 'observer[lake]'"
     assert ended.returncode == 2
+
+
+# --- the object store ---
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def published(scene: Scene, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """The scene with a sealed day, a target that is empty, and its keys in the environment."""
+    url = server.make_bucket(f"bucket-{abs(hash(scene.folder)):x}")
+    scene.configure(lake={"target": url, "endpoint": server.endpoint})
+    for name, value in zip(TARGET_VARIABLES, (KEYS.access_key, KEYS.secret_key), strict=True):
+        monkeypatch.setenv(name, value)
+    scene.typed("seal")
+    return scene
+
+
+def target_of(scene: Scene) -> list[object]:
+    return [line["target"] for line in json.loads(scene.typed("status", "--json").stdout)]
+
+
+def test_a_day_is_published_listed_and_verified(published: Scene) -> None:
+    assert target_of(published) == ["no"]
+    done = published.typed("publish")
+    assert done.exit_code == 0, done
+    first, last = done.stdout.splitlines()
+    assert first.startswith("2026-11-18: published, 62 rows, ")
+    assert last == "1 sealed days: 1 published now, 0 were there"
+    assert published.typed("publish").stdout == "1 sealed days: 0 published now, 1 were there\n"
+    assert target_of(published) == ["published"]
+    assert " published " in published.typed("status").stdout
+    assert ", also at s3://bucket-" in published.typed("verify", DAY).stdout
+    append(published.url, trade(99, symbol="000020"))
+    published.typed("seal")
+    assert target_of(published) == ["behind"]
+    differs = published.typed("verify", DAY)
+    assert differs.exit_code == 1
+    assert f"2026-11-18 has another state there: `observer lake publish {DAY}`" in differs.stderr
+    assert [line["rows"] for line in json.loads(published.typed("publish", DAY, "--json").stdout)] == [63]
+
+
+def test_a_lost_object_store_hides_nothing_else(published: Scene) -> None:
+    published.configure(lake={"target": "s3://bucket/x", "endpoint": "http://127.0.0.1:9"})
+    listed = published.typed("status")
+    assert listed.stderr.startswith("what is published is unknown: s3://bucket/x does not answer as it should: ")
+    assert "2026-11-18" in listed.stdout
+    failed = published.typed("publish")
+    assert isinstance(failed.exception, TargetError)
+    for text in (listed.output, str(failed.exception)):
+        assert KEYS.secret_key not in text
+
+
+def test_keys_that_are_missing_are_one_line_with_the_remedy(published: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(TARGET_VARIABLES[0])
+    failed = published.typed("publish")
+    assert isinstance(failed.exception, MissingKeysError)
+    assert "set OBSERVER_LAKE_ACCESS_KEY and OBSERVER_LAKE_SECRET_KEY" in str(failed.exception)
+
+
+def test_without_a_target_there_is_nothing_to_publish(scene: Scene) -> None:
+    scene.typed("seal")
+    assert 'add target = "s3://BUCKET/PREFIX" to [lake]' in str(scene.typed("publish").exception)
+    assert "2026-11-17 is not sealed" in str(scene.typed("publish", "2026-11-17").exception)
 
 
 def test_ctrl_c_ends_a_sealing_in_order(scene: Scene) -> None:

@@ -68,9 +68,9 @@ def database_rows(url: str, kind: str, session_date: str, columns: Sequence[str]
 def lake_rows(paths: Sequence[Path], columns: Sequence[str]) -> list[tuple[object, ...]]:
     """The rows of files by position."""
     tables = [pq.ParquetFile(path).read(list(columns)).to_pylist() for path in paths]
-    rows = [tuple(row[name] for name in columns) for table in tables for row in table]
+    rows: list[tuple[Any, ...]] = [tuple(row[name] for name in columns) for table in tables for row in table]
     place = [list(columns).index(name) for name in ("stream", "sequence")]
-    return sorted(rows, key=lambda row: [row[each] for each in place])  # type: ignore[type-var]
+    return sorted(rows, key=lambda row: [row[each] for each in place])
 
 
 @contextmanager

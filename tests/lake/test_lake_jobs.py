@@ -1,8 +1,9 @@
 """When days are sealed: each after its backup, the missed ones at once, and a failure again after an hour."""
 
-import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from bus.events import BackupCompleted
@@ -10,39 +11,40 @@ from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
-from observer.clock import ManualClock
 from observer.demo.configuration import DAY as DATE
 from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal
 from observer.lake.layout import sealed_days
+from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
+from observer.lake.sealing import seal_days
+from observer.lake.settings import LakeSettings
+from observer.lake.target import publish_days, published_days
 from observer.local_time import local_ns
+from observer.store.kinds import REMOVABLE
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import RULES, day_plan
-from tests.lake.stored import MARKET, append, day_of, make_stored, remove_sealed
+from tests.lake.object_stores import Gate, s3_server, store_at
+from tests.lake.stored import MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.waiting import until_async
+from tests.watched import WatchedClock, run_beside
 
 BACKUP_NS = day_plan(DATE).backup_ns
 DAY, DAY_BEFORE = DATE.isoformat(), (DATE - timedelta(days=1)).isoformat()
 
 
-class WatchedClock(ManualClock):
-    """Keeps the moments that were waited for."""
-
-    def __init__(self, now_ns: int) -> None:
-        super().__init__(now_ns)
-        self.waits: list[int] = []
-
-    async def sleep_until(self, moment_ns: int) -> None:
-        self.waits.append(moment_ns)
-        await super().sleep_until(moment_ns)
-
-
 class Scene:
     """The jobs of a lake on a day, and what they sealed."""
 
-    def __init__(self, folder: Path, *days: str, keep_days: int | None = None, url: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *days: str,
+        keep_days: int | None = None,
+        url: str = "",
+        target: Callable[[], ObjectStore] | None = None,
+    ) -> None:
         self.lake = folder / "lake"
         self.url = url or make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
         self.clock = WatchedClock(local_ns(DATE, 9))
@@ -58,6 +60,7 @@ class Scene:
             alerts=self.alerts,
             day_files=DayFiles(folder / "observer", "kis"),
             keep_days=keep_days,
+            target=target,
         )
 
     @property
@@ -67,14 +70,8 @@ class Scene:
     async def waits_for(self, moment_ns: int) -> None:
         await until_async(lambda: moment_ns in self.clock.waits, "the jobs wait")
 
-    def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
-        async def both() -> None:
-            running = asyncio.create_task(self.jobs.run())
-            await scenario()
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-        asyncio.run(both())
+    def run(self, scenario: Callable[[], Awaitable[object]]) -> None:
+        run_beside(self.jobs.run, scenario)
 
 
 def test_a_day_is_sealed_after_its_backup_and_a_missed_one_at_once(tmp_path: Path) -> None:
@@ -161,6 +158,95 @@ def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_se
     later = Scene(tmp_path, keep_days=10, url=scene.url)
     later.run(lambda: until_async(lambda: sealed_days(scene.lake)[1].rows == 5, "the late row is sealed"))
     assert sealed_days(scene.lake)[1].kinds["trades"][-1].version == 2
+
+
+def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: Path) -> None:
+    """Of a day before the newest ones, which are looked at each day."""
+    kinds = sorted(REMOVABLE)
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
+    scene = Scene(tmp_path, *days)
+    append(scene.url, *(event for day in days for event in of_every_kind(day, "000010", 1, kinds)))
+    old = days[: len(days) - CHECKED_AGAIN]
+    list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event(), remove=old))
+    remove_sealed(scene.url, scene.lake)
+    for number, kind in enumerate(kinds):
+        append(scene.url, *of_every_kind(days[number % 2], "000010", 2, [kind]))
+        before = sealed_days(scene.lake)[number % 2].kinds[kind][-1]
+        again = Scene(tmp_path, url=scene.url)
+
+        def has_it(kind: str = kind, number: int = number, rows: int = before.rows + 1) -> bool:
+            return sealed_days(scene.lake)[number % 2].kinds[kind][-1].rows == rows
+
+        again.run(partial(until_async, has_it, f"the late row of {kind} is sealed"))
+
+
+def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(
+    tmp_path: Path,
+) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(12, 0, -1)]
+    with s3_server() as server:
+        gate = Gate(server.port)
+        store = store_at(server.make_bucket("bucket"), gate.endpoint)
+        scene = Scene(tmp_path, *days, keep_days=10, target=lambda: store)
+
+        def removed() -> list[str]:
+            return [day.session_date for day in sealed_days(scene.lake) if day.removed]
+
+        async def scenario() -> None:
+            gate.stop()
+            for waited_s in (60, 120, 240):
+                await scene.waits_for(scene.clock.now_ns() + waited_s * NS_PER_S)
+                assert scene.alerts.are_open("target")
+                assert scene.sealed == days, "sealing goes on"
+                assert removed() == []
+                if waited_s == 240:
+                    gate.start()
+                await scene.clock.advance(waited_s)
+            await until_async(lambda: not scene.alerts.are_open("target"), "the alert is resolved")
+            assert removed() == days[:2]
+            assert [day.removed for day in published_days(store)][:3] == [("trades",), ("trades",), ()]
+
+        scene.run(scenario)
+        gate.stop()
+
+
+def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: Path) -> None:
+    settings = LakeSettings(target="s3://bucket/x")
+    scene = Scene(tmp_path, DAY_BEFORE, target=lambda: open_target(settings, {}))
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
+        assert scene.sealed == [DAY_BEFORE]
+        [alert] = scene.alerts.open
+        assert "set OBSERVER_LAKE_ACCESS_KEY and OBSERVER_LAKE_SECRET_KEY" in alert.text
+
+    scene.run(scenario)
+
+
+def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path: Path) -> None:
+    with s3_server() as server:
+        store = store_at(server.make_bucket("bucket"), server.endpoint)
+        scene = Scene(tmp_path, DAY_BEFORE)
+        stop = threading.Event()
+
+        def seal(*remove: str) -> None:
+            days = [DAY_BEFORE]
+            list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, stop, remove=remove, target=store))
+
+        def removable() -> int:
+            [day] = sealed_days(scene.lake)
+            return sum(rows.rows for rows in day.removable_rows(published_only=True))
+
+        seal()
+        list(publish_days(scene.lake, store, MARKET, stop))
+        seal(DAY_BEFORE)
+        assert removable() == 2
+        append(scene.url, trade(99, symbol="000020", session_date=DAY_BEFORE))
+        seal()
+        assert sealed_days(scene.lake)[0].kinds["trades"][-1].rows == 3
+        assert removable() == 2, "the target has the first version only"
+        list(publish_days(scene.lake, store, MARKET, stop))
+        assert removable() == 3
 
 
 def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:

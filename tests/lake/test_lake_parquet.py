@@ -12,7 +12,7 @@ import pytest
 from observer.lake.digest import digest_of
 from observer.lake.layout import StreamRows, sealed_days
 from observer.lake.parquet import GROUP_ROWS, NAMES_IN_FILE, as_in_file, file_schema, read_file, write_file
-from observer.lake.sealing import seal_days
+from observer.lake.sealing import SealingResult, seal_days
 from observer.store.arrow import schema_of
 from observer.store.kinds import KINDS
 from tests.lake.stored import DAY, MARKET, day_of, make_stored
@@ -74,7 +74,10 @@ def test_no_rows_make_no_file(tmp_path: Path) -> None:
 
 def test_a_disk_that_takes_no_more_leaves_the_lake_as_it_was(tmp_path: Path) -> None:
     url, lake = make_stored(tmp_path, *day_of()), tmp_path / "lake"
-    seal = lambda: list(seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event()))  # noqa: E731
+
+    def seal() -> list[SealingResult]:
+        return list(seal_days(lake, url, MARKET, [DAY], lambda: 1, threading.Event()))
+
     reader = sqlite3.connect(url.removeprefix("sqlite:///"))  # keeps the file that SQLite's readers share
     reader.execute("SELECT count(*) FROM trades").fetchone()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

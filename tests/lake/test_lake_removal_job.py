@@ -1,6 +1,5 @@
 """When rows of old sealed days are removed: each day from the backup on, as the manifests say."""
 
-import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -20,6 +19,7 @@ from observer.units import NS_PER_S
 from tests.day_plans import RULES, day_plan
 from tests.lake.stored import DAY, MARKET, NEXT_DAY, day_of, make_stored
 from tests.waiting import until_async
+from tests.watched import run_beside
 
 LOOK_S = 600
 
@@ -57,14 +57,7 @@ class Scene:
         return bool(self.writer.asked)
 
     def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
-        async def both() -> None:
-            running = asyncio.create_task(self.job.run())
-            await asyncio.sleep(0)
-            await scenario()
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-
-        asyncio.run(both())
+        run_beside(self.job.run, scenario)
 
 
 def test_from_the_backup_on_the_rows_of_the_older_days_are_removed_and_those_of_the_newest_are_not(

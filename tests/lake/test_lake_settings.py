@@ -8,7 +8,7 @@ import tomli_w
 
 from observer.config import load_settings
 from observer.errors import ConfigError
-from observer.lake.settings import LakeSettings
+from observer.lake.settings import TARGET_VARIABLES, LakeSettings
 from observer.processes import children_of
 
 
@@ -38,6 +38,27 @@ def test_the_folder_is_in_the_folder_of_data_unless_it_is_named() -> None:
 def test_an_unknown_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"lake\.foldr: unknown key; did you mean folder\?"):
         names_of(tmp_path, lake={"foldr": "x"})
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ({"target": "/mnt/nas"}, r"target: must be s3://BUCKET/PREFIX; `folder` takes a path"),
+        ({"target": "s3://Bucket_/x"}, r"target: must be s3://BUCKET/PREFIX"),
+        ({"target": "s3://bucket", "endpoint": "host:9000"}, r"endpoint: must be http://HOST:PORT or https://HOST"),
+        ({"region": "us-east-1"}, r"target: without one, nothing reads endpoint, region and keys_file"),
+    ],
+)
+def test_a_wrong_target_is_refused(tmp_path: Path, section: dict[str, str], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        names_of(tmp_path, lake=section)
+
+
+def test_only_the_lake_s_process_gets_the_target_s_keys(tmp_path: Path) -> None:
+    path = tmp_path / "observer.toml"
+    path.write_text(tomli_w.dumps({"lake": {"target": "s3://bucket/x", "endpoint": "http://127.0.0.1:9000"}}))
+    children = children_of(load_settings(path), path)
+    assert [child.name for child in children if set(TARGET_VARIABLES) & set(child.secrets)] == ["lake"]
 
 
 def test_rows_leave_the_database_only_with_a_lake_and_late_enough(tmp_path: Path) -> None:

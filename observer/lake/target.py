@@ -1,0 +1,196 @@
+"""The lake's copy at an object store: publishes sealed days, says which are there, and verifies them.
+
+    URL/_versions/kind=K/market=M/session_date=D/N.parquet    every version
+    URL/kind=K/market=M/session_date=D/part-0.parquet         a copy of the newest one, for engines that read a glob
+    URL/_days/market=M/D.json                                 the day's manifest, written last
+
+The local lake stays the truth; the copy follows from it. A version is read again and compared with its file before
+anything names it, and the manifest is written when everything that it names is there. Each object appears in one step.
+So a kill or a lost store leaves a day as it was, and the next publication goes on where it ended.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from observer.errors import DataFileError
+from observer.lake.layout import (
+    DAYS,
+    SealedDay,
+    Version,
+    manifest_content,
+    manifest_from,
+    manifest_path,
+    path_of,
+    sealed_days,
+    version_path,
+    write_manifest,
+)
+from observer.lake.object_store import ObjectStore
+from observer.lake.publishing import locked
+from observer.lake.verification import wrong_version
+
+Progress = Callable[[str, str], None]
+"""Is called with the day and the kind that begins."""
+
+_ROOT: Final = Path()  # the names at the target are the paths in the lake
+_AT_ONCE: Final = 8  # manifests
+_REMEDY: Final = "remove this object, and `observer lake publish` writes it again"
+
+
+def published_days(store: ObjectStore) -> list[SealedDay]:
+    """The days with a manifest at the target, by market and date.
+
+    Raises:
+        TargetError: the target does not answer.
+        DataFileError: a manifest is damaged, or of a later version of Observer.
+    """
+    names = sorted(name for name in store.list(DAYS) if name.endswith(".json"))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(lambda name: _manifest(store, name), names)
+        return [day for day in found if day is not None]
+
+
+def publish_days(
+    lake: Path,
+    store: ObjectStore,
+    market: str,
+    stop: threading.Event,
+    progress: Progress = lambda _day, _kind: None,
+    again: str | None = None,
+) -> Iterator[SealedDay]:
+    """Bring the target to the sealed days of a market, the oldest first, and note in the lake's manifests what it has;
+    yields each day that changed there. Of the day `again` everything that is there is read and, where it is damaged,
+    replaced.
+
+    Raises:
+        LakeInUseError: another process changes the lake.
+        TargetError, DataFileError, StoppedError, OSError: as `publish_day`, at once.
+    """
+    with locked(lake):
+        days = [day for day in sealed_days(lake) if day.market == market]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            there = list(pool.map(lambda day: _manifest(store, _manifest_name(day)), days))
+        for day, known in zip(days, there, strict=True):
+            is_changed = publish_day(lake, store, day, known, stop, progress, is_again=day.session_date == again)
+            published = {kind: found[-1].version for kind, found in day.kinds.items()}
+            if published != day.published:
+                write_manifest(lake, msgspec.structs.replace(day, published=published))
+            if is_changed:
+                yield day
+
+
+def publish_day(
+    lake: Path,
+    store: ObjectStore,
+    day: SealedDay,
+    known: SealedDay | None,
+    stop: threading.Event,
+    progress: Progress = lambda _day, _kind: None,
+    *,
+    is_again: bool = False,
+) -> bool:
+    """Publish a sealed day; return whether the target had another state of it. `known` is its manifest there, None
+    where it has none: what it names was verified before it was written, and with `is_again` is verified now. The caller
+    holds the lake's lock.
+
+    Raises:
+        TargetError: the target does not answer, or refuses.
+        DataFileError: a file of the lake is damaged, or the target has another lake's day of this name.
+        StoppedError: `stop` was set.
+        OSError: a file cannot be read.
+    """
+    day = msgspec.structs.replace(day, published={})
+    if known == day and not is_again:
+        return False
+    if known is not None:
+        _require_same_lake(store, day, known)
+    for kind, found in day.kinds.items():
+        has = known.kinds.get(kind, ()) if known is not None and not is_again else ()
+        if has == found:
+            continue
+        progress(day.session_date, kind)
+        for version in found[len(has) :]:
+            _put_version(lake, store, day, kind, version, stop)
+        # In front of the manifest: a day whose manifest is there has all its files.
+        store.copy(_version_name(day, kind, found[-1]), path_of(_ROOT, kind, day.market, day.session_date).as_posix())
+    store.write(_manifest_name(day), manifest_content(day))
+    return True
+
+
+def wrong_at_target(lake: Path, store: ObjectStore, day: SealedDay, stop: threading.Event) -> tuple[str, ...]:
+    """What is wrong with a sealed day's copy: its manifest, each version, and what a glob finds. All are read whole and
+    compared with the lake's files.
+
+    Raises:
+        TargetError: the target does not answer.
+        StoppedError: `stop` was set.
+        OSError: a file of the lake cannot be read.
+    """
+    try:
+        there = _manifest(store, _manifest_name(day))
+    except DataFileError as error:
+        return (str(error),)
+    if there is None or there.kinds != day.kinds:
+        text = "is not published" if there is None else "has another state there"
+        return (f"{day.session_date} {text}: `observer lake publish {day.session_date}`",)
+    problems = []
+    for kind, found in day.kinds.items():
+        names = {_version_name(day, kind, version): version for version in found}
+        names[path_of(_ROOT, kind, day.market, day.session_date).as_posix()] = found[-1]
+        for name, version in names.items():
+            path = version_path(lake, kind, day.market, day.session_date, version.version)
+            if not store.has(path, name, stop):
+                remedy = f"`observer lake publish {day.session_date}` replaces it"
+                problems.append(f"{store.url_of(name)} is not version {version.version}: {remedy}")
+    return tuple(problems)
+
+
+def state_at_target(day: SealedDay, there: Mapping[tuple[str, str], SealedDay]) -> str:
+    """What the target has of a sealed day, given its manifests by market and date."""
+    found = there.get((day.market, day.session_date))
+    if found is None:
+        return "no"
+    return "published" if found.kinds == day.kinds else "behind"
+
+
+def _put_version(
+    lake: Path, store: ObjectStore, day: SealedDay, kind: str, version: Version, stop: threading.Event
+) -> None:
+    path = version_path(lake, kind, day.market, day.session_date, version.version)
+    if wrong := wrong_version(path, kind, version):
+        raise DataFileError(f"{day.session_date} is not published: {wrong[0]}")
+    name = _version_name(day, kind, version)
+    if store.has(path, name, stop):  # an earlier publication, which did not end, has put it there
+        return
+    store.upload(path, name, stop)
+    if not store.has(path, name, stop):
+        raise DataFileError(f"{day.session_date} is not published: {store.url_of(name)} is not what was written")
+
+
+def _require_same_lake(store: ObjectStore, day: SealedDay, known: SealedDay) -> None:
+    """Versions are only added: a manifest with others is that of another lake, or of this one before it was lost."""
+    for kind, found in known.kinds.items():
+        own = [(version.version, version.digest) for version in day.kinds.get(kind, ())]
+        if [(version.version, version.digest) for version in found] != own[: len(found)]:
+            raise DataFileError(
+                f"{store.url} has another lake's {kind} of {day.session_date}: give this lake another prefix, or take "
+                "that lake's files back from there"
+            )
+
+
+def _manifest(store: ObjectStore, name: str) -> SealedDay | None:
+    content = store.read(name)
+    return None if content is None else manifest_from(content, store.url_of(name), _REMEDY)
+
+
+def _manifest_name(day: SealedDay) -> str:
+    return manifest_path(_ROOT, day.market, day.session_date).as_posix()
+
+
+def _version_name(day: SealedDay, kind: str, version: Version) -> str:
+    return version_path(_ROOT, kind, day.market, day.session_date, version.version).as_posix()
