@@ -112,7 +112,7 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-Priority = Literal["urgent", "normal", "bulk"]
+Priority = Literal["urgent", "normal", "bulk", "background"]
 
 
 class RateLimiter(Protocol):
