@@ -170,4 +170,7 @@ class _Form:
         _, *numbers = self._struct.unpack(content)
         rest = iter(numbers[_SCALARS:])
         held_ns = tuple(tuple(islice(rest, positions)) for positions in self._positions)
-        return LimiterState(*numbers[:_SCALARS], held_ns)
+        next_ns, pace, slowed_ns, urgent_ns, normal_ns, bulk_ns, awaited_ns, *refused = numbers[:_SCALARS]
+        learned, learned_ns, hold_ns = refused
+        marks_ns = (urgent_ns, normal_ns, bulk_ns, awaited_ns)
+        return LimiterState(next_ns, pace, slowed_ns, *marks_ns, learned, learned_ns, hold_ns, held_ns)
