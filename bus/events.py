@@ -28,7 +28,7 @@ import msgspec
 SCHEMA_VERSION: Final = 7
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "a3c515827468b842a027331a4d0a75cd03d2266ecaa009a9828e39ea118b7509"
+SCHEMA_DIGEST: Final = "993f1a7d82c81f96715c50d645d8e4bf8bb4d53b0b21bbcbcd90f31749f13191"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -1341,8 +1341,8 @@ class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_p
 
 
 class TapeSpan(Document, frozen=True, gc=False, tag=False):
-    """Trades of a line that are not stored: those with a cumulative volume in (after, up to], traded between two moments
-    (UTC ns, whole seconds).
+    """Trades of a line that are not stored: those with a cumulative volume in (after, up to], and the seconds between
+    which they were traded (UTC ns).
     """
 
     after_volume: float
@@ -1405,7 +1405,7 @@ class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"
 
     *complete*: all, to the share; *seconds*: all but those of the seconds in `unreachable`; *spans*: also those in
     `unknown` are missing; *minute_bars*: no trade, but minute bars; *snapshots*: neither. `day_volume` is the
-    exchange's volume of the day, `held_volume` what is stored of it trade by trade, `fetched_trades` those that the tape
+    exchange's volume of the day, `held_volume` what is stored of it trade by trade, `fetched_trades` what the tape
     brought.
     """
 

@@ -6,7 +6,9 @@ the share; nothing is streamed, so every trade is the tape's.
 """
 
 import sys
+from collections.abc import Sequence
 from math import ceil
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -119,8 +121,14 @@ def made_up_market(trades: int, lines: int, seed: int) -> dict[str, MadeUpLine]:
     }
 
 
-def measure_tape(
-    trades: int, lines: int, shares: list[float], calls_per_second: float, accounts: int, report: ReportProgress
+async def measure_tape(
+    folder: Path,
+    trades: int,
+    lines: int,
+    shares: Sequence[float],
+    calls_per_second: float,
+    accounts: int,
+    report: ReportProgress,
 ) -> TapeResult:
     """Plan the whole day once for each share."""
     market = made_up_market(trades, lines, seed=7)
@@ -131,7 +139,7 @@ def measure_tape(
         report(f"share {share}: {number + 1} of {len(shares)}")
         found.append(_Day(market, share * calls_per_second * accounts).run(share, total, unreachable))
     return TapeResult(
-        machine=this_machine(),
+        machine=this_machine(folder),
         lines=lines,
         trades=total,
         unreachable=unreachable,
