@@ -22,7 +22,7 @@ from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
 
-_STEPS_AT_ONCE: Final = 2_000  # of a day's steps, newest first: a sweep's evaluation is among so many
+_STEPS_AT_ONCE: Final = 500  # of a day's steps, newest first: a sweep's evaluation is among so many
 
 
 class HeldSpan(msgspec.Struct, frozen=True):

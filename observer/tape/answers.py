@@ -62,7 +62,7 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
         from_s, to_s = page.from_ns // NS_PER_S, page.to_ns // NS_PER_S
         chain.hold(Span(page.after_volume, page.upto_volume, from_s, to_s))
         chain.trades += page.trades
-        chain.volume += page.upto_volume - page.after_volume
+        chain.volume += max(0.0, page.upto_volume - page.after_volume)
         for lost in page.unreachable:
             at = Span(lost.after_volume, lost.upto_volume, lost.from_ns // NS_PER_S, lost.to_ns // NS_PER_S)
             chain.lose(at)

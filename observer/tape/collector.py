@@ -52,10 +52,11 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 VISITS_PER_ACCOUNT: Final = 8  # at once: the pace is the setting's; this only hides the answers' latency
-CHECK_AGAIN_S: Final = 1.0  # machine seconds between checks of the database, in case the feed lost a message
+CHECK_AGAIN_S: Final = 2.0  # machine seconds between checks of the database, in case the feed lost a message
 CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is evaluated, and what streamed is stored
 JUDGED_BEFORE_NS: Final = 120 * NS_PER_S  # before midnight, when today's trades are gone
 PROGRESS_S: Final = 60.0
+VERDICTS_AT_ONCE: Final = 500  # of one batch
 _UNREAD: Final = "tape_unread"
 _REFUSED: Final = "tape_refused"
 
@@ -213,13 +214,14 @@ class TapeDay:
                 self._wake()
 
     async def _visit(self, visit: Visit, number: int) -> None:
+        self._put_off.discard(visit.symbol)
         if visit.chain.is_streamed and not await self._take_streamed(visit):
             self._put_off.add(visit.symbol)
             return
         while (second := self.planner.ask(visit)) is not None:
-            await self._turn()
-            clients = self._clients
             try:
+                await self._turn()
+                clients = self._clients
                 rows = await clients[number % len(clients)].trades_page(visit.symbol, second * NS_PER_S)
             except ProviderError as error:
                 self._parts.alerts.report(_REFUSED, "warning", f"the tape cannot fetch trades: {error}")
@@ -353,7 +355,9 @@ class TapeDay:
             )
             for symbol, chain in sorted(self.planner.chains.items())
         ]
-        self._parts.producer.publish_together([*verdicts, self._progress(is_done=True)])
+        for first in range(0, len(verdicts), VERDICTS_AT_ONCE):
+            self._parts.producer.publish_together(verdicts[first : first + VERDICTS_AT_ONCE])
+        self._parts.producer.publish(self._progress(is_done=True))
         counts = Counter(each.verdict for each in verdicts)
         logger.info(
             "%s: the tape is done: calls=%d trades=%d %s", self._day, self._calls, self._fetched.total(), counts

@@ -99,8 +99,9 @@ class TapePlanner:
         for symbol, volume in symbols.items():
             self.release(symbol)
             self.learn(symbol, max(volume, self.chain(symbol).limit), second)
-        self._heap = [(-self.missing_trades(chain), symbol) for symbol, chain in self.chains.items()]
-        heapify(self._heap)
+        self._heap.clear()
+        for symbol in self.chains:
+            self.offer(symbol)
 
     def chain(self, symbol: str) -> Chain:
         """The line's chain; a new one without a volume."""
