@@ -217,7 +217,8 @@ class _Day:
 
 def size_of(planner: TapePlanner) -> int:
     """The bytes of a planner's objects."""
-    seen, rest, total = set[int](), [planner.__dict__], 0
+    seen, total = set[int](), 0
+    rest: list[object] = [planner.__dict__]
     while rest:
         each = rest.pop()
         if id(each) in seen:

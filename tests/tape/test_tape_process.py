@@ -149,7 +149,7 @@ def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed() -> 
             begun_ns, ended_ns = streamed[0].exchange_time_ns, streamed[-1].exchange_time_ns
             found.producer.publish(SlotAssigned("a:01", symbol, begun_ns - 1, "volume_surge", 1.0, "free_slot", None))
             found.producer.publish(*(as_streamed(each) for each in streamed))
-            found.producer.publish(SlotReleased("a:01", symbol, ended_ns + 1, "expired"))
+            found.producer.publish(SlotReleased("a:01", symbol, ended_ns + 1, 1.0, "expired"))
             await found.report_session()
             await found.work()
             found.assert_whole({symbol: {float(each.cumulative_volume) for each in streamed}})
