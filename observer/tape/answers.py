@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bus.events import TapeJudged, TapePage, TapeSpan, TapeVerdict, Trade
+from bus.events import TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.recovery import TimeAndSalesRow, sides_of
 from observer.tape.chain import Chain, Span
@@ -68,7 +68,7 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
             chain.lose(at)
 
 
-def verdict_of(chain: Chain, *, has_minute_bars: bool) -> TapeVerdict:
+def quality_of(chain: Chain, *, has_minute_bars: bool) -> TapeQuality:
     """What the line's stored trades are of its day."""
     if chain.limit > 0 and chain.held_volume <= VOLUME_NOISE:
         return "minute_bars" if has_minute_bars else "snapshots"
@@ -81,13 +81,13 @@ def judged(
     chain: Chain, *, provider: str, symbol: str, session_date: str, judged_ns: int, venue: str,
     fetched_trades: int, has_minute_bars: bool,
 ) -> TapeJudged:  # fmt: skip
-    """The verdict on a line's day."""
+    """The report on a line's day."""
     return TapeJudged(
         provider=provider,
         symbol=symbol,
         session_date=session_date,
         judged_ns=judged_ns,
-        verdict=verdict_of(chain, has_minute_bars=has_minute_bars),
+        quality=quality_of(chain, has_minute_bars=has_minute_bars),
         day_volume=chain.limit,
         held_volume=max(0.0, chain.held_volume),
         fetched_trades=fetched_trades,

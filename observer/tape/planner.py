@@ -135,7 +135,7 @@ class TapePlanner:
         return None
 
     def ask(self, visit: Visit) -> int | None:
-        """Before the end of which second the visit's line is asked next; None when the visit is over."""
+        """The second up to whose end the line of the visit is asked next; None when the visit is over."""
         chain = visit.chain
         for span, is_top in chain.unknown:
             second = span.to_s

@@ -91,8 +91,8 @@ class Evening(msgspec.Struct):
             process.wait()
 
     def assert_whole(self, streamed: Mapping[str, set[float]] = {}) -> None:
-        """Every offered trade is stored once and unaltered, or lies in an unreachable span that the verdict names."""
-        verdicts = self.reader.tape_verdicts(SESSION)
+        """Every offered trade is stored once and unaltered, or lies in an unreachable span that the report names."""
+        reports = self.reader.tape_reports(SESSION)
         found: dict[str, list[Trade]] = {}
         for each in self.reader.trades(SESSION):
             found.setdefault(each.symbol, []).append(each)
@@ -105,12 +105,12 @@ class Evening(msgspec.Struct):
                 assert (row.price, row.volume) == (names[name].price, names[name].volume)
                 assert row.exchange_time_ns // NS_PER_S == names[name].exchange_time_ns // NS_PER_S
                 assert (row.gap_id == TAPE) == (name not in streamed.get(symbol, set()))
-            lost = verdicts[symbol].unreachable if symbol in verdicts else ()
+            lost = reports[symbol].unreachable if symbol in reports else ()
             missing = [name for name in names if name not in rows]
             assert all(any(span.after_volume < name <= span.upto_volume for span in lost) for name in missing)
             if offered:
-                assert verdicts[symbol].verdict == ("seconds" if missing else "complete")
-                assert verdicts[symbol].day_volume == offered[-1].cumulative_volume
+                assert reports[symbol].quality == ("seconds" if missing else "complete")
+                assert reports[symbol].day_volume == offered[-1].cumulative_volume
             seconds = Counter(each.exchange_time_ns // NS_PER_S for each in offered)
             assert len(missing) <= sum(max(0, count - 30) for count in seconds.values())
 
