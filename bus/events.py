@@ -46,6 +46,8 @@ GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", 
 GapMeasure = Literal["detection", "closing", "recovery"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
 TapeQuality = Literal["complete", "seconds", "spans", "minute_bars", "snapshots"]
+TAPE: Final = "tape"
+"""Stands in `gap_id` of the trades that the tape fetched: they fill no gap of the stream."""
 ListingChange = Literal["initial", "new", "removed", "relisted", "changed"]
 """*initial*: in the first file of its exchange, when nothing says since when it is listed."""
 EtfChange = Literal["initial", "new", "removed", "relisted", "changed", "same"]

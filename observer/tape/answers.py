@@ -1,17 +1,13 @@
 """From a page's rows to stored trades, and from stored pages back to a planner. Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
-from bus.events import TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
+from bus.events import TAPE, TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.recovery import TimeAndSalesRow, sides_of
 from observer.tape.chain import Chain, Span
 from observer.tape.planner import Page, Taken, TapePlanner
 from observer.units import NS_PER_S
-
-TAPE: Final = "tape"
-"""Stands in `gap_id` of the trades that the tape fetched."""
 
 
 def page_of(rows: Sequence[TimeAndSalesRow]) -> Page | None:

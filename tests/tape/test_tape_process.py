@@ -16,7 +16,7 @@ from random import Random
 import msgspec
 
 from bus.endpoints import Endpoints
-from bus.events import SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, Trade
+from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.bench.child import running_child
@@ -26,7 +26,6 @@ from observer.local_time import local_ns
 from observer.runtime.worker import Worker
 from observer.simulator.market.market import OfferedTrade
 from observer.store.reader import StoreReader
-from observer.tape.answers import TAPE
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.workers.three_accounts import Scene, run, scene
