@@ -1,6 +1,7 @@
 """From a page's rows to stored trades, and from stored pages back to a planner. Pure."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from bus.events import TAPE, TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.gaps.intervals import VOLUME_NOISE
@@ -22,6 +23,15 @@ def page_of(rows: Sequence[TimeAndSalesRow]) -> Page | None:
         first.exchange_time_ns // NS_PER_S,
         last.exchange_time_ns // NS_PER_S,
     )
+
+
+def breaks_of(rows: Sequence[TimeAndSalesRow]) -> list[Span]:
+    """The volumes between neighbours of a page that belong to none of its trades."""
+    return [
+        Span(before.cumulative_volume, begin, at_s := row.exchange_time_ns // NS_PER_S, at_s)
+        for before, row in pairwise(rows)
+        if (begin := row.cumulative_volume - row.volume) > before.cumulative_volume + VOLUME_NOISE
+    ]
 
 
 def new_trades(
@@ -55,13 +65,13 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
     """Take in what an earlier process fetched."""
     for page in pages:
         chain = planner.chain(page.symbol)
+        for lost in page.unreachable:  # before the page, which has breaks inside it
+            at = Span(lost.after_volume, lost.upto_volume, lost.from_ns // NS_PER_S, lost.to_ns // NS_PER_S)
+            chain.lose(at)
         from_s, to_s = page.from_ns // NS_PER_S, page.to_ns // NS_PER_S
         chain.hold(Span(page.after_volume, page.upto_volume, from_s, to_s))
         chain.trades += page.trades
         chain.volume += max(0.0, page.upto_volume - page.after_volume)
-        for lost in page.unreachable:
-            at = Span(lost.after_volume, lost.upto_volume, lost.from_ns // NS_PER_S, lost.to_ns // NS_PER_S)
-            chain.lose(at)
 
 
 def quality_of(chain: Chain, *, has_minute_bars: bool) -> TapeQuality:

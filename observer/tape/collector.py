@@ -40,7 +40,7 @@ from observer.providers.broker import PastTrade
 from observer.providers.time_and_sales import TradePageSource
 from observer.store.reader import StoreReader
 from observer.streaming.sweep_times import session_of
-from observer.tape.answers import judged, new_trades, page_of, restore, span_of
+from observer.tape.answers import breaks_of, judged, new_trades, page_of, restore, span_of
 from observer.tape.chain import Span
 from observer.tape.learning import Learning, claims_of
 from observer.tape.planner import Page, TapePlanner, Visit
@@ -256,7 +256,7 @@ class TapeDay:
     def _take(self, visit: Visit, second: int, rows: Sequence[PastTrade]) -> None:
         """Publish what a page brought."""
         page, now_ns = page_of(rows), self._parts.clock.now_ns()
-        taken = self.planner.page(visit, second, page)
+        taken = self.planner.page(visit, second, page, breaks_of(rows))
         venue = venue_of(visit.symbol, self._plan.venue)
         found = new_trades(
             *(rows, taken),
