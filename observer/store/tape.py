@@ -72,14 +72,13 @@ class TapeReader(DatabaseReader):
             )
             .where(trades.symbol == symbol, trades.session_date == session_date)
             .subquery()
-            .c
         )
-        begins = select(rows).where(or_(rows.before.is_(None), rows.begin > rows.before + VOLUME_NOISE))
+        begins = select(rows).where(or_(rows.c.before.is_(None), rows.c.begin > rows.c.before + VOLUME_NOISE))
         last = select(by_volume, trades.exchange_time_ns).where(
             trades.symbol == symbol, trades.session_date == session_date
         )
         with self._asking() as connection:
-            found = connection.execute(begins.order_by(rows.begin)).all()
+            found = connection.execute(begins.order_by(rows.c.begin)).all()
             end = connection.execute(last.order_by(by_volume.desc()).limit(1)).first()
         if end is None:
             return ()

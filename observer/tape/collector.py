@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from bus.endpoints import Address
 from bus.events import (
+    Fact,
     SelectionAdvanced,
     SlotAssigned,
     SlotsClosed,
@@ -147,7 +148,7 @@ class TapeDay:
                 return found
 
     async def _follow_feed(self) -> None:
-        kinds = [SlotAssigned, SelectionAdvanced]
+        kinds: list[type[Fact]] = [SlotAssigned, SelectionAdvanced]
         feed = FeedSubscriber(self._parts.feed_address, kinds, self._parts.alerts.feed_lost)
         try:
             async for event in feed:
