@@ -160,7 +160,7 @@ def sealed_days(lake: Path) -> list[SealedDay]:
 
 def sealed_dates(lake: Path) -> set[str]:
     """The dates that have a manifest, of any market; it is not read."""
-    return {path.stem for path in (lake / _DAYS).glob("market=*/*.json")}
+    return {path.stem for path in (lake / DAYS).glob("market=*/*.json")}
 
 
 def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:

@@ -3,7 +3,7 @@
 Reading never waits for the writer and never makes it wait. Each query sees one state of the database: all of a commit,
 or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), profiles,
 listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), backfill (fetched
-bars), summary; ETFs and sectors have readers of their own.
+bars), tape, summary; ETFs and sectors have readers of their own.
 """
 
 from observer.store.backfill import BackfillReader
@@ -17,6 +17,7 @@ from observer.store.profiles import ProfileReader
 from observer.store.quality import QualityReader
 from observer.store.slots import SlotReader
 from observer.store.summary import SummaryReader
+from observer.store.tape import TapeReader
 from observer.store.trades import TradeReader
 from observer.store.universes import UniverseReader
 
@@ -34,6 +35,7 @@ class StoreReader(
     QualityReader,
     ConsolidatedReader,
     BackfillReader,
+    TapeReader,
     SummaryReader,
 ):
     """All subjects over one pool of connections, for processes that query several; it adds no query.
