@@ -25,10 +25,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "a3c515827468b842a027331a4d0a75cd03d2266ecaa009a9828e39ea118b7509"
+SCHEMA_DIGEST: Final = "993f1a7d82c81f96715c50d645d8e4bf8bb4d53b0b21bbcbcd90f31749f13191"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -45,6 +45,7 @@ the opening's movers, and "market_cap" for filling free slots.
 GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
 GapMeasure = Literal["detection", "closing", "recovery"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
+TapeVerdict = Literal["complete", "seconds", "spans", "minute_bars", "snapshots"]
 ListingChange = Literal["initial", "new", "removed", "relisted", "changed"]
 """*initial*: in the first file of its exchange, when nothing says since when it is listed."""
 EtfChange = Literal["initial", "new", "removed", "relisted", "changed", "same"]
@@ -1339,6 +1340,88 @@ class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_p
     venue: str = ""
 
 
+class TapeSpan(Document, frozen=True, gc=False, tag=False):
+    """Trades of a line that are not stored: those with a cumulative volume in (after, up to], and the seconds between
+    which they were traded (UTC ns).
+    """
+
+    after_volume: float
+    upto_volume: float
+    from_ns: int
+    to_ns: int
+
+
+class TapePage(Fact, frozen=True, array_like=True, gc=False, tag="tape_page"):
+    """One call for a line's trades up to the second `asked_ns`, for the tape. Its new trades stand before it, with
+    "tape" for the id of a gap.
+
+    Held from now on: the trades with a cumulative volume in (`after_volume`, `upto_volume`], traded between `from_ns`
+    and `to_ns`. `trades` are those of the answer, `stored` the new ones among them, of `volume` shares. `unreachable`
+    are the spans that it proves not to be available.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    fetched_ns: int
+    asked_ns: int
+    trades: int
+    stored: int
+    volume: float
+    after_volume: float
+    upto_volume: float
+    from_ns: int
+    to_ns: int
+    unreachable: tuple[TapeSpan, ...] = ()
+    venue: str = ""
+
+
+class TapeProgressed(Fact, frozen=True, array_like=True, gc=False, tag="tape_progressed"):
+    """The tape of a day until now: its lines, the calls made and the trades that they brought, and of the lines' volume
+    of the day what is stored trade by trade, what is unreachable, and the unknown spans.
+
+    `seconds_left` is an estimate at the configured share of the limit; None before anything is known. `is_done`:
+    nothing is left to ask.
+    """
+
+    provider: str
+    session_date: str
+    progressed_ns: int
+    lines: int
+    complete_lines: int
+    calls: int
+    trades: int
+    day_volume: float
+    held_volume: float
+    unreachable_volume: float
+    unreachable_seconds: int
+    unknown_spans: int
+    seconds_left: float | None
+    is_done: bool
+
+
+class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"):
+    """What a line's stored trades are of its day, whether it had a slot or not.
+
+    *complete*: all, to the share; *seconds*: all but those of the seconds in `unreachable`; *spans*: also those in
+    `unknown` are missing; *minute_bars*: no trade, but minute bars; *snapshots*: neither. `day_volume` is the
+    exchange's volume of the day, `held_volume` what is stored of it trade by trade, `fetched_trades` what the tape
+    brought.
+    """
+
+    provider: str
+    symbol: str
+    session_date: str
+    judged_ns: int
+    verdict: TapeVerdict
+    day_volume: float
+    held_volume: float
+    fetched_trades: int
+    unreachable: tuple[TapeSpan, ...]
+    unknown: tuple[TapeSpan, ...]
+    venue: str = ""
+
+
 class InputQuarantined(Fact, frozen=True, array_like=True, gc=False, tag="input_quarantined"):
     """An external input that could not be read, stored unchanged."""
 
@@ -1407,6 +1490,9 @@ Event = (
     | AttentionCompleted
     | VenueEligibility
     | VolumeProfiled
+    | TapePage
+    | TapeProgressed
+    | TapeJudged
 )
 
 EVENT_TYPES: Final[tuple[type[Fact], ...]] = get_args(Event)

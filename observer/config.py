@@ -36,6 +36,7 @@ from observer.simulator.settings import SimulatorSettings
 from observer.store.instance import Instance, instance_url
 from observer.streaming.settings import StreamingSettings, TrackASettings, TrackBSettings
 from observer.supervisor.limits import HostLimits
+from observer.tape.settings import TapeSettings
 from observer.universe.settings import UniverseVenues, contradictions_of_venues
 
 KEPT_DAYS_MIN: Final = 30
@@ -94,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()
     lake: LakeSettings | None = None
+    tape: TapeSettings | None = None
     simulator: SimulatorSettings | None = None
 
     @property

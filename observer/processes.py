@@ -37,6 +37,7 @@ _SELECTION: Final = ("selection.triggers", "selection.slots", "selection.context
 CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "lake", *_OUTBOX))
+TAPE: Final = Process("tape", "workers.tape", 3, (*_DAY, *_COLLECTOR, "tape"))
 
 PROCESSES: Final = (
     Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup", "lake")),
@@ -89,7 +90,8 @@ def children_of(settings: Settings, configuration: Path) -> Sequence[Child]:
     """The supervisor's children for these settings; they read `configuration` themselves."""
     simulator = () if settings.simulator is None else (SIMULATOR,)
     lake = () if settings.lake is None else (LAKE,)
-    return [_child(process, settings, configuration) for process in (*simulator, *PROCESSES, *lake)]
+    tape = () if settings.tape is None or settings.tape.share_of_limit == 0 else (TAPE,)
+    return [_child(process, settings, configuration) for process in (*simulator, *PROCESSES, *lake, *tape)]
 
 
 def _child(process: Process, settings: Settings, configuration: Path) -> Child:

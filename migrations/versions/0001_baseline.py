@@ -6,7 +6,7 @@ from alembic.util import CommandError
 
 from observer.store.views import make_views
 
-revision = "0006"
+revision = "0007"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -1056,6 +1056,69 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_sweeps_session_date", "sweeps", ["session_date"])
+    op.create_table(
+        "tape_pages",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("fetched_ns", sa.BigInteger, nullable=False),
+        sa.Column("asked_ns", sa.BigInteger, nullable=False),
+        sa.Column("trades", sa.BigInteger, nullable=False),
+        sa.Column("stored", sa.BigInteger, nullable=False),
+        sa.Column("volume", _DOUBLE, nullable=False),
+        sa.Column("after_volume", _DOUBLE, nullable=False),
+        sa.Column("upto_volume", _DOUBLE, nullable=False),
+        sa.Column("from_ns", sa.BigInteger, nullable=False),
+        sa.Column("to_ns", sa.BigInteger, nullable=False),
+        sa.Column("unreachable", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_pages"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_tape_pages_session_date_symbol", "tape_pages", ["session_date", "symbol"])
+    op.create_table(
+        "tape_progress",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("progressed_ns", sa.BigInteger, nullable=False),
+        sa.Column("lines", sa.BigInteger, nullable=False),
+        sa.Column("complete_lines", sa.BigInteger, nullable=False),
+        sa.Column("calls", sa.BigInteger, nullable=False),
+        sa.Column("trades", sa.BigInteger, nullable=False),
+        sa.Column("day_volume", _DOUBLE, nullable=False),
+        sa.Column("held_volume", _DOUBLE, nullable=False),
+        sa.Column("unreachable_volume", _DOUBLE, nullable=False),
+        sa.Column("unreachable_seconds", sa.BigInteger, nullable=False),
+        sa.Column("unknown_spans", sa.BigInteger, nullable=False),
+        sa.Column("seconds_left", _DOUBLE),
+        sa.Column("is_done", sa.Boolean, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_progress"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_tape_progress_session_date_progressed_ns", "tape_progress", ["session_date", "progressed_ns"])
+    op.create_table(
+        "tape_verdicts",
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("provider", sa.Text, nullable=False),
+        sa.Column("symbol", sa.Text, nullable=False),
+        sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("judged_ns", sa.BigInteger, nullable=False),
+        sa.Column("verdict", sa.Text, nullable=False),
+        sa.Column("day_volume", _DOUBLE, nullable=False),
+        sa.Column("held_volume", _DOUBLE, nullable=False),
+        sa.Column("fetched_trades", sa.BigInteger, nullable=False),
+        sa.Column("unreachable", sa.Text, nullable=False),
+        sa.Column("unknown", sa.Text, nullable=False),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_verdicts"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_tape_verdicts_session_date_symbol", "tape_verdicts", ["session_date", "symbol"])
     op.create_table(
         "token_renewals",
         sa.Column("stream", sa.Integer, nullable=False),

@@ -36,14 +36,16 @@ one more is tried, and one more each `_LEARNED_STEP_NS`; a host that teaches the
 long, up to `_LEARNED_HOLD_MAX_NS`: some twenty refusals in three days. A refused call with none before it in its second
 (another program uses the key) teaches nothing.
 
-**Priorities.** *Urgent* calls (a gap's few requests) go before *normal* ones, those before *bulk*. There are no
-reservations. A waiting call leaves a mark, and the priorities below leave the next slot unused for half a spacing after
-it came free: the mark of a process that died delays one slot and no more. If the priorities above use up the limit,
-bulk gets nothing. Of a minute's positions bulk calls leave a tenth, so that a long job keeps no urgent call waiting.
+**Priorities.** *Urgent* calls (a gap's few requests) go before *normal* ones, those before *bulk*, and those before
+*background*: work that uses only what is left over. There are no reservations. A waiting call leaves a mark, and the
+priorities below leave the next slot unused for half a spacing after it came free: the mark of a process that died
+delays one slot and no more. If the priorities above use up the limit, those below get nothing. Of a minute's positions
+bulk calls leave a tenth, so that a long job keeps no urgent call waiting, and background calls a fifth, so that a sweep
+finds its own.
 """
 
 from math import ceil, floor
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -59,10 +61,11 @@ _COURTESY: Final = 0.5  # of a spacing: how long a free slot is kept for a prior
 _LEARNED_HOLD_NS: Final = 600 * NS_PER_S
 _LEARNED_HOLD_MAX_NS: Final = 6 * 3600 * NS_PER_S
 _LEARNED_STEP_NS: Final = 60 * NS_PER_S
-_BULK_LEAVES: Final = 10  # one in so many positions of the windows behind the first
+_LEAVES: Final = {"bulk": 10, "background": 5}  # one in so many positions of the windows behind the first
 _CHECK: Final = 0.125  # of a spacing: interval of checks for the answer of a long unanswered call
 
-Priority = Literal["urgent", "normal", "bulk"]
+Priority = Literal["urgent", "normal", "bulk", "background"]
+_ORDER: Final[tuple[Priority, ...]] = get_args(Priority)
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -95,9 +98,10 @@ class LimiterState(msgspec.Struct, frozen=True):
     """The state that the processes share; moments in ns of market time.
 
     `next_ns` is the next slot of the pace. `pace` was in force after the broker last said "too many", at `slowed_ns`.
-    `urgent_ns` and `normal_ns` are until when a slot is kept for a call of that priority. `awaited_ns` is the latest
-    moment at which a waiting call asks again: a slot up to it is not unused. `learned` calls of the first window were
-    the most at `learned_ns`, and are for `hold_ns`. `held_ns` says for each window until when each position is held.
+    `urgent_ns`, `normal_ns` and `bulk_ns` are until when a slot is kept for a call of that priority. `awaited_ns` is
+    the latest moment at which a waiting call asks again: a slot up to it is not unused. `learned` calls of the first
+    window were the most at `learned_ns`, and are for `hold_ns`. `held_ns` says for each window until when each position
+    is held.
     """
 
     next_ns: int
@@ -105,6 +109,7 @@ class LimiterState(msgspec.Struct, frozen=True):
     slowed_ns: int
     urgent_ns: int
     normal_ns: int
+    bulk_ns: int
     awaited_ns: int
     learned: int
     learned_ns: int
@@ -155,6 +160,7 @@ def fresh(limits: Limits) -> LimiterState:
         slowed_ns=long_ago_ns,
         urgent_ns=long_ago_ns,
         normal_ns=long_ago_ns,
+        bulk_ns=long_ago_ns,
         awaited_ns=long_ago_ns - 1,  # before the next slot: no call waits for it
         learned=limits.windows[0].positions,
         learned_ns=long_ago_ns,
@@ -173,7 +179,7 @@ def after_loss(limits: Limits, now_ns: int) -> LimiterState:
 
 def is_believable(limits: Limits, state: LimiterState, now_ns: int) -> bool:
     """Whether a state fits this clock and these limits: no time in it lies beyond the horizon."""
-    marks_ns = (state.urgent_ns, state.normal_ns, state.awaited_ns)
+    marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns, state.awaited_ns)
     moments = (state.next_ns, state.slowed_ns, state.learned_ns, *marks_ns, *map(max, state.held_ns))
     if not (1 <= state.learned <= limits.windows[0].positions and 0 < state.hold_ns <= _LEARNED_HOLD_MAX_NS):
         return False
@@ -273,8 +279,8 @@ def _positions_free_ns(
     for window, held_ns in zip(limits.windows, state.held_ns, strict=True):
         first_ns = min(held_ns) if most == window.positions else sorted(held_ns)[-most]
         most = limits.windows[-1].positions
-        if priority == "bulk":
-            most -= most // _BULK_LEAVES
+        if leaves := _LEAVES.get(priority):
+            most -= most // leaves
         is_unanswered = first_ns > now_ns + window.length_ns
         moments.append(max(first_ns - ANSWER_LIMIT_NS, now_ns + check_ns) if is_unanswered else first_ns)
     return moments
@@ -282,16 +288,20 @@ def _positions_free_ns(
 
 def _kept_until_ns(state: LimiterState, priority: Priority) -> tuple[int, ...]:
     """Until when the next slot is kept for the priorities above this one."""
-    if priority == "urgent":
-        return ()
-    return (state.urgent_ns,) if priority == "normal" else (state.urgent_ns, state.normal_ns)
+    marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns)
+    return marks_ns[: _ORDER.index(priority)]
 
 
 def _marked(state: LimiterState, priority: Priority, until_ns: int) -> LimiterState:
-    """The state with the mark of a waiting call of this priority; bulk calls leave none."""
-    if priority == "urgent":
-        return msgspec.structs.replace(state, urgent_ns=until_ns)
-    return msgspec.structs.replace(state, normal_ns=until_ns) if priority == "normal" else state
+    """The state with the mark of a waiting call of this priority; background calls leave none."""
+    match priority:
+        case "urgent":
+            return msgspec.structs.replace(state, urgent_ns=until_ns)
+        case "normal":
+            return msgspec.structs.replace(state, normal_ns=until_ns)
+        case "bulk":
+            return msgspec.structs.replace(state, bulk_ns=until_ns)
+    return state
 
 
 def _with_position(held_ns: tuple[int, ...], position: int, until_ns: int) -> tuple[int, ...]:

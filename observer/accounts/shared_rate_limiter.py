@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -45,6 +45,7 @@ from observer.files import PRIVATE_FILE, make_private_folder
 from observer.providers.settings import RateLimitSettings
 
 _FINGERPRINT_BYTES: Final = 8
+_SCALARS: Final = len(LimiterState.__struct_fields__) - 1  # but for the positions
 
 
 class SharedRateLimiter:
@@ -61,9 +62,7 @@ class SharedRateLimiter:
         self._clock = clock
         # One call of a priority asks at a time: the others stand behind it in order, instead of all waking for one
         # slot.
-        self._turns: dict[Priority, asyncio.Lock] = {
-            priority: asyncio.Lock() for priority in ("urgent", "normal", "bulk")
-        }
+        self._turns: dict[Priority, asyncio.Lock] = {priority: asyncio.Lock() for priority in get_args(Priority)}
         make_private_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
 
@@ -155,7 +154,7 @@ class _Form:
     def __init__(self, limits: Limits) -> None:
         positions = sum(window.positions for window in limits.windows)
         self._positions = [window.positions for window in limits.windows]
-        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqqqqqq{positions}q")
+        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqqqqqqq{positions}q")
         self._fingerprint = hashlib.sha256(msgspec.json.encode(limits)).digest()[:_FINGERPRINT_BYTES]
         self.size = self._struct.size
 
@@ -168,10 +167,10 @@ class _Form:
         """The state; None when it is no state of these limits."""
         if len(content) != self.size or not content.startswith(self._fingerprint):
             return None
-        _, next_ns, pace, slowed_ns, urgent_ns, normal_ns, awaited_ns, learned, learned_ns, hold_ns, *moments = (
-            self._struct.unpack(content)
-        )
-        rest = iter(moments)
+        _, *numbers = self._struct.unpack(content)
+        rest = iter(numbers[_SCALARS:])
         held_ns = tuple(tuple(islice(rest, positions)) for positions in self._positions)
-        marks_ns = (urgent_ns, normal_ns, awaited_ns)
+        next_ns, pace, slowed_ns, urgent_ns, normal_ns, bulk_ns, awaited_ns, *refused = numbers[:_SCALARS]
+        learned, learned_ns, hold_ns = refused
+        marks_ns = (urgent_ns, normal_ns, bulk_ns, awaited_ns)
         return LimiterState(next_ns, pace, slowed_ns, *marks_ns, learned, learned_ns, hold_ns, held_ns)

@@ -12,11 +12,12 @@ from observer.cli.context import ConfigOption, JsonOption, as_maps, base_setting
 from observer.cli.system import ask, show
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
+from observer.cli.tape_progress import progress_line
 from observer.errors import StoreError
 from observer.local_time import local_datetime
 
 if TYPE_CHECKING:
-    from bus.events import GapMeasure, GapTimesMeasured
+    from bus.events import GapMeasure, GapTimesMeasured, TapeProgressed
 
 _SHOWN: Final[tuple["GapMeasure", ...]] = ("detection", "closing")
 _COLUMNS = ("process", "state", "pid", "uptime s", "restarts", "CPU %", "RSS MB", "heartbeat s", "loop lag ms")
@@ -26,8 +27,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show processes and open alerts of the running system.
 
     Columns: state, pid, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag. Then how soon the
-    day's gaps were detected and closed, and one line for each open alert: what does not work, such as an access token,
-    a stream, the database or the calendar.
+    day's gaps were detected and closed, the tape's progress where it runs, and one line for each open alert: what does
+    not work, such as an access token, a stream, the database or the calendar.
 
     Exit status 1 when a critical alert is open that is not silenced (`observer alerts silence`); 2: no system answers.
     """
@@ -35,12 +36,12 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if not isinstance(reply, StatusReply):
         show(reply, as_json=as_json)
     elif as_json:
-        found, _ = _gap_times(reply, config)
-        print_json({**to_builtins(reply), "gap_times": as_maps(found)})
+        found, tape, _ = _stored(reply, config)
+        print_json({**to_builtins(reply), "gap_times": as_maps(found), "tape": next(iter(as_maps(tape)), None)})
     else:
         show_table(_table(reply))
-        found, failure = _gap_times(reply, config)
-        for line in [*map(_times_line, found), *([failure] if failure else [])]:
+        found, tape, failure = _stored(reply, config)
+        for line in [*map(_times_line, found), *map(progress_line, tape), *([failure] if failure else [])]:
             show_text(line)
         for line in alert_lines(reply.alerts):
             show_text(line)
@@ -48,17 +49,21 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         raise Exit(1)
 
 
-def _gap_times(reply: StatusReply, config: Path | None) -> tuple[Sequence["GapTimesMeasured"], str]:
-    """The day's figures of detection and closing, and why there are none; empty where nothing failed."""
+def _stored(
+    reply: StatusReply, config: Path | None
+) -> tuple[Sequence["GapTimesMeasured"], Sequence["TapeProgressed"], str]:
+    """The day's figures of detection and closing, the tape's progress where there is one, and why there are none; empty
+    where nothing failed.
+    """
     from observer.store.reader import StoreReader  # with the database's library, which no other part of it needs
 
     day = local_datetime(reply.market_time_ns).date().isoformat()
     try:
         with StoreReader(base_settings(config).store.url) as reader:
-            times = reader.gap_times(day)
+            times, tape = reader.gap_times(day), reader.tape_progress(day)
     except StoreError as error:
-        return [], f"how soon gaps were detected and closed is not known: {error}"
-    return [times[measure] for measure in _SHOWN if measure in times], ""
+        return [], [], f"how soon gaps were detected and closed is not known: {error}"
+    return [times[measure] for measure in _SHOWN if measure in times], [] if tape is None else [tape], ""
 
 
 def _times_line(times: "GapTimesMeasured") -> str:

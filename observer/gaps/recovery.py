@@ -145,14 +145,14 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     """The rows of time-and-sales that the gap misses, each once.
 
     The day's volume after it identifies a trade, so the missing ones have a cumulative volume above `after_volume` and
-    up to `before_volume`. Sides are inferred (see `_sides`). Rows of other symbols are ignored.
+    up to `before_volume`. Sides are inferred (see `sides_of`). Rows of other symbols are ignored.
     """
     of_symbol = [row for row in rows if row.symbol == gap.symbol]
     misdated = tuple(row for row in of_symbol if _is_misdated(row, gap, received_ns))
     ordered = _once_each(row for row in of_symbol if not _is_misdated(row, gap, received_ns))
     trades = tuple(
         _recovered(row, side, gap, received_ns)
-        for row, side in zip(ordered, _sides(ordered), strict=True)
+        for row, side in zip(ordered, sides_of(ordered), strict=True)
         if gap.after_volume + VOLUME_NOISE < row.cumulative_volume <= gap.before_volume + VOLUME_NOISE
     )
     return Selection(trades, sum(trade.volume for trade in trades), _leads_across(trades, gap), misdated)
@@ -260,7 +260,7 @@ def _once_each(rows: Iterable[TimeAndSalesRow]) -> list[TimeAndSalesRow]:
     return [named[volume] for volume in sorted(named)]
 
 
-def _sides(rows: Sequence[TimeAndSalesRow]) -> list[Side]:
+def sides_of(rows: Sequence[TimeAndSalesRow]) -> list[Side]:
     """The aggressor of each trade, inferred: time-and-sales has no side, and the streamed side is not available any
     more.
 

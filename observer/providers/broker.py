@@ -23,6 +23,7 @@ from bus.events import (
 )
 from observer.calendar.venues import TradingVenue
 from observer.providers.settings import BrokerSettings
+from observer.providers.time_and_sales import TimeAndSales
 
 if TYPE_CHECKING:  # only names of types: the pure parsers import this file, and may not come near files and sockets
     from pathlib import Path
@@ -112,7 +113,7 @@ class Credentials(msgspec.Struct, frozen=True):
     __str__ = __repr__
 
 
-Priority = Literal["urgent", "normal", "bulk"]
+Priority = Literal["urgent", "normal", "bulk", "background"]
 
 
 class RateLimiter(Protocol):
@@ -344,6 +345,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
         stream: how its stream differs from others.
         settings: the type of its section in the configuration; every field has a default.
         probe_symbol: a symbol that trades every day, for health checks.
+        time_and_sales: how its call for past trades answers; None where it has none.
         rest_dialect: headers and refusals of its REST calls.
         rest: its REST calls on an account's pipeline, to the hosts of these settings.
         issuing: the calls that issue credentials; None where there are none.
@@ -366,6 +368,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     stream: "StreamTraits"
     settings: type[BrokerSettings]
     probe_symbol: str
+    time_and_sales: TimeAndSales | None
     rest_dialect: "Callable[[], RestDialect]"
     rest: "Callable[[RestPipeline, BrokerSettings], RestClient]"
     issuing: "Callable[[httpx.AsyncClient, Clock, CallRecorder], CredentialIssuer] | None"

@@ -6,12 +6,14 @@ from observer.listings.model import SecuritySource
 from observer.providers.broker import HaltSource, HistorySource, QuoteSource
 from observer.providers.domestic import PastBarSource, SessionSource, VenueSource
 from observer.providers.etf import EtfSource
+from observer.providers.time_and_sales import TradePageSource
 
 
 class RestClient(
     QuoteSource,
     HaltSource,
     HistorySource,
+    TradePageSource,
     PastBarSource,
     EtfSource,
     SecuritySource,

@@ -76,6 +76,12 @@ class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         if not 0 <= self.penalty_s <= _PENALTY_MAX_S:
             raise ValueError(f"penalty_s: {self.penalty_s} is not from 0 to {_PENALTY_MAX_S}")
 
+    @property
+    def lasting_per_second(self) -> float:
+        """Calls a second that both limits allow for hours."""
+        per_minute = self.calls_per_minute
+        return self.calls_per_second if per_minute is None else min(self.calls_per_second, per_minute / 60)
+
 
 def require_encrypted(key: str, address: str, plain_hosts: Collection[str] = ()) -> None:
     """Require an encrypted connection to any host but this machine and those of `plain_hosts`.

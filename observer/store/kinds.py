@@ -81,6 +81,9 @@ _ALL: Final = (
     Kind("etf_measures", ("measured_ns",)),
     Kind("etf_ranges", ("found_ns",)),
     Kind("etf_jobs", ("ended_ns",)),
+    Kind("tape_pages", ("fetched_ns",)),
+    Kind("tape_progress", ("progressed_ns",)),
+    Kind("tape_verdicts", ("judged_ns",)),
 )
 
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}

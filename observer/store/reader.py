@@ -2,7 +2,7 @@
 
 Reading never waits for the writer and never makes it wait. Each query sees one state of the database: all of a commit,
 or nothing of it. A query is in the file of its subject: days, trades, history (snapshots, sweeps, bars), profiles,
-listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), summary; ETFs and
+listings, universes, decisions, slots, gaps, quality, consolidated (stocks at all their venues), tape, summary; ETFs and
 sectors have readers of their own.
 """
 
@@ -16,6 +16,7 @@ from observer.store.profiles import ProfileReader
 from observer.store.quality import QualityReader
 from observer.store.slots import SlotReader
 from observer.store.summary import SummaryReader
+from observer.store.tape import TapeReader
 from observer.store.trades import TradeReader
 from observer.store.universes import UniverseReader
 
@@ -32,6 +33,7 @@ class StoreReader(
     GapReader,
     QualityReader,
     ConsolidatedReader,
+    TapeReader,
     SummaryReader,
 ):
     """All subjects over one pool of connections, for processes that query several; it adds no query.

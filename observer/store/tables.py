@@ -106,6 +106,9 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.SharesAdjusted: "share_adjustments",
     events.VenueEligibility: "venue_eligibility",
     events.VolumeProfiled: "volume_profiles",
+    events.TapePage: "tape_pages",
+    events.TapeProgressed: "tape_progress",
+    events.TapeJudged: "tape_verdicts",
 }
 
 # Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:
@@ -162,6 +165,9 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.AlertRepeated: (("source", "identity", "repeated_ns"),),
     events.AlertResolved: (("source", "identity", "resolved_ns"),),
     events.InputQuarantined: (("quarantined_ns",),),
+    events.TapePage: (("session_date", "symbol"),),
+    events.TapeProgressed: (("session_date", "progressed_ns"),),
+    events.TapeJudged: (("session_date", "symbol"),),
 }
 
 _COLUMN_TYPES: Final[Mapping[object, TypeEngine[Any]]] = {

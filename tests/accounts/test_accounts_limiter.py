@@ -141,10 +141,26 @@ def test_an_idle_account_gives_a_token_at_once(priority):
 
 
 @given(st.permutations([priority for priority in PRIORITIES for _ in range(10)]))
-def test_urgent_calls_start_before_normal_calls_and_normal_calls_before_bulk_calls(order):
-    account = Account(limits(10.0), saturating(["bulk"], 3) + [(priority, 0, 0, MS) for priority in order]).run()
+def test_calls_of_each_priority_start_before_those_of_the_priorities_below(order):
+    first = saturating(["background"], 3)
+    account = Account(limits(10.0), first + [(priority, 0, 0, MS) for priority in order]).run()
     assert max(account.started["urgent"]) < min(account.started["normal"])
-    assert max(account.started["normal"]) < min(account.started["bulk"][3:])
+    assert max(account.started["normal"]) < min(account.started["bulk"])
+    assert max(account.started["bulk"]) < min(account.started["background"][3:])
+
+
+def test_a_sweep_beside_background_calls_takes_as_long_as_alone():
+    sweep = [("bulk", 0, 0, 5 * MS) for _ in range(84)]
+    background = saturating(["background"], 60)
+    for per_minute in (None, 1000.0):
+        account = Account(limits(20.0, per_minute), background + sweep).run()
+        started = account.started["bulk"]
+        assert started[-1] - started[0] <= 1.02 * 83 * SECOND_NS / 20
+
+
+def test_background_calls_leave_a_fifth_of_a_minutes_limit():
+    account = Account(limits(20.0, 100.0), saturating(["background"], 300)).run()
+    assert worst(account.started["background"], MINUTE_NS) == 80
 
 
 def test_an_urgent_call_waits_for_one_slot_behind_any_sweep():
@@ -339,7 +355,9 @@ def test_a_loss_costs_the_longest_window_and_no_more():
         assert decision.until_ns <= NOW_NS + length_s * SECOND_NS + ANSWER_LIMIT_NS
 
 
-@pytest.mark.parametrize("field", ["next_ns", "slowed_ns", "urgent_ns", "normal_ns", "awaited_ns", "held_ns"])
+@pytest.mark.parametrize(
+    "field", ["next_ns", "slowed_ns", "urgent_ns", "normal_ns", "bulk_ns", "awaited_ns", "held_ns"]
+)
 def test_a_state_with_a_time_of_another_clock_is_rejected(field):
     moment = NOW_NS + 3600 * SECOND_NS
     strange = ((moment, *fresh(limits()).held_ns[0][1:]),) if field == "held_ns" else moment

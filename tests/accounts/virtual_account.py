@@ -14,7 +14,7 @@ from observer.accounts.limiter import Wait, after_answer, after_rate_error, deci
 SECOND_NS = 10**9
 MS = 10**6
 NOW_NS = 1_800_000_000 * SECOND_NS
-PRIORITIES = ("urgent", "normal", "bulk")
+PRIORITIES = ("urgent", "normal", "bulk", "background")
 RATE = 20
 SPACING_NS = SECOND_NS // RATE
 

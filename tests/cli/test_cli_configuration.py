@@ -266,7 +266,7 @@ def test_the_shipped_file_has_every_key() -> None:
     possible = _keys(sections | sections.pop("brokers"))
     # sections without a default, one that turns a process on, a key whose default depends on another one, and one that
     # needs a section which is off
-    assert possible - written == {"simulator", "run.endpoints", "lake", "kis.paper", "store.keep_days"}
+    assert possible - written == {"simulator", "run.endpoints", "lake", "tape", "kis.paper", "store.keep_days"}
     assert written <= possible
 
 

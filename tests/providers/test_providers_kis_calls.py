@@ -16,6 +16,8 @@ from observer.errors import BadRequestError, TokenThrottledError
 from observer.local_time import local_ns
 from observer.providers.domestic import VenueTrading
 from observer.providers.http import RestPipeline, open_client
+from observer.providers.kis import calls
+from observer.providers.kis.broker import BROKER
 from observer.providers.kis.client import KisClient
 from observer.providers.kis.envelope import KisRestDialect
 from observer.providers.kis.issuing import KisIssuing
@@ -373,3 +375,19 @@ def test_a_second_issue_within_the_minute_is_reported_apart():
 
     with pytest.raises(TokenThrottledError, match="once a minute"):
         asyncio.run(scenario())
+
+
+def test_a_page_of_trades_is_one_background_call_up_to_the_end_of_its_second():
+    trades = [(NINE + number // 3, float(number + 1)) for number in range(100)]
+
+    async def scenario():
+        async with kis("inquire-time-itemconclusion", conclusion_pages(trades)) as (rest, rate_limiter):
+            page = await rest.trades_page("005930", at(NINE + 20))
+            before = await rest.trades_page("005930", at(NINE - 1))
+            return page, before, rate_limiter.priorities
+
+    page, before, priorities = asyncio.run(scenario())
+    assert BROKER.time_and_sales.page_trades == calls.TRADES.paging.rows_per_page == len(page)
+    assert [row.cumulative_volume for row in page] == [float(number) for number in range(34, 64)]
+    assert before == []
+    assert priorities == ["background"] * 2

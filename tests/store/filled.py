@@ -29,6 +29,10 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     SweepCompleted,
+    TapeJudged,
+    TapePage,
+    TapeProgressed,
+    TapeSpan,
     TradesConflated,
     TriggerFired,
     UniverseBuilt,
@@ -58,6 +62,9 @@ STREAM: Final = "5" * 32
 def ten_ns(session_date: str) -> int:
     """Ten o'clock of that day."""
     return local_ns(date.fromisoformat(session_date), 10)
+
+
+TAPE_SPAN: Final = TapeSpan(1.0, 2.0, 1, 2)
 
 
 def events() -> list[Event]:
@@ -94,6 +101,9 @@ def _of_day(day: str, number: int) -> list[Event]:
         etf_nav_day(day),
         etf_measured(session_date=day),
         etf_range_found(session_date=day),
+        TapePage("kis", SYMBOLS[0], day, at_ns, at_ns, 30, 3, 9.0, 1.0, 10.0, at_ns, at_ns + 1, (TAPE_SPAN,), "KRX"),
+        TapeProgressed("kis", day, at_ns + number, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, False),
+        TapeJudged("kis", SYMBOLS[0], day, at_ns, "seconds", 30.0, 29.0, 3, (TAPE_SPAN,), (), "KRX"),
     ]
     for rank, symbol in enumerate(SYMBOLS, 1):
         found += _of_symbol(day, number, rank, symbol)

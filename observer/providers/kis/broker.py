@@ -17,6 +17,7 @@ from observer.providers.broker import (
 from observer.providers.dialect import StreamTraits
 from observer.providers.kis.venues import VENUES
 from observer.providers.settings import BrokerSettings, RateLimitSettings
+from observer.providers.time_and_sales import TimeAndSales
 
 if TYPE_CHECKING:
     import httpx
@@ -152,6 +153,7 @@ BROKER: Final = Broker(
     stream=StreamTraits(),
     settings=KisSettings,
     probe_symbol="005930",  # Samsung Electronics
+    time_and_sales=TimeAndSales(page_trades=30),
     rest_dialect=_rest_dialect,
     rest=_rest,
     issuing=_issuing,

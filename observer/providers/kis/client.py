@@ -157,6 +157,17 @@ class KisClient:
         arguments: Arguments = {"symbol": symbol, "begin": begin_ns, "end": to_ns}
         return await self.fetch(calls.TRADES, arguments, is_enough=is_enough)
 
+    async def trades_page(self, symbol: str, until_ns: int, priority: Priority = "background") -> Sequence[PastTrade]:
+        """Today's newest trades up to the end of the second of `until_ns`, oldest first: one page. KIS can answer with
+        trades of the day before while today has none.
+        """
+        arguments: Arguments = {"symbol": symbol, "end": until_ns}
+        body, _ = await self._page(calls.TRADES, calls.TRADES.query_of(arguments), priority)
+        day_ns, end_ns = midnight_ns(date_text_of(until_ns)), until_ns // NS_PER_S * NS_PER_S + NS_PER_S
+        rows = calls.TRADES.read(body, calls.TRADES.given(arguments))
+        of_today = [row for row in rows if day_ns <= row.exchange_time_ns < end_ns]
+        return sorted(of_today, key=attrgetter(calls.TRADES.record.order))
+
     # --- ETFs, sessions, securities ---
 
     async def etf_quote(self, symbol: str) -> EtfQuote | None:

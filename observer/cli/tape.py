@@ -1,0 +1,131 @@
+"""`observer tape`: which part of the market's trades a day's tape holds, in all and by symbol."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+import msgspec
+
+from bus.events import TapeJudged, TapePage, TapeProgressed
+from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
+from observer.cli.lines import SymbolOption, asked_lines
+from observer.cli.tables import Table, show, show_text
+from observer.cli.tape_progress import percent, progress_line
+from observer.local_time import local_datetime
+from observer.store.reader import StoreReader
+
+_ROWS_SHOWN = 40
+
+
+class LineTape(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol's tape: calls made and trades fetched for it; when judged, the verdict and what it is made of."""
+
+    symbol: str
+    verdict: str
+    calls: int
+    trades: int
+    day_volume: float | None
+    held_percent: float | None
+    unknown_spans: int | None
+    unreachable_seconds: int
+
+
+class DayTape(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of `observer tape --json`. Percentages are of the day's volume of all lines; `seconds_left` as of
+    `progressed_ns`. `symbols` are the lines that were asked, those with the most fetched trades first.
+    """
+
+    day: str
+    progress: TapeProgressed
+    held_percent: float | None
+    verdicts: Mapping[str, int]
+    symbols: Sequence[LineTape]
+
+
+def tape(
+    day: DayArgument = None, symbol: SymbolOption = None, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
+    """Show how much of a day's trades the tape holds, by symbol and in all.
+
+    The tape fetches what no slot streams, with calls that nothing else needs ([tape] in the configuration). Verdicts:
+    complete: every share of the day is stored trade by trade. seconds: all but the unreachable seconds, which had more
+    trades than the broker returns. spans: unknown spans are missing too. minute_bars, snapshots: no trade is stored.
+    """
+    settings = full_settings(config)
+    lines = asked_lines(symbol, None, settings.instance.market)
+    with StoreReader(settings.store.url) as reader:
+        asked = stored_day(reader, day, settings.run)
+        progress = reader.tape_progress(asked.session_date)
+        if progress is None:
+            click.echo(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
+            return
+        pages = reader.tape_pages(asked.session_date, lines.symbol)
+        verdicts = reader.tape_verdicts(asked.session_date, lines.symbol)
+    found = DayTape(
+        day=asked.session_date,
+        progress=progress,
+        held_percent=percent(progress.held_volume, progress.day_volume),
+        verdicts=dict(Counter(each.verdict for each in verdicts.values())),
+        symbols=_by_symbol(pages, verdicts),
+    )
+    if as_json:
+        document = msgspec.structs.asdict(found)
+        symbols = [msgspec.structs.asdict(each) for each in found.symbols]
+        print_json({**document, "progress": msgspec.structs.asdict(progress), "symbols": symbols})
+        return
+    show(_table(found, asked.title))
+    for line in _reported(found):
+        show_text(line)
+
+
+def _by_symbol(pages: Sequence[TapePage], verdicts: Mapping[str, TapeJudged]) -> Sequence[LineTape]:
+    calls, trades = Counter[str](), Counter[str]()
+    seconds: dict[str, set[int]] = {}
+    for page in pages:
+        calls[page.symbol] += 1
+        trades[page.symbol] += page.stored
+        seconds.setdefault(page.symbol, set()).update(span.to_ns for span in page.unreachable)
+    found = [
+        _line(symbol, verdicts.get(symbol), calls[symbol], trades[symbol], len(seconds.get(symbol, ())))
+        for symbol in calls.keys() | verdicts.keys()
+    ]
+    return sorted(found, key=lambda each: (-each.trades, each.symbol))
+
+
+def _line(symbol: str, verdict: TapeJudged | None, calls: int, trades: int, seconds: int) -> LineTape:
+    return LineTape(
+        symbol=symbol,
+        verdict="" if verdict is None else verdict.verdict,
+        calls=calls,
+        trades=trades,
+        day_volume=None if verdict is None else verdict.day_volume,
+        held_percent=None if verdict is None else percent(verdict.held_volume, verdict.day_volume),
+        unknown_spans=None if verdict is None else len(verdict.unknown),
+        unreachable_seconds=seconds,
+    )
+
+
+def _table(found: DayTape, title: str) -> Table:
+    rows = [
+        (
+            each.symbol,
+            each.verdict,
+            f"{each.trades:,}",
+            "" if each.held_percent is None else f"{each.held_percent:.2f}",
+            "" if each.unknown_spans is None else f"{each.unknown_spans:,}",
+            f"{each.unreachable_seconds:,}",
+            f"{each.calls:,}",
+        )
+        for each in found.symbols[:_ROWS_SHOWN]
+    ]
+    columns = ("symbol", "verdict", "trades", "volume %", "spans", "seconds", "calls")
+    return Table(columns, rows, f"{title}: fetched by the tape", right=columns[2:])
+
+
+def _reported(found: DayTape) -> Iterator[str]:
+    if (more := len(found.symbols) - _ROWS_SHOWN) > 0:
+        yield f"{more:,} symbols more: --symbol shows one, --json all"
+    if found.verdicts:
+        yield ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(found.verdicts.items()))
+    yield progress_line(found.progress)
+    yield f"as of {local_datetime(found.progress.progressed_ns):%H:%M:%S}"

@@ -1,0 +1,147 @@
+"""What is held of one line's day: spans of its cumulative volume, in one array, without an object for a trade. Pure.
+
+A span begins and ends at a trade, so both ends are volumes of the day after some trade (or 0). Its seconds are those of
+its first and its last trade: what lies below a span was traded in its first second or before it.
+"""
+
+from array import array
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from observer.gaps.intervals import VOLUME_NOISE
+
+_WIDTH: Final = 4  # numbers of a held span: from, to, first second, last second
+_LOST_WIDTH: Final = 3  # numbers of an unreachable one: from, to, second
+
+
+class Span(NamedTuple):
+    """The trades with a cumulative volume in (after_volume, upto_volume], and the seconds between which they lie."""
+
+    after_volume: float
+    upto_volume: float
+    from_s: int
+    to_s: int
+
+    @property
+    def volume(self) -> float:
+        """Shares."""
+        return self.upto_volume - self.after_volume
+
+
+class Chain:
+    """One line's day: what is held or cannot be had, up to which volume the rest may be asked, and how large its trades
+    are.
+
+    `limit` is that volume, at `limit_s`. `trades` and `volume` are of pages seen: their quotient is the size of a
+    trade. `asked_s` and `asked_low` are the last page's second and the volume where it began.
+    """
+
+    __slots__ = (
+        "_held", "_lost", "asked_low", "asked_s", "is_claimed", "is_streamed", "limit", "limit_s", "price", "top_s",
+        "trades", "volume",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._held = array("d")
+        self._lost = array("d")
+        self.limit = 0.0
+        self.limit_s = 0
+        self.price = 0.0
+        self.trades = 0
+        self.volume = 0.0
+        self.asked_s = -1
+        self.asked_low = -1.0
+        self.top_s = -1
+        self.is_claimed = False
+        self.is_streamed = False
+
+    @property
+    def held(self) -> Iterator[Span]:
+        """The held spans, by volume; unreachable ones are among them."""
+        held = self._held
+        for at in range(0, len(held), _WIDTH):
+            yield Span(held[at], held[at + 1], int(held[at + 2]), int(held[at + 3]))
+
+    @property
+    def lost(self) -> Iterator[Span]:
+        """The unreachable spans, each of one second, in the order in which they were found."""
+        lost = self._lost
+        for at in range(0, len(lost), _LOST_WIDTH):
+            yield Span(lost[at], lost[at + 1], int(lost[at + 2]), int(lost[at + 2]))
+
+    @property
+    def lost_volume(self) -> float:
+        """The shares that cannot be had."""
+        return sum(span.volume for span in self.lost)
+
+    @property
+    def held_volume(self) -> float:
+        """The shares held up to the limit, without the unreachable ones."""
+        return self.limit - self.missing_volume - self.lost_volume
+
+    @property
+    def missing_volume(self) -> float:
+        """The shares up to the limit that are neither held nor unreachable."""
+        missing, at_volume, held = self.limit, 0.0, self._held
+        for at in range(0, len(held), _WIDTH):
+            from_volume = max(held[at], at_volume)
+            at_volume = min(held[at + 1], self.limit)
+            missing -= max(0.0, at_volume - from_volume)
+        return missing if missing > VOLUME_NOISE else 0.0
+
+    @property
+    def unknown(self) -> Iterator[tuple[Span, bool]]:
+        """The unknown spans up to the limit, newest first, each with whether it is the top one: nothing is held above
+        it. Its last second is the limit's then.
+        """
+        held, upto, upto_s, is_top = self._held, self.limit, self.limit_s, True
+        for at in range(len(held) - _WIDTH, -_WIDTH, -_WIDTH):
+            if held[at] < self.limit:
+                if upto - held[at + 1] > VOLUME_NOISE:
+                    yield Span(held[at + 1], upto, int(held[at + 3]), upto_s), is_top
+                upto = min(upto, held[at])
+            is_top, upto_s = False, int(held[at + 2])
+        if upto > VOLUME_NOISE:
+            yield Span(0.0, upto, 0, upto_s), is_top
+
+    def hold(self, span: Span) -> list[tuple[float, float]]:
+        """Take the span in. Returns its parts that were unknown: volumes (after, up to]."""
+        if span.volume <= VOLUME_NOISE:
+            return []
+        merged, below, above = span, array("d"), array("d")
+        parts, at_volume = list[tuple[float, float]](), span.after_volume
+        for other in self.held:
+            if other.upto_volume < span.after_volume - VOLUME_NOISE:
+                below.extend(other)
+            elif other.after_volume > span.upto_volume + VOLUME_NOISE:
+                above.extend(other)
+            else:
+                if other.after_volume - at_volume > VOLUME_NOISE:
+                    parts.append((at_volume, other.after_volume))
+                at_volume = max(at_volume, other.upto_volume)
+                merged = _merged(merged, other)
+        if span.upto_volume - at_volume > VOLUME_NOISE:
+            parts.append((at_volume, span.upto_volume))
+        self._held = below + array("d", merged) + above
+        return parts
+
+    def lose(self, span: Span) -> list[tuple[float, float]]:
+        """Take in a span whose trades cannot be had. Returns its parts that were unknown."""
+        parts = self.hold(span)
+        for after_volume, upto_volume in parts:
+            self._lost.extend((after_volume, upto_volume, float(span.to_s)))
+        return parts
+
+    def forget(self) -> None:
+        """Forget what is held, but not what cannot be had: it is read anew."""
+        lost = list(self.lost)
+        self._held = array("d")
+        for span in lost:
+            self.hold(span)
+
+
+def _merged(one: Span, other: Span) -> Span:
+    """Both spans as one; the seconds are those of the lowest and the highest end."""
+    low = other if other.after_volume < one.after_volume else one
+    high = other if other.upto_volume > one.upto_volume else one
+    return Span(low.after_volume, high.upto_volume, low.from_s, high.to_s)

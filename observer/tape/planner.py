@@ -1,0 +1,230 @@
+"""Which line's trades are asked next, and before which second. Pure.
+
+A page is the newest trades up to a second. Each line of the day is a chain from zero to its last evaluated volume
+(`chain`); what is neither held nor unreachable is unknown. A *visit* asks a line from its newest unknown span down to
+what is held, page after page: each page is full of new trades but for those that share a second with the page before,
+and the visit's last one. So the line with the most missing trades is visited first, during the session only when
+`VISIT_PAGES` pages are expected, and after the close from one trade on.
+
+Of more trades in one second than a page has, the older ones are not available: the page of the second and that of the
+second before it leave a span between them, which is *unreachable* and keeps its second.
+
+A line is asked only up to a volume that Track B has evaluated (`learn`), and while it has a slot only up to the one at
+its assignment (`claim`): what the stream delivers is never asked.
+"""
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple
+
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.tape.chain import Chain, Span
+
+VISIT_PAGES: Final = 8.0
+"""Pages that a visit during the session is worth: its last page overlaps what is held by half a page on average."""
+
+_NEVER: Final = -1_000_000  # before any second
+
+
+class Visit:
+    """One line's visit; `since_s` ends it when that second is reached (pre-roll)."""
+
+    __slots__ = ("chain", "is_top", "since_s", "span", "symbol")
+
+    def __init__(self, symbol: str, chain: Chain, since_s: int) -> None:
+        self.symbol = symbol
+        self.chain = chain
+        self.since_s = since_s
+        self.span = Span(0.0, 0.0, 0, 0)
+        self.is_top = False
+
+
+class Page(NamedTuple):
+    """An answer: its number of trades, the volumes before its first and after its last trade, and their seconds."""
+
+    trades: int
+    after_volume: float
+    upto_volume: float
+    from_s: int
+    to_s: int
+
+
+class Taken(NamedTuple):
+    """What a page brought: the volumes (after, up to] of its new trades, and the spans that cannot be had."""
+
+    new: list[tuple[float, float]]
+    lost: list[Span]
+
+
+class TapePlanner:
+    """The day's lines, and what is asked next. No clock; one per process. `page_trades` is the size of a full page."""
+
+    def __init__(self, page_trades: int) -> None:
+        self.chains: dict[str, Chain] = {}
+        self._page_trades = page_trades
+        self._threshold = VISIT_PAGES * page_trades
+        self._heap: list[tuple[float, str]] = []
+        self._first: deque[tuple[str, int]] = deque()
+        self._visited: set[str] = set()
+        self._value = 0.0  # of the trades of all pages, for the size of those of an unseen line
+        self._valued = 0
+
+    # --- what is known ---
+
+    def learn(self, symbol: str, volume: float, second: int, value: float = 0.0) -> None:
+        """The line's volume at a second is evaluated: no trade up to it comes over the stream any more."""
+        chain = self.chain(symbol)
+        if value > 0 and volume > 0:
+            chain.price = value / volume
+        if not chain.is_claimed and volume >= chain.limit and second >= chain.limit_s:
+            chain.limit, chain.limit_s = volume, second
+            self._offer(symbol, chain)
+
+    def claim(self, symbol: str) -> None:
+        """The line has a slot: its trades come over the stream, and its limit stays."""
+        chain = self.chain(symbol)
+        chain.is_claimed = chain.is_streamed = True
+
+    def release(self, symbol: str) -> None:
+        """The line has no slot any more: the next evaluated volume raises its limit."""
+        self.chain(symbol).is_claimed = False
+
+    def first(self, symbol: str, since_s: int) -> None:
+        """Visit the line before all others, back to this second."""
+        self._first.append((symbol, since_s))
+
+    def close(self, symbols: dict[str, float], second: int) -> None:
+        """The day is over: visits are for any missing trade, up to these volumes and this second."""
+        self._threshold = 0.0
+        for symbol, volume in symbols.items():
+            self.release(symbol)
+            self.learn(symbol, max(volume, self.chain(symbol).limit), second)
+        self._heap.clear()
+        for symbol in self.chains:
+            self.offer(symbol)
+
+    def chain(self, symbol: str) -> Chain:
+        """The line's chain; a new one without a volume."""
+        chain = self.chains.get(symbol)
+        if chain is None:
+            chain = self.chains[symbol] = Chain()
+        return chain
+
+    def missing_trades(self, chain: Chain) -> float:
+        """How many trades of the line are expected in its unknown spans."""
+        missing = chain.missing_volume
+        return max(1.0, missing / self._size(chain)) if missing else 0.0
+
+    # --- what is asked ---
+
+    def take(self) -> Visit | None:
+        """The next visit; None while no line is worth one. A line has one visit at a time (`end`)."""
+        while self._first:
+            symbol, since_s = self._first.popleft()
+            if symbol not in self._visited:
+                return self._visit(symbol, since_s)
+        while self._heap and -self._heap[0][0] > self._threshold:
+            expected, symbol = heappop(self._heap)
+            trades = self.missing_trades(self.chains[symbol])
+            if symbol in self._visited or trades <= self._threshold:
+                continue
+            if trades < -expected / 2 and self._heap and trades < -self._heap[0][0]:
+                heappush(self._heap, (-trades, symbol))  # most of it is held by now
+                continue
+            return self._visit(symbol, _NEVER)
+        return None
+
+    def ask(self, visit: Visit) -> int | None:
+        """Before the end of which second the visit's line is asked next; None when the visit is over."""
+        chain = visit.chain
+        for span, is_top in chain.unknown:
+            second = span.to_s
+            if is_top and second <= chain.top_s:
+                continue  # what is left of it was traded later than the limit's second
+            if not is_top and chain.asked_s <= second and abs(span.upto_volume - chain.asked_low) <= VOLUME_NOISE:
+                second = chain.asked_s - 1  # that second's page is here: the trades before it are asked
+            if second < visit.since_s:
+                return None
+            visit.span, visit.is_top = span, is_top
+            return second
+        return None
+
+    def page(self, visit: Visit, second: int, page: Page | None) -> Taken:
+        """Take in the answer for the second that `ask` named; None: an empty one."""
+        chain, span, lost = visit.chain, visit.span, list[Span]()
+        if visit.is_top:
+            chain.top_s = second
+        if page is None:
+            page = Page(0, 0.0, 0.0, second, second)
+        chain.asked_s, chain.asked_low = second, min(page.after_volume, span.upto_volume)
+        new: list[tuple[float, float]] = []
+        if page.trades:
+            self._measure(chain, page)
+            upto_volume = min(page.upto_volume, chain.limit)
+            new = chain.hold(Span(page.after_volume, upto_volume, page.from_s, page.to_s))
+        if page.trades < self._page_trades and page.after_volume > VOLUME_NOISE:
+            lost.append(Span(0.0, page.after_volume, page.from_s, page.from_s))  # the broker's day begins later
+        is_short = not visit.is_top and page.upto_volume < span.upto_volume - VOLUME_NOISE
+        if is_short and (second < span.to_s or not new):
+            # Its trades are later than the second asked, and the page of their own second is here. (Or that page lacks
+            # what is held of it: the broker contradicts itself, and is not asked for ever.)
+            lost.append(Span(max(page.upto_volume, span.after_volume), span.upto_volume, span.to_s, span.to_s))
+        return Taken(
+            new, [Span(after, upto, each.to_s, each.to_s) for each in lost for after, upto in chain.lose(each)]
+        )
+
+    def end(self, visit: Visit, *, again: bool = True) -> None:
+        """The visit is over; not `again`: its line waits for `offer`, or for its next evaluated volume."""
+        self._visited.discard(visit.symbol)
+        if again:
+            self._offer(visit.symbol, visit.chain)
+
+    def offer(self, symbol: str) -> None:
+        """A line that waited may be visited again."""
+        self._offer(symbol, self.chain(symbol))
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a line may be worth a visit."""
+        return bool(self._heap or self._first)
+
+    # --- inside ---
+
+    def _visit(self, symbol: str, since_s: int) -> Visit:
+        self._visited.add(symbol)
+        return Visit(symbol, self.chain(symbol), since_s)
+
+    def _offer(self, symbol: str, chain: Chain) -> None:
+        """Put the line among those to visit, if it is worth a visit and its newest span can be asked."""
+        if symbol in self._visited:
+            return
+        trades = self.missing_trades(chain)
+        if trades > self._threshold and self._can_be_asked(chain):
+            heappush(self._heap, (-trades, symbol))
+            if len(self._heap) > 2 * len(self.chains):
+                self._compact()
+
+    def _compact(self) -> None:
+        """Each line once: a line is offered again when more of it is missing."""
+        self._heap = list({symbol: (least, symbol) for least, symbol in sorted(self._heap, reverse=True)}.values())
+        heapify(self._heap)
+
+    @staticmethod
+    def _can_be_asked(chain: Chain) -> bool:
+        return any(not is_top or span.to_s > chain.top_s for span, is_top in chain.unknown)
+
+    def _measure(self, chain: Chain, page: Page) -> None:
+        """Learn the size of trades from a page."""
+        volume = page.upto_volume - page.after_volume
+        chain.trades += page.trades
+        chain.volume += volume
+        self._value += volume * chain.price
+        self._valued += page.trades if chain.price else 0
+
+    def _size(self, chain: Chain) -> float:
+        """Shares of a trade: the line's mean; before its first page what all lines' mean value buys."""
+        if chain.trades:
+            return chain.volume / chain.trades
+        if self._valued and chain.price:
+            return max(1.0, self._value / self._valued / chain.price)
+        return 1.0

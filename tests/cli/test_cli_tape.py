@@ -1,0 +1,55 @@
+"""`observer tape`: the progress, the verdicts, and each symbol's trades and calls."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bus.events import SelectionAdvanced, SlotsClosed, TapeJudged, TapePage, TapeProgressed, TapeSpan
+from tests.cli.typed import Typed, typed_system
+
+DAY = "2026-11-18"
+LOST = TapeSpan(100.0, 140.0, 5_000_000_000, 5_000_000_000)
+
+
+def page(symbol: str, stored: int, *lost: TapeSpan) -> TapePage:
+    return TapePage("kis", symbol, DAY, 1, 1, 30, stored, 9.0, 1.0, 10.0, 10, 11, lost, "KRX")
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Typed:
+    return typed_system(
+        tmp_path,
+        SelectionAdvanced(DAY, 1, SlotsClosed("closed")),
+        page("005930", 30),
+        page("005930", 12, LOST),
+        page("000660", 30),
+        TapeProgressed("kis", DAY, 2, 2, 1, 3, 72, 1_000.0, 960.0, 40.0, 1, 0, 0.0, True),
+        TapeJudged("kis", "005930", DAY, 2, "seconds", 800.0, 760.0, 42, (LOST,), (), "KRX"),
+        TapeJudged("kis", "000660", DAY, 2, "complete", 200.0, 200.0, 30, (), (), "KRX"),
+    )
+
+
+def test_the_tape_is_shown_by_symbol_and_in_all(typed: Typed) -> None:
+    shown = typed("tape", DAY)
+    assert shown.exit_code == 0
+    assert "tape: 72 trades in 3 calls, 96.00 % of the volume held, 0 unknown spans, 1 unreachable seconds, done" in (
+        " ".join(shown.output.split())
+    )
+    assert "1 complete, 1 seconds" in shown.output
+    [row] = [line.split() for line in shown.output.splitlines() if line.startswith("005930")]
+    assert row == ["005930", "seconds", "42", "95.00", "0", "1", "2"]
+
+
+def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed: Typed) -> None:
+    found = json.loads(typed("tape", DAY, "--symbol", "000660", "--json").output)
+    assert [(each["symbol"], each["verdict"], each["trades"]) for each in found["symbols"]] == [
+        ("000660", "complete", 30)
+    ]
+    assert (found["held_percent"], found["progress"]["is_done"]) == (96.0, True)
+
+
+def test_a_day_without_a_tape_says_how_it_is_switched_on(tmp_path: Path) -> None:
+    shown = typed_system(tmp_path, SelectionAdvanced(DAY, 1, SlotsClosed("closed")))("tape", DAY)
+    assert shown.exit_code == 0
+    assert "[tape]" in shown.output

@@ -1,0 +1,129 @@
+"""The tape's queries, on both databases."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import (
+    Event,
+    MinuteBarRecovered,
+    SelectionAdvanced,
+    SlotsClosed,
+    SlotsEvaluated,
+    TapeJudged,
+    TapePage,
+    TapeProgressed,
+    TapeSpan,
+    UniverseEvaluated,
+)
+from observer.store.reader import StoreReader
+from observer.store.slots import day_bounds
+from observer.store.tape import HeldSpan
+from observer.store.writer import StoreWriter
+from tests.builders import trade, trades
+
+DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
+FROM_NS, TO_NS = day_bounds(DAY)
+SPAN = TapeSpan(1.0, 2.0, 10, 11)
+
+
+class Store:
+    """Stores events at the end of one stream."""
+
+    def __init__(self, url: str) -> None:
+        self._writer = StoreWriter(url)
+        self._writer.open()
+        self._next = 1
+
+    def append(self, *events: Event) -> None:
+        self._writer.commit([Delivered("tape", "7" * 32, self._next, events)])
+        self._next += len(events)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    made = Store(database_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def reader(store: Store, database_url: str) -> Iterator[StoreReader]:
+    with StoreReader(database_url) as opened:
+        yield opened
+
+
+def page(symbol: str, number: int, day: str = DAY) -> TapePage:
+    return TapePage("kis", symbol, day, number, number, 30, 3, 9.0, 1.0, 10.0, 10, 11, (SPAN,), "KRX")
+
+
+def progress(at_ns: int, *, is_done: bool) -> TapeProgressed:
+    return TapeProgressed("kis", DAY, at_ns, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, is_done)
+
+
+def verdict(symbol: str, at_ns: int, word: str) -> TapeJudged:
+    return TapeJudged("kis", symbol, DAY, at_ns, word, 30.0, 29.0, 3, (SPAN,), (), "KRX")
+
+
+def test_pages_come_back_in_their_order_of_a_line_or_of_all(store: Store, reader: StoreReader) -> None:
+    pages = [page("000660", 2), page("005930", 1), page("000660", 3), page("000660", 4, NEXT_DAY)]
+    store.append(*pages)
+    assert reader.tape_pages(DAY) == pages[:3]
+    assert reader.tape_pages(DAY, "000660") == [pages[0], pages[2]]
+
+
+def test_the_latest_progress_and_the_last_verdicts_count(store: Store, reader: StoreReader) -> None:
+    assert reader.tape_progress(DAY) is None
+    store.append(progress(2, is_done=True), progress(1, is_done=False))
+    store.append(verdict("005930", 2, "complete"), verdict("005930", 1, "spans"), verdict("000660", 1, "seconds"))
+    assert reader.tape_progress(DAY) == progress(2, is_done=True)
+    assert {name: each.verdict for name, each in reader.tape_verdicts(DAY).items()} == {
+        "005930": "complete",
+        "000660": "seconds",
+    }
+    assert reader.tape_verdicts(DAY, "000660").keys() == {"000660"}
+
+
+def test_held_spans_are_the_stored_trades_between_gaps(store: Store, reader: StoreReader) -> None:
+    every = trades(9, symbol="005930", session_date=DAY)
+    store.append(*every[:3], *every[5:8], trade(1, symbol="000660", session_date=DAY))
+    first, fourth = every[0], every[5]
+    assert reader.held_spans("005930", DAY) == [
+        HeldSpan(
+            first.cumulative_volume - first.volume,
+            every[2].cumulative_volume,
+            first.exchange_time_ns,
+            every[2].exchange_time_ns,
+        ),
+        HeldSpan(
+            fourth.cumulative_volume - fourth.volume,
+            every[7].cumulative_volume,
+            fourth.exchange_time_ns,
+            every[7].exchange_time_ns,
+        ),
+    ]
+    assert reader.held_spans("005930", NEXT_DAY) == ()
+
+
+def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store: Store, reader: StoreReader) -> None:
+    assert reader.evaluated_until_ns(DAY) == 0
+    store.append(
+        SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)),
+        SelectionAdvanced(DAY, 9, UniverseEvaluated(2, 6, 8, 2)),
+        SelectionAdvanced(DAY, 11, SlotsEvaluated()),
+    )
+    assert reader.evaluated_until_ns(DAY) == 8
+    store.append(SelectionAdvanced(DAY, 12, SlotsClosed("closed")))
+    assert reader.evaluated_until_ns(DAY) == TO_NS
+
+
+def test_lines_with_minute_bars_are_those_of_the_day(store: Store, reader: StoreReader) -> None:
+    def bar(symbol: str, start_ns: int) -> MinuteBarRecovered:
+        return MinuteBarRecovered("kis", symbol, DAY, start_ns, 1.0, 1.0, 1.0, 1.0, 1.0, "g", 1)
+
+    store.append(bar("005930", FROM_NS), bar("000660", TO_NS))
+    assert reader.lines_with_minute_bars(DAY) == {"005930"}

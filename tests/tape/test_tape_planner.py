@@ -1,0 +1,151 @@
+"""The planner fetches every trade that can be had, once, asks nothing that streams, and needs few calls."""
+
+import itertools
+from math import ceil
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from observer.tape.chain import Span
+from observer.tape.planner import VISIT_PAGES, TapePlanner
+from tests.tape.market import PAGE, Fetched, Line, visit_all
+
+DAY_END = 1_000_000
+trades = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), max_size=60)
+
+
+def line_of(gaps):
+    """A line of (seconds since the trade before, volume)."""
+    seconds = itertools.accumulate(second for second, _ in gaps)
+    return Line(list(zip(seconds, (volume for _, volume in gaps), strict=True)))
+
+
+markets = st.lists(trades.map(line_of), min_size=1, max_size=4).map(
+    lambda lines: {f"{number:06}": line for number, line in enumerate(lines)}
+)
+sizes = st.integers(1, 7)
+
+
+def volumes(market):
+    return {symbol: line.volume for symbol, line in market.items()}
+
+
+def closed(market, size):
+    planner = TapePlanner(size)
+    planner.close(volumes(market), DAY_END)
+    return planner
+
+
+@given(markets, sizes)
+@example({"000000": line_of([(1, 1), *[(0, 1)] * 5, (1, 1)])}, 3)  # three of a second's six trades cannot be had
+def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_other_is_named(market, size):
+    planner, fetched = closed(market, size), Fetched()
+    visit_all(planner, market, fetched, size)
+    for symbol, line in market.items():
+        numbers, lost = fetched.numbers.get(symbol, []), fetched.lost.get(symbol, [])
+        assert sorted(numbers) == sorted(line.reachable(size))
+        assert sorted([*numbers, *lost]) == list(range(len(line.volumes)))
+        assert all(line.seconds[number] in {span.to_s for span in planner.chains[symbol].lost} for number in lost)
+        assert planner.chains[symbol].missing_volume == 0
+
+
+@given(markets, sizes)
+def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(market, size):
+    planner, fetched = closed(market, size), Fetched()
+    visit_all(planner, market, fetched, size)
+    for symbol, line in market.items():
+        calls = sum(name == symbol for name, *_ in fetched.pages)
+        crowded = sum(line.seconds.count(second) >= size for second in set(line.seconds))
+        pages = ceil(len(line.seconds) / max(1, size - max([0, *map(line.seconds.count, line.seconds)])))
+        assert calls <= pages + 2 * crowded + 2 or calls <= len(set(line.seconds)) + crowded + 1
+
+
+@given(markets, sizes, st.integers(0, 40))
+def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(market, size, calls):
+    first, fetched = closed(market, size), Fetched()
+    visit_all(first, market, fetched, size, calls_max=calls)
+    second = TapePlanner(size)
+    for symbol, taken, page in fetched.pages:
+        chain = second.chain(symbol)
+        if page is not None:
+            chain.limit = market[symbol].volume
+            chain.hold(Span(page.after_volume, page.upto_volume, page.from_s, page.to_s))
+        for span in taken.lost:
+            chain.lose(span)
+    second.close(volumes(market), DAY_END)
+    visit_all(second, market, fetched, size)
+    for symbol, line in market.items():
+        assert sorted(fetched.numbers.get(symbol, [])) == sorted(line.reachable(size))
+
+
+@given(markets, sizes, st.integers(0, 60), st.integers(0, 60), st.lists(st.integers(0, 150), max_size=6))
+def test_what_streams_is_never_asked_and_the_rest_is_fetched(market, size, begin, length, moments):
+    """One line has a slot from some trade to another one; sweeps come at some seconds."""
+    symbol, line = next(iter(market.items()))
+    planner, fetched = TapePlanner(size), Fetched()
+    planner._threshold = 0.0
+    begin = min(begin, len(line.seconds))
+    end = min(begin + length, len(line.seconds))
+    begin_s = line.seconds[begin] if begin < len(line.seconds) else DAY_END - 1
+    end_s = line.seconds[end - 1] if end > begin else begin_s
+    streamed = {number for number in range(len(line.seconds)) if begin_s <= line.seconds[number] <= end_s}
+    is_claimed = False
+    for moment in sorted(moments):
+        if moment >= begin_s and not is_claimed:
+            planner.claim(symbol)
+            is_claimed = True
+        for name, each in market.items():
+            planner.learn(name, each.volume_at(moment), moment)
+        visit_all(planner, market, fetched, size)
+        assert not streamed & set(fetched.numbers.get(symbol, []))
+    if streamed:
+        planner.claim(symbol)
+        low, high = min(streamed), max(streamed)
+        span = Span(float(line.cumulative[low]), float(line.cumulative[high + 1]), begin_s, end_s)
+        planner.chain(symbol).hold(span)
+    planner.close(volumes(market), DAY_END)
+    visit_all(planner, market, fetched, size)
+    numbers = fetched.numbers.get(symbol, [])
+    assert len(numbers) == len(set(numbers))
+    assert not streamed & set(numbers)
+    assert set(numbers) >= line.reachable(size) - streamed
+
+
+@given(st.integers(1, 400))
+def test_during_the_session_a_line_is_visited_when_its_pages_are_worth_it(count):
+    market = {"000000": Line([(3 * number, 10) for number in range(count)])}
+    planner, fetched = TapePlanner(PAGE), Fetched()
+    planner.chain("000000").trades, planner.chain("000000").volume = 1, 10.0
+    planner.learn("000000", market["000000"].volume, 3 * count)
+    visit_all(planner, market, fetched)
+    if count > VISIT_PAGES * PAGE:
+        assert len(fetched.numbers["000000"]) == count
+        assert fetched.calls == ceil(count / (PAGE - 1)) or fetched.calls == ceil((count - 1) / (PAGE - 1))
+    else:
+        assert fetched.calls == 0
+
+
+def test_the_line_with_the_most_missing_trades_is_visited_first():
+    market = {f"{count:06}": Line([(3 * number, 10) for number in range(count)]) for count in (300, 900, 500)}
+    planner, order = closed(market, PAGE), Fetched()
+    visit_all(planner, market, order)
+    assert [name for name, _ in itertools.groupby(name for name, *_ in order.pages)] == ["000900", "000500", "000300"]
+
+
+def test_a_pre_roll_comes_first_and_ends_at_its_second():
+    market = {
+        "000001": Line([(3 * number, 10) for number in range(1000)]),
+        "000002": Line([(3 * number, 10) for number in range(500)]),
+    }
+    planner, fetched = TapePlanner(PAGE), Fetched()
+    for symbol, line in market.items():
+        planner.learn(symbol, line.volume_at(1200), 1200)
+    planner.claim("000002")
+    planner.learn("000002", market["000002"].volume, 1500)  # its stream delivers that
+    planner.first("000002", 600)
+    visit_all(planner, market, fetched, calls_max=8)
+    assert {name for name, *_ in fetched.pages[:6]} == {"000002"}
+    had = [market["000002"].seconds[number] for number in fetched.numbers["000002"]]
+    assert min(had) <= 600
+    assert min(had) >= 600 - 3 * PAGE
+    assert max(had) == 1200

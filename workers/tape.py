@@ -1,0 +1,38 @@
+"""Fetches every trade of the day's lines with the calls that nothing else needs; runs only where [tape] is on."""
+
+from observer.providers.broker import broker_named
+from observer.runtime.worker import Worker, run
+from observer.tape.collector import TapeDay, TapeParts
+
+
+async def tape(worker: Worker) -> None:
+    """Fetch each trading day's tape, until the process is stopped."""
+    settings = worker.settings
+    assert settings.tape is not None, "this process exists only with [tape]"
+    answers = broker_named(settings.provider).time_and_sales
+    assert answers is not None, f"{settings.provider} has no past trades"
+    async with worker.producer() as producer, worker.brokers().rest() as rest, worker.reader() as reader:
+        await worker.ready()
+        await worker.settled(producer)
+        parts = TapeParts(
+            settings=settings.tape,
+            provider=settings.provider,
+            page_trades=answers.page_trades,
+            calls_per_second=settings.broker.rate_limit.lasting_per_second,
+            rest=rest,
+            reader=reader,
+            producer=producer,
+            feed_address=worker.endpoints.feed,
+            clock=worker.clock,
+            alerts=worker.alerts,
+        )
+        while True:
+            plan = await worker.today.plan()
+            if plan.trades:
+                await worker.clock.sleep_until(plan.track_a_start_ns)
+                await TapeDay(parts, plan).run()
+            await worker.today.end_of(plan)
+
+
+if __name__ == "__main__":
+    run("tape", tape)
