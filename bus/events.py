@@ -28,7 +28,7 @@ import msgspec
 SCHEMA_VERSION: Final = 7
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "993f1a7d82c81f96715c50d645d8e4bf8bb4d53b0b21bbcbcd90f31749f13191"
+SCHEMA_DIGEST: Final = "55825e0bed3bd7f8e281c5b78e21017bdde614f50c6a867b96cc110dde101914"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -45,7 +45,9 @@ the opening's movers, and "market_cap" for filling free slots.
 GapReason = Literal["volume_mismatch", "reconnect", "restart", "token_renewal", "moved"]
 GapMeasure = Literal["detection", "closing", "recovery"]
 RecoverySource = Literal["time_and_sales", "minute_bars"]
-TapeVerdict = Literal["complete", "seconds", "spans", "minute_bars", "snapshots"]
+TapeQuality = Literal["complete", "seconds", "spans", "minute_bars", "snapshots"]
+TAPE: Final = "tape"
+"""Stands in `gap_id` of the trades that the tape fetched: they fill no gap of the stream."""
 ListingChange = Literal["initial", "new", "removed", "relisted", "changed"]
 """*initial*: in the first file of its exchange, when nothing says since when it is listed."""
 EtfChange = Literal["initial", "new", "removed", "relisted", "changed", "same"]
@@ -1413,7 +1415,7 @@ class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"
     symbol: str
     session_date: str
     judged_ns: int
-    verdict: TapeVerdict
+    quality: TapeQuality
     day_volume: float
     held_volume: float
     fetched_trades: int

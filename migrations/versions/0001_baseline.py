@@ -1101,24 +1101,24 @@ def upgrade() -> None:
     )
     op.create_index("ix_tape_progress_session_date_progressed_ns", "tape_progress", ["session_date", "progressed_ns"])
     op.create_table(
-        "tape_verdicts",
+        "tape_reports",
         sa.Column("stream", sa.Integer, nullable=False),
         sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("session_date", sa.Text, nullable=False),
         sa.Column("judged_ns", sa.BigInteger, nullable=False),
-        sa.Column("verdict", sa.Text, nullable=False),
+        sa.Column("quality", sa.Text, nullable=False),
         sa.Column("day_volume", _DOUBLE, nullable=False),
         sa.Column("held_volume", _DOUBLE, nullable=False),
         sa.Column("fetched_trades", sa.BigInteger, nullable=False),
         sa.Column("unreachable", sa.Text, nullable=False),
         sa.Column("unknown", sa.Text, nullable=False),
         sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_verdicts"),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_tape_reports"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_tape_verdicts_session_date_symbol", "tape_verdicts", ["session_date", "symbol"])
+    op.create_index("ix_tape_reports_session_date_symbol", "tape_reports", ["session_date", "symbol"])
     op.create_table(
         "token_renewals",
         sa.Column("stream", sa.Integer, nullable=False),

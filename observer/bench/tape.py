@@ -203,7 +203,8 @@ class _Day:
             if self._swept_s >= _CLOSES_S + _CLOSED_AFTER_S:
                 self._planner.close(volumes, self._swept_s + 1)
                 self._is_closed = True
-            self._bytes = max(self._bytes, size_of(self._planner))
+            if self._is_closed or self._swept_s % 3600 == 0:
+                self._bytes = max(self._bytes, size_of(self._planner))
 
     def _visit(self, visit: Visit, end_s: float) -> None:
         line = self._market[visit.symbol]

@@ -18,10 +18,10 @@ _ROWS_SHOWN = 40
 
 
 class LineTape(msgspec.Struct, frozen=True, kw_only=True):
-    """One symbol's tape: calls made and trades fetched for it; when judged, the verdict and what it is made of."""
+    """One symbol's tape: calls made and trades fetched for it; when judged, the quality and what it is made of."""
 
     symbol: str
-    verdict: str
+    quality: str
     calls: int
     trades: int
     day_volume: float | None
@@ -38,7 +38,7 @@ class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     day: str
     progress: TapeProgressed
     held_percent: float | None
-    verdicts: Mapping[str, int]
+    qualities: Mapping[str, int]
     symbols: Sequence[LineTape]
 
 
@@ -47,7 +47,7 @@ def tape(
 ) -> None:
     """Show how much of a day's trades the tape holds, by symbol and in all.
 
-    The tape fetches what no slot streams, with calls that nothing else needs ([tape] in the configuration). Verdicts:
+    The tape fetches what no slot streams, with calls that nothing else needs ([tape] in the configuration). Qualities:
     complete: every share of the day is stored trade by trade. seconds: all but the unreachable seconds, which had more
     trades than the broker returns. spans: unknown spans are missing too. minute_bars, snapshots: no trade is stored.
     """
@@ -60,13 +60,13 @@ def tape(
             click.echo(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
             return
         pages = reader.tape_pages(asked.session_date, lines.symbol)
-        verdicts = reader.tape_verdicts(asked.session_date, lines.symbol)
+        reports = reader.tape_reports(asked.session_date, lines.symbol)
     found = DayTape(
         day=asked.session_date,
         progress=progress,
         held_percent=percent(progress.held_volume, progress.day_volume),
-        verdicts=dict(Counter(each.verdict for each in verdicts.values())),
-        symbols=_by_symbol(pages, verdicts),
+        qualities=dict(Counter(each.quality for each in reports.values())),
+        symbols=_by_symbol(pages, reports),
     )
     if as_json:
         document = msgspec.structs.asdict(found)
@@ -78,7 +78,7 @@ def tape(
         show_text(line)
 
 
-def _by_symbol(pages: Sequence[TapePage], verdicts: Mapping[str, TapeJudged]) -> Sequence[LineTape]:
+def _by_symbol(pages: Sequence[TapePage], reports: Mapping[str, TapeJudged]) -> Sequence[LineTape]:
     calls, trades = Counter[str](), Counter[str]()
     seconds: dict[str, set[int]] = {}
     for page in pages:
@@ -86,21 +86,21 @@ def _by_symbol(pages: Sequence[TapePage], verdicts: Mapping[str, TapeJudged]) ->
         trades[page.symbol] += page.stored
         seconds.setdefault(page.symbol, set()).update(span.to_ns for span in page.unreachable)
     found = [
-        _line(symbol, verdicts.get(symbol), calls[symbol], trades[symbol], len(seconds.get(symbol, ())))
-        for symbol in calls.keys() | verdicts.keys()
+        _line(symbol, reports.get(symbol), calls[symbol], trades[symbol], len(seconds.get(symbol, ())))
+        for symbol in calls.keys() | reports.keys()
     ]
     return sorted(found, key=lambda each: (-each.trades, each.symbol))
 
 
-def _line(symbol: str, verdict: TapeJudged | None, calls: int, trades: int, seconds: int) -> LineTape:
+def _line(symbol: str, report: TapeJudged | None, calls: int, trades: int, seconds: int) -> LineTape:
     return LineTape(
         symbol=symbol,
-        verdict="" if verdict is None else verdict.verdict,
+        quality="" if report is None else report.quality,
         calls=calls,
         trades=trades,
-        day_volume=None if verdict is None else verdict.day_volume,
-        held_percent=None if verdict is None else percent(verdict.held_volume, verdict.day_volume),
-        unknown_spans=None if verdict is None else len(verdict.unknown),
+        day_volume=None if report is None else report.day_volume,
+        held_percent=None if report is None else percent(report.held_volume, report.day_volume),
+        unknown_spans=None if report is None else len(report.unknown),
         unreachable_seconds=seconds,
     )
 
@@ -109,7 +109,7 @@ def _table(found: DayTape, title: str) -> Table:
     rows = [
         (
             each.symbol,
-            each.verdict,
+            each.quality,
             f"{each.trades:,}",
             "" if each.held_percent is None else f"{each.held_percent:.2f}",
             "" if each.unknown_spans is None else f"{each.unknown_spans:,}",
@@ -118,14 +118,14 @@ def _table(found: DayTape, title: str) -> Table:
         )
         for each in found.symbols[:_ROWS_SHOWN]
     ]
-    columns = ("symbol", "verdict", "trades", "volume %", "spans", "seconds", "calls")
+    columns = ("symbol", "quality", "trades", "volume %", "spans", "seconds", "calls")
     return Table(columns, rows, f"{title}: fetched by the tape", right=columns[2:])
 
 
 def _reported(found: DayTape) -> Iterator[str]:
     if (more := len(found.symbols) - _ROWS_SHOWN) > 0:
         yield f"{more:,} symbols more: --symbol shows one, --json all"
-    if found.verdicts:
-        yield ", ".join(f"{count:,} {verdict}" for verdict, count in sorted(found.verdicts.items()))
+    if found.qualities:
+        yield ", ".join(f"{count:,} {quality}" for quality, count in sorted(found.qualities.items()))
     yield progress_line(found.progress)
     yield f"as of {local_datetime(found.progress.progressed_ns):%H:%M:%S}"

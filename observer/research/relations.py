@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from bus.events import TAPE
 from observer.lines import stock_of
 
 _LEVELS: Final = range(1, 11)
@@ -51,7 +52,11 @@ def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.Lazy
         side="side",
         bid="bid",
         ask="ask",
-        source=pl.when(pl.col("gap_id").is_null()).then(pl.lit("stream")).otherwise(pl.lit("recovered")),
+        source=pl.when(pl.col("gap_id").is_null())
+        .then(pl.lit("stream"))
+        .when(pl.col("gap_id") == TAPE)
+        .then(pl.lit("tape"))
+        .otherwise(pl.lit("recovered")),
         quality=pl.col("symbol").replace_strict(quality, default=None, return_dtype=pl.String),
         cumulative_volume="cumulative_volume",
         received=time_of("receive_time_ns", zone),

@@ -83,7 +83,7 @@ _ALL: Final = (
     Kind("etf_jobs", ("ended_ns",)),
     Kind("tape_pages", ("fetched_ns",)),
     Kind("tape_progress", ("progressed_ns",)),
-    Kind("tape_verdicts", ("judged_ns",)),
+    Kind("tape_reports", ("judged_ns",)),
 )
 
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}

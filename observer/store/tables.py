@@ -108,7 +108,7 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.VolumeProfiled: "volume_profiles",
     events.TapePage: "tape_pages",
     events.TapeProgressed: "tape_progress",
-    events.TapeJudged: "tape_verdicts",
+    events.TapeJudged: "tape_reports",
 }
 
 # Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:

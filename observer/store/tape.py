@@ -1,4 +1,4 @@
-"""Queries of the tape: its pages, progress and verdicts, and what of a line's day is stored trade by trade."""
+"""Queries of the tape: its pages, progress and reports, and what of a line's day is stored trade by trade."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -51,8 +51,8 @@ class TapeReader(DatabaseReader):
         found = self._events(TapeProgressed, wanted.order_by(table.c.progressed_ns.desc()).limit(1))
         return next(iter(found), None)
 
-    def tape_verdicts(self, session_date: str, symbol: str | None = None) -> Mapping[str, TapeJudged]:
-        """The last verdict on each line of the day, or on one of them."""
+    def tape_reports(self, session_date: str, symbol: str | None = None) -> Mapping[str, TapeJudged]:
+        """The last report on each line of the day, or on one of them."""
         table = EVENT_TABLES[TapeJudged]
         of_line = [] if symbol is None else [table.c.symbol == symbol]
         wanted = select(table).where(table.c.session_date == session_date, *of_line)
@@ -104,7 +104,7 @@ class TapeReader(DatabaseReader):
         return 0
 
     def lines_with_minute_bars(self, session_date: str) -> frozenset[str]:
-        """The lines of which minute bars of the day stand in for trades."""
+        """The lines that have minute bars of the day in the place of trades."""
         bars = EVENT_TABLES[MinuteBarRecovered].c
         from_ns, to_ns = day_bounds(session_date)
         of_day = (bars.minute_start_ns >= from_ns, bars.minute_start_ns < to_ns)

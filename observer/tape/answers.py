@@ -1,17 +1,14 @@
 """From a page's rows to stored trades, and from stored pages back to a planner. Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from itertools import pairwise
 
-from bus.events import TapeJudged, TapePage, TapeSpan, TapeVerdict, Trade
+from bus.events import TAPE, TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.recovery import TimeAndSalesRow, sides_of
 from observer.tape.chain import Chain, Span
 from observer.tape.planner import Page, Taken, TapePlanner
 from observer.units import NS_PER_S
-
-TAPE: Final = "tape"
-"""Stands in `gap_id` of the trades that the tape fetched."""
 
 
 def page_of(rows: Sequence[TimeAndSalesRow]) -> Page | None:
@@ -26,6 +23,15 @@ def page_of(rows: Sequence[TimeAndSalesRow]) -> Page | None:
         first.exchange_time_ns // NS_PER_S,
         last.exchange_time_ns // NS_PER_S,
     )
+
+
+def breaks_of(rows: Sequence[TimeAndSalesRow]) -> list[Span]:
+    """The volumes between neighbours of a page that belong to none of its trades."""
+    return [
+        Span(before.cumulative_volume, begin, at_s := row.exchange_time_ns // NS_PER_S, at_s)
+        for before, row in pairwise(rows)
+        if (begin := row.cumulative_volume - row.volume) > before.cumulative_volume + VOLUME_NOISE
+    ]
 
 
 def new_trades(
@@ -59,16 +65,16 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
     """Take in what an earlier process fetched."""
     for page in pages:
         chain = planner.chain(page.symbol)
+        for lost in page.unreachable:  # before the page, which has breaks inside it
+            at = Span(lost.after_volume, lost.upto_volume, lost.from_ns // NS_PER_S, lost.to_ns // NS_PER_S)
+            chain.lose(at)
         from_s, to_s = page.from_ns // NS_PER_S, page.to_ns // NS_PER_S
         chain.hold(Span(page.after_volume, page.upto_volume, from_s, to_s))
         chain.trades += page.trades
         chain.volume += max(0.0, page.upto_volume - page.after_volume)
-        for lost in page.unreachable:
-            at = Span(lost.after_volume, lost.upto_volume, lost.from_ns // NS_PER_S, lost.to_ns // NS_PER_S)
-            chain.lose(at)
 
 
-def verdict_of(chain: Chain, *, has_minute_bars: bool) -> TapeVerdict:
+def quality_of(chain: Chain, *, has_minute_bars: bool) -> TapeQuality:
     """What the line's stored trades are of its day."""
     if chain.limit > 0 and chain.held_volume <= VOLUME_NOISE:
         return "minute_bars" if has_minute_bars else "snapshots"
@@ -81,13 +87,13 @@ def judged(
     chain: Chain, *, provider: str, symbol: str, session_date: str, judged_ns: int, venue: str,
     fetched_trades: int, has_minute_bars: bool,
 ) -> TapeJudged:  # fmt: skip
-    """The verdict on a line's day."""
+    """The report on a line's day."""
     return TapeJudged(
         provider=provider,
         symbol=symbol,
         session_date=session_date,
         judged_ns=judged_ns,
-        verdict=verdict_of(chain, has_minute_bars=has_minute_bars),
+        quality=quality_of(chain, has_minute_bars=has_minute_bars),
         day_volume=chain.limit,
         held_volume=max(0.0, chain.held_volume),
         fetched_trades=fetched_trades,

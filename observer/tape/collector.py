@@ -40,7 +40,7 @@ from observer.providers.broker import PastTrade
 from observer.providers.time_and_sales import TradePageSource
 from observer.store.reader import StoreReader
 from observer.streaming.sweep_times import session_of
-from observer.tape.answers import judged, new_trades, page_of, restore, span_of
+from observer.tape.answers import breaks_of, judged, new_trades, page_of, restore, span_of
 from observer.tape.chain import Span
 from observer.tape.learning import Learning, claims_of
 from observer.tape.planner import Page, TapePlanner, Visit
@@ -56,7 +56,7 @@ CHECK_AGAIN_S: Final = 2.0  # machine seconds between checks of the database, in
 CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is evaluated, and what streamed is stored
 JUDGED_BEFORE_NS: Final = 120 * NS_PER_S  # before midnight, when today's trades are gone
 PROGRESS_S: Final = 60.0
-VERDICTS_AT_ONCE: Final = 500  # of one batch
+REPORTS_AT_ONCE: Final = 500  # of one batch
 _UNREAD: Final = "tape_unread"
 _REFUSED: Final = "tape_refused"
 
@@ -256,7 +256,7 @@ class TapeDay:
     def _take(self, visit: Visit, second: int, rows: Sequence[PastTrade]) -> None:
         """Publish what a page brought."""
         page, now_ns = page_of(rows), self._parts.clock.now_ns()
-        taken = self.planner.page(visit, second, page)
+        taken = self.planner.page(visit, second, page, breaks_of(rows))
         venue = venue_of(visit.symbol, self._plan.venue)
         found = new_trades(
             *(rows, taken),
@@ -338,11 +338,11 @@ class TapeDay:
         )
 
     async def _judge(self) -> None:
-        """Publish the verdict on every line, and that the day's tape is done."""
+        """Publish the report on every line, and that the day's tape is done."""
         await self._take_all_streamed()
         with_bars = await self._read(self._parts.reader.lines_with_minute_bars, self._day)
         now_ns = self._parts.clock.now_ns()
-        verdicts = [
+        reports = [
             judged(
                 chain,
                 provider=self._parts.provider,
@@ -355,10 +355,10 @@ class TapeDay:
             )
             for symbol, chain in sorted(self.planner.chains.items())
         ]
-        for first in range(0, len(verdicts), VERDICTS_AT_ONCE):
-            self._parts.producer.publish_together(verdicts[first : first + VERDICTS_AT_ONCE])
+        for first in range(0, len(reports), REPORTS_AT_ONCE):
+            self._parts.producer.publish_together(reports[first : first + REPORTS_AT_ONCE])
         self._parts.producer.publish(self._progress(is_done=True))
-        counts = Counter(each.verdict for each in verdicts)
+        counts = Counter(each.quality for each in reports)
         logger.info(
             "%s: the tape is done: calls=%d trades=%d %s", self._day, self._calls, self._fetched.total(), counts
         )

@@ -14,6 +14,7 @@ its assignment (`claim`): what the stream delivers is never asked.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
@@ -54,6 +55,11 @@ class Taken(NamedTuple):
 
     new: list[tuple[float, float]]
     lost: list[Span]
+
+
+def _parts(span: Span, unknown: list[tuple[float, float]]) -> list[Span]:
+    """The parts of an unreachable span that were unknown, with its second."""
+    return [Span(after, upto, span.to_s, span.to_s) for after, upto in unknown]
 
 
 class TapePlanner:
@@ -135,7 +141,7 @@ class TapePlanner:
         return None
 
     def ask(self, visit: Visit) -> int | None:
-        """Before the end of which second the visit's line is asked next; None when the visit is over."""
+        """The second up to whose end the line of the visit is asked next; None when the visit is over."""
         chain = visit.chain
         for span, is_top in chain.unknown:
             second = span.to_s
@@ -149,9 +155,13 @@ class TapePlanner:
             return second
         return None
 
-    def page(self, visit: Visit, second: int, page: Page | None) -> Taken:
-        """Take in the answer for the second that `ask` named; None: an empty one."""
+    def page(self, visit: Visit, second: int, page: Page | None, breaks: Sequence[Span] = ()) -> Taken:
+        """Take in the answer for the second that `ask` named; None: an empty one. `breaks` are volumes inside it that
+        belong to none of its trades: the broker does not return those.
+        """
         chain, span, lost = visit.chain, visit.span, list[Span]()
+        clipped = [each._replace(upto_volume=min(each.upto_volume, chain.limit)) for each in breaks]
+        missing = [part for each in clipped for part in _parts(each, chain.lose(each))]
         if visit.is_top:
             chain.top_s = second
         if page is None:
@@ -169,9 +179,7 @@ class TapePlanner:
             # Its trades are later than the second asked, and the page of their own second is here. (Or that page lacks
             # what is held of it: the broker contradicts itself, and is not asked for ever.)
             lost.append(Span(max(page.upto_volume, span.after_volume), span.upto_volume, span.to_s, span.to_s))
-        return Taken(
-            new, [Span(after, upto, each.to_s, each.to_s) for each in lost for after, upto in chain.lose(each)]
-        )
+        return Taken(new, missing + [part for each in lost for part in _parts(each, chain.lose(each))])
 
     def end(self, visit: Visit, *, again: bool = True) -> None:
         """The visit is over; not `again`: its line waits for `offer`, or for its next evaluated volume."""

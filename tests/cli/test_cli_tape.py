@@ -1,4 +1,4 @@
-"""`observer tape`: the progress, the verdicts, and each symbol's trades and calls."""
+"""`observer tape`: the progress, the reports, and each symbol's trades and calls."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_the_tape_is_shown_by_symbol_and_in_all(typed: Typed) -> None:
 
 def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed: Typed) -> None:
     found = json.loads(typed("tape", DAY, "--symbol", "000660", "--json").output)
-    assert [(each["symbol"], each["verdict"], each["trades"]) for each in found["symbols"]] == [
+    assert [(each["symbol"], each["quality"], each["trades"]) for each in found["symbols"]] == [
         ("000660", "complete", 30)
     ]
     assert (found["held_percent"], found["progress"]["is_done"]) == (96.0, True)

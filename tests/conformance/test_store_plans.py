@@ -53,7 +53,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "volume_rises": ((DAY, FROM_NS),),
     "tape_pages": ((DAY,), (DAY, SYMBOLS[0])),
     "tape_progress": ((DAY,),),
-    "tape_verdicts": ((DAY,), (DAY, SYMBOLS[0])),
+    "tape_reports": ((DAY,), (DAY, SYMBOLS[0])),
     "held_spans": ((SYMBOLS[0], DAY),),
     "evaluated_until_ns": ((DAY,),),
     "lines_with_minute_bars": ((DAY,),),

@@ -65,7 +65,7 @@ def progress(at_ns: int, *, is_done: bool) -> TapeProgressed:
     return TapeProgressed("kis", DAY, at_ns, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, is_done)
 
 
-def verdict(symbol: str, at_ns: int, word: str) -> TapeJudged:
+def report(symbol: str, at_ns: int, word: str) -> TapeJudged:
     return TapeJudged("kis", symbol, DAY, at_ns, word, 30.0, 29.0, 3, (SPAN,), (), "KRX")
 
 
@@ -76,16 +76,16 @@ def test_pages_come_back_in_their_order_of_a_line_or_of_all(store: Store, reader
     assert reader.tape_pages(DAY, "000660") == [pages[0], pages[2]]
 
 
-def test_the_latest_progress_and_the_last_verdicts_count(store: Store, reader: StoreReader) -> None:
+def test_the_latest_progress_and_the_last_reports_count(store: Store, reader: StoreReader) -> None:
     assert reader.tape_progress(DAY) is None
     store.append(progress(2, is_done=True), progress(1, is_done=False))
-    store.append(verdict("005930", 2, "complete"), verdict("005930", 1, "spans"), verdict("000660", 1, "seconds"))
+    store.append(report("005930", 2, "complete"), report("005930", 1, "spans"), report("000660", 1, "seconds"))
     assert reader.tape_progress(DAY) == progress(2, is_done=True)
-    assert {name: each.verdict for name, each in reader.tape_verdicts(DAY).items()} == {
+    assert {name: each.quality for name, each in reader.tape_reports(DAY).items()} == {
         "005930": "complete",
         "000660": "seconds",
     }
-    assert reader.tape_verdicts(DAY, "000660").keys() == {"000660"}
+    assert reader.tape_reports(DAY, "000660").keys() == {"000660"}
 
 
 def test_held_spans_are_the_stored_trades_between_gaps(store: Store, reader: StoreReader) -> None:

@@ -16,7 +16,7 @@ from random import Random
 import msgspec
 
 from bus.endpoints import Endpoints
-from bus.events import SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, Trade
+from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.bench.child import running_child
@@ -26,7 +26,6 @@ from observer.local_time import local_ns
 from observer.runtime.worker import Worker
 from observer.simulator.market.market import OfferedTrade
 from observer.store.reader import StoreReader
-from observer.tape.answers import TAPE
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.workers.three_accounts import Scene, run, scene
@@ -91,8 +90,8 @@ class Evening(msgspec.Struct):
             process.wait()
 
     def assert_whole(self, streamed: Mapping[str, set[float]] = {}) -> None:
-        """Every offered trade is stored once and unaltered, or lies in an unreachable span that the verdict names."""
-        verdicts = self.reader.tape_verdicts(SESSION)
+        """Every offered trade is stored once and unaltered, or lies in an unreachable span that the report names."""
+        reports = self.reader.tape_reports(SESSION)
         found: dict[str, list[Trade]] = {}
         for each in self.reader.trades(SESSION):
             found.setdefault(each.symbol, []).append(each)
@@ -105,12 +104,12 @@ class Evening(msgspec.Struct):
                 assert (row.price, row.volume) == (names[name].price, names[name].volume)
                 assert row.exchange_time_ns // NS_PER_S == names[name].exchange_time_ns // NS_PER_S
                 assert (row.gap_id == TAPE) == (name not in streamed.get(symbol, set()))
-            lost = verdicts[symbol].unreachable if symbol in verdicts else ()
+            lost = reports[symbol].unreachable if symbol in reports else ()
             missing = [name for name in names if name not in rows]
             assert all(any(span.after_volume < name <= span.upto_volume for span in lost) for name in missing)
             if offered:
-                assert verdicts[symbol].verdict == ("seconds" if missing else "complete")
-                assert verdicts[symbol].day_volume == offered[-1].cumulative_volume
+                assert reports[symbol].quality == ("seconds" if missing else "complete")
+                assert reports[symbol].day_volume == offered[-1].cumulative_volume
             seconds = Counter(each.exchange_time_ns // NS_PER_S for each in offered)
             assert len(missing) <= sum(max(0, count - 30) for count in seconds.values())
 

@@ -1,0 +1,61 @@
+"""From a broker's rows to stored trades and back: breaks in a page are named, stored pages make the same planner."""
+
+from bus.events import TapePage
+from observer.providers.broker import PastTrade
+from observer.tape.answers import breaks_of, judged, new_trades, page_of, restore, span_of
+from observer.tape.planner import TapePlanner
+
+S = 10**9
+
+
+def row(second, volume, cumulative):
+    return PastTrade("000001", second * S, 100.0, float(volume), float(cumulative), 99.0, 100.0, "KRX")
+
+
+ROWS = [row(1, 5, 5), row(2, 5, 10), row(4, 5, 25), row(5, 5, 30)]
+
+
+def fetched(rows, limit=30.0):
+    planner = TapePlanner(30)
+    planner.close({"000001": limit}, 100)
+    visit = planner.take()
+    taken = planner.page(visit, planner.ask(visit), page_of(rows), breaks_of(rows))
+    assert planner.ask(visit) is None
+    return planner, taken
+
+
+def report(planner):
+    chain = planner.chain("000001")
+    named = {"provider": "kis", "symbol": "000001", "session_date": "2026-11-18", "judged_ns": 1, "venue": "KRX"}
+    return judged(chain, fetched_trades=4, has_minute_bars=False, **named)
+
+
+def test_a_break_in_a_page_is_unreachable_and_its_trades_are_stored():
+    planner, taken = fetched(ROWS)
+    trades = new_trades(ROWS, taken, provider="kis", symbol="000001", session_date="2026-11-18", received_ns=9)
+    assert [each.cumulative_volume for each in trades] == [5, 10, 25, 30]
+    assert {(each.gap_id, each.side, each.side_inferred) for each in trades} == {("tape", "buy", True)}
+    found = report(planner)
+    assert (found.quality, found.held_volume, found.day_volume) == ("seconds", 20, 30)
+    assert [(each.after_volume, each.upto_volume, each.to_ns) for each in found.unreachable] == [(10, 20, 4 * S)]
+
+
+def test_rows_above_the_evaluated_volume_are_not_stored():
+    planner, taken = fetched(ROWS, limit=10.0)
+    trades = new_trades(ROWS, taken, provider="kis", symbol="000001", session_date="2026-11-18", received_ns=9)
+    assert [each.cumulative_volume for each in trades] == [5, 10]
+    assert report(planner).quality == "complete"
+
+
+def test_a_stored_page_makes_the_same_planner():
+    planner, taken = fetched(ROWS)
+    named = {"provider": "kis", "symbol": "000001", "session_date": "2026-11-18", "fetched_ns": 1, "asked_ns": 5 * S}
+    page = TapePage(
+        trades=4, stored=4, volume=20.0, after_volume=0.0, upto_volume=30.0, from_ns=S, to_ns=5 * S,
+        unreachable=tuple(map(span_of, taken.lost)), **named,
+    )  # fmt: skip
+    again = TapePlanner(30)
+    restore(again, [page])
+    again.close({"000001": 30.0}, 100)
+    assert report(again) == report(planner)
+    assert again.take() is None
