@@ -228,7 +228,7 @@ class Market:
         """The symbol's state after so many trades."""
         base = self._by_symbol[symbol].base_price
         if trades == 0:
-            return SimulatedState(0, base, 0, 0, 0, *_quotes(base, base, BUY), 0, 0)
+            return SimulatedState(0, base, 0, 0, 0, *quotes(base, base, BUY), 0, 0)
         tape, last = self.tape(symbol), trades - 1
         price = tape.price[last]
         return SimulatedState(
@@ -237,7 +237,7 @@ class Market:
             tape.price[0],
             tape.high[last],
             tape.low[last],
-            *_quotes(price, base, tape.side[last]),
+            *quotes(price, base, tape.side[last]),
             tape.volume_after[last],
             tape.value[last],
         )
@@ -373,7 +373,7 @@ def _by_turnover(instruments: Sequence[Instrument]) -> list[str]:
     return [instrument.symbol for instrument in sorted(instruments, key=key)]
 
 
-def _quotes(price: int, base: int, side: int) -> tuple[int, int]:
+def quotes(price: int, base: int, side: int) -> tuple[int, int]:
     """Best bid and ask around a trade: a buyer paid the ask, a seller took the bid; 0 beyond the day's limits."""
     lowest, highest = price_limits(base)
     if price == highest:
