@@ -25,8 +25,9 @@ _SWEEP_S: Final = 600
 _EVALUATED_AFTER_S: Final = 10
 _CLOSED_AFTER_S: Final = 600  # from the close to the last sweep's evaluation
 _JUDGED_BEFORE_S: Final = 120  # before midnight
-_POWER: Final = 0.9
-_BURST_SHARES: Final = (0.16, 0.09)  # of a line's trades in the first and in the last ten minutes
+_BEFORE_FIRST: Final = 10  # activity falls as 1 / (rank + this): the busiest line has some 1.5 % of the trades
+_BURST_SHARES: Final = (0.08, 0.05)  # of a line's trades around the opening and the close, beside continuous trading
+_BURST_S: Final = 300.0  # their mean distance
 _BURST_TRADES: Final = 200  # in one second of the busiest lines, at the opening and at the close
 
 
@@ -68,8 +69,8 @@ class MadeUpLine:
         first, last = (round(trades * share) for share in _BURST_SHARES)
         seconds = np.concatenate(
             (
-                _OPENS_S + rng.exponential(200.0, first),
-                _CLOSES_S - rng.exponential(200.0, last),
+                _OPENS_S + rng.exponential(_BURST_S, first),
+                _CLOSES_S - rng.exponential(_BURST_S, last),
                 _crowded(rng, trades - first - last),
                 np.full(burst, _OPENS_S),
                 np.full(burst, _CLOSES_S),
@@ -112,7 +113,7 @@ def _crowded(rng: np.random.Generator, trades: int) -> NDArray[np.float64]:
 def made_up_market(trades: int, lines: int, seed: int) -> dict[str, MadeUpLine]:
     """The lines by symbol, the busiest first."""
     rng = np.random.default_rng(seed)
-    weights = np.arange(1, lines + 1, dtype=np.float64) ** -_POWER
+    weights = 1 / (_BEFORE_FIRST + np.arange(1, lines + 1, dtype=np.float64))
     counts = np.maximum(1, np.round(trades * weights / weights.sum())).astype(int)
     bursts = np.minimum(_BURST_TRADES, np.round(_BURST_TRADES * weights / weights[min(20, lines - 1)])).astype(int)
     return {

@@ -143,7 +143,7 @@ COMMANDS: Final = Group(
             },
         ),
         "quality": Command("quality:quality", "Show how complete a day's trades are, by symbol."),
-        "tape": Command("tape:tape", "Show how much of a day's trades the tape holds, by symbol and in all."),
+        "tape": Command("tape:tape", "Show how much of a day's trades the tape holds."),
         "query": Command("research:query", "Query the stored days in SQL; read only."),
         "bars": Command("research:bars", "Show a symbol's bars of a day, and whether each is complete."),
         "export": Command("research:export", "Write a day's trades, bars, quality and decisions as files."),

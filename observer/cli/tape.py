@@ -45,7 +45,7 @@ class DayTape(msgspec.Struct, frozen=True, kw_only=True):
 def tape(
     day: DayArgument = None, symbol: SymbolOption = None, config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show how much of a day's trades the tape holds, by symbol and in all.
+    """Show how much of a day's trades the tape holds. By symbol and in all.
 
     The tape fetches what no slot streams, with calls that nothing else needs ([tape] in the configuration). Qualities:
     complete: every share of the day is stored trade by trade. seconds: all but the unreachable seconds, which had more

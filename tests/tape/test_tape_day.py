@@ -1,0 +1,269 @@
+"""A day of the tape against a broker in memory: what is asked, what is published, and when it is done."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from bus.codec import decode_events, unpack
+from bus.delivery import Delivered
+from bus.events import (
+    AlertRaised,
+    AlertResolved,
+    Event,
+    GapDetected,
+    SelectionAdvanced,
+    SlotAssigned,
+    SlotsClosed,
+    TapeJudged,
+    TapePage,
+    TapeProgressed,
+    Trade,
+    UniverseEvaluated,
+)
+from bus.outbox import Outbox
+from bus.producer import Producer
+from bus.segments import Packed
+from observer.alerts.process import Alerts
+from observer.clock import ScaledClock
+from observer.errors import ProviderError
+from observer.providers.broker import PastTrade
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from observer.tape.collector import TapeDay, TapeParts
+from observer.tape.settings import TapeSettings
+from observer.units import NS_PER_S
+from tests.day_plans import day_plan
+from tests.selection.builders import seen
+from tests.store.migrated import make_database
+from tests.tape.market import PAGE, Line
+from tests.waiting import until_async
+
+DAY = date(2026, 11, 18)
+SESSION = DAY.isoformat()
+PLAN = day_plan(DAY)
+OPENS_S = PLAN.opens_ns // NS_PER_S
+EVENING_NS = PLAN.ends_ns - 3 * 3600 * NS_PER_S
+BUSY, QUIET, SMALL = "000001", "000002", "000003"
+
+
+def line(trades: int, seed: int = 1) -> Line:
+    rng, second, made = random.Random(seed), OPENS_S, []
+    for _ in range(trades):
+        second += rng.choice([0, 0, 1, 3])
+        made.append((second, rng.randint(1, 9)))
+    return Line(made)
+
+
+class Broker:
+    """Answers pages of its lines; refuses the first `refusals` calls."""
+
+    def __init__(self, market: Mapping[str, Line], refusals: int = 0) -> None:
+        self.market = market
+        self.refusals = refusals
+        self.asked: list[str] = []
+
+    def usable(self, _capability: str) -> Mapping[str, "Broker"]:
+        return {"account": self}
+
+    async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> Sequence[PastTrade]:
+        self.asked.append(symbol)
+        if self.refusals:
+            self.refusals -= 1
+            raise ProviderError("not now")
+        of = self.market[symbol]
+        return [
+            PastTrade(
+                symbol,
+                of.seconds[number] * NS_PER_S,
+                100.0,
+                float(of.volumes[number]),
+                float(of.cumulative[number + 1]),
+                None,
+                None,
+                "KRX",
+            )
+            for number in of.rows(until_ns // NS_PER_S, PAGE)
+        ]
+
+
+class Scene:
+    """The day, its database, and what it published."""
+
+    def __init__(self, folder: Path, broker: Broker, now_ns: int) -> None:
+        self._writer = StoreWriter(f"sqlite:///{folder}/observer.db")
+        self._writer.open()
+        self._stored = 0
+        self._outbox = Outbox(folder / "outbox", "tape", "2" * 32)
+        self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
+        self.clock = ScaledClock(now_ns, time.monotonic_ns(), 600.0)
+        self.reader = StoreReader(f"sqlite:///{folder}/observer.db")
+        parts = TapeParts(
+            settings=TapeSettings(),
+            provider="kis",
+            page_trades=PAGE,
+            calls_per_second=18.0,
+            rest=broker,
+            reader=self.reader,
+            producer=self.producer,
+            feed_address=f"ipc://{folder}/feed",
+            clock=self.clock,
+            alerts=Alerts(self.clock, "tape", self.producer.publish),
+        )
+        self.day = TapeDay(parts, PLAN)
+
+    def store(self, *events: Event) -> None:
+        self._writer.commit([Delivered("track-b", "1" * 32, self._stored + 1, events)])
+        self._stored += len(events)
+
+    def published(self, kind: type[Event]) -> list[Event]:
+        self.producer.flush()
+        found, sequence = list[Event](), 1
+        while sequence <= self.producer.published:
+            packed = self._outbox.batch_at(self._outbox.stream, sequence)
+            assert isinstance(packed, Packed)
+            found += [each for each in decode_events(unpack(packed.content)) if isinstance(each, kind)]
+            sequence = packed.last_sequence + 1
+        return found
+
+    def close(self) -> None:
+        self.producer.close()
+        self.reader.close()
+        self._writer.close()
+
+
+@contextlib.asynccontextmanager
+async def scene(broker: Broker, now_ns: int = EVENING_NS) -> AsyncIterator[Scene]:
+    with TemporaryDirectory(prefix="obs") as name:
+        make_database(f"sqlite:///{name}/observer.db")
+        made = Scene(Path(name), broker, now_ns)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def swept(market: Mapping[str, Line], at_ns: int) -> list[Event]:
+    """The volumes that a sweep found."""
+    return [
+        seen(symbol, each.volume_at(at_ns // NS_PER_S), session_date=SESSION, receive_time_ns=at_ns, venue="KRX")
+        for symbol, each in market.items()
+    ]
+
+
+CLOSED = SelectionAdvanced(SESSION, PLAN.track_b_stop_ns, SlotsClosed("closed"))
+
+
+def run(scenario) -> None:
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged() -> None:
+    market = {BUSY: line(400), QUIET: line(90, 2), SMALL: line(5, 3)}
+    broker = Broker(market)
+
+    async def scenario() -> None:
+        async with scene(broker) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            trades = found.published(Trade)
+            assert len(trades) == 495
+            assert {(each.gap_id, each.session, each.side_inferred) for each in trades} == {("tape", "regular", True)}
+            judged = found.published(TapeJudged)
+            assert {each.symbol: (each.quality, each.fetched_trades) for each in judged} == {
+                BUSY: ("complete", 400),
+                QUIET: ("complete", 90),
+                SMALL: ("complete", 5),
+            }
+            [*_, last] = found.published(TapeProgressed)
+            assert (last.is_done, last.trades, last.calls, last.complete_lines) == (True, 495, len(broker.asked), 3)
+            assert len(broker.asked) <= 1.3 * (495 / PAGE + 3)
+
+    run(scenario)
+
+
+def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
+    market = {BUSY: line(100)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market, refusals=2)) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            assert len(found.published(Trade)) == 100
+            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+            assert [each.identity for each in found.published(AlertResolved)] == ["tape_refused"]
+
+    run(scenario)
+
+
+def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
+    market = {BUSY: line(100), QUIET: line(40, 2)}
+    broker = Broker(market)
+    gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
+
+    async def scenario() -> None:
+        async with scene(broker) as found:
+            slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
+            found.store(slot, gap, *swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
+            assert set(broker.asked) == {QUIET}
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_streams() -> None:
+    market = {BUSY: line(8_000), QUIET: line(3_000, 2)}
+    broker = Broker(market)
+    swept_ns = (OPENS_S + 2_400) * NS_PER_S
+
+    async def scenario() -> None:
+        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+            slot = SlotAssigned("a:01", QUIET, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+            found.store(*swept(market, swept_ns), slot, evaluated)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: BUSY in broker.asked and QUIET in broker.asked, "both are asked")
+
+            def times() -> list[int]:
+                return [each.exchange_time_ns for each in found.published(Trade) if each.symbol == QUIET]
+
+            await until_async(lambda: min(times(), default=swept_ns) <= swept_ns - 600 * NS_PER_S, "it is fetched")
+            assert len(broker.asked) < len(market[BUSY].volumes) / PAGE, "before the rest"
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            assert max(times()) <= swept_ns
+
+    run(scenario)
+
+
+def test_a_process_goes_on_where_an_earlier_one_stopped() -> None:
+    market = {BUSY: line(600)}
+    first, second = Broker(market), Broker(market)
+
+    async def scenario() -> None:
+        async with scene(first) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            kept = [each for each in found.published(Event.__args__) if isinstance(each, Trade | TapePage)]
+        async with scene(second) as found:
+            found.store(*kept, *swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            names = [each.cumulative_volume for each in [*kept, *found.published(Trade)] if isinstance(each, Trade)]
+            assert sorted(names) == sorted(float(volume) for volume in market[BUSY].cumulative[1:])
+            assert len(first.asked) + len(second.asked) <= 600 / 25 + 3
+            [report] = found.published(TapeJudged)
+            assert msgspec.structs.replace(report, judged_ns=0).fetched_trades == 600
+
+    run(scenario)
