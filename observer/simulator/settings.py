@@ -34,13 +34,15 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     (None: the real host's); `rest_limit_per_minute` is 0 without such a limit. `trades_times` multiplies how often
     every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions. `venues`: the KRX alone,
     until its close; or the whole day of KRX and NXT, with the sessions that the venues have on `session_date`.
+    `real_day_trades` asks for a day of real shape at the KRX with about so many trades (`market.real_day`; 0: for the
+    ordinary small market, which other options of the market change); `symbols` are then shares and ETFs.
 
     `nxt_value_ratio` is NXT's value of the day for 1 of the KRX's stocks; a third of it is outside the regular session.
     `market_stops` stop both venues: no symbol is dealt in for some minutes between the opening and the closing auction.
 
     Raises:
         ValueError: a date or a time of day is none, the KRX is missing among the venues, or a stop reaches beyond the
-            continuous trading or into another one; names the key.
+            continuous trading or into another one, or a day of real shape has an option that it lacks; names the key.
     """
 
     seed: int
@@ -71,6 +73,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     venues: tuple[Venue, ...] = ("KRX",)
     nxt_value_ratio: Annotated[float, msgspec.Meta(gt=0, le=1)] = NXT_VALUE_RATIO
     market_stops: tuple[ScriptedStop, ...] = ()
+    real_day_trades: Annotated[int, msgspec.Meta(ge=0)] = 0
     session_timeout_s: Amount = 0.0
     send_buffer_limit_bytes: Annotated[int, msgspec.Meta(gt=0)] = 16 * 1024 * 1024
 
@@ -82,6 +85,11 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             raise ValueError(f"session_date: {self.session_date!r} is not a date such as 2026-11-18") from error
         if "KRX" not in self.venues:
             raise ValueError(f"venues: {list(self.venues)}: write KRX, or KRX and NXT")
+        if self.real_day_trades and (
+            self.venues != ("KRX",) or self.market_stops or self.trades_times != 1 or self.data
+        ):
+            text = "a day of real shape has the KRX alone, no market_stops, no trades_times and no data"
+            raise ValueError(f"real_day_trades: {text}")
         times = [("opens_at", self.opens_at), ("listing_appears_at", self.listing_appears_at or "00:00")]
         scripts = (("faults", self.faults), ("drops", self.drops))
         times += [(key, each.at) for key, script in scripts for each in script]

@@ -231,7 +231,7 @@ class TapePlanner:
 
     def _size(self, chain: Chain) -> float:
         """Shares of a trade: the line's mean; before its first page what all lines' mean value buys."""
-        if chain.trades:
+        if chain.volume > 0:  # pages above the limit bring trades and no volume
             return chain.volume / chain.trades
         if self._valued and chain.price:
             return max(1.0, self._value / self._valued / chain.price)

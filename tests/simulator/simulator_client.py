@@ -36,7 +36,7 @@ def settings(**changes: object) -> SimulatorSettings:
     return SimulatorSettings(**(values | changes))
 
 
-MARKETS_OWN = ("seed", "session_date", "data", "opens_at", "history_days", "venues")
+MARKETS_OWN = ("seed", "session_date", "data", "opens_at", "history_days", "venues", "real_day_trades")
 
 
 @cache

@@ -53,6 +53,7 @@ class StagedDay:
         self.clock = clock
         self._midnight_ns = local_ns(session)
         self.settings = tomllib.loads(configuration.read_text())
+        self.everybody = {*EVERYBODY, *({"tape"} & self.settings.keys())}
         environment = {CLOCK_VARIABLE: clock.to_variable()}
         self.system = System(folder, "run", "--config", configuration, environment=environment, database=database)
 
@@ -63,7 +64,7 @@ class StagedDay:
 
     def until_everybody_runs(self) -> None:
         """Wait until every process runs; the clock stands."""
-        self.system.until(lambda: set(self.system.pids()) == set(EVERYBODY), "every process runs", 180)
+        self.system.until(lambda: set(self.system.pids()) == self.everybody, "every process runs", 180)
 
     def begin(self) -> None:
         """Let the day begin when every process runs."""
@@ -82,7 +83,7 @@ class StagedDay:
     def alive(self) -> bool:
         """Whether every process of the system runs, as the process table has it."""
         pids = self.system.pids()
-        return set(pids) == set(EVERYBODY) and all(Path(f"/proc/{pid}").exists() for pid in pids.values())
+        return set(pids) == self.everybody and all(Path(f"/proc/{pid}").exists() for pid in pids.values())
 
     def kill(self, victim: str, deadline_s: float = 150.0) -> None:
         """Kill a process, and wait until its successor runs."""

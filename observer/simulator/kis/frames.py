@@ -12,7 +12,7 @@ from typing import Final
 from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument, price_limits
 from observer.simulator.market.market import Market, SimulatedState, hhmmss
-from observer.simulator.market.tape import Tape, share_of_day
+from observer.simulator.market.tape import DayTape, share_of_day
 from observer.units import NS_PER_S
 
 TRADE_FIELDS: Final = 46  # documented; what is appended beyond them is of the year
@@ -42,7 +42,7 @@ def change_fields(instrument: Instrument, price: int) -> tuple[str, str, str]:
     return sign, str(difference), f"{100 * difference / base if base else 0:.2f}"
 
 
-def strength_percent(tape: Tape, index: int) -> float:
+def strength_percent(tape: DayTape, index: int) -> float:
     """CTTR: bought volume per sold volume, in percent; 0 while nothing was sold."""
     sold = tape.sell_volume[index]
     return 100 * tape.buy_volume[index] / sold if sold else 0.0

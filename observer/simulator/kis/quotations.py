@@ -35,7 +35,7 @@ from observer.simulator.kis.frames import resting_shares, strength_percent
 from observer.simulator.kis.records import status_code
 from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
-from observer.simulator.market.market import Market, SimulatedState
+from observer.simulator.market.market import Market, SimulatedState, quotes
 from observer.simulator.market.plan import DayBar
 from observer.units import NS_PER_S
 
@@ -123,7 +123,8 @@ def time_and_sales(market: Market, now_ns: int, query: Query) -> Body:
     if instrument is None:
         return {"output1": nothing(SALES_SUMMARY), "output2": []}
     end_ns = min(now_ns, market.midnight_ns + (until + 1) * NS_PER_S - 1)
-    rows = [_sales_row(market, instrument, index) for index in _newest_indices(market, instrument.symbol, end_ns)]
+    end = market.tape(instrument.symbol).count_until(end_ns)
+    rows = _sales_rows(market, instrument, max(0, end - ROWS_PER_CALL), end)
     state = market.state_at(instrument.symbol, now_ns)
     summary = {
         "stck_prpr": str(state.price),
@@ -256,17 +257,31 @@ def _trade_row(market: Market, instrument: Instrument, index: int) -> Row:
     return row(LATEST_TRADE, fields)
 
 
-def _sales_row(market: Market, instrument: Instrument, index: int) -> Row:
-    state = market.state_after(instrument.symbol, index + 1)
-    trade = _trade_row(market, instrument, index)
-    fields = {
-        "stck_cntg_hour": trade["stck_cntg_hour"],
-        "stck_prpr": trade["stck_prpr"],
-        **change(instrument, state.price),
-        "askp": str(state.ask),
-        "bidp": str(state.bid),
-        "tday_rltv": trade["tday_rltv"],
-        "acml_vol": str(state.cumulative_volume),
-        "cnqn": trade["cntg_vol"],
-    }
-    return row(SALES_ROW, fields)
+def _sales_rows(market: Market, instrument: Instrument, first: int, end: int) -> list[Row]:
+    """The trades from number `first` until before `end`, newest first: column by column, as a tape asks for many."""
+    tape, base = market.tape(instrument.symbol), instrument.base_price
+    bought, sold = tape.buy_volume[first:end], tape.sell_volume[first:end]
+    columns = (tape.time_ns, tape.price, tape.volume, tape.side, tape.volume_after)
+    trades = zip(*(column[first:end] for column in columns), bought, sold, strict=True)
+    rows, changes = list[Row](), dict[int, Row]()
+    for time_ns, price, volume, side, volume_after, bought_volume, sold_volume in trades:
+        changed = changes.get(price)
+        if changed is None:
+            changed = changes[price] = change(instrument, price)
+        bid, ask = quotes(price, base, side)
+        strength = 100 * bought_volume / sold_volume if sold_volume else 0.0
+        rows.append(
+            {
+                "stck_cntg_hour": time_text(market, time_ns),
+                "stck_prpr": str(price),
+                **changed,
+                "askp": str(ask),
+                "bidp": str(bid),
+                "tday_rltv": f"{strength:.2f}",
+                "acml_vol": str(volume_after),
+                "cnqn": str(volume),
+            }
+        )
+    rows.reverse()
+    assert not rows or tuple(rows[0]) == SALES_ROW
+    return rows

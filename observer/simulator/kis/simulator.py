@@ -53,7 +53,7 @@ from observer.simulator.kis.stream import StreamSide
 from observer.simulator.kis.timelines import CapturedFrames, Timelines, captured_frames
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.kis.wire import Ledger, Registration
-from observer.simulator.market.instruments import made_up_instruments
+from observer.simulator.market.instruments import RngSource, made_up_instruments
 from observer.simulator.market.market import Market, View
 from observer.simulator.market.rng import seeded_rng
 from observer.simulator.settings import SimulatorSettings
@@ -191,6 +191,8 @@ def _faults_of(settings: SimulatorSettings) -> Faults:
 def made_up(settings: SimulatorSettings) -> MadeUp:
     """Make the day of these settings. Raises as `market_of`."""
     rng = seeded_rng(settings.seed)
+    if settings.real_day_trades:
+        return _real_day(settings, rng)
     if settings.data:
         contents = real_contents(Path(settings.data))
         instruments = instruments_in(contents)
@@ -211,6 +213,24 @@ def made_up(settings: SimulatorSettings) -> MadeUp:
         settings.nxt_value_ratio,
     )
     return MadeUp(market, contents)
+
+
+def _real_day(settings: SimulatorSettings, rng: RngSource) -> MadeUp:
+    # Only such a day needs NumPy, whose import would slow every other simulator down.
+    from observer.simulator.market.real_day import RealDayMarket, with_etfs
+
+    made = made_up_instruments(settings.symbols, settings.session_date, rng)
+    instruments = (*WELL_KNOWN, *with_etfs(made))
+    market = RealDayMarket(
+        settings.seed,
+        settings.session_date,
+        instruments,
+        rng,
+        settings.real_day_trades,
+        second_of_day(settings.opens_at),
+        settings.history_days,
+    )
+    return MadeUp(market, made_up_contents(instruments, settings.session_date, rng))
 
 
 def add_control(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from observer.simulator.market.market import Market, View
-from observer.simulator.market.tape import EMPTY_TAPE, Tape
+from observer.simulator.market.tape import EMPTY_TAPE, DayTape
 
 _BY_DIVISION: Final[Mapping[str, View]] = {"NX": "NXT", "UN": "consolidated"}
 DIVISION: Final = "FID_COND_MRKT_DIV_CODE"
@@ -30,7 +30,7 @@ def is_silent(market: Market, tr_id: str, symbol: str) -> bool:
     return tr_id == CONSOLIDATED_TRADES and market.whole_day and len(market.view("NXT").tape(symbol)) == 0
 
 
-def streamed_tape(market: Market, tr_id: str, symbol: str) -> Tape:
+def streamed_tape(market: Market, tr_id: str, symbol: str) -> DayTape:
     """The trades that a subscription for trades has."""
     return EMPTY_TAPE if is_silent(market, tr_id, symbol) else streamed_view(market, tr_id).tape(symbol)
 

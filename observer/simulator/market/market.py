@@ -29,6 +29,7 @@ from observer.simulator.market.tape import (
     OPEN_S,
     SELL,
     UNKNOWN,
+    DayTape,
     Halt,
     MarketStop,
     Tape,
@@ -133,7 +134,7 @@ class Market:
         self._rng = rng
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._rank = {symbol: rank for rank, symbol in enumerate(_by_turnover(instruments))}
-        self._tapes: dict[View, dict[str, Tape]] = {"KRX": {}, "NXT": {}, "consolidated": {}}
+        self._tapes: dict[View, dict[str, DayTape]] = {"KRX": {}, "NXT": {}, "consolidated": {}}
         self._plans: dict[str, MarketPlan] = {}
         self._sessions: dict[Venue, tuple[Session, ...]] = {
             venue: sessions_on(session_date, opens_s, venue) for venue in venues
@@ -185,7 +186,7 @@ class Market:
         return self.open_ns + (CLOSE_S - OPEN_S) * NS_PER_S
 
     def instrument(self, symbol: str) -> Instrument | None:
-        """The listing of a symbol; None when there is none."""
+        """The listing of a symbol, if there is one."""
         return None if self.name == "NXT" and symbol not in self._nxt else self._by_symbol.get(symbol)
 
     def plan(self, symbol: str) -> MarketPlan:
@@ -198,7 +199,7 @@ class Market:
             self._plans[symbol] = plan
         return plan
 
-    def tape(self, symbol: str) -> Tape:
+    def tape(self, symbol: str) -> DayTape:
         """The whole day of a symbol, the future too. Raises KeyError for a symbol that is not listed."""
         tapes = self._tapes[self.name]
         tape = tapes.get(symbol)
@@ -224,10 +225,10 @@ class Market:
         return self.state_after(symbol, tape.count_until(now_ns))
 
     def state_after(self, symbol: str, trades: int) -> SimulatedState:
-        """The symbol's state after the given number of trades."""
+        """The symbol's state after so many trades."""
         base = self._by_symbol[symbol].base_price
         if trades == 0:
-            return SimulatedState(0, base, 0, 0, 0, *_quotes(base, base, BUY), 0, 0)
+            return SimulatedState(0, base, 0, 0, 0, *quotes(base, base, BUY), 0, 0)
         tape, last = self.tape(symbol), trades - 1
         price = tape.price[last]
         return SimulatedState(
@@ -236,7 +237,7 @@ class Market:
             tape.price[0],
             tape.high[last],
             tape.low[last],
-            *_quotes(price, base, tape.side[last]),
+            *quotes(price, base, tape.side[last]),
             tape.volume_after[last],
             tape.value[last],
         )
@@ -253,7 +254,7 @@ class Market:
         while end > 0 and len(bars) < count:
             minute = (tape.time_ns[end - 1] - self.midnight_ns) // minute_ns
             start = bisect_left(tape.time_ns, self.midnight_ns + minute * minute_ns, 0, end)
-            bars.append(_minute_bar(tape, start, end, minute))
+            bars.append(minute_bar(tape, start, end, minute))
             end = start
         return bars
 
@@ -309,6 +310,7 @@ class Market:
         for venue in self._sessions:
             for symbol in sorted(self._by_symbol):
                 tape = self.view(venue).tape(symbol)
+                assert isinstance(tape, Tape)
                 digest.update(f"{symbol}:{len(tape)};".encode())
                 for column in (tape.time_ns, tape.price, tape.volume, tape.side):
                     digest.update(column)
@@ -318,7 +320,7 @@ class Market:
         volumes = {i.symbol: expected_volume(self.plan(i.symbol)) for i in self.instruments if i.trades}
         return nxt_listings(self.instruments, volumes, value_ratio, self._rng)
 
-    def _made_tape(self, instrument: Instrument) -> Tape:
+    def _made_tape(self, instrument: Instrument) -> DayTape:
         if not instrument.trades:
             return EMPTY_TAPE
         match self.name:
@@ -346,7 +348,11 @@ class Market:
         tape = self.view("KRX").tape(instrument.symbol)
         end = tape.count_until(self.close_ns)
         krx = Columns(
-            list(tape.time_ns[:end]), list(tape.price[:end]), list(tape.volume[:end]), tape.side[:end], tape.halts
+            list(tape.time_ns[:end]),
+            list(tape.price[:end]),
+            list(tape.volume[:end]),
+            bytes(tape.side[:end]),
+            tape.halts,
         )
         generator = self._rng(f"nxt/{self.session_date}/{instrument.symbol}")
         base, sessions = instrument.base_price, self._sessions["NXT"]
@@ -367,11 +373,8 @@ def _by_turnover(instruments: Sequence[Instrument]) -> list[str]:
     return [instrument.symbol for instrument in sorted(instruments, key=key)]
 
 
-def _quotes(price: int, base: int, side: int) -> tuple[int, int]:
-    """Best bid and ask around a trade: a buyer paid the ask, a seller took the bid; 0 beyond the day's limits.
-
-    At the upper limit there are buyers only, at the lower one sellers only.
-    """
+def quotes(price: int, base: int, side: int) -> tuple[int, int]:
+    """Best bid and ask around a trade: a buyer paid the ask, a seller took the bid; 0 beyond the day's limits."""
     lowest, highest = price_limits(base)
     if price == highest:
         return price, 0
@@ -384,10 +387,10 @@ def _quotes(price: int, base: int, side: int) -> tuple[int, int]:
     return bid if bid >= lowest else 0, price
 
 
-def _minute_bar(tape: Tape, start: int, end: int, minute: int) -> MinuteBar:
-    prices = tape.price[start:end]
-    volume = sum(tape.volume[start:end])
-    return MinuteBar(hhmmss(minute * 60), prices[0], max(prices), min(prices), prices[-1], volume, tape.value[end - 1])
+def minute_bar(tape: DayTape, start: int, end: int, minute: int) -> MinuteBar:
+    """The bar of the trades from number `start` until before `end`, which are those of a minute of the day."""
+    prices, volume, value = tape.price[start:end], sum(tape.volume[start:end]), tape.value[end - 1]
+    return MinuteBar(hhmmss(minute * 60), prices[0], max(prices), min(prices), prices[-1], volume, value)
 
 
 def _before_split(bar: DayBar, ratio: int) -> DayBar:

@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta, timezone
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
@@ -59,6 +59,76 @@ def share_of_day(seconds_since_open: float) -> float:
     if minute < 0:
         return 0.0
     return VOLUME_BY_MINUTE[min(minute, MINUTES - 1)] / VOLUME_BY_MINUTE[-1]
+
+
+class DayTape(Protocol):
+    """What a market shows of a symbol's day: columns of trades, oldest first, as `Tape` describes them."""
+
+    @property
+    def time_ns(self) -> Sequence[int]:
+        """UTC nanoseconds."""
+        ...
+
+    @property
+    def price(self) -> Sequence[int]:
+        """Whole units of the currency."""
+        ...
+
+    @property
+    def volume(self) -> Sequence[int]:
+        """Shares."""
+        ...
+
+    @property
+    def side(self) -> Sequence[int]:
+        """CCLD_DVSN's codes."""
+        ...
+
+    @property
+    def volume_after(self) -> Sequence[int]:
+        """The day's shares after each trade."""
+        ...
+
+    @property
+    def value(self) -> Sequence[int]:
+        """The day's value after each trade."""
+        ...
+
+    @property
+    def high(self) -> Sequence[int]:
+        """The day's highest price so far."""
+        ...
+
+    @property
+    def low(self) -> Sequence[int]:
+        """The day's lowest price so far."""
+        ...
+
+    @property
+    def buys(self) -> Sequence[int]:
+        """Trades so far that are no sells."""
+        ...
+
+    @property
+    def buy_volume(self) -> Sequence[int]:
+        """Shares bought so far, without the crosses."""
+        ...
+
+    @property
+    def sell_volume(self) -> Sequence[int]:
+        """Shares sold so far, without the crosses."""
+        ...
+
+    @property
+    def halts(self) -> tuple[Halt, ...]:
+        """The times without trades, in their order."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def count_until(self, moment_ns: int) -> int:
+        """How many trades have happened at or before a moment."""
+        ...
 
 
 class Tape:

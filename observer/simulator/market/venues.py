@@ -19,7 +19,7 @@ import msgspec
 from observer.simulator.market.instruments import Instrument, RngSource, price_limits, rounded_down, tick_size
 from observer.simulator.market.plan import DayBar
 from observer.simulator.market.sessions import Session, SessionName
-from observer.simulator.market.tape import BUY, EMPTY_TAPE, SELL, UNKNOWN, MarketStop, Tape
+from observer.simulator.market.tape import BUY, EMPTY_TAPE, SELL, UNKNOWN, DayTape, MarketStop, Tape
 from observer.simulator.market.trade_generation import Columns, collected, sizes_around, with_stops
 from observer.units import NS_PER_S
 
@@ -118,13 +118,13 @@ def nxt_day(
     return Tape(*with_stops(day, stops))
 
 
-def merged(krx: Tape, nxt: Tape) -> Tape:
+def merged(krx: DayTape, nxt: DayTape) -> DayTape:
     """The trades of both venues in the order of time; at the same nanosecond the KRX's first."""
     if not len(nxt):
         return krx
     times = [*krx.time_ns, *nxt.time_ns]
     order = sorted(range(len(times)), key=times.__getitem__)
-    prices, volumes, sides = [*krx.price, *nxt.price], [*krx.volume, *nxt.volume], krx.side + nxt.side
+    prices, volumes, sides = [*krx.price, *nxt.price], [*krx.volume, *nxt.volume], bytes(krx.side) + bytes(nxt.side)
     columns = ([column[index] for index in order] for column in (times, prices, volumes, sides))
     time_ns, price, volume, side = columns
     return Tape(time_ns, price, volume, bytes(side), krx.halts)
