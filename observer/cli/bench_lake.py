@@ -9,7 +9,7 @@ from observer.cli.options import Option
 
 def lake(
     trades: Annotated[int, Option(min=10_000, help="Trades of the sealed day.")] = 500_000,
-    symbols: Annotated[int, Option(min=10, max=2_500, help="Symbols of the day.")] = 41,
+    symbols: Annotated[int, Option(min=10, max=2_500, help="Symbols of the day.")] = 40,
     days: Annotated[int, Option(min=1, max=250, help="Days in the lake; earlier ones have a quarter.")] = 20,
     rounds: RoundsOption = 3,
     db: Annotated[str | None, Option(help="URL of a PostgreSQL database: seal from a new schema there, too.")] = None,

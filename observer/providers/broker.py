@@ -383,9 +383,8 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     bar_reach: "BarReach | None" = None
 
 
-# A new broker adds its folder here. The first one is that of accounts that name none.
 _FOLDERS: Final[Mapping[str, str]] = {"kis": "observer.providers.kis"}
-DEFAULT_BROKER: Final = next(iter(_FOLDERS))
+DEFAULT_BROKER: Final = next(iter(_FOLDERS))  # of accounts that name none
 BROKER_NAMES: Final = tuple(_FOLDERS)
 
 

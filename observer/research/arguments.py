@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import polars as pl
 
 from observer.errors import ConfigError
 from observer.local_time import local_datetime, local_ns
@@ -164,3 +165,13 @@ def _moment(when: datetime) -> Moment:
     exact = when - _EPOCH
     at = (exact.days * 86_400 + exact.seconds) * NS_PER_S + exact.microseconds * 1000
     return Moment(local_datetime(at).date(), at)
+
+
+def within(rows: pl.LazyFrame, span: Span, zone: str) -> pl.LazyFrame:
+    """The rows whose `time`, in a zone, is from the span's first moment to its last one, where it has these."""
+    time = pl.col("time")
+    if span.from_ns is not None:
+        rows = rows.filter(time >= pl.lit(span.from_ns).cast(pl.Datetime("ns", zone)))
+    if span.to_ns is not None:
+        rows = rows.filter(time < pl.lit(span.to_ns).cast(pl.Datetime("ns", zone)))
+    return rows

@@ -23,6 +23,7 @@ from observer.research.arguments import (
     span_of,
     symbol_of,
     symbols_of,
+    within,
 )
 from observer.research.by_line import lines_of_day
 from observer.research.days import DayRelations
@@ -61,15 +62,7 @@ class Store:
         feed: the running system's.
     """
 
-    def __init__(
-        self,
-        rows: Rows,
-        name: str,
-        zone: str,
-        *,
-        records: Sequence[str] | None = None,
-        feed: Feed,
-    ) -> None:
+    def __init__(self, rows: Rows, name: str, zone: str, *, records: Sequence[str] | None = None, feed: Feed) -> None:
         self._rows = rows
         self._days = DayRelations(rows, zone)
         self._name = name
@@ -146,7 +139,7 @@ class Store:
         """
         span, known_ns = span_of(start, end), _known(known_at)
         parts = [self._days.trades(day, lines, known_ns) for day, lines in self._streamed(symbols, span)]
-        return framed(_within(pl.concat(parts), span, self._days.zone))
+        return framed(within(pl.concat(parts), span, self._days.zone))
 
     def bars(
         self,
@@ -180,13 +173,13 @@ class Store:
             changes = self._adjustments(known_at)
             of_days = [pl.lit(date.fromisoformat(day)) for day, _ in days]  # a bar's time may be in any zone
             parts = [adjusted_bars(part, day, changes) for part, day in zip(parts, of_days, strict=True)]
-        return framed(_within(pl.concat(parts).sort("symbol", "time").lazy(), span, self._days.zone))
+        return framed(within(pl.concat(parts).sort("symbol", "time").lazy(), span, self._days.zone))
 
     def snapshots(self, symbols: Symbols, start: When, end: When | None = None) -> Frame:
         """The states of symbols as sweeps of the universe saw them, by line and time."""
         span = span_of(start, end)
         parts = [self._days.snapshots(day, lines) for day, lines in self._swept(symbols, span)]
-        return framed(_within(pl.concat(parts), span, self._days.zone))
+        return framed(within(pl.concat(parts), span, self._days.zone))
 
     def daily(self, symbols: Symbols, start: When, end: When | None = None, *, adjusted: bool = False) -> Frame:
         """Daily bars by symbol and day, the newest of each, also of days before the first stored session.
@@ -399,13 +392,3 @@ def _known(known_at: When | None) -> int | None:
 
 def _moment(known_at: When | None) -> int:
     return _FOR_EVER_NS if known_at is None else at_ns(known_at, end_of_day=True)
-
-
-def _within(rows: pl.LazyFrame, span: Span, zone: str) -> pl.LazyFrame:
-    """The rows from the span's first moment to its last one, where it has these."""
-    time = pl.col("time")
-    if span.from_ns is not None:
-        rows = rows.filter(time >= pl.lit(span.from_ns).cast(pl.Datetime("ns", zone)))
-    if span.to_ns is not None:
-        rows = rows.filter(time < pl.lit(span.to_ns).cast(pl.Datetime("ns", zone)))
-    return rows

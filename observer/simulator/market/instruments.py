@@ -116,6 +116,11 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         return self.group == "ST" and not (self.preferred or self.spac)
 
     @property
+    def etf(self) -> bool:
+        """An ETF."""
+        return self.group == "EF"
+
+    @property
     def etp(self) -> bool:
         """An ETF or an ETN."""
         return self.group in ("EF", "EN")
@@ -217,11 +222,16 @@ def _code(rank: int, generator: Random) -> str:
     return f"{serial:05d}0"
 
 
+def as_etf(share: Instrument) -> Instrument:
+    """The listing as an ETF."""
+    return msgspec.structs.replace(share, group="EF", name=f"SIM {share.name}", exchange="KOSPI")
+
+
 def _varied(share: Instrument, rank: int, kind: float) -> Instrument:
     """Turn some shares into other kinds of securities. `kind` is uniform in 0..1; most stay as they are."""
     replace = msgspec.structs.replace
     if kind < 0.05:
-        return replace(share, group="EF", name=f"SIM {share.name}", exchange="KOSPI")
+        return as_etf(share)
     if kind < 0.07:
         serial = f"{530_000 + rank:06d}"
         isin = isin_of(serial, kind="G")

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from observer.simulator.market.instruments import Instrument, RngSource, tick_size
+from observer.simulator.market.instruments import Instrument, RngSource, as_etf, tick_size
 from observer.simulator.market.lazy_tape import BURST_S, MINUTE_PIECES, PIECES, LazyTape, Numbers, Shape, Windows
 from observer.simulator.market.market import Market, MinuteBar, minute_bar
 from observer.simulator.market.plan import HISTORY_DAYS, MarketPlan, cross_size, plan_of
@@ -48,18 +48,14 @@ _WEIGHTS: Final = np.diff(np.array((0.0, *VOLUME_BY_MINUTE)))
 
 def with_etfs(instruments: Sequence[Instrument]) -> tuple[Instrument, ...]:
     """The listings with as large a share of ETFs as the Korean market has; the newest listing stays a share."""
-    wanted = round(len(instruments) * _ETF_SHARE) - sum(each.group == "EF" for each in instruments)
+    wanted = round(len(instruments) * _ETF_SHARE) - sum(each.etf for each in instruments)
     plain = [
         index
         for index, each in enumerate(instruments[:-1])
         if each.ordinary and each.trades and not (each.administrative or each.settlement_trading or each.split)
     ]
     chosen = {plain[len(plain) * number // wanted] for number in range(min(wanted, len(plain)))}
-    return tuple(_as_etf(each) if index in chosen else each for index, each in enumerate(instruments))
-
-
-def _as_etf(share: Instrument) -> Instrument:
-    return msgspec.structs.replace(share, group="EF", name=f"SIM {share.name}", exchange="KOSPI")
+    return tuple(as_etf(each) if index in chosen else each for index, each in enumerate(instruments))
 
 
 class RealDayMarket(Market):
