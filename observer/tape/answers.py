@@ -70,8 +70,9 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
             chain.lose(at)
         from_s, to_s = page.from_ns // NS_PER_S, page.to_ns // NS_PER_S
         chain.hold(Span(page.after_volume, page.upto_volume, from_s, to_s))
-        chain.trades += page.trades
-        chain.volume += max(0.0, page.upto_volume - page.after_volume)
+        if page.upto_volume > page.after_volume:  # else it lies above what may be fetched
+            chain.trades += page.trades
+            chain.volume += page.upto_volume - page.after_volume
 
 
 def quality_of(chain: Chain, *, has_minute_bars: bool) -> TapeQuality:

@@ -33,12 +33,13 @@ class Chain:
     are.
 
     `limit` is that volume, at `limit_s`. `trades` and `volume` are of pages seen: their quotient is the size of a
-    trade. `asked_s` and `asked_low` are the last page's second and the volume where it began.
+    trade. `asked_s` and `asked_low` are the last page's second and the volume where it began; `before_s` is the second
+    to ask when that page lies above the unknown span.
     """
 
     __slots__ = (
-        "_held", "_lost", "asked_low", "asked_s", "is_claimed", "is_streamed", "limit", "limit_s", "price", "top_s",
-        "trades", "volume",
+        "_held", "_lost", "asked_low", "asked_s", "before_s", "is_claimed", "is_streamed", "limit", "limit_s", "price",
+        "top_s", "trades", "volume",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class Chain:
         self.volume = 0.0
         self.asked_s = -1
         self.asked_low = -1.0
+        self.before_s = -1
         self.top_s = -1
         self.is_claimed = False
         self.is_streamed = False

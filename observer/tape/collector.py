@@ -230,6 +230,8 @@ class TapeDay:
                 return
             self._parts.alerts.resolve(_REFUSED, "trades are fetched again")
             self._take(visit, second, rows)
+            if self.planner.has_first and not visit.is_first:
+                return
 
     async def _take_streamed(self, visit: Visit) -> bool:
         """Take in what is stored of a line that had a slot. False while a gap of it may still be filled."""

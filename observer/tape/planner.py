@@ -39,6 +39,11 @@ class Visit:
         self.span = Span(0.0, 0.0, 0, 0)
         self.is_top = False
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it came before all others (pre-roll)."""
+        return self.since_s != _NEVER
+
 
 class Page(NamedTuple):
     """An answer: its number of trades, the volumes before its first and after its last trade, and their seconds."""
@@ -72,14 +77,20 @@ class TapePlanner:
         self._heap: list[tuple[float, str]] = []
         self._first: deque[tuple[str, int]] = deque()
         self._visited: set[str] = set()
+        self._learned: dict[str, tuple[float, int, float]] = {}  # of lines that are visited
         self._value = 0.0  # of the trades of all pages, for the size of those of an unseen line
         self._valued = 0
 
     # --- what is known ---
 
     def learn(self, symbol: str, volume: float, second: int, value: float = 0.0) -> None:
-        """The line's volume at a second is evaluated: no trade up to it comes over the stream any more."""
+        """The line's volume at a second is evaluated: no trade up to it comes over the stream any more. A visit of a
+        line that had a slot looked at what was streamed when it began: its limit rises at the visit's end.
+        """
         chain = self.chain(symbol)
+        if chain.is_streamed and symbol in self._visited:
+            self._learned[symbol] = volume, second, value
+            return
         if value > 0 and volume > 0:
             chain.price = value / volume
         if not chain.is_claimed and volume >= chain.limit and second >= chain.limit_s:
@@ -125,10 +136,11 @@ class TapePlanner:
 
     def take(self) -> Visit | None:
         """The next visit; None while no line is worth one. A line has one visit at a time (`end`)."""
-        while self._first:
+        for _ in range(len(self._first)):
             symbol, since_s = self._first.popleft()
             if symbol not in self._visited:
                 return self._visit(symbol, since_s)
+            self._first.append((symbol, since_s))  # after the visit at work
         while self._heap and -self._heap[0][0] > self._threshold:
             expected, symbol = heappop(self._heap)
             trades = self.missing_trades(self.chains[symbol])
@@ -148,7 +160,7 @@ class TapePlanner:
             if is_top and second <= chain.top_s:
                 continue  # what is left of it was traded later than the limit's second
             if not is_top and chain.asked_s <= second and abs(span.upto_volume - chain.asked_low) <= VOLUME_NOISE:
-                second = chain.asked_s - 1  # that second's page is here: the trades before it are asked
+                second = chain.before_s  # that second's page is here: the trades before it are asked
             if second < visit.since_s:
                 return None
             visit.span, visit.is_top = span, is_top
@@ -167,6 +179,8 @@ class TapePlanner:
         if page is None:
             page = Page(0, 0.0, 0.0, second, second)
         chain.asked_s, chain.asked_low = second, min(page.after_volume, span.upto_volume)
+        # A page above the span leads to its first second, where there can be older trades.
+        chain.before_s = min(second - 1, page.from_s) if page.trades else second - 1
         new: list[tuple[float, float]] = []
         if page.trades:
             self._measure(chain, page)
@@ -178,18 +192,26 @@ class TapePlanner:
         if is_short and (second < span.to_s or not new):
             # Its trades are later than the second asked, and the page of their own second is here. (Or that page lacks
             # what is held of it: the broker contradicts itself, and is not asked for ever.)
-            lost.append(Span(max(page.upto_volume, span.after_volume), span.upto_volume, span.to_s, span.to_s))
+            at_s = min(span.to_s, second + 1)
+            lost.append(Span(max(page.upto_volume, span.after_volume), span.upto_volume, at_s, at_s))
         return Taken(new, missing + [part for each in lost for part in _parts(each, chain.lose(each))])
 
     def end(self, visit: Visit, *, again: bool = True) -> None:
         """The visit is over; not `again`: its line waits for `offer`, or for its next evaluated volume."""
         self._visited.discard(visit.symbol)
+        if visit.symbol in self._learned:
+            self.learn(visit.symbol, *self._learned.pop(visit.symbol))
         if again:
             self._offer(visit.symbol, visit.chain)
 
     def offer(self, symbol: str) -> None:
         """A line that waited may be visited again."""
         self._offer(symbol, self.chain(symbol))
+
+    @property
+    def has_first(self) -> bool:
+        """Whether a line waits that is to be visited before all others: other visits end, and go on later."""
+        return any(symbol not in self._visited for symbol, _ in self._first)
 
     @property
     def has_work(self) -> bool:

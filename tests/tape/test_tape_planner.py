@@ -149,3 +149,48 @@ def test_a_pre_roll_comes_first_and_ends_at_its_second():
     assert min(had) <= 600
     assert min(had) >= 600 - 3 * PAGE
     assert max(had) == 1200
+
+
+def streamed_line():
+    """A line with a trade a second, and a planner that holds its trades from second 2000 on: they were streamed."""
+    market = {"000001": Line([(second, 10) for second in range(1, 3001)])}
+    line, planner = market["000001"], TapePlanner(PAGE)
+    planner.learn("000001", line.volume_at(1000), 1000)
+    planner.claim("000001")
+    planner.chain("000001").hold(Span(line.volume_at(2000), line.volume_at(2500), 2001, 2500))
+    return planner, market, line
+
+
+def test_pages_above_the_limit_lead_down_to_it_page_by_page():
+    planner, market, _ = streamed_line()
+    fetched = Fetched()
+    visit_all(planner, market, fetched)
+    assert sorted(fetched.numbers["000001"]) == list(range(1000))
+    assert fetched.calls <= ceil(2000 / (PAGE - 1)) + 2
+
+
+def test_a_visit_asks_nothing_that_was_streamed_after_it_began():
+    planner, _, line = streamed_line()
+    fetched = Fetched()
+    visit = planner.take()
+    planner.release("000001")  # trades up to second 2700 were streamed, and its visit knows them up to 2500
+    planner.learn("000001", line.volume_at(2700), 2700)
+    while (second := planner.ask(visit)) is not None:
+        page = line.page(second)
+        fetched.numbers.setdefault("000001", []).extend(
+            number for part in planner.page(visit, second, page).new for number in line.numbers(*part)
+        )
+    assert max(fetched.numbers["000001"]) == 999
+    planner.end(visit)
+    assert planner.chain("000001").limit == line.volume_at(2700)
+
+
+def test_a_pre_roll_waits_for_the_visit_at_work_on_its_line_and_others_make_way():
+    planner, _, _ = streamed_line()
+    visit = planner.take()
+    planner.first("000001", 900)
+    assert planner.take() is None
+    assert not planner.has_first
+    planner.end(visit)
+    assert planner.has_first
+    assert planner.take().since_s == 900
