@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +26,11 @@ def url(tmp_path: Path) -> str:
     return found
 
 
-def children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children(recursive=True) if each.is_running()]
+@pytest.fixture
+def children() -> Callable[[], list[psutil.Process]]:
+    """The running descendants of this process that began in the test: another test's server may be among the rest."""
+    earlier = psutil.Process().children(recursive=True)
+    return lambda: [each for each in psutil.Process().children(recursive=True) if each not in earlier]
 
 
 def test_the_package_and_what_failed_after_it_come_back(url: str, tmp_path: Path) -> None:
@@ -52,7 +56,9 @@ def blocking(folder: Path) -> BackupSettings:
     return BackupSettings(command=(sys.executable, "-c", f"open({str(folder / 'gate')!r}).read()", "{package}"))
 
 
-def test_a_backup_whose_task_is_cancelled_ends_with_its_command(url: str, tmp_path: Path) -> None:
+def test_a_backup_whose_task_is_cancelled_ends_with_its_command(
+    url: str, tmp_path: Path, children: Callable[[], list[psutil.Process]]
+) -> None:
     plan = plan_in(tmp_path, url, blocking(tmp_path))
 
     async def cancelled() -> None:
@@ -66,7 +72,9 @@ def test_a_backup_whose_task_is_cancelled_ends_with_its_command(url: str, tmp_pa
     assert len(packages(plan.folder)) == 1
 
 
-def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(url: str, tmp_path: Path) -> None:
+def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(
+    url: str, tmp_path: Path, children: Callable[[], list[psutil.Process]]
+) -> None:
     plan = plan_in(tmp_path, url, blocking(tmp_path))
 
     async def killed() -> None:
