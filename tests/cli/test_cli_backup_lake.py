@@ -16,8 +16,8 @@ from observer.lake.sealing import seal_days
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from tests.backup.scene import GO_ON
+from tests.folders import short_folder
 from tests.lake.stored import DAY, NEXT_DAY, append, database_rows, day_of, lake_rows, remove_sealed
-from tests.system.running import short_folder
 
 MARKET = "kr_stocks"
 POSITION = ["stream", "sequence"]

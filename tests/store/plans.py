@@ -16,7 +16,7 @@ FOLDER: Final = Path(observer.store.__file__).parent
 _FOLDER: Final = str(FOLDER)
 _CALLS: Final = frozenset({"execute", "scalar", "scalars", "exec_driver_sql", "_events"})
 
-_BULK_INSERT: Final = ("writer.py", "exec_driver_sql")  # of SQLite only
+_BULK_INSERT: Final = ("insertion.py", "exec_driver_sql")  # of SQLite only
 
 Site = tuple[str, int]
 """A line of a file of the store."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -40,6 +39,7 @@ from observer.tape.collector import TapeDay, TapeParts
 from observer.tape.settings import TapeSettings
 from observer.units import NS_PER_S
 from tests.day_plans import day_plan
+from tests.folders import short_folder
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
 from tests.tape.market import PAGE, Line
@@ -140,7 +140,7 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(broker: Broker, now_ns: int = EVENING_NS) -> AsyncIterator[Scene]:
-    with TemporaryDirectory(prefix="obs") as name:
+    with short_folder() as name:
         make_database(f"sqlite:///{name}/observer.db")
         made = Scene(Path(name), broker, now_ns)
         try:
