@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-import click
 import msgspec
 
 from bus.events import TapeJudged, TapePage, TapeProgressed
@@ -11,6 +10,7 @@ from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_set
 from observer.cli.lines import SymbolOption, asked_lines
 from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import percent, progress_line
+from observer.errors import NoDataError
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
 
@@ -57,10 +57,11 @@ def tape(
         asked = stored_day(reader, day, settings.run)
         progress = reader.tape_progress(asked.session_date)
         if progress is None:
-            click.echo(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
-            return
+            raise NoDataError(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
         pages = reader.tape_pages(asked.session_date, lines.symbol)
         reports = reader.tape_reports(asked.session_date, lines.symbol)
+    if symbol is not None and not pages and not reports:
+        raise NoDataError(f"nothing of {symbol} is in the tape of {asked.title}: `observer tape` names its symbols")
     found = DayTape(
         day=asked.session_date,
         progress=progress,

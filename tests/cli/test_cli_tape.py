@@ -51,5 +51,11 @@ def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed: Typed) 
 
 def test_a_day_without_a_tape_says_how_it_is_switched_on(tmp_path: Path) -> None:
     shown = typed_system(tmp_path, SelectionAdvanced(DAY, 1, SlotsClosed("closed")))("tape", DAY)
-    assert shown.exit_code == 0
-    assert "[tape]" in shown.output
+    assert shown.exit_code == 1
+    assert "[tape]" in str(shown.exception)
+
+
+def test_a_symbol_without_a_tape_is_an_error_that_names_where_the_others_are(typed: Typed) -> None:
+    shown = typed("tape", DAY, "--symbol", "035420")
+    assert shown.exit_code == 1
+    assert "nothing of 035420 is in the tape of" in str(shown.exception)
