@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, union_all
 
 from bus.events import (
     MinuteBarRecovered,
@@ -14,6 +14,7 @@ from bus.events import (
     TapePage,
     TapeProgressed,
     Trade,
+    TradesConflated,
     UniverseEvaluated,
 )
 from observer.gaps.intervals import VOLUME_NOISE
@@ -59,27 +60,34 @@ class TapeReader(DatabaseReader):
         return {each.symbol: each for each in self._events(TapeJudged, wanted.order_by(table.c.judged_ns))}
 
     def held_spans(self, symbol: str, session_date: str) -> Sequence[HeldSpan]:
-        """The line's stored trades of the day as spans without a gap between two trades, by volume."""
-        trades = EVENT_TABLES[Trade].c
-        by_volume = trades.cumulative_volume
-        before, last_ns = func.lag(by_volume).over(order_by=by_volume), func.lag(trades.exchange_time_ns)
-        rows = (
-            select(
-                (by_volume - trades.volume).label("begin"),
-                trades.exchange_time_ns.label("at_ns"),
-                before.label("before"),
-                last_ns.over(order_by=by_volume).label("before_ns"),
+        """The line's stored trades of the day, conflated ones included, as spans without a gap between two trades, by
+        volume.
+        """
+        trades, conflated = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
+        at_ns = trades.exchange_time_ns
+        stored = union_all(
+            *(
+                select(
+                    each.cumulative_volume.label("upto"),
+                    (each.cumulative_volume - each.volume).label("begin"),
+                    from_ns.label("at_ns"),
+                    to_ns.label("upto_ns"),
+                ).where(each.symbol == symbol, each.session_date == session_date)
+                for each, from_ns, to_ns in ((trades, at_ns, at_ns), (conflated, conflated.from_ns, conflated.to_ns))
             )
-            .where(trades.symbol == symbol, trades.session_date == session_date)
-            .subquery()
-        )
+        ).subquery()
+        by_volume = stored.c.upto
+        rows = select(
+            stored.c.begin,
+            stored.c.at_ns,
+            func.lag(by_volume).over(order_by=by_volume).label("before"),
+            func.lag(stored.c.upto_ns).over(order_by=by_volume).label("before_ns"),
+        ).subquery()
         begins = select(rows).where(or_(rows.c.before.is_(None), rows.c.begin > rows.c.before + VOLUME_NOISE))
-        last = select(by_volume, trades.exchange_time_ns).where(
-            trades.symbol == symbol, trades.session_date == session_date
-        )
+        last = select(by_volume, stored.c.upto_ns).order_by(by_volume.desc()).limit(1)
         with self._asking() as connection:
             found = connection.execute(begins.order_by(rows.c.begin)).all()
-            end = connection.execute(last.order_by(by_volume.desc()).limit(1)).first()
+            end = connection.execute(last).first()
         if end is None:
             return ()
         ends = [*((row.before, row.before_ns) for row in found[1:]), tuple(end)]

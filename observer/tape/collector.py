@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter
 from typing import Final, ParamSpec, TypeVar
 
@@ -56,6 +56,7 @@ VISITS_PER_ACCOUNT: Final = 8  # at once: the pace is the setting's; this only h
 CHECK_AGAIN_S: Final = 2.0  # machine seconds between checks of the database, in case the feed lost a message
 CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is evaluated, and what streamed is stored
 JUDGED_BEFORE_NS: Final = 120 * NS_PER_S  # before midnight, when today's trades are gone
+OFFER_AGAIN_NS: Final = 60 * NS_PER_S  # after the close, between visits of a line that waits for a gap or an answer
 PROGRESS_S: Final = 60.0
 REPORTS_AT_ONCE: Final = 500  # of one batch
 _UNREAD: Final = "tape_unread"
@@ -91,6 +92,9 @@ class TapeDay:
         self._visits = 0
         self._put_off: set[str] = set()
         self._is_closed = False
+        self._is_streaming = False  # after the close: a line has a slot, whose last trades may still come
+        self._ended: set[str] = set()  # lines whose whole day is asked
+        self._offer_ns = 0
         self._calls = 0
         self._fetched: Counter[str] = Counter()
 
@@ -178,20 +182,26 @@ class TapeDay:
         volumes.sort(key=attrgetter("receive_time_ns"))
         self._learning.learn(volumes, claims, evaluated_ns, now_ns)
         if now_ns >= self._closes_ns:
-            self._close(now_ns)
+            self._close(now_ns, {symbol for symbol, spans in claims.items() if spans[-1].to_ns >= now_ns})
         self._wake()
 
     @property
     def _closes_ns(self) -> int:
         return max(self._plan.track_a_stop_ns, self._plan.trades_to_ns) + CLOSED_AFTER_NS
 
-    def _close(self, now_ns: int) -> None:
-        if not self._is_closed:
-            self.planner.close(self._learning.last, now_ns // NS_PER_S)
+    def _close(self, now_ns: int, streaming: Collection[str]) -> None:
+        """Ask whole days, but not of lines that still have a slot: Track B ends it and states what the stream lacks."""
+        ended = {symbol: volume for symbol, volume in self._learning.last.items() if symbol not in streaming}
+        if not self._is_closed or ended.keys() - self._ended:
+            self.planner.close(ended, now_ns // NS_PER_S)
+            self._ended |= ended.keys()
             self._is_closed = True
-        for symbol in self._put_off:
-            self.planner.offer(symbol)
-        self._put_off.clear()
+        self._is_streaming = bool(streaming)
+        if now_ns >= self._offer_ns:
+            self._offer_ns = now_ns + OFFER_AGAIN_NS
+            for symbol in self._put_off:
+                self.planner.offer(symbol)
+            self._put_off.clear()
 
     def _wake(self) -> None:
         self._wakes.set()
@@ -228,7 +238,7 @@ class TapeDay:
                 self._parts.alerts.report(_REFUSED, "warning", f"the tape cannot fetch trades: {error}")
                 self._put_off.add(visit.symbol)
                 return
-            self._parts.alerts.resolve(_REFUSED, "trades are fetched again")
+            self._parts.alerts.settle(_REFUSED, "trades are fetched again")
             self._take(visit, second, rows)
             if self.planner.has_first and not visit.is_first:
                 return
@@ -299,7 +309,8 @@ class TapeDay:
         last_ns = self._plan.ends_ns - JUDGED_BEFORE_NS
         while self._parts.clock.now_ns() < last_ns:
             wakes = self._wakes
-            if self._is_closed and not self._visits and not self._put_off and not self.planner.has_work:
+            is_waiting = self._is_streaming or self._visits or self._put_off
+            if self._is_closed and not is_waiting and not self.planner.has_work:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(wakes.wait(), CHECK_AGAIN_S)
@@ -341,8 +352,13 @@ class TapeDay:
         )
 
     async def _judge(self) -> None:
-        """Publish the report on every line, and that the day's tape is done."""
+        """Publish the report on every line's whole day, and that the day's tape is done. A process that began just
+        before the day's end has learned nothing yet.
+        """
+        await self._learn()
+        self.planner.close(self._learning.last, self._parts.clock.now_ns() // NS_PER_S)
         await self._take_all_streamed()
+        self._parts.alerts.resolve(_REFUSED, "the day's tape is done")
         with_bars = await self._read(self._parts.reader.lines_with_minute_bars, self._day)
         now_ns = self._parts.clock.now_ns()
         reports = [
@@ -359,7 +375,8 @@ class TapeDay:
             for symbol, chain in sorted(self.planner.chains.items())
         ]
         for first in range(0, len(reports), REPORTS_AT_ONCE):
-            self._parts.producer.publish_together(reports[first : first + REPORTS_AT_ONCE])
+            self._parts.producer.publish(*reports[first : first + REPORTS_AT_ONCE])
+            self._parts.producer.flush()
         self._parts.producer.publish(self._progress(is_done=True))
         counts = Counter(each.quality for each in reports)
         logger.info(

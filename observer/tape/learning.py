@@ -1,7 +1,8 @@
 """What the planner learns of stored snapshots and slots: volumes that Track B has evaluated. Pure.
 
 A slot claims its line from its assignment until `SETTLED_NS` after its release, when every streamed trade is stored.
-Volumes from before the assignment are learned, those within it are not; the pre-roll begins with them.
+Volumes from before the assignment are learned, those within it are not; the pre-roll begins with them. Track B may not
+have seen one from just before it: it counts when a sweep's evaluation says so, or `SETTLED_NS` before the assignment.
 """
 
 from collections.abc import Iterable, Sequence
@@ -60,7 +61,7 @@ class Learning:
         for each in volumes:
             spans = claims.get(each.symbol, ())
             at_ns = each.receive_time_ns
-            is_evaluated = at_ns <= evaluated_ns or any(at_ns <= span.from_ns for span in spans)
+            is_evaluated = at_ns <= evaluated_ns or any(at_ns <= span.from_ns - SETTLED_NS for span in spans)
             is_within = any(span.from_ns < at_ns <= span.to_ns for span in spans)
             if not self._covers(each.symbol, each.venue):
                 continue

@@ -15,6 +15,7 @@ from bus.events import (
     TapePage,
     TapeProgressed,
     TapeSpan,
+    TradesConflated,
     UniverseEvaluated,
 )
 from observer.store.reader import StoreReader
@@ -107,6 +108,23 @@ def test_held_spans_are_the_stored_trades_between_gaps(store: Store, reader: Sto
         ),
     ]
     assert reader.held_spans("005930", NEXT_DAY) == ()
+
+
+def test_a_conflated_row_is_held_between_the_trades_beside_it(store: Store, reader: StoreReader) -> None:
+    first, second, third = trades(3, symbol="005930", session_date=DAY)
+    row = TradesConflated(
+        *("kis", "005930", DAY, second.exchange_time_ns, second.exchange_time_ns + 5, 1, 2, second.volume),
+        *(1.0, 1.0, 1.0, 1.0, second.cumulative_volume, None),
+    )
+    store.append(first, row)
+    begin = first.cumulative_volume - first.volume
+    assert reader.held_spans("005930", DAY) == [
+        HeldSpan(begin, second.cumulative_volume, first.exchange_time_ns, second.exchange_time_ns + 5)
+    ]
+    store.append(third)
+    assert reader.held_spans("005930", DAY) == [
+        HeldSpan(begin, third.cumulative_volume, first.exchange_time_ns, third.exchange_time_ns)
+    ]
 
 
 def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store: Store, reader: StoreReader) -> None:

@@ -19,6 +19,7 @@ from bus.events import (
     GapDetected,
     SelectionAdvanced,
     SlotAssigned,
+    SlotReleased,
     SlotsClosed,
     TapeJudged,
     TapePage,
@@ -216,6 +217,39 @@ def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
             assert set(broker.asked) == {QUIET}
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_line_with_a_slot_at_the_close_waits_for_its_release() -> None:
+    market = {BUSY: line(100), QUIET: line(40, 2)}
+    broker = Broker(market)
+
+    async def scenario() -> None:
+        async with scene(broker) as found:
+            slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
+            found.store(slot, *swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
+            assert set(broker.asked) == {QUIET}
+            assert not working.done()
+            found.store(SlotReleased("a:01", BUSY, PLAN.closes_ns, 1.0, "closed"))
+            await working
+            assert len(found.published(Trade)) == 140
+
+    run(scenario)
+
+
+def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw() -> None:
+    market = {BUSY: line(100)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market), PLAN.ends_ns - 60 * NS_PER_S) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            [report] = found.published(TapeJudged)
+            assert (report.day_volume, report.quality) == (market[BUSY].volume, "snapshots")
+            assert report.unknown
 
     run(scenario)
 

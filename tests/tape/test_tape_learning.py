@@ -39,8 +39,9 @@ def test_a_volume_counts_when_it_is_evaluated():
 
 
 def test_what_was_evaluated_for_an_assignment_counts_and_nothing_while_it_streams():
-    volumes = [snapshot(A, 100, 10), snapshot(A, 700, 50), snapshot(B, 700, 5)]
-    planner = learned(volumes, [assigned(A, 101)], evaluated=50, now=800)
+    settled_s = SETTLED_NS // S
+    volumes = [snapshot(A, 100, 10), snapshot(A, 101, 20), snapshot(A, 700, 50), snapshot(B, 700, 5)]
+    planner = learned(volumes, [assigned(A, 100 + settled_s)], evaluated=50, now=800)
     assert limit(planner, A) == 10
     assert limit(planner, B) == 0
     assert planner.chain(A).is_streamed
