@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from operator import attrgetter
 
 from bus.events import TAPE, TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.gaps.intervals import VOLUME_NOISE
@@ -62,9 +63,10 @@ def new_trades(
 
 
 def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
-    """Take in what an earlier process fetched."""
-    for page in pages:
+    """Take in what earlier processes fetched, in the order in which they did."""
+    for page in sorted(pages, key=attrgetter("fetched_ns")):
         chain = planner.chain(page.symbol)
+        chain.top_s = max(chain.top_s, page.asked_ns // NS_PER_S)
         for lost in page.unreachable:  # before the page, which has breaks inside it
             at = Span(lost.after_volume, lost.upto_volume, lost.from_ns // NS_PER_S, lost.to_ns // NS_PER_S)
             chain.lose(at)

@@ -3,6 +3,7 @@
 from bus.events import TapePage
 from observer.providers.broker import PastTrade
 from observer.tape.answers import breaks_of, judged, new_trades, page_of, restore, span_of
+from observer.tape.chain import Span
 from observer.tape.planner import TapePlanner
 
 S = 10**9
@@ -59,3 +60,31 @@ def test_a_stored_page_makes_the_same_planner():
     again.close({"000001": 30.0}, 100)
     assert report(again) == report(planner)
     assert again.take() is None
+
+
+def test_a_second_whose_page_is_stored_is_not_asked_again_for_newer_trades():
+    named = {"provider": "kis", "symbol": "000001", "session_date": "2026-11-18", "fetched_ns": 1, "asked_ns": 5 * S}
+    above = TapePage(
+        trades=30,
+        stored=0,
+        volume=0.0,
+        after_volume=40.0,
+        upto_volume=30.0,
+        from_ns=S,
+        to_ns=5 * S,
+        unreachable=(),
+        **named,
+    )
+    again = TapePlanner(30)
+    restore(again, [above])
+    again.learn("000001", 30.0, 5)
+    again.first("000001", 0)
+    assert again.ask(again.take()) is None
+    assert again.chain("000001").trades == 0, "it says nothing of the size of a trade"
+
+
+def test_a_false_volume_above_the_limit_hides_no_second_of_the_day():
+    planner = TapePlanner(30)
+    planner.chain("000001").hold(Span(90.0, 95.0, 3, 3))
+    planner.close({"000001": 30.0}, 100)
+    assert planner.ask(planner.take()) == 100
