@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, distinct, func, select
 
 from bus.events import (
+    TAPE,
     GapDetected,
     GapRecovered,
     GapUnrecoverable,
@@ -20,6 +21,7 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     SweepCompleted,
+    TapePage,
     Trade,
     TriggerFired,
     UniverseBuilt,
@@ -220,7 +222,9 @@ class _Day:
         """Rows of the conditions' one table."""
         return int(self._connection.execute(select(func.count()).where(*conditions)).scalar_one())
 
-    def of_session(self, event_type: type[Trade | Snapshot | SweepCompleted | GapDetected]) -> ColumnElement[bool]:
+    def of_session(
+        self, event_type: type[Trade | Snapshot | SweepCompleted | GapDetected | TapePage]
+    ) -> ColumnElement[bool]:
         """Whether a row is of this session date."""
         return EVENT_TABLES[event_type].c.session_date == self._session_date
 
@@ -242,7 +246,13 @@ class _Day:
         """Trades that recovery stored: those of the symbols that had a gap."""
         gaps, trades = EVENT_TABLES[GapDetected].c, EVENT_TABLES[Trade].c
         symbols = self._connection.scalars(select(gaps.symbol).where(self.of_session(GapDetected)).distinct()).all()
-        return self.count(trades.symbol.in_(symbols), self.of_session(Trade), trades.gap_id.is_not(None))
+        is_recovered = trades.gap_id.is_not(None) & (trades.gap_id != TAPE)
+        return self.count(trades.symbol.in_(symbols), self.of_session(Trade), is_recovered)
+
+    def tape_trades(self) -> int:
+        """Trades that the tape fetched, by its pages."""
+        fetched = func.coalesce(func.sum(EVENT_TABLES[TapePage].c.stored), 0)
+        return int(self._connection.execute(select(fetched).where(self.of_session(TapePage))).scalar_one())
 
     def gaps(self) -> int:
         """Gaps found, each once."""
@@ -281,7 +291,7 @@ def summarise_day(connection: Connection, session_date: str) -> DaySummary:
         universe=day.universe(),
         sweeps=day.count(day.of_session(SweepCompleted)),
         snapshots=day.count(day.of_session(Snapshot)),
-        trades=stored - recovered,
+        trades=stored - recovered - day.tape_trades(),
         recovered_trades=recovered,
         triggers=day.triggers(),
         slots_allocated=day.count(on_the_day),

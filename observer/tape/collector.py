@@ -231,9 +231,9 @@ class TapeDay:
             return
         while (second := self.planner.ask(visit)) is not None:
             try:
-                await self._turn()
-                clients = self._clients
-                rows = await clients[number % len(clients)].trades_page(visit.symbol, second * NS_PER_S)
+                rows = await self._page(visit.symbol, second, number)
+                if not rows:  # there are trades, so an empty answer is believed when it comes twice
+                    rows = await self._page(visit.symbol, second, number)
             except ProviderError as error:
                 self._parts.alerts.report(_REFUSED, "warning", f"the tape cannot fetch trades: {error}")
                 self._put_off.add(visit.symbol)
@@ -242,6 +242,11 @@ class TapeDay:
             self._take(visit, second, rows)
             if self.planner.has_first and not visit.is_first:
                 return
+
+    async def _page(self, symbol: str, second: int, number: int) -> Sequence[PastTrade]:
+        await self._turn()
+        clients = self._clients
+        return await clients[number % len(clients)].trades_page(symbol, second * NS_PER_S)
 
     async def _take_streamed(self, visit: Visit) -> bool:
         """Take in what is stored of a line that had a slot. False while a gap of it may still be filled."""

@@ -9,6 +9,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
+    TAPE,
     ConnectionChanged,
     DailyBar,
     Event,
@@ -24,6 +25,7 @@ from bus.events import (
     SlotReleased,
     Snapshot,
     SweepCompleted,
+    TapePage,
     TradesConflated,
     TriggerFired,
     UniverseBuilt,
@@ -475,6 +477,8 @@ def test_a_day_is_counted(store: Store, reader: StoreReader) -> None:
     fired = TriggerFired("005930", "volume_surge", NOON_NS, None, 3.0, 3.0, 1.0, 0.6, 16.0)
     store(*build(["005930", "000660"]), *build(["AAPL"], market="US"), sweep, snapshot("005930", NOON_NS))
     store(*trades(3), trade(4, gap_id="a"), fired, fired, msgspec.structs.replace(fired, kind="manual"))
+    page = TapePage("kis", "005930", DAY, NOON_NS, NOON_NS, 30, 1, 9.0, 1.0, 10.0, 10, 11, (), "KRX")
+    store(trade(5, gap_id=TAPE), page)  # it is neither streamed nor recovered
     store(assigned("main:01", "005930", NOON_NS), assigned("main:01", "000660", NOON_NS, replaced="005930"))
     store(released("main:01", "005930", NOON_NS))
     store(SlotOverflowed("035720", NOON_NS, "volume_surge", 0.6, 16.0, 20.0, "full"))

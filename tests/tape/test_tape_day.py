@@ -63,11 +63,12 @@ def line(trades: int, seed: int = 1) -> Line:
 
 
 class Broker:
-    """Answers pages of its lines; refuses the first `refusals` calls."""
+    """Answers pages of its lines; refuses the first `refusals` calls, and answers the next `empties` with no trade."""
 
-    def __init__(self, market: Mapping[str, Line], refusals: int = 0) -> None:
+    def __init__(self, market: Mapping[str, Line], refusals: int = 0, empties: int = 0) -> None:
         self.market = market
         self.refusals = refusals
+        self.empties = empties
         self.asked: list[str] = []
 
     def usable(self, _capability: str) -> Mapping[str, "Broker"]:
@@ -78,6 +79,9 @@ class Broker:
         if self.refusals:
             self.refusals -= 1
             raise ProviderError("not now")
+        if self.empties:
+            self.empties -= 1
+            return []
         of = self.market[symbol]
         return [
             PastTrade(
@@ -199,6 +203,18 @@ def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
             assert len(found.published(Trade)) == 100
             assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
             assert [each.identity for each in found.published(AlertResolved)] == ["tape_refused"]
+
+    run(scenario)
+
+
+def test_one_empty_answer_writes_no_trade_off() -> None:
+    market = {BUSY: line(100)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market, empties=1)) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
 
     run(scenario)
 
