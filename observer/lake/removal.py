@@ -57,14 +57,15 @@ class Removal:
         """Remove one batch; return whether there may be more. A failure ends the removal until rows are added again."""
         if not self._waiting:
             return False
-        with self._lock:
-            try:
-                reached = self._remover.remove(self._waiting[0], self._after)
-            except StoreError as error:
-                logger.warning("no rows are removed now: %s", error)
+        try:  # without the lock: a database that stands still must not stop the event loop, which adds
+            reached = self._remover.remove(self._waiting[0], self._after)
+        except StoreError as error:
+            logger.warning("no rows are removed now: %s", error)
+            with self._lock:
                 self._waiting.clear()
                 self._failure = str(error)
-                return False
+            return False
+        with self._lock:
             if reached is None:
                 self._waiting.popleft()
             self._after = reached or 0

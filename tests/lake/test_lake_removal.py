@@ -46,6 +46,7 @@ from tests.lake.stored import (
 )
 from tests.store.migrated import make_database
 from tests.store.raw import execute
+from tests.waiting import DEADLINE_S
 
 OTHER = "6" * 32
 COLUMNS = file_schema("trades").names
@@ -308,6 +309,38 @@ class FailingOnce:
         if len(self.asked) == 1:
             raise StoreError("the database is away")
         return None if after else 5
+
+
+class StandingStill:
+    """A writer whose database answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.is_asked = threading.Event()
+        self.go_on = threading.Event()
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        self.is_asked.set()
+        assert self.go_on.wait(DEADLINE_S)
+        return None
+
+
+def test_rows_are_added_at_once_while_the_database_stands_still() -> None:
+    remover = StandingStill()
+    removal = Removal(remover)
+    rows = [SealedRows("trades", DAY, STREAM, 1, 9, 9)]
+    removal.add(rows)
+    stepping = threading.Thread(target=removal.step_from_thread)
+    adding = threading.Thread(target=removal.add, args=(rows,))
+    stepping.start()
+    try:
+        assert remover.is_asked.wait(DEADLINE_S)
+        adding.start()
+        adding.join(10)
+        assert not adding.is_alive(), "the event loop would wait for the database"
+    finally:
+        remover.go_on.set()
+        stepping.join()
+    assert not removal.step_from_thread(), "rows that wait are not added twice"
 
 
 def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again() -> None:
