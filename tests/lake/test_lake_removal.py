@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.errors import DataFileError, StoreError
+from observer.errors import DataFileError
 from observer.host.doctor import examine
 from observer.lake.layout import (
     SealedDay,
@@ -24,7 +24,6 @@ from observer.lake.layout import (
     write_manifest,
 )
 from observer.lake.parquet import file_schema
-from observer.lake.removal import Removal
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.verification import verify_day
 from observer.store.removal import SealedRows
@@ -46,7 +45,6 @@ from tests.lake.stored import (
 )
 from tests.store.migrated import make_database
 from tests.store.raw import execute
-from tests.waiting import DEADLINE_S
 
 OTHER = "6" * 32
 COLUMNS = file_schema("trades").names
@@ -296,60 +294,3 @@ def test_the_newest_days_of_the_market_are_kept() -> None:
     days = [SealedDay(market, f"2026-11-{day:02}", 1, {}) for day in (3, 1, 2, 4) for market in (MARKET, "other")]
     assert [day.session_date for day in days_to_remove(days, MARKET, 3)] == ["2026-11-01"]
     assert days_to_remove(days, MARKET, 4) == []
-
-
-class FailingOnce:
-    """A writer whose first answer is that the database is away."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
-        self.asked.append((sealed.kind, after))
-        if len(self.asked) == 1:
-            raise StoreError("the database is away")
-        return None if after else 5
-
-
-class StandingStill:
-    """A writer whose database answers when it is let go."""
-
-    def __init__(self) -> None:
-        self.is_asked = threading.Event()
-        self.go_on = threading.Event()
-
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
-        self.is_asked.set()
-        assert self.go_on.wait(DEADLINE_S)
-        return None
-
-
-def test_rows_are_added_at_once_while_the_database_stands_still() -> None:
-    remover = StandingStill()
-    removal = Removal(remover)
-    rows = [SealedRows("trades", DAY, STREAM, 1, 9, 9)]
-    removal.add(rows)
-    stepping = threading.Thread(target=removal.step_from_thread)
-    adding = threading.Thread(target=removal.add, args=(rows,))
-    stepping.start()
-    try:
-        assert remover.is_asked.wait(DEADLINE_S)
-        adding.start()
-        adding.join(10)
-        assert not adding.is_alive(), "the event loop would wait for the database"
-    finally:
-        remover.go_on.set()
-        stepping.join()
-    assert not removal.step_from_thread(), "rows that wait are not added twice"
-
-
-def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again() -> None:
-    remover = FailingOnce()
-    removal = Removal(remover)
-    rows = [SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades")]
-    assert removal.add(rows) == ""
-    assert not removal.step_from_thread()
-    assert removal.add(rows) == "the database is away"
-    while removal.step_from_thread():
-        assert removal.add(rows) == "", "rows that wait are not added twice"
-    assert remover.asked[1:] == [("snapshots", 0), ("snapshots", 5), ("trades", 0), ("trades", 5)]
