@@ -68,7 +68,19 @@ async def core_writer(worker: Worker) -> None:
         Ledgers(url, ledgers_folder(settings.run.data), settings.provider, settings.instance.market),
         worker.alerts,
     )
-    writer = ReportingWriter(url, system, worker.clock.now_ns, worker.alerts, (ledgers.count_from_thread,))
+    removal: Removal
+
+    def forget_removed() -> None:
+        removal.forget()
+
+    writer = ReportingWriter(
+        url,
+        system,
+        worker.clock.now_ns,
+        worker.alerts,
+        (ledgers.count_from_thread,),
+        on_epoch=forget_removed,
+    )
     removal = Removal(writer)
     await database_ready(writer.open, worker.alerts)
     worker.alerts.resolve(DATABASE_UNAVAILABLE, "the database answers")

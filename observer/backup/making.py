@@ -35,6 +35,7 @@ from observer.backup.package import (
 )
 from observer.errors import DataFileError
 from observer.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path, to_disk
+from observer.lake.projection import is_day_file
 from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
 from observer.store.instance import Instance
 
@@ -45,7 +46,7 @@ _LOCK: Final = ".lock"
 class Contents(msgspec.Struct, frozen=True):
     """What goes into a package: the database, folders by their names in the package, and the configuration that names
     further files (None: without it). An absent folder is left out. The files of the lake are copied beside the packages
-    (`observer.backup.lake_copy`).
+    (`observer.backup.lake_copy`), and a folder's day files, which follow from them, are left out.
     """
 
     url: str
@@ -155,8 +156,10 @@ def unfinished_bytes(folder: Path) -> int:
 def _copy_folders(contents: Contents, unfinished: Path, stop: threading.Event) -> Iterator[PackagedFile]:
     for name, folder in contents.folders.items():
         for path in sorted(folder.rglob("[!.]*")):  # a name with a dot is a file that is being written
-            copied = f"{name}/{path.relative_to(folder).as_posix()}"
-            if path.is_file() and (found := _copy_file(path, unfinished, copied, stop)):
+            copied = f"{name}/{(inside := path.relative_to(folder)).as_posix()}"
+            if is_day_file(inside) or not path.is_file():
+                continue
+            if found := _copy_file(path, unfinished, copied, stop):
                 yield found
 
 

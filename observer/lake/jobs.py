@@ -18,6 +18,7 @@ from observer.errors import ObserverError
 from observer.lake.layout import SealedDay, days_to_remove, sealed_days
 from observer.lake.object_store import ObjectStore
 from observer.lake.projection import DayFiles
+from observer.lake.publishing import locked
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.target import publish_days
 from observer.store.kinds import REMOVABLE
@@ -171,6 +172,9 @@ class LakeJobs:
 
     def _seal(self, last: str, stop: threading.Event) -> Sequence[str]:
         sealed = self._sealed()
+        with locked(self._lake):  # also those of old days: a restored or a new folder has none
+            for each in sealed:
+                self._day_files.write(self._lake, each)
         # With a target, rows are removed when it has them: after the publication.
         remove = self._days_to_remove(sealed) if self._target is None else set()
         removed = {each.session_date for each in sealed if each.removed}

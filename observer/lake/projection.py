@@ -3,22 +3,31 @@
     swing/PROVIDER/MARKET/YYYYMMDD/snapshots.parquet    what Track A collected: snapshots and daily bars
     scalp/PROVIDER/MARKET/YYYYMMDD/trades.parquet       what Track B collected: trades, conflated rows, recovered bars
 
-Each is a link to the newest version, or a copy on another file system: it has the lake's rows and metadata.
+Each is a link to the newest version, or a copy on another file system: it has the lake's rows and metadata. So no
+package has them: after a restore the process `lake` writes them again.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import msgspec
 
 from observer.lake.layout import SealedDay, version_path
-from observer.lake.publishing import put_in_place
 
 _KINDS: Final[Mapping[str, Sequence[str]]] = {
     "swing": ("snapshots", "daily_bars"),
     "scalp": ("trades", "conflated_trades", "recovered_minute_bars"),
 }
+_SUFFIX: Final = ".parquet"
+_STAGED_SUFFIX: Final = ".new"
+_PARTS: Final = 5  # of a path: track, provider, market, day, file
+
+
+def is_day_file(path: PurePath) -> bool:
+    """Whether this path below the folder of the ledgers is that of a day file, or of one that is being written."""
+    is_named = len(path.parts) == _PARTS and path.stem in _KINDS.get(path.parts[0], ())
+    return is_named and path.suffix in {_SUFFIX, _STAGED_SUFFIX}
 
 
 class DayFiles(msgspec.Struct, frozen=True):
@@ -33,6 +42,8 @@ class DayFiles(msgspec.Struct, frozen=True):
         Raises:
             OSError: the folder cannot be written, or a version's file is gone.
         """
+        from observer.lake.publishing import put_in_place  # it loads pyarrow, which a backup does without
+
         changed = []
         for track, kinds in _KINDS.items():
             folder = self.folder / track / self.provider / day.market / day.session_date.replace("-", "")
@@ -40,7 +51,7 @@ class DayFiles(msgspec.Struct, frozen=True):
                 if (newest := day.newest(kind)) is None:
                     continue
                 source = version_path(lake, kind, day.market, day.session_date, newest.version)
-                target = folder / f"{kind}.parquet"
-                if put_in_place(source, target, target.with_suffix(".new")):
+                target = folder / f"{kind}{_SUFFIX}"
+                if put_in_place(source, target, target.with_suffix(_STAGED_SUFFIX)):
                     changed.append(target)
         return changed

@@ -19,11 +19,12 @@ from observer.clock import Clock
 from observer.errors import DataFileError, StoreError
 from observer.lake.layout import days_to_remove, sealed_days
 from observer.store.removal import SealedRows
+from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
 _IDENTITY: Final = "removal"  # of the alert
-_LOOK_S: Final = 600.0  # market seconds between looks at the manifests, from the backup until the end of the day
+_LOOK_NS: Final = 600 * NS_PER_S  # market time between looks at the manifests, from the backup until the end of the day
 
 
 class Remover(Protocol):
@@ -35,39 +36,64 @@ class Remover(Protocol):
 
 
 class Removal:
-    """Rows to remove, and how far their removal came. The writer's thread steps, any other adds."""
+    """Rows to remove, and how far their removal came. The writer's thread steps, any other adds.
+
+    Rows that were removed to the last one are not looked for again: no later row gets a number of theirs, and a new
+    version of their day names other numbers. The memory ends with the process, and when the database goes back.
+    """
 
     def __init__(self, remover: Remover) -> None:
         self._remover = remover
         self._lock = threading.Lock()
         self._waiting: deque[SealedRows] = deque()
         self._after = 0
+        self._done: set[SealedRows] = set()
         self._failure = ""
 
     def add(self, rows: Sequence[SealedRows]) -> str:
-        """Remove these rows, unless others wait; return why the removal before failed, empty if it did not."""
+        """Remove those of these rows, which are all that may be removed, that were not yet, unless others wait; return
+        why the removal before failed, empty if it did not.
+        """
         with self._lock:
+            self._done.intersection_update(rows)
             if not self._waiting:
-                self._waiting.extend(rows)
+                self._waiting.extend(each for each in rows if each not in self._done)
                 self._after = 0
             failure, self._failure = self._failure, ""
             return failure
 
+    def clear(self) -> None:
+        """Remove nothing until rows are added again."""
+        with self._lock:
+            self._waiting.clear()
+
+    def forget(self) -> None:
+        """The database went back, and may have removed rows again: remove what is added next from its beginning."""
+        with self._lock:
+            self._waiting.clear()
+            self._done.clear()
+
     def step_from_thread(self) -> bool:
         """Remove one batch; return whether there may be more. A failure ends the removal until rows are added again."""
-        if not self._waiting:
-            return False
         with self._lock:
-            try:
-                reached = self._remover.remove(self._waiting[0], self._after)
-            except StoreError as error:
-                logger.warning("no rows are removed now: %s", error)
+            if not self._waiting:
+                return False
+            rows, after = self._waiting[0], self._after
+        try:  # without the lock: a database that stands still must not stop the event loop, which adds
+            reached = self._remover.remove(rows, after)
+        except StoreError as error:
+            logger.warning("no rows are removed now: %s", error)
+            with self._lock:
                 self._waiting.clear()
                 self._failure = str(error)
-                return False
+            return False
+        with self._lock:
             if reached is None:
-                self._waiting.popleft()
-            self._after = reached or 0
+                self._done.add(rows)
+            if self._waiting and self._waiting[0] == rows:  # they were not cleared meanwhile
+                if reached is None:
+                    self._waiting.popleft()
+                self._after = reached or 0
             return bool(self._waiting)
 
 
@@ -109,7 +135,8 @@ class RemovalJob:
             await self._clock.sleep_until(plan.backup_ns)
             while self._clock.now_ns() < plan.ends_ns:
                 self._look(await asyncio.to_thread(self._rows))
-                await self._clock.sleep(_LOOK_S)
+                await self._clock.sleep_until(min(self._clock.now_ns() + _LOOK_NS, plan.ends_ns))
+            self._removal.clear()
 
     def _look(self, rows: Sequence[SealedRows] | str) -> None:
         failure = rows if isinstance(rows, str) else self._removal.add(rows)
@@ -120,9 +147,9 @@ class RemovalJob:
             self._alerts.resolve(_IDENTITY, "rows of old sealed days are removed from the database")
 
     def _rows(self) -> Sequence[SealedRows] | str:
-        """What the manifests say, or why they cannot be read."""
+        """What the manifests say, the newest day first, or why they cannot be read."""
         try:
             days = days_to_remove(sealed_days(self._lake), self._market, self._keep_days)
         except (DataFileError, OSError) as error:
             return str(error)
-        return [rows for day in days for rows in day.removable_rows(published_only=self._published_only)]
+        return [rows for day in reversed(days) for rows in day.removable_rows(published_only=self._published_only)]

@@ -19,7 +19,7 @@ OWNERSHIP: Final = "ownership_not_renewed"
 
 class ReportingWriter(StoreWriter):
     """Reports each commit's events in quarantine and lost numbers as alerts, and its rows of each kind to `on_stored`;
-    nothing where the outcome is unknown.
+    nothing where the outcome is unknown. Each new epoch of the database calls `on_epoch`.
     """
 
     def __init__(
@@ -29,11 +29,13 @@ class ReportingWriter(StoreWriter):
         now_ns: Callable[[], int],
         alerts: Alerts,
         on_stored: Sequence[Callable[[Mapping[str, int]], None]],
+        on_epoch: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(url, system, now_ns)
         self._alerts = alerts
         self._quarantine = QuarantineAlerts(alerts)
         self._on_stored = on_stored
+        self._on_epoch = on_epoch
 
     def open(self) -> None:
         """As `StoreWriter.open`; the database may be another one than that of an earlier process."""
@@ -45,6 +47,7 @@ class ReportingWriter(StoreWriter):
         if reason != "created":
             self._alerts.report_from_thread(DATABASE_WENT_BACK, "critical", went_back_text(reason))
         epoch = super().begin_epoch(reason)
+        self._on_epoch()
         self._report_losses()
         return epoch
 

@@ -13,13 +13,14 @@ import pytest
 
 from observer.backup.lake_copy import LakeCopied, copy_lake, copy_of_lake, notes_in, problems_in_copy
 from observer.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.backup.package import manifest_of
+from observer.backup.package import manifest_of, packages
 from observer.backup.settings import BackupSettings
 from observer.backup.work import Plan, back_up
 from observer.errors import LakeInUseError, StoppedError
 from observer.lake.catalogue import outdated_tables
 from observer.lake.layout import path_of, sealed_day, sealed_days, version_path
 from observer.lake.parquet import file_schema
+from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
 from observer.lake.sealing import seal_days
 from observer.store.instance import Instance
@@ -90,6 +91,23 @@ def test_each_version_is_copied_once_and_a_new_one_beside_it(plan: Plan, lake: P
     assert {name: second[name] for name in first} == first
     assert copied(lake, copy) == LakeCopied(0, 0, 0, [])
     assert problems_in_copy(copy, {}, GO_ON) == []
+
+
+def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan: Plan, lake: Path) -> None:
+    ledgers = plan.contents.folders["ledgers"]
+    for day in sealed_days(lake):
+        for path in DayFiles(ledgers, "kis").write(lake, day):
+            path.with_suffix(".new").write_bytes(b"of a process that was killed")
+            (path.parent / "recovery_000010.jsonl").write_text("{}")
+    day_files = {path.relative_to(ledgers).as_posix() for path in ledgers.rglob("trades.parquet")}
+    assert len(day_files) == 2
+    back_up(plan, "manual", NOW_NS, GO_ON)
+    [package] = packages(plan.folder)
+    assert {file.path for file in manifest_of(package).files if file.path.startswith("ledgers/")} == {
+        "ledgers/kis/ledger.csv",
+        *(f"ledgers/{Path(name).parent}/recovery_000010.jsonl" for name in day_files),
+    }
+    assert not list(package.path.rglob("*.parquet"))
 
 
 def test_a_copy_takes_no_room_on_the_same_file_system(lake: Path, copy: Path) -> None:

@@ -1,5 +1,6 @@
 """When days are sealed: each after its backup, the missed ones at once, and a failure again after an hour."""
 
+import shutil
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -134,6 +135,20 @@ def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(
         await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
 
     scene.run(scenario)
+
+
+def test_day_files_that_a_restore_does_not_bring_are_written_again_of_all_sealed_days(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 2, 0, -1)]
+    scene = Scene(tmp_path, *days)
+
+    def day_files() -> list[str]:
+        return sorted(path.parent.name for path in (tmp_path / "observer/scalp").glob(f"kis/{MARKET}/*/trades.parquet"))
+
+    expected = [day.replace("-", "") for day in days]
+    scene.run(lambda: until_async(lambda: day_files() == expected, "the day files are written"))
+    shutil.rmtree(tmp_path / "observer")
+    restored = Scene(tmp_path, url=scene.url)
+    restored.run(lambda: until_async(lambda: day_files() == expected, "the day files are written again"))
 
 
 def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_sealed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.errors import DataFileError, StoreError
+from observer.errors import DataFileError
 from observer.host.doctor import examine
 from observer.lake.layout import (
     SealedDay,
@@ -24,7 +24,6 @@ from observer.lake.layout import (
     write_manifest,
 )
 from observer.lake.parquet import file_schema
-from observer.lake.removal import Removal
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.verification import verify_day
 from observer.store.removal import SealedRows
@@ -295,28 +294,3 @@ def test_the_newest_days_of_the_market_are_kept() -> None:
     days = [SealedDay(market, f"2026-11-{day:02}", 1, {}) for day in (3, 1, 2, 4) for market in (MARKET, "other")]
     assert [day.session_date for day in days_to_remove(days, MARKET, 3)] == ["2026-11-01"]
     assert days_to_remove(days, MARKET, 4) == []
-
-
-class FailingOnce:
-    """A writer whose first answer is that the database is away."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
-
-    def remove(self, sealed: SealedRows, after: int) -> int | None:
-        self.asked.append((sealed.kind, after))
-        if len(self.asked) == 1:
-            raise StoreError("the database is away")
-        return None if after else 5
-
-
-def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again() -> None:
-    remover = FailingOnce()
-    removal = Removal(remover)
-    rows = [SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades")]
-    assert removal.add(rows) == ""
-    assert not removal.step_from_thread()
-    assert removal.add(rows) == "the database is away"
-    while removal.step_from_thread():
-        assert removal.add(rows) == "", "rows that wait are not added twice"
-    assert remover.asked[1:] == [("snapshots", 0), ("snapshots", 5), ("trades", 0), ("trades", 5)]

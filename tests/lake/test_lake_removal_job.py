@@ -25,14 +25,15 @@ LOOK_S = 600
 
 
 class Counting:
-    """A writer that has nothing to remove, and keeps what it was asked for."""
+    """A writer that has nothing to remove, or never has done, and keeps what it was asked for."""
 
     def __init__(self) -> None:
         self.asked: list[SealedRows] = []
+        self.is_endless = False
 
     def remove(self, sealed: SealedRows, after: int) -> int | None:
         self.asked.append(sealed)
-        return None
+        return after + 1 if self.is_endless else None
 
 
 class Scene:
@@ -70,6 +71,30 @@ def test_from_the_backup_on_the_rows_of_the_older_days_are_removed_and_those_of_
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(scene.step, "rows are removed")
         assert {rows.session_date for rows in scene.writer.asked} == {DAY}
+
+    scene.run(scenario)
+
+
+def test_the_newest_of_the_days_is_first(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.step, "rows are removed")
+        assert [rows.session_date for rows in scene.writer.asked] == [NEXT_DAY, DAY]
+
+    scene.run(scenario)
+
+
+def test_nothing_is_removed_after_midnight(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=1)
+    scene.writer.is_endless = True
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.removal.step_from_thread, "rows are removed")
+        await scene.clock.advance((day_plan(DATE).ends_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: not scene.removal.step_from_thread(), "no rows are removed")
 
     scene.run(scenario)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -43,9 +43,10 @@ async def worker_with_database() -> AsyncIterator[Worker]:
             worker.control.close()
 
 
-def writer_of(worker: Worker) -> ReportingWriter:
+def writer_of(worker: Worker, on_epoch: Callable[[], None] = lambda: None) -> ReportingWriter:
+    system = this_system(worker.runtime, None)
     writer = ReportingWriter(
-        worker.settings.store.url, this_system(worker.runtime, None), worker.clock.now_ns, worker.alerts, ()
+        worker.settings.store.url, system, worker.clock.now_ns, worker.alerts, (), on_epoch=on_epoch
     )
     writer.open()
     return writer
@@ -100,6 +101,21 @@ def test_the_alert_of_a_database_that_went_back_ends_when_what_it_lacked_was_del
             await clock.advance(30)
             worker.alerts.tick()
             assert await open_texts(worker) == {}
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_each_epoch_of_the_database_is_reported() -> None:
+    async def scenario() -> None:
+        async with worker_with_database() as worker:
+            epochs: list[None] = []
+            writer = writer_of(worker, lambda: epochs.append(None))
+            writer.epoch()
+            writer.epoch()
+            assert len(epochs) == 1
+            writer.begin_epoch("it was put back")
+            assert len(epochs) == 2
             writer.close()
 
     asyncio.run(scenario())
