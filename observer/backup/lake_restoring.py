@@ -70,15 +70,16 @@ def _lacking_day(lake: Path, copy: Path, copied: CopiedDay, stop: threading.Even
         DataFileError: the day is left as it is: the lake's manifest is damaged, or it has other or further rows.
     """
     own = sealed_day(lake, copied.day.market, copied.day.session_date)
-    if own is not None and (kind := other_rows(copied.day, own)):
+    lacks = other_rows(copied.day, own) if own is not None else ""
+    if own is not None and lacks and other_rows(own, copied.day):
         raise DataFileError(
-            f"{own.session_date}: the lake has other rows of {kind} than its copy {copy}: compare them; the manifest "
+            f"{own.session_date}: the lake has other rows of {lacks} than its copy {copy}: compare them; the manifest "
             "and the versions of the wrong one have to be moved away"
         )
     if own is None and (above := _further_versions(lake, copied.day)):
         raise DataFileError(f"{above[0]} is newer than the copy and has no manifest: `observer lake seal` makes one")
     held = set(versions_of(own)) if own is not None else set()
-    is_behind = own is None or held < set(versions_of(copied.day))  # neither: sealed again, from the same rows
+    is_behind = own is None or lacks != ""  # neither: sealed again, from the same rows
     wanted = {file_name(copied.day, *each) for each in versions_of(copied.day) if is_behind or each in held}
     files, is_lost = [], False
     for file in copied.files:
