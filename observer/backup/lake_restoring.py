@@ -104,7 +104,8 @@ def _further_versions(lake: Path, day: SealedDay) -> Sequence[Path]:
 
 
 def put_back(lake: Path, copy: Path, plan: LakePlan, stop: threading.Event) -> None:
-    """Put the plan's files and manifests back, then make the glob's files and the catalogue again.
+    """Put the plan's files and manifests back, then make the glob's files and the catalogue again. A manifest is put
+    back without its marks: rows can have left the database since the copy, and the next sealing of the day states it.
 
     Raises:
         LakeInUseError: another process seals days; nothing was changed.
@@ -122,6 +123,6 @@ def put_back(lake: Path, copy: Path, plan: LakePlan, stop: threading.Event) -> N
                 bring(copy / file.path, target, file.sha256, stop)
                 sync_path(target.parent)
             if day.lacks_manifest:
-                write_manifest(lake, day.day)
+                write_manifest(lake, msgspec.structs.replace(day.day, marks={}))
         repair(lake)
         update_catalogue(lake, sealed_days(lake))

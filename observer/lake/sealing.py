@@ -116,9 +116,9 @@ def seal(
             )
         marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}
-        if before is not None and not before.marks:  # a manifest that was made again from its files
-            known = _marks_of(before.kinds, marks)
-            before = msgspec.structs.replace(before, marks=known, removed=_fewer(lake, before, counts))
+        if before is not None and not before.marks:  # a manifest that was made again from its files, or was put back
+            removed = tuple(sorted({*before.removed, *_fewer(lake, before, counts)}))
+            before = msgspec.structs.replace(before, marks=_marks_of(before.kinds, marks), removed=removed)
             write_manifest(lake, before)
         made: dict[str, Version] = {}
         with closing(_sources(lake, before, reader, market, session_date, counts, uids)) as sources:
