@@ -68,8 +68,8 @@ def removed_days(lake: Path | None) -> Sequence[str]:
 
 def copy_lake(lake: Path, copy: Path, stop: threading.Event) -> LakeCopied:
     """Copy the versions that the copy does not have; a hard link where the file systems allow it. Each file's rows are
-    compared with its manifest before. A version with other rows than the copied one is not copied: the lake was lost
-    and sealed again, and the copied rows may be the only ones.
+    compared with its manifest before. A day that lacks a copied version, or has it with other rows, is not copied: the
+    lake was lost and sealed again, and the copied rows may be the only ones.
 
     Raises:
         DataFileError: a manifest cannot be read.
@@ -106,8 +106,8 @@ def _copy_day(lake: Path, copy: Path, day: SealedDay, stop: threading.Event) -> 
     before = _known(copy, day)
     if before is not None and (kind := other_rows(before.day, day)):
         raise DataFileError(
-            f"{day.session_date}: the lake has other rows of {kind} than the copy in {copy}, which stays as it is: "
-            "`observer backup restore --lake` says more"
+            f"{day.session_date}: the lake has fewer or other rows of {kind} than the copy in {copy}, which stays as "
+            "it is: `observer backup restore --lake` says more"
         )
     known = _whole_files(copy, before, day) if before is not None else {}
     if before is not None and before.day == day and len(known) == len(before.files):
@@ -205,12 +205,12 @@ def file_name(day: SealedDay, kind: str, version: Version) -> str:
 
 
 def other_rows(copied: SealedDay, day: SealedDay) -> str:
-    """A kind with a version that has other rows than the copied one; empty if there is none."""
-    for kind in copied.kinds.keys() & day.kinds.keys():
-        for own, other in zip(copied.kinds[kind], day.kinds[kind], strict=False):
-            if (own.version, own.rows, own.digest) != (other.version, other.rows, other.digest):
-                return kind
-    return ""
+    """A kind with a copied version that the day does not have, or has with other rows; empty if there is none."""
+    return min((kind for kind, *_ in _rows_of(copied) - _rows_of(day)), default="")
+
+
+def _rows_of(day: SealedDay) -> set[tuple[str, int, int, str]]:
+    return {(kind, version.version, version.rows, version.digest) for kind, version in versions_of(day)}
 
 
 def notes_in(copy: Path) -> Sequence[Path]:

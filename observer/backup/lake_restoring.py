@@ -70,15 +70,16 @@ def _lacking_day(lake: Path, copy: Path, copied: CopiedDay, stop: threading.Even
         DataFileError: the day is left as it is: the lake's manifest is damaged, or it has other or further rows.
     """
     own = sealed_day(lake, copied.day.market, copied.day.session_date)
-    if own is not None and (kind := other_rows(copied.day, own)):
+    lacks = other_rows(copied.day, own) if own is not None else ""
+    if own is not None and lacks and other_rows(own, copied.day):
         raise DataFileError(
-            f"{own.session_date}: the lake has other rows of {kind} than its copy {copy}: compare them; the manifest "
+            f"{own.session_date}: the lake has other rows of {lacks} than its copy {copy}: compare them; the manifest "
             "and the versions of the wrong one have to be moved away"
         )
     if own is None and (above := _further_versions(lake, copied.day)):
         raise DataFileError(f"{above[0]} is newer than the copy and has no manifest: `observer lake seal` makes one")
     held = set(versions_of(own)) if own is not None else set()
-    is_behind = own is None or held < set(versions_of(copied.day))  # neither: sealed again, from the same rows
+    is_behind = own is None or lacks != ""  # neither: sealed again, from the same rows
     wanted = {file_name(copied.day, *each) for each in versions_of(copied.day) if is_behind or each in held}
     files, is_lost = [], False
     for file in copied.files:
@@ -103,7 +104,8 @@ def _further_versions(lake: Path, day: SealedDay) -> Sequence[Path]:
 
 
 def put_back(lake: Path, copy: Path, plan: LakePlan, stop: threading.Event) -> None:
-    """Put the plan's files and manifests back, then make the glob's files and the catalogue again.
+    """Put the plan's files and manifests back, then make the glob's files and the catalogue again. A manifest is put
+    back without its marks: rows can have left the database since the copy, and the next sealing of the day states it.
 
     Raises:
         LakeInUseError: another process seals days; nothing was changed.
@@ -121,6 +123,6 @@ def put_back(lake: Path, copy: Path, plan: LakePlan, stop: threading.Event) -> N
                 bring(copy / file.path, target, file.sha256, stop)
                 sync_path(target.parent)
             if day.lacks_manifest:
-                write_manifest(lake, day.day)
+                write_manifest(lake, msgspec.structs.replace(day.day, marks={}))
         repair(lake)
         update_catalogue(lake, sealed_days(lake))

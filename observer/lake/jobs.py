@@ -14,7 +14,7 @@ from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
-from observer.errors import ObserverError
+from observer.errors import DataFileError, ObserverError
 from observer.lake.layout import SealedDay, days_to_remove, sealed_days
 from observer.lake.object_store import ObjectStore
 from observer.lake.projection import DayFiles
@@ -155,12 +155,29 @@ class LakeJobs:
         return True
 
     def _publish(self, target: Callable[[], ObjectStore], stop: threading.Event) -> Sequence[str]:
+        """Publish, and have the rows of old days removed; a day that is wrong keeps no other one from either."""
         store = target()
-        texts = [f"{day.session_date}: published" for day in publish_days(self._lake, store, self._market, stop)]
+        texts: list[str] = []
+        wrong = self._publish_days(store, stop, texts)
         if remove := self._days_to_remove(self._sealed()):
-            texts += self._seal_days(sorted(remove), stop, remove, store)
-            texts += [f"{day.session_date}: published" for day in publish_days(self._lake, store, self._market, stop)]
+            wrong = []  # what stays wrong is said again
+            try:
+                texts += self._seal_days(sorted(remove), stop, remove, store)
+            except DataFileError as error:
+                wrong.append(str(error))
+            wrong += self._publish_days(store, stop, texts)
+        if wrong:
+            raise DataFileError("; ".join(wrong))
         return texts
+
+    def _publish_days(self, store: ObjectStore, stop: threading.Event, texts: list[str]) -> list[str]:
+        """Add the days that are published to the texts; return what is wrong with others."""
+        days = publish_days(self._lake, store, self._market, stop)
+        try:
+            texts.extend(f"{each.session_date}: published" for each in days)
+        except DataFileError as error:
+            return [str(error)]
+        return []
 
     def _sealed(self) -> Sequence[SealedDay]:
         return [each for each in sealed_days(self._lake) if each.market == self._market]

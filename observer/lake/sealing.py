@@ -102,17 +102,23 @@ def seal(
 
     Raises:
         StoreError: the database does not answer.
-        DataFileError: the database has fewer rows than the sealed day, or a file is not what was written.
+        DataFileError: the database has fewer rows than the sealed day, or no more those of a day without a manifest,
+            or a file is not what was written.
         StoppedError: `stop` was set; the lake is as before.
         OSError: the folder cannot be written.
     """
     before = sealed_day(lake, market, session_date)
     with SealingReader(url) as reader:
+        if before is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
+            raise DataFileError(
+                f"{session_date}: the database does not have the snapshots of this day, nor {lake} the sealed day: "
+                "mount the lake, or put the day back by `observer backup restore --lake`"
+            )
         marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}
-        if before is not None and not before.marks:  # a manifest that was made again from its files
-            known = _marks_of(before.kinds, marks)
-            before = msgspec.structs.replace(before, marks=known, removed=_fewer(lake, before, counts))
+        if before is not None and not before.marks:  # a manifest that was made again from its files, or was put back
+            removed = tuple(sorted({*before.removed, *_fewer(lake, before, counts)}))
+            before = msgspec.structs.replace(before, marks=_marks_of(before.kinds, marks), removed=removed)
             write_manifest(lake, before)
         made: dict[str, Version] = {}
         with closing(_sources(lake, before, reader, market, session_date, counts, uids)) as sources:

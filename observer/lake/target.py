@@ -26,7 +26,8 @@ from observer.lake.layout import (
     manifest_from,
     manifest_path,
     path_of,
-    sealed_days,
+    sealed_dates,
+    sealed_day,
     version_path,
     write_manifest,
 )
@@ -65,23 +66,34 @@ def publish_days(
 ) -> Iterator[SealedDay]:
     """Bring the target to the sealed days of a market, the oldest first, and note in the lake's manifests what it has;
     yields each day that changed there. Of the day `again` everything that is there is read and, where it is damaged,
-    replaced.
+    replaced. A day that is wrong does not keep the others from being published.
 
     Raises:
         LakeInUseError: another process changes the lake.
-        TargetError, DataFileError, StoppedError, OSError: as `publish_day`, at once.
+        DataFileError: days are wrong, here or there, as `publish_day` says; the other days are published.
+        TargetError, StoppedError, OSError: as `publish_day`, at once.
     """
+    wrong: list[str] = []
     with locked(lake):
-        days = [day for day in sealed_days(lake) if day.market == market]
+        dates = sorted(sealed_dates(lake))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            there = list(pool.map(lambda day: _manifest(store, _manifest_name(day)), days))
-        for day, known in zip(days, there, strict=True):
-            is_changed = publish_day(lake, store, day, known, stop, progress, is_again=day.session_date == again)
+            there = [pool.submit(_manifest, store, manifest_path(_ROOT, market, date).as_posix()) for date in dates]
+        for date, known in zip(dates, there, strict=True):
+            try:
+                if (day := sealed_day(lake, market, date)) is None:  # of another market
+                    continue
+                is_changed = publish_day(lake, store, day, known.result(), stop, progress, is_again=date == again)
+            except DataFileError as error:
+                wrong.append(str(error))
+                continue
             published = {kind: found[-1].version for kind, found in day.kinds.items()}
             if published != day.published:
                 write_manifest(lake, msgspec.structs.replace(day, published=published))
             if is_changed:
                 yield day
+    if wrong:
+        count = f"{len(wrong)} of {len(dates)} days are not published: " if len(wrong) > 1 else ""
+        raise DataFileError(f"{count}{'; '.join(wrong)}")
 
 
 def publish_day(

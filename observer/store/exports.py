@@ -109,7 +109,8 @@ class Ledgers:
                 done = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
-        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files.
+        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files. Those
+        of recoveries whose rows left the database for the lake stay as they are.
 
         Raises:
             OSError, StoreError: as for `catch_up`.
@@ -117,13 +118,13 @@ class Ledgers:
         with self._locked(), store_errors(self._engine), self._engine.connect() as connection:
             overflow = self._write_overflow(connection, session_date)
             stories = gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date)
-            recoveries = self._write_recoveries(connection, stories)
+            recoveries, left = self._write_recoveries(connection, stories)
             folders = {
                 self._folder / recovery_folder(self._provider, self._market, session_date),
                 *(path.parent for path in recoveries),
             }
             for folder in folders:
-                for stale in set(folder.glob("recovery_*.jsonl")) - set(recoveries):
+                for stale in {*folder.glob("recovery_*.jsonl")}.difference(recoveries, left):
                     stale.unlink()
         return [*([overflow] if overflow else []), *recoveries]
 
@@ -235,9 +236,14 @@ class Ledgers:
                     connection, [story for story in beside if recovery_path(self._market, story.gap) in paths]
                 )
 
-    def _write_recoveries(self, connection: Connection, stories: Iterable[GapStory]) -> Sequence[Path]:
+    def _write_recoveries(
+        self, connection: Connection, stories: Iterable[GapStory]
+    ) -> tuple[Sequence[Path], Sequence[Path]]:
+        """Write the files of these gaps; return them, and those that are left as they are: of gaps whose rows left the
+        database for the lake.
+        """
         contents: dict[str, bytes] = {}
-        removed: set[str] = set()  # files of gaps whose rows left the database for the lake: they stay as they are
+        removed: set[str] = set()
         for story in stories:
             if story.recovered is not None:
                 rows = recovered_rows(connection, story.gap)
@@ -248,7 +254,7 @@ class Ledgers:
         written = {self._folder / name: content for name, content in contents.items() if content and name in kept}
         for path, content in written.items():
             _write(path, content)
-        return list(written)
+        return list(written), [self._folder / name for name in removed]
 
 
 def _newest(streams: Sequence[tuple[str, str]]) -> set[str]:

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select
 
+from bus.events import Snapshot, SweepCompleted
 from observer.store.kinds import Kind, is_of_day, kind_named
-from observer.store.tables import STREAMS
+from observer.store.tables import EVENT_TABLES, STREAMS
 
 BATCH_ROWS: Final = 2_000
 """Rows that one transaction examines: some milliseconds, for which an event waits at most."""
@@ -46,6 +47,14 @@ def remove_batch(connection: Connection, sealed: SealedRows, after: int, rows_ma
         is_of_portion = (*behind, numbers <= reached)
         connection.execute(delete(kind.table).where(*is_of_portion, _is_of_day(kind, sealed)))
     return reached
+
+
+def lacks_snapshots(connection: Connection, session_date: str) -> bool:
+    """Whether sweeps of the day brought snapshots that the database does not have: its rows were removed."""
+    sweeps, seen = EVENT_TABLES[SweepCompleted].c, EVENT_TABLES[Snapshot].c
+    swept = select(1).where(sweeps.session_date == session_date, sweeps.received > 0).limit(1)
+    stored = select(1).where(seen.session_date == session_date).limit(1)
+    return connection.scalar(swept) is not None and connection.scalar(stored) is None
 
 
 def count_left(connection: Connection, sealed: SealedRows) -> int:

@@ -11,12 +11,12 @@ from bus.events import (
     ListingChanged,
     QualityJudged,
     SelectionAdvanced,
-    Snapshot,
     SweepCompleted,
     UniverseBuilt,
 )
 from observer.local_time import local_datetime
 from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
+from observer.store.removal import lacks_snapshots
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS, METADATA, OWNER
@@ -81,11 +81,8 @@ class ResearchReader(DatabaseReader):
 
     def lacks_snapshots(self, session_date: str) -> bool:
         """Whether sweeps of the day brought snapshots that the database does not have."""
-        sweeps, seen = EVENT_TABLES[SweepCompleted].c, EVENT_TABLES[Snapshot].c
-        swept = select(1).where(sweeps.session_date == session_date, sweeps.received > 0).limit(1)
-        stored = select(1).where(seen.session_date == session_date).limit(1)
         with self._asking() as connection:
-            return connection.scalar(swept) is not None and connection.scalar(stored) is None
+            return lacks_snapshots(connection, session_date)
 
     def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str] | None) -> Sequence[str]:
         """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds

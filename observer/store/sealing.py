@@ -13,7 +13,7 @@ from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
 from observer.store.engine import store_errors
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
-from observer.store.removal import SealedRows, count_left
+from observer.store.removal import SealedRows, count_left, lacks_snapshots
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
@@ -90,6 +90,11 @@ class SealingReader(DatabaseReader):
         """How many of these sealed rows the database has."""
         with store_errors(self._engine):
             return count_left(self._open, sealed)
+
+    def lacks_snapshots(self, session_date: str) -> bool:
+        """Whether sweeps of the day brought snapshots that the database does not have."""
+        with store_errors(self._engine):
+            return lacks_snapshots(self._open, session_date)
 
     def collected_days(self) -> list[str]:
         """The days that were collected, as ISO dates, oldest first."""

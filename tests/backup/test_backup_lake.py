@@ -218,9 +218,10 @@ def test_a_lost_lake_is_stated_by_each_backup_and_put_back(
     assert (len(found.files), found.problems) == (2 * FILES_A_DAY, [])
     put_back(lake, copy, found, GO_ON)
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
-    assert sealed_days(lake) == days
     assert outdated_tables(lake, days) == []
     assert lacking(lake, copy, [DAY], GO_ON) == LakePlan([], [])
+    sealed(lake, url, now_ns=2)
+    assert sealed_days(lake) == days
     assert back_up(plan, "manual", NOW_NS + 2 * NS_PER_S, GO_ON).failures == []
 
 
@@ -301,6 +302,73 @@ def test_a_lake_that_was_sealed_again_with_other_rows_replaces_no_copied_file(la
         name: each for name, each in before.items() if DAY in name
     }
     assert ["other rows of trades" in text for text in lacking(lake, copy, [], GO_ON).problems] == [True]
+
+
+def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_and_gets_them_back(
+    lake: Path, copy: Path, url: str
+) -> None:
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
+    copied(lake, copy)
+    notes = [path.read_bytes() for path in notes_in(copy)]
+    shutil.rmtree(lake)
+    sealed(lake, url, DAY, now_ns=3)
+    day = sealed_day(lake, MARKET, DAY)
+    assert day is not None
+    assert sorted(day.kinds) == ["sweeps", "universes"]
+    assert "other rows of trades" in copied(lake, copy).problems[0]
+    assert [path.read_bytes() for path in notes_in(copy)] == notes
+    found = lacking(lake, copy, [DAY], GO_ON)
+    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, [])
+    put_back(lake, copy, found, GO_ON)
+    assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
+    assert copied(lake, copy).problems == []
+    assert problems_in_copy(copy, {}, GO_ON) == []
+
+
+def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_is_put_back_and_sealed(
+    lake: Path, copy: Path, url: str
+) -> None:
+    copied(lake, copy)
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    shutil.rmtree(lake)
+    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    sealed(lake, url, now_ns=2)
+    assert [day.removed for day in sealed_days(lake)] == [("trades",), ()]
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=3)
+    day = sealed_day(lake, MARKET, DAY)
+    assert day is not None
+    assert [version.rows for version in day.kinds["trades"]] == [60, 61]
+
+
+def test_more_late_rows_than_sealed_ones_join_those_of_a_removed_day_that_was_put_back(
+    lake: Path, copy: Path, url: str
+) -> None:
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    copied(lake, copy)
+    shutil.rmtree(lake)
+    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    append(url, *(trade(number, symbol="000010") for number in range(100, 161)))
+    sealed(lake, url, now_ns=2)
+    assert len(lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)) == 60 + 61
+
+
+def test_a_lake_that_went_back_costs_the_copy_no_later_version(
+    lake: Path, copy: Path, url: str, tmp_path: Path
+) -> None:
+    shutil.copytree(lake, tmp_path / "earlier")
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    copied(lake, copy)
+    notes = [path.read_bytes() for path in notes_in(copy)]
+    shutil.rmtree(lake)
+    shutil.copytree(tmp_path / "earlier", lake)
+    assert ["other rows of trades" in text for text in copied(lake, copy).problems] == [True]
+    assert [path.read_bytes() for path in notes_in(copy)] == notes
 
 
 def test_a_lake_that_was_sealed_again_with_the_same_rows_is_copied_again(lake: Path, copy: Path, url: str) -> None:

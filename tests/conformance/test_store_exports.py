@@ -161,6 +161,17 @@ def test_a_rebuild_removes_files_that_the_database_does_not_justify(
     assert not stale.exists()
 
 
+def test_a_rebuild_leaves_the_files_of_recoveries_whose_rows_are_in_the_lake_alone(
+    database_url: str, store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
+    store(*recovery(1), *recovery(3))  # by trades, and by a minute bar, which stays in the database
+    ledgers.catch_up()
+    before = files_in(tmp_path / "observer")
+    execute(database_url, "DELETE FROM trades")
+    assert [path.name for path in ledgers.rebuild(DAY)] == ["recovery_100000_000003.jsonl"]
+    assert files_in(tmp_path / "observer") == before
+
+
 def test_a_position_file_of_another_format_is_refused_with_the_remedy(
     store: Store, ledgers: Ledgers, tmp_path: Path
 ) -> None:

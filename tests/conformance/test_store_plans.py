@@ -19,7 +19,7 @@ from observer.store.arrow import rows_of_day, schema_of
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.kinds import KINDS
-from observer.store.removal import SealedRows, count_left, remove_batch
+from observer.store.removal import SealedRows, count_left, lacks_snapshots, remove_batch
 from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
@@ -199,6 +199,7 @@ def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory
     with recorded() as of_removal, engine.connect() as connection:
         assert remove_batch(connection, SEALED, 0) is not None
         assert count_left(connection, SEALED) == 0
+        assert not lacks_snapshots(connection, NEXT_DAY)
         connection.rollback()
     found["removal"] = of_removal
     with recorded() as of_ledgers:

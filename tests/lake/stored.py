@@ -27,10 +27,10 @@ STREAM = "5" * 32
 
 
 def day_of(session_date: str = DAY, symbols: int = 3, each: int = 20, market: str = MARKET) -> list[Event]:
-    """A day with a universe, a sweep, and `each` trades of each symbol in the order in which they came."""
+    """A day with a universe, a sweep without answers, and `each` trades of each symbol in their order."""
     return [
         UniverseBuilt("kis", market, session_date, "2026-11-17", 1, symbols, symbols, 0.0),
-        SweepCompleted("kis", session_date, 1, 2, 3, symbols, symbols, 1),
+        SweepCompleted("kis", session_date, 1, 2, 3, symbols, 0, 1),
         *(
             trade(number, symbol=f"{symbol * 10:06}", session_date=session_date, price=float(1_000 + number % 7))
             for number in range(1, each + 1)

@@ -14,7 +14,7 @@ from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY as DATE
 from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal
-from observer.lake.layout import sealed_days
+from observer.lake.layout import manifest_content, manifest_path, sealed_days
 from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
@@ -223,6 +223,23 @@ def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_r
 
         scene.run(scenario)
         gate.stop()
+
+
+def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_database(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(12, 0, -1)]
+    with s3_server() as server:
+        store = store_at(server.make_bucket("bucket"), server.endpoint)
+        store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), b"{")
+        scene = Scene(tmp_path, *days, keep_days=10, target=lambda: store)
+
+        async def scenario() -> None:
+            await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
+            assert [day.session_date for day in sealed_days(scene.lake) if day.published] == days[1:]
+            assert [day.session_date for day in sealed_days(scene.lake) if day.removed] == days[1:2]
+            store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), manifest_content(sealed_days(scene.lake)[0]))
+            assert [day.removed for day in published_days(store)][:3] == [(), ("trades",), ()]
+
+        scene.run(scenario)
 
 
 def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: Path) -> None:

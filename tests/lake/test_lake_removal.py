@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -40,6 +41,7 @@ from tests.lake.stored import (
     day_of,
     lake_rows,
     make_stored,
+    of_every_kind,
     remove_sealed,
     removing,
 )
@@ -100,6 +102,18 @@ def test_only_the_sealed_rows_of_the_days_kinds_of_many_rows_are_removed(lake: P
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
     assert problems(lake, url) == ()
     assert recounted(url, lake, tmp_path) == ("ok", "9 rows and 60 in the lake alone, as the event streams' marks say")
+
+
+def test_a_lost_lake_is_not_sealed_anew_without_its_removed_rows(lake: Path, url: str) -> None:
+    for day in (DAY, NEXT_DAY):
+        append(url, *of_every_kind(day, "000010", 1, ["snapshots", "sweeps"]))
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    append(url, trade(99, symbol="000010"))  # a late row of another kind makes the day no whole one
+    shutil.rmtree(lake)
+    with pytest.raises(DataFileError, match=f"{DAY}: .* `observer backup restore --lake`"):
+        sealed(lake, url, now_ns=2)
+    assert [day.session_date for day in sealed_days(lake)] == [NEXT_DAY]
 
 
 def test_without_a_word_in_the_manifest_nothing_is_removed(lake: Path, url: str) -> None:

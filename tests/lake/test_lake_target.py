@@ -177,7 +177,7 @@ def test_a_file_that_is_damaged_here_is_not_published(scene: Scene) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataFileError, match=f"{DAY} is not published: .*1.parquet"):
         scene.publish()
-    assert published_days(scene.store) == []
+    assert published_days(scene.store) == [scene.day(NEXT_DAY)]
 
 
 def test_another_lake_s_days_are_never_overwritten(scene: Scene, tmp_path: Path) -> None:
@@ -193,6 +193,27 @@ def test_another_lake_s_days_are_never_overwritten(scene: Scene, tmp_path: Path)
         ):
             list(publish_days(other / "lake", scene.store, MARKET, STOP, again=again))
     assert scene.objects == before
+
+
+def test_a_manifest_that_is_damaged_here_or_there_keeps_no_other_day_from_being_published(scene: Scene) -> None:
+    scene.publish()
+    for session_date in (DAY, NEXT_DAY):
+        append(scene.url, trade(99, symbol="000020", session_date=session_date))
+    scene.seal()
+    own = scene.lake / (name := manifest_path(Path(), MARKET, DAY).as_posix())
+    whole, there = own.read_bytes(), scene.objects[name]
+    own.write_bytes(b"{")
+    with pytest.raises(DataFileError, match=f"{DAY}.json"):
+        scene.publish()
+    assert published_days(scene.store)[1] == scene.day(NEXT_DAY)
+    own.write_bytes(whole)
+    append(scene.url, trade(100, symbol="000020", session_date=NEXT_DAY))
+    scene.seal()
+    scene.store.write(name, b"{")
+    with pytest.raises(DataFileError, match="remove this object"):
+        scene.publish()
+    scene.store.write(name, there)
+    assert published_days(scene.store)[1] == scene.day(NEXT_DAY)
 
 
 def test_a_manifest_that_is_damaged_there_says_what_to_do(scene: Scene) -> None:
