@@ -20,7 +20,7 @@ HELD_STREAM: Final = 1
 """The number of the held rows' stream; `HELD_UID` is its random id."""
 HELD_UID: Final = "1e" * 16
 DAY_TRADES_MAX: Final = 500_000
-"""The trades of a held day, as many as 41 symbols have on a lively one."""
+"""The trades of a held day, as many as the slots of an account bring on a lively one."""
 _FIRST_DAY: Final = date(2024, 1, 1)
 _ROWS_AT_ONCE: Final = 50_000
 

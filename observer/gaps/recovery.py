@@ -151,7 +151,14 @@ def select(rows: Iterable[TimeAndSalesRow], gap: GapDetected, received_ns: int) 
     misdated = tuple(row for row in of_symbol if _is_misdated(row, gap, received_ns))
     ordered = _once_each(row for row in of_symbol if not _is_misdated(row, gap, received_ns))
     trades = tuple(
-        _recovered(row, side, gap, received_ns)
+        past_trade(
+            *(row, side),
+            provider=gap.provider,
+            symbol=gap.symbol,
+            session_date=gap.session_date,
+            gap_id=gap.gap_id,
+            received_ns=received_ns,
+        )
         for row, side in zip(ordered, sides_of(ordered), strict=True)
         if gap.after_volume + VOLUME_NOISE < row.cumulative_volume <= gap.before_volume + VOLUME_NOISE
     )
@@ -301,11 +308,21 @@ def _leads_across(trades: Sequence[Trade], gap: GapDetected) -> bool:
     return abs(volume - gap.before_volume) <= VOLUME_NOISE
 
 
-def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: int) -> Trade:
+def past_trade(
+    row: TimeAndSalesRow,
+    side: Side,
+    *,
+    provider: str,
+    symbol: str,
+    session_date: str,
+    gap_id: str,
+    received_ns: int,
+) -> Trade:
+    """A row of time and sales as the trade that is stored; its side is inferred."""
     return Trade(
-        provider=gap.provider,
-        symbol=gap.symbol,
-        session_date=gap.session_date,
+        provider=provider,
+        symbol=symbol,
+        session_date=session_date,
         exchange_time_ns=row.exchange_time_ns,
         receive_time_ns=received_ns,
         price=row.price,
@@ -315,7 +332,7 @@ def _recovered(row: TimeAndSalesRow, side: Side, gap: GapDetected, received_ns: 
         side=side,
         bid=row.bid,
         ask=row.ask,
-        gap_id=gap.gap_id,
+        gap_id=gap_id,
         side_inferred=True,
         venue=row.venue,
     )

@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from bus.events import TAPE, TapeJudged, TapePage, TapeQuality, TapeSpan, Trade
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.gaps.recovery import TimeAndSalesRow, sides_of
+from observer.gaps.recovery import TimeAndSalesRow, past_trade, sides_of
 from observer.tape.chain import Chain, Span
 from observer.tape.planner import Page, Taken, TapePlanner
 from observer.units import NS_PER_S
@@ -40,22 +40,13 @@ def new_trades(
 ) -> list[Trade]:
     """The page's new trades. Their sides are inferred from quotes and earlier prices."""
     return [
-        Trade(
+        past_trade(
+            *(row, side),
             provider=provider,
             symbol=symbol,
             session_date=session_date,
-            exchange_time_ns=row.exchange_time_ns,
-            receive_time_ns=received_ns,
-            price=row.price,
-            volume=row.volume,
-            cumulative_volume=row.cumulative_volume,
-            cumulative_trades=None,
-            side=side,
-            bid=row.bid,
-            ask=row.ask,
             gap_id=TAPE,
-            side_inferred=True,
-            venue=row.venue,
+            received_ns=received_ns,
         )
         for row, side in zip(rows, sides_of(rows), strict=True)
         if any(after + VOLUME_NOISE < row.cumulative_volume <= upto + VOLUME_NOISE for after, upto in taken.new)

@@ -85,8 +85,11 @@ def count(url: str, kind: str, session_date: str = DAY) -> int:
 
 def recounted(url: str, lake: Path, folder: Path) -> tuple[str, str]:
     """The level and the text of the doctor's recount."""
-    rows = lambda: [rows for day in sealed_days(lake) for rows in day.removable_rows()]  # noqa: E731
-    found = examine(url, folder / "outbox", folder / "backup", recount=True, sealed=rows)
+
+    def removable() -> list[SealedRows]:
+        return [rows for day in sealed_days(lake) for rows in day.removable_rows()]
+
+    found = examine(url, folder / "outbox", folder / "backup", recount=True, sealed=removable)
     [of_rows] = [each for each in found if each.check == "rows"]
     return of_rows.level, of_rows.text
 

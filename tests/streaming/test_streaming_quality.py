@@ -68,7 +68,7 @@ async def writing(*, with_feed: bool = True) -> AsyncIterator[tuple[Producer, St
         write_trading_days(runtime, [TradingDay(TODAY, True, "test")])
         worker = Worker("core-writer", settings, ManualClock(NOW_NS))
         worker.alerts.use_loop()
-        producer = Producer(Outbox(folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
+        producer = Producer(Outbox(folder / "outbox-track-b", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
         delivery = asyncio.create_task(producer.run())
         working = asyncio.create_task(core_writer(worker))
         judge = Worker("gap-recovery", settings, ManualClock(NOW_NS))

@@ -128,7 +128,9 @@ async def evening() -> AsyncIterator[Evening]:
         environment = {CLOCK_VARIABLE: day.clock.to_variable()}
         runtime = Path(day.settings.run.runtime)
         async with running_child("core-writer", day.settings, day.folder / "observer.toml", environment):
-            producer = Producer(Outbox(day.folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
+            producer = Producer(
+                Outbox(day.folder / "outbox-track-b", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest
+            )
             delivery = asyncio.create_task(producer.run())
             try:
                 with StoreReader(day.settings.store.url) as reader:

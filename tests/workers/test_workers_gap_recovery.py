@@ -82,7 +82,9 @@ async def recovery() -> AsyncIterator[Recovery]:
         configuration = day.folder / "observer.toml"
         runtime = Path(day.settings.run.runtime)
         async with running_child("core-writer", day.settings, configuration, environment):
-            producer = Producer(Outbox(day.folder / "told", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest)
+            producer = Producer(
+                Outbox(day.folder / "outbox-track-b", "track-b", uuid.uuid4().hex), Endpoints(runtime).ingest
+            )
             delivery = asyncio.create_task(producer.run())
             try:
                 with StoreReader(day.settings.store.url) as reader:
