@@ -105,7 +105,7 @@ COMMANDS: Final = Group(
                 "verify": Command("lake:verify_command", "Compare sealed days with their digests and the database."),
                 "publish": Command("lake_target:publish_command", "Publish sealed days at the object store."),
             },
-            more="The extra `lake` has what it needs: pip install 'observer[lake]'.",
+            more="The extra `lake` has what it needs: pip install --editable '.[lake]' in Observer's folder.",
         ),
         "backfill": Group(
             "Fetch official bars of past days.",

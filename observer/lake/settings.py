@@ -20,7 +20,11 @@ _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 def missing_libraries() -> str:
     """What to install where the lake's libraries are not installed; empty where they are."""
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    return f"{' and '.join(missing)} not installed: pip install 'observer[lake]'" if missing else ""
+    return (
+        f"{' and '.join(missing)} not installed: pip install --editable '.[lake]' in Observer's folder"
+        if missing
+        else ""
+    )
 
 
 class LakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

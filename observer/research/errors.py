@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from observer.errors import NoDataError, ObserverError
 
-_EXTRA = "pip install 'observer[research]'"
+_EXTRA = "pip install --editable '.[research]' in Observer's folder"
 _NEEDED = ("polars", "pyarrow", "duckdb")
 _SHOWN = 5
 

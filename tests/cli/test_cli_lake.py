@@ -189,7 +189,7 @@ def test_without_the_extra_the_remedy_is_one_line(scene: Scene) -> None:
     words = [OBSERVER.replace("observer", "python"), "-c", blocked, "lake", "status", "--config", scene.configuration]
     ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     [line] = ended.stderr.splitlines()
-    assert line == "observer: pyarrow not installed: pip install 'observer[lake]'"
+    assert line == "observer: pyarrow not installed: pip install --editable '.[lake]' in Observer's folder"
     assert ended.returncode == 2
 
 

@@ -105,7 +105,10 @@ def test_a_picture_without_matplotlib_names_the_extra(configuration: str, tmp_pa
     words = ["bars", "000660", DAY, "--plot", str(tmp_path / "bars.png"), "--config", configuration]
     ran = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
-    assert ran.stderr == "observer: matplotlib is not installed: pip install 'observer[research]'\n"
+    assert (
+        ran.stderr
+        == "observer: matplotlib is not installed: pip install --editable '.[research]' in Observer's folder\n"
+    )
     assert not (tmp_path / "bars.png").exists()
 
 

@@ -86,6 +86,8 @@ def test_without_the_extra_the_section_is_a_wrong_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyiceberg", None)
-    with pytest.raises(ConfigError, match=r"lake: pyiceberg not installed: pip install 'observer\[lake\]'"):
+    with pytest.raises(
+        ConfigError, match=r"lake: pyiceberg not installed: pip install --editable '.\[lake\]' in Observer's folder"
+    ):
         names_of(tmp_path, lake={})
     assert "lake" not in names_of(tmp_path)

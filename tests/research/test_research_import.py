@@ -22,4 +22,4 @@ def test_a_missing_library_is_one_line_with_its_remedy() -> None:
         "try: observer.open_store\n"
         "except observer.MissingExtra as error: print(error)"
     )
-    assert ran(program) == "duckdb is not installed: pip install 'observer[research]'"
+    assert ran(program) == "duckdb is not installed: pip install --editable '.[research]' in Observer's folder"
