@@ -124,7 +124,7 @@ def snapshot(symbol: str, volume: float) -> Snapshot:
 
 @contextlib.asynccontextmanager
 async def evening() -> AsyncIterator[Evening]:
-    async with scene(20, 15, symbols=20, speed=60.0, configured={"tape": {"share_of_limit": 1.0}}) as day:
+    async with scene(20, 15, symbols=8, speed=60.0, configured={"tape": {"share_of_limit": 1.0}}) as day:
         environment = {CLOCK_VARIABLE: day.clock.to_variable()}
         runtime = Path(day.settings.run.runtime)
         async with running_child("core-writer", day.settings, day.folder / "observer.toml", environment):
