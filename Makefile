@@ -20,8 +20,8 @@ help:  ## what can be made
 demo: .venv/runtime  ## a whole trading day against the built-in broker simulator, in about two minutes (ARGS="--json")
 	@$(BIN)/observer demo $(ARGS)
 
-test: .venv/development  ## all tests of the default run (four at a time: half of their time is waiting)
-	$(BIN)/pytest -n 4 --dist worksteal -m "not slow"
+test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting)
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 properties: .venv/development  ## random examples for every property; prints the failing seed (EXAMPLES=2000 SEED=...)
 	@echo "$(EXAMPLES) examples a property, seed $(SEED)"
