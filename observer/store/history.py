@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, and_, func, literal, select
 
-from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade, VolumeRise
+from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, VolumeRise
 from observer.selection.indicators import factor_since
 from observer.selection.profile import MeanVolume
 from observer.store.lines import distinct_values
@@ -16,10 +16,13 @@ from observer.store.profiles import swept_sessions, volumes_by_time
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, TRADE_ROWS
+from observer.store.trade_groups import groups_of
 
 Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
+TradesSoFar = tuple[float, int]
+"""A day's volume and number of trades."""
 
 
 class HistoryReader(DatabaseReader):
@@ -120,26 +123,30 @@ def share_adjustments(connection: Connection, since: str, known_until: str) -> A
 
 def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: Adjustments) -> Mapping[str, float]:
     """The mean volume of a trade of each symbol that was streamed in one of these sessions (newest first), in the last
-    of them. One look into the index of trades for each symbol that had a slot, however many trades there are.
+    of them. One look into the index of trades for each group of a symbol that had a slot, however many trades there
+    are.
     """
     if not sessions:
         return {}
     (from_ns, _), (_, to_ns) = day_bounds(sessions[-1]), day_bounds(sessions[0])
     assigned = EVENT_TABLES[SlotAssigned].c
-    held = select(assigned.symbol).where(assigned.assigned_ns >= from_ns, assigned.assigned_ns < to_ns)
-    symbol = held.distinct().subquery().c.symbol
-    trades = EVENT_TABLES[Trade].c
+    held = select(assigned.symbol).where(assigned.assigned_ns >= from_ns, assigned.assigned_ns < to_ns).distinct()
+    symbols = connection.scalars(held).all()
+    found: dict[str, float] = {}
+    for session_date in sessions:
+        last: dict[str, TradesSoFar] = {}
+        for group in groups_of(connection, [symbol for symbol in symbols if symbol not in found], session_date):
+            if group.gap_id is None and (so_far := _so_far(connection, group.id)) is not None:
+                last[group.symbol] = max(last.get(group.symbol, so_far), so_far)
+        for symbol, (volume, trades) in last.items():
+            found[symbol] = volume / trades / factor_since(session_date, adjustments.get(symbol, ()))
+    return found
 
-    of_symbol = (trades.symbol == symbol, trades.session_date.between(sessions[-1], sessions[0]))
-    latest = (trades.session_date.desc(), trades.cumulative_volume.desc())
-    mean = trades.cumulative_volume / trades.cumulative_trades
-    session_date, volume = (
-        select(column).where(*of_symbol, trades.cumulative_trades > 0).order_by(*latest).limit(1).scalar_subquery()
-        for column in (trades.session_date, mean)
-    )
-    found = connection.execute(select(symbol, session_date, volume)).all()
-    return {
-        name: mean_volume / factor_since(last_session, adjustments.get(name, ()))
-        for name, last_session, mean_volume in found
-        if mean_volume is not None
-    }
+
+def _so_far(connection: Connection, group: int) -> TradesSoFar | None:
+    """The day's volume and number of trades after a group's last trade that has both."""
+    trades = TRADE_ROWS.c
+    of_group = select(trades.cumulative_volume, trades.cumulative_trades).where(trades.group_id == group)
+    with_both = of_group.where(trades.cumulative_trades > 0).order_by(trades.cumulative_volume.desc()).limit(1)
+    found = connection.execute(with_both).first()
+    return None if found is None else (found.cumulative_volume, found.cumulative_trades)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from bus.events import (
     Trade,
@@ -12,7 +12,8 @@ from bus.events import (
 )
 from observer.store.lines import lines_of
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, TRADE_ROWS
+from observer.store.trade_groups import groups_of, largest_of_group
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
 _LARGEST: Final = 20  # by the day's volume, which the index finds: the latest trade, and false ones before it
@@ -58,32 +59,28 @@ class TradeReader(DatabaseReader):
         later trades may have shown to be false: the latest of the 20 largest volumes and of the stream's 5,000 last
         events. Beyond both an earlier trade may count; the next trades contradict a false one.
         """
-        trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
-        at_ns = trades.exchange_time_ns.label("at_ns")
-        of_trade = (trades.symbol, trades.cumulative_volume, trades.cumulative_trades, at_ns)
-        is_streamed = and_(trades.session_date == session_date, trades.gap_id.is_(None))
+        trades, rows = TRADE_ROWS.c, EVENT_TABLES[TradesConflated].c
         found: list[TradeMark] = []
         with self._asking() as connection:
+            groups = groups_of(connection, symbols, session_date)
+            streamed = {group.id: group.symbol for group in groups if group.gap_id is None}
             newest_stream = -1
+            for group, symbol in streamed.items():
+                largest = largest_of_group(connection, group, _LARGEST)
+                newest_stream = max([newest_stream, *(row.stream for row in largest)])
+                found += [_mark_of(symbol, row) for row in largest]
             for symbol in symbols:
-                streamed = (
-                    select(*of_trade, trades.stream)
-                    .where(trades.symbol == symbol, is_streamed)
-                    .order_by(trades.cumulative_volume.desc())
-                    .limit(_LARGEST)
-                )
                 conflated = (
                     select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns.label("at_ns"))
                     .where(rows.symbol == symbol, rows.session_date == session_date)
                     .order_by(rows.cumulative_volume.desc())
                     .limit(_LARGEST)
                 )
-                largest = connection.execute(streamed).all()
-                newest_stream = max([newest_stream, *(row.stream for row in largest)])
-                found += [*map(_mark, largest), *map(_mark, connection.execute(conflated))]
+                found += map(_mark, connection.execute(conflated))
             last = select(func.max(trades.sequence)).where(trades.stream == newest_stream).scalar_subquery()
-            newest = select(*of_trade).where(trades.stream == newest_stream, trades.sequence > last - _NEWEST)
-            found += map(_mark, connection.execute(newest.where(trades.symbol.in_(symbols), is_streamed)))
+            newest = select(TRADE_ROWS).where(trades.stream == newest_stream, trades.sequence > last - _NEWEST)
+            of_newest = connection.execute(newest)
+            found += [_mark_of(streamed[row.group_id], row) for row in of_newest if row.group_id in streamed]
         latest = sorted(found, key=lambda mark: (mark.exchange_time_ns, mark.cumulative_volume))
         return {mark.symbol: mark for mark in latest}
 
@@ -94,6 +91,10 @@ _OF_SYMBOL: Final = (
     .where(_TRADES.c.symbol == bindparam("symbol"), _TRADES.c.session_date == bindparam("session_date"))
     .order_by(_TRADES.c.cumulative_volume)
 )
+
+
+def _mark_of(symbol: str, row: Any) -> TradeMark:
+    return TradeMark(symbol, float(row.cumulative_volume), row.cumulative_trades, row.exchange_time_ns)
 
 
 def _mark(row: Any) -> TradeMark:

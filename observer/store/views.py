@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS, table_of_lines
 from observer.units import NS_PER_MINUTE
 
 _POSITION: Final = ("stream", "sequence")
@@ -31,18 +31,24 @@ def columns_of(event_type: type[Fact]) -> list[str]:
     return [column.name for column in EVENT_TABLES[event_type].columns if column.name not in _POSITION]
 
 
+def _stored_column(name: str) -> str:
+    """A column of the view of trades in its table."""
+    return f"{(TRADE_GROUPS if name in GROUP_COLUMNS else TRADE_ROWS).name}.{name}"
+
+
 def _with_stock(event_type: type[Fact], columns: str, condition: str = "true") -> str:
     """A query of a table's rows with the stock of their line in front. CROSS JOIN: in SQLite it keeps this order of
     loops, the stock's lines first.
     """
     table = EVENT_TABLES[event_type].name
+    of_lines = table_of_lines(EVENT_TABLES[event_type]).name
     return f"""
 WITH RECURSIVE ids (symbol) AS (
-    SELECT min(symbol) FROM {table}
-    UNION ALL SELECT (SELECT min({table}.symbol) FROM {table} WHERE {table}.symbol > ids.symbol) FROM ids
+    SELECT min(symbol) FROM {of_lines}
+    UNION ALL SELECT (SELECT min({of_lines}.symbol) FROM {of_lines} WHERE {of_lines}.symbol > ids.symbol) FROM ids
     WHERE ids.symbol IS NOT NULL
 ), lines (symbol, venue) AS (
-    SELECT symbol, (SELECT venue FROM {table} WHERE {table}.symbol = ids.symbol LIMIT 1) FROM ids
+    SELECT symbol, (SELECT venue FROM {of_lines} WHERE {of_lines}.symbol = ids.symbol LIMIT 1) FROM ids
     WHERE symbol IS NOT NULL
 ), stocks (stock, line) AS (SELECT {_STOCK}, symbol FROM lines)
 SELECT stock, {columns} FROM stocks CROSS JOIN {table} WHERE {table}.symbol = stocks.line AND {condition}"""
@@ -122,7 +128,13 @@ SELECT stock, session_date, bid, bid_symbol, bid_ns, ask, ask_symbol, ask_ns, ve
 ) AS ranked
 WHERE nth = 1"""
 
+# An inner join: either database begins with the groups of a symbol and day, or with the rows of a stream.
+_TRADES: Final = f"""
+SELECT {", ".join(_stored_column(column.name) for column in EVENT_TABLES[Trade].columns)}
+FROM {TRADE_GROUPS.name} JOIN {TRADE_ROWS.name} ON {TRADE_ROWS.name}.group_id = {TRADE_GROUPS.name}.id"""
+
 VIEWS: Final[Mapping[str, str]] = {
+    "trades": _TRADES,
     "consolidated_trades": _with_stock(Trade, ", ".join(columns_of(Trade))),
     "consolidated_conflated_trades": _with_stock(TradesConflated, ", ".join(columns_of(TradesConflated))),
     "consolidated_minute_bars": _MINUTE_BARS,
@@ -131,7 +143,9 @@ VIEWS: Final[Mapping[str, str]] = {
     "consolidated_quotes": _QUOTES,
     "best_quotes": _BEST_QUOTES,
 }
-"""The views by name, each after those that it reads. None has a column `stream` or `sequence`: no row is an event."""
+"""The views by name, each after those that it reads. `trades` has a row for each event, with its position; the others
+have no column `stream` or `sequence`: no row of theirs is an event.
+"""
 
 
 def make_views(connection: Connection) -> None:

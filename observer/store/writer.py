@@ -173,6 +173,7 @@ class StoreWriter:
     def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
         delivered = [part for part in parts if isinstance(part, Delivered)]
         lost = [part for part in parts if isinstance(part, Lost)]
+        self._insertion.groups.begin()
         with self._engine.begin() as connection:
             named = dict.fromkeys([*(part.stream for part in parts), *self._lock.last_stream])  # each once
             known = _find_streams(connection, list(named))
@@ -200,6 +201,7 @@ class StoreWriter:
                     day, used_bytes = today, 0
                 quarantine, used_bytes = within_bound(quarantine, used_bytes, QUARANTINE_BYTES_MAX)
                 self._insertion.insert(connection, QUARANTINE, quarantine)
+        self._insertion.groups.keep()
         self._quarantine_day, self._quarantine_bytes = day, used_bytes
         return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
 
@@ -229,6 +231,7 @@ class StoreWriter:
     def remove(self, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
         """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
         self._lock.require_same()
+        self._insertion.groups.forget()  # a removal removes groups
         with store_errors(self._engine), self._engine.begin() as connection:
             return remove_batch(connection, sealed, after, rows_max)
 
@@ -254,6 +257,7 @@ def _insert_halving(insertion: Insertion) -> _StoreRows:
             with connection.begin_nested():
                 insertion.insert(connection, EVENT_TABLES[event_type], rows)
         except insertion.refusals as error:
+            insertion.groups.forget()
             if len(rows) == 1:
                 return {position_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
             middle = len(rows) // 2
