@@ -113,7 +113,8 @@ class StoreWriter:
         Raises:
             StoreError: no answer.
         """
-        self._lock.adopt()  # a database that was put back may have older marks
+        self._lock.adopt()  # a database that was put back may have older marks, and other groups
+        self._insertion.groups.forget()
         with store_errors(self._engine), self._engine.connect() as connection:
             known = _find_streams(connection, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
