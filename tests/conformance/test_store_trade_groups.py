@@ -116,11 +116,9 @@ def test_a_question_by_line_and_day_or_by_position_reads_no_other_trades(
 ) -> None:
     storing.commit(*(trade(number) for number in range(1, 9)))
     engine = create_engine(database_url, poolclass=NullPool)
-    names = frozenset({TRADE_ROWS.name, TRADE_GROUPS.name})
+    tables = (TRADE_ROWS, TRADE_GROUPS)
     keys = {"pk_trade_rows": "stream", "pk_trade_groups": "id"}
-    indexes = keys | {
-        index.name: index.columns[0].name for table in (TRADE_ROWS, TRADE_GROUPS) for index in table.indexes
-    }
+    indexes = keys | {str(index.name): index.columns[0].name for table in tables for index in table.indexes}
     with engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET enable_seqscan = off")
