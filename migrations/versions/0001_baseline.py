@@ -1201,6 +1201,8 @@ def upgrade() -> None:
     op.create_table(
         "trade_groups",
         sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("part", sa.BigInteger, nullable=False),
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("session_date", sa.Text, nullable=False),
@@ -1228,7 +1230,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trade_rows"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_trade_rows_group_id_cumulative_volume", "trade_rows", ["group_id", "cumulative_volume"])
+    op.create_index("ix_trade_rows_group_id", "trade_rows", ["group_id"])
     op.create_table(
         "trigger_ends",
         sa.Column("stream", sa.Integer, nullable=False),

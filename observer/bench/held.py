@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from bus.events import Trade
 from observer.bench.market_day import symbols_of_market, trades_of_day
 from observer.store.engine import open_writer, store_errors
-from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, METADATA, STREAMS, TRADE_GROUPS, TRADE_ROWS
+from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, METADATA, PART_BITS, STREAMS, TRADE_GROUPS, TRADE_ROWS
 
 HELD_STREAM: Final = 1
 """The number of the held rows' stream; `HELD_UID` is its random id."""
@@ -76,12 +76,14 @@ def load(url: str, tables: Iterable[tuple[str, pa.Table]]) -> None:
 
 def _grouped(trades: pa.Table, before: int) -> tuple[pa.Table, pa.Table]:
     """The groups of trades, numbered behind so many others, and their rows with these numbers."""
+    trades = trades.append_column("part", pc.shift_right(trades["sequence"], PART_BITS))
+    key = ("stream", "part", *GROUP_COLUMNS)
     number = np.zeros(trades.num_rows, np.int64)
-    for name in GROUP_COLUMNS:
+    for name in key:
         values = trades[name].combine_chunks().dictionary_encode("encode")
         _, number = np.unique(number * len(values.dictionary) + values.indices.to_numpy(), return_inverse=True)
     _, first = np.unique(number, return_index=True)
-    groups = trades.select(GROUP_COLUMNS).take(first)
+    groups = trades.select(key).take(first)
     groups = groups.add_column(0, "id", pa.array(range(before + 1, before + 1 + len(first)), pa.int64()))
     rows = trades.append_column("group_id", pa.array(number + before + 1, pa.int64()))
     return groups.select(TRADE_GROUPS.columns.keys()), rows.select(TRADE_ROWS.columns.keys())

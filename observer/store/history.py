@@ -16,8 +16,8 @@ from observer.store.profiles import swept_sessions, volumes_by_time
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
-from observer.store.tables import EVENT_TABLES, TRADE_ROWS
-from observer.store.trade_groups import groups_of
+from observer.store.tables import EVENT_TABLES
+from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
 
 Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
@@ -123,8 +123,7 @@ def share_adjustments(connection: Connection, since: str, known_until: str) -> A
 
 def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: Adjustments) -> Mapping[str, float]:
     """The mean volume of a trade of each symbol that was streamed in one of these sessions (newest first), in the last
-    of them. One look into the index of trades for each group of a symbol that had a slot, however many trades there
-    are.
+    of them, by the trades of the last part of an event stream that has any.
     """
     if not sessions:
         return {}
@@ -134,19 +133,13 @@ def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: 
     symbols = connection.scalars(held).all()
     found: dict[str, float] = {}
     for session_date in sessions:
-        last: dict[str, TradesSoFar] = {}
-        for group in groups_of(connection, [symbol for symbol in symbols if symbol not in found], session_date):
-            if group.gap_id is None and (so_far := _so_far(connection, group.id)) is not None:
-                last[group.symbol] = max(last.get(group.symbol, so_far), so_far)
-        for symbol, (volume, trades) in last.items():
+        missing = [symbol for symbol in symbols if symbol not in found]
+        last = last_groups(groups_of(connection, missing, session_date))
+        so_far: dict[str, TradesSoFar] = {}
+        for row in rows_of_groups(connection, last):
+            if row.cumulative_trades:
+                known = so_far.get(symbol := last[row.group_id], (0.0, 0))
+                so_far[symbol] = max(known, (row.cumulative_volume, row.cumulative_trades))
+        for symbol, (volume, trades) in so_far.items():
             found[symbol] = volume / trades / factor_since(session_date, adjustments.get(symbol, ()))
     return found
-
-
-def _so_far(connection: Connection, group: int) -> TradesSoFar | None:
-    """The day's volume and number of trades after a group's last trade that has both."""
-    trades = TRADE_ROWS.c
-    of_group = select(trades.cumulative_volume, trades.cumulative_trades).where(trades.group_id == group)
-    with_both = of_group.where(trades.cumulative_trades > 0).order_by(trades.cumulative_volume.desc()).limit(1)
-    found = connection.execute(with_both).first()
-    return None if found is None else (found.cumulative_volume, found.cumulative_trades)

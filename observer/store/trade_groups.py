@@ -2,7 +2,7 @@
 ask for those of a line's day.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final
 
@@ -11,19 +11,21 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from bus.events import Trade
 from observer.store.lines import lines_of
 from observer.store.rows import Row as EventRow
-from observer.store.rows import Value
-from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS
+from observer.store.rows import Value, position_of
+from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, PART_BITS, TRADE_GROUPS, TRADE_ROWS
 
 _GROUPS_KEPT: Final = 100_000  # some 30 MB; a day of 2,500 lines has some 20,000
-_SYMBOLS_AT_ONCE: Final = 500  # in one statement
+_AT_ONCE: Final = 500  # in one statement
 
 _Key = tuple[Value, ...]
 
 _COLUMNS: Final = [column.name for column in EVENT_TABLES[Trade].columns]
-_key_of: Final = itemgetter(*(_COLUMNS.index(name) for name in GROUP_COLUMNS))
+_KEY_COLUMNS: Final = ("stream", "part", *GROUP_COLUMNS)
+_GAP: Final = _COLUMNS.index("gap_id")
+_texts_of: Final = itemgetter(*(_COLUMNS.index(name) for name in GROUP_COLUMNS))
 _own_values: Final = itemgetter(*(_COLUMNS.index(name) for name in TRADE_ROWS.columns.keys()[1:]))
-_SYMBOL: Final = GROUP_COLUMNS.index("symbol")
-_DAY: Final = GROUP_COLUMNS.index("session_date")
+_SYMBOL: Final = _KEY_COLUMNS.index("symbol")
+_DAY: Final = _KEY_COLUMNS.index("session_date")
 
 
 class TradeGroups:
@@ -70,21 +72,27 @@ class TradeGroups:
         asked = {(key[_SYMBOL], key[_DAY]) for key in missing} - self._asked
         for day in {day for _, day in asked}:
             symbols = sorted(str(symbol) for symbol, of_day in asked if of_day == day)
-            for first in range(0, len(symbols), _SYMBOLS_AT_ONCE):
-                portion = symbols[first : first + _SYMBOLS_AT_ONCE]
+            for first in range(0, len(symbols), _AT_ONCE):
+                portion = symbols[first : first + _AT_ONCE]
                 self._ids |= {_key(row): row.id for row in groups_of(connection, portion, str(day))}
         self._asked |= asked
         new = [key for key in missing if key not in self._ids]
         if new:
             first_id = int(connection.scalar(select(func.coalesce(func.max(TRADE_GROUPS.c.id), 0))) or 0) + 1
             ids = {key: first_id + number for number, key in enumerate(new)}
-            values = [{"id": ids[key], **dict(zip(GROUP_COLUMNS, key, strict=True))} for key in new]
+            values = [{"id": ids[key], **dict(zip(_KEY_COLUMNS, key, strict=True))} for key in new]
             connection.execute(insert(TRADE_GROUPS), values)
             self._ids |= ids
 
 
-def _key(row: Row[Any]) -> _Key:
-    return tuple(getattr(row, name) for name in GROUP_COLUMNS)
+def _key_of(row: EventRow) -> _Key:
+    """The key of a trade's group. Streamed trades have a group for each part of their event stream."""
+    stream, sequence = position_of(row)
+    return (stream, sequence >> PART_BITS if row[_GAP] is None else 0, *_texts_of(row))
+
+
+def _key(group: Row[Any]) -> _Key:
+    return tuple(getattr(group, name) for name in _KEY_COLUMNS)
 
 
 def groups_of(connection: Connection, symbols: Sequence[str], session_date: str) -> Sequence[Row[Any]]:
@@ -94,10 +102,25 @@ def groups_of(connection: Connection, symbols: Sequence[str], session_date: str)
     return connection.execute(of_day.order_by(groups.id)).all()
 
 
-def largest_of_group(connection: Connection, group: int, rows: int) -> Sequence[Row[Any]]:
-    """So many rows of a group, those of the largest cumulative volumes, which the index finds."""
-    of_group = select(TRADE_ROWS).where(TRADE_ROWS.c.group_id == group)
-    return connection.execute(of_group.order_by(TRADE_ROWS.c.cumulative_volume.desc()).limit(rows)).all()
+def last_groups(groups: Iterable[Row[Any]]) -> Mapping[int, str]:
+    """Out of a day's groups those of the last part of the event streams that brought streamed trades of a symbol: the
+    symbol by the group's id.
+    """
+    last: dict[str, list[Row[Any]]] = {}
+    for group in sorted((each for each in groups if each.gap_id is None), key=lambda each: (each.stream, each.part)):
+        of_symbol = last.setdefault(group.symbol, [])
+        if of_symbol and (of_symbol[0].stream, of_symbol[0].part) != (group.stream, group.part):
+            of_symbol.clear()
+        of_symbol.append(group)
+    return {group.id: group.symbol for of_symbol in last.values() for group in of_symbol}
+
+
+def rows_of_groups(connection: Connection, groups: Collection[int]) -> Iterator[Row[Any]]:
+    """The rows of these groups, in no order."""
+    ids = sorted(groups)
+    for first in range(0, len(ids), _AT_ONCE):
+        of_groups = TRADE_ROWS.c.group_id.in_(ids[first : first + _AT_ONCE])
+        yield from connection.execute(select(TRADE_ROWS).where(of_groups))
 
 
 def remove_empty(connection: Connection, session_date: str) -> None:

@@ -12,12 +12,11 @@ from bus.events import (
 )
 from observer.store.lines import lines_of
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES, TRADE_ROWS
-from observer.store.trade_groups import groups_of, largest_of_group
+from observer.store.tables import EVENT_TABLES
+from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
-_LARGEST: Final = 20  # by the day's volume, which the index finds: the latest trade, and false ones before it
-_NEWEST: Final = 5_000  # events of a stream, which the primary key finds: the latest trade behind any number of those
+_LARGEST: Final = 20  # by the day's volume: the latest conflated row, and false ones before it
 
 
 class TradeMark(msgspec.Struct, frozen=True):
@@ -56,31 +55,22 @@ class TradeReader(DatabaseReader):
     def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
         """The mark of each symbol with a streamed trade on that day, kept or conflated. Recovered trades do not count:
         they lie before a streamed one. The latest trade counts, not the one with the largest volume of the day, which
-        later trades may have shown to be false: the latest of the 20 largest volumes and of the stream's 5,000 last
-        events. Beyond both an earlier trade may count; the next trades contradict a false one.
+        later trades may have shown to be false: the latest one of the last part of an event stream that has any, and of
+        the 20 conflated rows with the largest volumes. Beyond both an earlier trade may count; the next trades
+        contradict a false one.
         """
-        trades, rows = TRADE_ROWS.c, EVENT_TABLES[TradesConflated].c
-        found: list[TradeMark] = []
+        rows = EVENT_TABLES[TradesConflated].c
         with self._asking() as connection:
-            groups = groups_of(connection, symbols, session_date)
-            streamed = {group.id: group.symbol for group in groups if group.gap_id is None}
-            newest_stream = -1
-            for group, symbol in streamed.items():
-                largest = largest_of_group(connection, group, _LARGEST)
-                newest_stream = max([newest_stream, *(row.stream for row in largest)])
-                found += [_mark_of(symbol, row) for row in largest]
+            last = last_groups(groups_of(connection, symbols, session_date))
+            found = [_mark(last[row.group_id], row, row.exchange_time_ns) for row in rows_of_groups(connection, last)]
             for symbol in symbols:
                 conflated = (
-                    select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns.label("at_ns"))
+                    select(rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
                     .where(rows.symbol == symbol, rows.session_date == session_date)
                     .order_by(rows.cumulative_volume.desc())
                     .limit(_LARGEST)
                 )
-                found += map(_mark, connection.execute(conflated))
-            last = select(func.max(trades.sequence)).where(trades.stream == newest_stream).scalar_subquery()
-            newest = select(TRADE_ROWS).where(trades.stream == newest_stream, trades.sequence > last - _NEWEST)
-            of_newest = connection.execute(newest)
-            found += [_mark_of(streamed[row.group_id], row) for row in of_newest if row.group_id in streamed]
+                found += [_mark(symbol, row, row.to_ns) for row in connection.execute(conflated)]
         latest = sorted(found, key=lambda mark: (mark.exchange_time_ns, mark.cumulative_volume))
         return {mark.symbol: mark for mark in latest}
 
@@ -93,12 +83,8 @@ _OF_SYMBOL: Final = (
 )
 
 
-def _mark_of(symbol: str, row: Any) -> TradeMark:
-    return TradeMark(symbol, float(row.cumulative_volume), row.cumulative_trades, row.exchange_time_ns)
-
-
-def _mark(row: Any) -> TradeMark:
-    return TradeMark(row.symbol, float(row.cumulative_volume), row.cumulative_trades, row.at_ns)
+def _mark(symbol: str, row: Any, at_ns: int) -> TradeMark:
+    return TradeMark(symbol, float(row.cumulative_volume), row.cumulative_trades, at_ns)
 
 
 def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:

@@ -11,9 +11,10 @@ def with_writable_trades(connection: sqlite3.Connection) -> sqlite3.Connection:
     """
     row = "trade_rows WHERE stream = OLD.stream AND sequence = OLD.sequence"
     own = [name for name in TRADE_ROWS.columns.keys() if name != "group_id"]  # noqa: SIM118 - not a dict
+    texts = ", ".join(f"NEW.{name}" for name in GROUP_COLUMNS)
     added = f"""
-        INSERT INTO trade_groups (id, {", ".join(GROUP_COLUMNS)})
-        SELECT coalesce(max(id), 0) + 1, {", ".join(f"NEW.{name}" for name in GROUP_COLUMNS)} FROM trade_groups;
+        INSERT INTO trade_groups (id, stream, part, {", ".join(GROUP_COLUMNS)})
+        SELECT coalesce(max(id), 0) + 1, NEW.stream, 0, {texts} FROM trade_groups;
         INSERT INTO trade_rows (group_id, {", ".join(own)})
         SELECT max(id), {", ".join(f"NEW.{name}" for name in own)} FROM trade_groups;"""
     for change, body in {
