@@ -1,4 +1,4 @@
-"""The SQL views over both lines of a stock: a row of a view is derived when it is read, and stored nowhere.
+"""The view of trades, and the SQL views over both lines of a stock: a row of those is derived when it is read.
 
 All columns of the views are stated here, and the same text serves both databases. The stock of a line is one
 expression, `_STOCK`. A view over a table of many rows begins with the table's distinct symbols, each found by one
@@ -134,7 +134,6 @@ SELECT {", ".join(_stored_column(column.name) for column in EVENT_TABLES[Trade].
 FROM {TRADE_GROUPS.name} JOIN {TRADE_ROWS.name} ON {TRADE_ROWS.name}.group_id = {TRADE_GROUPS.name}.id"""
 
 VIEWS: Final[Mapping[str, str]] = {
-    "trades": _TRADES,
     "consolidated_trades": _with_stock(Trade, ", ".join(columns_of(Trade))),
     "consolidated_conflated_trades": _with_stock(TradesConflated, ", ".join(columns_of(TradesConflated))),
     "consolidated_minute_bars": _MINUTE_BARS,
@@ -143,19 +142,19 @@ VIEWS: Final[Mapping[str, str]] = {
     "consolidated_quotes": _QUOTES,
     "best_quotes": _BEST_QUOTES,
 }
-"""The views by name, each after those that it reads. `trades` has a row for each event, with its position; the others
-have no column `stream` or `sequence`: no row of theirs is an event.
-"""
+"""The views by name, each after those that it reads. None has a column `stream` or `sequence`: no row is an event."""
+
+_ALL: Final = {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}
 
 
 def make_views(connection: Connection) -> None:
     """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it."""
     drop_views(connection)
-    for name, query in VIEWS.items():
+    for name, query in _ALL.items():
         connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
 
 
 def drop_views(connection: Connection) -> None:
     """Remove the views that are there."""
-    for name in reversed(list(VIEWS)):
+    for name in reversed(list(_ALL)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
