@@ -25,6 +25,7 @@ _GAP: Final = _COLUMNS.index("gap_id")
 _texts_of: Final = itemgetter(*(_COLUMNS.index(name) for name in GROUP_COLUMNS))
 _own_values: Final = itemgetter(*(_COLUMNS.index(name) for name in TRADE_ROWS.columns.keys()[1:]))
 _SYMBOL: Final = _KEY_COLUMNS.index("symbol")
+_LAST_ID: Final = select(func.max(TRADE_GROUPS.c.id)).where(TRADE_GROUPS.c.id > 0)  # a search, also in SQLite
 _DAY: Final = _KEY_COLUMNS.index("session_date")
 
 
@@ -78,7 +79,7 @@ class TradeGroups:
         self._asked |= asked
         new = [key for key in missing if key not in self._ids]
         if new:
-            first_id = int(connection.scalar(select(func.coalesce(func.max(TRADE_GROUPS.c.id), 0))) or 0) + 1
+            first_id = int(connection.scalar(_LAST_ID) or 0) + 1
             ids = {key: first_id + number for number, key in enumerate(new)}
             values = [{"id": ids[key], **dict(zip(_KEY_COLUMNS, key, strict=True))} for key in new]
             connection.execute(insert(TRADE_GROUPS), values)
