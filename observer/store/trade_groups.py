@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, func, insert, select
 from bus.events import Trade
 from observer.store.lines import lines_of
 from observer.store.rows import Row as EventRow
-from observer.store.rows import Value, position_of
+from observer.store.rows import Value
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, PART_BITS, TRADE_GROUPS, TRADE_ROWS
 
 _GROUPS_KEPT: Final = 100_000  # some 30 MB; a day of 2,500 lines has some 20,000
@@ -86,10 +86,9 @@ class TradeGroups:
             self._ids |= ids
 
 
-def _key_of(row: EventRow) -> _Key:
+def _key_of(row: tuple[Any, ...]) -> _Key:
     """The key of a trade's group. Streamed trades have a group for each part of their event stream."""
-    stream, sequence = position_of(row)
-    return (stream, sequence >> PART_BITS if row[_GAP] is None else 0, *_texts_of(row))
+    return (row[0], row[1] >> PART_BITS if row[_GAP] is None else 0, *_texts_of(row))
 
 
 def _key(group: Row[Any]) -> _Key:
