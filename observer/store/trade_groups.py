@@ -65,10 +65,11 @@ class TradeGroups:
         try:
             return [(self._ids[_key_of(row)], *_own_values(row)) for row in rows]
         except KeyError:
-            self._add(connection, {_key_of(row): None for row in rows}.keys() - self._ids.keys())
+            keys = dict.fromkeys(map(_key_of, rows))
+            self._add(connection, [key for key in keys if key not in self._ids])
         return [(self._ids[_key_of(row)], *_own_values(row)) for row in rows]
 
-    def _add(self, connection: Connection, missing: Collection[_Key]) -> None:
+    def _add(self, connection: Connection, missing: Sequence[_Key]) -> None:
         self._is_uncertain = True
         asked = {(key[_SYMBOL], key[_DAY]) for key in missing} - self._asked
         for day in {day for _, day in asked}:
