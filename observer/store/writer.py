@@ -232,9 +232,11 @@ class StoreWriter:
     def remove(self, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
         """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
         self._lock.require_same()
-        self._insertion.groups.forget()  # a removal removes groups
         with store_errors(self._engine), self._engine.begin() as connection:
-            return remove_batch(connection, sealed, after, rows_max)
+            reached = remove_batch(connection, sealed, after, rows_max)
+            if reached is None:  # it removed groups
+                self._insertion.groups.forget()
+        return reached
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

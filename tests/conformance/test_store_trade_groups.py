@@ -55,7 +55,13 @@ def groups(url: str) -> int:
 def test_trades_with_the_same_texts_are_one_group_and_each_other_text_is_another(
     storing: Storing, database_url: str
 ) -> None:
-    texts = [{}, {"side": "sell"}, {"session": "after"}, {"gap_id": "gap-1"}, {"side_inferred": True}]
+    texts: list[dict[str, object]] = [
+        {},
+        {"side": "sell"},
+        {"session": "after"},
+        {"gap_id": "gap-1"},
+        {"side_inferred": True},
+    ]
     trades = [trade(number, **texts[number % len(texts)]) for number in range(1, 11)]
     storing.commit(*trades[:5])
     storing.commit(*trades[5:])
