@@ -25,7 +25,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """Of the events: each change of them has the next number."""
 
 SCHEMA_DIGEST: Final = "c80b9e263886dcb2622c87f436d825517933480d58035012c2de348c1fcdb7f0"

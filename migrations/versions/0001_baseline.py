@@ -6,7 +6,7 @@ from alembic.util import CommandError
 
 from observer.store.views import make_views
 
-revision = "0007"
+revision = "0008"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -1199,31 +1199,38 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
-        "trades",
+        "trade_groups",
+        sa.Column("id", sa.Integer, nullable=False),
         sa.Column("stream", sa.Integer, nullable=False),
-        sa.Column("sequence", sa.BigInteger, nullable=False),
+        sa.Column("part", sa.BigInteger, nullable=False),
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("symbol", sa.Text, nullable=False),
         sa.Column("session_date", sa.Text, nullable=False),
+        sa.Column("side", sa.Text, nullable=False),
+        sa.Column("gap_id", sa.Text),
+        sa.Column("side_inferred", sa.Boolean, nullable=False),
+        sa.Column("session", sa.Text),
+        sa.Column("venue", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_trade_groups"),
+    )
+    op.create_index("ix_trade_groups_symbol_session_date", "trade_groups", ["symbol", "session_date"])
+    op.create_table(
+        "trade_rows",
+        sa.Column("group_id", sa.Integer, nullable=False),
+        sa.Column("stream", sa.Integer, nullable=False),
+        sa.Column("sequence", sa.BigInteger, nullable=False),
         sa.Column("exchange_time_ns", sa.BigInteger, nullable=False),
         sa.Column("receive_time_ns", sa.BigInteger, nullable=False),
         sa.Column("price", _DOUBLE, nullable=False),
         sa.Column("volume", _DOUBLE, nullable=False),
         sa.Column("cumulative_volume", _DOUBLE, nullable=False),
         sa.Column("cumulative_trades", sa.BigInteger),
-        sa.Column("side", sa.Text, nullable=False),
         sa.Column("bid", _DOUBLE),
         sa.Column("ask", _DOUBLE),
-        sa.Column("gap_id", sa.Text),
-        sa.Column("side_inferred", sa.Boolean, nullable=False),
-        sa.Column("session", sa.Text),
-        sa.Column("venue", sa.Text, nullable=False),
-        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trades"),
+        sa.PrimaryKeyConstraint("stream", "sequence", name="pk_trade_rows"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_trades_symbol_session_date_cumulative_volume", "trades", ["symbol", "session_date", "cumulative_volume"]
-    )
+    op.create_index("ix_trade_rows_group_id", "trade_rows", ["group_id"])
     op.create_table(
         "trigger_ends",
         sa.Column("stream", sa.Integer, nullable=False),

@@ -1,6 +1,7 @@
 """The bare limit: the database's own library alone, without bus and second process.
 
-SQLite takes rows by executemany, PostgreSQL by COPY as its driver writes rows.
+SQLite takes rows by executemany, PostgreSQL by COPY as its driver writes rows. The rows are those that are stored, with
+the numbers of their groups.
 """
 
 import sqlite3
@@ -10,11 +11,14 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
+from sqlalchemy import Engine
 
 from observer.bench.trades import lots
 from observer.store.engine import open_writer
+from observer.store.tables import TRADE_ROWS
+from observer.store.trade_groups import TradeGroups
 
-TRADES_TABLE: Final = "trades"
+_TABLE: Final = TRADE_ROWS.name
 
 _Rows = Sequence[tuple[Any, ...]]
 
@@ -37,7 +41,7 @@ def measure_bare(url: str, events: int, commit_events: int) -> BareRound:
     try:
         driver: Any = connection.driver_connection
         store = _executemany(driver) if isinstance(driver, sqlite3.Connection) else _copy(driver)
-        span_s, cpu_s = _insert_all(store, _new_stream(driver), events, commit_events)
+        span_s, cpu_s = _insert_all(engine, store, _new_stream(driver), events, commit_events)
         driver.commit()
     finally:
         connection.close()
@@ -45,11 +49,16 @@ def measure_bare(url: str, events: int, commit_events: int) -> BareRound:
     return BareRound(events / span_s, cpu_s / events * 1e6)
 
 
-def _insert_all(store: Callable[[_Rows], None], stream: int, events: int, commit_events: int) -> tuple[float, float]:
+def _insert_all(
+    engine: Engine, store: Callable[[_Rows], None], stream: int, events: int, commit_events: int
+) -> tuple[float, float]:
     """The seconds of the transactions, by the clock and of this process's processor time."""
     span_s, cpu_s, sequence = 0.0, 0.0, 0
+    groups = TradeGroups()
     for lot in lots(events, commit_events):
-        rows = [(stream, number, *astuple(trade)) for number, trade in enumerate(lot, sequence + 1)]
+        with engine.begin() as ahead:  # makes the lot's groups
+            whole = [(stream, number, *astuple(trade)) for number, trade in enumerate(lot, sequence + 1)]
+            rows = groups.packed(ahead, whole)
         sequence += len(rows)
         began_s, cpu_began_s = time.perf_counter(), time.thread_time()
         store(rows)
@@ -68,8 +77,8 @@ def _new_stream(driver: Any) -> int:
 
 
 def _executemany(driver: sqlite3.Connection) -> Callable[[_Rows], None]:
-    columns = len(driver.execute(f"PRAGMA table_info({TRADES_TABLE})").fetchall())
-    statement = f"INSERT INTO {TRADES_TABLE} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - only a constant in it
+    columns = len(driver.execute(f"PRAGMA table_info({_TABLE})").fetchall())
+    statement = f"INSERT INTO {_TABLE} VALUES ({', '.join('?' * columns)})"  # noqa: S608 - only a constant in it
 
     def store(rows: _Rows) -> None:
         driver.execute("BEGIN IMMEDIATE")
@@ -81,7 +90,7 @@ def _executemany(driver: sqlite3.Connection) -> Callable[[_Rows], None]:
 
 def _copy(driver: Any) -> Callable[[_Rows], None]:
     def store(rows: _Rows) -> None:
-        with driver.cursor() as cursor, cursor.copy(f"COPY {TRADES_TABLE} FROM STDIN") as copy:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {_TABLE} FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
         driver.commit()

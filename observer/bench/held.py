@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
+from bus.events import Trade
 from observer.bench.market_day import symbols_of_market, trades_of_day
 from observer.store.engine import open_writer, store_errors
-from observer.store.tables import METADATA, STREAMS
+from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, METADATA, PART_BITS, STREAMS, TRADE_GROUPS, TRADE_ROWS
 
 HELD_STREAM: Final = 1
 """The number of the held rows' stream; `HELD_UID` is its random id."""
@@ -48,11 +50,16 @@ def load(url: str, tables: Iterable[tuple[str, pa.Table]]) -> None:
     engine = open_writer(url)
     into = _into_sqlite if engine.dialect.name == "sqlite" else _into_postgresql
     begun: list[str] = []
-    mark = 0
+    mark = groups = 0
     with store_errors(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
-        for name, rows in tables:
+        for kind, found in tables:
+            name, rows = kind, found
+            if kind == EVENT_TABLES[Trade].name:
+                made, rows = _grouped(found, groups)
+                into(connection.connection.driver_connection, TRADE_GROUPS.name, made)
+                name, groups = TRADE_ROWS.name, groups + made.num_rows
             if name not in begun:
                 begun.append(name)
                 for index in METADATA.tables[name].indexes:
@@ -65,6 +72,21 @@ def load(url: str, tables: Iterable[tuple[str, pa.Table]]) -> None:
         stream = {"id": HELD_STREAM, "uid": HELD_UID, "producer": "bench", "high_water_mark": mark, "duplicates": 0}
         connection.execute(STREAMS.insert(), stream)
     engine.dispose()
+
+
+def _grouped(trades: pa.Table, before: int) -> tuple[pa.Table, pa.Table]:
+    """The groups of trades, numbered behind so many others, and their rows with these numbers."""
+    trades = trades.append_column("part", pc.shift_right(trades["sequence"], PART_BITS))
+    key = ("stream", "part", *GROUP_COLUMNS)
+    number = np.zeros(trades.num_rows, np.int64)
+    for name in key:
+        values = trades[name].combine_chunks().dictionary_encode("encode")
+        _, number = np.unique(number * len(values.dictionary) + values.indices.to_numpy(), return_inverse=True)
+    _, first = np.unique(number, return_index=True)
+    groups = trades.select(key).take(first)
+    groups = groups.add_column(0, "id", pa.array(range(before + 1, before + 1 + len(first)), pa.int64()))
+    rows = trades.append_column("group_id", pa.array(number + before + 1, pa.int64()))
+    return groups.select(TRADE_GROUPS.columns.keys()), rows.select(TRADE_ROWS.columns.keys())
 
 
 def _into_sqlite(driver: Any, name: str, rows: pa.Table) -> None:

@@ -19,7 +19,7 @@ from observer.bench.bare import BareRound, measure_bare
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import MemoryStep, PathRound, ReportProgress, measure_path
 from observer.bench.scratch import scratch_database
-from observer.bench.sizes import PartSize, sizes_of
+from observer.bench.sizes import PartSize, sizes_of_trades
 from observer.bench.trades import SYMBOLS
 
 
@@ -128,7 +128,7 @@ def _hold(url: str, held: int) -> Sequence[PartSize]:
     from observer.bench.held import held_days, load  # the columns' library, which a run without held rows need not have
 
     load(url, (("trades", rows) for rows in held_days(held, len(SYMBOLS))))
-    return sizes_of(url, "trades", held)
+    return sizes_of_trades(url, held)
 
 
 async def _path_round(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from observer.store.engine import open_reader, store_errors
-from observer.store.tables import METADATA
+from observer.store.tables import METADATA, TRADE_GROUPS, TRADE_ROWS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -43,8 +43,8 @@ class PartSize(msgspec.Struct, frozen=True):
     bytes_per_row: float
 
 
-def sizes_of(url: str, name: str, rows: int) -> tuple[PartSize, ...]:
-    """The parts of a table with so many rows, the largest first, and "all" in front of them.
+def sizes_of_trades(url: str, trades: int) -> tuple[PartSize, ...]:
+    """The parts of so many trades' rows, the largest first, with their groups, and "all" in front of them.
 
     Raises:
         StoreError: the database does not answer.
@@ -52,13 +52,15 @@ def sizes_of(url: str, name: str, rows: int) -> tuple[PartSize, ...]:
     engine = open_reader(url)
     is_sqlite = engine.dialect.name == "sqlite"
     with store_errors(engine), engine.connect() as connection:
-        relations = _sqlite_relations(connection, name) if is_sqlite else _postgresql_relations(connection, name)
-        columns = _columns(connection, name, _SQLITE_BYTES if is_sqlite else _POSTGRESQL_BYTES)
+        relations_of = _sqlite_relations if is_sqlite else _postgresql_relations
+        relations, groups = relations_of(connection, TRADE_ROWS.name), relations_of(connection, TRADE_GROUPS.name)
+        columns = _columns(connection, TRADE_ROWS.name, _SQLITE_BYTES if is_sqlite else _POSTGRESQL_BYTES)
     engine.dispose()
-    of_table = relations.pop(name) / rows
+    of_table = relations.pop(TRADE_ROWS.name) / trades
     parts = {f"column {column}": size for column, size in columns.items()}
     parts["row heads, alignment and free space"] = of_table - sum(columns.values())
-    parts |= {f"index {index}": size / rows for index, size in relations.items()}
+    parts |= {f"index {index}": size / trades for index, size in relations.items()}
+    parts["groups, with their index"] = sum(groups.values()) / trades
     ordered = sorted(parts.items(), key=lambda part: -part[1])
     return (PartSize("all", sum(parts.values())), *(PartSize(*each) for each in ordered))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, and_, func, literal, select
 
-from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, Trade, VolumeRise
+from bus.events import DailyBar, SharesAdjusted, SlotAssigned, Snapshot, SweepCompleted, VolumeRise
 from observer.selection.indicators import factor_since
 from observer.selection.profile import MeanVolume
 from observer.store.lines import distinct_values
@@ -17,9 +17,12 @@ from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
+from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
 
 Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
+TradesSoFar = tuple[float, int]
+"""A day's volume and number of trades."""
 
 
 class HistoryReader(DatabaseReader):
@@ -120,26 +123,23 @@ def share_adjustments(connection: Connection, since: str, known_until: str) -> A
 
 def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: Adjustments) -> Mapping[str, float]:
     """The mean volume of a trade of each symbol that was streamed in one of these sessions (newest first), in the last
-    of them. One look into the index of trades for each symbol that had a slot, however many trades there are.
+    of them, by the trades of the last part of an event stream that has any.
     """
     if not sessions:
         return {}
     (from_ns, _), (_, to_ns) = day_bounds(sessions[-1]), day_bounds(sessions[0])
     assigned = EVENT_TABLES[SlotAssigned].c
-    held = select(assigned.symbol).where(assigned.assigned_ns >= from_ns, assigned.assigned_ns < to_ns)
-    symbol = held.distinct().subquery().c.symbol
-    trades = EVENT_TABLES[Trade].c
-
-    of_symbol = (trades.symbol == symbol, trades.session_date.between(sessions[-1], sessions[0]))
-    latest = (trades.session_date.desc(), trades.cumulative_volume.desc())
-    mean = trades.cumulative_volume / trades.cumulative_trades
-    session_date, volume = (
-        select(column).where(*of_symbol, trades.cumulative_trades > 0).order_by(*latest).limit(1).scalar_subquery()
-        for column in (trades.session_date, mean)
-    )
-    found = connection.execute(select(symbol, session_date, volume)).all()
-    return {
-        name: mean_volume / factor_since(last_session, adjustments.get(name, ()))
-        for name, last_session, mean_volume in found
-        if mean_volume is not None
-    }
+    held = select(assigned.symbol).where(assigned.assigned_ns >= from_ns, assigned.assigned_ns < to_ns).distinct()
+    symbols = connection.scalars(held).all()
+    found: dict[str, float] = {}
+    for session_date in sessions:
+        missing = [symbol for symbol in symbols if symbol not in found]
+        last = last_groups(groups_of(connection, missing, session_date))
+        so_far: dict[str, TradesSoFar] = {}
+        for row in rows_of_groups(connection, last):
+            if row.cumulative_trades:
+                known = so_far.get(symbol := last[row.group_id], (0.0, 0))
+                so_far[symbol] = max(known, (row.cumulative_volume, row.cumulative_trades))
+        for symbol, (volume, trades) in so_far.items():
+            found[symbol] = volume / trades / factor_since(session_date, adjustments.get(symbol, ()))
+    return found

@@ -12,13 +12,15 @@ from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
+from bus.events import Trade
 from observer.store.rows import Row
-from observer.store.tables import EVENT_TABLES, QUARANTINE
+from observer.store.tables import EVENT_TABLES, QUARANTINE, ROW_TABLES, TRADE_ROWS
+from observer.store.trade_groups import TradeGroups
 
 _InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
 """Inserts rows into one of the tables that the writer appends to."""
 
-_TABLES: Final = (*EVENT_TABLES.values(), QUARANTINE)
+_TABLES: Final = (*ROW_TABLES.values(), QUARANTINE)
 
 _VALUES_A_LOT: Final = 450  # of one statement of SQLite, that is 25 trades: a longer one saves nothing more
 
@@ -32,18 +34,30 @@ _REFUSALS: Final = (
 
 
 class Insertion(msgspec.Struct, frozen=True):
-    """Inserts rows in the way of one database; `refusals` are the errors that blame a row and not the database."""
+    """Inserts rows in the way of one database; `refusals` are the errors that blame a row and not the database. Rows of
+    trades are packed with `groups`, which the transaction around it begins and keeps.
+    """
 
     insert: _InsertRows
     refusals: tuple[type[Exception], ...]
+    groups: TradeGroups
 
 
 def insertion_of(engine: Engine) -> Insertion:
     """The way of the engine's database."""
-    return _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
+    insert_rows, refusals = _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
+    groups = TradeGroups()
+
+    def insert_packed(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+        if table is EVENT_TABLES[Trade]:
+            insert_rows(connection, TRADE_ROWS, groups.packed(connection, rows))
+        else:
+            insert_rows(connection, table, rows)
+
+    return Insertion(insert_packed, refusals, groups)
 
 
-def _sqlite() -> Insertion:
+def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     """Insert lots of rows, each by one statement, and what remains row by row: a statement costs more than a row in it.
 
     With OR FAIL a refusal leaves the lot's rows before the refused one, and its caller undoes them with the transaction
@@ -71,7 +85,7 @@ def _sqlite() -> Insertion:
         if in_lots < len(rows):
             connection.exec_driver_sql(statements[table.name], list(rows[in_lots:]))
 
-    return Insertion(insert_rows, _REFUSALS)
+    return insert_rows, _REFUSALS
 
 
 # The driver's names of the columns' types. Binary rows take a third of the processor time that texts take.
@@ -85,7 +99,7 @@ _TYPES: Final[Mapping[type[TypeEngine[Any]], str]] = {
 }
 
 
-def _postgresql() -> Insertion:
+def _postgresql() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     """Insert by COPY, bypassing SQLAlchemy: errors are the driver's own."""
     import psycopg  # 10 MB that a writer of SQLite does not need
     from psycopg import sql
@@ -106,4 +120,4 @@ def _postgresql() -> Insertion:
             for row in rows:
                 copy.write_row(row)
 
-    return Insertion(insert_rows, (*_REFUSALS, psycopg.IntegrityError, psycopg.DataError))
+    return insert_rows, (*_REFUSALS, psycopg.IntegrityError, psycopg.DataError)

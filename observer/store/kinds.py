@@ -8,10 +8,11 @@ from sqlalchemy import ColumnElement, Table, select
 
 from observer.errors import StoreError
 from observer.store.slots import day_bounds
-from observer.store.tables import METADATA
+from observer.store.tables import EVENT_TABLES, row_table
 
 _DAY: Final = "session_date"
 _GAPS: Final = "gaps"
+_TABLES: Final = {table.name: table for table in EVENT_TABLES.values()}
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -28,7 +29,12 @@ class Kind(msgspec.Struct, frozen=True):
     @property
     def table(self) -> Table:
         """The kind's table."""
-        return METADATA.tables[self.name]
+        return _TABLES[self.name]
+
+    @property
+    def rows(self) -> Table:
+        """The table that has a row for each row of the kind, by position."""
+        return row_table(self.table)
 
 
 def _by_time(name: str, time: str) -> Kind:
@@ -118,7 +124,7 @@ def is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
     if kind.day == _DAY:
         return column == session_date
     if kind.day == "gap_id":
-        gaps = METADATA.tables[_GAPS].c
+        gaps = _TABLES[_GAPS].c
         return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
     since_ns, until_ns = day_bounds(session_date)
     return (column >= since_ns) & (column < until_ns)

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import CTE, Column, ColumnElement, Connection, Table, func, select
 
+from observer.store.tables import table_of_lines
+
 
 def distinct_values(column: Column[Any], *conditions: ColumnElement[bool]) -> CTE:
     """The distinct values of an indexed column, as `value`: the smallest one, then each time the next larger one. NULL
@@ -24,5 +26,5 @@ def lines_of(connection: Connection, table: Table) -> Sequence[str]:
     """The distinct symbols of a table with an index that begins with the symbol, in order. `symbol IN` these beside a
     condition on the index's next column (the day) is a search for each line, in both databases.
     """
-    found = distinct_values(table.c.symbol)
+    found = distinct_values(table_of_lines(table).c.symbol)
     return connection.scalars(select(found.c.value).where(found.c.value.is_not(None)).order_by(found.c.value)).all()

@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, sel
 
 from bus.events import Snapshot, SweepCompleted
 from observer.store.kinds import Kind, is_of_day, kind_named
-from observer.store.tables import EVENT_TABLES, STREAMS
+from observer.store.tables import EVENT_TABLES, STREAMS, TRADE_GROUPS, TRADE_ROWS
+from observer.store.trade_groups import remove_empty
 
 BATCH_ROWS: Final = 2_000
 """Rows that one transaction examines: some milliseconds, for which an event waits at most."""
@@ -33,19 +34,21 @@ class SealedRows(msgspec.Struct, frozen=True):
 
 def remove_batch(connection: Connection, sealed: SealedRows, after: int, rows_max: int = BATCH_ROWS) -> int | None:
     """Remove those of the next rows behind the number `after` that are of the day; return the number that was reached,
-    None behind the last one.
+    None behind the last one. Then the groups of trades without a row are removed too.
     """
     kind = kind_named(sealed.kind)
-    numbers = kind.table.c.sequence
+    rows = kind.rows.c
     stream = _stream_of(connection, sealed)
     if stream is None:
         return None
-    behind = (kind.table.c.stream == stream, numbers > max(after, sealed.first - 1), numbers <= sealed.last)
-    portion = select(numbers).where(*behind).order_by(numbers).limit(rows_max).subquery()
+    behind = (rows.stream == stream, rows.sequence > max(after, sealed.first - 1), rows.sequence <= sealed.last)
+    portion = select(rows.sequence).where(*behind).order_by(rows.sequence).limit(rows_max).subquery()
     reached: int | None = connection.scalar(select(func.max(portion.c.sequence)))
     if reached is not None:
-        is_of_portion = (*behind, numbers <= reached)
-        connection.execute(delete(kind.table).where(*is_of_portion, _is_of_day(kind, sealed)))
+        is_of_portion = (*behind, rows.sequence <= reached)
+        connection.execute(delete(kind.rows).where(*is_of_portion, _is_of_day(kind, sealed)))
+    elif kind.rows is TRADE_ROWS:
+        remove_empty(connection, sealed.session_date)
     return reached
 
 
@@ -63,8 +66,8 @@ def count_left(connection: Connection, sealed: SealedRows) -> int:
     if stream is None:
         return 0
     kind = kind_named(sealed.kind)
-    within = _within(kind.table, stream, sealed)
-    wanted = select(func.count()).select_from(kind.table).where(*within, _is_of_day(kind, sealed))
+    within = _within(kind.rows, stream, sealed)
+    wanted = select(func.count()).select_from(kind.rows).where(*within, _is_of_day(kind, sealed))
     return int(connection.execute(wanted).scalar_one())
 
 
@@ -82,4 +85,7 @@ def _is_of_day(kind: Kind, sealed: SealedRows) -> ColumnElement[bool]:
     """The condition of the day as one that no index serves: the primary key finds the rows of a batch, an index of days
     would find the whole day for each batch.
     """
+    if kind.rows is TRADE_ROWS:
+        day = select(TRADE_GROUPS.c.session_date).where(TRADE_GROUPS.c.id == TRADE_ROWS.c.group_id)
+        return day.correlate(TRADE_ROWS).scalar_subquery() == sealed.session_date
     return case((is_of_day(kind, sealed.session_date), 1), else_=0) == 1

@@ -16,10 +16,11 @@ from bus.events import (
 )
 from observer.local_time import local_datetime
 from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
+from observer.store.kinds import kind_named
 from observer.store.removal import lacks_snapshots
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES, LISTINGS, METADATA, OWNER
+from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,7 +89,7 @@ class ResearchReader(DatabaseReader):
         """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds
         have days that were no stored session: daily bars and net asset values go back further.
         """
-        columns = METADATA.tables[kind].c
+        columns = table_of_lines(kind_named(kind).table).c
         wanted = select(columns.session_date).distinct()
         wanted = wanted.where(columns.session_date.between(first, last))
         if symbols is not None:

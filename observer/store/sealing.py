@@ -15,7 +15,7 @@ from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left, lacks_snapshots
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, table_of_lines
 
 # A day that was collected has a row in one of these, which have few rows a day.
 _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
@@ -74,9 +74,10 @@ class SealingReader(DatabaseReader):
         with store_errors(self._engine):
             for table in (kind_named(name).table for name in sorted(REMOVABLE)):
                 is_dated = any(index.columns.keys()[:2] == ["symbol", "session_date"] for index in table.indexes)
-                column = table.c.session_date if is_dated else table.c.receive_time_ns
-                lines = distinct_values(table.c.symbol)
-                oldest = select(func.min(column)).where(table.c.symbol == lines.c.value)
+                of_lines = table_of_lines(table).c
+                column = of_lines.session_date if is_dated else of_lines.receive_time_ns
+                lines = distinct_values(of_lines.symbol)
+                oldest = select(func.min(column)).where(of_lines.symbol == lines.c.value)
                 values = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
                 days = {
                     value if is_dated else local_datetime(value).date().isoformat()

@@ -30,7 +30,7 @@ from observer.local_time import local_ns
 from observer.store.lines import lines_of
 from observer.store.removal import SealedRows, count_left
 from observer.store.session import DatabaseReader
-from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, OWNER, QUARANTINE, STREAMS
+from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, OWNER, QUARANTINE, ROW_TABLES, STREAMS
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -115,9 +115,10 @@ class SummaryReader(DatabaseReader):
 
     def row_counts(self) -> dict[str, int]:
         """The number of rows of every table of events, and of the quarantine, by the table's name."""
-        tables = (*EVENT_TABLES.values(), QUARANTINE)
+        tables = {EVENT_TABLES[event_type].name: table for event_type, table in ROW_TABLES.items()}
+        tables[QUARANTINE.name] = QUARANTINE
         with self._asking() as connection:
-            return {table.name: _count(connection, select(func.count()).select_from(table)) for table in tables}
+            return {name: _count(connection, select(func.count()).select_from(each)) for name, each in tables.items()}
 
     def total_rows(self) -> int:
         """Events that are stored, in their tables or in quarantine."""
@@ -127,7 +128,7 @@ class SummaryReader(DatabaseReader):
         """The number of rows, and what the event streams' marks say, at one moment. `sealed` gives the rows that the
         database need not have; it is asked after that moment, since a removal is allowed before it begins.
         """
-        tables = (*EVENT_TABLES.values(), QUARANTINE)
+        tables = (*ROW_TABLES.values(), QUARANTINE)
         lost = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
         with self._asking() as connection:
             found = connection.execute(select(STREAMS.c.uid, STREAMS.c.high_water_mark)).all()

@@ -115,10 +115,10 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
 }
 
 # Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:
-# tests/conformance/test_store_plans.py explains each of them. Trades have one index: a day of all symbols is read by
-# its lines, which the index finds one by one (`observer.store.lines`).
+# tests/conformance/test_store_plans.py explains each of them. A day of all trades is read by its lines, which the index
+# of their groups finds one by one (`observer.store.lines`).
 _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
-    events.Trade: (("symbol", "session_date", "cumulative_volume"),),
+    events.Trade: (("symbol", "session_date"),),
     events.OrderBook: (("symbol", "receive_time_ns"),),
     events.ExpectedPrice: (("symbol", "receive_time_ns"),),
     events.MarketStateChanged: (("symbol", "receive_time_ns"),),
@@ -210,7 +210,8 @@ def _position() -> tuple[Column[int], Column[int]]:
 
 def _event_table(event_type: type[Fact]) -> Table:
     name = TABLE_NAMES[event_type]
-    table = Table(name, METADATA, *_position(), *_columns(event_type), sqlite_with_rowid=False)
+    metadata = _VIEWS if event_type is events.Trade else METADATA
+    table = Table(name, metadata, *_position(), *_columns(event_type), sqlite_with_rowid=False)
     for columns in _INDEXES.get(event_type, ()):
         Index(None, *(table.c[column] for column in columns))
     return table
@@ -282,7 +283,55 @@ DATABASE_EPOCHS: Final = Table(
     Column("reason", Text, nullable=False),
 )
 
+# `trades` is a view with the columns of a trade (`observer.store.views`): a row of it is a row of TRADE_ROWS with what
+# its group has, the texts. So a text is stored once for some hundred or thousand trades of a line's day. The index of
+# the view is that of the groups.
+_VIEWS: Final = MetaData()
+
 EVENT_TABLES: Final[Mapping[type[Fact], Table]] = {event_type: _event_table(event_type) for event_type in EVENT_TYPES}
+
+GROUP_COLUMNS: Final = (
+    "provider", "symbol", "session_date", "venue", "session", "side", "side_inferred", "gap_id",
+)  # fmt: skip
+"""The columns of a trade that its group has."""
+PART_BITS: Final = 15
+"""A group of streamed trades has those of one part of an event stream, 32,768 numbers. So the last trades of a line are
+found by its last groups, and the index of the rows needs the group alone: 7 bytes a row in PostgreSQL, not 33."""
+
+TRADE_GROUPS: Final = Table(
+    "trade_groups",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("stream", Integer, nullable=False),
+    Column("part", BigInteger, nullable=False),  # 0 of recovered trades
+    *(column for column in _columns(events.Trade) if column.name in GROUP_COLUMNS),
+)
+Index(None, *(TRADE_GROUPS.c[name] for name in _INDEXES[events.Trade][0]))
+
+# The columns of 4 bytes stand together: PostgreSQL aligns one of 8 bytes.
+TRADE_ROWS: Final = Table(
+    "trade_rows",
+    METADATA,
+    Column("group_id", Integer, nullable=False),
+    *_position(),
+    *(column for column in _columns(events.Trade) if column.name not in GROUP_COLUMNS),
+    sqlite_with_rowid=False,
+)
+Index(None, TRADE_ROWS.c.group_id)
+
+ROW_TABLES: Final[Mapping[type[Fact], Table]] = {**EVENT_TABLES, events.Trade: TRADE_ROWS}
+"""By the kind of event the table that has a row for each event, by position."""
+
+
+def table_of_lines(table: Table) -> Table:
+    """The table whose index has the symbols and days of a table of events: of trades that of their groups."""
+    return TRADE_GROUPS if table is EVENT_TABLES[events.Trade] else table
+
+
+def row_table(table: Table) -> Table:
+    """The table that has a row for each row of a table of events, by position."""
+    return TRADE_ROWS if table is EVENT_TABLES[events.Trade] else table
+
 
 # The current listings: a projection of the listings' changes and values, kept by the writer in the same transaction.
 # `first_seen_as` is the first change of the listing: "initial" (in its exchange's first file: `first_seen_ns` is the

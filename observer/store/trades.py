@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from bus.events import (
     Trade,
@@ -13,10 +13,10 @@ from bus.events import (
 from observer.store.lines import lines_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
+from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
-_LARGEST: Final = 20  # by the day's volume, which the index finds: the latest trade, and false ones before it
-_NEWEST: Final = 5_000  # events of a stream, which the primary key finds: the latest trade behind any number of those
+_LARGEST: Final = 20  # by the day's volume: the latest conflated row, and false ones before it
 
 
 class TradeMark(msgspec.Struct, frozen=True):
@@ -55,35 +55,22 @@ class TradeReader(DatabaseReader):
     def last_marks(self, session_date: str, symbols: Sequence[str]) -> dict[str, TradeMark]:
         """The mark of each symbol with a streamed trade on that day, kept or conflated. Recovered trades do not count:
         they lie before a streamed one. The latest trade counts, not the one with the largest volume of the day, which
-        later trades may have shown to be false: the latest of the 20 largest volumes and of the stream's 5,000 last
-        events. Beyond both an earlier trade may count; the next trades contradict a false one.
+        later trades may have shown to be false: the latest one of the last part of an event stream that has any, and of
+        the 20 conflated rows with the largest volumes. Beyond both an earlier trade may count; the next trades
+        contradict a false one.
         """
-        trades, rows = EVENT_TABLES[Trade].c, EVENT_TABLES[TradesConflated].c
-        at_ns = trades.exchange_time_ns.label("at_ns")
-        of_trade = (trades.symbol, trades.cumulative_volume, trades.cumulative_trades, at_ns)
-        is_streamed = and_(trades.session_date == session_date, trades.gap_id.is_(None))
-        found: list[TradeMark] = []
+        rows = EVENT_TABLES[TradesConflated].c
         with self._asking() as connection:
-            newest_stream = -1
+            last = last_groups(groups_of(connection, symbols, session_date))
+            found = [_mark(last[row.group_id], row, row.exchange_time_ns) for row in rows_of_groups(connection, last)]
             for symbol in symbols:
-                streamed = (
-                    select(*of_trade, trades.stream)
-                    .where(trades.symbol == symbol, is_streamed)
-                    .order_by(trades.cumulative_volume.desc())
-                    .limit(_LARGEST)
-                )
                 conflated = (
-                    select(rows.symbol, rows.cumulative_volume, rows.cumulative_trades, rows.to_ns.label("at_ns"))
+                    select(rows.cumulative_volume, rows.cumulative_trades, rows.to_ns)
                     .where(rows.symbol == symbol, rows.session_date == session_date)
                     .order_by(rows.cumulative_volume.desc())
                     .limit(_LARGEST)
                 )
-                largest = connection.execute(streamed).all()
-                newest_stream = max([newest_stream, *(row.stream for row in largest)])
-                found += [*map(_mark, largest), *map(_mark, connection.execute(conflated))]
-            last = select(func.max(trades.sequence)).where(trades.stream == newest_stream).scalar_subquery()
-            newest = select(*of_trade).where(trades.stream == newest_stream, trades.sequence > last - _NEWEST)
-            found += map(_mark, connection.execute(newest.where(trades.symbol.in_(symbols), is_streamed)))
+                found += [_mark(symbol, row, row.to_ns) for row in connection.execute(conflated)]
         latest = sorted(found, key=lambda mark: (mark.exchange_time_ns, mark.cumulative_volume))
         return {mark.symbol: mark for mark in latest}
 
@@ -96,8 +83,8 @@ _OF_SYMBOL: Final = (
 )
 
 
-def _mark(row: Any) -> TradeMark:
-    return TradeMark(row.symbol, float(row.cumulative_volume), row.cumulative_trades, row.at_ns)
+def _mark(symbol: str, row: Any, at_ns: int) -> TradeMark:
+    return TradeMark(symbol, float(row.cumulative_volume), row.cumulative_trades, at_ns)
 
 
 def trades_of(connection: Connection, symbol: str, session_date: str) -> list[Trade]:

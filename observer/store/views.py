@@ -1,4 +1,4 @@
-"""The SQL views over both lines of a stock: a row of a view is derived when it is read, and stored nowhere.
+"""The view of trades, and the SQL views over both lines of a stock: a row of those is derived when it is read.
 
 All columns of the views are stated here, and the same text serves both databases. The stock of a line is one
 expression, `_STOCK`. A view over a table of many rows begins with the table's distinct symbols, each found by one
@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS, table_of_lines
 from observer.units import NS_PER_MINUTE
 
 _POSITION: Final = ("stream", "sequence")
@@ -31,18 +31,24 @@ def columns_of(event_type: type[Fact]) -> list[str]:
     return [column.name for column in EVENT_TABLES[event_type].columns if column.name not in _POSITION]
 
 
+def _stored_column(name: str) -> str:
+    """A column of the view of trades in its table."""
+    return f"{(TRADE_GROUPS if name in GROUP_COLUMNS else TRADE_ROWS).name}.{name}"
+
+
 def _with_stock(event_type: type[Fact], columns: str, condition: str = "true") -> str:
     """A query of a table's rows with the stock of their line in front. CROSS JOIN: in SQLite it keeps this order of
     loops, the stock's lines first.
     """
     table = EVENT_TABLES[event_type].name
+    of_lines = table_of_lines(EVENT_TABLES[event_type]).name
     return f"""
 WITH RECURSIVE ids (symbol) AS (
-    SELECT min(symbol) FROM {table}
-    UNION ALL SELECT (SELECT min({table}.symbol) FROM {table} WHERE {table}.symbol > ids.symbol) FROM ids
+    SELECT min(symbol) FROM {of_lines}
+    UNION ALL SELECT (SELECT min({of_lines}.symbol) FROM {of_lines} WHERE {of_lines}.symbol > ids.symbol) FROM ids
     WHERE ids.symbol IS NOT NULL
 ), lines (symbol, venue) AS (
-    SELECT symbol, (SELECT venue FROM {table} WHERE {table}.symbol = ids.symbol LIMIT 1) FROM ids
+    SELECT symbol, (SELECT venue FROM {of_lines} WHERE {of_lines}.symbol = ids.symbol LIMIT 1) FROM ids
     WHERE symbol IS NOT NULL
 ), stocks (stock, line) AS (SELECT {_STOCK}, symbol FROM lines)
 SELECT stock, {columns} FROM stocks CROSS JOIN {table} WHERE {table}.symbol = stocks.line AND {condition}"""
@@ -122,6 +128,11 @@ SELECT stock, session_date, bid, bid_symbol, bid_ns, ask, ask_symbol, ask_ns, ve
 ) AS ranked
 WHERE nth = 1"""
 
+# An inner join: either database begins with the groups of a symbol and day, or with the rows of a stream.
+_TRADES: Final = f"""
+SELECT {", ".join(_stored_column(column.name) for column in EVENT_TABLES[Trade].columns)}
+FROM {TRADE_GROUPS.name} JOIN {TRADE_ROWS.name} ON {TRADE_ROWS.name}.group_id = {TRADE_GROUPS.name}.id"""
+
 VIEWS: Final[Mapping[str, str]] = {
     "consolidated_trades": _with_stock(Trade, ", ".join(columns_of(Trade))),
     "consolidated_conflated_trades": _with_stock(TradesConflated, ", ".join(columns_of(TradesConflated))),
@@ -133,15 +144,17 @@ VIEWS: Final[Mapping[str, str]] = {
 }
 """The views by name, each after those that it reads. None has a column `stream` or `sequence`: no row is an event."""
 
+_ALL: Final = {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}
+
 
 def make_views(connection: Connection) -> None:
     """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it."""
     drop_views(connection)
-    for name, query in VIEWS.items():
+    for name, query in _ALL.items():
         connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
 
 
 def drop_views(connection: Connection) -> None:
     """Remove the views that are there."""
-    for name in reversed(list(VIEWS)):
+    for name in reversed(list(_ALL)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")

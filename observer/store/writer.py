@@ -113,7 +113,8 @@ class StoreWriter:
         Raises:
             StoreError: no answer.
         """
-        self._lock.adopt()  # a database that was put back may have older marks
+        self._lock.adopt()  # a database that was put back may have older marks, and other groups
+        self._insertion.groups.forget()
         with store_errors(self._engine), self._engine.connect() as connection:
             known = _find_streams(connection, streams)
         return {uid: known[uid].high_water_mark if uid in known else 0 for uid in streams}
@@ -173,6 +174,7 @@ class StoreWriter:
     def _commit(self, parts: Sequence[Part], store_rows: _StoreRows) -> Committed:
         delivered = [part for part in parts if isinstance(part, Delivered)]
         lost = [part for part in parts if isinstance(part, Lost)]
+        self._insertion.groups.begin()
         with self._engine.begin() as connection:
             named = dict.fromkeys([*(part.stream for part in parts), *self._lock.last_stream])  # each once
             known = _find_streams(connection, list(named))
@@ -200,6 +202,7 @@ class StoreWriter:
                     day, used_bytes = today, 0
                 quarantine, used_bytes = within_bound(quarantine, used_bytes, QUARANTINE_BYTES_MAX)
                 self._insertion.insert(connection, QUARANTINE, quarantine)
+        self._insertion.groups.keep()
         self._quarantine_day, self._quarantine_bytes = day, used_bytes
         return Committed(rows_by_kind, len(quarantine), sum(part.count for part in lost))
 
@@ -230,7 +233,10 @@ class StoreWriter:
         """As `observer.store.removal.remove_batch`, in a transaction. Raises StoreError as `commit` does."""
         self._lock.require_same()
         with store_errors(self._engine), self._engine.begin() as connection:
-            return remove_batch(connection, sealed, after, rows_max)
+            reached = remove_batch(connection, sealed, after, rows_max)
+            if reached is None:  # it removed groups
+                self._insertion.groups.forget()
+        return reached
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
@@ -254,6 +260,7 @@ def _insert_halving(insertion: Insertion) -> _StoreRows:
             with connection.begin_nested():
                 insertion.insert(connection, EVENT_TABLES[event_type], rows)
         except insertion.refusals as error:
+            insertion.groups.forget()
             if len(rows) == 1:
                 return {position_of(rows[0]): refused_row(event_type, rows[0], describe(error))}
             middle = len(rows) // 2

@@ -9,7 +9,7 @@ import pytest
 
 from observer.bench.held import HELD_UID, held_days, load
 from observer.bench.market_day import sweeps_of_day, symbols_of_market, trades_of_day
-from observer.bench.sizes import sizes_of
+from observer.bench.sizes import sizes_of_trades
 from observer.lake.parquet import as_in_file, write_file
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
@@ -73,14 +73,13 @@ def test_held_days_are_of_one_stream_without_a_gap() -> None:
 
 def test_the_parts_of_a_row_are_its_columns_its_index_and_the_rest(url: str) -> None:
     load(url, [("trades", day(20_000).sort_by("sequence"))])
-    whole, *parts = sizes_of(url, "trades", 20_000)
+    whole, *parts = sizes_of_trades(url, 20_000)
     found = {part.part: part.bytes_per_row for part in parts}
     assert whole.bytes_per_row == pytest.approx(sum(found.values()))
-    assert found["column session_date"] == len("2026-11-18")
-    assert found["column symbol"] == 6
+    assert found["column group_id"] <= 4
     assert found["column receive_time_ns"] == 8
-    assert found["column gap_id"] == 0
-    assert found["index ix_trades_symbol_session_date_cumulative_volume"] > 20
+    assert found["index ix_trade_rows_group_id"] > 5
+    assert 0 < found["groups, with their index"] < 5
     assert 10 < found["row heads, alignment and free space"] < 60
 
 

@@ -132,7 +132,8 @@ def event_tables(url: str) -> Sequence[str]:
         "WHERE m.type = 'table' ORDER BY 1"
         if url.startswith("sqlite")
         else "SELECT table_name FROM information_schema.columns "
-        "WHERE column_name = 'sequence' AND table_schema = current_schema() ORDER BY 1"
+        "WHERE column_name = 'sequence' AND table_schema = current_schema() "
+        "AND table_name IN (SELECT tablename FROM pg_tables) ORDER BY 1"
     )
     return [name for [name] in ask(url, statement)]
 

@@ -19,6 +19,7 @@ from bus.events import Trade
 from bus.outbox import Outbox
 from bus.segments import Packed
 from tests.chaos.actors import TURN_S, Ledger, Offer, Scene, die_with_parent, stop_on_sigterm, use_small_segments
+from tests.store.writable import with_writable_trades
 
 _COLUMNS = 2 + len(Trade.__struct_fields__)  # stream and sequence, and the fields of a trade
 
@@ -56,6 +57,7 @@ def pull(scene: Scene, ready: Connection) -> None:
     socket.bind(scene.ingest_address)
     ready.send_bytes(b"ready")
     with contextlib.closing(sqlite3.connect(str(make_url(scene.url).database))) as database:
+        with_writable_trades(database)
         while not stopping.is_set() or socket.poll(100):
             if socket.poll(50):
                 _store(database, socket.recv())

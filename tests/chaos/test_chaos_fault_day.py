@@ -14,6 +14,7 @@ import pytest
 from tests.chaos import cut_day, fault_day
 from tests.chaos.ledger_judge import finding
 from tests.folders import short_folder
+from tests.store.writable import with_writable_trades
 from tests.system.secrets import search, secrets_of
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -75,7 +76,7 @@ def test_the_judge_notices_each_kind_of_tampering(
     ):
         original.backup(database)  # also what is in its log
         columns = [name for _, name, *_ in database.execute("PRAGMA table_info(trades)")]
-        database.execute(tampering.replace("{rest}", ", ".join(columns[2:])))
+        with_writable_trades(database).execute(tampering.replace("{rest}", ", ".join(columns[2:])))
     reported = finding(ledger, tampered, folder / "offered.csv")
     assert reported["wrong"][wrong] > 0
     assert not reported["balances"]

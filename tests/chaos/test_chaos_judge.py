@@ -120,9 +120,9 @@ def change(scene: Scene, *statements: str) -> None:
 
 STREAM = "(SELECT id FROM streams)"
 DOUBLE = (
-    "CREATE TEMP TABLE doubled AS SELECT * FROM trades WHERE sequence = 1",
+    "CREATE TEMP TABLE doubled AS SELECT * FROM trade_rows WHERE sequence = 1",
     f"UPDATE doubled SET sequence = {EVENTS + 1}",
-    "INSERT INTO trades SELECT * FROM doubled",
+    "INSERT INTO trade_rows SELECT * FROM doubled",
 )
 
 
@@ -140,10 +140,10 @@ def test_a_database_with_every_event_stored_or_stated_is_whole(scene: Scene) -> 
     ("statements", "faults"),
     [
         pytest.param(
-            ["DELETE FROM trades WHERE sequence = 2"], {"lost", "lost_of_ledger", "holes"}, id="a row deleted"
+            ["DELETE FROM trade_rows WHERE sequence = 2"], {"lost", "lost_of_ledger", "holes"}, id="a row deleted"
         ),
         pytest.param(
-            [f"DELETE FROM trades WHERE sequence = {EVENTS}", f"UPDATE streams SET high_water_mark = {EVENTS - 1}"],
+            [f"DELETE FROM trade_rows WHERE sequence = {EVENTS}", f"UPDATE streams SET high_water_mark = {EVENTS - 1}"],
             {"lost", "lost_of_ledger"},
             id="the last row deleted and its mark set back",
         ),
@@ -153,12 +153,12 @@ def test_a_database_with_every_event_stored_or_stated_is_whole(scene: Scene) -> 
             id="a row doubled",
         ),
         pytest.param(
-            ["DELETE FROM trades WHERE sequence = 1", stated(1, 1)],
+            ["DELETE FROM trade_rows WHERE sequence = 1", stated(1, 1)],
             {"stated_and_deliverable"},
             id="a loss stated that the compressed archive still holds",
         ),
         pytest.param(
-            [f"DELETE FROM trades WHERE sequence = {EVENTS}", stated(EVENTS, EVENTS)],
+            [f"DELETE FROM trade_rows WHERE sequence = {EVENTS}", stated(EVENTS, EVENTS)],
             {"stated_and_deliverable"},
             id="a loss stated that the outbox still holds",
         ),
@@ -168,9 +168,9 @@ def test_a_database_with_every_event_stored_or_stated_is_whole(scene: Scene) -> 
             id="a loss stated of a stored event",
         ),
         pytest.param(["DELETE FROM delivery_losses"], {"lost", "lost_of_ledger", "holes"}, id="a loss not stated"),
-        pytest.param(["UPDATE trades SET price = 2 WHERE sequence = 1"], {"changed"}, id="an event changed"),
+        pytest.param(["UPDATE trade_rows SET price = 2 WHERE sequence = 1"], {"changed"}, id="an event changed"),
         pytest.param(
-            ["UPDATE trades SET exchange_time_ns = 1, receive_time_ns = 1 WHERE sequence = 3"],
+            ["UPDATE trade_rows SET exchange_time_ns = 1, receive_time_ns = 1 WHERE sequence = 3"],
             {"out_of_order", "streams_out_of_order"},
             id="an event out of order",
         ),

@@ -47,7 +47,7 @@ def wrong(folder: Path, *events: Event) -> dict[str, Any]:
     span = {"volume_before": 0, "volume_after": SENT, "first_trade": 1, "last_trade": SENT, "fate": "sent"}
     subscription = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span], "view": "KRX"}
     with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
-        database.execute("UPDATE trades SET exchange_time_ns = exchange_time_ns / 1000000000 * 1000000000")
+        database.execute("UPDATE trade_rows SET exchange_time_ns = exchange_time_ns / 1000000000 * 1000000000")
     reported = finding([subscription], folder / "observer.db", offered)
     return {name: count for name, count in reported["wrong"].items() if count}
 

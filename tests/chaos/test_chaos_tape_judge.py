@@ -15,6 +15,7 @@ from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.tape_judge import PAGE, Offered, finding, table
+from tests.store.writable import with_writable_trades
 
 S = 1_000_000_000
 DAY, BUSY, SLOTTED = "2026-11-18", "005930", "000660"
@@ -92,8 +93,11 @@ def judged(folder: Path, *statements: str) -> dict[str, Any]:
     writer.commit([Delivered("tape", "5" * 32, 1, events())])
     writer.close()
     with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
+        with_writable_trades(database)
         for statement in statements:
-            assert database.execute(statement).rowcount > 0
+            before = database.total_changes
+            database.execute(statement)
+            assert database.total_changes > before
     return finding(folder / "observer.db", DAY, offered())
 
 

@@ -14,6 +14,7 @@ from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.venue_judge import finding
+from tests.store.writable import with_writable_trades
 
 S = 1_000_000_000
 DAY, STOCK = "2026-11-18", "005930"
@@ -80,6 +81,7 @@ def judged(folder: Path, *statements: str) -> dict[str, Any]:
     writer.commit([Delivered("track-b", "5" * 32, 1, events())])
     writer.close()
     with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
+        with_writable_trades(database)
         for statement in statements:
             database.execute(statement)
     lines = [f"{STOCK},{OPEN_NS + s * S},{number},1,100,{v},{session}" for v, session, s, number in rows()]

@@ -60,7 +60,7 @@ def test_a_trade_that_is_gone_from_the_after_market_of_nxt_is_noticed(
     shutil.copy(folder / "data" / "observer.db", tampered)
     with closing(sqlite3.connect(tampered)) as database, database:
         database.execute(
-            "DELETE FROM trades WHERE (stream, sequence) IN (SELECT stream, sequence FROM trades "
+            "DELETE FROM trade_rows WHERE (stream, sequence) IN (SELECT stream, sequence FROM trades "
             "WHERE venue = 'NXT' AND session = 'after' AND gap_id IS NULL LIMIT 1)"
         )
     ledger, halts = (json.loads((folder / name).read_text()) for name in ("ledger.json", "halts.json"))

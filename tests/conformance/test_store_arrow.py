@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import Engine
 
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted
+from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
 from observer.errors import StoreError
 from observer.local_time import local_ns
 from observer.store.arrow import count_rows, read_batches, read_marks, schema_of
 from observer.store.engine import open_reader
 from observer.store.kinds import KINDS
-from observer.store.tables import METADATA
+from observer.store.tables import EVENT_TABLES
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
 from tests.builders import trade
@@ -145,7 +145,7 @@ def test_every_kind_reads_a_day_without_rows(engine: Engine) -> None:
 
 def test_the_schema_has_the_tables_columns_and_their_units() -> None:
     schema = schema_of("trades")
-    assert schema.names == [column.name for column in METADATA.tables["trades"].columns]
+    assert schema.names == [column.name for column in EVENT_TABLES[Trade].columns]
     assert schema.field("exchange_time_ns").type == pa.int64()
     assert schema.field("cumulative_trades").nullable
     assert not schema.field("price").nullable

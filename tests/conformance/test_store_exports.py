@@ -167,7 +167,7 @@ def test_a_rebuild_leaves_the_files_of_recoveries_whose_rows_are_in_the_lake_alo
     store(*recovery(1), *recovery(3))  # by trades, and by a minute bar, which stays in the database
     ledgers.catch_up()
     before = files_in(tmp_path / "observer")
-    execute(database_url, "DELETE FROM trades")
+    execute(database_url, "DELETE FROM trade_rows")
     assert [path.name for path in ledgers.rebuild(DAY)] == ["recovery_100000_000003.jsonl"]
     assert files_in(tmp_path / "observer") == before
 
@@ -211,7 +211,7 @@ def test_a_recovery_whose_trades_left_the_database_keeps_its_file(
     ledgers.catch_up()
     before = files_in(tmp_path / "observer")
     assert before
-    execute(database_url, "DELETE FROM trades")
+    execute(database_url, "DELETE FROM trade_rows")
     (tmp_path / "observer/system/exports.json").unlink()
     ledgers.catch_up()
     assert files_in(tmp_path / "observer") == before

@@ -230,7 +230,7 @@ def test_a_database_put_back_under_the_connection_stores_no_new_stream_before_ol
     writer.open()
     writer.commit([batch(1, 2)])
     writer.commit([batch(3, 1)])
-    execute(database_url, "DELETE FROM trades WHERE sequence = 3")
+    execute(database_url, "DELETE FROM trade_rows WHERE sequence = 3")
     execute(database_url, "UPDATE streams SET high_water_mark = 2")
     new = Delivered("track-b", "6" * 32, 1, trades(1))
     for _ in range(2):

@@ -24,7 +24,7 @@ from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
 from observer.store.statistics import refresh_statistics
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import ROW_TABLES, TRADE_GROUPS
 from observer.store.writer import StoreWriter
 from tests.store.filled import GAP_ID, SESSIONS, STREAM, SYMBOLS, events, ten_ns
 from tests.store.plans import Statement, call_sites, recorded, scans
@@ -168,7 +168,7 @@ SCANNED: Final = frozenset({
 READERS: Final = (EtfReader, SectorReader, AlertReader)  # an `EtfReader` is a `StoreReader`
 # A row in another table of the store is a start of a process, a restored database, or an event that was lost or
 # refused: few, and the events of a day are not among them.
-GROWING: Final = frozenset(table.name for table in EVENT_TABLES.values())
+GROWING: Final = frozenset(table.name for table in (*ROW_TABLES.values(), TRADE_GROUPS))
 
 
 def queries_of(reader: type[DatabaseReader]) -> list[str]:

@@ -215,10 +215,10 @@ def test_text_with_a_nul_is_never_lost(writer: StoreWriter, database_url: str) -
 
 def test_a_new_connection_is_made_after_a_failure(writer: StoreWriter, database_url: str) -> None:
     writer.commit([delivered(trades(1))])
-    execute(database_url, "ALTER TABLE trades RENAME TO elsewhere")
+    execute(database_url, "ALTER TABLE trade_rows RENAME TO elsewhere")
     with pytest.raises(StoreError):
         writer.commit([delivered(trades(1), first=2)])
-    execute(database_url, "ALTER TABLE elsewhere RENAME TO trades")
+    execute(database_url, "ALTER TABLE elsewhere RENAME TO trade_rows")
     assert writer.high_water_marks([STREAM]) == {STREAM: 1}
     writer.commit([delivered(trades(1), first=2)])
     assert sequences(database_url, "trades") == [1, 2]

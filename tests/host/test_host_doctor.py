@@ -84,7 +84,7 @@ def test_stated_losses_are_critical(tmp_path: Path, url: str) -> None:
 
 def test_a_row_that_is_gone_is_found_by_the_recount(tmp_path: Path, url: str) -> None:
     store(url, published(tmp_path))
-    execute(url, "DELETE FROM trades WHERE sequence = 4")
+    execute(url, "DELETE FROM trade_rows WHERE sequence = 4")
     assert findings(url, tmp_path)["rows"].level == "critical"
     assert "rows" not in findings(url, tmp_path, recount=False)
 

@@ -276,10 +276,10 @@ def deliver(url: str, stream: str, *events: Event) -> None:
 
 def test_a_row_with_another_value_or_a_damaged_file_keeps_all_rows(lake: Path, url: str) -> None:
     sealed(lake, url)
-    execute(url, "UPDATE trades SET price = price + 1 WHERE sequence = 10")
+    execute(url, "UPDATE trade_rows SET price = price + 1 WHERE sequence = 10")
     with pytest.raises(DataFileError, match="no row is removed from the database: trades of 2026-11-18"):
         sealed(lake, url, remove=True)
-    execute(url, "UPDATE trades SET price = price - 1 WHERE sequence = 10")
+    execute(url, "UPDATE trade_rows SET price = price - 1 WHERE sequence = 10")
     content = version_path(lake, "trades", MARKET, DAY, 1).read_bytes()
     version_path(lake, "trades", MARKET, DAY, 1).write_bytes(content[:100] + b"x" + content[101:])
     with pytest.raises(DataFileError, match="no row is removed from the database"):
@@ -303,7 +303,8 @@ def test_a_row_that_is_lost_beside_the_removed_ones_is_found_by_the_recount(
 ) -> None:
     sealed(lake, url, remove=True)
     remove_sealed(url, lake)
-    execute(url, f"DELETE FROM trades WHERE session_date = '{NEXT_DAY}' AND symbol = '000010' AND price > 1003")
+    of_line = f"SELECT id FROM trade_groups WHERE session_date = '{NEXT_DAY}' AND symbol = '000010'"
+    execute(url, f"DELETE FROM trade_rows WHERE group_id IN ({of_line}) AND price > 1003")
     assert recounted(url, lake, tmp_path)[0] == "critical"
 
 

@@ -41,7 +41,8 @@ from observer.store.engine import migrate, open_writer
 from observer.store.etf import EtfReader
 from observer.store.rows import Row, group_rows
 from observer.store.statistics import refresh_statistics
-from observer.store.tables import EVENT_TABLES, STREAMS
+from observer.store.tables import ROW_TABLES, STREAMS, TRADE_GROUPS
+from observer.store.trade_groups import TradeGroups
 from observer.units import NS_PER_DAY, NS_PER_S
 
 LAST: Final = date(2026, 11, 18)
@@ -129,25 +130,31 @@ class Filler:
         if self._engine.dialect.name == "sqlite":
             self._driver.execute("PRAGMA synchronous=OFF")
         self._statements = {
-            table.name: str(insert(table).compile(dialect=sqlite.dialect())) for table in EVENT_TABLES.values()
+            table.name: str(insert(table).compile(dialect=sqlite.dialect())) for table in ROW_TABLES.values()
         }
+        self._groups = TradeGroups()
 
     def fill(self, stream: int, events: Iterable[Event]) -> None:
         sequence = 0
         for portion in portions(events):
             group = group_rows([Delivered("bench", "x", sequence + 1, portion)], {"x": stream})
             sequence += len(portion)
+            rows_by_type = dict(group.rows)
+            if trades := rows_by_type.get(Trade):
+                with self._engine.begin() as connection:
+                    rows_by_type[Trade] = self._groups.packed(connection, trades)
             self._begin()
-            for event_type, rows in group.rows.items():
-                self._insert(EVENT_TABLES[event_type].name, rows)
+            for event_type, rows in rows_by_type.items():
+                self._insert(ROW_TABLES[event_type].name, rows)
             self._end()
         self._mark(stream, sequence)
 
     def copy(self, of_stream: int, stream: int, day: date, days: int) -> None:
         """Insert a stream's rows again, as another stream's, so many days later."""
+        [(groups,)] = self._driver.execute("SELECT coalesce(max(id), 0) FROM trade_groups").fetchall()
         self._begin()
-        for table in EVENT_TABLES.values():
-            columns = [_later(name, stream, day, days * NS_PER_DAY) for name in table.columns.keys()]  # noqa: SIM118 - not a dict
+        for table in (TRADE_GROUPS, *ROW_TABLES.values()):
+            columns = [_later(name, stream, day, days * NS_PER_DAY, groups) for name in table.columns.keys()]  # noqa: SIM118 - not a dict
             self._driver.execute(
                 f"INSERT INTO {table.name} SELECT {', '.join(columns)} FROM {table.name} WHERE stream = {of_stream}"
             )
@@ -181,12 +188,14 @@ class Filler:
                 copy.write_row(row)
 
 
-def _later(column: str, stream: int, day: date, later_ns: int) -> str:
+def _later(column: str, stream: int, day: date, later_ns: int, groups: int) -> str:
     """The expression that copies a column to a later session."""
     if column == "stream":
         return str(stream)
     if column == "session_date":
         return f"'{day}'"
+    if column in ("id", "group_id"):
+        return f"{column} + {groups}"
     return f"{column} + {later_ns}" if column.endswith("_ns") else f'"{column}"'
 
 

@@ -1,0 +1,132 @@
+"""Trades are stored with the number of their group, and read with its texts, on both databases."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from bus.delivery import Delivered
+from bus.events import Trade
+from observer.store.reader import StoreReader
+from observer.store.removal import SealedRows
+from observer.store.tables import TRADE_GROUPS, TRADE_ROWS
+from observer.store.writer import StoreWriter
+from tests.builders import trade
+from tests.store.plans import Statement, scans
+from tests.store.raw import execute, query
+
+DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
+STREAM = "5" * 32
+NO_TEXT = "\ud800"  # no database stores it
+
+
+class Storing:
+    """Commits trades as one stream, without asking for its mark in between."""
+
+    def __init__(self, url: str) -> None:
+        self.writer = StoreWriter(url)
+        self.writer.open()
+        self._next = self.writer.high_water_marks([STREAM])[STREAM] + 1
+
+    def commit(self, *trades: Trade) -> int:
+        """Returns how many are in quarantine."""
+        first, self._next = self._next, self._next + len(trades)
+        return self.writer.commit([Delivered("track-b", STREAM, first, trades)]).quarantined
+
+
+@pytest.fixture
+def storing(database_url: str) -> Iterator[Storing]:
+    storing = Storing(database_url)
+    yield storing
+    storing.writer.close()
+
+
+def stored(url: str, session_date: str = DAY) -> Sequence[Trade]:
+    with StoreReader(url) as reader:
+        return list(reader.trades(session_date))
+
+
+def groups(url: str) -> int:
+    [(count,)] = query(url, "SELECT count(*) FROM trade_groups")
+    return int(str(count))
+
+
+def test_trades_with_the_same_texts_are_one_group_and_each_other_text_is_another(
+    storing: Storing, database_url: str
+) -> None:
+    texts: list[dict[str, object]] = [
+        {},
+        {"side": "sell"},
+        {"session": "after"},
+        {"gap_id": "gap-1"},
+        {"side_inferred": True},
+    ]
+    trades = [trade(number, **texts[number % len(texts)]) for number in range(1, 11)]
+    storing.commit(*trades[:5])
+    storing.commit(*trades[5:])
+    assert stored(database_url) == trades
+    assert groups(database_url) == len(texts)
+
+
+def test_the_next_writer_takes_the_groups_that_are_there(storing: Storing, database_url: str) -> None:
+    storing.commit(trade(1), trade(2, symbol="000660"))
+    storing.writer.close()
+    following = Storing(database_url)
+    following.commit(trade(3), trade(4, symbol="000660"), trade(5, symbol="035420"))
+    following.writer.close()
+    assert groups(database_url) == 3
+    assert len(stored(database_url)) == 5
+
+
+def test_a_refused_trade_leaves_no_group_that_a_later_trade_relies_on(storing: Storing, database_url: str) -> None:
+    new = {"symbol": "000660"}
+    assert storing.commit(trade(1, symbol=NO_TEXT), trade(2, **new), trade(3, price=float("nan"), **new)) in (1, 2)
+    assert storing.commit(trade(4, **new), trade(5, symbol=NO_TEXT)) == 1
+    assert storing.commit(trade(6, **new)) == 0
+    assert {each.cumulative_volume for each in stored(database_url)} >= {2.0, 4.0, 6.0}
+    assert groups(database_url) == 1
+
+
+def test_a_database_that_went_back_gets_its_groups_again(storing: Storing, database_url: str) -> None:
+    storing.commit(trade(1))
+    for table in ("trade_rows", "trade_groups"):
+        execute(database_url, f"DELETE FROM {table}")
+    assert storing.writer.high_water_marks([STREAM]) == {STREAM: 1}, "a writer asks for the marks when it goes on"
+    storing.commit(trade(2))
+    assert stored(database_url) == [trade(2)]
+
+
+def test_groups_leave_with_their_last_row_and_come_again(storing: Storing, database_url: str) -> None:
+    storing.commit(trade(1), trade(2, side="sell"), trade(3, session_date=NEXT_DAY), trade(4, side="sell"))
+    sealed = SealedRows("trades", DAY, STREAM, 1, 3, 2)
+    after: int | None = 0
+    while after is not None:
+        after = storing.writer.remove(sealed, after)
+    assert stored(database_url) == [trade(4, side="sell")]
+    assert groups(database_url) == 2
+    storing.commit(trade(5))
+    assert stored(database_url) == [trade(4, side="sell"), trade(5)]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        f"session_date = '{DAY}' AND symbol = '005930'",
+        f"symbol = '005930' AND session_date BETWEEN '{DAY}' AND '{NEXT_DAY}'",
+        "stream = 1 AND sequence BETWEEN 3 AND 5",
+    ],
+)
+def test_a_question_by_line_and_day_or_by_position_reads_no_other_trades(
+    storing: Storing, database_url: str, condition: str
+) -> None:
+    storing.commit(*(trade(number) for number in range(1, 9)))
+    engine = create_engine(database_url, poolclass=NullPool)
+    tables = (TRADE_ROWS, TRADE_GROUPS)
+    keys = {"pk_trade_rows": "stream", "pk_trade_groups": "id"}
+    indexes = keys | {str(index.name): index.columns[0].name for table in tables for index in table.indexes}
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET enable_seqscan = off")
+        statement = Statement(f"SELECT * FROM trades WHERE {condition}", (), ())
+        assert scans(connection, statement, frozenset(table.name for table in tables), indexes) == set()
