@@ -136,6 +136,27 @@ class Chain:
             self._lost.extend((after_volume, upto_volume, float(span.to_s)))
         return parts
 
+    def copy(self) -> "Chain":
+        """The same line as of now: what the chain takes in later does not change it."""
+        found = Chain()
+        for name in self.__slots__:
+            setattr(found, name, getattr(self, name))
+        found._lost = self._lost[:]
+        return found
+
+    def put_back(self, before: "Chain") -> None:
+        """Forget what was taken in since this copy was made."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(before, name))
+
+    def join_asked(self) -> None:
+        """Let the last page begin where what is held around its begin does: it may have ended within streamed trades,
+        or within those of an earlier process.
+        """
+        for span in self.held:
+            if span.after_volume <= self.asked_low <= span.upto_volume:
+                self.asked_low = span.after_volume
+
     def forget(self) -> None:
         """Forget what is held, but not what cannot be had: it is read anew."""
         lost = list(self.lost)

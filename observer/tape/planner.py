@@ -213,6 +213,10 @@ class TapePlanner:
         """Whether a line waits that is to be visited before all others: other visits end, and go on later."""
         return any(symbol not in self._visited for symbol, _ in self._first)
 
+    def waits_first(self, symbol: str) -> bool:
+        """Whether this line waits for the end of the visit at work on it, to be visited before all others."""
+        return any(waiting == symbol for waiting, _ in self._first)
+
     @property
     def has_work(self) -> bool:
         """Whether a line may be worth a visit."""

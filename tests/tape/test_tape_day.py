@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Mapping
 from datetime import date
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
@@ -17,6 +18,8 @@ from bus.events import (
     AlertResolved,
     Event,
     GapDetected,
+    GapUnrecoverable,
+    InputQuarantined,
     SelectionAdvanced,
     SlotAssigned,
     SlotReleased,
@@ -34,11 +37,15 @@ from observer.alerts.process import Alerts
 from observer.clock import ScaledClock
 from observer.errors import ProviderError
 from observer.providers.broker import PastTrade
+from observer.providers.domestic import UnreadableRow
+from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.tape.collector import TapeDay, TapeParts
+from observer.tape.collector import TapeDay
+from observer.tape.output import TapeParts
 from observer.tape.settings import TapeSettings
 from observer.units import NS_PER_S
+from tests.chaos.faulty_disk import FaultyDisk
 from tests.day_plans import day_plan
 from tests.folders import short_folder
 from tests.selection.builders import seen
@@ -63,27 +70,42 @@ def line(trades: int, seed: int = 1) -> Line:
 
 
 class Broker:
-    """Answers pages of its lines; refuses the first `refusals` calls, and answers the next `empties` with no trade."""
+    """Answers pages of its lines; refuses the first `refusals` calls, answers the next `empties` with no trade, and of
+    the next `shorts` full pages only the newest trades. The trades with the numbers `unreadable` are so.
+    """
 
-    def __init__(self, market: Mapping[str, Line], refusals: int = 0, empties: int = 0) -> None:
+    def __init__(
+        self,
+        market: Mapping[str, Line],
+        refusals: int = 0,
+        empties: int = 0,
+        shorts: int = 0,
+        unreadable: Container[int] = (),
+    ) -> None:
         self.market = market
         self.refusals = refusals
         self.empties = empties
+        self.shorts = shorts
+        self.unreadable = unreadable
         self.asked: list[str] = []
 
     def usable(self, _capability: str) -> Mapping[str, "Broker"]:
         return {"account": self}
 
-    async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> Sequence[PastTrade]:
+    async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> TradesPage:
         self.asked.append(symbol)
         if self.refusals:
             self.refusals -= 1
             raise ProviderError("not now")
         if self.empties:
             self.empties -= 1
-            return []
+            return TradesPage([])
         of = self.market[symbol]
-        return [
+        numbers = of.rows(until_ns // NS_PER_S, PAGE)
+        if self.shorts and len(numbers) == PAGE:
+            self.shorts -= 1
+            numbers = numbers[-PAGE // 3 :]
+        rows = [
             PastTrade(
                 symbol,
                 of.seconds[number] * NS_PER_S,
@@ -94,8 +116,12 @@ class Broker:
                 None,
                 "KRX",
             )
-            for number in of.rows(until_ns // NS_PER_S, PAGE)
+            for number in numbers
+            if number not in self.unreadable
         ]
+        broken = [number for number in reversed(numbers) if number in self.unreadable]
+        content = [UnreadableRow("no number", str(number).encode(), numbers[-1] - number) for number in broken]
+        return TradesPage(rows, content, any(row.number == 0 for row in content))
 
 
 class Scene:
@@ -109,6 +135,7 @@ class Scene:
         self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.clock = ScaledClock(now_ns, time.monotonic_ns(), 600.0)
         self.reader = StoreReader(f"sqlite:///{folder}/observer.db")
+        self.alerts = Alerts(self.clock, "tape", self.producer.publish)
         parts = TapeParts(
             settings=TapeSettings(),
             provider="kis",
@@ -119,7 +146,7 @@ class Scene:
             producer=self.producer,
             feed_address=f"ipc://{folder}/feed",
             clock=self.clock,
-            alerts=Alerts(self.clock, "tape", self.producer.publish),
+            alerts=self.alerts,
         )
         self.day = TapeDay(parts, PLAN)
 
@@ -215,6 +242,126 @@ def test_one_empty_answer_writes_no_trade_off() -> None:
             found.store(*swept(market, PLAN.closes_ns), CLOSED)
             await found.day.run()
             assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("shorts", "quality"), [(1, "complete"), (2, "seconds")])
+def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(shorts: int, quality: str) -> None:
+    market = {BUSY: line(100)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market, shorts=shorts)) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            [report] = found.published(TapeJudged)
+            assert report.quality == quality
+            assert [each.after_volume for each in report.unreachable] == [0.0] * (shorts - 1)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("number", [0, 1, 50, 69, 70, 71, 98, 99])
+def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number: int) -> None:
+    market = {BUSY: line(100)}
+    begin, end = (float(volume) for volume in market[BUSY].cumulative[number : number + 2])
+
+    async def scenario() -> None:
+        async with scene(Broker(market, unreadable={number})) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            assert len(found.published(Trade)) == 99
+            [report] = found.published(TapeJudged)
+            assert (report.quality, report.unknown) == ("seconds", ())
+            assert [(each.after_volume, each.upto_volume) for each in report.unreachable] == [(begin, end)]
+            rows = found.published(InputQuarantined)
+            assert {each.content for each in rows} == {str(number).encode()}
+            assert {each.source for each in rows} == {"kis tape"}
+
+    run(scenario)
+
+
+def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
+    market = {SMALL: line(3)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market, unreadable=range(3))) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            [report] = found.published(TapeJudged)
+            assert [(each.after_volume, each.upto_volume) for each in report.unreachable] == [
+                (0.0, market[SMALL].volume)
+            ]
+            assert found.published(AlertRaised) == []
+
+    run(scenario)
+
+
+def test_a_page_without_a_readable_row_is_a_refused_call() -> None:
+    market = {BUSY: line(100)}
+    broker = Broker(market, unreadable=range(100))
+
+    async def scenario() -> None:
+        async with scene(broker) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.published(AlertRaised), "an alert")
+            broker.unreadable = ()
+            await working
+            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+            assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
+            assert found.published(InputQuarantined)
+
+    run(scenario)
+
+
+def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = {BUSY: line(300), QUIET: line(200, 2)}
+    broker, disk = Broker(market), FaultyDisk()
+
+    async def scenario() -> None:
+        disk.install(monkeypatch, Path())
+        async with scene(broker) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: len(found.published(TapePage)) >= 3, "pages are stored")
+            disk.room_bytes = 0
+            await until_async(lambda: "tape_unwritten" in found.alerts.identities, "an alert")
+            stored = sum(each.volume for each in found.published(TapePage))
+            assert sum(each.held_volume for each in found.day.planner.chains.values()) == stored
+            disk.room_bytes = None
+            await working
+            assert [each.identity for each in found.published(AlertResolved)] == ["tape_unwritten"]
+            offered = sum((each.cumulative[1:] for each in market.values()), [])
+            assert sorted(each.cumulative_volume for each in found.published(Trade)) == sorted(map(float, offered))
+            assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
+
+    run(scenario)
+
+
+def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed() -> None:
+    market = {BUSY: line(3_000)}
+    broker = Broker(market)
+    swept_ns = (OPENS_S + 2_400) * NS_PER_S
+    gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
+    lost = GapUnrecoverable("g", BUSY, swept_ns + 3 * NS_PER_S, "the broker has no trades of it")
+
+    async def scenario() -> None:
+        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+            slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+            found.store(*swept(market, swept_ns), slot, evaluated, gap)
+            found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.day._prerolls, "it is put off")
+            assert not broker.asked
+            found.store(lost)
+            since_ns = swept_ns - 600 * NS_PER_S
+            await until_async(
+                lambda: any(each.exchange_time_ns <= since_ns for each in found.published(Trade)), "it is fetched"
+            )
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
 
     run(scenario)
 
