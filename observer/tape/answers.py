@@ -97,9 +97,8 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
             chain.lose(at)
         from_s, to_s = page.from_ns // NS_PER_S, page.to_ns // NS_PER_S
         chain.hold(Span(page.after_volume, page.upto_volume, from_s, to_s))
-        chain.asked_s, chain.asked_low = second, min(page.after_volume, page.upto_volume)
-        chain.before_s = min(second - 1, from_s)
-        chain.join_asked()
+        if from_s == second or not page.stored:
+            chain.note_asked(second, min(page.after_volume, page.upto_volume), from_s)
         if page.upto_volume > page.after_volume:  # else it lies above what may be fetched
             chain.trades += page.trades
             chain.volume += page.upto_volume - page.after_volume

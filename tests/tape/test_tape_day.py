@@ -3,14 +3,18 @@
 import asyncio
 import contextlib
 import random
+import threading
 import time
-from collections.abc import AsyncIterator, Container, Mapping
+import tracemalloc
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import observer.store.tape
+import observer.tape.collector
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
 from bus.events import (
@@ -41,8 +45,10 @@ from observer.providers.domestic import UnreadableRow
 from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.tape.answers import restore
 from observer.tape.collector import TapeDay
 from observer.tape.output import TapeParts
+from observer.tape.planner import TapePlanner
 from observer.tape.settings import TapeSettings
 from observer.units import NS_PER_S
 from tests.chaos.faulty_disk import FaultyDisk
@@ -87,13 +93,18 @@ class Broker:
         self.empties = empties
         self.shorts = shorts
         self.unreadable = unreadable
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.asked: list[str] = []
+        self.seconds: list[int] = []
 
     def usable(self, _capability: str) -> Mapping[str, "Broker"]:
         return {"account": self}
 
     async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> TradesPage:
+        await self.gate.wait()
         self.asked.append(symbol)
+        self.seconds.append(until_ns // NS_PER_S)
         if self.refusals:
             self.refusals -= 1
             raise ProviderError("not now")
@@ -136,7 +147,7 @@ class Scene:
         self.clock = ScaledClock(now_ns, time.monotonic_ns(), 600.0)
         self.reader = StoreReader(f"sqlite:///{folder}/observer.db")
         self.alerts = Alerts(self.clock, "tape", self.producer.publish)
-        parts = TapeParts(
+        self.parts = TapeParts(
             settings=TapeSettings(),
             provider="kis",
             page_trades=PAGE,
@@ -148,7 +159,7 @@ class Scene:
             clock=self.clock,
             alerts=self.alerts,
         )
-        self.day = TapeDay(parts, PLAN)
+        self.day = TapeDay(self.parts, PLAN)
 
     def store(self, *events: Event) -> None:
         self._writer.commit([Delivered("track-b", "1" * 32, self._stored + 1, events)])
@@ -289,9 +300,8 @@ def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
             found.store(*swept(market, PLAN.closes_ns), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
-            assert [(each.after_volume, each.upto_volume) for each in report.unreachable] == [
-                (0.0, market[SMALL].volume)
-            ]
+            [span] = report.unreachable
+            assert (span.after_volume, span.upto_volume) == (0.0, market[SMALL].volume)
             assert found.published(AlertRaised) == []
 
     run(scenario)
@@ -332,14 +342,15 @@ def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatc
             disk.room_bytes = None
             await working
             assert [each.identity for each in found.published(AlertResolved)] == ["tape_unwritten"]
-            offered = sum((each.cumulative[1:] for each in market.values()), [])
-            assert sorted(each.cumulative_volume for each in found.published(Trade)) == sorted(map(float, offered))
+            offered = [float(volume) for each in market.values() for volume in each.cumulative[1:]]
+            assert sorted(each.cumulative_volume for each in found.published(Trade)) == sorted(offered)
             assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
 
     run(scenario)
 
 
-def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed() -> None:
+def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer.tape.collector, "CHECK_AGAIN_S", 0.05)
     market = {BUSY: line(3_000)}
     broker = Broker(market)
     swept_ns = (OPENS_S + 2_400) * NS_PER_S
@@ -438,6 +449,73 @@ def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_stream
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             assert max(times()) <= swept_ns
+
+    run(scenario)
+
+
+def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer.tape.collector, "CHECK_AGAIN_S", 0.05)
+    market = {BUSY: line(8_000)}
+    broker = Broker(market)
+    first_ns, second_ns = (OPENS_S + 3_000) * NS_PER_S, (OPENS_S + 3_600) * NS_PER_S
+
+    async def scenario() -> None:
+        async with scene(broker, second_ns + 5 * NS_PER_S) as found:
+            broker.gate.clear()
+            evaluated = SelectionAdvanced(SESSION, first_ns + 1, UniverseEvaluated(4, first_ns, first_ns, 1))
+            found.store(*swept(market, first_ns), evaluated)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.day._visits, "a visit is at work")
+            slot = SlotAssigned("a:01", BUSY, second_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, second_ns + 1, UniverseEvaluated(5, second_ns, second_ns, 1))
+            found.store(*swept(market, second_ns), evaluated, slot)
+            await until_async(lambda: found.day.planner.waits_first(BUSY), "the pre-roll waits")
+            broker.gate.set()
+            await until_async(lambda: len(broker.seconds) > 3, "it is asked")
+            assert broker.seconds[1] > first_ns // NS_PER_S, "after one page of the visit at work"
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observer.store.tape, "_PAGES_AT_ONCE", 100)
+    threads: set[threading.Thread] = set()
+
+    def spied(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
+        threads.add(threading.current_thread())
+        restore(planner, pages)
+
+    monkeypatch.setattr(observer.tape.collector, "restore", spied)
+
+    def page(number: int) -> TapePage:
+        at_ns = (OPENS_S + number) * NS_PER_S
+        return TapePage(
+            *("kis", f"{number % 5:06}", SESSION, at_ns, at_ns, 30, 30, 5.0, float(number), number + 5.0),
+            *(at_ns, at_ns, (), "KRX"),
+        )
+
+    async def peak_bytes(found: Scene) -> int:
+        day = TapeDay(found.parts, PLAN)
+        tracemalloc.start()
+        try:
+            assert await day._resume()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            assert all(len(list(chain.held)) == 1 for chain in day.planner.chains.values())
+
+    async def scenario() -> None:
+        async with scene(Broker({})) as found:
+            found.store(*(page(number) for number in range(500)))
+            await peak_bytes(found)
+            few = await peak_bytes(found)
+            found.store(*(page(number) for number in range(500, 4_000)))
+            assert await peak_bytes(found) < 1.5 * few
+            assert threading.main_thread() not in threads
 
     run(scenario)
 
