@@ -75,7 +75,7 @@ def stored_page(
         session_date=session_date,
         fetched_ns=fetched_ns,
         asked_ns=second * NS_PER_S,
-        trades=held.trades - unreadable,
+        trades=max(0, held.trades - unreadable),
         stored=len(trades),
         volume=sum(each.volume for each in trades),
         after_volume=held.after_volume,

@@ -150,19 +150,21 @@ class Chain:
         """The page of `second`, whose first trade is of `first_s`, is here, and leads no further down than its own
         second or than `volume`: what lies below that is asked up to an earlier second.
         """
-        self._asked[volume] = second, min(second - 1, first_s)
+        page = second, min(second - 1, first_s)
+        self._asked[volume] = min(page, self._asked.get(volume, page))
         self.join_asked()
 
     def join_asked(self) -> None:
         """Let those pages begin where what is held around their begin does: they may lie within streamed trades, or
-        within those of other pages.
+        within those of other pages. Of several the one of the earliest second leads furthest down.
         """
         if self._asked:
             held, asked = list(self.held), self._asked
             self._asked = {}
-            for volume, seconds in asked.items():
-                at = (span.after_volume for span in held if span.after_volume <= volume <= span.upto_volume)
-                self._asked[next(at, volume)] = seconds
+            for volume, page in asked.items():
+                begins = (span.after_volume for span in held if span.after_volume <= volume <= span.upto_volume)
+                begin = next(begins, volume)
+                self._asked[begin] = min(page, self._asked.get(begin, page))
 
     def next_second(self, span: Span) -> int:
         """The second to ask for an unknown span: its last one, or an earlier one where the page of that is here."""
