@@ -22,6 +22,8 @@ from bus.events import (
     AlertResolved,
     Event,
     GapDetected,
+    GapEmpty,
+    GapOpened,
     GapUnrecoverable,
     InputQuarantined,
     SelectionAdvanced,
@@ -50,12 +52,14 @@ from observer.tape.collector import TapeDay
 from observer.tape.output import TapeParts
 from observer.tape.planner import TapePlanner
 from observer.tape.settings import TapeSettings
+from observer.tape.stored import StoredDay
 from observer.units import NS_PER_S
 from tests.chaos.faulty_disk import FaultyDisk
 from tests.day_plans import day_plan
 from tests.folders import short_folder
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
+from tests.store.plans import recorded
 from tests.tape.market import PAGE, Line
 from tests.waiting import until_async
 
@@ -373,6 +377,24 @@ def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeyp
             )
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> None:
+    def cut(symbol: str) -> GapOpened:
+        return GapOpened(symbol, "kis", symbol, SESSION, 1, 1, 3.0, "reconnect")
+
+    async def scenario() -> None:
+        async with scene(Broker({})) as found:
+            found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
+            stored = StoredDay(found.reader, found.alerts, SESSION)
+            with recorded() as statements:
+                assert await stored.has_open_gap(BUSY)
+                assert not await stored.has_open_gap(QUIET)
+            of_cuts = [each for each in statements if "FROM gap_openings" in each.text]
+            assert of_cuts
+            assert all("gap_openings.symbol = ?" in each.text for each in of_cuts)
 
     run(scenario)
 
