@@ -79,6 +79,18 @@ class Producer:
         self.flush()
         self._append(events, may_part=False)
 
+    def offer_together(self, events: Sequence[Event]) -> bool:
+        """As `publish_together`, for what can be made again: False where the disk does not take it. Nothing of it is
+        published then, and nothing counts as refused.
+        """
+        self.flush()
+        try:
+            self._put(events)
+        except OSError as error:
+            logger.warning("outbox does not take %d events, which are made again: %s", len(events), error)
+            return False
+        return True
+
     async def publish_when_taken(self, event: Event) -> None:
         """Publish now, or as soon as the disk takes it: meanwhile it is not refused, only not published yet."""
         self.flush()

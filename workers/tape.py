@@ -2,7 +2,8 @@
 
 from observer.providers.broker import broker_named
 from observer.runtime.worker import Worker, run
-from observer.tape.collector import TapeDay, TapeParts
+from observer.tape.collector import TapeDay
+from observer.tape.output import TapeParts
 
 
 async def tape(worker: Worker) -> None:

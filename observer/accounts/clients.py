@@ -381,10 +381,6 @@ class RestOfAll:
         """As `HistorySource`."""
         return await self._first("trades").trades_between(symbol, from_ns, to_ns, after_volume, rows_max)
 
-    async def trades_page(self, symbol: str, until_ns: int, priority: Priority = "background") -> Sequence[PastTrade]:
-        """As `HistorySource`."""
-        return await self._first("trades").trades_page(symbol, until_ns, priority)
-
     async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence["VenueTrading"]:
         """As `VenueSource`."""
         return await self._first("securities").venue_eligibility(symbols)

@@ -1,7 +1,7 @@
 """`observer tape`: which part of the market's trades a day's tape holds, in all and by symbol."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -58,28 +58,28 @@ def tape(
         progress = reader.tape_progress(asked.session_date)
         if progress is None:
             raise NoDataError(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
-        pages = reader.tape_pages(asked.session_date, lines.symbol)
         reports = reader.tape_reports(asked.session_date, lines.symbol)
-    if symbol is not None and not pages and not reports:
+        symbols = _by_symbol(reader.tape_pages(asked.session_date, lines.symbol), reports)
+    if symbol is not None and not symbols:
         raise NoDataError(f"nothing of {symbol} is in the tape of {asked.title}: `observer tape` names its symbols")
     found = DayTape(
         day=asked.session_date,
         progress=progress,
         held_percent=percent(progress.held_volume, progress.day_volume),
         qualities=dict(Counter(each.quality for each in reports.values())),
-        symbols=_by_symbol(pages, reports),
+        symbols=symbols,
     )
     if as_json:
         document = msgspec.structs.asdict(found)
-        symbols = [msgspec.structs.asdict(each) for each in found.symbols]
-        print_json({**document, "progress": msgspec.structs.asdict(progress), "symbols": symbols})
+        rows = [msgspec.structs.asdict(each) for each in found.symbols]
+        print_json({**document, "progress": msgspec.structs.asdict(progress), "symbols": rows})
         return
     show(_table(found, asked.title))
     for line in _reported(found):
         show_text(line)
 
 
-def _by_symbol(pages: Sequence[TapePage], reports: Mapping[str, TapeJudged]) -> Sequence[LineTape]:
+def _by_symbol(pages: Iterable[TapePage], reports: Mapping[str, TapeJudged]) -> Sequence[LineTape]:
     calls, trades = Counter[str](), Counter[str]()
     seconds: dict[str, set[int]] = {}
     for page in pages:

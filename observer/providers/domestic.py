@@ -60,10 +60,11 @@ class BarReach(msgspec.Struct, frozen=True):
 
 
 class UnreadableRow(msgspec.Struct, frozen=True):
-    """A row of an answer that cannot be read: why, and its fields as JSON."""
+    """A row of an answer that cannot be read: why, its fields as JSON, and its number in the answer, from 0."""
 
     reason: str
     content: bytes
+    number: int = 0
 
 
 class MinuteDay(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from observer.providers.broker import PastTrade, Priority
+    from observer.providers.domestic import UnreadableRow
 
 
 class TimeAndSales(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,13 +16,26 @@ class TimeAndSales(msgspec.Struct, frozen=True, kw_only=True):
     page_trades: int
 
 
+class TradesPage(msgspec.Struct, frozen=True):
+    """Trades of one answer, oldest first; the rows among them that cannot be read, and whether the newest row is one of
+    these.
+    """
+
+    rows: "Sequence[PastTrade]"
+    unreadable: "Sequence[UnreadableRow]" = ()
+    is_newest_unreadable: bool = False
+
+    @property
+    def trades(self) -> int:
+        """How many trades the answer has, readable or not."""
+        return len(self.rows) + len(self.unreadable)
+
+
 class TradePageSource(Protocol):
     """Single pages of today's trades."""
 
-    async def trades_page(
-        self, symbol: str, until_ns: int, priority: "Priority" = "background"
-    ) -> "Sequence[PastTrade]":
-        """Today's newest trades up to the end of the second of `until_ns`, oldest first: one call, one page
-        (`Broker.time_and_sales`).
+    async def trades_page(self, symbol: str, until_ns: int, priority: "Priority" = "background") -> TradesPage:
+        """Today's newest trades up to the end of the second of `until_ns`: one call, one page
+        (`Broker.time_and_sales`). A row that cannot be read costs that row alone.
         """
         ...

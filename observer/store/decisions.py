@@ -122,7 +122,7 @@ def acknowledged_times(connection: Connection, session_date: str, now_ns: int) -
 def _events(connection: Connection, session_date: str, kinds: Sequence[type[Event]]) -> Iterator[Event]:
     for stream, first, end in _segments(connection, session_date):
         for begin in range(first, end, _NUMBERS_AT_ONCE):
-            yield from _segment(connection, kinds, stream, begin, min(begin + _NUMBERS_AT_ONCE, end))
+            yield from events_between(connection, kinds, stream, begin, min(begin + _NUMBERS_AT_ONCE, end))
 
 
 def _segments(connection: Connection, session_date: str) -> Iterator[tuple[int, int, int]]:
@@ -142,9 +142,10 @@ def _segments(connection: Connection, session_date: str) -> Iterator[tuple[int, 
         yield stream, first, end if end is not None else marks[stream] + 1
 
 
-def _segment(
+def events_between(
     connection: Connection, kinds: Sequence[type[Event]], stream: int, begin: int, end: int
 ) -> Iterator[Event]:
+    """A stream's events of these kinds with numbers in [begin, end), in order."""
     found: list[tuple[int, Event]] = []
     for kind in kinds:
         table = EVENT_TABLES[kind]

@@ -49,10 +49,11 @@ class HistoryReader(DatabaseReader):
         sweeps = self._events(SweepCompleted, wanted.order_by(table.c.completed_ns.desc()).limit(1))
         return next(iter(sweeps), None)
 
-    def volume_rises(self, session_date: str, since_ns: int) -> Sequence[VolumeRise]:
-        """The day's volume rises that were received after that time, oldest first."""
+    def volume_rises(self, session_date: str, since_ns: int, until_ns: int = 2**63 - 1) -> Sequence[VolumeRise]:
+        """The day's volume rises that were received after `since` and before `until`, oldest first."""
         table = EVENT_TABLES[VolumeRise]
-        wanted = select(table).where(table.c.session_date == session_date, table.c.receive_time_ns > since_ns)
+        received = table.c.receive_time_ns
+        wanted = select(table).where(table.c.session_date == session_date, received > since_ns, received < until_ns)
         return self._events(VolumeRise, wanted.order_by(table.c.receive_time_ns, table.c.symbol))
 
     def daily_bars(self, last: int, symbol: str | None = None) -> dict[str, list[DailyBar]]:

@@ -1,14 +1,17 @@
 """Queries of the tape: its pages, progress and reports, and what of a line's day is stored trade by trade."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import func, or_, select, union_all
+from sqlalchemy import Connection, func, or_, select, tuple_, union_all
 
 from bus.events import (
     MinuteBarRecovered,
     SelectionAdvanced,
+    SlotAssigned,
+    SlotReleased,
     SlotsClosed,
     TapeJudged,
     TapePage,
@@ -18,12 +21,42 @@ from bus.events import (
     UniverseEvaluated,
 )
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.store.decisions import events_between
 from observer.store.lines import lines_of
+from observer.store.rows import event_of, position_of
 from observer.store.session import DatabaseReader
-from observer.store.slots import day_bounds
-from observer.store.tables import EVENT_TABLES
+from observer.store.slots import day_bounds, slot_changes
+from observer.store.tables import EVENT_TABLES, STREAMS
 
 _STEPS_AT_ONCE: Final = 500  # of a day's steps, newest first: a sweep's evaluation is among so many
+_PAGES_AT_ONCE: Final = 2_000  # of a day's some 500,000: what a reader holds in memory
+
+
+class PageMark(NamedTuple):
+    """The place of a page in the order of `tape_part`: the line, the stream's number, the number in the stream."""
+
+    symbol: str
+    stream: int
+    sequence: int
+
+
+class Evaluated(msgspec.Struct, frozen=True, order=True):
+    """A step of Track B at `advanced_ns` that has evaluated the day's volumes until `until_ns`: the end of a sweep; the
+    end of the day when its slots are closed.
+    """
+
+    advanced_ns: int
+    until_ns: int
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What Track B decided of a day: assignments and releases of slots, each kind in order; its last evaluation, None
+    without one; and of each event stream (its random id) the number up to which this is read.
+    """
+
+    slots: Sequence[SlotAssigned | SlotReleased]
+    evaluated: Evaluated | None
+    upto: Mapping[str, int]
 
 
 class HeldSpan(msgspec.Struct, frozen=True):
@@ -38,12 +71,33 @@ class HeldSpan(msgspec.Struct, frozen=True):
 class TapeReader(DatabaseReader):
     """Reads what the tape is made of, and what it brought."""
 
-    def tape_pages(self, session_date: str, symbol: str | None = None) -> Sequence[TapePage]:
-        """The day's pages, of one line or of all, in the order in which they came."""
-        table = EVENT_TABLES[TapePage]
-        of_line = [] if symbol is None else [table.c.symbol == symbol]
-        wanted = select(table).where(table.c.session_date == session_date, *of_line)
-        return self._events(TapePage, wanted.order_by(table.c.stream, table.c.sequence))
+    def tape_pages(self, session_date: str, symbol: str | None = None) -> Iterator[TapePage]:
+        """The day's pages, of one line or of all, by line, in the order in which they came; read in parts."""
+        after: PageMark | None = None
+        while True:
+            pages, after = self.tape_part(session_date, symbol, after)
+            yield from pages
+            if after is None:
+                return
+
+    def tape_part(
+        self, session_date: str, symbol: str | None = None, after: PageMark | None = None
+    ) -> tuple[Sequence[TapePage], PageMark | None]:
+        """The next pages in the order of `tape_pages` behind `after` (None: the first), and where the part after them
+        begins; None: these are the last.
+        """
+        columns = EVENT_TABLES[TapePage].c
+        place = (columns.symbol, columns.stream, columns.sequence)
+        wanted = select(EVENT_TABLES[TapePage]).where(columns.session_date == session_date)
+        if symbol is not None:
+            wanted = wanted.where(columns.symbol == symbol)
+        if after is not None:
+            wanted = wanted.where(tuple_(*place) > after)
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(*place).limit(_PAGES_AT_ONCE)).all()
+        pages = [event_of(TapePage, row) for row in rows]
+        is_last = len(rows) < _PAGES_AT_ONCE
+        return pages, None if is_last else PageMark(pages[-1].symbol, *position_of(rows[-1]))
 
     def tape_progress(self, session_date: str) -> TapeProgressed | None:
         """The day's latest progress; None where the tape never ran."""
@@ -96,19 +150,17 @@ class TapeReader(DatabaseReader):
             for row, (upto, upto_ns) in zip(found, ends, strict=True)
         ]
 
-    def evaluated_until_ns(self, session_date: str) -> int:
-        """Until when Track B has evaluated the day's snapshots (UTC ns): the end of the last sweep that it took in; the
-        end of the day when its slots are closed; 0 before that.
-        """
-        table = EVENT_TABLES[SelectionAdvanced]
-        of_day = table.c.session_date == session_date
-        newest = select(table).where(of_day).order_by(table.c.advanced_ns.desc()).limit(_STEPS_AT_ONCE)
-        for step in self._events(SelectionAdvanced, newest):
-            if isinstance(step.step, SlotsClosed):
-                return day_bounds(session_date)[1]
-            if isinstance(step.step, UniverseEvaluated):
-                return step.step.completed_ns
-        return 0
+    def decided(self, session_date: str, since: Mapping[str, int] | None = None) -> Decided:
+        """What Track B decided of the day; with `since` (`Decided.upto` of an earlier answer) what is stored since."""
+        columns = (STREAMS.c.id, STREAMS.c.uid, STREAMS.c.high_water_mark)
+        with self._asking() as connection:
+            streams = connection.execute(select(*columns).order_by(STREAMS.c.id)).all()
+            if since is None:
+                return _decided(connection, session_date, {uid: mark for _, uid, mark in streams})
+            # A database that went back has lower marks until the same events are there again.
+            upto = {**since, **{uid: max(mark, since.get(uid, 0)) for _, uid, mark in streams}}
+            new = [(stream, since.get(uid, 0) + 1, mark + 1) for stream, uid, mark in streams]
+            return _decided_since(connection, session_date, [each for each in new if each[1] < each[2]], upto)
 
     def lines_with_minute_bars(self, session_date: str) -> frozenset[str]:
         """The lines that have minute bars of the day in the place of trades."""
@@ -118,3 +170,40 @@ class TapeReader(DatabaseReader):
         with self._asking() as connection:
             of_lines = bars.symbol.in_(lines_of(connection, EVENT_TABLES[MinuteBarRecovered]))
             return frozenset(connection.scalars(select(bars.symbol).distinct().where(of_lines, *of_day)))
+
+
+def _decided(connection: Connection, session_date: str, upto: Mapping[str, int]) -> Decided:
+    """The whole day until now."""
+    changes = slot_changes(connection, *day_bounds(session_date))
+    table = EVENT_TABLES[SelectionAdvanced]
+    newest = select(table).where(table.c.session_date == session_date).order_by(table.c.advanced_ns.desc())
+    steps = [event_of(SelectionAdvanced, row) for row in connection.execute(newest.limit(_STEPS_AT_ONCE))]
+    return Decided([each for each in changes if isinstance(each, SlotAssigned | SlotReleased)], _last(steps), upto)
+
+
+def _decided_since(
+    connection: Connection, session_date: str, new: Iterable[tuple[int, int, int]], upto: Mapping[str, int]
+) -> Decided:
+    """The day's decisions within these ranges: stream, first number, number behind the last."""
+    from_ns, to_ns = day_bounds(session_date)
+    slots: list[SlotAssigned | SlotReleased] = []
+    steps: list[SelectionAdvanced] = []
+    kinds = (SlotAssigned, SlotReleased, SelectionAdvanced)
+    for each in itertools.chain.from_iterable(events_between(connection, kinds, *numbers) for numbers in new):
+        match each:
+            case SelectionAdvanced(session_date=day) if day == session_date:
+                steps.append(each)
+            case SlotAssigned(assigned_ns=at_ns) | SlotReleased(released_ns=at_ns) if from_ns <= at_ns < to_ns:
+                slots.append(each)
+    return Decided(slots, _last(steps), upto)
+
+
+def _last(steps: Iterable[SelectionAdvanced]) -> Evaluated | None:
+    """The last evaluation among a day's steps."""
+    found: list[Evaluated] = []
+    for each in steps:
+        if isinstance(each.step, SlotsClosed):
+            found.append(Evaluated(each.advanced_ns, day_bounds(each.session_date)[1]))
+        elif isinstance(each.step, UniverseEvaluated):
+            found.append(Evaluated(each.advanced_ns, each.step.completed_ns))
+    return max(found, default=None)

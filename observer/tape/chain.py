@@ -33,26 +33,23 @@ class Chain:
     are.
 
     `limit` is that volume, at `limit_s`. `trades` and `volume` are of pages seen: their quotient is the size of a
-    trade. `asked_s` and `asked_low` are the last page's second and the volume where it began; `before_s` is the second
-    to ask when that page lies above the unknown span.
+    trade.
     """
 
     __slots__ = (
-        "_held", "_lost", "asked_low", "asked_s", "before_s", "is_claimed", "is_streamed", "limit", "limit_s", "price",
-        "top_s", "trades", "volume",
+        "_asked", "_held", "_lost", "is_claimed", "is_streamed", "limit", "limit_s", "price", "top_s", "trades",
+        "volume",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._held = array("d")
         self._lost = array("d")
+        self._asked: dict[float, tuple[int, int]] = {}  # by volume: the page's second, and the one to ask below it
         self.limit = 0.0
         self.limit_s = 0
         self.price = 0.0
         self.trades = 0
         self.volume = 0.0
-        self.asked_s = -1
-        self.asked_low = -1.0
-        self.before_s = -1
         self.top_s = -1
         self.is_claimed = False
         self.is_streamed = False
@@ -135,6 +132,44 @@ class Chain:
         for after_volume, upto_volume in parts:
             self._lost.extend((after_volume, upto_volume, float(span.to_s)))
         return parts
+
+    def copy(self) -> "Chain":
+        """The same line as of now: what the chain takes in later does not change it."""
+        found = Chain()
+        for name in self.__slots__:
+            setattr(found, name, getattr(self, name))
+        found._lost, found._asked = self._lost[:], dict(self._asked)
+        return found
+
+    def put_back(self, before: "Chain") -> None:
+        """Forget what was taken in since this copy was made."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(before, name))
+
+    def note_asked(self, second: int, volume: float, first_s: int) -> None:
+        """The page of `second`, whose first trade is of `first_s`, is here, and leads no further down than its own
+        second or than `volume`: what lies below that is asked up to an earlier second.
+        """
+        page = second, min(second - 1, first_s)
+        self._asked[volume] = min(page, self._asked.get(volume, page))
+        self.join_asked()
+
+    def join_asked(self) -> None:
+        """Let those pages begin where what is held around their begin does: they may lie within streamed trades, or
+        within those of other pages. Of several the one of the earliest second leads furthest down.
+        """
+        if self._asked:
+            held, asked = list(self.held), self._asked
+            self._asked = {}
+            for volume, page in asked.items():
+                begins = (span.after_volume for span in held if span.after_volume <= volume <= span.upto_volume)
+                begin = next(begins, volume)
+                self._asked[begin] = min(page, self._asked.get(begin, page))
+
+    def next_second(self, span: Span) -> int:
+        """The second to ask for an unknown span: its last one, or an earlier one where the page of that is here."""
+        asked_s, before_s = self._asked.get(span.upto_volume, (span.to_s + 1, span.to_s))
+        return before_s if asked_s <= span.to_s else span.to_s
 
     def forget(self) -> None:
         """Forget what is held, but not what cannot be had: it is read anew."""

@@ -66,6 +66,8 @@ class Learning:
             if not self._covers(each.symbol, each.venue):
                 continue
             self.last[each.symbol] = each.cumulative_volume
+            if spans:  # the planner may not have known the line above
+                self._planner.chain(each.symbol).is_streamed = True
             if is_evaluated and not is_within:
                 value = each.cumulative_value if isinstance(each, Snapshot) else 0.0
                 self._planner.learn(each.symbol, each.cumulative_volume, at_ns // NS_PER_S, value)

@@ -159,8 +159,8 @@ class TapePlanner:
             second = span.to_s
             if is_top and second <= chain.top_s:
                 continue  # what is left of it was traded later than the limit's second
-            if not is_top and chain.asked_s <= second and abs(span.upto_volume - chain.asked_low) <= VOLUME_NOISE:
-                second = chain.before_s  # that second's page is here: the trades before it are asked
+            if not is_top:
+                second = chain.next_second(span)
             if second < visit.since_s:
                 return None
             visit.span, visit.is_top = span, is_top
@@ -178,14 +178,14 @@ class TapePlanner:
             chain.top_s = second
         if page is None:
             page = Page(0, 0.0, 0.0, second, second)
-        chain.asked_s, chain.asked_low = second, min(page.after_volume, span.upto_volume)
-        # A page above the span leads to its first second, where there can be older trades.
-        chain.before_s = min(second - 1, page.from_s) if page.trades else second - 1
         new: list[tuple[float, float]] = []
         if page.trades:
             self._measure(chain, page)
             upto_volume = min(page.upto_volume, chain.limit)
             new = chain.hold(Span(page.after_volume, upto_volume, page.from_s, page.to_s))
+        if page.from_s == second or not new:
+            # A page above the span leads to its first second, where there can be older trades.
+            chain.note_asked(second, min(page.after_volume, span.upto_volume), page.from_s)
         if page.trades < self._page_trades and page.after_volume > VOLUME_NOISE:
             lost.append(Span(0.0, page.after_volume, page.from_s, page.from_s))  # the broker's day begins later
         is_short = not visit.is_top and page.upto_volume < span.upto_volume - VOLUME_NOISE
@@ -212,6 +212,10 @@ class TapePlanner:
     def has_first(self) -> bool:
         """Whether a line waits that is to be visited before all others: other visits end, and go on later."""
         return any(symbol not in self._visited for symbol, _ in self._first)
+
+    def waits_first(self, symbol: str) -> bool:
+        """Whether this line waits for the end of the visit at work on it, to be visited before all others."""
+        return any(waiting == symbol for waiting, _ in self._first)
 
     @property
     def has_work(self) -> bool:

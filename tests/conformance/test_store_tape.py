@@ -1,14 +1,19 @@
 """The tape's queries, on both databases."""
 
+from collections import Counter
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
+import observer.store.tape
 from bus.delivery import Delivered
 from bus.events import (
     Event,
     MinuteBarRecovered,
     SelectionAdvanced,
+    SlotAssigned,
+    SlotReleased,
     SlotsClosed,
     SlotsEvaluated,
     TapeJudged,
@@ -20,9 +25,10 @@ from bus.events import (
 )
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
-from observer.store.tape import HeldSpan
+from observer.store.tape import Evaluated, HeldSpan
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
+from tests.store.plans import recorded
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 FROM_NS, TO_NS = day_bounds(DAY)
@@ -30,16 +36,16 @@ SPAN = TapeSpan(1.0, 2.0, 10, 11)
 
 
 class Store:
-    """Stores events at the end of one stream."""
+    """Stores events at the end of a stream."""
 
     def __init__(self, url: str) -> None:
         self._writer = StoreWriter(url)
         self._writer.open()
-        self._next = 1
+        self._last = Counter[str]()
 
-    def append(self, *events: Event) -> None:
-        self._writer.commit([Delivered("tape", "7" * 32, self._next, events)])
-        self._next += len(events)
+    def append(self, *events: Event, stream: str = "7" * 32) -> None:
+        self._writer.commit([Delivered("tape", stream, self._last[stream] + 1, events)])
+        self._last[stream] += len(events)
 
     def close(self) -> None:
         self._writer.close()
@@ -70,11 +76,26 @@ def report(symbol: str, at_ns: int, word: str) -> TapeJudged:
     return TapeJudged("kis", symbol, DAY, at_ns, word, 30.0, 29.0, 3, (SPAN,), (), "KRX")
 
 
-def test_pages_come_back_in_their_order_of_a_line_or_of_all(store: Store, reader: StoreReader) -> None:
-    pages = [page("000660", 2), page("005930", 1), page("000660", 3), page("000660", 4, NEXT_DAY)]
+def test_pages_come_back_by_line_in_their_order_of_a_line_or_of_all(store: Store, reader: StoreReader) -> None:
+    pages = [page("005930", 1), page("000660", 2), page("005930", 3), page("000660", 4), page("000660", 4, NEXT_DAY)]
     store.append(*pages)
-    assert reader.tape_pages(DAY) == pages[:3]
-    assert reader.tape_pages(DAY, "000660") == [pages[0], pages[2]]
+    assert list(reader.tape_pages(DAY)) == [pages[1], pages[3], pages[0], pages[2]]
+    assert list(reader.tape_pages(DAY, "000660")) == [pages[1], pages[3]]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 9, 10])
+def test_pages_are_read_in_parts_of_bounded_size(
+    store: Store, reader: StoreReader, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(observer.store.tape, "_PAGES_AT_ONCE", at_once)
+    pages = [page(symbol, number) for number in range(3) for symbol in ("000660", "005930", "035420")]
+    store.append(*pages)
+    parts, after = [], None
+    while not parts or after is not None:
+        part, after = reader.tape_part(DAY, None, after)
+        parts.append(part)
+    assert max(map(len, parts)) <= at_once
+    assert [each for part in parts for each in part] == sorted(pages, key=lambda each: (each.symbol, each.asked_ns))
 
 
 def test_the_latest_progress_and_the_last_reports_count(store: Store, reader: StoreReader) -> None:
@@ -128,15 +149,54 @@ def test_a_conflated_row_is_held_between_the_trades_beside_it(store: Store, read
 
 
 def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store: Store, reader: StoreReader) -> None:
-    assert reader.evaluated_until_ns(DAY) == 0
+    assert reader.decided(DAY).evaluated is None
     store.append(
         SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)),
         SelectionAdvanced(DAY, 9, UniverseEvaluated(2, 6, 8, 2)),
         SelectionAdvanced(DAY, 11, SlotsEvaluated()),
     )
-    assert reader.evaluated_until_ns(DAY) == 8
+    assert reader.decided(DAY).evaluated == Evaluated(9, 8)
     store.append(SelectionAdvanced(DAY, 12, SlotsClosed("closed")))
-    assert reader.evaluated_until_ns(DAY) == TO_NS
+    assert reader.decided(DAY).evaluated == Evaluated(12, TO_NS)
+
+
+def test_decisions_since_an_earlier_answer_are_the_new_ones_of_the_day(store: Store, reader: StoreReader) -> None:
+    first = SlotAssigned("a:01", "005930", FROM_NS + 1, "volume_surge", 1.0, "free_slot", None)
+    store.append(SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)), first)
+    found = reader.decided(DAY)
+    assert (found.slots, found.evaluated) == ([first], Evaluated(5, 3))
+    again = reader.decided(DAY, found.upto)
+    assert (again.slots, again.evaluated, again.upto) == ([], None, found.upto)
+    released = SlotReleased("a:01", "005930", FROM_NS + 2, 1.0, "expired")
+    back = SlotAssigned("a:01", "005930", FROM_NS + 2, "volume_surge", 1.0, "free_slot", None)
+    other_day = SlotReleased("a:02", "000660", TO_NS, 1.0, "expired")
+    store.append(released, back, other_day, SelectionAdvanced(NEXT_DAY, 8, SlotsClosed("closed")))
+    new = reader.decided(DAY, found.upto)
+    assert (new.slots, new.evaluated) == ([released, back], None)
+
+
+def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_none(
+    store: Store, reader: StoreReader
+) -> None:
+    slot = SlotAssigned("a:01", "005930", FROM_NS + 1, "volume_surge", 1.0, "free_slot", None)
+    store.append(slot)
+    found = reader.decided(DAY)
+    later = msgspec.structs.replace(slot, symbol="000660")
+    store.append(later, stream="8" * 32)
+    assert reader.decided(DAY, found.upto).slots == [later]
+    ahead = {stream: number + 1 for stream, number in found.upto.items()}
+    assert reader.decided(DAY, ahead).upto.items() >= ahead.items()
+
+
+def test_a_check_reads_only_the_steps_since_the_last_one(store: Store, reader: StoreReader) -> None:
+    store.append(*(SelectionAdvanced(DAY, number, SlotsEvaluated()) for number in range(400)))
+    since = reader.decided(DAY).upto
+    store.append(SelectionAdvanced(DAY, 500, UniverseEvaluated(2, 6, 8, 2)))
+    with recorded() as statements:
+        assert reader.decided(DAY, since).evaluated == Evaluated(500, 8)
+    of_steps = [each for each in statements if "FROM selection_steps" in each.text]
+    assert of_steps
+    assert all(" stream = " in " ".join(each.text.split()).replace("selection_steps.", "") for each in of_steps)
 
 
 def test_lines_with_minute_bars_are_those_of_the_day(store: Store, reader: StoreReader) -> None:

@@ -387,7 +387,37 @@ def test_a_page_of_trades_is_one_background_call_up_to_the_end_of_its_second():
             return page, before, rate_limiter.priorities
 
     page, before, priorities = asyncio.run(scenario())
-    assert BROKER.time_and_sales.page_trades == calls.TRADES.paging.rows_per_page == len(page)
-    assert [row.cumulative_volume for row in page] == [float(number) for number in range(34, 64)]
-    assert before == []
+    assert BROKER.time_and_sales.page_trades == calls.TRADES.paging.rows_per_page == page.trades
+    assert [row.cumulative_volume for row in page.rows] == [float(number) for number in range(34, 64)]
+    assert before.trades == 0
     assert priorities == ["background"] * 2
+
+
+@pytest.mark.parametrize(("number", "is_newest"), [(0, True), (7, False)])
+def test_an_unreadable_row_of_a_page_of_trades_stands_apart(number, is_newest):
+    trades = [(NINE + number, float(number + 1)) for number in range(40)]
+
+    def answer(query, headers):
+        found = conclusion_pages(trades)(query, headers)
+        found["output2"][number]["acml_vol"] = "many"
+        return found
+
+    async def scenario():
+        async with kis("inquire-time-itemconclusion", answer) as (rest, _):
+            return await rest.trades_page("005930", at(NINE + 100))
+
+    page = asyncio.run(scenario())
+    assert (len(page.rows), page.trades, page.is_newest_unreadable) == (29, 30, is_newest)
+    [row] = page.unreadable
+    assert "acml_vol" in row.reason
+    assert b"many" in row.content
+
+
+def test_a_page_of_the_day_before_is_an_empty_one():
+    at_nine = [(NINE, 1.0)]
+
+    async def scenario():
+        async with kis("inquire-time-itemconclusion", conclusion_pages(at_nine)) as (rest, _):
+            return await rest.trades_page("005930", at(NINE - 1))
+
+    assert asyncio.run(scenario()).trades == 0

@@ -3,13 +3,18 @@
 import asyncio
 import contextlib
 import random
+import threading
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+import tracemalloc
+from collections.abc import AsyncIterator, Container, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
 import msgspec
+import pytest
 
+import observer.store.tape
+import observer.tape.collector
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
 from bus.events import (
@@ -17,6 +22,10 @@ from bus.events import (
     AlertResolved,
     Event,
     GapDetected,
+    GapEmpty,
+    GapOpened,
+    GapUnrecoverable,
+    InputQuarantined,
     SelectionAdvanced,
     SlotAssigned,
     SlotReleased,
@@ -34,15 +43,23 @@ from observer.alerts.process import Alerts
 from observer.clock import ScaledClock
 from observer.errors import ProviderError
 from observer.providers.broker import PastTrade
+from observer.providers.domestic import UnreadableRow
+from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.tape.collector import TapeDay, TapeParts
+from observer.tape.answers import restore
+from observer.tape.collector import TapeDay
+from observer.tape.output import TapeParts
+from observer.tape.planner import TapePlanner
 from observer.tape.settings import TapeSettings
+from observer.tape.stored import StoredDay
 from observer.units import NS_PER_S
+from tests.chaos.faulty_disk import FaultyDisk
 from tests.day_plans import day_plan
 from tests.folders import short_folder
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
+from tests.store.plans import recorded
 from tests.tape.market import PAGE, Line
 from tests.waiting import until_async
 
@@ -63,27 +80,47 @@ def line(trades: int, seed: int = 1) -> Line:
 
 
 class Broker:
-    """Answers pages of its lines; refuses the first `refusals` calls, and answers the next `empties` with no trade."""
+    """Answers pages of its lines; refuses the first `refusals` calls, answers the next `empties` with no trade, and of
+    the next `shorts` full pages only the newest trades. The trades with the numbers `unreadable` are so.
+    """
 
-    def __init__(self, market: Mapping[str, Line], refusals: int = 0, empties: int = 0) -> None:
+    def __init__(
+        self,
+        market: Mapping[str, Line],
+        refusals: int = 0,
+        empties: int = 0,
+        shorts: int = 0,
+        unreadable: Container[int] = (),
+    ) -> None:
         self.market = market
         self.refusals = refusals
         self.empties = empties
+        self.shorts = shorts
+        self.unreadable = unreadable
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.asked: list[str] = []
+        self.seconds: list[int] = []
 
     def usable(self, _capability: str) -> Mapping[str, "Broker"]:
         return {"account": self}
 
-    async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> Sequence[PastTrade]:
+    async def trades_page(self, symbol: str, until_ns: int, priority: str = "background") -> TradesPage:
+        await self.gate.wait()
         self.asked.append(symbol)
+        self.seconds.append(until_ns // NS_PER_S)
         if self.refusals:
             self.refusals -= 1
             raise ProviderError("not now")
         if self.empties:
             self.empties -= 1
-            return []
+            return TradesPage([])
         of = self.market[symbol]
-        return [
+        numbers = of.rows(until_ns // NS_PER_S, PAGE)
+        if self.shorts and len(numbers) == PAGE:
+            self.shorts -= 1
+            numbers = numbers[-PAGE // 3 :]
+        rows = [
             PastTrade(
                 symbol,
                 of.seconds[number] * NS_PER_S,
@@ -94,8 +131,12 @@ class Broker:
                 None,
                 "KRX",
             )
-            for number in of.rows(until_ns // NS_PER_S, PAGE)
+            for number in numbers
+            if number not in self.unreadable
         ]
+        broken = [number for number in reversed(numbers) if number in self.unreadable]
+        content = [UnreadableRow("no number", str(number).encode(), numbers[-1] - number) for number in broken]
+        return TradesPage(rows, content, any(row.number == 0 for row in content))
 
 
 class Scene:
@@ -109,7 +150,8 @@ class Scene:
         self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.clock = ScaledClock(now_ns, time.monotonic_ns(), 600.0)
         self.reader = StoreReader(f"sqlite:///{folder}/observer.db")
-        parts = TapeParts(
+        self.alerts = Alerts(self.clock, "tape", self.producer.publish)
+        self.parts = TapeParts(
             settings=TapeSettings(),
             provider="kis",
             page_trades=PAGE,
@@ -119,9 +161,9 @@ class Scene:
             producer=self.producer,
             feed_address=f"ipc://{folder}/feed",
             clock=self.clock,
-            alerts=Alerts(self.clock, "tape", self.producer.publish),
+            alerts=self.alerts,
         )
-        self.day = TapeDay(parts, PLAN)
+        self.day = TapeDay(self.parts, PLAN)
 
     def store(self, *events: Event) -> None:
         self._writer.commit([Delivered("track-b", "1" * 32, self._stored + 1, events)])
@@ -219,6 +261,144 @@ def test_one_empty_answer_writes_no_trade_off() -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(("shorts", "quality"), [(1, "complete"), (2, "seconds")])
+def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(shorts: int, quality: str) -> None:
+    market = {BUSY: line(100)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market, shorts=shorts)) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            [report] = found.published(TapeJudged)
+            assert report.quality == quality
+            assert [each.after_volume for each in report.unreachable] == [0.0] * (shorts - 1)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("number", [0, 1, 50, 69, 70, 71, 98, 99])
+def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number: int) -> None:
+    market = {BUSY: line(100)}
+    begin, end = (float(volume) for volume in market[BUSY].cumulative[number : number + 2])
+
+    async def scenario() -> None:
+        async with scene(Broker(market, unreadable={number})) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            assert len(found.published(Trade)) == 99
+            [report] = found.published(TapeJudged)
+            assert (report.quality, report.unknown) == ("seconds", ())
+            assert [(each.after_volume, each.upto_volume) for each in report.unreachable] == [(begin, end)]
+            rows = found.published(InputQuarantined)
+            assert {each.content for each in rows} == {str(number).encode()}
+            assert {each.source for each in rows} == {"kis tape"}
+
+    run(scenario)
+
+
+def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
+    market = {SMALL: line(3)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market, unreadable=range(3))) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            [report] = found.published(TapeJudged)
+            [span] = report.unreachable
+            assert (span.after_volume, span.upto_volume) == (0.0, market[SMALL].volume)
+            assert found.published(AlertRaised) == []
+
+    run(scenario)
+
+
+def test_a_page_without_a_readable_row_is_a_refused_call() -> None:
+    market = {BUSY: line(100)}
+    broker = Broker(market, unreadable=range(100))
+
+    async def scenario() -> None:
+        async with scene(broker) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.published(AlertRaised), "an alert")
+            broker.unreadable = ()
+            await working
+            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+            assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
+            assert found.published(InputQuarantined)
+
+    run(scenario)
+
+
+def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = {BUSY: line(300), QUIET: line(200, 2)}
+    broker, disk = Broker(market), FaultyDisk()
+
+    async def scenario() -> None:
+        disk.install(monkeypatch, Path())
+        async with scene(broker) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: len(found.published(TapePage)) >= 3, "pages are stored")
+            disk.room_bytes = 0
+            await until_async(lambda: "tape_unwritten" in found.alerts.identities, "an alert")
+            stored = sum(each.volume for each in found.published(TapePage))
+            assert sum(each.held_volume for each in found.day.planner.chains.values()) == stored
+            disk.room_bytes = None
+            await working
+            assert [each.identity for each in found.published(AlertResolved)] == ["tape_unwritten"]
+            offered = [float(volume) for each in market.values() for volume in each.cumulative[1:]]
+            assert sorted(each.cumulative_volume for each in found.published(Trade)) == sorted(offered)
+            assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
+
+    run(scenario)
+
+
+def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer.tape.collector, "CHECK_AGAIN_S", 0.05)
+    market = {BUSY: line(3_000)}
+    broker = Broker(market)
+    swept_ns = (OPENS_S + 2_400) * NS_PER_S
+    gap = GapDetected("g", "kis", BUSY, SESSION, 1, 1, 2, 3.0, 9.0, 6.0, None, "reconnect")
+    lost = GapUnrecoverable("g", BUSY, swept_ns + 3 * NS_PER_S, "the broker has no trades of it")
+
+    async def scenario() -> None:
+        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+            slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+            found.store(*swept(market, swept_ns), slot, evaluated, gap)
+            found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.day._prerolls, "it is put off")
+            assert not broker.asked
+            found.store(lost)
+            since_ns = swept_ns - 600 * NS_PER_S
+            await until_async(
+                lambda: any(each.exchange_time_ns <= since_ns for each in found.published(Trade)), "it is fetched"
+            )
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> None:
+    def cut(symbol: str) -> GapOpened:
+        return GapOpened(symbol, "kis", symbol, SESSION, 1, 1, 3.0, "reconnect")
+
+    async def scenario() -> None:
+        async with scene(Broker({})) as found:
+            found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
+            stored = StoredDay(found.reader, found.alerts, SESSION)
+            with recorded() as statements:
+                assert await stored.has_open_gap(BUSY)
+                assert not await stored.has_open_gap(QUIET)
+            of_cuts = [each for each in statements if "FROM gap_openings" in each.text]
+            assert of_cuts
+            assert all("gap_openings.symbol = ?" in each.text for each in of_cuts)
+
+    run(scenario)
+
+
 def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
     market = {BUSY: line(100), QUIET: line(40, 2)}
     broker = Broker(market)
@@ -291,6 +471,73 @@ def test_a_won_slot_has_its_minutes_before_fetched_first_and_nothing_that_stream
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             assert max(times()) <= swept_ns
+
+    run(scenario)
+
+
+def test_a_visit_at_work_makes_way_for_the_pre_roll_of_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer.tape.collector, "CHECK_AGAIN_S", 0.05)
+    market = {BUSY: line(8_000)}
+    broker = Broker(market)
+    first_ns, second_ns = (OPENS_S + 3_000) * NS_PER_S, (OPENS_S + 3_600) * NS_PER_S
+
+    async def scenario() -> None:
+        async with scene(broker, second_ns + 5 * NS_PER_S) as found:
+            broker.gate.clear()
+            evaluated = SelectionAdvanced(SESSION, first_ns + 1, UniverseEvaluated(4, first_ns, first_ns, 1))
+            found.store(*swept(market, first_ns), evaluated)
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.day._visits, "a visit is at work")
+            slot = SlotAssigned("a:01", BUSY, second_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, second_ns + 1, UniverseEvaluated(5, second_ns, second_ns, 1))
+            found.store(*swept(market, second_ns), evaluated, slot)
+            await until_async(lambda: found.day.planner.waits_first(BUSY), "the pre-roll waits")
+            broker.gate.set()
+            await until_async(lambda: len(broker.seconds) > 3, "it is asked")
+            assert broker.seconds[1] > first_ns // NS_PER_S, "after one page of the visit at work"
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
+def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observer.store.tape, "_PAGES_AT_ONCE", 100)
+    threads: set[threading.Thread] = set()
+
+    def spied(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
+        threads.add(threading.current_thread())
+        restore(planner, pages)
+
+    monkeypatch.setattr(observer.tape.collector, "restore", spied)
+
+    def page(number: int) -> TapePage:
+        at_ns = (OPENS_S + number) * NS_PER_S
+        return TapePage(
+            *("kis", f"{number % 5:06}", SESSION, at_ns, at_ns, 30, 30, 5.0, float(number), number + 5.0),
+            *(at_ns, at_ns, (), "KRX"),
+        )
+
+    async def peak_bytes(found: Scene) -> int:
+        day = TapeDay(found.parts, PLAN)
+        tracemalloc.start()
+        try:
+            assert await day._resume()
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            assert all(len(list(chain.held)) == 1 for chain in day.planner.chains.values())
+
+    async def scenario() -> None:
+        async with scene(Broker({})) as found:
+            found.store(*(page(number) for number in range(500)))
+            await peak_bytes(found)
+            few = await peak_bytes(found)
+            found.store(*(page(number) for number in range(500, 4_000)))
+            assert await peak_bytes(found) < 1.5 * few
+            assert threading.main_thread() not in threads
 
     run(scenario)
 

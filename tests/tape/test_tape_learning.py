@@ -59,6 +59,13 @@ def test_only_the_venues_that_are_covered_count():
     assert {symbol: limit(planner, symbol) for symbol in planner.chains} == {f"{A}.NXT": 20}
 
 
+def test_a_line_whose_slot_was_over_before_its_first_volume_was_streamed():
+    after = snapshot(A, 201 + SETTLED_NS // S, 60)
+    planner = learned([after], [assigned(A, 101), released(A, 200)], lines=("KRX",))
+    assert limit(planner, A) == 60
+    assert planner.chain(A).is_streamed, "what it streamed is not asked again"
+
+
 def test_a_won_slot_is_visited_first_from_its_evaluated_volume_back():
     planner = learned([snapshot(A, 700, 50), snapshot(B, 700, 10**6)], [assigned(A, 701)], now=702)
     visit = planner.take()

@@ -191,6 +191,7 @@ def test_a_pre_roll_waits_for_the_visit_at_work_on_its_line_and_others_make_way(
     planner.first("000001", 900)
     assert planner.take() is None
     assert not planner.has_first
+    assert planner.waits_first("000001"), "so that the visit at work ends"
     planner.end(visit)
     assert planner.has_first
     assert planner.take().since_s == 900

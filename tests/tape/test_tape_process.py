@@ -79,12 +79,12 @@ class Evening(msgspec.Struct):
 
     async def kill_at_work(self, pages: int) -> None:
         """Start the process, and kill it when it has stored so many pages more."""
-        enough = len(self.reader.tape_pages(SESSION)) + pages
+        enough = len(list(self.reader.tape_pages(SESSION))) + pages
         command = [sys.executable, "-m", "workers.tape", "--config", str(self.day.folder / "observer.toml")]
         with (self.day.folder / "killed.log").open("ab") as log:
             process = subprocess.Popen(command, env={**os.environ, **self.environment}, stdout=log, stderr=log)
         try:
-            await self.day.until(lambda: len(self.reader.tape_pages(SESSION)) >= enough, "it fetches pages")
+            await self.day.until(lambda: len(list(self.reader.tape_pages(SESSION))) >= enough, "it fetches pages")
         finally:
             process.kill()
             process.wait()
@@ -154,7 +154,7 @@ def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed() -> 
             await found.report_session()
             await found.work()
             found.assert_whole({symbol: {float(each.cumulative_volume) for each in streamed}})
-            pages = found.reader.tape_pages(SESSION)
+            pages = list(found.reader.tape_pages(SESSION))
             assert sum(each.stored for each in pages) == sum(
                 each.gap_id == TAPE for each in found.reader.trades(SESSION)
             )

@@ -25,6 +25,7 @@ from observer.providers.kis.minute_days import MinuteDays
 from observer.providers.kis.schema import OverseasInstrument, StockInformation
 from observer.providers.kis.times import date_text, date_text_of, midnight_ns, parse_date
 from observer.providers.kis.venues import NXT, venue_named
+from observer.providers.time_and_sales import TradesPage
 from observer.units import NS_PER_S
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -159,16 +160,14 @@ class KisClient:
         arguments: Arguments = {"symbol": symbol, "begin": begin_ns, "end": to_ns}
         return await self.fetch(calls.TRADES, arguments, is_enough=is_enough)
 
-    async def trades_page(self, symbol: str, until_ns: int, priority: Priority = "background") -> Sequence[PastTrade]:
-        """Today's newest trades up to the end of the second of `until_ns`, oldest first: one page. KIS can answer with
-        trades of the day before while today has none.
-        """
-        arguments: Arguments = {"symbol": symbol, "end": until_ns}
-        body, _ = await self._page(calls.TRADES, calls.TRADES.query_of(arguments), priority)
+    async def trades_page(self, symbol: str, until_ns: int, priority: Priority = "background") -> TradesPage:
+        """As `TradePageSource`. KIS can answer with trades of the day before while today has none."""
+        rows, unreadable = await self._read_apart(calls.TRADES, {"symbol": symbol, "end": until_ns}, priority)
         day_ns, end_ns = midnight_ns(date_text_of(until_ns)), until_ns // NS_PER_S * NS_PER_S + NS_PER_S
-        rows = calls.TRADES.read(body, calls.TRADES.given(arguments))
         of_today = [row for row in rows if day_ns <= row.exchange_time_ns < end_ns]
-        return sorted(of_today, key=attrgetter(calls.TRADES.record.order))
+        if rows and not of_today:
+            return TradesPage(())
+        return TradesPage(of_today, unreadable, any(row.number == 0 for row in unreadable))  # KIS writes newest first
 
     # --- bars of many days ---
 
@@ -207,7 +206,7 @@ class KisClient:
         """One page's rows, oldest first, and apart from them those that cannot be read."""
         body, _ = await self._page(call, call.query_of(arguments), priority)
         rows, apart = call.record.read_apart(body, call.given(arguments))
-        return rows, tuple(UnreadableRow(f"{call.name}: {error}", content_of(row)) for error, row in apart)
+        return rows, tuple(UnreadableRow(f"{call.name}: {error}", content_of(row), n) for n, error, row in apart)
 
     # --- ETFs, sessions, securities ---
 

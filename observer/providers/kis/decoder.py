@@ -143,15 +143,17 @@ class Record(Generic[T]):
 
     def read_apart(
         self, body: msgspec.Struct, given: Mapping[str, object]
-    ) -> tuple[list[T], list[tuple[MalformedError, msgspec.Struct]]]:
-        """As `read`, of an answer with several rows; those that cannot be read stand apart, each with its error."""
+    ) -> tuple[list[T], list[tuple[int, MalformedError, msgspec.Struct]]]:
+        """As `read`, of an answer with several rows; those that cannot be read stand apart, each with its number in the
+        answer, from 0, and its error.
+        """
         found: list[T] = []
-        unreadable: list[tuple[MalformedError, msgspec.Struct]] = []
-        for row in _rows(body, self._blocks[0]):
+        unreadable: list[tuple[int, MalformedError, msgspec.Struct]] = []
+        for number, row in enumerate(_rows(body, self._blocks[0])):
             try:
                 found += self.read_rows([row], given)
             except MalformedError as error:
-                unreadable.append((error, row))
+                unreadable.append((number, error, row))
         return sorted(found, key=attrgetter(self.order)), unreadable
 
     def read_rows(self, rows: Sequence[Any], given: Mapping[str, object]) -> list[T]:

@@ -1,0 +1,110 @@
+"""What the database says of the tape's day, read in bounded parts beside the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Final, ParamSpec, TypeVar
+
+from bus.events import SlotAssigned, SlotReleased, Snapshot, TapePage, VolumeRise
+from observer.alerts.process import Alerts
+from observer.errors import StoreError
+from observer.store.reader import StoreReader
+from observer.store.tape import Evaluated, PageMark
+from observer.tape.chain import Chain, Span
+from observer.tape.learning import Claim, claims_of
+from observer.units import NS_PER_S
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READ_AGAIN_S: Final = 2.0  # machine seconds between attempts while the database does not answer
+VOLUMES_NS: Final = 600 * NS_PER_S  # of the day's volumes, what is read at once: some 4,000 snapshots of a sweep
+_UNREAD: Final = "tape_unread"
+
+
+class StoredDay:
+    """Reads one day; every query waits while the database does not answer."""
+
+    def __init__(self, reader: StoreReader, alerts: Alerts, day: str) -> None:
+        self._reader = reader
+        self._alerts = alerts
+        self._day = day
+        self._slots: list[SlotAssigned | SlotReleased] = []
+        self._evaluated = Evaluated(0, 0)
+        self._read_upto: Mapping[str, int] | None = None
+        self.claims: dict[str, list[Claim]] = {}
+        """By line, when its trades came over the stream."""
+
+    @property
+    def evaluated_ns(self) -> int:
+        """Until when Track B has evaluated the day's volumes (UTC ns); 0 before its first evaluation."""
+        return self._evaluated.until_ns
+
+    async def is_done(self) -> bool:
+        """Whether an earlier process finished the day's tape."""
+        progress = await self._read(self._reader.tape_progress, self._day)
+        return progress is not None and progress.is_done
+
+    async def pages(self) -> AsyncIterator[Sequence[TapePage]]:
+        """The day's pages in parts, those of each line in their order."""
+        after: PageMark | None = None
+        while True:
+            pages, after = await self._read(self._reader.tape_part, self._day, None, after)
+            yield pages
+            if after is None:
+                return
+
+    async def refresh(self) -> None:
+        """Take in what Track B decided since the last call."""
+        found = await self._read(self._reader.decided, self._day, self._read_upto)
+        self._read_upto = found.upto
+        self._evaluated = max(self._evaluated, found.evaluated or self._evaluated)
+        if found.slots:
+            self._slots += found.slots
+            self.claims = claims_of(self._slots)
+
+    async def volumes(self, since_ns: int, upto_ns: int) -> Sequence[Snapshot | VolumeRise]:
+        """The volumes received in [since, upto), oldest first."""
+        found: list[Snapshot | VolumeRise] = [
+            *await self._read(self._reader.snapshots, self._day, since_ns, upto_ns),
+            *await self._read(self._reader.volume_rises, self._day, since_ns - 1, upto_ns),
+        ]
+        return sorted(found, key=attrgetter("receive_time_ns"))
+
+    async def has_open_gap(self, symbol: str) -> bool:
+        """Whether trades of the line may still be missing from its stream, and be filled."""
+        gaps = await self._read(self._reader.gaps, self._day, symbol)
+        cuts = await self._read(self._reader.openings, self._day, symbol)
+        return any(each.is_open for each in gaps) or any(each.is_open for each in cuts)
+
+    async def take_streamed(self, symbol: str, chain: Chain) -> None:
+        """Take in what is stored of a line that had a slot."""
+        for span in await self._read(self._reader.held_spans, symbol, self._day):
+            begin_s, end_s = span.from_ns // NS_PER_S, span.to_ns // NS_PER_S
+            chain.hold(Span(max(0.0, span.after_volume), span.upto_volume, begin_s, end_s))
+        chain.join_asked()
+
+    async def lines_with_minute_bars(self) -> frozenset[str]:
+        """The lines that have minute bars of the day in the place of trades."""
+        return await self._read(self._reader.lines_with_minute_bars, self._day)
+
+    async def _read(self, query: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """A query's answer; waits while the database gives none."""
+        while True:
+            try:
+                found = await asyncio.to_thread(query, *arguments, **named)
+            except StoreError as error:
+                self._alerts.report(_UNREAD, "warning", f"the tape waits for the database: {error}")
+                await asyncio.sleep(READ_AGAIN_S)
+            else:
+                self._alerts.resolve(_UNREAD, "the database answers")
+                return found
+
+
+def windows(since_ns: int, upto_ns: int, first_ns: int) -> Iterator[tuple[int, int]]:
+    """[since, upto) in parts whose volumes fit into memory; no volume is older than `first_ns`."""
+    begin_ns = since_ns
+    while begin_ns < upto_ns:
+        end_ns = min(max(begin_ns, first_ns) + VOLUMES_NS, upto_ns)
+        yield begin_ns, end_ns
+        begin_ns = end_ns

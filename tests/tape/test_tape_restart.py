@@ -1,0 +1,84 @@
+"""A new process makes its planner of the stored pages: it asks nothing again that is stored, whenever the last one
+ended.
+"""
+
+from collections import Counter
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.tape.answers import restore, stored_page
+from observer.tape.planner import TapePlanner
+from tests.tape.test_tape_planner import DAY_END, markets, sizes, volumes
+
+FOR_EVER = 10**9
+
+
+class Process:
+    """Visits lines as the tape does, and adds its pages to those of earlier processes."""
+
+    def __init__(self, market, size, stored):
+        self.market = market
+        self.size = size
+        self.stored = stored
+        self.planner = TapePlanner(size)
+        self.planner._threshold = 0.0
+        restore(self.planner, stored)
+
+    def learn(self, second):
+        for symbol, line in self.market.items():
+            self.planner.learn(symbol, line.volume_at(second), second)
+
+    def close(self):
+        self.planner.close(volumes(self.market), DAY_END)
+
+    def work(self, calls):
+        """Ask until nothing is left, or the process is killed after so many calls."""
+        while (visit := self.planner.take()) is not None:
+            while (second := self.planner.ask(visit)) is not None:
+                if not calls:
+                    return
+                calls -= 1
+                page = self.market[visit.symbol].page(second, self.size)
+                taken = self.planner.page(visit, second, page)
+                named = {"provider": "kis", "symbol": visit.symbol, "session_date": "2026-11-18", "venue": "KRX"}
+                asked = {"second": second, "limit": visit.chain.limit, "fetched_ns": 0, "unreadable": 0}
+                made = stored_page(page, taken, (), **named, **asked)
+                self.stored.append(msgspec.structs.replace(made, stored=len(taken.new)))
+            self.planner.end(visit)
+
+
+def repeated(pages):
+    """The pages that were fetched more than once."""
+    counts = Counter((each.symbol, each.asked_ns, each.after_volume, each.upto_volume) for each in pages)
+    return {page: count for page, count in counts.items() if count > 1}
+
+
+@given(markets, sizes, st.lists(st.integers(0, 12), max_size=6), st.lists(st.integers(0, 150), max_size=4))
+def test_no_stored_page_is_asked_again_after_any_kills(market, size, kills, moments):
+    """The processes are killed during the session and in the evening."""
+    stored = []
+    for moment in sorted(moments):
+        process = Process(market, size, stored)
+        process.learn(moment)
+        process.work(kills.pop() if kills else FOR_EVER)
+    for calls in [*kills, FOR_EVER]:
+        process = Process(market, size, stored)
+        process.learn(max(moments, default=0))
+        process.close()
+        process.work(calls)
+    assert repeated(stored) == {}
+
+
+@given(markets, sizes, st.lists(st.integers(0, 12), max_size=6))
+def test_processes_that_are_killed_ask_what_one_process_asks(market, size, kills):
+    whole, stored = [], []
+    process = Process(market, size, whole)
+    process.close()
+    process.work(FOR_EVER)
+    for calls in [*kills, FOR_EVER]:
+        process = Process(market, size, stored)
+        process.close()
+        process.work(calls)
+    assert {(each.symbol, each.asked_ns) for each in stored} == {(each.symbol, each.asked_ns) for each in whole}
