@@ -37,11 +37,14 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """What a start found undone: removed files, days whose files were published, and manifests that were made again."""
+    """What a start found undone: removed files, days whose files were published, and manifests that were made again.
+    `days` are the sealed days.
+    """
 
     removed: int = 0
     published: int = 0
     manifests: int = 0
+    days: Sequence[SealedDay] = ()
 
 
 @contextmanager
@@ -81,14 +84,16 @@ def repair(lake: Path) -> Repaired:
         OSError: the folder cannot be written.
     """
     files = version_files(lake)
-    known = {(day.market, day.session_date) for day in sealed_days(lake)}
+    days = sealed_days(lake)
+    known = {(day.market, day.session_date) for day in days}
     lost = _files_of_lost_manifests(lake, files, known)
     made = [_from_files(market, session_date, found) for (market, session_date), found in lost.items()]
     for day in made:
         write_manifest(lake, day)
-    days = sealed_days(lake)
+    if made:
+        days = sealed_days(lake)
     removed = _remove_unfinished(lake, days, files)
-    return Repaired(removed, sum(publish(lake, day) for day in days), len(made))
+    return Repaired(removed, sum(publish(lake, day) for day in days), len(made), days)
 
 
 def _files_of_lost_manifests(
@@ -155,7 +160,7 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        staged = staging_path(lake, f"{kind}.{day.session_date}.link")
+        staged = lake / STAGING / f"{kind}.{day.session_date}.link"
         changed |= put_in_place(source, target, staged, by_content=by_content)
     return changed
 
@@ -169,7 +174,8 @@ def put_in_place(source: Path, target: Path, staged: Path, *, by_content: bool =
     """
     if _is_same(source, target, by_content=by_content):
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (target.parent, staged.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     _replace_by_link(source, target, staged)
     return True
 

@@ -65,7 +65,7 @@ def seal_days(
     """
     wrong: list[str] = []
     with locked(lake):
-        repair(lake)
+        before = repair(lake).days
         try:
             for session_date in days:
                 try:
@@ -78,7 +78,7 @@ def seal_days(
                 yield result
         finally:
             if found := sealed_days(lake):
-                update_catalogue(lake, found)
+                update_catalogue(lake, found, before)
     if wrong:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join(wrong)}")
@@ -112,7 +112,8 @@ def seal(
         if before is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
             raise DataFileError(
                 f"{session_date}: the database does not have the snapshots of this day, nor {lake} the sealed day: "
-                "mount the lake, or put the day back by `observer backup restore --lake`"
+                "mount the lake, or put the day back by `observer backup restore --lake`; "
+                f"where no copy is left either, `observer lake forget {session_date}` ends this alert"
             )
         marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}

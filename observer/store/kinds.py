@@ -100,6 +100,9 @@ REMOVABLE: Final = frozenset(
 which say what happened on a day, stay there.
 """
 
+ANNOUNCING: Final = ("bar_fetches", "gap_recoveries", "gap_losses")
+"""The kinds whose rows state that rows of their day, which may be long past, came with them or in front of them."""
+
 
 def kind_named(name: str) -> Kind:
     """The kind of this name.
