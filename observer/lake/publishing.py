@@ -64,11 +64,16 @@ def locked(lake: Path) -> Iterator[None]:
         yield
 
 
-def staging_path(lake: Path, name: str) -> Path:
-    """A path for a file that is being written, on the lake's own file system."""
+def scratch_folder(lake: Path) -> Path:
+    """The folder of files that are being written, on the lake's own file system."""
     folder = lake / STAGING
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
+    return folder
+
+
+def staging_path(lake: Path, name: str) -> Path:
+    """A path for a file that is being written."""
+    return scratch_folder(lake) / name
 
 
 def repair(lake: Path) -> Repaired:

@@ -8,10 +8,10 @@ removal that is repeated removes nothing more, so it needs no note of how far it
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from bus.events import Snapshot, SweepCompleted
-from observer.store.kinds import Kind, is_of_day, kind_named
+from observer.store.kinds import is_of_day_unindexed, kind_named
 from observer.store.tables import EVENT_TABLES, STREAMS
 
 BATCH_ROWS: Final = 2_000
@@ -45,7 +45,7 @@ def remove_batch(connection: Connection, sealed: SealedRows, after: int, rows_ma
     reached: int | None = connection.scalar(select(func.max(portion.c.sequence)))
     if reached is not None:
         is_of_portion = (*behind, numbers <= reached)
-        connection.execute(delete(kind.table).where(*is_of_portion, _is_of_day(kind, sealed)))
+        connection.execute(delete(kind.table).where(*is_of_portion, is_of_day_unindexed(kind, sealed.session_date)))
     return reached
 
 
@@ -64,7 +64,7 @@ def count_left(connection: Connection, sealed: SealedRows) -> int:
         return 0
     kind = kind_named(sealed.kind)
     within = _within(kind.table, stream, sealed)
-    wanted = select(func.count()).select_from(kind.table).where(*within, _is_of_day(kind, sealed))
+    wanted = select(func.count()).select_from(kind.table).where(*within, is_of_day_unindexed(kind, sealed.session_date))
     return int(connection.execute(wanted).scalar_one())
 
 
@@ -76,10 +76,3 @@ def _stream_of(connection: Connection, sealed: SealedRows) -> int | None:
 
 def _within(table: Table, stream: int, sealed: SealedRows) -> tuple[ColumnElement[bool], ...]:
     return table.c.stream == stream, table.c.sequence.between(sealed.first, sealed.last)
-
-
-def _is_of_day(kind: Kind, sealed: SealedRows) -> ColumnElement[bool]:
-    """The condition of the day as one that no index serves: the primary key finds the rows of a batch, an index of days
-    would find the whole day for each batch.
-    """
-    return case((is_of_day(kind, sealed.session_date), 1), else_=0) == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final, Self
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from observer.store.engine import store_errors
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left, lacks_snapshots
+from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
@@ -22,10 +24,13 @@ _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
 
 class SealingReader(DatabaseReader):
-    """Reads one state of the database: all queries of a `with` block are one transaction."""
+    """Reads one state of the database: all queries of a `with` block are one transaction. `folder` is for files while
+    it reads a day of many rows; None for the machine's own.
+    """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path | None = None) -> None:
         super().__init__(url)
+        self._folder = folder
         self._stack = ExitStack()
         self._connection: Connection | None = None
 
@@ -52,7 +57,12 @@ class SealingReader(DatabaseReader):
 
     def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
-        return read_batches(self._open, kind, session_date)
+        with store_errors(self._engine):
+            is_large = count_rows(self._open, kind, session_date) >= ROWS_MIN
+            if is_large and (spans := spans_of(self._open, kind, session_date)):
+                yield from read_spans(self._open, kind, session_date, spans, self._folder)
+            else:
+                yield from read_batches(self._open, kind, session_date)
 
     def marks(self) -> tuple[Mapping[str, int], Mapping[int, str]]:
         """The high-water mark of each event stream by its random id, and the random id by the number in the rows."""
