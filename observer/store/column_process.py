@@ -4,21 +4,26 @@ import sys
 from typing import Final
 
 import adbc_driver_sqlite
-import adbc_driver_sqlite.dbapi
 import pyarrow as pa
+from adbc_driver_manager import AdbcConnection, AdbcStatement  # its DB-API would load pandas and polars: two seconds
 
 _ROWS_AT_ONCE: Final = 16_384
 
 
 def main() -> None:
     """Read the database that the first argument addresses."""
-    options = {adbc_driver_sqlite.StatementOptions.BATCH_ROWS.value: str(_ROWS_AT_ONCE)}
     with (
-        adbc_driver_sqlite.dbapi.connect(sys.argv[1]) as connection,
-        connection.cursor(adbc_stmt_kwargs=options) as cursor,
+        adbc_driver_sqlite.connect(sys.argv[1]) as database,
+        AdbcConnection(database) as connection,
+        AdbcStatement(connection) as statement,
     ):
-        cursor.execute(sys.stdin.read())
-        with cursor.fetch_record_batch() as rows, pa.ipc.new_stream(sys.stdout.buffer, rows.schema) as written:
+        statement.set_options(**{adbc_driver_sqlite.StatementOptions.BATCH_ROWS.value: str(_ROWS_AT_ONCE)})
+        statement.set_sql_query(sys.stdin.read())
+        found, _ = statement.execute_query()
+        with (
+            pa.RecordBatchReader.from_stream(found) as rows,
+            pa.ipc.new_stream(sys.stdout.buffer, rows.schema) as written,
+        ):
             for batch in rows:
                 written.write_batch(batch)
 

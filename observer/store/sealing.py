@@ -58,8 +58,8 @@ class SealingReader(DatabaseReader):
     def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
         with store_errors(self._engine):
-            is_large = count_rows(self._open, kind, session_date) >= ROWS_MIN
-            if is_large and (spans := spans_of(self._open, kind, session_date)):
+            spans = spans_of(self._open, kind, session_date)
+            if sum(span.rows for span in spans) >= ROWS_MIN:
                 yield from read_spans(self._open, kind, session_date, spans, self._folder)
             else:
                 yield from read_batches(self._open, kind, session_date)
