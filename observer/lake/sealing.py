@@ -108,7 +108,7 @@ def seal(
         OSError: the folder cannot be written.
     """
     before = sealed_day(lake, market, session_date)
-    with SealingReader(url, scratch_folder(lake)) as reader:
+    with SealingReader(url, scratch_folder(lake), stop) as reader:
         if before is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
             raise DataFileError(
                 f"{session_date}: the database does not have the snapshots of this day, nor {lake} the sealed day: "
@@ -154,7 +154,7 @@ def allow_removal(
     removed = tuple(sorted(REMOVABLE & result.day.kinds.keys()))
     if removed == result.day.removed:
         return result
-    with SealingReader(url, scratch_folder(lake)) as reader:
+    with SealingReader(url, scratch_folder(lake), stop) as reader:
         problems = verify_day(lake, result.day, reader, stop).problems
         if not problems and target is not None:
             problems = wrong_at_target(lake, target, result.day, stop)

@@ -43,7 +43,10 @@ def read_columns(
     path = sqlite_path(connection.engine.url).absolute()
     command = [sys.executable, "-m", _PROGRAM, f"file:{quote(str(path))}?mode=ro"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as child:  # noqa: S603 - our own program
+    # In a group of its own it gets no ctrl-C: this process decides when to stop.
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0
+    ) as child:
         try:
             assert child.stdin is not None
             child.stdin.write(typed.encode())

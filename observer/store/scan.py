@@ -9,6 +9,7 @@ lots, are sorted whole. So the memory is that of some lots, or of the largest sy
 """
 
 import tempfile
+import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Connection, Select, func, select
 
+from observer.errors import StoppedError
 from observer.store.arrow import POSITION, ROWS_AT_ONCE, columns_of, conditions_of_day, copied, fetched, schema_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.kinds import Kind, is_of_day_unindexed, kind_named
@@ -62,15 +64,20 @@ def read_spans(
     session_date: str,
     spans: Sequence[Span],
     folder: Path | None = None,
+    stop: threading.Event | None = None,
     lot_rows: int = LOT_ROWS,
 ) -> Generator[pa.RecordBatch]:
     """The rows of a day as `observer.store.arrow.read_batches`, of the connection's transaction. `folder` is for files
     while it reads; None for the machine's own. `lot_rows` are sorted at once.
+
+    Raises:
+        StoreError: the database does not answer.
+        StoppedError: `stop` was set before all rows were read.
     """
     of_kind, schema = kind_named(kind), schema_of(kind)
     numbers = [schema.get_field_index(name) for name in (*of_kind.order, *POSITION)]
     symbol = schema.get_field_index("symbol")
-    found = _unsorted(connection, of_kind, session_date, spans, schema)
+    found = _until_stopped(_unsorted(connection, of_kind, session_date, spans, schema), stop)
     with ExitStack() as stack:
         lots = [
             _Lot.kept(lot, symbol, folder, stack) if number or lot.num_rows == lot_rows else _Lot.of(lot, symbol)
@@ -93,6 +100,13 @@ def _unsorted(
             yield from read_columns(connection, statement, schema)
         else:
             yield from fetched(connection, statement, schema, {}, ROWS_AT_ONCE)
+
+
+def _until_stopped(batches: Iterable[pa.RecordBatch], stop: threading.Event | None) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if stop is not None and stop.is_set():
+            raise StoppedError("reading a day's rows was interrupted")
+        yield batch
 
 
 def statement_of(kind: Kind, session_date: str, span: Span, columns: Sequence[str]) -> Select[*tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """What a sealing asks the database: a day's rows by kind and their number, the streams' marks, and the stored days."""
 
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,12 +26,13 @@ _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
 class SealingReader(DatabaseReader):
     """Reads one state of the database: all queries of a `with` block are one transaction. `folder` is for files while
-    it reads a day of many rows; None for the machine's own.
+    it reads a day of many rows (None: the machine's own), which `stop` interrupts.
     """
 
-    def __init__(self, url: str, folder: Path | None = None) -> None:
+    def __init__(self, url: str, folder: Path | None = None, stop: threading.Event | None = None) -> None:
         super().__init__(url)
         self._folder = folder
+        self._stop = stop
         self._stack = ExitStack()
         self._connection: Connection | None = None
 
@@ -60,7 +62,7 @@ class SealingReader(DatabaseReader):
         with store_errors(self._engine):
             spans = spans_of(self._open, kind, session_date)
             if sum(span.rows for span in spans) >= ROWS_MIN:
-                yield from read_spans(self._open, kind, session_date, spans, self._folder)
+                yield from read_spans(self._open, kind, session_date, spans, self._folder, self._stop)
             else:
                 yield from read_batches(self._open, kind, session_date)
 

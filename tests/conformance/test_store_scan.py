@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sqlalchemy import Engine, select, text
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.errors import StoreError
+from observer.errors import StoppedError, StoreError
 from observer.store.arrow import fetched, read_batches, schema_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.engine import open_reader
@@ -76,7 +77,7 @@ def sorted_rows(engine: Engine, kind: str = "trades") -> pa.Table:
 def scanned_rows(engine: Engine, lot_rows: int, kind: str = "trades") -> pa.Table:
     with engine.connect() as connection, tempfile.TemporaryDirectory() as folder:
         spans = spans_of(connection, kind, DAY)
-        found = list(read_spans(connection, kind, DAY, spans, Path(folder), lot_rows))
+        found = list(read_spans(connection, kind, DAY, spans, Path(folder), lot_rows=lot_rows))
         assert list(Path(folder).iterdir()) == [], "its files are gone"
     return pa.Table.from_batches(found, schema_of(kind))
 
@@ -105,6 +106,14 @@ def test_a_day_whose_late_rows_lie_far_from_the_others_is_not_scanned(store: Sto
         assert not spans_of(connection, "trades", DAY)
         [span] = spans_of(connection, "trades", NEXT_DAY)
     assert (span.last - span.first + 1, span.rows) == (100, 100)
+
+
+def test_a_stop_interrupts_the_reading(store: Store, engine: Engine) -> None:
+    store(*trades_of_two_days())
+    stop = threading.Event()
+    stop.set()
+    with engine.connect() as connection, pytest.raises(StoppedError):
+        list(read_spans(connection, "trades", DAY, spans_of(connection, "trades", DAY), stop=stop))
 
 
 @pytest.mark.parametrize("kind", ["sweeps", "daily_bars"])
