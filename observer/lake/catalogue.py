@@ -177,9 +177,10 @@ def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
 def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
     """The files of the newest versions, by kind and address."""
     found: dict[str, dict[str, _File]] = {}
+    whole = lake.absolute()
     for day in days:
         for kind, versions in day.kinds.items():
-            path = version_path(lake, kind, day.market, day.session_date, versions[-1].version).absolute()
+            path = version_path(whole, kind, day.market, day.session_date, versions[-1].version)
             found.setdefault(kind, {})[_address(path)] = _File(path, day)
     return found
 

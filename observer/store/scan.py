@@ -86,7 +86,7 @@ def read_spans(
         for rows in _by_symbols(lots):
             keys = [rows.column(number).to_numpy() for number in reversed(numbers)]
             place = np.lexsort([*keys, _ranks(rows.column(symbol))])
-            yield from rows.take(pa.array(place)).combine_chunks().to_batches(ROWS_AT_ONCE)
+            yield from rows.take(pa.array(place)).to_batches(ROWS_AT_ONCE)
 
 
 def _unsorted(
@@ -170,10 +170,10 @@ def _by_symbols(lots: Sequence[_Lot]) -> Iterator[pa.Table]:
             held.append(lot.rows.slice(begin, rows))
             count += rows
         if count >= _GROUP_ROWS:
-            yield pa.concat_tables(held)
+            yield pa.concat_tables(held).combine_chunks()
             held, count = [], 0
     if count:
-        yield pa.concat_tables(held)
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _ranks(texts: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int32]]":
