@@ -53,7 +53,7 @@ MARKS: Final = "observer.marks"
 
 _FILE: Final = "catalogue.sqlite3"
 _SCHEME: Final = "file://"
-_KEPT_SNAPSHOTS: Final = 10  # of a table, beside those with an earlier version
+_KEPT_SNAPSHOTS: Final = 5  # of a table, beside those with an earlier version; each commit copies them several times
 # What SQLite says of a file that is whole but cannot be used now.
 _UNUSABLE: Final = frozenset(
     {

@@ -98,7 +98,7 @@ def test_of_the_snapshots_that_only_lack_days_the_newest_stay(lake: Path, url: s
     for day in days:
         seal_all(lake, url, days[0], day)
     snapshots = table_of(lake).snapshots()
-    assert len(snapshots) == 12
+    assert len(snapshots) == 7
     assert len(catalogue_rows(lake, earlier.snapshot_id)) == 1, "it has the earlier version"
     assert len(catalogue_rows(lake)) == 16
     lists = {Path(each.manifest_list.removeprefix("file://")).name for each in snapshots}
