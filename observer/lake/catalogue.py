@@ -72,8 +72,10 @@ _PROPERTIES: Final = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
     "commit.manifest-merge.enabled": "true",
-    # Each update reads all manifests of a table: with the usual 100 a sealing takes ever longer for half a year.
-    "commit.manifest.min-count-to-merge": "10",
+    # Each update reads and writes the list of a table's manifests, and from time to time the entries of those that it
+    # merges: by this size some forty days are in one, which stays as it is then. With the usual one a sealing would
+    # read and write all days of a table again and again.
+    "commit.manifest.target-size-bytes": "24576",
 }
 
 

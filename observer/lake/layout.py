@@ -131,11 +131,16 @@ def version_path(lake: Path, kind: str, market: str, day: str, version: int) -> 
 class VersionFile(msgspec.Struct, frozen=True):
     """The file of a version, as its folders and its name say."""
 
-    path: Path
+    folder: str
     kind: str
     market: str
     session_date: str
     version: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.folder, f"{self.version}{_ENDING}")
 
 
 def version_files(lake: Path) -> list[VersionFile]:
@@ -149,7 +154,7 @@ def version_files(lake: Path) -> list[VersionFile]:
             if found == column
         ]
     return [
-        VersionFile(Path(folder, name), kind, market, day, int(name.removesuffix(_ENDING)))
+        VersionFile(folder, kind, market, day, int(name.removesuffix(_ENDING)))
         for folder, (kind, market, day) in folders
         for name in _names(folder)
         if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()

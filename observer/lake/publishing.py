@@ -165,27 +165,26 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        staged = lake / STAGING / f"{kind}.{day.session_date}.link"
-        changed |= put_in_place(source, target, staged, by_content=by_content)
+        if not _is_same(source, target, by_content=by_content):
+            _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
+            changed = True
     return changed
 
 
-def put_in_place(source: Path, target: Path, staged: Path, *, by_content: bool = False) -> bool:
+def put_in_place(source: Path, target: Path, staged: Path) -> bool:
     """Make the target a link to the source in one step, or a copy where there are no links; return whether it was
-    another file. `staged` is a path on the target's file system, `by_content` as for `publish`.
+    another file. `staged` is a path on the target's file system.
 
     Raises:
         OSError: the folder cannot be written, or the source is gone.
     """
-    if _is_same(source, target, by_content=by_content):
+    if _is_same(source, target):
         return False
-    for folder in (target.parent, staged.parent):
-        folder.mkdir(parents=True, exist_ok=True)
     _replace_by_link(source, target, staged)
     return True
 
 
-def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
+def _is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
     """Whether the target is this version: the same file, or a copy of it."""
     try:
         there = target.stat()
@@ -199,6 +198,7 @@ def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
 
 
 def _replace_by_link(source: Path, target: Path, staged: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     staged.unlink(missing_ok=True)
     try:
         os.link(source, staged)
