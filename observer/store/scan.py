@@ -30,7 +30,7 @@ ROWS_MIN: Final = 100_000
 """Of fewer rows a sorted statement takes no longer."""
 LOT_ROWS: Final = 1_000_000
 _GROUP_ROWS: Final = 200_000  # symbols with so many rows together are sorted at once
-_SPREAD_MAX: Final = 50  # numbers of the streams for each row of the day: beyond, other days' rows lie between
+_SPREAD_MAX: Final = 20  # numbers of the streams for each row of the day: beyond, other days' rows lie between
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -66,9 +66,11 @@ def read_spans(
     folder: Path | None = None,
     stop: threading.Event | None = None,
     lot_rows: int = LOT_ROWS,
+    columns_min: int = ROWS_MIN,
 ) -> Generator[pa.RecordBatch]:
     """The rows of a day as `observer.store.arrow.read_batches`, of the connection's transaction. `folder` is for files
-    while it reads; None for the machine's own. `lot_rows` are sorted at once.
+    while it reads; None for the machine's own. `lot_rows` are sorted at once. A span of at least `columns_min` rows is
+    read as columns where that is installed, which takes a third of a second to start.
 
     Raises:
         StoreError: the database does not answer.
@@ -77,7 +79,8 @@ def read_spans(
     of_kind, schema = kind_named(kind), schema_of(kind)
     numbers = [schema.get_field_index(name) for name in (*of_kind.order, *POSITION)]
     symbol = schema.get_field_index("symbol")
-    found = _until_stopped(_unsorted(connection, of_kind, session_date, spans, schema), stop)
+    unsorted = _unsorted(connection, of_kind, session_date, spans, schema, columns_min)
+    found = _until_stopped(unsorted, stop)
     with ExitStack() as stack:
         lots = [
             _Lot.kept(lot, symbol, folder, stack) if number or lot.num_rows == lot_rows else _Lot.of(lot, symbol)
@@ -90,13 +93,18 @@ def read_spans(
 
 
 def _unsorted(
-    connection: Connection, kind: Kind, session_date: str, spans: Sequence[Span], schema: pa.Schema
+    connection: Connection,
+    kind: Kind,
+    session_date: str,
+    spans: Sequence[Span],
+    schema: pa.Schema,
+    columns_min: int,
 ) -> Iterator[pa.RecordBatch]:
     for span in sorted(spans, key=lambda each: each.stream):
         statement = statement_of(kind, session_date, span, schema.names)
         if connection.dialect.name == "postgresql":
             yield from copied(connection, statement, schema, ROWS_AT_ONCE)
-        elif can_read_columns():
+        elif span.rows >= columns_min and can_read_columns():
             yield from read_columns(connection, statement, schema)
         else:
             yield from fetched(connection, statement, schema, {}, ROWS_AT_ONCE)

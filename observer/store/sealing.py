@@ -33,6 +33,7 @@ class SealingReader(DatabaseReader):
         super().__init__(url)
         self._folder = folder
         self._stop = stop
+        self._counts: dict[tuple[str, str], int] = {}
         self._stack = ExitStack()
         self._connection: Connection | None = None
 
@@ -54,14 +55,17 @@ class SealingReader(DatabaseReader):
 
     def count(self, kind: str, session_date: str) -> int:
         """The number of a day's rows of a kind."""
-        with store_errors(self._engine):
-            return count_rows(self._open, kind, session_date)
+        key = (kind, session_date)
+        if key not in self._counts:
+            with store_errors(self._engine):
+                self._counts[key] = count_rows(self._open, kind, session_date)
+        return self._counts[key]
 
     def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
+        is_large = self.count(kind, session_date) >= ROWS_MIN
         with store_errors(self._engine):
-            spans = spans_of(self._open, kind, session_date)
-            if sum(span.rows for span in spans) >= ROWS_MIN:
+            if is_large and (spans := spans_of(self._open, kind, session_date)):
                 yield from read_spans(self._open, kind, session_date, spans, self._folder, self._stop)
             else:
                 yield from read_batches(self._open, kind, session_date)

@@ -19,7 +19,7 @@ from observer.store.arrow import fetched, read_batches, schema_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.engine import open_reader
 from observer.store.kinds import kind_named
-from observer.store.scan import read_spans, spans_of
+from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
 from tests.builders import trade
@@ -74,21 +74,23 @@ def sorted_rows(engine: Engine, kind: str = "trades") -> pa.Table:
     return pa.Table.from_batches(list(read_batches(engine, kind, DAY)), schema_of(kind))
 
 
-def scanned_rows(engine: Engine, lot_rows: int, kind: str = "trades") -> pa.Table:
+def scanned_rows(engine: Engine, lot_rows: int, kind: str = "trades", columns_min: int = ROWS_MIN) -> pa.Table:
     with engine.connect() as connection, tempfile.TemporaryDirectory() as folder:
         spans = spans_of(connection, kind, DAY)
-        found = list(read_spans(connection, kind, DAY, spans, Path(folder), lot_rows=lot_rows))
+        found = list(read_spans(connection, kind, DAY, spans, Path(folder), None, lot_rows, columns_min))
         assert list(Path(folder).iterdir()) == [], "its files are gone"
     return pa.Table.from_batches(found, schema_of(kind))
 
 
-@pytest.mark.parametrize("lot_rows", [1, 7, 1_000])
-def test_rows_and_their_order_are_those_of_the_sorted_statement(store: Store, engine: Engine, lot_rows: int) -> None:
+@pytest.mark.parametrize(("lot_rows", "columns_min"), [(1, ROWS_MIN), (7, 1), (7, ROWS_MIN), (1_000, 1)])
+def test_rows_and_their_order_are_those_of_the_sorted_statement(
+    store: Store, engine: Engine, lot_rows: int, columns_min: int
+) -> None:
     for stream in STREAMS:
         store(*trades_of_two_days(), stream=stream)
     expected = sorted_rows(engine)
     assert expected.num_rows == 2 * 27
-    found = scanned_rows(engine, lot_rows)
+    found = scanned_rows(engine, lot_rows, columns_min=columns_min)
     assert found.equals(expected)
     assert found.schema.equals(expected.schema, check_metadata=True)
 
