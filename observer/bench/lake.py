@@ -10,7 +10,7 @@ import shutil
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -45,6 +45,7 @@ _DAY: Final = date(2026, 11, 18)
 _EARLIER_SHARE: Final = 4  # an earlier day has so many times fewer trades
 _SEED: Final = 7
 _ROWS_AT_ONCE: Final = 65_536
+_REPORTED_ROWS: Final = 500_000
 
 
 class Sealing(msgspec.Struct, frozen=True):
@@ -122,14 +123,12 @@ def _measured(
     lake = folder / "lake"
     for name, place in {"SQLite": None, **({"PostgreSQL": server} if server else {})}.items():
         with scratch_database(folder / "database", place) as url:
-            report(f"{name}: putting the trades there")
-            _fill(url, made, names)
+            _fill(url, made, names, lambda text, name=name: report(f"{name}: {text}"))
             for number in range(1, rounds + 1):
-                report(f"{name}: sealing, round {number}/{rounds}")
                 shutil.rmtree(lake, ignore_errors=True)
-                began_s = time.perf_counter()
-                list(seal_days(lake, url, _MARKET, [_DAY.isoformat()], RealClock().now_ns, threading.Event()))
-                spans.setdefault(name, []).append(time.perf_counter() - began_s)
+                step = f"{name}, round {number}/{rounds}"
+                spans.setdefault(name, []).append(_sealed_s(lake, url, step, report))
+                report(f"{step}: writing the same by pyarrow")
                 pyarrow_s.append(_by_pyarrow(lake, folder / "alone.parquet"))
     alone_s = statistics.median(pyarrow_s)
     all_trades, dates = trades, [_DAY]
@@ -165,9 +164,29 @@ def _measured(
     )
 
 
-def _fill(url: str, trades: pa.Table, symbols: Sequence[str]) -> None:
+def _sealed_s(lake: Path, url: str, step: str, report: ReportProgress) -> float:
+    """The seconds in which the day is sealed."""
+
+    def progress(_day: str, kind: str, rows: int) -> None:
+        report(f"{step}: sealing {rows:,} rows of {kind}")
+
+    began_s = time.perf_counter()
+    list(seal_days(lake, url, _MARKET, [_DAY.isoformat()], RealClock().now_ns, threading.Event(), progress))
+    return time.perf_counter() - began_s
+
+
+def _fill(url: str, trades: pa.Table, symbols: Sequence[str], report: ReportProgress) -> None:
     sweeps = sweeps_of_day(trades, symbols, _DAY, HELD_STREAM)
-    load(url, [(name, rows.sort_by("sequence")) for name, rows in (("trades", trades), ("snapshots", sweeps))])
+
+    def portions() -> Iterator[tuple[str, pa.Table]]:
+        arrived = trades.sort_by("sequence")
+        for first in range(0, arrived.num_rows, _REPORTED_ROWS):
+            report(f"putting trades there, {first:,} of {arrived.num_rows:,}")
+            yield "trades", arrived.slice(first, _REPORTED_ROWS)
+        yield "snapshots", sweeps.sort_by("sequence")
+        report("making the indexes")
+
+    load(url, portions())
     day, at_ns = _DAY.isoformat(), local_ns(_DAY, 9)
     events: list[Event] = [UniverseBuilt(DEFAULT_BROKER, _MARKET, day, day, at_ns, len(symbols), len(symbols), 0.0)]
     for rank, symbol in enumerate(symbols, 1):

@@ -103,6 +103,7 @@ COMMANDS: Final = Group(
                 "seal": Command("lake:seal_command", "Seal a finished day, or bring it up to date."),
                 "status": Command("lake:status", "List the sealed days, and the stored days that are not."),
                 "verify": Command("lake:verify_command", "Compare sealed days with their digests and the database."),
+                "forget": Command("lake_forget:forget_command", "End the search for a day whose files are lost."),
                 "publish": Command("lake_target:publish_command", "Publish sealed days at the object store."),
             },
             more="The extra `lake` has what it needs: pip install --editable '.[lake]' in Observer's folder.",

@@ -29,7 +29,7 @@ from observer.cli.tables import show as show_table
 from observer.clock import clock_from_environment
 from observer.config import Settings
 from observer.errors import ConfigError, DataFileError, NoDataError, TargetError
-from observer.lake.layout import SealedDay, sealed_days
+from observer.lake.layout import SealedDay, forgotten_dates, sealed_days
 from observer.lake.settings import LakeSettings, missing_libraries
 from observer.local_time import local_datetime
 from observer.store.days import DayReader
@@ -60,7 +60,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     `database`: "hot", it has the day's rows; "removing", it need not have those of many rows, and has `rows_left` of
     them; "removed", it has none of them; empty, it does not have the day.
     `target`: "published", the object store has the day as it is here; "behind", it has an earlier state; "no", it has
-    none; None, there is no target, or it does not answer.
+    none; None, there is no target, or it does not answer. `is_forgotten`: `observer lake forget` has it.
     """
 
     session_date: str
@@ -75,6 +75,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     database: str = "hot"
     rows_left: int = 0
     target: str | None = None
+    is_forgotten: bool = False
 
 
 class Lake(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ def seal_command(
     """
     lake = lake_of(config)
     _require_one(day, every=every)
-    wanted = _finished(lake) if every else [_finished_day(lake, day)]
+    wanted = _finished(lake) if every else [finished_day(lake, day)]
     out = None if sys.stdout.isatty() else sys.stdout  # on a terminal, above the line that shows the step
     found: list[SealedLine] = []
 
@@ -193,7 +194,12 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     with SealingReader(lake.url) as reader:
         stored = set(reader.collected_days())
         found = [_status_line(day, _in_database(reader, day, stored), published) for day in days]
-    found += [StatusLine(day, lake.market, is_sealed=False) for day in stored if day < now and day not in known]
+    forgotten = forgotten_dates(lake.folder)
+    found += [
+        StatusLine(day, lake.market, is_sealed=False, is_forgotten=day in forgotten)
+        for day in stored
+        if day < now and day not in known
+    ]
     found.sort(key=lambda line: (line.session_date, line.market))
     if as_json:
         print_json(found)
@@ -265,7 +271,7 @@ def _row(line: StatusLine) -> Sequence[str]:
             "",
             line.database,
             "",
-            f"no: `observer lake seal {line.session_date}`",
+            "lost" if line.is_forgotten else f"no: `observer lake seal {line.session_date}`",
         )
     return (
         line.session_date,
@@ -356,12 +362,12 @@ def require_extra() -> None:
 
 
 def _finished(lake: Lake) -> Sequence[str]:
-    """The stored days before the market's present one."""
+    """The stored days before the market's present one, but for those whose files are lost."""
     from observer.store.sealing import SealingReader
 
-    now = today(lake.settings.run)
+    now, forgotten = today(lake.settings.run), forgotten_dates(lake.folder)
     with SealingReader(lake.url) as reader:
-        return [day for day in reader.collected_days() if day < now]
+        return [day for day in reader.collected_days() if day < now and day not in forgotten]
 
 
 def _require_one(day: str | None, *, every: bool) -> None:
@@ -369,7 +375,7 @@ def _require_one(day: str | None, *, every: bool) -> None:
         raise ConfigError("give a day or --all, not both")
 
 
-def _finished_day(lake: Lake, day: str | None) -> str:
+def finished_day(lake: Lake, day: str | None) -> str:
     """The stored day as it was typed, or the last one. Raises NoDataError: it is not stored, or not over."""
     with DayReader(lake.url) as reader:
         asked = stored_day(reader, day, lake.settings.run).session_date

@@ -1,16 +1,19 @@
 """The lake as Iceberg tables: one a kind, in a catalogue of SQLite beside the files. It follows from the manifests.
 
-A table's files are the newest versions; a snapshot replaces a version by the next one, so that earlier snapshots still
-read the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed. A
-catalogue that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
+A table's files are the newest versions; a snapshot replaces a version by the next one, so that the snapshot before it
+still reads the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed.
+Of the snapshots that only lack days that later ones have, the newest few stay: a table's metadata would grow with each
+day, and each sealing reads and writes them. A catalogue that is lost, damaged or of another folder is made again from
+the manifests, without its earlier snapshots.
 """
 
 import hashlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.expressions import In
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -28,6 +32,8 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.table.update.snapshot import ExpireSnapshots
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
@@ -46,6 +52,8 @@ MARKS: Final = "observer.marks"
 """The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
 
 _FILE: Final = "catalogue.sqlite3"
+_SCHEME: Final = "file://"
+_KEPT_SNAPSHOTS: Final = 5  # of a table, beside those with an earlier version; each commit copies them several times
 # What SQLite says of a file that is whole but cannot be used now.
 _UNUSABLE: Final = frozenset(
     {
@@ -64,8 +72,10 @@ _PROPERTIES: Final = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
     "commit.manifest-merge.enabled": "true",
-    # Each update reads all manifests of a table: with the usual 100 a sealing takes ever longer for half a year.
-    "commit.manifest.min-count-to-merge": "10",
+    # Each update reads and writes the list of a table's manifests, and from time to time the entries of those that it
+    # merges: by this size some forty days are in one, which stays as it is then. With the usual one a sealing would
+    # read and write all days of a table again and again.
+    "commit.manifest.target-size-bytes": "24576",
 }
 
 
@@ -83,7 +93,7 @@ def catalogue_uri(lake: Path) -> str:
 
 def _address(path: Path) -> str:
     """A file's address as Iceberg's readers take it: without escapes, which none of them resolves."""
-    return f"file://{path}"
+    return f"{_SCHEME}{path}"
 
 
 @contextmanager
@@ -99,9 +109,12 @@ def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
         catalogue.close()
 
 
-def update_catalogue(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
+def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> tuple[str, ...]:
     """Bring the tables to the newest versions of these days, which are all; return the kinds that changed. Each kind
     is one commit. A damaged catalogue is removed and made again. The caller holds the lake's lock.
+
+    `before` are the days as they were at the last update: of a table that has exactly their files, only the entries of
+    days that have changed are read.
 
     Raises:
         DataFileError: the catalogue is in use by another process, or it cannot be made again.
@@ -109,7 +122,7 @@ def update_catalogue(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
     """
     _forget_other_place(lake)
     try:
-        return _update_tables(lake, days)
+        return _update_tables(lake, days, before)
     except Exception as error:
         if not _is_damage(error):
             raise _failed(lake, error) from error
@@ -117,14 +130,19 @@ def update_catalogue(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
     shutil.rmtree(lake / CATALOGUE)
     _forget_other_place(lake)
     try:
-        return _update_tables(lake, days)
+        return _update_tables(lake, days, ())
     except Exception as error:
         raise _failed(lake, error) from error
 
 
-def _update_tables(lake: Path, days: Sequence[SealedDay]) -> tuple[str, ...]:
+def _update_tables(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]) -> tuple[str, ...]:
+    earlier = _newest(lake, before)
     with open_catalogue(lake) as catalogue:
-        return tuple(kind for kind, files in _newest(lake, days).items() if _update_table(catalogue, kind, files))
+        return tuple(
+            kind
+            for kind, files in _newest(lake, days).items()
+            if _update_table(catalogue, kind, files, earlier.get(kind, {}))
+        )
 
 
 def _is_damage(error: Exception) -> bool:
@@ -161,15 +179,20 @@ def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
 def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
     """The files of the newest versions, by kind and address."""
     found: dict[str, dict[str, _File]] = {}
+    whole = lake.absolute()
     for day in days:
         for kind, versions in day.kinds.items():
-            path = version_path(lake, kind, day.market, day.session_date, versions[-1].version).absolute()
+            path = version_path(whole, kind, day.market, day.session_date, versions[-1].version)
             found.setdefault(kind, {})[_address(path)] = _File(path, day)
     return found
 
 
-def _held(table: Table) -> dict[str, DataFile]:
-    return {task.file.file_path: task.file for task in table.scan().plan_files()}
+def _held(table: Table, dates: Collection[str] | None = None) -> dict[str, DataFile]:
+    """The table's entries of these dates, or all, by their files' addresses."""
+    if dates is not None and not dates:
+        return {}
+    scan = table.scan() if dates is None else table.scan(row_filter=In("session_date", set(dates)))
+    return {task.file.file_path: task.file for task in scan.plan_files()}
 
 
 def _forget_other_place(lake: Path) -> None:
@@ -185,25 +208,46 @@ def _forget_other_place(lake: Path) -> None:
     place.write_text(here)
 
 
-def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File]) -> bool:
-    digest = hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
+def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], earlier: Mapping[str, _File]) -> bool:
     table = _table(catalogue, kind)
-    if table.properties.get(_FILES) == digest:
+    if (stated := table.properties.get(_FILES)) == (digest := _digest_of(files)):
         return False
-    held = _held(table)
+    is_as_before = stated == _digest_of(earlier)
+    changed = [file.day.session_date for uri, file in earlier.items() if uri not in files]
+    entries = _held(table, changed if is_as_before else None)
+    gone = [entry for uri, entry in entries.items() if uri not in files]
+    held = earlier.keys() if is_as_before else entries.keys()
     new = {uri: file for uri, file in files.items() if uri not in held}
-    gone = [file for uri, file in held.items() if uri not in files]
     marks = {f"{file.day.market} {file.day.session_date}": file.day.marks for file in new.values()}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
+    expired = _expired(table)
     with table.transaction() as transaction:
         update = transaction.update_snapshot(snapshot_properties=summary)
         with update.overwrite() if gone else update.merge_append() as snapshot:
-            for file in gone:
-                snapshot.delete_data_file(file)
+            for entry in gone:
+                snapshot.delete_data_file(entry)
             for uri, added in new.items():
                 snapshot.append_data_file(_data_file(table, uri, added))
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
+        if expired:
+            ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
+    for each in expired:
+        Path(each.manifest_list.removeprefix(_SCHEME)).unlink(missing_ok=True)
     return True
+
+
+def _digest_of(files: Mapping[str, _File]) -> str:
+    return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
+
+
+def _expired(table: Table) -> list[Snapshot]:
+    """The snapshots before the newest few to which the next one only added days."""
+    known = sorted(table.snapshots(), key=lambda each: each.sequence_number or 0)
+    return [
+        each
+        for each, later in pairwise(known[: 1 - _KEPT_SNAPSHOTS])
+        if later.summary is not None and later.summary.operation is Operation.APPEND
+    ]
 
 
 def _table(catalogue: SqlCatalog, kind: str) -> Table:

@@ -15,20 +15,22 @@ from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import DataFileError, ObserverError
-from observer.lake.layout import SealedDay, days_to_remove, sealed_days
+from observer.lake.layout import SealedDay, days_to_remove, forgotten_dates, sealed_days
 from observer.lake.object_store import ObjectStore
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.target import publish_days
-from observer.store.kinds import REMOVABLE
+from observer.store.kinds import ANNOUNCING, REMOVABLE
 from observer.store.sealing import SealingReader
 from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
 CHECKED_AGAIN: Final = 7
-"""So many of the newest sealed days are compared with the database each day: late recoveries change no older one."""
+"""So many of the newest sealed days are compared with the database each day. Of an older one only rows are looked for
+that announce others: a recovery, or fetched bars.
+"""
 
 _IDENTITY: Final = "lake"  # of the alert
 _TARGET_IDENTITY: Final = "target"
@@ -195,9 +197,11 @@ class LakeJobs:
         # With a target, rows are removed when it has them: after the publication.
         remove = self._days_to_remove(sealed) if self._target is None else set()
         removed = {each.session_date for each in sealed if each.removed}
+        forgotten = forgotten_dates(self._lake)
         with SealingReader(self._url) as reader:
-            stored = [day for day in reader.collected_days() if day <= last]
+            stored = [day for day in reader.collected_days() if day <= last and day not in forgotten]
             late = removed & reader.oldest_days() if removed else set()
+            late |= {each.session_date for each in sealed if _has_more(each, reader)}
         days = days_to_seal(stored, {each.session_date for each in sealed})
         days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
         return self._seal_days(days, stop, remove, None)
@@ -219,6 +223,12 @@ def _texts(result: SealingResult) -> Sequence[str]:
     written = [f"{day}: sealed {', '.join(result.written)}"] if result.written else []
     removed = [f"{day}: the database need not keep {', '.join(result.removed)}"] if result.removed else []
     return [*written, *removed]
+
+
+def _has_more(day: SealedDay, reader: SealingReader) -> bool:
+    """Whether rows came that announce others of a day long past. They are few and stay in the database."""
+    sealed = {kind: newest.rows if (newest := day.newest(kind)) else 0 for kind in ANNOUNCING}
+    return any(reader.count(kind, day.session_date) > rows for kind, rows in sealed.items())
 
 
 def days_to_seal(stored: Sequence[str], sealed: set[str]) -> list[str]:

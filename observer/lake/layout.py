@@ -11,6 +11,7 @@ sealing. The glob's files and the catalogue follow from the manifests (`observer
 can be behind, and nothing unfinished is ever visible. Engines ignore names that begin with an underscore.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,8 @@ DAYS: Final = "_days"
 _VERSIONS: Final = "_versions"
 _REMEDY: Final = "remove it, and `observer lake seal` makes it again from its files"
 _FILE: Final = "part-0.parquet"
+_ENDING: Final = ".parquet"
+_FORGOTTEN: Final = ".forgotten"
 
 
 class StreamRows(msgspec.Struct, frozen=True):
@@ -112,7 +115,7 @@ _decoder: Final = msgspec.json.Decoder(SealedDay)
 
 def path_of(lake: Path, kind: str, market: str, day: str) -> Path:
     """The file with the newest version of a kind's rows of a day, where a glob finds it."""
-    return _partition(lake, kind, market, day) / _FILE
+    return lake / f"{_partition(kind, market, day)}/{_FILE}"
 
 
 def glob_of(kind: str = "*") -> str:
@@ -122,31 +125,54 @@ def glob_of(kind: str = "*") -> str:
 
 def version_path(lake: Path, kind: str, market: str, day: str, version: int) -> Path:
     """The file with one version of a kind's rows of a day. Its content never changes."""
-    return _partition(lake / _VERSIONS, kind, market, day) / f"{version}.parquet"
+    return lake / f"{_VERSIONS}/{_partition(kind, market, day)}/{version}{_ENDING}"
 
 
 class VersionFile(msgspec.Struct, frozen=True):
     """The file of a version, as its folders and its name say."""
 
-    path: Path
+    folder: str
     kind: str
     market: str
     session_date: str
     version: int
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.folder, f"{self.version}{_ENDING}")
+
 
 def version_files(lake: Path) -> list[VersionFile]:
     """The files of all versions, also those that no manifest names."""
-    found = []
-    for path in sorted((lake / _VERSIONS).glob("kind=*/market=*/session_date=*/*.parquet")):
-        kind, market, day = (name.partition("=")[2] for name in path.relative_to(lake / _VERSIONS).parts[:3])
-        if path.stem.isdecimal():
-            found.append(VersionFile(path, kind, market, day, int(path.stem)))
-    return found
+    folders: list[tuple[str, tuple[str, ...]]] = [(str(lake / _VERSIONS), ())]
+    for column in ("kind", "market", "session_date"):
+        folders = [
+            (f"{folder}/{name}", (*values, value))
+            for folder, values in folders
+            for name, (found, _, value) in ((each, each.partition("=")) for each in _names(folder))
+            if found == column
+        ]
+    return [
+        VersionFile(folder, kind, market, day, int(name.removesuffix(_ENDING)))
+        for folder, (kind, market, day) in folders
+        for name in _names(folder)
+        if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()
+    ]
 
 
-def _partition(folder: Path, kind: str, market: str, day: str) -> Path:
-    return folder / f"kind={kind}" / f"market={market}" / f"session_date={day}"
+def _names(folder: str) -> Sequence[str]:
+    """The sorted names in a folder; none where there is no folder. A lake has as many folders as kinds and days: paths
+    of pathlib would take ten times as long.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+
+
+def _partition(kind: str, market: str, day: str) -> str:
+    return f"kind={kind}/market={market}/session_date={day}"
 
 
 def sealed_days(lake: Path) -> list[SealedDay]:
@@ -161,6 +187,23 @@ def sealed_days(lake: Path) -> list[SealedDay]:
 def sealed_dates(lake: Path) -> set[str]:
     """The dates that have a manifest, of any market; it is not read."""
     return {path.stem for path in (lake / DAYS).glob("market=*/*.json")}
+
+
+def forget_day(lake: Path, market: str, day: str) -> None:
+    """State that the day's files are lost and are not expected back, so that no sealing looks for them any more.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path = manifest_path(lake, market, day).with_suffix(_FORGOTTEN)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    sync_path(path.parent)
+
+
+def forgotten_dates(lake: Path) -> set[str]:
+    """The dates whose files are lost and are not expected back. A day that has a manifest again is not among them."""
+    return {path.stem for path in (lake / DAYS).glob(f"market=*/*{_FORGOTTEN}")} - sealed_dates(lake)
 
 
 def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:

@@ -5,6 +5,7 @@ of rows has few symbols, so that a reader of one symbol skips the others by the 
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -74,12 +75,18 @@ def write_file(
     digest, positions, keys = RowsDigest(schema.names), _Positions(), _Keys(kind, schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, **file_options(schema)) as writer:
-        for table in _groups(batches, schema):
-            for batch in table.to_batches():
-                digest.add(batch)
-            positions.add(table)
-            keys.add(table)
-            writer.write_table(table, row_group_size=GROUP_ROWS)
+        with ThreadPoolExecutor(1) as background:  # a group is encoded while the next one is read
+            written: Future[None] | None = None
+            for table in _groups(batches, schema):
+                if written is not None:
+                    written.result()
+                written = background.submit(writer.write_table, table, row_group_size=GROUP_ROWS)
+                for batch in table.to_batches():
+                    digest.add(batch)
+                positions.add(table)
+                keys.add(table)
+            if written is not None:
+                written.result()
         streams = positions.of(uids)
         positions_text = msgspec.json.encode(streams).decode()
         found = {**metadata, "rows": str(digest.rows), "digest": digest.hexdigest(), "streams": positions_text}

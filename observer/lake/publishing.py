@@ -37,11 +37,14 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 
 class Repaired(msgspec.Struct, frozen=True):
-    """What a start found undone: removed files, days whose files were published, and manifests that were made again."""
+    """What a start found undone: removed files, days whose files were published, and manifests that were made again.
+    `days` are the sealed days.
+    """
 
     removed: int = 0
     published: int = 0
     manifests: int = 0
+    days: Sequence[SealedDay] = ()
 
 
 @contextmanager
@@ -61,11 +64,16 @@ def locked(lake: Path) -> Iterator[None]:
         yield
 
 
-def staging_path(lake: Path, name: str) -> Path:
-    """A path for a file that is being written, on the lake's own file system."""
+def scratch_folder(lake: Path) -> Path:
+    """The folder of files that are being written, on the lake's own file system."""
     folder = lake / STAGING
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / name
+    return folder
+
+
+def staging_path(lake: Path, name: str) -> Path:
+    """A path for a file that is being written."""
+    return scratch_folder(lake) / name
 
 
 def repair(lake: Path) -> Repaired:
@@ -81,14 +89,16 @@ def repair(lake: Path) -> Repaired:
         OSError: the folder cannot be written.
     """
     files = version_files(lake)
-    known = {(day.market, day.session_date) for day in sealed_days(lake)}
+    days = sealed_days(lake)
+    known = {(day.market, day.session_date) for day in days}
     lost = _files_of_lost_manifests(lake, files, known)
     made = [_from_files(market, session_date, found) for (market, session_date), found in lost.items()]
     for day in made:
         write_manifest(lake, day)
-    days = sealed_days(lake)
+    if made:
+        days = sealed_days(lake)
     removed = _remove_unfinished(lake, days, files)
-    return Repaired(removed, sum(publish(lake, day) for day in days), len(made))
+    return Repaired(removed, sum(publish(lake, day) for day in days), len(made), days)
 
 
 def _files_of_lost_manifests(
@@ -155,26 +165,26 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        staged = staging_path(lake, f"{kind}.{day.session_date}.link")
-        changed |= put_in_place(source, target, staged, by_content=by_content)
+        if not _is_same(source, target, by_content=by_content):
+            _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
+            changed = True
     return changed
 
 
-def put_in_place(source: Path, target: Path, staged: Path, *, by_content: bool = False) -> bool:
+def put_in_place(source: Path, target: Path, staged: Path) -> bool:
     """Make the target a link to the source in one step, or a copy where there are no links; return whether it was
-    another file. `staged` is a path on the target's file system, `by_content` as for `publish`.
+    another file. `staged` is a path on the target's file system.
 
     Raises:
         OSError: the folder cannot be written, or the source is gone.
     """
-    if _is_same(source, target, by_content=by_content):
+    if _is_same(source, target):
         return False
-    target.parent.mkdir(parents=True, exist_ok=True)
     _replace_by_link(source, target, staged)
     return True
 
 
-def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
+def _is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
     """Whether the target is this version: the same file, or a copy of it."""
     try:
         there = target.stat()
@@ -188,6 +198,7 @@ def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
 
 
 def _replace_by_link(source: Path, target: Path, staged: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     staged.unlink(missing_ok=True)
     try:
         os.link(source, staged)

@@ -22,7 +22,7 @@ from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, ve
 from observer.lake.merging import late_rows, merged, numbers_of
 from observer.lake.object_store import ObjectStore
 from observer.lake.parquet import as_in_file, file_schema, of_market, read_file, write_file
-from observer.lake.publishing import locked, publish, repair, staging_path
+from observer.lake.publishing import locked, publish, repair, scratch_folder, staging_path
 from observer.lake.target import wrong_at_target
 from observer.lake.verification import require_rows, verify_day
 from observer.store.kinds import KINDS, REMOVABLE
@@ -65,7 +65,7 @@ def seal_days(
     """
     wrong: list[str] = []
     with locked(lake):
-        repair(lake)
+        before = repair(lake).days
         try:
             for session_date in days:
                 try:
@@ -78,7 +78,7 @@ def seal_days(
                 yield result
         finally:
             if found := sealed_days(lake):
-                update_catalogue(lake, found)
+                update_catalogue(lake, found, before)
     if wrong:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join(wrong)}")
@@ -108,11 +108,12 @@ def seal(
         OSError: the folder cannot be written.
     """
     before = sealed_day(lake, market, session_date)
-    with SealingReader(url) as reader:
+    with SealingReader(url, scratch_folder(lake), stop) as reader:
         if before is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
             raise DataFileError(
                 f"{session_date}: the database does not have the snapshots of this day, nor {lake} the sealed day: "
-                "mount the lake, or put the day back by `observer backup restore --lake`"
+                "mount the lake, or put the day back by `observer backup restore --lake`; "
+                f"where no copy is left either, `observer lake forget {session_date}` ends this alert"
             )
         marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}
@@ -153,7 +154,7 @@ def allow_removal(
     removed = tuple(sorted(REMOVABLE & result.day.kinds.keys()))
     if removed == result.day.removed:
         return result
-    with SealingReader(url) as reader:
+    with SealingReader(url, scratch_folder(lake), stop) as reader:
         problems = verify_day(lake, result.day, reader, stop).problems
         if not problems and target is not None:
             problems = wrong_at_target(lake, target, result.day, stop)

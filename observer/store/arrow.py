@@ -34,7 +34,8 @@ from observer.store.tables import STREAMS
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _CSV_BYTES: Final = 4_000_000  # of rows that are parsed at once
 _DAY: Final = "session_date"
-_POSITION: Final = ("stream", "sequence")
+POSITION: Final = ("stream", "sequence")
+"""The columns of an event's position."""
 
 
 # The unit of a column, by the end of its name; the first that fits.
@@ -113,20 +114,27 @@ def read_batches(
         if not connection.in_transaction():
             connection.begin()
         if connection.dialect.name == "postgresql":
-            yield from _copied(
+            yield from copied(
                 connection, rows_of_day(connection, of_kind, session_date, schema.names, symbols), schema, rows
             )
         elif (lines := _lines_to_read(connection, of_kind, symbols)) is None:
-            yield from _fetched(connection, of_kind, session_date, symbols, {}, schema, rows)
+            statement = rows_of_day(connection, of_kind, session_date, schema.names, symbols)
+            yield from fetched(connection, statement, schema, {}, rows)
         else:
             found = (
                 batch
                 for line in sorted(set(lines))
-                for batch in _fetched(
-                    connection, of_kind, session_date, [line], {"symbol": line, _DAY: session_date}, schema, rows
-                )
+                for batch in _of_line(connection, of_kind, session_date, line, schema, rows)
             )
             yield from _together(found, rows)
+
+
+def _of_line(
+    connection: Connection, kind: Kind, session_date: str, line: str, schema: pa.Schema, rows: int
+) -> Iterator[pa.RecordBatch]:
+    known = {"symbol": line, _DAY: session_date}
+    asked = [name for name in schema.names if name not in known] or [POSITION[1]]
+    return fetched(connection, rows_of_day(connection, kind, session_date, asked, [line]), schema, known, rows)
 
 
 def _together(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -143,19 +151,19 @@ def _together(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Recor
         yield pa.concat_batches(held)
 
 
-def _copied(
+def copied(
     connection: Connection, statement: Select[*tuple[Any, ...]], schema: pa.Schema, rows: int
 ) -> Iterator[pa.RecordBatch]:
     """The rows by COPY as CSV, which the columns' own library reads: a cursor's rows take five times as long. The texts
     of the server's numbers are exact.
     """
     driver: Any = connection.connection.driver_connection
-    compiled = _compiled(connection, statement)
+    asked = compiled(connection, statement)
     held: list[bytes] = []
     held_bytes = 0
     with (
         driver.cursor() as cursor,
-        cursor.copy(f"COPY ({compiled.string}) TO STDOUT (FORMAT csv)", compiled.params) as copy,
+        cursor.copy(f"COPY ({asked.string}) TO STDOUT (FORMAT csv)", asked.params) as copy,
     ):
         for row in copy:  # the server sends whole rows
             held.append(bytes(row))
@@ -199,24 +207,22 @@ def _is_read_by_line(kind: Kind) -> bool:
     return any(index[:2] == ["symbol", kind.day] for index in indexes) and kind.day == _DAY
 
 
-def _fetched(
+def fetched(
     connection: Connection,
-    kind: Kind,
-    session_date: str,
-    symbols: Sequence[str] | None,
-    known: Mapping[str, str],
+    statement: Select[*tuple[Any, ...]],
     schema: pa.Schema,
+    known: Mapping[str, str],
     rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of SQLite. `known` are columns that have one value in all of them."""
-    asked = [name for name in schema.names if name not in known] or [_POSITION[1]]
-    compiled = _compiled(connection, rows_of_day(connection, kind, session_date, asked, symbols))
+    """The rows of SQLite. `known` are columns that have one value in all of them; the statement has the others."""
+    asked = compiled(connection, statement)
+    names = [column.key for column in statement.selected_columns]
     driver: Any = connection.connection.driver_connection
     # The driver's own cursor in the connection's transaction: SQLAlchemy's rows would take half as long again.
     with closing(driver.cursor()) as cursor:
-        cursor.execute(compiled.string, [compiled.params[name] for name in compiled.positiontup or ()])
+        cursor.execute(asked.string, [asked.params[name] for name in asked.positiontup or ()])
         while portion := cursor.fetchmany(rows):
-            columns = dict(zip(asked, zip(*portion, strict=True), strict=True))
+            columns = dict(zip(names, zip(*portion, strict=True), strict=True))
             arrays = [
                 pa.repeat(pa.scalar(known[field.name], field.type), len(portion))
                 if field.name in known
@@ -226,22 +232,28 @@ def _fetched(
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _compiled(connection: Connection, statement: Select[*tuple[Any, ...]]) -> SQLCompiler:
-    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-    assert isinstance(compiled, SQLCompiler)
-    return compiled
+def compiled(connection: Connection, statement: Select[*tuple[Any, ...]], *, literals: bool = False) -> SQLCompiler:
+    """The statement as the database takes it; with `literals` the values stand in its text."""
+    options = {"literal_binds" if literals else "render_postcompile": True}
+    found = statement.compile(dialect=connection.dialect, compile_kwargs=options)
+    assert isinstance(found, SQLCompiler)
+    return found
+
+
+def columns_of(kind: Kind, names: Sequence[str]) -> Sequence[ColumnElement[Any]]:
+    """The columns of these names as every statement reads them."""
+    return [kind.table.c[name] for name in names]
 
 
 def rows_of_day(
     connection: Connection, kind: Kind, session_date: str, columns: Sequence[str], symbols: Sequence[str] | None = None
 ) -> Select[*tuple[Any, ...]]:
     """The statement of a day's sorted rows; `symbols` as for `read_batches`."""
-    table = kind.table
-    statement = select(*(table.c[name] for name in columns)).where(*_of_day(connection, kind, session_date, symbols))
-    return _sorted(statement, kind, connection)
+    of_day = conditions_of_day(connection, kind, session_date, symbols)
+    return _sorted(select(*columns_of(kind, columns)).where(*of_day), kind, connection)
 
 
-def _of_day(
+def conditions_of_day(
     connection: Connection, kind: Kind, session_date: str, symbols: Sequence[str] | None
 ) -> Sequence[ColumnElement[bool]]:
     """The conditions of a day's rows. Where an index has the day behind the symbol, all symbols are named: the day is
@@ -259,7 +271,7 @@ def _of_day(
 
 def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
     table = kind.table
-    order: list[ColumnElement[Any]] = [table.c[name] for name in (*kind.order, *_POSITION)]
+    order: list[ColumnElement[Any]] = [table.c[name] for name in (*kind.order, *POSITION)]
     if "symbol" in table.c:
         # By bytes, as SQLite sorts: a server's own order of text differs from machine to machine.
         symbol = table.c.symbol
@@ -300,6 +312,6 @@ def read_uids(connection: Connection) -> dict[int, str]:
 def count_rows(connection: Connection, kind: str, session_date: str) -> int:
     """The number of a day's rows. Rows are never changed, so a day has changed only if this has."""
     of_kind = kind_named(kind)
-    of_day = _of_day(connection, of_kind, session_date, None)
+    of_day = conditions_of_day(connection, of_kind, session_date, None)
     counted = select(func.count()).select_from(of_kind.table).where(*of_day)
     return int(connection.execute(counted).scalar_one())

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, select
+from sqlalchemy import ColumnElement, Table, case, select
 
 from observer.errors import StoreError
 from observer.store.slots import day_bounds
@@ -106,6 +106,9 @@ REMOVABLE: Final = frozenset(
 which say what happened on a day, stay there.
 """
 
+ANNOUNCING: Final = ("bar_fetches", "gap_recoveries", "gap_losses")
+"""The kinds whose rows state that rows of their day, which may be long past, came with them or in front of them."""
+
 
 def kind_named(name: str) -> Kind:
     """The kind of this name.
@@ -128,3 +131,10 @@ def is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
         return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
     since_ns, until_ns = day_bounds(session_date)
     return (column >= since_ns) & (column < until_ns)
+
+
+def is_of_day_unindexed(kind: Kind, session_date: str) -> ColumnElement[bool]:
+    """The same condition as one that no index serves: a statement that names positions is to search the primary key,
+    an index of days would find the whole day each time.
+    """
+    return case((is_of_day(kind, session_date), 1), else_=0) == 1

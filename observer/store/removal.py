@@ -8,10 +8,10 @@ removal that is repeated removes nothing more, so it needs no note of how far it
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
 
 from bus.events import Snapshot, SweepCompleted
-from observer.store.kinds import Kind, is_of_day, kind_named
+from observer.store.kinds import Kind, is_of_day_unindexed, kind_named
 from observer.store.tables import EVENT_TABLES, STREAMS, TRADE_GROUPS, TRADE_ROWS
 from observer.store.trade_groups import remove_empty
 
@@ -82,10 +82,8 @@ def _within(table: Table, stream: int, sealed: SealedRows) -> tuple[ColumnElemen
 
 
 def _is_of_day(kind: Kind, sealed: SealedRows) -> ColumnElement[bool]:
-    """The condition of the day as one that no index serves: the primary key finds the rows of a batch, an index of days
-    would find the whole day for each batch.
-    """
+    """The condition of the day as one that no index serves (`is_of_day_unindexed`)."""
     if kind.rows is TRADE_ROWS:
         day = select(TRADE_GROUPS.c.session_date).where(TRADE_GROUPS.c.id == TRADE_ROWS.c.group_id)
         return day.correlate(TRADE_ROWS).scalar_subquery() == sealed.session_date
-    return case((is_of_day(kind, sealed.session_date), 1), else_=0) == 1
+    return is_of_day_unindexed(kind, sealed.session_date)

@@ -1,7 +1,9 @@
 """What a sealing asks the database: a day's rows by kind and their number, the streams' marks, and the stored days."""
 
+import threading
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final, Self
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from observer.store.engine import store_errors
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left, lacks_snapshots
+from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, table_of_lines
 
@@ -22,10 +25,15 @@ _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
 
 class SealingReader(DatabaseReader):
-    """Reads one state of the database: all queries of a `with` block are one transaction."""
+    """Reads one state of the database: all queries of a `with` block are one transaction. `folder` is for files while
+    it reads a day of many rows (None: the machine's own), which `stop` interrupts.
+    """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, folder: Path | None = None, stop: threading.Event | None = None) -> None:
         super().__init__(url)
+        self._folder = folder
+        self._stop = stop
+        self._counts: dict[tuple[str, str], int] = {}
         self._stack = ExitStack()
         self._connection: Connection | None = None
 
@@ -47,12 +55,20 @@ class SealingReader(DatabaseReader):
 
     def count(self, kind: str, session_date: str) -> int:
         """The number of a day's rows of a kind."""
-        with store_errors(self._engine):
-            return count_rows(self._open, kind, session_date)
+        key = (kind, session_date)
+        if key not in self._counts:
+            with store_errors(self._engine):
+                self._counts[key] = count_rows(self._open, kind, session_date)
+        return self._counts[key]
 
     def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
-        return read_batches(self._open, kind, session_date)
+        is_large = self.count(kind, session_date) >= ROWS_MIN
+        with store_errors(self._engine):
+            if is_large and (spans := spans_of(self._open, kind, session_date)):
+                yield from read_spans(self._open, kind, session_date, spans, self._folder, self._stop)
+            else:
+                yield from read_batches(self._open, kind, session_date)
 
     def marks(self) -> tuple[Mapping[str, int], Mapping[int, str]]:
         """The high-water mark of each event stream by its random id, and the random id by the number in the rows."""

@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
+from bus.events import SweepCompleted
 from observer.cli.app import command_line
 from observer.cli.removed import require_hot
 from observer.config import load_settings
@@ -22,7 +23,7 @@ from observer.lake.sealing import seal_days
 from observer.lake.settings import TARGET_VARIABLES
 from tests.builders import trade
 from tests.lake.object_stores import KEYS, S3Server, s3_server
-from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored, remove_sealed
+from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
 
@@ -85,6 +86,18 @@ def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene: Scene) -> N
     assert lines[0].startswith("[1/2] 2026-11-18: unchanged since it was sealed, 62 rows, ")
     assert lines[1].startswith("[2/2] 2026-11-19: sealed trades, sweeps, universes; 22 rows, ")
     assert lines[2:] == ["2 days: 1 sealed, 1 unchanged"]
+
+
+def test_a_day_whose_files_are_lost_is_forgotten_until_they_are_back(scene: Scene) -> None:
+    assert "is not lost: `observer lake seal 2026-11-18`" in str(scene.typed("forget", DAY).exception)
+    append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1), SweepCompleted("kis", DAY, 2, 2, 3, 1, 1, 0))
+    assert isinstance(scene.typed("seal", "--all").exception, DataFileError)
+    assert scene.typed("forget", DAY).stdout.startswith("2026-11-18: its files are lost")
+    assert [line["session_date"] for line in json.loads(scene.typed("seal", "--all", "--json").stdout)] == [NEXT_DAY]
+    assert [line["is_forgotten"] for line in json.loads(scene.typed("status", "--json").stdout)] == [True, False]
+    append(scene.url, *of_every_kind(DAY, "000010", 1, ["snapshots"]))  # as a restored database has them
+    scene.typed("seal", DAY)
+    assert [line["is_forgotten"] for line in json.loads(scene.typed("status", "--json").stdout)] == [False, False]
 
 
 def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene: Scene) -> None:

@@ -3,12 +3,17 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from observer.lake.layout import SealedDay, sealed_days
 from observer.lake.sealing import seal_days
 from observer.lake.verification import verify_day
+from observer.store.scan import ROWS_MIN
 from observer.store.sealing import SealingReader
+from observer.store.tables import METADATA
 from tests.builders import trade
 from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, remove_sealed
+from tests.store.raw import execute
 
 # Values that databases could give back differently: texts in another order, no value, a fraction, a negative zero.
 EVENTS = (
@@ -37,6 +42,41 @@ def test_a_day_of_either_database_has_the_same_digests(database_url: str, tmp_pa
     with SealingReader(database_url) as reader:
         verified = verify_day(tmp_path / "lake", day, reader, threading.Event())
     assert (verified.problems, verified.compared_rows) == ((), len(EVENTS))
+
+
+def test_a_day_that_is_read_as_it_is_stored_has_the_digests_of_one_that_the_database_sorts(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(database_url, *EVENTS)
+    expected = sealed(tmp_path / "sorted", database_url)
+    monkeypatch.setattr("observer.store.sealing.ROWS_MIN", 1)
+    found = sealed(tmp_path / "lake", database_url)
+    assert {kind: newest[-1].digest for kind, newest in found.kinds.items()} == {
+        kind: newest[-1].digest for kind, newest in expected.kinds.items()
+    }
+
+
+_BESIDE = ", ".join(name for name in METADATA.tables["trades"].columns.keys()[2:])
+CHANGES = {
+    "altered": "UPDATE trades SET price = price + 1 WHERE sequence = 5",
+    "lost": "DELETE FROM trades WHERE sequence = 5",
+    "doubled": f"INSERT INTO trades SELECT stream, sequence + 1000, {_BESIDE} FROM trades WHERE sequence = 5",
+}
+
+
+@pytest.mark.parametrize("rows_min", [1, ROWS_MIN], ids=["as it is stored", "sorted"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_verification_finds_a_row_that_is_altered_lost_or_doubled(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_min: int, change: str
+) -> None:
+    monkeypatch.setattr("observer.store.sealing.ROWS_MIN", rows_min)
+    append(database_url, *EVENTS)
+    sealed(tmp_path / "lake", database_url)
+    execute(database_url, change)
+    [day] = sealed_days(tmp_path / "lake")
+    with SealingReader(database_url) as reader:
+        [problem] = verify_day(tmp_path / "lake", day, reader, threading.Event()).problems
+    assert problem.startswith(f"trades of {DAY}: the database has ")
 
 
 def test_late_rows_of_a_removed_day_make_the_version_that_one_sealing_of_all_rows_makes(

@@ -18,8 +18,9 @@ from observer.store.alerts import AlertReader
 from observer.store.arrow import rows_of_day, schema_of
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
-from observer.store.kinds import KINDS
+from observer.store.kinds import KINDS, REMOVABLE, kind_named
 from observer.store.removal import SealedRows, count_left, lacks_snapshots, remove_batch
+from observer.store.scan import Span, statement_of
 from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
@@ -154,10 +155,11 @@ WHOLE: Final[Mapping[str, str]] = {
 }
 
 # Files without a query of a table that grows: connections, locks, the owner's one row, the schema; `digest`; and the
-# rows of a day as columns, which have a test of their own below, with the two files that ask for them.
+# rows of a day as columns, which have tests of their own below, with the files that ask for them.
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
+    "scan.py", "columns.py",
 )  # fmt: skip
 
 # Kinds of the lake without an index of their day: sealing them reads their whole table.
@@ -290,6 +292,20 @@ def test_a_day_of_a_kind_is_read_without_its_other_days(
             text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
             scanned |= scans(connection, Statement(text.replace("%", "%%"), (), ()), GROWING, indexes)
     assert scanned == SCANNED
+
+
+def test_rows_between_two_numbers_of_a_stream_are_found_by_the_primary_key(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+) -> None:
+    with explaining(whole_database_url) as connection:
+        indexes = first_columns(connection)
+        for kind in sorted(REMOVABLE):
+            wanted = statement_of(kind_named(kind), DAY, Span(1, 1, 100, 100), schema_of(kind).names)
+            text = str(wanted.compile(connection, compile_kwargs={"literal_binds": True})).replace("%", "%%")
+            assert not scans(connection, Statement(text, (), ()), GROWING, indexes)
+            if connection.dialect.name == "sqlite":
+                plan = plan_of(connection, Statement(text, (), ()))
+                assert "USING PRIMARY KEY (stream=? AND sequence>? AND sequence<?)" in plan
 
 
 @pytest.mark.parametrize("whole_database_url", ["sqlite"], indirect=True)

@@ -7,14 +7,14 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from bus.events import BackupCompleted
+from bus.events import BackupCompleted, SweepCompleted
 from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY as DATE
 from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal
-from observer.lake.layout import manifest_content, manifest_path, sealed_days
+from observer.lake.layout import forget_day, manifest_content, manifest_path, sealed_days
 from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
@@ -193,6 +193,36 @@ def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: P
             return sealed_days(scene.lake)[number % 2].kinds[kind][-1].rows == rows
 
         again.run(partial(until_async, has_it, f"the late row of {kind} is sealed"))
+
+
+def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
+    scene = Scene(tmp_path, *days)
+    list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event()))
+    for day in days[:2]:
+        append(scene.url, *of_every_kind(day, "000010", 1, ["fetched_minute_bars", "bar_fetches"]))
+
+    def with_bars() -> list[str]:
+        return [day.session_date for day in sealed_days(scene.lake) if day.newest("fetched_minute_bars")]
+
+    scene.run(lambda: until_async(lambda: with_bars() == days[:2], "the bars are sealed"))
+
+
+def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE)
+    append(scene.url, SweepCompleted("kis", DAY_BEFORE, 1, 2, 3, 1, 1, 0))  # its snapshot is in no database
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        [alert] = scene.alerts.open
+        assert f"`observer lake forget {DAY_BEFORE}`" in alert.text
+        await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
+        forget_day(scene.lake, MARKET, DAY_BEFORE)
+        await scene.clock.advance(3_600)
+        await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
+        assert scene.sealed == []
+
+    scene.run(scenario)
 
 
 def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(

@@ -1,0 +1,32 @@
+"""Writes the rows of a statement on stdin as Arrow's stream to stdout, read from SQLite by ADBC (`store.columns`)."""
+
+import sys
+from typing import Final
+
+import adbc_driver_sqlite
+import pyarrow as pa
+from adbc_driver_manager import AdbcConnection, AdbcStatement  # its DB-API would load pandas and polars: two seconds
+
+_ROWS_AT_ONCE: Final = 16_384
+
+
+def main() -> None:
+    """Read the database that the first argument addresses."""
+    with (
+        adbc_driver_sqlite.connect(sys.argv[1]) as database,
+        AdbcConnection(database) as connection,
+        AdbcStatement(connection) as statement,
+    ):
+        statement.set_options(**{adbc_driver_sqlite.StatementOptions.BATCH_ROWS.value: str(_ROWS_AT_ONCE)})
+        statement.set_sql_query(sys.stdin.read())
+        found, _ = statement.execute_query()
+        with (
+            pa.RecordBatchReader.from_stream(found) as rows,
+            pa.ipc.new_stream(sys.stdout.buffer, rows.schema) as written,
+        ):
+            for batch in rows:
+                written.write_batch(batch)
+
+
+if __name__ == "__main__":
+    main()
