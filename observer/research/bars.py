@@ -1,5 +1,7 @@
 """Bars of trades, conflated rows and official minute bars, and whether each bar has every trade. Pure.
 
+Each share counts once: a conflated row has the shares that no stored trade has (`observer.research.conflated`).
+
 A bar is *complete* if the chain of the day's volume proves it: each trade states the day's volume after it, so the
 volume before a trade equals the one after the trade before, unless a trade between them is missing. What reconciliation
 found out about the volume at other moments are links of the chain, too. A break that official minute bars account for,
