@@ -41,6 +41,10 @@ def each_share_once(trades: pl.DataFrame, conflated: pl.DataFrame) -> EachOnce:
     inside = found.filter(pl.col("cumulative_volume") > pl.col("begin") + VOLUME_NOISE)
     held = inside.group_by("row").agg(held=pl.col("volume").sum(), held_trades=pl.len().cast(pl.Int64))
     counted = rows.join(held, on="row", how="left").with_columns(pl.col("held", "held_trades").fill_null(0))
-    left = counted.with_columns(volume=pl.col("volume") - pl.col("held"), trades=pl.col("trades") - pl.col("held_trades"))
+    left = counted.with_columns(
+        volume=pl.col("volume") - pl.col("held"), trades=pl.col("trades") - pl.col("held_trades")
+    )
     unheld = left.filter(pl.col("volume") > VOLUME_NOISE).drop("row", "held", "held_trades")
-    return EachOnce(unheld, numbered.join(inside.select("nth"), on="nth", how="anti").drop("nth"))
+    return EachOnce(
+        unheld, numbered.join(inside.select("nth"), on="nth", how="anti", maintain_order="left").drop("nth")
+    )

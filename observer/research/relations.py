@@ -171,12 +171,15 @@ def gaps(rows: pl.LazyFrame, recoveries: pl.LazyFrame, losses: pl.LazyFrame, zon
     )
 
 
-def quality(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
-    """The newest quality report of each symbol and day."""
-    newest = rows.sort("judged_ns", "stream", "sequence").unique(
-        ["symbol", "session_date"], keep="last", maintain_order=True
-    )
-    return newest.sort("session_date", "symbol").select(
+def quality(rows: pl.LazyFrame, verdicts: pl.DataFrame, zone: str) -> pl.LazyFrame:
+    """The newest quality report of each symbol and day on its slots, beside the verdict on its day. A symbol without a
+    slot has a row only on a day with `verdicts`.
+    """
+    line = ["symbol", "session_date"]
+    newest = rows.sort("judged_ns", "stream", "sequence").unique(line, keep="last", maintain_order=True)
+    joined = newest.join(verdicts.lazy(), on=line, how="full", coalesce=True, suffix="_of_line")
+    joined = joined.with_columns(venue=pl.coalesce("venue", "venue_of_line"))
+    return joined.sort("session_date", "symbol").select(
         day=pl.col("session_date").str.to_date(),
         symbol=stock(),
         venue="venue",
@@ -191,11 +194,33 @@ def quality(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
         conflated_volume="conflated_volume",
         missing_volume="missing_volume",
         missing_at_most="missing_at_most",
-        day_volume="day_volume",
+        day_volume=pl.coalesce("tape_volume", "day_volume"),
         gaps="gaps",
         gaps_open="gaps_open",
         detail="detail",
         judged=time_of("judged_ns", zone),
+        verdict="verdict",
+        held_volume="held_volume",
+        unreachable_seconds="unreachable_seconds",
+        unknown_volume="unknown_volume",
+        tape_judged=time_of("tape_judged_ns", zone),
+    )
+
+
+def missing(spans: pl.LazyFrame, zone: str) -> pl.LazyFrame:
+    """The shares of each line that are not stored trade by trade, by time. `kind`: "unreachable" ones were traded in
+    the one second from `since` to `until`, and the broker does not return them; "unknown" ones at some time between.
+    """
+    return spans.sort("session_date", "symbol", "from_ns", "after_volume").select(
+        day=pl.col("session_date").str.to_date(),
+        symbol=stock(),
+        venue="venue",
+        kind="kind",
+        since=time_of("from_ns", zone),
+        until=(pl.col("to_ns") + 1).cast(pl.Datetime("ns", zone)),
+        volume=pl.col("upto_volume") - pl.col("after_volume"),
+        after_volume="after_volume",
+        upto_volume="upto_volume",
     )
 
 

@@ -101,10 +101,11 @@ class Store:
         return framed(pl.LazyFrame(found, schema=schema, orient="row"))
 
     def summary(self, day: When) -> Frame:
-        """The number of rows of each relation on a day."""
-        of_day = self._days.all_of(self._day(day))
-        counts = {name: frame.select(pl.len()).collect().item() for name, frame in of_day.items()}
-        return framed(pl.LazyFrame({"relation": list(counts), "rows": list(counts.values())}))
+        """The number of rows of each relation on a day. `volume_share` and `trades_share` of the trades: the parts (0
+        to 1) of the market's volume and of its trades that are stored one by one; the number of missing trades is an
+        estimate. Null of a day without sweeps.
+        """
+        return framed(self._days.summary(self._day(day)).lazy())
 
     def instruments(self, as_of: When | None = None, kind: str | None = None, *, known_at: When | None = None) -> Frame:
         """The listed instruments at the end of a day (None: the last known) by exchange and symbol, of one kind (stock,
@@ -123,13 +124,13 @@ class Store:
         database, symbol = self._listings(), symbol_of(symbol)
         changes = database.listing_changes(_moment(known_at), symbol)
         if not changes:
-            raise unknown_symbol(symbol, self._known_symbols())
+            raise unknown_symbol(symbol, self._rows.known_symbols())
         return listed_on(symbol, moment_of(on).day, changes, database.first_files())
 
     # --- rows of days ----------------------------------------------------------------------------------------
 
     def trades(self, symbols: Symbols, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
-        """Trades, streamed and recovered, of each line in the order of the day's volume.
+        """Trades, streamed, recovered and fetched for the tape, of each line in the order of the day's volume.
 
         Args:
             symbols: stocks, at all their venues, or lines; None for all.
@@ -222,8 +223,22 @@ class Store:
         return framed(pl.concat([self._days.gaps(day, _known(known_at)) for day in self._between(start, end)]))
 
     def quality(self, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
-        """The quality report of each symbol with a slot, by day and symbol; none before a day's reconciliation."""
+        """The quality report of each symbol with a slot, by day and symbol; none before a day's reconciliation. Where
+        the tape has reported, each symbol of the day, with the verdict on its whole day (`observer.gaps.verdict`).
+        """
         return framed(pl.concat([self._days.quality(day, _known(known_at)) for day in self._between(start, end)]))
+
+    def missing(self, symbols: Symbols, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
+        """The seconds and spans of time whose trades the tape does not have, by line and time: what bars lack."""
+        span = span_of(start, end)
+        days = [day for day in self._stored(span) if self._days.has_tape(day)]
+        if not days:
+            raise NotCollected(f"the tape has no report on {span}: [tape] in the configuration turns it on")
+        asked = self._with_lines(
+            symbols, span, self._rows.lines_on, "was not in the universe of {span}: universe() shows what was"
+        )
+        parts = [self._days.missing(day, lines, _known(known_at)) for day, lines in asked if day in days]
+        return framed(pl.concat(parts) if parts else self._days.missing(days[0], (), None))
 
     def slots(self, start: When, end: When | None = None) -> Frame:
         """The times in which symbols had slots, with triggers and reasons, by day and begin."""
@@ -277,11 +292,11 @@ class Store:
         return found
 
     def _streamed(self, symbols: Symbols, span: Span) -> Sequence[tuple[str, Sequence[str] | None]]:
-        """The span's stored days, each with the asked lines that had a slot on it."""
+        """The span's stored days, each with the asked lines that had a slot on it or are of its tape."""
         return self._with_lines(
             symbols,
             span,
-            self._rows.streamed_on,
+            self._rows.traded_on,
             "had no slot on {span}, so its trades were not streamed: snapshots() has what sweeps saw, and "
             "`observer slots pin {symbol}` streams it from now on",
         )
@@ -367,14 +382,9 @@ class Store:
             raise NotCollected(f"{record}: add it to [track_b] records")
 
     def _require_known(self, symbol: str) -> None:
-        known = self._known_symbols()
+        known = self._rows.known_symbols()
         if symbol not in known and stock_of(symbol) not in known:
             raise unknown_symbol(symbol, known)
-
-    def _known_symbols(self) -> set[str]:
-        of_days = {stock_of(line) for day in self._rows.days for line in self._rows.lines_on(day)}
-        database = self._rows.database
-        return of_days if database is None else of_days | set(database.listed_symbols())
 
     def _listings(self) -> ResearchReader:
         if self._rows.database is None:
