@@ -47,8 +47,8 @@ def query(
 ) -> None:
     """Query the stored days in SQL; read only.
 
-    The relations are trades, minute_bars, snapshots, daily, universe, gaps, quality, slots, triggers and etf_premium,
-    each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
+    The relations are trades, minute_bars, snapshots, daily, universe, gaps, quality, missing, slots, triggers and
+    etf_premium, each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
     """
     _require_one_form(("--csv", as_csv), ("--json", as_json), ("--parquet", parquet is not None))
     with _opened(config) as store:

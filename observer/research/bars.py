@@ -20,13 +20,11 @@ import polars as pl
 
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.lines import stock_of
-from observer.research.conflated import each_share_once
+from observer.research.chain import LINK, breaks_of, runs_of
+from observer.research.conflated import each_once, each_share_once
 from observer.research.lacking import UNREACHABLE
 from observer.research.relations import stock, time_of
 from observer.units import NS_PER_MINUTE
-
-_CHAIN: Final = ("line", "stock", "session_date")
-_LINK: Final = ("line", "stock", "session_date", "from_ns", "to_ns", "volume", "cumulative_volume")
 
 _LINE: Final = {"symbol": pl.String, "session_date": pl.String}
 _JUDGED: Final = {**_LINE, "judged_ns": pl.Int64, "day_volume": pl.Float64}
@@ -34,7 +32,6 @@ _LACKING: Final = {
     **_LINE, "kind": pl.String, "after_volume": pl.Float64, "upto_volume": pl.Float64, "from_ns": pl.Int64,
     "to_ns": pl.Int64,
 }  # fmt: skip
-_SAME_TRADE: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "volume", "cumulative_volume")
 COLUMNS_OF_TRADES: Final = (
     "symbol",
     "venue",
@@ -76,13 +73,6 @@ class _Parts(msgspec.Struct, frozen=True):
     lacking: pl.DataFrame
 
 
-def each_once(trades: pl.LazyFrame) -> pl.LazyFrame:
-    """Each stored trade once, though some may be stored twice: a line has one trade that leads to a day's volume by a
-    volume at a time.
-    """
-    return trades.unique(_SAME_TRADE, keep="first", maintain_order=True)
-
-
 def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
     """The bars of stocks, all their lines with rows together, by stock and time.
 
@@ -98,24 +88,37 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
         zone: the IANA name of the zone of the bars' times.
     """
     parts = _read(rows)
-    pieces, links = pl.collect_all([_pieces(parts), _links(parts)])
-    official = _official(parts.minutes, pieces)
-    breaks = _breaks(links, official, _unreachable(parts.lacking))
+    runs, others = runs_of(parts.chained), _other_links(parts)
+    is_ordered = runs.is_in_order and parts.trades["symbol"].n_unique() == parts.trades["stock"].n_unique()
+    pieces = None if is_ordered and parts.unheld.is_empty() and parts.minutes.is_empty() else _pieces(parts)
+    official = _official(parts.minutes, _pieces(parts).clear() if pieces is None else pieces)
+    ends = _ends(pl.concat([runs.links, others]), official)
+    named = _unreachable(parts.lacking).rename({"symbol": "line"})
+    found = breaks_of(runs.links, others, ends)
+    breaks = _with_filled(pl.concat([found, named.select(found.columns)]), official)
     if interval_ns % NS_PER_MINUTE:
         incomplete = _touched(breaks, interval_ns, midnight_ns)
     else:
-        replacing = official.filter(pl.col("filled") > VOLUME_NOISE)
-        if not replacing.is_empty():
-            of_trades = pieces.with_columns(minute_ns=_floor("at_ns", NS_PER_MINUTE, 0)).join(
-                replacing.select("line", minute_ns="at_ns"), on=["line", "minute_ns"], how="anti"
-            )
-            pieces = pl.concat([each.select(pieces.columns) for each in (of_trades, replacing)])
+        pieces = None if pieces is None else _replaced(pieces, official.filter(pl.col("filled") > VOLUME_NOISE))
         minutes = _touched(breaks.filter(~pl.col("is_filled")), NS_PER_MINUTE, 0)
         unknown = minutes.join(official.select("line", start_ns="at_ns"), on=["line", "start_ns"], how="anti")
         incomplete = unknown.select("stock", start_ns=_floor("start_ns", interval_ns, midnight_ns))
     broken = incomplete.select("stock", "start_ns").unique()
-    made = _made(_in_order(pieces), broken, interval_ns, midnight_ns, is_plain=parts.unheld.is_empty())
-    return _shown(made, parts, interval_ns, midnight_ns, zone)
+    if pieces is None:
+        made = _made_of_trades(parts.trades, interval_ns, midnight_ns)
+    else:
+        made = _made(_in_order(pieces), interval_ns, midnight_ns, is_plain=parts.unheld.is_empty())
+    return _shown(made, broken, parts, interval_ns, midnight_ns, zone)
+
+
+def _replaced(pieces: pl.DataFrame, official: pl.DataFrame) -> pl.DataFrame:
+    """The pieces with these official minute bars in the place of their minutes."""
+    if official.is_empty():
+        return pieces
+    of_trades = pieces.with_columns(minute_ns=_floor("at_ns", NS_PER_MINUTE, 0)).join(
+        official.select("line", minute_ns="at_ns"), on=["line", "minute_ns"], how="anti"
+    )
+    return pl.concat([each.select(pieces.columns) for each in (of_trades, official)])
 
 
 def official_bars(
@@ -141,8 +144,8 @@ def official_bars(
     equal = proved.select("session_date", line="symbol").collect()
     unproved = pieces.join(equal, on=["line", "session_date"], how="anti")
     broken = unproved.select("stock", start_ns=_floor("at_ns", interval_ns, midnight_ns)).unique()
-    made = _made(_in_order(pieces), broken, interval_ns, midnight_ns, is_plain=True)
-    return _shown(made, None, interval_ns, midnight_ns, zone)
+    made = _made(_in_order(pieces), interval_ns, midnight_ns, is_plain=True)
+    return _shown(made, broken, None, interval_ns, midnight_ns, zone)
 
 
 def _read(rows: BarRows) -> _Parts:
@@ -179,7 +182,7 @@ def _in_order(pieces: pl.DataFrame) -> pl.DataFrame:
     return pieces.sort("stock", "at_ns", "venue", "cumulative_volume")
 
 
-def _pieces(parts: _Parts) -> pl.LazyFrame:
+def _pieces(parts: _Parts) -> pl.DataFrame:
     """Trades, and conflated rows as one piece each, which opens by its first trade and closes by its last one."""
     price = pl.col("price")
     common = {
@@ -188,7 +191,7 @@ def _pieces(parts: _Parts) -> pl.LazyFrame:
         "venue": pl.col("venue"),
         "session_date": pl.col("session_date"),
     }
-    of_trades = parts.trades.lazy().select(
+    of_trades = parts.trades.select(
         **common,
         at_ns="exchange_time_ns",
         until_ns="exchange_time_ns",
@@ -203,7 +206,7 @@ def _pieces(parts: _Parts) -> pl.LazyFrame:
         trades=pl.lit(1, dtype=pl.Int64),
         filled=pl.lit(0.0),
     )
-    of_rows = parts.unheld.lazy().select(
+    of_rows = parts.unheld.select(
         **common,
         at_ns="from_ns",
         until_ns="to_ns",
@@ -221,24 +224,23 @@ def _pieces(parts: _Parts) -> pl.LazyFrame:
     return pl.concat([of_trades, of_rows])
 
 
-def _links(parts: _Parts) -> pl.LazyFrame:
-    """The links of the lines' chains of volume."""
-    at_ns, total, seconds = pl.col("exchange_time_ns"), pl.col("cumulative_volume"), _unreachable(parts.lacking)
-    nothing = pl.lit(0.0)
+def _other_links(parts: _Parts) -> pl.DataFrame:
+    """The links of the lines' chains of volume that are no trades."""
+    from_ns, to_ns, nothing = pl.col("from_ns"), pl.col("to_ns"), pl.lit(0.0)
+    rows, checks, seconds = parts.conflated, parts.reconciliations, _unreachable(parts.lacking)
     links = [
-        each.lazy().select(
+        each.select(
             "stock", "session_date", line="symbol", from_ns=since, to_ns=until, volume=volume, cumulative_volume=upto
         )
         for each, since, until, volume, upto in (
-            (parts.chained, at_ns, at_ns, pl.col("volume"), total),
-            (parts.conflated, pl.col("from_ns"), pl.col("to_ns"), pl.col("volume"), total),
-            (parts.reconciliations, pl.col("from_ns"), pl.col("from_ns"), nothing, pl.col("after_volume")),
-            (parts.reconciliations, pl.col("to_ns"), pl.col("to_ns"), nothing, pl.col("before_volume")),
+            (rows, from_ns, to_ns, pl.col("volume"), pl.col("cumulative_volume")),
+            (checks, from_ns, from_ns, nothing, pl.col("after_volume")),
+            (checks, to_ns, to_ns, nothing, pl.col("before_volume")),
             (parts.judged, pl.col("judged_ns"), pl.col("judged_ns"), nothing, pl.col("day_volume")),
-            (seconds, pl.col("from_ns"), pl.col("from_ns"), pl.col("missing"), pl.col("upto_volume")),
+            (seconds, from_ns, from_ns, pl.col("missing"), pl.col("upto_volume")),
         )
-    ]  # fmt: skip
-    return pl.concat([each.select(_LINK) for each in links])
+    ]
+    return pl.concat([each.select(LINK) for each in links])
 
 
 def _unreachable(lacking: pl.DataFrame) -> pl.DataFrame:
@@ -283,29 +285,6 @@ def _ends(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     return together.agg(pl.col("first_ns").min(), pl.col("last_ns").max())
 
 
-def _breaks(links: pl.DataFrame, minutes: pl.DataFrame, seconds: pl.DataFrame) -> pl.DataFrame:
-    """By line the spans [from, to] of time in which trades are missing. `is_filled`: minute bars account for them.
-    `seconds` are links of the chain that are breaks themselves.
-    """
-    ends, day = _ends(links, minutes), ["stock", "session_date"]
-    order = ("line", "session_date", "cumulative_volume", "from_ns")
-    chain = links if _is_sorted(links, *order) else links.sort(order)
-    is_first = (pl.col("line") != pl.col("line").shift(1)) | (pl.col("session_date") != pl.col("session_date").shift(1))
-    previous = pl.when(~is_first).then(pl.col("to_ns", "cumulative_volume").shift(1)).name.prefix("last_")
-    missing = pl.col("cumulative_volume") - pl.col("volume") - pl.col("last_cumulative_volume").fill_null(0.0)
-    begins = chain.with_columns(previous).with_columns(missing=missing).filter(pl.col("missing") > VOLUME_NOISE)
-    found = begins.join(ends, on=day, how="left").select(
-        *_CHAIN,
-        "missing",
-        from_ns=pl.coalesce("last_to_ns", pl.min_horizontal("first_ns", "from_ns")),
-        to_ns=pl.max_horizontal("from_ns", "last_to_ns"),
-    )
-    last = chain.group_by(_CHAIN).agg(from_ns=pl.col("to_ns").max()).join(ends, on=day, how="left")
-    after = last.select(*_CHAIN, "from_ns", missing=pl.lit(float("inf")), to_ns=pl.max_horizontal("from_ns", "last_ns"))
-    named = seconds.select(pl.col("symbol").alias("line"), *found.columns[1:])
-    return _with_filled(pl.concat([found, after.select(found.columns), named]), minutes)
-
-
 def _is_sorted(frame: pl.DataFrame, *names: str) -> bool:
     """Whether the rows are sorted by these columns: to see it takes an eighth of the time of sorting them."""
     is_behind = pl.lit(value=True)
@@ -333,14 +312,33 @@ def _touched(breaks: pl.DataFrame, interval_ns: int, midnight_ns: int) -> pl.Dat
     return starts.explode("start_ns").unique()
 
 
-def _made(
-    pieces: pl.DataFrame, broken: pl.DataFrame, interval_ns: int, midnight_ns: int, *, is_plain: bool
-) -> pl.DataFrame:
+def _made_of_trades(trades: pl.DataFrame, interval_ns: int, midnight_ns: int) -> pl.DataFrame:
+    """As `_made`, of trades alone that stand together by line and day, in their order: a group is a span of rows."""
+    price, volume = pl.col("price"), pl.col("volume").sum()
+    start = trades.select(
+        "stock", "session_date", "price", "volume", start_ns=_floor("exchange_time_ns", interval_ns, midnight_ns)
+    )
+    keys = ("stock", "session_date", "start_ns")
+    is_new = pl.any_horizontal(*(pl.col(name) != pl.col(name).shift(1) for name in keys)).fill_null(value=True)
+    grouped = start.with_columns(nth=is_new.cum_sum().set_sorted()).group_by("nth", maintain_order=True)
+    return grouped.agg(
+        *(pl.col(name).first() for name in keys),
+        open=price.first(),
+        high=price.max(),
+        low=price.min(),
+        close=price.last(),
+        volume=volume,
+        vwap=pl.when(volume > 0).then((price * pl.col("volume")).sum() / volume),
+        trades=pl.len().cast(pl.Int64),
+    ).with_columns(filled=pl.lit(0.0))
+
+
+def _made(pieces: pl.DataFrame, interval_ns: int, midnight_ns: int, *, is_plain: bool) -> pl.DataFrame:
     """The bars by stock and begin. `is_plain`: the piece that begins last also ends last, as trades and minutes do."""
     volume, close = pl.col("volume").sum(), pl.col("close")
     is_whole = pl.col("value").is_not_null().all()
     start = _floor("at_ns", interval_ns, midnight_ns).alias("start_ns")
-    made = pieces.group_by("stock", "session_date", start).agg(  # in each group the order stays
+    return pieces.group_by("stock", "session_date", start).agg(  # in each group the order stays
         open=pl.col("open").first(),
         high=pl.col("high").max(),
         low=pl.col("low").min(),
@@ -350,11 +348,13 @@ def _made(
         trades=pl.when(pl.col("trades").is_not_null().all()).then(pl.col("trades").sum()),
         filled=pl.col("filled").sum(),
     )
-    return made.join(broken.with_columns(complete=pl.lit(value=False)), on=["stock", "start_ns"], how="left")
 
 
-def _shown(made: pl.DataFrame, parts: _Parts | None, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
-    """The columns of the API, with what the tape's reports name in each bar."""
+def _shown(
+    made: pl.DataFrame, broken: pl.DataFrame, parts: _Parts | None, interval_ns: int, midnight_ns: int, zone: str
+) -> pl.DataFrame:
+    """The columns of the API: whether a bar is broken, and what the tape's reports name in it."""
+    made = made.join(broken.with_columns(complete=pl.lit(value=False)), on=["stock", "start_ns"], how="left")
     if parts is None or parts.judged.is_empty():
         seconds, unknown = pl.lit(None, dtype=pl.Int64), pl.lit(None, dtype=pl.Float64)
     else:

@@ -14,6 +14,8 @@ from observer.gaps.intervals import VOLUME_NOISE
 
 _DAY: Final = ("symbol", "session_date")
 
+_SAME_TRADE: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "volume", "cumulative_volume")
+
 
 class EachOnce(msgspec.Struct, frozen=True):
     """Trades and conflated rows without a share in both.
@@ -24,6 +26,13 @@ class EachOnce(msgspec.Struct, frozen=True):
 
     unheld: pl.DataFrame
     outside: pl.DataFrame
+
+
+def each_once(trades: pl.LazyFrame) -> pl.LazyFrame:
+    """Each stored trade once, though some may be stored twice: a line has one trade that leads to a day's volume by a
+    volume at a time.
+    """
+    return trades.unique(_SAME_TRADE, keep="first", maintain_order=True)
 
 
 def each_share_once(trades: pl.DataFrame, conflated: pl.DataFrame) -> EachOnce:

@@ -9,7 +9,8 @@ import polars as pl
 from observer.gaps.verdict import HeldShare
 from observer.local_time import local_ns
 from observer.research import relations
-from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, each_once, official_bars
+from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
+from observer.research.conflated import each_once
 from observer.research.frame import Schema, scanned
 from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, stored_schema
@@ -72,6 +73,20 @@ class DayRelations:
             "etf_premium": lambda day, lines: relations.etf_premium(self.rows.scan("etf_nav_days", day, lines)),
         }
 
+    def overview(self) -> pl.DataFrame:
+        """The stored days: where their rows are read from, and how many symbols the universe and the slots had."""
+        found = [
+            (
+                date.fromisoformat(day),
+                "lake" if self.rows.is_sealed(day) else "database",
+                self.rows.small("universe_members", day)["symbol"].n_unique(),
+                self.rows.small("slot_assignments", day)["symbol"].n_unique(),
+            )
+            for day in self.rows.days
+        ]
+        schema = {"day": pl.Date, "source": pl.String, "universe": pl.Int64, "with_slot": pl.Int64}
+        return pl.DataFrame(found, schema=schema, orient="row")
+
     def summary(self, day: str) -> pl.DataFrame:
         """The number of rows of each relation, and of the trades the parts of the market that they are."""
         counts = {name: frame.select(pl.len()).collect().item() for name, frame in self.all_of(day).items()}
@@ -87,7 +102,7 @@ class DayRelations:
         quality = self._words_of(day, known_ns)
         found = self._known("trades", day, known_ns, lines)
         found = found if self.rows.is_distinct("trades", day) else each_once(found)
-        return relations.trades(found, self.zone, quality)
+        return relations.trades(found, self.zone, quality, lines)
 
     def bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None

@@ -19,7 +19,7 @@ from observer.gaps.verdict import WITH_TRADES
 from observer.lake.layout import StreamRows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
-from observer.research.errors import rows_removed
+from observer.research.errors import rows_removed, unknown_symbol
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import schema_of
 from observer.store.kinds import REMOVABLE, kind_named
@@ -178,6 +178,16 @@ class Rows:
         """The symbols of stocks that any day's universe, slots or the listings have."""
         of_days = {stock_of(line) for day in self.days for line in self.lines_on(day)}
         return of_days if self._database is None else of_days | set(self._database.listed_symbols())
+
+    def require_known(self, symbol: str) -> None:
+        """Check that a symbol, a stock's or a line's, is known.
+
+        Raises:
+            UnknownSymbol: it is not.
+        """
+        known = self.known_symbols()
+        if symbol not in known and stock_of(symbol) not in known:
+            raise unknown_symbol(symbol, known)
 
     def close(self) -> None:
         """Give the database's connections back."""

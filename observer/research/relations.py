@@ -4,7 +4,7 @@ Each function takes the stored rows of a day (`Rows.scan`) and gives a relation 
 the zone of its times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -44,12 +44,25 @@ def venue_of_id(column: str, venues: Mapping[str, str]) -> pl.Expr:
     return pl.col(column).replace_strict(venues, default=None, return_dtype=pl.String)
 
 
-def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.LazyFrame:
-    """Trades, streamed and recovered, of each line in the order of the day's volume. `quality` is the word of each line
-    for its slots; null where the day is not judged yet.
+def trades(
+    rows: pl.LazyFrame, zone: str, quality: Mapping[str, str], lines: Sequence[str] | None = None
+) -> pl.LazyFrame:
+    """Trades, streamed, recovered and fetched for the tape, of each line in the order of the day's volume.
+
+    `quality` is the word of each line; null where the day is not judged yet. `lines` are those of the rows; None if
+    they are not known. Of one line the texts are not made row by row.
     """
-    return rows.select(
-        **_record_at("exchange_time_ns", zone),
+    word = pl.col("symbol").replace_strict(quality, default=None, return_dtype=pl.String)
+    of_stock = stock()
+    if lines is not None and len(lines) == 1:
+        word, of_stock = pl.lit(quality.get(lines[0]), dtype=pl.String), pl.lit(stock_of(lines[0]))
+    elif lines is not None:
+        of_stock = pl.col("symbol").replace_strict({line: stock_of(line) for line in lines}, return_dtype=pl.String)
+    return rows.with_columns(symbol=of_stock, word=word).select(
+        time=time_of("exchange_time_ns", zone),
+        symbol="symbol",
+        venue="venue",
+        session="session",
         price="price",
         volume="volume",
         side="side",
@@ -60,7 +73,7 @@ def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.Lazy
         .when(pl.col("gap_id") == TAPE)
         .then(pl.lit("tape"))
         .otherwise(pl.lit("recovered")),
-        quality=pl.col("symbol").replace_strict(quality, default=None, return_dtype=pl.String),
+        quality="word",
         cumulative_volume="cumulative_volume",
         received=time_of("receive_time_ns", zone),
     )

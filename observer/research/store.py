@@ -88,17 +88,7 @@ class Store:
 
     def days(self) -> Frame:
         """The stored days: where their rows are read from, and how many symbols the universe and the slots had."""
-        found = [
-            (
-                date.fromisoformat(day),
-                "lake" if self._rows.is_sealed(day) else "database",
-                self._rows.small("universe_members", day)["symbol"].n_unique(),
-                self._rows.small("slot_assignments", day)["symbol"].n_unique(),
-            )
-            for day in self._rows.days
-        ]
-        schema = {"day": pl.Date, "source": pl.String, "universe": pl.Int64, "with_slot": pl.Int64}
-        return framed(pl.LazyFrame(found, schema=schema, orient="row"))
+        return framed(self._days.overview().lazy())
 
     def summary(self, day: When) -> Frame:
         """The number of rows of each relation on a day. `volume_share` and `trades_share` of the trades: the parts (0
@@ -234,11 +224,11 @@ class Store:
         days = [day for day in self._stored(span) if self._days.has_tape(day)]
         if not days:
             raise NotCollected(f"the tape has no report on {span}: [tape] in the configuration turns it on")
-        asked = self._with_lines(
-            symbols, span, self._rows.lines_on, "was not in the universe of {span}: universe() shows what was"
-        )
-        parts = [self._days.missing(day, lines, _known(known_at)) for day, lines in asked if day in days]
-        return framed(pl.concat(parts) if parts else self._days.missing(days[0], (), None))
+        asked = symbols_of(symbols)
+        for symbol in asked or ():
+            self._rows.require_known(symbol)
+        lines = None if asked is None else self._rows.lines_ever(asked)
+        return framed(pl.concat([self._days.missing(day, lines, _known(known_at)) for day in days]))
 
     def slots(self, start: When, end: When | None = None) -> Frame:
         """The times in which symbols had slots, with triggers and reasons, by day and begin."""
@@ -320,7 +310,7 @@ class Store:
         found = {name for lines in by_day.values() for line in lines for name in (line, stock_of(line))}
         for symbol in asked:
             if symbol not in found:
-                self._require_known(symbol)
+                self._rows.require_known(symbol)
                 raise NotCollected(f"{symbol} {missing.format(span=span, symbol=symbol)}")
         return [(day, lines) for day, lines in by_day.items() if lines]
 
@@ -337,7 +327,7 @@ class Store:
         if not missing and fetched:
             return [(day, lines) for day, rows in found.items() if not rows.is_empty()]
         for symbol in missing:
-            self._require_known(symbol)
+            self._rows.require_known(symbol)
         of_symbols = f" --symbols {','.join(missing)}" if missing else ""
         raise NotCollected(
             f"no minute bars of {', '.join(missing) or 'any symbol'} on {span} are fetched: `observer backfill bars "
@@ -353,7 +343,7 @@ class Store:
         found = pl.concat([self._rows.scan(kind, day, lines) for day in days]).collect() if days else None
         for symbol in asked or ():
             if found is None or not any(symbol in (line, stock_of(line)) for line in found["symbol"].unique()):
-                self._require_known(symbol)
+                self._rows.require_known(symbol)
                 raise NotCollected(f"nothing of {symbol} is in {kind} on {span}: {self._extent(kind, symbol)}")
         if found is None:
             raise unknown_day(str(span), self._rows.days)
@@ -380,11 +370,6 @@ class Store:
         is_streamed = self._records is not None and record in self._records
         if not is_streamed and self._rows.scan(kind, day).head(1).collect().is_empty():
             raise NotCollected(f"{record}: add it to [track_b] records")
-
-    def _require_known(self, symbol: str) -> None:
-        known = self._rows.known_symbols()
-        if symbol not in known and stock_of(symbol) not in known:
-            raise unknown_symbol(symbol, known)
 
     def _listings(self) -> ResearchReader:
         if self._rows.database is None:
