@@ -167,14 +167,14 @@ def put_in_place(source: Path, target: Path, staged: Path, *, by_content: bool =
     Raises:
         OSError: the folder cannot be written, or the source is gone.
     """
-    if _is_same(source, target, by_content=by_content):
+    if is_same(source, target, by_content=by_content):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     _replace_by_link(source, target, staged)
     return True
 
 
-def _is_same(source: Path, target: Path, *, by_content: bool) -> bool:
+def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
     """Whether the target is this version: the same file, or a copy of it."""
     try:
         there = target.stat()
