@@ -19,7 +19,7 @@ _OF_ROWS: Final = frozenset({b"ARROW:schema", b"observer.rows", b"observer.diges
 
 
 def write_unheld(conflated: Path, trades: Path, path: Path, versions: bytes) -> bool:
-    """Write what only the conflated rows have to a file, flushed; return whether there is one. Where no stored trade has
+    """Write what only the conflated rows have to a file, flushed; return whether there is one. Where no trade has
     a share of theirs, the rows' own file is that file, and none is written.
 
     Raises:
