@@ -178,7 +178,8 @@ class DayRelations:
         trades = trades if self.rows.is_distinct("trades", day) else each_once(trades)
         held = trades.group_by("symbol").agg(held=pl.col("volume").sum(), trades=pl.len())
         swept = self.rows.scan("snapshots", day).group_by("symbol").agg(swept=pl.col("cumulative_volume").max())
-        return held_share_of(*pl.collect_all([held, swept]), self._reports(day, None))
+        of_trades, of_sweeps = pl.collect_all([held, swept])
+        return held_share_of(of_trades, of_sweeps, self._reports(day, None))
 
     def slots(self, day: str) -> pl.LazyFrame:
         """Times in which symbols had slots."""

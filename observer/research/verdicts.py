@@ -64,8 +64,8 @@ def held_share_of(held: pl.DataFrame, swept: pl.DataFrame, reports: pl.DataFrame
         reports: the tape's last report on each line, as stored.
     """
     of_tape = reports.select("symbol", "day_volume")
-    keys = {"on": "symbol", "how": "full", "coalesce": True}
-    joined = held.join(swept, **keys).join(of_tape, **keys).fill_null(0)
+    joined = held.join(swept, on="symbol", how="full", coalesce=True)
+    joined = joined.join(of_tape, on="symbol", how="full", coalesce=True).fill_null(0)
     lines = joined.select(pl.max_horizontal("day_volume", "swept"), "held", "trades")
     return held_share(LineHeld(*row) for row in lines.iter_rows())
 

@@ -229,7 +229,7 @@ def _pieces(connection: Connection, stock: str, session_date: str) -> list[_Piec
         _Piece(at_ns, at_ns, venue, total - volume, total, symbol, *(price,) * 4, volume, price * volume, 1)
         for at_ns, venue, total, symbol, price, volume in connection.execute(of_trades)
     ]
-    pieces += [_Piece(*row[:-1], None, row.trades) for row in connection.execute(of_rows)]
+    pieces += [_Piece(*columns, None, trades) for *columns, trades in map(tuple, connection.execute(of_rows))]
     return sorted(pieces, key=attrgetter("at_ns", "venue", "after_volume", "cumulative_volume"))
 
 
