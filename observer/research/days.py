@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from observer.gaps.verdict import HeldShare
+from observer.lines import stock_of
 from observer.local_time import local_ns
 from observer.research import relations
 from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
@@ -102,7 +103,7 @@ class DayRelations:
         quality = self._words_of(day, known_ns)
         found = self._known("trades", day, known_ns, lines)
         found = found if self.rows.is_distinct("trades", day) else each_once(found)
-        return relations.trades(found, self.zone, quality, lines)
+        return relations.trades(found, self.zone, quality, self._lines_of_trades(day) if lines is None else lines)
 
     def bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
@@ -229,6 +230,11 @@ class DayRelations:
             verdicts = self._verdicts(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
             self._words[key] = {**words, **dict(verdicts.select("symbol", "verdict").rows())}
         return self._words[key]
+
+    def _lines_of_trades(self, day: str) -> Sequence[str] | None:
+        """The lines of the day, if none of them is that of a further venue; else None."""
+        lines = self.rows.lines_on(day) if day in self.rows.days else ()
+        return lines if len(lines) > 1 and all(stock_of(line) == line for line in lines) else None
 
     def _known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         rows = self.rows.scan(kind, day, lines)

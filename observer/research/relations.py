@@ -50,12 +50,14 @@ def trades(
     """Trades, streamed, recovered and fetched for the tape, of each line in the order of the day's volume.
 
     `quality` is the word of each line; null where the day is not judged yet. `lines` are those of the rows; None if
-    they are not known. Of one line the texts are not made row by row.
+    they are not known. Texts are made row by row only where they must be.
     """
     word = pl.col("symbol").replace_strict(quality, default=None, return_dtype=pl.String)
     of_stock = stock()
     if lines is not None and len(lines) == 1:
         word, of_stock = pl.lit(quality.get(lines[0]), dtype=pl.String), pl.lit(stock_of(lines[0]))
+    elif lines is not None and all(stock_of(line) == line for line in lines):
+        of_stock = pl.col("symbol")
     elif lines is not None:
         of_stock = pl.col("symbol").replace_strict({line: stock_of(line) for line in lines}, return_dtype=pl.String)
     return rows.with_columns(symbol=of_stock, word=word).select(

@@ -229,7 +229,9 @@ def _pieces(connection: Connection, stock: str, session_date: str) -> list[_Piec
         _Piece(at_ns, at_ns, venue, total - volume, total, symbol, *(price,) * 4, volume, price * volume, 1)
         for at_ns, venue, total, symbol, price, volume in connection.execute(of_trades)
     ]
-    pieces += [_Piece(*columns, None, trades) for *columns, trades in map(tuple, connection.execute(of_rows))]
+    for row in connection.execute(of_rows):
+        own = (row.symbol, row.open, row.high, row.low, row.close, row.volume, None, row.trades)
+        pieces.append(_Piece(row.from_ns, row.to_ns, row.venue, row.after_volume, row.cumulative_volume, *own))
     return sorted(pieces, key=attrgetter("at_ns", "venue", "after_volume", "cumulative_volume"))
 
 
