@@ -13,7 +13,14 @@ from observer.gaps.intervals import VOLUME_NOISE
 
 CHAIN: Final = ("line", "stock", "session_date")
 LINK: Final = (*CHAIN, "from_ns", "to_ns", "volume", "cumulative_volume")
-_BY_VOLUME: Final = ("line", "session_date", "cumulative_volume", "from_ns")
+# Of links that lead to one volume the trades come first, whatever the times of those that only state it.
+_BY_VOLUME: Final = (
+    "line",
+    "session_date",
+    "cumulative_volume",
+    pl.col("volume").neg(),
+    "from_ns",
+)
 
 
 class Runs(msgspec.Struct, frozen=True):
