@@ -1,4 +1,4 @@
-"""Days of one line of which some trades are conflated to rows and some are stored, and what a judge counts of them."""
+"""Days of one line: some trades are conflated to rows, some are stored; and what a judge counts of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self

@@ -28,11 +28,11 @@ from observer.cli.removed import require_hot
 from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import held_of_market, market_line
 from observer.clock import clock_from_environment
+from observer.gaps.completeness import HeldShare
 from observer.gaps.intervals import Interval, utilization
 from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
 from observer.gaps.reconciliation import reconcile
 from observer.gaps.stock_quality import StockQuality
-from observer.gaps.verdict import HeldShare
 from observer.lines import venue_of
 from observer.store.reader import StoreReader
 

@@ -11,7 +11,7 @@ from observer.cli.lines import SymbolOption, asked_lines
 from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import held_of_market, market_line, percent, progress_line
 from observer.errors import NoDataError
-from observer.gaps.verdict import HeldShare, verdict
+from observer.gaps.completeness import HeldShare, completeness
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
 
@@ -68,16 +68,17 @@ def tape(
         with_bars = fetched | reader.lines_with_minute_bars(asked.session_date)
     if symbol is not None and not pages and not reports:
         raise NoDataError(f"nothing of {symbol} is in the tape of {asked.title}: `observer tape` names its symbols")
-    verdicts = {
-        name: verdict(report, slots.get(name), has_minute_bars=name in with_bars) for name, report in reports.items()
+    of_lines = {
+        name: completeness(report, slots.get(name), has_minute_bars=name in with_bars)
+        for name, report in reports.items()
     }
     found = DayTape(
         day=asked.session_date,
         progress=progress,
         held_percent=percent(progress.held_volume, progress.day_volume),
         held=held_of_market(reports, slots.values()),
-        qualities=dict(Counter(verdicts.values())),
-        symbols=_by_symbol(pages, reports, verdicts),
+        qualities=dict(Counter(of_lines.values())),
+        symbols=_by_symbol(pages, reports, of_lines),
     )
     if as_json:
         document = msgspec.structs.asdict(found)
@@ -91,7 +92,7 @@ def tape(
 
 
 def _by_symbol(
-    pages: Sequence[TapePage], reports: Mapping[str, TapeJudged], verdicts: Mapping[str, str]
+    pages: Sequence[TapePage], reports: Mapping[str, TapeJudged], of_lines: Mapping[str, str]
 ) -> Sequence[LineTape]:
     calls, trades = Counter[str](), Counter[str]()
     seconds: dict[str, set[int]] = {}
@@ -103,7 +104,7 @@ def _by_symbol(
         _line(
             symbol,
             reports.get(symbol),
-            verdicts.get(symbol, ""),
+            of_lines.get(symbol, ""),
             calls[symbol],
             trades[symbol],
             len(seconds.get(symbol, ())),

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from observer.gaps.verdict import HeldShare, LineHeld, held_share
+from observer.gaps.completeness import HeldShare, LineHeld, held_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -60,8 +60,9 @@ def _left(rows: pa.Table, trades: Path) -> pa.Table:
             behind = bisect_right(after, totals[number] + VOLUME_NOISE)
             volumes[number] -= shares[behind] - shares[first]
             counts[number] -= behind - first
-    names = rows.schema.names
+    names, trades_before = rows.schema.names, rows["trades"]
     for name, values in (("volume", volumes), ("trades", counts)):
         place = names.index(name)
         rows = rows.set_column(place, rows.schema.field(place), pa.array(values, rows.schema.field(place).type))
-    return rows.filter(pc.greater(rows["volume"], VOLUME_NOISE))
+    is_left = pc.or_(pc.greater(rows["volume"], VOLUME_NOISE), pc.equal(rows["trades"], trades_before))
+    return rows.filter(is_left)

@@ -6,16 +6,16 @@ from typing import Any, Final
 
 import polars as pl
 
-from observer.gaps.verdict import HeldShare
+from observer.gaps.completeness import HeldShare
 from observer.lines import stock_of
 from observer.local_time import local_ns
 from observer.research import relations
 from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
+from observer.research.completeness import completeness_of, held_share_of
 from observer.research.conflated import each_once
 from observer.research.frame import Schema, scanned
 from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, stored_schema
-from observer.research.verdicts import held_share_of, verdicts_of
 from observer.units import NS_PER_MINUTE
 
 # The moment at which a row of each kind was known.
@@ -99,7 +99,7 @@ class DayRelations:
         )
 
     def trades(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
-        """Trades with the word of their line: its verdict where the tape covers it, else that of its quality report."""
+        """Trades with the word of their line: its completeness where a tape covers it, else its quality report's."""
         quality = self._words_of(day, known_ns)
         found = self._known("trades", day, known_ns, lines)
         found = found if self.rows.is_distinct("trades", day) else each_once(found)
@@ -162,7 +162,7 @@ class DayRelations:
 
     def quality(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
         """Quality reports; with a tape one of each line of the day."""
-        return relations.quality(self._known("quality", day, known_ns), self._verdicts(day, known_ns), self.zone)
+        return relations.quality(self._known("quality", day, known_ns), self._completeness(day, known_ns), self.zone)
 
     def missing(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
         """The seconds and spans of time whose trades the tape does not have; empty without a tape."""
@@ -208,17 +208,17 @@ class DayRelations:
             self._judged[key] = newest_reports(found)
         return self._judged[key]
 
-    def _verdicts(self, day: str, known_ns: int | None) -> pl.DataFrame:
-        """The verdict on each line of the day; empty without a tape."""
+    def _completeness(self, day: str, known_ns: int | None) -> pl.DataFrame:
+        """The completeness of each line of the day; empty without a tape."""
         reports = self._reports(day, known_ns)
         if reports.is_empty():
-            return verdicts_of({}, reports, _nothing("quality"), (), ())
+            return completeness_of({}, reports, _nothing("quality"), (), ())
         slots = self._known("quality", day, known_ns).collect()
         bars = self._known("recovered_minute_bars", day, known_ns).select("symbol").unique()
         is_fetched = (pl.col("kind") == "minutes") & (pl.col("bars") > 0)
         fetched = self._known("bar_fetches", day, known_ns).filter(is_fetched).select("symbol").unique()
         with_bars = frozenset(pl.concat(pl.collect_all([bars, fetched]))["symbol"])
-        return verdicts_of(self.venues(day), reports, slots, self.rows.streamed_on(day), with_bars)
+        return completeness_of(self.venues(day), reports, slots, self.rows.streamed_on(day), with_bars)
 
     def _words_of(self, day: str, known_ns: int | None) -> Mapping[str, str]:
         """The word of each line for its trades."""
@@ -227,8 +227,8 @@ class DayRelations:
             slots = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
             words = dict(slots.sort("judged_ns").select("symbol", "slots_quality").rows())
             judged = self._reports(day, known_ns)["symbol"]
-            verdicts = self._verdicts(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
-            self._words[key] = {**words, **dict(verdicts.select("symbol", "verdict").rows())}
+            of_lines = self._completeness(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
+            self._words[key] = {**words, **dict(of_lines.select("symbol", "completeness").rows())}
         return self._words[key]
 
     def _lines_of_trades(self, day: str) -> Sequence[str] | None:

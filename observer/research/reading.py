@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 
 from observer.errors import StoreError
-from observer.gaps.verdict import WITH_TRADES
+from observer.gaps.completeness import WITH_TRADES
 from observer.lake.layout import StreamRows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of

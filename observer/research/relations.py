@@ -186,13 +186,13 @@ def gaps(rows: pl.LazyFrame, recoveries: pl.LazyFrame, losses: pl.LazyFrame, zon
     )
 
 
-def quality(rows: pl.LazyFrame, verdicts: pl.DataFrame, zone: str) -> pl.LazyFrame:
-    """The newest quality report of each symbol and day on its slots, beside the verdict on its day. A symbol without a
-    slot has a row only on a day with `verdicts`.
+def quality(rows: pl.LazyFrame, of_lines: pl.DataFrame, zone: str) -> pl.LazyFrame:
+    """The newest quality report of each symbol and day on its slots, beside the completeness of its day. A symbol
+    without a slot has a row only on a day with `of_lines`.
     """
     line = ["symbol", "session_date"]
     newest = rows.sort("judged_ns", "stream", "sequence").unique(line, keep="last", maintain_order=True)
-    joined = newest.join(verdicts.lazy(), on=line, how="full", coalesce=True, suffix="_of_line")
+    joined = newest.join(of_lines.lazy(), on=line, how="full", coalesce=True, suffix="_of_line")
     joined = joined.with_columns(venue=pl.coalesce("venue", "venue_of_line"))
     return joined.sort("session_date", "symbol").select(
         day=pl.col("session_date").str.to_date(),
@@ -214,7 +214,7 @@ def quality(rows: pl.LazyFrame, verdicts: pl.DataFrame, zone: str) -> pl.LazyFra
         gaps_open="gaps_open",
         detail="detail",
         judged=time_of("judged_ns", zone),
-        verdict="verdict",
+        completeness="completeness",
         held_volume="held_volume",
         unreachable_seconds="unreachable_seconds",
         unknown_volume="unknown_volume",

@@ -214,7 +214,8 @@ class Store:
 
     def quality(self, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
         """The quality report of each symbol with a slot, by day and symbol; none before a day's reconciliation. Where
-        the tape has reported, each symbol of the day, with the verdict on its whole day (`observer.gaps.verdict`).
+        the tape has reported, each symbol of the day, with the completeness of its whole day
+        (`observer.gaps.completeness`).
         """
         return framed(pl.concat([self._days.quality(day, _known(known_at)) for day in self._between(start, end)]))
 

@@ -17,7 +17,7 @@ from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, of_every
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     kinds = ("snapshots", "daily_bars", "conflated_trades", "recovered_minute_bars")
-    return make_stored(tmp_path, *day_of(), *of_every_kind(DAY, "000010", 1, kinds))
+    return make_stored(tmp_path, *day_of(), *of_every_kind(DAY, "000990", 1, kinds))
 
 
 def sealed(folder: Path, url: str) -> SealedDay:

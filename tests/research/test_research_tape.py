@@ -1,4 +1,4 @@
-"""A day with a tape: verdicts on every line, what bars lack by name, and the stored share of the market."""
+"""A day with a tape: the completeness of every line, what bars lack by name, and the stored share of the market."""
 
 import threading
 from collections.abc import Iterator
@@ -65,9 +65,9 @@ def store(folder: Path) -> Iterator[Store]:
         yield opened
 
 
-def test_each_line_of_the_day_has_a_verdict_with_a_slot_or_without_one(store: Store) -> None:
+def test_each_line_of_the_day_has_its_completeness_with_a_slot_or_without_one(store: Store) -> None:
     found = store.quality(DAY).collect()
-    assert dict(found.select("symbol", "verdict").filter(found["venue"] == "KRX").rows()) == {
+    assert dict(found.select("symbol", "completeness").filter(found["venue"] == "KRX").rows()) == {
         "000660": "minute_bars",
         "005930": "complete",
         "035420": None,  # it had a slot, and nothing has judged it yet
@@ -90,10 +90,10 @@ def test_a_day_without_a_tape_has_the_reports_on_slots_alone(store: Store) -> No
 def test_what_was_known_before_the_tape_reported_is_as_without_a_tape(store: Store) -> None:
     found = store.quality(DAY, known_at="2026-11-18 17:00").collect()
     assert found["symbol"].to_list() == ["000660", "005930"]
-    assert found["verdict"].to_list() == [None, None]
+    assert found["completeness"].to_list() == [None, None]
 
 
-def test_trades_of_a_line_without_a_slot_carry_the_verdict(store: Store) -> None:
+def test_trades_of_a_line_without_a_slot_carry_its_completeness(store: Store) -> None:
     found = store.trades(LINE, DAY).collect()
     assert found["source"].unique().to_list() == ["tape"]
     assert found["quality"].unique().to_list() == ["spans"]

@@ -1,7 +1,7 @@
-"""The verdict on a line's day, with a slot or without one, and the share of the market that is stored. Pure.
+"""The completeness of a line's day, with a slot or without one, and the share of the market that is stored. Pure.
 
-The verdicts are the words of `bus.events.TapeQuality`. *complete*: every share is stored trade by trade. *seconds*: all
-but those of named seconds: of seconds whose trades the broker does not return, or of conflated rows. *spans*: trades of
+Its words are those of `bus.events.TapeQuality`. *complete*: every share is stored trade by trade. *seconds*: all but
+those of named seconds: of seconds whose trades the broker does not return, or of conflated rows. *spans*: trades of
 unknown spans are missing. *minute_bars*: no trade is stored, but minute bars. *snapshots*: neither.
 """
 
@@ -14,10 +14,10 @@ from bus.events import QualityJudged, TapeJudged, TapeQuality
 from observer.gaps.intervals import VOLUME_NOISE
 
 WITH_TRADES: Final[tuple[TapeQuality, ...]] = ("complete", "seconds", "spans")
-"""The verdicts on a line whose trades are stored, all or some."""
+"""The words of a line whose trades are stored, all or some."""
 
 
-def verdict(tape: TapeJudged | None, slots: QualityJudged | None, *, has_minute_bars: bool) -> TapeQuality:
+def completeness(tape: TapeJudged | None, slots: QualityJudged | None, *, has_minute_bars: bool) -> TapeQuality:
     """What the stored rows are of a line's day, from the tape's report on it and that on its slots; None without one.
 
     The tape counts conflated rows as stored, and does not know minute bars that were fetched after its report. A line

@@ -1,4 +1,4 @@
-"""The verdicts on the lines of a day, and the stored part of the market, from stored rows. Pure."""
+"""The completeness of the lines of a day, and the stored part of the market, from stored rows. Pure."""
 
 from collections.abc import Collection, Mapping
 from typing import Final, TypeVar
@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import polars as pl
 
 from bus.events import Fact, QualityJudged, TapeJudged
-from observer.gaps.verdict import HeldShare, LineHeld, held_share, verdict
+from observer.gaps.completeness import HeldShare, LineHeld, completeness, held_share
 from observer.store.rows import event_of
 
 FactT = TypeVar("FactT", bound=Fact)
@@ -15,7 +15,7 @@ _SCHEMA: Final = {
     "symbol": pl.String,
     "session_date": pl.String,
     "venue": pl.String,
-    "verdict": pl.String,
+    "completeness": pl.String,
     "tape_volume": pl.Float64,
     "held_volume": pl.Float64,
     "unreachable_seconds": pl.Int64,
@@ -24,20 +24,20 @@ _SCHEMA: Final = {
 }
 
 
-def verdicts_of(
+def completeness_of(
     venues: Mapping[str, str],
     reports: pl.DataFrame,
     slots: pl.DataFrame,
     with_slot: Collection[str],
     with_minute_bars: Collection[str],
 ) -> pl.DataFrame:
-    """The verdict on each line of a day, with what the tape reports of it (null on a line that it does not cover).
+    """The completeness of each line of a day, with what the tape reports of it (null on a line that it does not cover).
 
     Args:
         venues: of the day's lines.
-        reports: the tape's last report on each line, as stored; without one there is no verdict.
+        reports: the tape's last report on each line, as stored; without one there is none.
         slots: the quality reports on lines with a slot, as stored.
-        with_slot: the lines with a slot; without a report there is no verdict on them.
+        with_slot: the lines with a slot; without a report their completeness is not known.
         with_minute_bars: the lines that have minute bars.
     """
     if reports.is_empty():
@@ -49,7 +49,7 @@ def verdicts_of(
     for line in sorted({*venues, *of_tape, *of_slots}):
         tape, slot = of_tape.get(line), of_slots.get(line)
         is_judged = tape is not None or slot is not None or line not in with_slot
-        word = verdict(tape, slot, has_minute_bars=line in with_minute_bars) if is_judged else None
+        word = completeness(tape, slot, has_minute_bars=line in with_minute_bars) if is_judged else None
         venue = venues.get(line) or (tape.venue if tape is not None else slot.venue if slot is not None else "")
         rows.append((line, day, venue, word, *_reported(tape)))
     return pl.DataFrame(rows, schema=_SCHEMA, orient="row")

@@ -1,11 +1,11 @@
-"""The verdict on a line's day, and the share of the market that is stored."""
+"""The completeness of a line's day, and the share of the market that is stored."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import QualityJudged, TapeJudged, TapeQuality
-from observer.gaps.verdict import HeldShare, LineHeld, held_share, verdict
+from observer.gaps.completeness import HeldShare, LineHeld, completeness, held_share
 
 
 def taped(quality: TapeQuality) -> TapeJudged:
@@ -19,20 +19,18 @@ def slotted(day: str = "part", streamed: float = 50.0, conflated: float = 0.0) -
 
 @pytest.mark.parametrize("quality", ["complete", "seconds", "spans", "minute_bars", "snapshots"])
 @pytest.mark.parametrize("slots", [None, slotted(), slotted("whole"), slotted("unknown", 0.0)])
-def test_the_tape_s_report_is_the_verdict_with_a_slot_or_without_one(
-    quality: TapeQuality, slots: QualityJudged | None
-) -> None:
-    assert verdict(taped(quality), slots, has_minute_bars=False) == quality
+def test_the_tape_s_report_counts_with_a_slot_or_without_one(quality: TapeQuality, slots: QualityJudged | None) -> None:
+    assert completeness(taped(quality), slots, has_minute_bars=False) == quality
 
 
 def test_shares_that_only_conflated_rows_have_are_not_stored_trade_by_trade() -> None:
-    assert verdict(taped("complete"), slotted(conflated=3.0), has_minute_bars=False) == "seconds"
-    assert verdict(taped("spans"), slotted(conflated=3.0), has_minute_bars=False) == "spans"
+    assert completeness(taped("complete"), slotted(conflated=3.0), has_minute_bars=False) == "seconds"
+    assert completeness(taped("spans"), slotted(conflated=3.0), has_minute_bars=False) == "spans"
 
 
 def test_minute_bars_that_were_fetched_after_the_report_count() -> None:
-    assert verdict(taped("snapshots"), None, has_minute_bars=True) == "minute_bars"
-    assert verdict(taped("spans"), None, has_minute_bars=True) == "spans"
+    assert completeness(taped("snapshots"), None, has_minute_bars=True) == "minute_bars"
+    assert completeness(taped("spans"), None, has_minute_bars=True) == "spans"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +47,7 @@ def test_minute_bars_that_were_fetched_after_the_report_count() -> None:
 def test_a_line_that_the_tape_does_not_cover_is_judged_by_its_slots(
     slots: QualityJudged | None, has_minute_bars: bool, expected: str
 ) -> None:
-    assert verdict(None, slots, has_minute_bars=has_minute_bars) == expected
+    assert completeness(None, slots, has_minute_bars=has_minute_bars) == expected
 
 
 def test_missing_trades_have_the_size_of_the_line_s_or_of_all() -> None:
