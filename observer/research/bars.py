@@ -59,8 +59,8 @@ class BarRows(msgspec.Struct, frozen=True):
 
 
 class _Parts(msgspec.Struct, frozen=True):
-    """The rows in memory: `chained` are the trades and conflated rows of the chains, `unheld` what only conflated rows
-    have. Without reports `judged` and `lacking` are empty.
+    """The rows in memory: `chained` are the trades that no conflated row covers, `unheld` what only conflated rows have.
+    Without reports `judged` and `lacking` are empty.
     """
 
     trades: pl.DataFrame
@@ -90,8 +90,9 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
     parts = _read(rows)
     runs, others = runs_of(parts.chained), _other_links(parts)
     is_ordered = runs.is_in_order and parts.trades["symbol"].n_unique() == parts.trades["stock"].n_unique()
-    pieces = None if is_ordered and parts.unheld.is_empty() and parts.minutes.is_empty() else _pieces(parts)
-    official = _official(parts.minutes, _pieces(parts).clear() if pieces is None else pieces)
+    is_of_trades = is_ordered and parts.unheld.is_empty() and parts.minutes.is_empty()
+    pieces = _pieces(msgspec.structs.replace(parts, trades=parts.trades.clear()) if is_of_trades else parts)
+    official = _official(parts.minutes, pieces)
     ends = _ends(pl.concat([runs.links, others]), official)
     named = _unreachable(parts.lacking).rename({"symbol": "line"})
     found = breaks_of(runs.links, others, ends)
@@ -99,12 +100,12 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
     if interval_ns % NS_PER_MINUTE:
         incomplete = _touched(breaks, interval_ns, midnight_ns)
     else:
-        pieces = None if pieces is None else _replaced(pieces, official.filter(pl.col("filled") > VOLUME_NOISE))
+        pieces = _replaced(pieces, official.filter(pl.col("filled") > VOLUME_NOISE))
         minutes = _touched(breaks.filter(~pl.col("is_filled")), NS_PER_MINUTE, 0)
         unknown = minutes.join(official.select("line", start_ns="at_ns"), on=["line", "start_ns"], how="anti")
         incomplete = unknown.select("stock", start_ns=_floor("start_ns", interval_ns, midnight_ns))
     broken = incomplete.select("stock", "start_ns").unique()
-    if pieces is None:
+    if is_of_trades:
         made = _made_of_trades(parts.trades, interval_ns, midnight_ns)
     else:
         made = _made(_in_order(pieces), interval_ns, midnight_ns, is_plain=parts.unheld.is_empty())
