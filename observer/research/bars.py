@@ -59,7 +59,7 @@ class BarRows(msgspec.Struct, frozen=True):
 
 
 class _Parts(msgspec.Struct, frozen=True):
-    """The rows in memory: `chained` are the trades that no conflated row covers, `unheld` what only conflated rows have.
+    """The rows in memory: `chained` are trades that no conflated row covers, `unheld` what only conflated rows have.
     Without reports `judged` and `lacking` are empty.
     """
 
