@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import get_args
 
 import msgspec
 
-from bus.events import MinuteBarFetched, MinuteDifference, MinuteDiffers, Trade, TradesConflated
-from observer.gaps.intervals import VOLUME_NOISE
+from bus.events import BarsChecked, BarsFetched, MinuteBarFetched, MinuteDifference, MinuteDiffers, Trade
+from observer.gaps.intervals import VOLUME_NOISE, UnheldRow
 from observer.units import NS_PER_MINUTE
 
 
@@ -21,35 +22,20 @@ class MinuteShape(msgspec.Struct, frozen=True):
     volume: float
 
 
-class Comparison(msgspec.Struct, frozen=True):
-    """The counts of `BarsChecked`, and its differences in order of time."""
-
-    minutes: int
-    equal: int
-    other_volume: int
-    other_prices: int
-    without_trades: int
-    without_bar: int
-    official_volume: float
-    stored_volume: float
-    differences: tuple[MinuteDifference, ...]
-
-
-def bars_of_trades(trades: Iterable[Trade], conflated: Iterable[TradesConflated] = ()) -> Mapping[int, MinuteShape]:
+def bars_of_trades(trades: Iterable[Trade], conflated: Iterable[UnheldRow] = ()) -> Mapping[int, MinuteShape]:
     """The minutes of one symbol's stored trades, by begin (UTC ns). A trade that is stored twice counts once: two that
     lead to one volume of the day by one volume at one time. Trades of one time are in the order of the day's volume. A
-    conflated row counts in the minute in which it begins.
+    conflated row counts in the minute in which it begins, with the shares that no stored trade has.
     """
     once = {(each.exchange_time_ns, each.cumulative_volume, each.volume): each for each in trades}
-    pieces = [(*key[:2], MinuteShape(*(each.price,) * 4, each.volume)) for key, each in once.items()]
-    pieces += [
-        (each.from_ns, each.cumulative_volume, MinuteShape(each.open, each.high, each.low, each.close, each.volume))
-        for each in conflated
+    pieces = [
+        UnheldRow(at_ns, at_ns, total - volume, total, *(each.price,) * 4, volume, 1)
+        for (at_ns, total, volume), each in once.items()
     ]
-    by_minute: defaultdict[int, list[MinuteShape]] = defaultdict(list)
-    for at_ns, _, shape in sorted(pieces, key=lambda piece: piece[:2]):
-        by_minute[at_ns // NS_PER_MINUTE * NS_PER_MINUTE].append(shape)
-    return {start_ns: _joined(shapes) for start_ns, shapes in by_minute.items()}
+    by_minute: defaultdict[int, list[UnheldRow]] = defaultdict(list)
+    for piece in sorted([*pieces, *conflated], key=attrgetter("from_ns", "after_volume", "upto_volume")):
+        by_minute[piece.from_ns // NS_PER_MINUTE * NS_PER_MINUTE].append(piece)
+    return {start_ns: _joined(of_minute) for start_ns, of_minute in by_minute.items()}
 
 
 def official_bars(rows: Iterable[MinuteBarFetched]) -> Mapping[int, MinuteShape]:
@@ -61,8 +47,10 @@ def official_bars(rows: Iterable[MinuteBarFetched]) -> Mapping[int, MinuteShape]
     }
 
 
-def compared(official: Mapping[int, MinuteShape], stored: Mapping[int, MinuteShape]) -> Comparison:
-    """Each minute of either side once, under one word."""
+def compared(
+    fetch: BarsFetched, checked_ns: int, official: Mapping[int, MinuteShape], stored: Mapping[int, MinuteShape]
+) -> BarsChecked:
+    """Each minute of either side once, under one word; `fetch` brought the official ones."""
     differences = [
         MinuteDifference(start_ns, word, *(_volume(side.get(start_ns)) for side in (official, stored)))
         for start_ns in sorted(official.keys() | stored.keys())
@@ -70,7 +58,8 @@ def compared(official: Mapping[int, MinuteShape], stored: Mapping[int, MinuteSha
     ]
     count = {word: sum(each.differs == word for each in differences) for word in get_args(MinuteDiffers)}
     minutes = len(official.keys() | stored.keys())
-    return Comparison(
+    return BarsChecked(
+        *(fetch.provider, fetch.symbol, fetch.session_date, checked_ns),
         minutes=minutes,
         equal=minutes - len(differences),
         other_volume=count["volume"],
@@ -80,6 +69,7 @@ def compared(official: Mapping[int, MinuteShape], stored: Mapping[int, MinuteSha
         official_volume=sum(each.volume for each in official.values()),
         stored_volume=sum(each.volume for each in stored.values()),
         differences=tuple(each for each in differences if each.differs != "without_trades"),
+        venue=fetch.venue,
     )
 
 
@@ -98,11 +88,11 @@ def _volume(shape: MinuteShape | None) -> float | None:
     return None if shape is None else shape.volume
 
 
-def _joined(shapes: list[MinuteShape]) -> MinuteShape:
+def _joined(pieces: list[UnheldRow]) -> MinuteShape:
     return MinuteShape(
-        shapes[0].open,
-        max(each.high for each in shapes),
-        min(each.low for each in shapes),
-        shapes[-1].close,
-        sum(each.volume for each in shapes),
+        pieces[0].open,
+        max(each.high for each in pieces),
+        min(each.low for each in pieces),
+        max(pieces, key=attrgetter("to_ns", "upto_volume")).close,
+        sum(each.volume for each in pieces),
     )

@@ -10,7 +10,6 @@ from pathlib import Path
 from random import Random
 from typing import Annotated, Any, Final, TypeVar
 
-import msgspec
 from click.exceptions import Exit
 
 from bus.events import BarsChecked, BarsFetched
@@ -330,10 +329,7 @@ def _checked(reader: StoreReader, fetches: list[BarsFetched], checked_ns: int) -
         stored = bars_of_trades(*reader.stored_trades(fetch.symbol, fetch.session_date))
         if stored:
             official = official_bars(reader.fetched_minute_bars(fetch.symbol, fetch.session_date))
-            found = msgspec.structs.asdict(compared(official, stored))
-            yield BarsChecked(
-                *(fetch.provider, fetch.symbol, fetch.session_date, checked_ns), **found, venue=fetch.venue
-            )
+            yield compared(fetch, checked_ns, official, stored)
 
 
 async def _store_checks(settings: Settings, found: Sequence[BarsChecked]) -> None:

@@ -26,7 +26,9 @@ from observer.cli.gaps import require_slot
 from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_lines
 from observer.cli.removed import require_hot
 from observer.cli.tables import Table, show, show_text
+from observer.cli.tape_progress import held_of_market, market_line
 from observer.clock import clock_from_environment
+from observer.gaps.completeness import HeldShare
 from observer.gaps.intervals import Interval, utilization
 from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
 from observer.gaps.reconciliation import reconcile
@@ -44,7 +46,8 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     data stream did not bring of it, recovered or not; `missing_at_most` is null where one symbol's is unknown. The
     day's volume percentage is that of the stored trades, among the symbols with a known volume of the day; the
     session's time percentage is the mean of the symbols. Slot utilization is the part of the time of all configured
-    slots in which the broker acknowledged a subscription.
+    slots in which the broker acknowledged a subscription. `market` are the parts (0 to 1) of the whole market's volume
+    and, by an estimate, of its trades that are stored one by one; null without a tape and for some symbols.
     """
 
     day: str
@@ -66,6 +69,7 @@ class DayQuality(msgspec.Struct, frozen=True, kw_only=True):
     slot_utilization_percent: float | None
     gaps: int
     gaps_open: int
+    market: HeldShare | None
     symbols: Sequence[QualityJudged]
 
 
@@ -102,6 +106,9 @@ def quality(
         session = Interval(*days.session_of(date.fromisoformat(asked.session_date)))
         found = quality_of(reader, asked.session_date, lines, now_ns, slots, session)
         stocks = reader.by_stock(asked.session_date, found.symbols) if lines.by_stock else ()
+        if lines.symbol is None and (reports := reader.tape_reports(asked.session_date)):
+            market = held_of_market(reports, reader.quality(asked.session_date))
+            found = msgspec.structs.replace(found, market=market)
     if as_json:
         print_json(_as_maps(found, stocks))
         return
@@ -165,6 +172,7 @@ def _summed(session_date: str, reports: Sequence[QualityJudged], used: float | N
         slot_utilization_percent=_percent(used),
         gaps=sum(report.gaps for report in reports),
         gaps_open=sum(report.gaps_open for report in reports),
+        market=None,
         symbols=reports,
     )
 
@@ -183,6 +191,7 @@ def _as_maps(found: DayQuality, stocks: Sequence[StockQuality]) -> dict[str, obj
     """
     names = DayQuality.__struct_fields__
     document = {name: getattr(found, name) for name in names}
+    document["market"] = None if found.market is None else msgspec.structs.asdict(found.market)
     document["symbols"] = [msgspec.structs.asdict(report) for report in found.symbols]
     if stocks:
         document["stocks"] = [msgspec.structs.asdict(msgspec.structs.replace(each, reports=())) for each in stocks]
@@ -249,6 +258,8 @@ def _reported(found: DayQuality, of_slots: Mapping[str, int], of_day: Mapping[st
     yield f"open gaps: {found.gaps_open}"
     yield f"slot utilization: {_shown(found.slot_utilization_percent)}"
     yield f"in slots: {_counts(of_slots)}; of the day: {_counts(of_day)}"
+    if found.market is not None:
+        yield market_line(found.market)
     if not found.stored:
         yield "(computed now: the day has no reports stored)"
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _PLOT_WIDTH: Final = 80
 _TERMINAL: Final = "-"  # where a picture without a file goes
 _FILES_SHOWN: Final = 20
+_OF_TAPE: Final = ("unreachable_seconds", "unknown_volume")  # columns of bars with a report of the tape
 _FIGURES: Final = 6  # significant digits of a figure that is not whole
 
 CsvOption = Annotated[bool, Option("--csv", help="Print CSV.")]
@@ -47,8 +48,8 @@ def query(
 ) -> None:
     """Query the stored days in SQL; read only.
 
-    The relations are trades, minute_bars, snapshots, daily, universe, gaps, quality, slots, triggers and etf_premium,
-    each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
+    The relations are trades, minute_bars, snapshots, daily, universe, gaps, quality, missing, slots, triggers and
+    etf_premium, each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
     """
     _require_one_form(("--csv", as_csv), ("--json", as_json), ("--parquet", parquet is not None))
     with _opened(config) as store:
@@ -91,7 +92,8 @@ def bars(
         source: Literal["official", "trades"] = "official" if official else "trades"
         found = store.bars(symbol, named, interval=interval, source=source).collect()
     if plot is None:
-        _print(found, limit, as_csv=as_csv, as_json=as_json)
+        is_said = as_csv or as_json or not found["unreachable_seconds"].is_null().all()
+        _print(found if is_said else found.drop(_OF_TAPE), limit, as_csv=as_csv, as_json=as_json)
         return
     if found.is_empty():
         raise NoDataError(f"{symbol} did not trade in its slots on {named}: there is nothing to draw")

@@ -9,8 +9,9 @@ from bus.events import TapeJudged, TapePage, TapeProgressed
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.lines import SymbolOption, asked_lines
 from observer.cli.tables import Table, show, show_text
-from observer.cli.tape_progress import percent, progress_line
+from observer.cli.tape_progress import held_of_market, market_line, percent, progress_line
 from observer.errors import NoDataError
+from observer.gaps.completeness import HeldShare, completeness
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
 
@@ -32,12 +33,14 @@ class LineTape(msgspec.Struct, frozen=True, kw_only=True):
 
 class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer tape --json`. Percentages are of the day's volume of all lines; `seconds_left` as of
-    `progressed_ns`. `symbols` are the lines that were asked, those with the most fetched trades first.
+    `progressed_ns`. `held` are the parts (0 to 1) of the volume and, by an estimate, of the trades of the lines with a
+    report that are stored one by one. `symbols` are the asked lines, those with the most fetched trades first.
     """
 
     day: str
     progress: TapeProgressed
     held_percent: float | None
+    held: HeldShare
     qualities: Mapping[str, int]
     symbols: Sequence[LineTape]
 
@@ -59,27 +62,38 @@ def tape(
         if progress is None:
             raise NoDataError(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
         reports = reader.tape_reports(asked.session_date, lines.symbol)
-        symbols = _by_symbol(reader.tape_pages(asked.session_date, lines.symbol), reports)
+        slots = {each.symbol: each for each in reader.quality(asked.session_date, lines.symbol)}
+        fetched = {each.symbol for each in reader.minute_fetches(asked.session_date) if each.bars}
+        with_bars = fetched | reader.lines_with_minute_bars(asked.session_date)
+        of_lines = {
+            name: completeness(report, slots.get(name), has_minute_bars=name in with_bars)
+            for name, report in reports.items()
+        }
+        symbols = _by_symbol(reader.tape_pages(asked.session_date, lines.symbol), reports, of_lines)
     if symbol is not None and not symbols:
         raise NoDataError(f"nothing of {symbol} is in the tape of {asked.title}: `observer tape` names its symbols")
     found = DayTape(
         day=asked.session_date,
         progress=progress,
         held_percent=percent(progress.held_volume, progress.day_volume),
-        qualities=dict(Counter(each.quality for each in reports.values())),
+        held=held_of_market(reports, slots.values()),
+        qualities=dict(Counter(of_lines.values())),
         symbols=symbols,
     )
     if as_json:
         document = msgspec.structs.asdict(found)
         rows = [msgspec.structs.asdict(each) for each in found.symbols]
-        print_json({**document, "progress": msgspec.structs.asdict(progress), "symbols": rows})
+        structs = {name: msgspec.structs.asdict(getattr(found, name)) for name in ("progress", "held")}
+        print_json({**document, **structs, "symbols": rows})
         return
     show(_table(found, asked.title))
     for line in _reported(found):
         show_text(line)
 
 
-def _by_symbol(pages: Iterable[TapePage], reports: Mapping[str, TapeJudged]) -> Sequence[LineTape]:
+def _by_symbol(
+    pages: Iterable[TapePage], reports: Mapping[str, TapeJudged], of_lines: Mapping[str, str]
+) -> Sequence[LineTape]:
     calls, trades = Counter[str](), Counter[str]()
     seconds: dict[str, set[int]] = {}
     for page in pages:
@@ -87,16 +101,23 @@ def _by_symbol(pages: Iterable[TapePage], reports: Mapping[str, TapeJudged]) -> 
         trades[page.symbol] += page.stored
         seconds.setdefault(page.symbol, set()).update(span.to_ns for span in page.unreachable)
     found = [
-        _line(symbol, reports.get(symbol), calls[symbol], trades[symbol], len(seconds.get(symbol, ())))
+        _line(
+            symbol,
+            reports.get(symbol),
+            of_lines.get(symbol, ""),
+            calls[symbol],
+            trades[symbol],
+            len(seconds.get(symbol, ())),
+        )
         for symbol in calls.keys() | reports.keys()
     ]
     return sorted(found, key=lambda each: (-each.trades, each.symbol))
 
 
-def _line(symbol: str, report: TapeJudged | None, calls: int, trades: int, seconds: int) -> LineTape:
+def _line(symbol: str, report: TapeJudged | None, quality: str, calls: int, trades: int, seconds: int) -> LineTape:
     return LineTape(
         symbol=symbol,
-        quality="" if report is None else report.quality,
+        quality=quality,
         calls=calls,
         trades=trades,
         day_volume=None if report is None else report.day_volume,
@@ -128,5 +149,7 @@ def _reported(found: DayTape) -> Iterator[str]:
         yield f"{more:,} symbols more: --symbol shows one, --json all"
     if found.qualities:
         yield ", ".join(f"{count:,} {quality}" for quality, count in sorted(found.qualities.items()))
+    if found.held.volume is not None and len(found.symbols) > 1:
+        yield market_line(found.held)
     yield progress_line(found.progress)
     yield f"as of {local_datetime(found.progress.progressed_ns):%H:%M:%S}"

@@ -1,9 +1,13 @@
-"""The tape's progress in one line, for `observer status` and `observer tape`."""
+"""The tape's progress and the stored part of the market, each in one line."""
 
 from typing import TYPE_CHECKING
 
+from observer.gaps.completeness import HeldShare, LineHeld, held_share
+
 if TYPE_CHECKING:
-    from bus.events import TapeProgressed
+    from collections.abc import Iterable, Mapping
+
+    from bus.events import QualityJudged, TapeJudged, TapeProgressed
 
 
 def progress_line(progress: "TapeProgressed") -> str:
@@ -14,6 +18,21 @@ def progress_line(progress: "TapeProgressed") -> str:
         f"tape: {progress.trades:,} trades in {progress.calls:,} calls, {_shown(held)} of the volume held, "
         f"{progress.unknown_spans:,} unknown spans, {progress.unreachable_seconds:,} unreachable seconds, {left}"
     )
+
+
+def held_of_market(reports: "Mapping[str, TapeJudged]", slots: "Iterable[QualityJudged]") -> HeldShare:
+    """The part of the market that is stored one by one, by the tape's reports on lines and those on slots."""
+    streamed = {each.symbol: each.streamed_trades for each in slots}
+    return held_share(
+        LineHeld(each.day_volume, each.held_volume, each.fetched_trades + streamed.get(symbol, 0))
+        for symbol, each in reports.items()
+    )
+
+
+def market_line(held: HeldShare) -> str:
+    """The day's headline."""
+    volume, trades = (_shown(None if part is None else 100 * part) for part in (held.volume, held.trades))
+    return f"of the market: {volume} of the volume and about {trades} of the trades are stored one by one"
 
 
 def percent(part: float, whole: float) -> float | None:

@@ -15,6 +15,23 @@ VOLUME_NOISE: Final = 1e-6
 """Rounding error of sums of fractional volumes (crypto), in shares; whole shares are exact in doubles."""
 
 
+class UnheldRow(msgspec.Struct, frozen=True):
+    """A row of conflated trades with the shares (`volume`) and executions (`trades`) that no stored trade of the line
+    has; the prices and the volumes around it are those of all its trades, in (after_volume, upto_volume].
+    """
+
+    from_ns: int
+    to_ns: int
+    after_volume: float
+    upto_volume: float
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    trades: int
+
+
 def united(spans: Iterable[VolumeSpan]) -> list[VolumeSpan]:
     """The union of the spans, as disjoint spans in order."""
     found: list[VolumeSpan] = []

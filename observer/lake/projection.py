@@ -3,8 +3,10 @@
     swing/PROVIDER/MARKET/YYYYMMDD/snapshots.parquet    what Track A collected: snapshots and daily bars
     scalp/PROVIDER/MARKET/YYYYMMDD/trades.parquet       what Track B collected: trades, conflated rows, recovered bars
 
-Each is a link to the newest version, or a copy on another file system: it has the lake's rows and metadata. So no
-package has them: after a restore the process `lake` writes them again.
+Each is a link to the newest version, or a copy on another file system: it has the lake's rows and metadata. Only
+conflated rows whose shares stored trades have (recovered or fetched later) differ from the lake's: the file has the
+shares that no trade has, so that both files together have each share once. So no package has them: after a restore the
+process `lake` writes them again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,11 +15,13 @@ from typing import Final
 
 import msgspec
 
+from observer.files import sync_path
 from observer.lake.layout import SealedDay, version_path
 
+_TRADES, _CONFLATED = "trades", "conflated_trades"
 _KINDS: Final[Mapping[str, Sequence[str]]] = {
     "swing": ("snapshots", "daily_bars"),
-    "scalp": ("trades", "conflated_trades", "recovered_minute_bars"),
+    "scalp": (_CONFLATED, _TRADES, "recovered_minute_bars"),  # a changed file of trades states that the first is done
 }
 _SUFFIX: Final = ".parquet"
 _STAGED_SUFFIX: Final = ".new"
@@ -42,7 +46,7 @@ class DayFiles(msgspec.Struct, frozen=True):
         Raises:
             OSError: the folder cannot be written, or a version's file is gone.
         """
-        from observer.lake.publishing import put_in_place  # it loads pyarrow, which a backup does without
+        from observer.lake.publishing import is_same, put_in_place  # they load pyarrow, which a backup does without
 
         changed = []
         for track, kinds in _KINDS.items():
@@ -52,6 +56,31 @@ class DayFiles(msgspec.Struct, frozen=True):
                     continue
                 source = version_path(lake, kind, day.market, day.session_date, newest.version)
                 target = folder / f"{kind}{_SUFFIX}"
-                if put_in_place(source, target, target.with_suffix(_STAGED_SUFFIX)):
+                staged = target.with_suffix(_STAGED_SUFFIX)
+                if kind == _CONFLATED and (trades := day.newest(_TRADES)) is not None:
+                    of_trades = version_path(lake, _TRADES, day.market, day.session_date, trades.version)
+                    is_done = is_same(of_trades, target.with_stem(_TRADES))
+                    versions = f"{newest.version} {trades.version}".encode()
+                    found = _put_unheld(source, of_trades, target, staged, versions, is_done=is_done)
+                else:
+                    found = put_in_place(source, target, staged)
+                if found:
                     changed.append(target)
         return changed
+
+
+def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions: bytes, *, is_done: bool) -> bool:
+    """Bring the file of conflated rows to what only they have; return whether it changed. `is_done`: the trades' file
+    is that of these trades, so the target is, too, unless the conflated rows changed.
+    """
+    from observer.lake.publishing import is_same, put_in_place
+    from observer.lake.unheld import versions_of, write_unheld
+
+    is_current = versions_of(target) == versions
+    if is_current or (is_done and is_same(source, target)):
+        return False
+    if not write_unheld(source, trades, staged, versions):
+        return put_in_place(source, target, staged)
+    staged.replace(target)
+    sync_path(target.parent)
+    return True

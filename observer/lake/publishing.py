@@ -165,7 +165,7 @@ def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     for kind, found in day.kinds.items():
         source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        if not _is_same(source, target, by_content=by_content):
+        if not is_same(source, target, by_content=by_content):
             _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
             changed = True
     return changed
@@ -178,13 +178,13 @@ def put_in_place(source: Path, target: Path, staged: Path) -> bool:
     Raises:
         OSError: the folder cannot be written, or the source is gone.
     """
-    if _is_same(source, target):
+    if is_same(source, target):
         return False
     _replace_by_link(source, target, staged)
     return True
 
 
-def _is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
+def is_same(source: Path, target: Path, *, by_content: bool = False) -> bool:
     """Whether the target is this version: the same file, or a copy of it."""
     try:
         there = target.stat()

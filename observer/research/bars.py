@@ -1,10 +1,14 @@
 """Bars of trades, conflated rows and official minute bars, and whether each bar has every trade. Pure.
 
+Each share counts once: a conflated row has the shares that no stored trade has (`observer.research.conflated`).
+
 A bar is *complete* if the chain of the day's volume proves it: each trade states the day's volume after it, so the
 volume before a trade equals the one after the trade before, unless a trade between them is missing. What reconciliation
-found out about the volume at other moments are links of the chain, too. A break that official minute bars account for,
-to the share, is none, and the line's minute of such a bar is complete in any case. After a line's last link nothing is
-proved. A bar of a stock is complete if none of its lines has a break in it, also a line that has no row in the bar.
+found out about the volume at other moments are links of the chain, too, and so is the day's volume in the tape's report
+on a line. A break that official minute bars account for, to the share, is none, and the line's minute of such a bar is
+complete in any case. The seconds whose trades the broker does not return, which the report names, are incomplete, and
+not the times around them. After a line's last link nothing is proved. A bar of a stock is complete if none of its lines
+has a break in it, also a line that has no row in the bar.
 
 An interval without a bar had no trade if the bars around it are complete; otherwise nothing is known about it.
 """
@@ -16,13 +20,18 @@ import polars as pl
 
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.lines import stock_of
+from observer.research.chain import LINK, breaks_of, runs_of
+from observer.research.conflated import each_once, each_share_once
+from observer.research.lacking import UNREACHABLE
 from observer.research.relations import stock, time_of
 from observer.units import NS_PER_MINUTE
 
-_CHAIN: Final = ("line", "stock", "session_date")
-_LINK: Final = ("line", "stock", "session_date", "from_ns", "to_ns", "volume", "cumulative_volume")
-
-_SAME_TRADE: Final = ("symbol", "venue", "session_date", "exchange_time_ns", "volume", "cumulative_volume")
+_LINE: Final = {"symbol": pl.String, "session_date": pl.String}
+_JUDGED: Final = {**_LINE, "judged_ns": pl.Int64, "day_volume": pl.Float64}
+_LACKING: Final = {
+    **_LINE, "kind": pl.String, "after_volume": pl.Float64, "upto_volume": pl.Float64, "from_ns": pl.Int64,
+    "to_ns": pl.Int64,
+}  # fmt: skip
 COLUMNS_OF_TRADES: Final = (
     "symbol",
     "venue",
@@ -36,7 +45,8 @@ COLUMNS_OF_TRADES: Final = (
 
 class BarRows(msgspec.Struct, frozen=True):
     """The stored rows of some days that bars are made of, with the columns as stored. `is_distinct`: it is known
-    that no trade is stored twice.
+    that no trade is stored twice. `reports` are the tape's last reports on lines' days, `lacking` the spans that they
+    name (`observer.research.lacking`); None without any.
     """
 
     trades: pl.LazyFrame
@@ -44,20 +54,32 @@ class BarRows(msgspec.Struct, frozen=True):
     minutes: pl.LazyFrame
     reconciliations: pl.LazyFrame
     is_distinct: bool = False
+    reports: pl.DataFrame | None = None
+    lacking: pl.DataFrame | None = None
 
 
-def each_once(trades: pl.LazyFrame) -> pl.LazyFrame:
-    """Each stored trade once, though some may be stored twice: a line has one trade that leads to a day's volume by a
-    volume at a time.
+class _Parts(msgspec.Struct, frozen=True):
+    """The rows in memory: `chained` are trades that no conflated row covers, `unheld` what only conflated rows have.
+    Without reports `judged` and `lacking` are empty.
     """
-    return trades.unique(_SAME_TRADE, keep="first", maintain_order=True)
+
+    trades: pl.DataFrame
+    chained: pl.DataFrame
+    conflated: pl.DataFrame
+    unheld: pl.DataFrame
+    minutes: pl.DataFrame
+    reconciliations: pl.DataFrame
+    judged: pl.DataFrame
+    lacking: pl.DataFrame
 
 
 def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
     """The bars of stocks, all their lines with rows together, by stock and time.
 
     `trades` counts executions and `vwap` is their mean price; both are null where a part of the bar is known as a
-    minute bar only, and `vwap` also with a conflated row. `filled` is the volume that minute bars brought.
+    minute bar only, and `vwap` also with a conflated row. `filled` is the volume that minute bars brought. Of a stock
+    with a report of the tape, `unreachable_seconds` are the seconds of the bar whose trades the broker does not return
+    all, and `unknown_volume` the shares of unknown spans that touch it: at most so many are missing from it.
 
     Args:
         rows: of one or several days.
@@ -65,24 +87,39 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
         midnight_ns: any local midnight: bars are counted from it.
         zone: the IANA name of the zone of the bars' times.
     """
-    rows = _read(rows)
-    pieces, links = pl.collect_all([_pieces(rows), _links(rows)])
-    official = _official(rows.minutes.collect(), pieces)
-    breaks = _breaks(links, official)
+    parts = _read(rows)
+    runs, others = runs_of(parts.chained), _other_links(parts)
+    is_ordered = runs.is_in_order and parts.trades["symbol"].n_unique() == parts.trades["stock"].n_unique()
+    is_of_trades = is_ordered and parts.unheld.is_empty() and parts.minutes.is_empty()
+    pieces = _pieces(msgspec.structs.replace(parts, trades=parts.trades.clear()) if is_of_trades else parts)
+    official = _official(parts.minutes, pieces)
+    ends = _ends(pl.concat([runs.links, others]), official)
+    named = _unreachable(parts.lacking).rename({"symbol": "line"})
+    found = breaks_of(runs.links, others, ends)
+    breaks = _with_filled(pl.concat([found, named.select(found.columns)]), official)
     if interval_ns % NS_PER_MINUTE:
         incomplete = _touched(breaks, interval_ns, midnight_ns)
     else:
-        replacing = official.filter(pl.col("filled") > VOLUME_NOISE)
-        if not replacing.is_empty():
-            of_trades = pieces.with_columns(minute_ns=_floor("at_ns", NS_PER_MINUTE, 0)).join(
-                replacing.select("line", minute_ns="at_ns"), on=["line", "minute_ns"], how="anti"
-            )
-            pieces = pl.concat([each.select(pieces.columns) for each in (of_trades, replacing)])
+        pieces = _replaced(pieces, official.filter(pl.col("filled") > VOLUME_NOISE))
         minutes = _touched(breaks.filter(~pl.col("is_filled")), NS_PER_MINUTE, 0)
         unknown = minutes.join(official.select("line", start_ns="at_ns"), on=["line", "start_ns"], how="anti")
         incomplete = unknown.select("stock", start_ns=_floor("start_ns", interval_ns, midnight_ns))
     broken = incomplete.select("stock", "start_ns").unique()
-    return _made(_in_order(pieces), broken, interval_ns, midnight_ns, zone)
+    if is_of_trades:
+        made = _made_of_trades(parts.trades, interval_ns, midnight_ns)
+    else:
+        made = _made(_in_order(pieces), interval_ns, midnight_ns, is_plain=parts.unheld.is_empty())
+    return _shown(made, broken, parts, interval_ns, midnight_ns, zone)
+
+
+def _replaced(pieces: pl.DataFrame, official: pl.DataFrame) -> pl.DataFrame:
+    """The pieces with these official minute bars in the place of their minutes."""
+    if official.is_empty():
+        return pieces
+    of_trades = pieces.with_columns(minute_ns=_floor("at_ns", NS_PER_MINUTE, 0)).join(
+        official.select("line", minute_ns="at_ns"), on=["line", "minute_ns"], how="anti"
+    )
+    return pl.concat([each.select(pieces.columns) for each in (of_trades, official)])
 
 
 def official_bars(
@@ -108,15 +145,21 @@ def official_bars(
     equal = proved.select("session_date", line="symbol").collect()
     unproved = pieces.join(equal, on=["line", "session_date"], how="anti")
     broken = unproved.select("stock", start_ns=_floor("at_ns", interval_ns, midnight_ns)).unique()
-    return _made(_in_order(pieces), broken, interval_ns, midnight_ns, zone)
+    made = _made(_in_order(pieces), interval_ns, midnight_ns, is_plain=True)
+    return _shown(made, broken, None, interval_ns, midnight_ns, zone)
 
 
-def _read(rows: BarRows) -> BarRows:
+def _read(rows: BarRows) -> _Parts:
     """The rows in memory, which are read once, with the stock of each. Their names are numbers in memory: of a day's
     trades they are few, and comparing them as texts would take most of the time.
     """
     trades = rows.trades if rows.is_distinct else each_once(rows.trades)
     frames = pl.collect_all([trades.select(COLUMNS_OF_TRADES), rows.conflated, rows.minutes, rows.reconciliations])
+    of_tape = [
+        pl.DataFrame(schema=schema) if frame is None else frame.select(list(schema))
+        for frame, schema in ((rows.reports, _JUDGED), (rows.lacking, _LACKING))
+    ]
+    frames += of_tape
     known = {
         name: sorted({text for frame in frames if name in frame.columns for text in frame[name].unique()})
         for name in ("symbol", "session_date", "venue")
@@ -126,8 +169,10 @@ def _read(rows: BarRows) -> BarRows:
     found = []
     for frame in frames:
         cast = frame.with_columns(pl.col(name).cast(pl.Enum(texts)) for name, texts in known.items() if name in frame)
-        found.append(cast.with_columns(stock=of_lines.gather(cast["symbol"].to_physical())).lazy())
-    return BarRows(found[0], found[1], found[2], found[3])
+        found.append(cast.with_columns(stock=of_lines.gather(cast["symbol"].to_physical())))
+    trades_in_memory, conflated, minutes, reconciliations, judged, lacking = found
+    once = each_share_once(trades_in_memory, conflated)
+    return _Parts(trades_in_memory, once.outside, conflated, once.unheld, minutes, reconciliations, judged, lacking)
 
 
 def _in_order(pieces: pl.DataFrame) -> pl.DataFrame:
@@ -138,8 +183,8 @@ def _in_order(pieces: pl.DataFrame) -> pl.DataFrame:
     return pieces.sort("stock", "at_ns", "venue", "cumulative_volume")
 
 
-def _pieces(rows: BarRows) -> pl.LazyFrame:
-    """Trades, and conflated rows as one piece each."""
+def _pieces(parts: _Parts) -> pl.DataFrame:
+    """Trades, and conflated rows as one piece each, which opens by its first trade and closes by its last one."""
     price = pl.col("price")
     common = {
         "line": pl.col("symbol"),
@@ -147,10 +192,12 @@ def _pieces(rows: BarRows) -> pl.LazyFrame:
         "venue": pl.col("venue"),
         "session_date": pl.col("session_date"),
     }
-    of_trades = rows.trades.select(
+    of_trades = parts.trades.select(
         **common,
         at_ns="exchange_time_ns",
+        until_ns="exchange_time_ns",
         cumulative_volume="cumulative_volume",
+        upto_volume="cumulative_volume",
         open=price,
         high=price,
         low=price,
@@ -160,10 +207,12 @@ def _pieces(rows: BarRows) -> pl.LazyFrame:
         trades=pl.lit(1, dtype=pl.Int64),
         filled=pl.lit(0.0),
     )
-    of_rows = rows.conflated.select(
+    of_rows = parts.unheld.select(
         **common,
         at_ns="from_ns",
-        cumulative_volume="cumulative_volume",
+        until_ns="to_ns",
+        cumulative_volume=pl.col("after_volume") + VOLUME_NOISE,  # before the trades inside it
+        upto_volume="cumulative_volume",
         open="open",
         high="high",
         low="low",
@@ -176,27 +225,29 @@ def _pieces(rows: BarRows) -> pl.LazyFrame:
     return pl.concat([of_trades, of_rows])
 
 
-def _links(rows: BarRows) -> pl.LazyFrame:
-    """The links of the lines' chains of volume."""
-    of_trades = rows.trades.select(
-        "session_date",
-        "stock",
-        "volume",
-        "cumulative_volume",
-        line="symbol",
-        from_ns="exchange_time_ns",
-        to_ns="exchange_time_ns",
-    )
-    of_rows = rows.conflated.select(
-        "session_date", "stock", "from_ns", "to_ns", "volume", "cumulative_volume", line="symbol"
-    )
-    proved = [
-        rows.reconciliations.select(
-            "session_date", "stock", line="symbol", from_ns=at, to_ns=at, volume=pl.lit(0.0), cumulative_volume=volume
+def _other_links(parts: _Parts) -> pl.DataFrame:
+    """The links of the lines' chains of volume that are no trades."""
+    from_ns, to_ns, nothing = pl.col("from_ns"), pl.col("to_ns"), pl.lit(0.0)
+    rows, checks, seconds = parts.conflated, parts.reconciliations, _unreachable(parts.lacking)
+    links = [
+        each.select(
+            "stock", "session_date", line="symbol", from_ns=since, to_ns=until, volume=volume, cumulative_volume=upto
         )
-        for at, volume in (("from_ns", "after_volume"), ("to_ns", "before_volume"))
+        for each, since, until, volume, upto in (
+            (rows, from_ns, to_ns, pl.col("volume"), pl.col("cumulative_volume")),
+            (checks, from_ns, from_ns, nothing, pl.col("after_volume")),
+            (checks, to_ns, to_ns, nothing, pl.col("before_volume")),
+            (parts.judged, pl.col("judged_ns"), pl.col("judged_ns"), nothing, pl.col("day_volume")),
+            (seconds, from_ns, from_ns, pl.col("missing"), pl.col("upto_volume")),
+        )
     ]
-    return pl.concat([each.select(_LINK) for each in (of_trades, of_rows, *proved)])
+    return pl.concat([each.select(LINK) for each in links])
+
+
+def _unreachable(lacking: pl.DataFrame) -> pl.DataFrame:
+    """The seconds whose trades the broker does not return, with the shares that are `missing` of them."""
+    found = lacking.filter(pl.col("kind") == UNREACHABLE)
+    return found.with_columns(missing=pl.col("upto_volume") - pl.col("after_volume"))
 
 
 def _official(minutes: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
@@ -214,7 +265,9 @@ def _official(minutes: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
     excess = pl.col("volume") - pl.col("known").fill_null(0.0)
     return joined.with_columns(
         filled=excess,
+        until_ns=pl.col("at_ns") + NS_PER_MINUTE - 1,
         cumulative_volume=pl.lit(0.0),
+        upto_volume=pl.lit(0.0),
         value=pl.lit(None, dtype=pl.Float64),
         trades=pl.lit(None, dtype=pl.Int64),
     ).filter(pl.col("filled") >= -VOLUME_NOISE)
@@ -231,26 +284,6 @@ def _ends(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     ]
     together = pl.concat(parts).group_by("stock", "session_date")
     return together.agg(pl.col("first_ns").min(), pl.col("last_ns").max())
-
-
-def _breaks(links: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
-    """By line the spans [from, to] of time in which trades are missing. `is_filled`: minute bars account for them."""
-    ends, day = _ends(links, minutes), ["stock", "session_date"]
-    order = ("line", "session_date", "cumulative_volume", "from_ns")
-    chain = links if _is_sorted(links, *order) else links.sort(order)
-    is_first = (pl.col("line") != pl.col("line").shift(1)) | (pl.col("session_date") != pl.col("session_date").shift(1))
-    previous = pl.when(~is_first).then(pl.col("to_ns", "cumulative_volume").shift(1)).name.prefix("last_")
-    missing = pl.col("cumulative_volume") - pl.col("volume") - pl.col("last_cumulative_volume").fill_null(0.0)
-    begins = chain.with_columns(previous).with_columns(missing=missing).filter(pl.col("missing") > VOLUME_NOISE)
-    found = begins.join(ends, on=day, how="left").select(
-        *_CHAIN,
-        "missing",
-        from_ns=pl.coalesce("last_to_ns", pl.min_horizontal("first_ns", "from_ns")),
-        to_ns=pl.max_horizontal("from_ns", "last_to_ns"),
-    )
-    last = chain.group_by(_CHAIN).agg(from_ns=pl.col("to_ns").max()).join(ends, on=day, how="left")
-    after = last.select(*_CHAIN, "from_ns", missing=pl.lit(float("inf")), to_ns=pl.max_horizontal("from_ns", "last_ns"))
-    return _with_filled(pl.concat([found, after.select(found.columns)]), minutes)
 
 
 def _is_sorted(frame: pl.DataFrame, *names: str) -> bool:
@@ -280,27 +313,81 @@ def _touched(breaks: pl.DataFrame, interval_ns: int, midnight_ns: int) -> pl.Dat
     return starts.explode("start_ns").unique()
 
 
-def _made(pieces: pl.DataFrame, broken: pl.DataFrame, interval_ns: int, midnight_ns: int, zone: str) -> pl.DataFrame:
-    volume = pl.col("volume").sum()
+def _made_of_trades(trades: pl.DataFrame, interval_ns: int, midnight_ns: int) -> pl.DataFrame:
+    """As `_made`, of trades alone that stand together by line and day, in their order: a group is a span of rows."""
+    price, volume = pl.col("price"), pl.col("volume").sum()
+    start = trades.select(
+        "stock", "session_date", "price", "volume", start_ns=_floor("exchange_time_ns", interval_ns, midnight_ns)
+    )
+    keys = ("stock", "session_date", "start_ns")
+    is_new = pl.any_horizontal(*(pl.col(name) != pl.col(name).shift(1) for name in keys)).fill_null(value=True)
+    grouped = start.with_columns(nth=is_new.cum_sum().set_sorted()).group_by("nth", maintain_order=True)
+    return grouped.agg(
+        *(pl.col(name).first() for name in keys),
+        open=price.first(),
+        high=price.max(),
+        low=price.min(),
+        close=price.last(),
+        volume=volume,
+        vwap=pl.when(volume > 0).then((price * pl.col("volume")).sum() / volume),
+        trades=pl.len().cast(pl.Int64),
+    ).with_columns(filled=pl.lit(0.0))
+
+
+def _made(pieces: pl.DataFrame, interval_ns: int, midnight_ns: int, *, is_plain: bool) -> pl.DataFrame:
+    """The bars by stock and begin. `is_plain`: the piece that begins last also ends last, as trades and minutes do."""
+    volume, close = pl.col("volume").sum(), pl.col("close")
     is_whole = pl.col("value").is_not_null().all()
     start = _floor("at_ns", interval_ns, midnight_ns).alias("start_ns")
-    made = pieces.group_by("stock", "session_date", start).agg(  # in each group the order stays
+    return pieces.group_by("stock", "session_date", start).agg(  # in each group the order stays
         open=pl.col("open").first(),
         high=pl.col("high").max(),
         low=pl.col("low").min(),
-        close=pl.col("close").last(),
+        close=(close if is_plain else close.sort_by("until_ns", "venue", "upto_volume")).last(),
         volume=volume,
         vwap=pl.when(is_whole & (volume > 0)).then(pl.col("value").sum() / volume),
         trades=pl.when(pl.col("trades").is_not_null().all()).then(pl.col("trades").sum()),
         filled=pl.col("filled").sum(),
     )
-    judged = made.join(broken.with_columns(complete=pl.lit(value=False)), on=["stock", "start_ns"], how="left")
+
+
+def _shown(
+    made: pl.DataFrame, broken: pl.DataFrame, parts: _Parts | None, interval_ns: int, midnight_ns: int, zone: str
+) -> pl.DataFrame:
+    """The columns of the API: whether a bar is broken, and what the tape's reports name in it."""
+    made = made.join(broken.with_columns(complete=pl.lit(value=False)), on=["stock", "start_ns"], how="left")
+    if parts is None or parts.judged.is_empty():
+        seconds, unknown = pl.lit(None, dtype=pl.Int64), pl.lit(None, dtype=pl.Float64)
+    else:
+        spans = parts.lacking.with_columns(
+            start_ns=pl.int_ranges(
+                _floor("from_ns", interval_ns, midnight_ns), _floor("to_ns", interval_ns, midnight_ns) + 1, interval_ns
+            )
+        )
+        is_second = pl.col("kind") == UNREACHABLE
+        named = (
+            spans.explode("start_ns")
+            .group_by("stock", "start_ns")
+            .agg(
+                unreachable_seconds=pl.col("from_ns").filter(is_second).n_unique().cast(pl.Int64),
+                unknown_volume=(pl.col("upto_volume") - pl.col("after_volume")).filter(~is_second).sum(),
+            )
+        )
+        judged = parts.judged.select("stock", "session_date", is_judged=pl.lit(value=True)).unique()
+        made = made.join(named, on=["stock", "start_ns"], how="left").join(
+            judged, on=["stock", "session_date"], how="left"
+        )
+        seconds, unknown = (
+            pl.when("is_judged").then(pl.col(name).fill_null(0)) for name in ("unreachable_seconds", "unknown_volume")
+        )
     columns = ("open", "high", "low", "close", "volume", "vwap", "trades", "filled")
-    return judged.sort("stock", "start_ns", "session_date").select(
+    return made.sort("stock", "start_ns", "session_date").select(
         time_of("start_ns", zone).alias("time"),
         pl.col("stock").cast(pl.String).alias("symbol"),
         *columns,
         pl.col("complete").fill_null(value=True),
+        unreachable_seconds=seconds,
+        unknown_volume=unknown,
     )
 
 

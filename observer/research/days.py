@@ -6,10 +6,15 @@ from typing import Any, Final
 
 import polars as pl
 
+from observer.gaps.completeness import HeldShare
+from observer.lines import stock_of
 from observer.local_time import local_ns
 from observer.research import relations
-from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, each_once, official_bars
+from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
+from observer.research.completeness import completeness_of, held_share_of
+from observer.research.conflated import each_once
 from observer.research.frame import Schema, scanned
+from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, stored_schema
 from observer.units import NS_PER_MINUTE
 
@@ -26,6 +31,7 @@ _KNOWN: Final[Mapping[str, str]] = {
     "gap_recoveries": "recovered_ns",
     "gap_losses": "decided_ns",
     "quality": "judged_ns",
+    "tape_reports": "judged_ns",
 }
 # The kinds that bars are made of, with the columns that they need of kinds with many rows.
 _OF_BARS: Final[Mapping[str, Sequence[str]]] = {
@@ -42,6 +48,8 @@ class DayRelations:
     def __init__(self, rows: Rows, zone: str) -> None:
         self.rows = rows
         self.zone = zone
+        self._judged: dict[tuple[str, int | None], pl.DataFrame] = {}
+        self._words: dict[tuple[str, int | None], Mapping[str, str]] = {}
 
     def all_of(self, day: str, lines: Sequence[str] | None = None) -> Mapping[str, pl.LazyFrame]:
         """Each relation by name; nothing is read before `collect`."""
@@ -60,19 +68,42 @@ class DayRelations:
             "universe": lambda day, _: _late(lambda: self.universe(day), self._universe_schema(), f"universe {day}"),
             "gaps": lambda day, _: self.gaps(day),
             "quality": lambda day, _: self.quality(day),
+            "missing": self.missing,
             "slots": lambda day, _: self.slots(day),
             "triggers": lambda day, _: self.triggers(day),
             "etf_premium": lambda day, lines: relations.etf_premium(self.rows.scan("etf_nav_days", day, lines)),
         }
 
+    def overview(self) -> pl.DataFrame:
+        """The stored days: where their rows are read from, and how many symbols the universe and the slots had."""
+        found = [
+            (
+                date.fromisoformat(day),
+                "lake" if self.rows.is_sealed(day) else "database",
+                self.rows.small("universe_members", day)["symbol"].n_unique(),
+                self.rows.small("slot_assignments", day)["symbol"].n_unique(),
+            )
+            for day in self.rows.days
+        ]
+        schema = {"day": pl.Date, "source": pl.String, "universe": pl.Int64, "with_slot": pl.Int64}
+        return pl.DataFrame(found, schema=schema, orient="row")
+
+    def summary(self, day: str) -> pl.DataFrame:
+        """The number of rows of each relation, and of the trades the parts of the market that they are."""
+        counts = {name: frame.select(pl.len()).collect().item() for name, frame in self.all_of(day).items()}
+        held = self.held_share(day)
+        is_trades = pl.col("relation") == "trades"
+        return pl.DataFrame({"relation": list(counts), "rows": list(counts.values())}).with_columns(
+            volume_share=pl.when(is_trades).then(pl.lit(held.volume, pl.Float64)),
+            trades_share=pl.when(is_trades).then(pl.lit(held.trades, pl.Float64)),
+        )
+
     def trades(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
-        """Trades with the word of their line's quality report."""
-        reports = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
-        words = reports.sort("judged_ns")
-        quality = dict(zip(words["symbol"], words["slots_quality"], strict=True))
+        """Trades with the word of their line: its completeness where a tape covers it, else its quality report's."""
+        quality = self._words_of(day, known_ns)
         found = self._known("trades", day, known_ns, lines)
         found = found if self.rows.is_distinct("trades", day) else each_once(found)
-        return relations.trades(found, self.zone, quality)
+        return relations.trades(found, self.zone, quality, self._lines_of_trades(day) if lines is None else lines)
 
     def bars(
         self, day: str, lines: Sequence[str] | None, interval_ns: int, known_ns: int | None = None
@@ -99,7 +130,9 @@ class DayRelations:
             for kind, columns in _OF_BARS.items()
         )
         is_distinct = all(self.rows.is_distinct("trades", day) for day, _ in days)
-        rows = BarRows(trades, conflated, minutes, reconciliations, is_distinct)
+        reports = pl.concat([_of_lines(self._reports(day, known_ns), lines) for day, lines in days])
+        lacking = spans_of(reports, _midnight_ns)
+        rows = BarRows(trades, conflated, minutes, reconciliations, is_distinct, reports, lacking)
         return bars(rows, interval_ns, local_ns(date.fromisoformat(days[0][0])), self.zone)
 
     def official_bars(
@@ -128,8 +161,26 @@ class DayRelations:
         return relations.gaps(found, recoveries, self._known("gap_losses", day, known_ns), self.zone)
 
     def quality(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
-        """Quality reports."""
-        return relations.quality(self._known("quality", day, known_ns), self.zone)
+        """Quality reports; with a tape one of each line of the day."""
+        return relations.quality(self._known("quality", day, known_ns), self._completeness(day, known_ns), self.zone)
+
+    def missing(self, day: str, lines: Sequence[str] | None, known_ns: int | None = None) -> pl.LazyFrame:
+        """The seconds and spans of time whose trades the tape does not have; empty without a tape."""
+        reports = _of_lines(self._reports(day, known_ns), lines)
+        return relations.missing(spans_of(reports, _midnight_ns).lazy(), self.zone)
+
+    def has_tape(self, day: str) -> bool:
+        """Whether the tape has reported on a line of the day."""
+        return not self._reports(day, None).is_empty()
+
+    def held_share(self, day: str) -> HeldShare:
+        """The parts of the market's volume and trades on the day that are stored one by one."""
+        trades = self.rows.scan("trades", day)
+        trades = trades if self.rows.is_distinct("trades", day) else each_once(trades)
+        held = trades.group_by("symbol").agg(held=pl.col("volume").sum(), trades=pl.len())
+        swept = self.rows.scan("snapshots", day).group_by("symbol").agg(swept=pl.col("cumulative_volume").max())
+        of_trades, of_sweeps = pl.collect_all([held, swept])
+        return held_share_of(of_trades, of_sweeps, self._reports(day, None))
 
     def slots(self, day: str) -> pl.LazyFrame:
         """Times in which symbols had slots."""
@@ -148,6 +199,43 @@ class DayRelations:
         kinds = ("universe_members", "slot_assignments")
         return dict(pl.concat([self.rows.small(kind, day).select("symbol", "venue") for kind in kinds]).rows())
 
+    def _reports(self, day: str, known_ns: int | None) -> pl.DataFrame:
+        """The tape's last report on each line of the day; none of a day that is not stored."""
+        key = (day, known_ns)
+        if key not in self._judged:
+            stored = day in self.rows.days
+            found = self._known("tape_reports", day, known_ns).collect() if stored else _nothing("tape_reports")
+            self._judged[key] = newest_reports(found)
+        return self._judged[key]
+
+    def _completeness(self, day: str, known_ns: int | None) -> pl.DataFrame:
+        """The completeness of each line of the day; empty without a tape."""
+        reports = self._reports(day, known_ns)
+        if reports.is_empty():
+            return completeness_of({}, reports, _nothing("quality"), (), ())
+        slots = self._known("quality", day, known_ns).collect()
+        bars = self._known("recovered_minute_bars", day, known_ns).select("symbol").unique()
+        is_fetched = (pl.col("kind") == "minutes") & (pl.col("bars") > 0)
+        fetched = self._known("bar_fetches", day, known_ns).filter(is_fetched).select("symbol").unique()
+        with_bars = frozenset(pl.concat(pl.collect_all([bars, fetched]))["symbol"])
+        return completeness_of(self.venues(day), reports, slots, self.rows.streamed_on(day), with_bars)
+
+    def _words_of(self, day: str, known_ns: int | None) -> Mapping[str, str]:
+        """The word of each line for its trades."""
+        key = (day, known_ns)
+        if key not in self._words:
+            slots = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
+            words = dict(slots.sort("judged_ns").select("symbol", "slots_quality").rows())
+            judged = self._reports(day, known_ns)["symbol"]
+            of_lines = self._completeness(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
+            self._words[key] = {**words, **dict(of_lines.select("symbol", "completeness").rows())}
+        return self._words[key]
+
+    def _lines_of_trades(self, day: str) -> Sequence[str] | None:
+        """The lines of the day, if none of them is that of a further venue; else None."""
+        lines = self.rows.lines_on(day) if day in self.rows.days else ()
+        return lines if len(lines) > 1 and all(stock_of(line) == line for line in lines) else None
+
     def _known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         rows = self.rows.scan(kind, day, lines)
         if known_ns is None:
@@ -163,6 +251,18 @@ class DayRelations:
         empty = pl.DataFrame(schema=stored_schema("universe_members"))
         build: Mapping[str, Any] = {"stream": 0, "sequence": 0, "symbols": 0, "session_date": ""}
         return dict(relations.members(empty, build).schema)
+
+
+def _nothing(kind: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=dict(stored_schema(kind)))
+
+
+def _of_lines(rows: pl.DataFrame, lines: Sequence[str] | None) -> pl.DataFrame:
+    return rows if lines is None else rows.filter(pl.col("symbol").is_in(list(lines)))
+
+
+def _midnight_ns(day: str) -> int:
+    return local_ns(date.fromisoformat(day))
 
 
 def _together(days: Sequence[pl.LazyFrame], columns: Sequence[str]) -> pl.LazyFrame:

@@ -1,5 +1,6 @@
 """Committed events as they come, from the running system's feed."""
 
+import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 from bus.endpoints import Address
@@ -33,9 +34,23 @@ class Feed:
                 raise ConfigError(f"{name!r} is no kind of event{did_you_mean(name, by_table)}")
         if self._run is None:
             raise ConfigError("a database does not say where its system runs: open its configuration, observer.toml")
-        if not is_reachable(self._run):
+        if not is_reachable(self._run) or not _is_served(endpoints_of(self._run).feed):
             raise NoDataError(f"no system runs here ({self._run.runtime}): start one with `observer run`")
         return _followed(endpoints_of(self._run).feed, [by_table[name] for name in wanted])
+
+
+def _is_served(address: Address) -> bool:
+    """Whether a process listens at the address: a system that ended leaves its sockets' files. Of a network
+    address it is not known, and True.
+    """
+    if not isinstance(address, str):
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asked:
+        try:
+            asked.connect(address.removeprefix("ipc://"))
+        except OSError:
+            return False
+    return True
 
 
 async def _followed(address: Address, kinds: Sequence[type[Fact]]) -> AsyncIterator[Event]:

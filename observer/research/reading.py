@@ -6,7 +6,7 @@ only at the positions that the file does not have. What is read of the database 
 the moment at which the store was opened.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,11 @@ import msgspec
 import polars as pl
 
 from observer.errors import StoreError
+from observer.gaps.completeness import WITH_TRADES
 from observer.lake.layout import StreamRows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
-from observer.research.errors import rows_removed
+from observer.research.errors import rows_removed, unknown_symbol
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import schema_of
 from observer.store.kinds import REMOVABLE, kind_named
@@ -88,6 +89,7 @@ class Rows:
         self.days: Sequence[str] = sorted({*hot, *sealed})
         self._kept: dict[tuple[str, str], pl.DataFrame] = {}
         self._lacking: dict[str, bool] = {}
+        self._traded: dict[str, Sequence[str]] = {}
         self._counted: dict[tuple[str, str], int] = {}
 
     @property
@@ -149,6 +151,16 @@ class Rows:
         """The ids of the lines that had a slot on the day."""
         return self.small("slot_assignments", day)["symbol"].unique().sort().to_list()
 
+    def traded_on(self, day: str) -> Sequence[str]:
+        """The ids of the lines whose trades were collected on the day: those with a slot, and those of the tape."""
+        if day not in self._traded:
+            reports = self.small("tape_reports", day)
+            is_wanted = pl.col("quality").is_in(WITH_TRADES)
+            pages = self.scan("tape_pages", day).select("symbol").unique() if reports.is_empty() else None
+            of_tape = reports.filter(is_wanted)["symbol"] if pages is None else pages.collect()["symbol"]
+            self._traded[day] = sorted({*self.streamed_on(day), *of_tape})
+        return self._traded[day]
+
     def lines_on(self, day: str) -> Sequence[str]:
         """The ids of the lines in the day's universe or slots, sorted."""
         return sorted({*self.members_on(day), *self.streamed_on(day)})
@@ -161,6 +173,21 @@ class Rows:
     def lines_ever(self, stocks: Sequence[str]) -> Sequence[str]:
         """The ids of the lines of these stocks on any day, with the stocks themselves."""
         return sorted({*stocks, *(line for day in self.days for line in self.lines_of(stocks, day))})
+
+    def known_symbols(self) -> Collection[str]:
+        """The symbols of stocks that any day's universe, slots or the listings have."""
+        of_days = {stock_of(line) for day in self.days for line in self.lines_on(day)}
+        return of_days if self._database is None else of_days | set(self._database.listed_symbols())
+
+    def require_known(self, symbol: str) -> None:
+        """Check that a symbol, a stock's or a line's, is known.
+
+        Raises:
+            UnknownSymbol: it is not.
+        """
+        known = self.known_symbols()
+        if symbol not in known and stock_of(symbol) not in known:
+            raise unknown_symbol(symbol, known)
 
     def close(self) -> None:
         """Give the database's connections back."""
@@ -176,12 +203,21 @@ class Rows:
         return self._count(kind, day) > (0 if file is None else file.rows)
 
     def _count(self, kind: str, day: str) -> int:
-        """The database's rows of a day's kind; asked once, so that an open store does not change."""
+        """The database's rows of a sealed day's kind; asked once, so that an open store does not change.
+
+        Raises:
+            StoreError: rows that the opened version lacks may have left the database for a newer one.
+        """
         if self._database is None:
             return 0
         key = (kind, day)
         if key not in self._counted:
-            self._counted[key] = self._database.count(kind, day)
+            found = self._database.count(kind, day)
+            file = self._sealed[day].get(kind)
+            opened = 0 if file is None else file.version
+            if kind in REMOVABLE and self._removed_version(day, kind) not in (0, opened):  # asked after the count
+                raise _went_to_the_lake(day, kind)
+            self._counted[key] = found
         return self._counted[key]
 
     def _is_removed(self, day: str) -> bool:
@@ -202,7 +238,7 @@ class Rows:
 
         def require_current() -> None:
             if self._removed_version(day, kind) != removed:
-                raise StoreError(f"{day}: {kind} went to the lake while the store was open: open it again")
+                raise _went_to_the_lake(day, kind)
 
         hot = _Hot(self._database, self._marks, sealed, require_current, kind, day, lines)
         return scanned(hot.read, stored_schema(kind), f"{kind} {day}")
@@ -266,6 +302,10 @@ class _Hot:
             assert isinstance(frame, pl.DataFrame)
             yield frame.filter(self._is_wanted)
         self._require_current()
+
+
+def _went_to_the_lake(day: str, kind: str) -> StoreError:
+    return StoreError(f"{day}: {kind} went to the lake while the store was open: open it again")
 
 
 def _of_stream(numbers: Mapping[int, int]) -> pl.Expr:

@@ -4,7 +4,7 @@ Each function takes the stored rows of a day (`Rows.scan`) and gives a relation 
 the zone of its times.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -44,12 +44,27 @@ def venue_of_id(column: str, venues: Mapping[str, str]) -> pl.Expr:
     return pl.col(column).replace_strict(venues, default=None, return_dtype=pl.String)
 
 
-def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.LazyFrame:
-    """Trades, streamed and recovered, of each line in the order of the day's volume. `quality` is the word of each line
-    for its slots; null where the day is not judged yet.
+def trades(
+    rows: pl.LazyFrame, zone: str, quality: Mapping[str, str], lines: Sequence[str] | None = None
+) -> pl.LazyFrame:
+    """Trades, streamed, recovered and fetched for the tape, of each line in the order of the day's volume.
+
+    `quality` is the word of each line; null where the day is not judged yet. `lines` are those of the rows; None if
+    they are not known. Texts are made row by row only where they must be.
     """
-    return rows.select(
-        **_record_at("exchange_time_ns", zone),
+    word = pl.col("symbol").replace_strict(quality, default=None, return_dtype=pl.String)
+    of_stock = stock()
+    if lines is not None and len(lines) == 1:
+        word, of_stock = pl.lit(quality.get(lines[0]), dtype=pl.String), pl.lit(stock_of(lines[0]))
+    elif lines is not None and all(stock_of(line) == line for line in lines):
+        of_stock = pl.col("symbol")
+    elif lines is not None:
+        of_stock = pl.col("symbol").replace_strict({line: stock_of(line) for line in lines}, return_dtype=pl.String)
+    return rows.with_columns(symbol=of_stock, word=word).select(
+        time=time_of("exchange_time_ns", zone),
+        symbol="symbol",
+        venue="venue",
+        session="session",
         price="price",
         volume="volume",
         side="side",
@@ -60,7 +75,7 @@ def trades(rows: pl.LazyFrame, zone: str, quality: Mapping[str, str]) -> pl.Lazy
         .when(pl.col("gap_id") == TAPE)
         .then(pl.lit("tape"))
         .otherwise(pl.lit("recovered")),
-        quality=pl.col("symbol").replace_strict(quality, default=None, return_dtype=pl.String),
+        quality="word",
         cumulative_volume="cumulative_volume",
         received=time_of("receive_time_ns", zone),
     )
@@ -171,12 +186,15 @@ def gaps(rows: pl.LazyFrame, recoveries: pl.LazyFrame, losses: pl.LazyFrame, zon
     )
 
 
-def quality(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
-    """The newest quality report of each symbol and day."""
-    newest = rows.sort("judged_ns", "stream", "sequence").unique(
-        ["symbol", "session_date"], keep="last", maintain_order=True
-    )
-    return newest.sort("session_date", "symbol").select(
+def quality(rows: pl.LazyFrame, of_lines: pl.DataFrame, zone: str) -> pl.LazyFrame:
+    """The newest quality report of each symbol and day on its slots, beside the completeness of its day. A symbol
+    without a slot has a row only on a day with `of_lines`.
+    """
+    line = ["symbol", "session_date"]
+    newest = rows.sort("judged_ns", "stream", "sequence").unique(line, keep="last", maintain_order=True)
+    joined = newest.join(of_lines.lazy(), on=line, how="full", coalesce=True, suffix="_of_line")
+    joined = joined.with_columns(venue=pl.coalesce("venue", "venue_of_line"))
+    return joined.sort("session_date", "symbol").select(
         day=pl.col("session_date").str.to_date(),
         symbol=stock(),
         venue="venue",
@@ -191,11 +209,33 @@ def quality(rows: pl.LazyFrame, zone: str) -> pl.LazyFrame:
         conflated_volume="conflated_volume",
         missing_volume="missing_volume",
         missing_at_most="missing_at_most",
-        day_volume="day_volume",
+        day_volume=pl.coalesce("tape_volume", "day_volume"),
         gaps="gaps",
         gaps_open="gaps_open",
         detail="detail",
         judged=time_of("judged_ns", zone),
+        completeness="completeness",
+        held_volume="held_volume",
+        unreachable_seconds="unreachable_seconds",
+        unknown_volume="unknown_volume",
+        tape_judged=time_of("tape_judged_ns", zone),
+    )
+
+
+def missing(spans: pl.LazyFrame, zone: str) -> pl.LazyFrame:
+    """The shares of each line that are not stored trade by trade, by time. `kind`: "unreachable" ones were traded in
+    the one second from `since` to `until`, and the broker does not return them; "unknown" ones at some time between.
+    """
+    return spans.sort("session_date", "symbol", "from_ns", "after_volume").select(
+        day=pl.col("session_date").str.to_date(),
+        symbol=stock(),
+        venue="venue",
+        kind="kind",
+        since=time_of("from_ns", zone),
+        until=(pl.col("to_ns") + 1).cast(pl.Datetime("ns", zone)),
+        volume=pl.col("upto_volume") - pl.col("after_volume"),
+        after_volume="after_volume",
+        upto_volume="upto_volume",
     )
 
 

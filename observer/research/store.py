@@ -88,23 +88,14 @@ class Store:
 
     def days(self) -> Frame:
         """The stored days: where their rows are read from, and how many symbols the universe and the slots had."""
-        found = [
-            (
-                date.fromisoformat(day),
-                "lake" if self._rows.is_sealed(day) else "database",
-                self._rows.small("universe_members", day)["symbol"].n_unique(),
-                self._rows.small("slot_assignments", day)["symbol"].n_unique(),
-            )
-            for day in self._rows.days
-        ]
-        schema = {"day": pl.Date, "source": pl.String, "universe": pl.Int64, "with_slot": pl.Int64}
-        return framed(pl.LazyFrame(found, schema=schema, orient="row"))
+        return framed(self._days.overview().lazy())
 
     def summary(self, day: When) -> Frame:
-        """The number of rows of each relation on a day."""
-        of_day = self._days.all_of(self._day(day))
-        counts = {name: frame.select(pl.len()).collect().item() for name, frame in of_day.items()}
-        return framed(pl.LazyFrame({"relation": list(counts), "rows": list(counts.values())}))
+        """The number of rows of each relation on a day. `volume_share` and `trades_share` of the trades: the parts (0
+        to 1) of the market's volume and of its trades that are stored one by one; the number of missing trades is an
+        estimate. Null of a day without sweeps.
+        """
+        return framed(self._days.summary(self._day(day)).lazy())
 
     def instruments(self, as_of: When | None = None, kind: str | None = None, *, known_at: When | None = None) -> Frame:
         """The listed instruments at the end of a day (None: the last known) by exchange and symbol, of one kind (stock,
@@ -123,13 +114,13 @@ class Store:
         database, symbol = self._listings(), symbol_of(symbol)
         changes = database.listing_changes(_moment(known_at), symbol)
         if not changes:
-            raise unknown_symbol(symbol, self._known_symbols())
+            raise unknown_symbol(symbol, self._rows.known_symbols())
         return listed_on(symbol, moment_of(on).day, changes, database.first_files())
 
     # --- rows of days ----------------------------------------------------------------------------------------
 
     def trades(self, symbols: Symbols, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
-        """Trades, streamed and recovered, of each line in the order of the day's volume.
+        """Trades, streamed, recovered and fetched for the tape, of each line in the order of the day's volume.
 
         Args:
             symbols: stocks, at all their venues, or lines; None for all.
@@ -222,8 +213,23 @@ class Store:
         return framed(pl.concat([self._days.gaps(day, _known(known_at)) for day in self._between(start, end)]))
 
     def quality(self, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
-        """The quality report of each symbol with a slot, by day and symbol; none before a day's reconciliation."""
+        """The quality report of each symbol with a slot, by day and symbol; none before a day's reconciliation. Where
+        the tape has reported, each symbol of the day, with the completeness of its whole day
+        (`observer.gaps.completeness`).
+        """
         return framed(pl.concat([self._days.quality(day, _known(known_at)) for day in self._between(start, end)]))
+
+    def missing(self, symbols: Symbols, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
+        """The seconds and spans of time whose trades the tape does not have, by line and time: what bars lack."""
+        span = span_of(start, end)
+        days = [day for day in self._stored(span) if self._days.has_tape(day)]
+        if not days:
+            raise NotCollected(f"the tape has no report on {span}: [tape] in the configuration turns it on")
+        asked = symbols_of(symbols)
+        for symbol in asked or ():
+            self._rows.require_known(symbol)
+        lines = None if asked is None else self._rows.lines_ever(asked)
+        return framed(pl.concat([self._days.missing(day, lines, _known(known_at)) for day in days]))
 
     def slots(self, start: When, end: When | None = None) -> Frame:
         """The times in which symbols had slots, with triggers and reasons, by day and begin."""
@@ -277,11 +283,11 @@ class Store:
         return found
 
     def _streamed(self, symbols: Symbols, span: Span) -> Sequence[tuple[str, Sequence[str] | None]]:
-        """The span's stored days, each with the asked lines that had a slot on it."""
+        """The span's stored days, each with the asked lines that had a slot on it or are of its tape."""
         return self._with_lines(
             symbols,
             span,
-            self._rows.streamed_on,
+            self._rows.traded_on,
             "had no slot on {span}, so its trades were not streamed: snapshots() has what sweeps saw, and "
             "`observer slots pin {symbol}` streams it from now on",
         )
@@ -305,7 +311,7 @@ class Store:
         found = {name for lines in by_day.values() for line in lines for name in (line, stock_of(line))}
         for symbol in asked:
             if symbol not in found:
-                self._require_known(symbol)
+                self._rows.require_known(symbol)
                 raise NotCollected(f"{symbol} {missing.format(span=span, symbol=symbol)}")
         return [(day, lines) for day, lines in by_day.items() if lines]
 
@@ -322,7 +328,7 @@ class Store:
         if not missing and fetched:
             return [(day, lines) for day, rows in found.items() if not rows.is_empty()]
         for symbol in missing:
-            self._require_known(symbol)
+            self._rows.require_known(symbol)
         of_symbols = f" --symbols {','.join(missing)}" if missing else ""
         raise NotCollected(
             f"no minute bars of {', '.join(missing) or 'any symbol'} on {span} are fetched: `observer backfill bars "
@@ -338,7 +344,7 @@ class Store:
         found = pl.concat([self._rows.scan(kind, day, lines) for day in days]).collect() if days else None
         for symbol in asked or ():
             if found is None or not any(symbol in (line, stock_of(line)) for line in found["symbol"].unique()):
-                self._require_known(symbol)
+                self._rows.require_known(symbol)
                 raise NotCollected(f"nothing of {symbol} is in {kind} on {span}: {self._extent(kind, symbol)}")
         if found is None:
             raise unknown_day(str(span), self._rows.days)
@@ -365,16 +371,6 @@ class Store:
         is_streamed = self._records is not None and record in self._records
         if not is_streamed and self._rows.scan(kind, day).head(1).collect().is_empty():
             raise NotCollected(f"{record}: add it to [track_b] records")
-
-    def _require_known(self, symbol: str) -> None:
-        known = self._known_symbols()
-        if symbol not in known and stock_of(symbol) not in known:
-            raise unknown_symbol(symbol, known)
-
-    def _known_symbols(self) -> set[str]:
-        of_days = {stock_of(line) for day in self._rows.days for line in self._rows.lines_on(day)}
-        database = self._rows.database
-        return of_days if database is None else of_days | set(database.listed_symbols())
 
     def _listings(self) -> ResearchReader:
         if self._rows.database is None:

@@ -5,7 +5,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from bus.events import BarsChecked, BarsFetched, DailyBar, MinuteBarFetched, Trade, TradesConflated
+from bus.events import BarsChecked, BarsFetched, DailyBar, MinuteBarFetched, Trade
+from observer.gaps.intervals import UnheldRow
+from observer.store.consolidated import unheld_rows
 from observer.store.session import DatabaseReader, FactT
 from observer.store.tables import EVENT_TABLES
 from observer.store.trades import trades_of
@@ -38,11 +40,10 @@ class BackfillReader(DatabaseReader):
         """The fetched minute bars of a symbol's day, as often as they were fetched."""
         return self._of_day(MinuteBarFetched, symbol, session_date)
 
-    def stored_trades(self, symbol: str, session_date: str) -> tuple[Sequence[Trade], Sequence[TradesConflated]]:
-        """The trades of a symbol's day, streamed and recovered, and the conflated rows."""
+    def stored_trades(self, symbol: str, session_date: str) -> tuple[Sequence[Trade], Sequence[UnheldRow]]:
+        """The trades of a symbol's day, streamed and recovered, and what only conflated rows have of it."""
         with self._asking() as connection:
-            trades = trades_of(connection, symbol, session_date)
-        return trades, self._of_day(TradesConflated, symbol, session_date)
+            return trades_of(connection, symbol, session_date), unheld_rows(connection, symbol, session_date)
 
     def bar_checks(self, session_date: str) -> Sequence[BarsChecked]:
         """The last comparison of each symbol's day, by symbol."""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, column, func, select, table
 from sqlalchemy.sql.expression import TableClause
 
 from bus.events import DailyBar, QualityJudged, Snapshot, Trade, TradesConflated
+from observer.gaps.intervals import UnheldRow
 from observer.gaps.stock_quality import StockQuality, stock_qualities
 from observer.lines import stock_of
 from observer.local_time import local_datetime
@@ -84,10 +85,12 @@ class DailyVolume(msgspec.Struct, frozen=True):
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """A trade, or the trades of a conflated row, whose `value` is unknown."""
+    """A trade, or the trades of a conflated row that are stored in no other way, whose `value` is unknown."""
 
     at_ns: int
+    until_ns: int
     venue: str
+    after_volume: float
     cumulative_volume: float
     symbol: str
     open: float
@@ -104,9 +107,18 @@ def _view(name: str, columns: Iterable[str]) -> TableClause:
 
 
 _TRADES: Final = _view("consolidated_trades", columns_of(Trade))
-_CONFLATED: Final = _view("consolidated_conflated_trades", columns_of(TradesConflated))
+_CONFLATED: Final = _view("consolidated_conflated_trades", [*columns_of(TradesConflated), "after_volume"])
 _BARS: Final = _view("venue_daily_bars", columns_of(DailyBar))
 _QUOTES: Final = _view("consolidated_quotes", ("symbol", "session_date", "quoted_ns", "bid", "ask"))
+
+
+def unheld_rows(connection: Connection, symbol: str, session_date: str) -> list[UnheldRow]:
+    """A line's conflated rows of a day with the shares that none of its stored trades has, by time."""
+    rows = _CONFLATED.c
+    total = rows.cumulative_volume.label("upto_volume")
+    columns = (total if name == "upto_volume" else rows[name] for name in UnheldRow.__struct_fields__)
+    of_line = (rows.stock == stock_of(symbol), rows.symbol == symbol, rows.session_date == session_date)
+    return [UnheldRow(*row) for row in connection.execute(select(*columns).where(*of_line).order_by(rows.from_ns))]
 
 
 class ConsolidatedReader(DatabaseReader):
@@ -210,18 +222,17 @@ def _pieces(connection: Connection, stock: str, session_date: str) -> list[_Piec
         kept.exchange_time_ns, kept.venue, kept.cumulative_volume, kept.symbol, kept.price, kept.volume
     ).where(kept.stock == stock, kept.session_date == session_date)
     of_rows = select(
-        rows.from_ns, rows.venue, rows.cumulative_volume, rows.symbol, rows.open, rows.high, rows.low, rows.close,
-        rows.volume, rows.trades,
+        rows.from_ns, rows.to_ns, rows.venue, rows.after_volume, rows.cumulative_volume, rows.symbol, rows.open,
+        rows.high, rows.low, rows.close, rows.volume, rows.trades,
     ).where(rows.stock == stock, rows.session_date == session_date)  # fmt: skip
     pieces = [
-        _Piece(at_ns, venue, total, symbol, price, price, price, price, volume, price * volume, 1)
+        _Piece(at_ns, at_ns, venue, total - volume, total, symbol, *(price,) * 4, volume, price * volume, 1)
         for at_ns, venue, total, symbol, price, volume in connection.execute(of_trades)
     ]
-    pieces += [
-        _Piece(at_ns, venue, total, symbol, first, high, low, last, volume, None, trades)
-        for at_ns, venue, total, symbol, first, high, low, last, volume, trades in connection.execute(of_rows)
-    ]
-    return sorted(pieces, key=attrgetter("at_ns", "venue", "cumulative_volume"))
+    for row in connection.execute(of_rows):
+        own = (row.symbol, row.open, row.high, row.low, row.close, row.volume, None, row.trades)
+        pieces.append(_Piece(row.from_ns, row.to_ns, row.venue, row.after_volume, row.cumulative_volume, *own))
+    return sorted(pieces, key=attrgetter("at_ns", "venue", "after_volume", "cumulative_volume"))
 
 
 def _bars_of(stock: str, session_date: str, pieces: Iterable[_Piece], interval_ns: int) -> list[ConsolidatedBar]:
@@ -235,11 +246,12 @@ def _bars_of(stock: str, session_date: str, pieces: Iterable[_Piece], interval_n
         values = [piece.value for piece in of_bar if piece.value is not None]
         volume = sum(volumes.values())
         start_ns = midnight_ns + number * interval_ns
+        last = max(of_bar, key=attrgetter("until_ns", "venue", "cumulative_volume"))
         bars.append(
             ConsolidatedBar(
                 stock, session_date, start_ns, start_ns + interval_ns,
                 of_bar[0].open, max(piece.high for piece in of_bar), min(piece.low for piece in of_bar),
-                of_bar[-1].close, volume, sum(values) / volume if volume and len(values) == len(of_bar) else None,
+                last.close, volume, sum(values) / volume if volume and len(values) == len(of_bar) else None,
                 sum(piece.trades for piece in of_bar), dict(volumes),
             )
         )  # fmt: skip

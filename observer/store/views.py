@@ -1,8 +1,9 @@
 """The view of trades, and the SQL views over both lines of a stock: a row of those is derived when it is read.
 
 All columns of the views are stated here, and the same text serves both databases. The stock of a line is one
-expression, `_STOCK`. A view over a table of many rows begins with the table's distinct symbols, each found by one
-search in the index, so that `WHERE stock = ...` reads only the rows of that stock's lines.
+expression, `_STOCK`. A conflated row counts with the shares and executions that no stored trade has, so that trades
+and conflated rows together have each share once. A view over a table of many rows begins with the table's distinct
+symbols, each found by one search in the index, so that `WHERE stock = ...` reads only the rows of that stock's lines.
 """
 
 # ruff: noqa: S608 - the names in these queries are those of our own tables and columns
@@ -13,6 +14,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
+from observer.gaps.intervals import VOLUME_NOISE
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS, table_of_lines
 from observer.units import NS_PER_MINUTE
 
@@ -54,14 +56,33 @@ WITH RECURSIVE ids (symbol) AS (
 SELECT stock, {columns} FROM stocks CROSS JOIN {table} WHERE {table}.symbol = stocks.line AND {condition}"""
 
 
+_HELD: Final = f"""FROM (
+    SELECT DISTINCT trade.cumulative_volume, trade.volume
+    FROM {EVENT_TABLES[Trade].name} AS trade WHERE trade.symbol = conflated.symbol
+    AND trade.session_date = conflated.session_date
+    AND trade.cumulative_volume > conflated.cumulative_volume - conflated.volume + {VOLUME_NOISE}
+    AND trade.cumulative_volume <= conflated.cumulative_volume + {VOLUME_NOISE}
+) AS held"""
+_UNHELD_COLUMNS: Final = {"volume": "volume - held_volume AS volume", "trades": "trades - held_trades AS trades"}
+_CONFLATED: Final = f"""
+SELECT stock, {", ".join(_UNHELD_COLUMNS.get(name, name) for name in columns_of(TradesConflated))}, after_volume FROM (
+    SELECT *, cumulative_volume - volume AS after_volume,
+        (SELECT coalesce(sum(held.volume), 0.0) {_HELD}) AS held_volume, (SELECT count(*) {_HELD}) AS held_trades
+    FROM ({_with_stock(TradesConflated, ", ".join(columns_of(TradesConflated)))}) AS conflated
+) AS counted
+WHERE volume - held_volume > {VOLUME_NOISE}"""
+
+# A piece that is not a trade lies between two times and two volumes: the first pair says what opens a bar, the last
+# pair what closes it.
 _PIECES: Final = f"""
 SELECT stock, session_date, exchange_time_ns / {NS_PER_MINUTE} * {NS_PER_MINUTE} AS minute_start_ns,
-    exchange_time_ns AS at_ns, venue, cumulative_volume,
-    price AS open, price AS high, price AS low, price AS close, volume, price * volume AS value, 1 AS trades
+    exchange_time_ns AS at_ns, exchange_time_ns AS until_ns, venue, cumulative_volume - volume AS after_volume,
+    cumulative_volume, price AS open, price AS high, price AS low, price AS close, volume, price * volume AS value,
+    1 AS trades
 FROM consolidated_trades
 UNION ALL
-SELECT stock, session_date, from_ns / {NS_PER_MINUTE} * {NS_PER_MINUTE}, from_ns, venue, cumulative_volume,
-    open, high, low, close, volume, NULL, trades
+SELECT stock, session_date, from_ns / {NS_PER_MINUTE} * {NS_PER_MINUTE}, from_ns, to_ns, venue, after_volume,
+    cumulative_volume, open, high, low, close, volume, NULL, trades
 FROM consolidated_conflated_trades"""
 
 # Windows instead of GROUP BY: SQLite takes a condition on the stock into a window's rows, and not into a group's.
@@ -76,8 +97,8 @@ SELECT stock, session_date, minute_start_ns, open, high, low, close, volume, vwa
         dense_rank() OVER (bar ORDER BY venue) + dense_rank() OVER (bar ORDER BY venue DESC) - 1 AS venues
     FROM ({_PIECES}) AS pieces
     WINDOW bar AS (PARTITION BY stock, session_date, minute_start_ns),
-        in_time AS (bar ORDER BY at_ns, venue, cumulative_volume),
-        backwards AS (bar ORDER BY at_ns DESC, venue DESC, cumulative_volume DESC)
+        in_time AS (bar ORDER BY at_ns, venue, after_volume, cumulative_volume),
+        backwards AS (bar ORDER BY until_ns DESC, venue DESC, cumulative_volume DESC)
 ) AS bars
 WHERE nth = 1"""
 
@@ -135,7 +156,7 @@ FROM {TRADE_GROUPS.name} JOIN {TRADE_ROWS.name} ON {TRADE_ROWS.name}.group_id = 
 
 VIEWS: Final[Mapping[str, str]] = {
     "consolidated_trades": _with_stock(Trade, ", ".join(columns_of(Trade))),
-    "consolidated_conflated_trades": _with_stock(TradesConflated, ", ".join(columns_of(TradesConflated))),
+    "consolidated_conflated_trades": _CONFLATED,
     "consolidated_minute_bars": _MINUTE_BARS,
     "venue_daily_bars": _VENUE_DAILY_BARS,
     "consolidated_daily_bars": _DAILY_BARS,

@@ -20,6 +20,7 @@ from observer.store.views import VIEWS
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from tests.builders import trade
+from tests.conflated import ConflatedDay, conflated_days
 from tests.properties import examples
 from tests.store.raw import query
 
@@ -241,6 +242,59 @@ def test_conflated_rows_count_in_a_bar_whose_average_price_is_then_unknown(
     columns = "open, high, low, close, volume, vwap, trades, venues"
     [row] = query(database_url, f"SELECT {columns} FROM consolidated_minute_bars")
     assert row == (100.0, 130.0, 80.0, 102.0, 40.0, None, 4, 2)
+
+
+def of_day(conflated_day: ConflatedDay, day: str, stock: str) -> list[Event]:
+    """The stored trades and the conflated rows, as events."""
+    found: list[Event] = [
+        at(
+            "KRX", each.second, each.upto, stock=stock, price=each.price, volume=each.volume, session_date=day,
+            gap_id="late",
+        )
+        for each in conflated_day.held
+    ]  # fmt: skip
+    for row in conflated_day.rows:
+        times = (TEN_NS + row[0].second * NS_PER_S, TEN_NS + row[-1].second * NS_PER_S, TEN_NS)
+        prices = [each.price for each in row]
+        shape = (prices[0], max(prices), min(prices), prices[-1])
+        volume = sum(each.volume for each in row)
+        found.append(
+            TradesConflated("kis", stock, day, *times, len(row), volume, *shape, row[-1].upto, None, venue="KRX")
+        )
+    return found
+
+
+@settings(examples(0.1), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(rounds=st.lists(conflated_days(), min_size=1, max_size=4))
+def test_a_share_of_a_conflated_row_and_of_a_stored_trade_counts_once(
+    store: Store, database_url: str, rounds: Sequence[ConflatedDay]
+) -> None:
+    for each in rounds:
+        day = f"day {next(DAYS)}"
+        store(*of_day(each, day, "A"))
+        rows = query(
+            database_url,
+            "SELECT minute_start_ns, volume, trades, open, high, low, close FROM consolidated_minute_bars "
+            f"WHERE stock = 'A' AND session_date = '{day}' ORDER BY minute_start_ns",
+        )
+        minutes = {(row[0] - TEN_NS) // NS_PER_MINUTE: tuple(row[1:3]) for row in rows}
+        assert minutes == each.volumes_by_minute()
+        if rows:
+            prices = [trade.price for trade in each.counted]
+            assert (rows[0][3], max(row[4] for row in rows), min(row[5] for row in rows), rows[-1][6]) == (
+                prices[0], max(prices), min(prices), prices[-1],
+            )  # fmt: skip
+
+
+def test_both_ways_to_a_bar_count_a_share_once(store: Store, reader: StoreReader, database_url: str) -> None:
+    trades = [(1, 10, 5), (1, 11, 4), (2, 12, 3), (3, 13, 2)]
+    store(*of_day(ConflatedDay.of(trades, rows=[(0, 2), (2, 4)], held=[0, 1, 2]), DAY, "A"))
+    [found] = reader.consolidated_bars("A", DAY, NS_PER_MINUTE)
+    assert (found.open, found.close, found.volume, found.trades, found.vwap) == (10.0, 13.0, 14.0, 4, None)
+    rows = query(database_url, "SELECT volume, trades, after_volume FROM consolidated_conflated_trades")
+    assert rows == [(2.0, 1, 9.0)]
+    _, unheld = reader.stored_trades("A", DAY)
+    assert [(each.volume, each.trades, each.upto_volume) for each in unheld] == [(2.0, 1, 14.0)]
 
 
 def test_a_daily_bar_is_the_sum_of_the_newest_bar_of_each_line(store: Store, database_url: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from bus.events import Trade, TradesConflated
 from observer.lake.layout import SealedDay
 from observer.lake.projection import DayFiles
 from observer.lake.sealing import seal_days
@@ -16,7 +17,7 @@ from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, of_every
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     kinds = ("snapshots", "daily_bars", "conflated_trades", "recovered_minute_bars")
-    return make_stored(tmp_path, *day_of(), *of_every_kind(DAY, "000010", 1, kinds))
+    return make_stored(tmp_path, *day_of(), *of_every_kind(DAY, "000990", 1, kinds))
 
 
 def sealed(folder: Path, url: str) -> SealedDay:
@@ -36,6 +37,36 @@ def test_swing_has_snapshots_and_bars_and_scalp_has_trades_as_links_to_the_newes
         f"scalp/kis/{MARKET}/20261118/recovered_minute_bars.parquet",
     }
     assert all(path.stat().st_nlink == 3 for path in written), "the version, the glob's file and the day file are one"
+
+
+def conflated(first: float, last: float, trades: int) -> TradesConflated:
+    prices = (1_000.0, 1_010.0, 990.0, 1_005.0)
+    return TradesConflated("kis", "000010", DAY, 5, 6, 7, trades, last - first, *prices, last, None, venue="KRX")
+
+
+def rows_of(path: Path) -> list[tuple[float, int]]:
+    found = pq.read_table(path, columns=["volume", "trades"])
+    return list(zip(found["volume"].to_pylist(), found["trades"].to_pylist(), strict=True))
+
+
+def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_day_file(tmp_path: Path) -> None:
+    def fetched(total: float) -> Trade:
+        return trade(1, symbol="000010", volume=4.0, cumulative_volume=total, gap_id="late")
+
+    url = make_stored(
+        tmp_path, *day_of(symbols=1, each=0), conflated(0, 8, 2), conflated(8, 16, 2), conflated(16, 24, 2)
+    )
+    files, scalp = DayFiles(tmp_path / "observer", "kis"), tmp_path / f"observer/scalp/kis/{MARKET}/20261118"
+    append(url, fetched(4.0), fetched(8.0), fetched(20.0))
+    assert len(files.write(tmp_path / "lake", sealed(tmp_path, url))) == 2
+    assert rows_of(scalp / "conflated_trades.parquet") == [(8.0, 2), (4.0, 1)]
+    assert files.write(tmp_path / "lake", sealed(tmp_path, url)) == []
+    append(url, fetched(24.0))
+    assert len(files.write(tmp_path / "lake", sealed(tmp_path, url))) == 2
+    assert rows_of(scalp / "conflated_trades.parquet") == [(8.0, 2)]
+    assert rows_of(tmp_path / f"lake/kind=conflated_trades/market={MARKET}/session_date={DAY}/part-0.parquet") == (
+        [(8.0, 2)] * 3
+    )
 
 
 def test_a_day_that_changed_replaces_the_file_of_what_changed(tmp_path: Path, url: str) -> None:

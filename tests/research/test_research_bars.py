@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import SlotAssigned
@@ -168,6 +172,67 @@ def test_minute_bars_that_lack_shares_leave_the_other_bars_incomplete() -> None:
 def test_a_minute_bar_replaces_the_trades_of_its_minute() -> None:
     found = bars(rows_of([(1, 1, 1), (61, 2, 6), (121, 1, 7)], [(1, 5)]), MINUTE_NS, 0, "UTC")
     assert found.select("volume", "filled").rows() == [(1, 0), (5, 3), (1, 0)]
+
+
+@st.composite
+def lines_with_gaps(draw: st.DrawFn) -> BarRows:
+    """Trades of two stocks of which some are missing, and what reconciliation knows of their volumes."""
+    parts = []
+    for line in ("A", "B"):
+        second, total, trades, checks = 0.0, 0.0, [], []
+        for step, volume, is_stored in draw(st.lists(st.tuples(st.integers(0, 90), st.integers(1, 5), st.booleans()))):
+            second, total = second + step, total + volume
+            if is_stored:
+                trades.append((second, float(volume), total))
+            if draw(st.booleans()):
+                checks.append((int(second * SECOND_NS), total))
+        rows = rows_of(trades, line=line)
+        common = {"stream": 1, "provider": "kis", "symbol": line, "session_date": DAY, "venue": "", "checked_ns": 0}
+        shares = dict.fromkeys(("streamed_volume", "recovered_volume", "difference"), 0.0)
+        checked = [
+            common | shares | {"sequence": nth, "from_ns": at_ns, "to_ns": at_ns} | dict.fromkeys(_AROUND, volume)
+            for nth, (at_ns, volume) in enumerate(checks)
+        ]
+        schema = dict(stored_schema("reconciliations"))
+        parts.append(msgspec.structs.replace(rows, reconciliations=pl.LazyFrame(checked, schema=schema)))
+    return both(*parts)
+
+
+_AROUND = ("after_volume", "before_volume")
+
+
+@given(lines_with_gaps(), st.sampled_from([10 * SECOND_NS, MINUTE_NS, 5 * MINUTE_NS]))
+def test_bars_do_not_depend_on_the_order_of_the_rows(rows: BarRows, interval_ns: int) -> None:
+    backwards = msgspec.structs.replace(rows, trades=rows.trades.reverse())
+    assert_frame_equal(bars(rows, interval_ns, 0, "UTC"), bars(backwards, interval_ns, 0, "UTC"))
+
+
+@given(lines_with_gaps())
+def test_a_bar_without_a_missing_share_around_it_is_complete_and_another_is_not(rows: BarRows) -> None:
+    found = bars(rows, MINUTE_NS, 0, "UTC")
+    for line in ("A", "B"):
+        links = chained_by_hand(rows, line)
+        for row in found.filter(pl.col("symbol") == line).iter_rows(named=True):
+            minute = int(row["time"].timestamp()) // 60
+            assert row["complete"] == all(not first <= minute <= last for first, last in links)
+
+
+def chained_by_hand(rows: BarRows, line: str) -> list[tuple[float, float]]:
+    """The minutes [first, last] in which shares of a line are missing; after its last link they are without an end."""
+    trades = rows.trades.filter(pl.col("symbol") == line).collect().rows(named=True)
+    checks = rows.reconciliations.filter(pl.col("symbol") == line).collect().rows(named=True)
+    links = [(each["cumulative_volume"], each["exchange_time_ns"], each["volume"]) for each in trades]
+    links += [(each["after_volume"], each["from_ns"], 0.0) for each in checks]
+    if not links:
+        return []
+    links.sort(key=lambda link: (link[0], -link[2], link[1]))
+    first_ns, last_ns = min(link[1] for link in links), max(link[1] for link in links)
+    found, known, known_ns = [], 0.0, first_ns
+    for total, at_ns, volume in links:
+        if total - volume > known:
+            found.append((known_ns // MINUTE_NS, at_ns // MINUTE_NS))
+        known, known_ns = total, at_ns
+    return [*found, (last_ns // MINUTE_NS, float("inf"))]
 
 
 def test_no_rows_are_no_bars() -> None:

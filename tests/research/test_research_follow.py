@@ -1,6 +1,7 @@
 """Following a running system: events as its writer publishes them."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def test_committed_events_of_a_kind_come_as_they_are_published(tmp_path: Path) -
     found = asyncio.run(followed())
     assert isinstance(found, Trade)
     assert found.cumulative_volume == 7
+
+
+def test_the_sockets_that_an_ended_system_left_are_no_running_system(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    (folder / "run").mkdir(mode=0o700)
+    (folder / "run" / "control").touch()
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(folder / "run" / "feed"))
+    with observer.open_store(folder) as store, pytest.raises(NoDataError, match="no system runs here"):
+        store.follow(["trades"])
 
 
 def test_following_needs_a_running_system_and_known_kinds(store: Store, folder: Path) -> None:

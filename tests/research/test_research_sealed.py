@@ -126,6 +126,34 @@ def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_pa
         assert again.trades("005930", DAY).collect().height == 7
 
 
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_lack_them(
+    tmp_path: Path, is_removed: bool
+) -> None:
+    folder = make_store(tmp_path)
+    seal(folder, *([DAY] if is_removed else []))
+    remove_sealed(url_of(folder), folder / "data" / "lake")
+    append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4"))
+    with observer.open_store(folder) as before, observer.open_store(folder) as asked:
+        assert asked.trades("005930", DAY).collect().height == 7
+        seal(folder, DAY)
+        remove_sealed(url_of(folder), folder / "data" / "lake")
+        for opened in (before, asked):
+            with pytest.raises(StoreError, match="2026-11-18: trades went to the lake while the store was open: open"):
+                opened.trades("005930", DAY).collect()
+    with observer.open_store(folder) as again:
+        assert again.trades("005930", DAY).collect().height == 7
+
+
+def test_a_store_reads_a_version_that_has_all_its_rows_after_these_left_the_database(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    seal(folder)
+    with observer.open_store(folder) as opened:
+        seal(folder, DAY)
+        remove_sealed(url_of(folder), folder / "data" / "lake")
+        assert opened.trades("005930", DAY).collect().height == 6
+
+
 @pytest.mark.parametrize("relation", ["gaps", "quality", "slots", "triggers", "universe"])
 def test_the_other_relations_are_those_of_the_database(store: Store, sealed: Store, relation: str) -> None:
     assert_frame_equal(getattr(sealed, relation)(DAY), getattr(store, relation)(DAY))

@@ -28,7 +28,9 @@ def test_times_are_local_in_conditions_and_results(store: Store) -> None:
 @pytest.mark.parametrize("relation", ["trades", "minute_bars", "snapshots", "daily", "universe", "gaps", "quality",
                                       "slots", "triggers", "etf_premium"])  # fmt: skip
 def test_each_relation_counts_as_its_frames_do(store: Store, relation: str) -> None:
-    of_days = [dict(store.summary(day).collect().rows())[relation] for day in (DAY, "2026-11-19")]
+    of_days = [
+        dict(store.summary(day).select("relation", "rows").collect().rows())[relation] for day in (DAY, "2026-11-19")
+    ]
     counted = store.sql(f"SELECT count(*) AS n FROM {relation} WHERE day >= '{DAY}'").collect().item()
     assert counted == sum(of_days)
 

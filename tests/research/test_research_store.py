@@ -24,7 +24,7 @@ def test_the_days_are_those_with_a_session(store: Store) -> None:
 
 
 def test_a_summary_counts_the_rows_of_each_relation(store: Store) -> None:
-    counts = dict(store.summary(DAY).collect().rows())
+    counts = dict(store.summary(DAY).select("relation", "rows").collect().rows())
     assert counts["trades"] == 10
     assert counts["gaps"] == 3
     assert counts["slots"] == 5

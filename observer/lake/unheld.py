@@ -1,0 +1,68 @@
+"""The conflated rows of a sealed day with the shares that none of its stored trades has."""
+
+from bisect import bisect_right
+from itertools import accumulate
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from observer.files import sync_path
+from observer.gaps.intervals import VOLUME_NOISE
+from observer.lake.parquet import file_options
+
+VERSIONS: Final = b"observer.unheld_of"
+"""In the metadata of a written file: the versions of the conflated rows and of the trades that it is made of."""
+_OF_ROWS: Final = frozenset({b"ARROW:schema", b"observer.rows", b"observer.digest", b"observer.streams"})
+
+
+def write_unheld(conflated: Path, trades: Path, path: Path, versions: bytes) -> bool:
+    """Write what only the conflated rows have to a file, flushed; return whether there is one. Where no trade has
+    a share of theirs, the rows' own file is that file, and none is written.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    with pq.ParquetFile(conflated) as file:
+        rows, metadata = file.read(), file.metadata.metadata or {}
+    left = _left(rows, trades)
+    if left.equals(rows):
+        return False
+    kept = {name: value for name, value in metadata.items() if name not in _OF_ROWS}
+    schema = left.schema.with_metadata({**kept, VERSIONS: versions})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(left.cast(schema), path, **file_options(schema))
+    sync_path(path)
+    return True
+
+
+def versions_of(path: Path) -> bytes | None:
+    """The versions that a day file of conflated rows is made of; None without a file, or of one that is a version's."""
+    return (pq.read_metadata(path).metadata or {}).get(VERSIONS) if path.is_file() else None
+
+
+def _left(rows: pa.Table, trades: Path) -> pa.Table:
+    """The rows with the volume and the number of trades that are stored in no other way; none without any."""
+    volumes, counts = rows["volume"].to_pylist(), rows["trades"].to_pylist()
+    numbers: dict[str, list[int]] = {}
+    for number, symbol in enumerate(rows["symbol"].to_pylist()):
+        numbers.setdefault(symbol, []).append(number)
+    totals = rows["cumulative_volume"].to_pylist()
+    for symbol, own in numbers.items():
+        held = pq.read_table(trades, columns=["cumulative_volume", "volume"], filters=[("symbol", "=", symbol)])
+        stored = sorted(set(zip(held["cumulative_volume"].to_pylist(), held["volume"].to_pylist(), strict=True)))
+        after = [total for total, _ in stored]
+        shares = list(accumulate((volume for _, volume in stored), initial=0.0))
+        for number in own:
+            first = bisect_right(after, totals[number] - volumes[number] + VOLUME_NOISE)
+            behind = bisect_right(after, totals[number] + VOLUME_NOISE)
+            volumes[number] -= shares[behind] - shares[first]
+            counts[number] -= behind - first
+    names, trades_before = rows.schema.names, rows["trades"]
+    for name, values in (("volume", volumes), ("trades", counts)):
+        place = names.index(name)
+        rows = rows.set_column(place, rows.schema.field(place), pa.array(values, rows.schema.field(place).type))
+    is_left = pc.or_(pc.greater(rows["volume"], VOLUME_NOISE), pc.equal(rows["trades"], trades_before))
+    return rows.filter(is_left)
