@@ -1,7 +1,7 @@
 """`observer tape`: which part of the market's trades a day's tape holds, in all and by symbol."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -18,11 +18,13 @@ _ROWS_SHOWN = 40
 
 
 class LineTape(msgspec.Struct, frozen=True, kw_only=True):
-    """One symbol's tape: calls made and trades fetched for it; when judged, the quality and what it is made of."""
+    """One symbol's tape: calls made and trades fetched for it; when judged, the quality and what it is made of. `calls`
+    is None where the pages left the database for the lake (`[store] keep_days`).
+    """
 
     symbol: str
     quality: str
-    calls: int
+    calls: int | None
     trades: int
     day_volume: float | None
     held_percent: float | None
@@ -87,22 +89,25 @@ def _by_symbol(pages: Sequence[TapePage], reports: Mapping[str, TapeJudged]) -> 
         trades[page.symbol] += page.stored
         seconds.setdefault(page.symbol, set()).update(span.to_ns for span in page.unreachable)
     found = [
-        _line(symbol, reports.get(symbol), calls[symbol], trades[symbol], len(seconds.get(symbol, ())))
+        _line(symbol, reports.get(symbol), calls[symbol], trades[symbol], seconds.get(symbol, set()))
         for symbol in calls.keys() | reports.keys()
     ]
     return sorted(found, key=lambda each: (-each.trades, each.symbol))
 
 
-def _line(symbol: str, report: TapeJudged | None, calls: int, trades: int, seconds: int) -> LineTape:
+def _line(symbol: str, report: TapeJudged | None, calls: int, trades: int, seconds: Collection[int]) -> LineTape:
+    is_removed = report is not None and report.fetched_trades > 0 and not calls
+    if report is not None and is_removed:
+        trades, seconds = report.fetched_trades, {span.to_ns for span in report.unreachable}
     return LineTape(
         symbol=symbol,
         quality="" if report is None else report.quality,
-        calls=calls,
+        calls=None if is_removed else calls,
         trades=trades,
         day_volume=None if report is None else report.day_volume,
         held_percent=None if report is None else percent(report.held_volume, report.day_volume),
         unknown_spans=None if report is None else len(report.unknown),
-        unreachable_seconds=seconds,
+        unreachable_seconds=len(seconds),
     )
 
 
@@ -115,7 +120,7 @@ def _table(found: DayTape, title: str) -> Table:
             "" if each.held_percent is None else f"{each.held_percent:.2f}",
             "" if each.unknown_spans is None else f"{each.unknown_spans:,}",
             f"{each.unreachable_seconds:,}",
-            f"{each.calls:,}",
+            "" if each.calls is None else f"{each.calls:,}",
         )
         for each in found.symbols[:_ROWS_SHOWN]
     ]

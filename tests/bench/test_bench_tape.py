@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from observer.bench.tape import PAGE_TRADES, MadeUpLine, measure_tape
+from observer.providers.settings import RateLimitSettings
 
 
 def measured(folder: Path, *shares: float, calls: float) -> tuple:
-    found = asyncio.run(measure_tape(folder, 20_000, 100, shares, calls, 1, lambda _text: None))
+    limit = RateLimitSettings(calls_per_second=calls)
+    found = asyncio.run(measure_tape(folder, 20_000, 100, shares, limit, 1, 0, lambda _text: None))
     return found.shares
 
 
