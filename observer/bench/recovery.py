@@ -4,6 +4,9 @@ Unreadable frames, in scripted bursts of the simulated broker, cause the gaps: t
 missing range. A span begins with the detection (`detected_ns`) and ends when this process receives the recovery from
 the feed, after the commit of the rows: an upper bound. The clock is not scaled, as the broker's rate limit is part of
 the result.
+
+Beside a tape, that process is on, may use the whole limit and has missing trades to ask for: the bursts begin when it
+has asked for a while.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ from typing import Final
 import httpx
 import msgspec
 
-from bus.events import GapDetected, GapRecovered, GapUnrecoverable, Trade
+from bus.events import GapDetected, GapRecovered, GapUnrecoverable, TapePage, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
@@ -29,6 +32,8 @@ _STREAMING_S: Final = 60.0
 _SHARE: Final = 0.3  # of the frames in a burst
 _LATER_TRADES_S: Final = 5.0
 _SETTLED_S: Final = 30.0
+_TAPE_PAGES: Final = 100
+_TAPE_S: Final = 900.0  # with the next sweep and its evaluation
 _POLL_S: Final = 0.05
 
 
@@ -43,6 +48,7 @@ class RecoveryResult(msgspec.Struct, frozen=True):
     p50_ms: float
     p95_ms: float
     slowest_ms: float
+    tape_calls_per_second: float | None = None
 
 
 class _Received:
@@ -54,30 +60,40 @@ class _Received:
         self.spans_ms: dict[str, float] = {}
         self.complete = 0
         self.lost = 0
+        self.tape_pages = 0
 
     @property
     def open(self) -> int:
         return len(self.detected_ns) - len(self.spans_ms) - self.lost
 
 
-async def measure_recovery(folder: Path, bursts: int, burst_s: float, report: ReportProgress) -> RecoveryResult:
+async def measure_recovery(
+    folder: Path, bursts: int, burst_s: float, report: ReportProgress, *, beside_tape: bool = False
+) -> RecoveryResult:
     """Run the system in `folder`, break frames of its stream in the given number and length of bursts, and listen.
+    `beside_tape`: with a tape at work.
 
     Raises:
         BenchError: it did not come up, the bursts caused no gap, or gaps stayed open.
     """
     report("starting the system; the broker makes its day first")
     market = {"trades_times": _TRADES_TIMES, "drops": []}
-    async with running_system(folder / "run", *_BEGINS_AT, speed=1.0, market=market) as system:
-        feed = FeedSubscriber(system.feed, [Trade, GapDetected, GapRecovered, GapUnrecoverable])
+    sections = {"tape": {"share_of_limit": 1.0}} if beside_tape else {}
+    async with running_system(folder / "run", *_BEGINS_AT, speed=1.0, market=market, sections=sections) as system:
+        feed = FeedSubscriber(system.feed, [Trade, GapDetected, GapRecovered, GapUnrecoverable, TapePage])
         received = _Received()
         listening = asyncio.create_task(_listen(feed, system, received))
         try:
             await _until(lambda: received.trades > 0, _STREAMING_S, "a trade is streamed")
+            if beside_tape:
+                report("waiting for the tape")
+                await _until(lambda: received.tape_pages > _TAPE_PAGES, _TAPE_S, "the tape asks")
+            pages, began_s = received.tape_pages, time.monotonic()
             for number in range(1, bursts + 1):
                 report(f"burst {number}/{bursts}")
                 await _spoil_and_settle(folder, burst_s, received)
-            return _result(folder, bursts, received)
+            tape = (received.tape_pages - pages) / (time.monotonic() - began_s) if beside_tape else None
+            return _result(folder, bursts, received, tape)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -96,6 +112,8 @@ async def _listen(feed: FeedSubscriber, system: RunningSystem, received: _Receiv
                 received.complete += event.complete
             case GapUnrecoverable():
                 received.lost += 1
+            case TapePage():
+                received.tape_pages += 1
             case _:
                 pass
 
@@ -126,7 +144,7 @@ async def _until(condition: Callable[[], bool], deadline_s: float, what: str) ->
         await asyncio.sleep(_POLL_S)
 
 
-def _result(folder: Path, bursts: int, received: _Received) -> RecoveryResult:
+def _result(folder: Path, bursts: int, received: _Received, tape_calls_per_second: float | None) -> RecoveryResult:
     spans_ms = sorted(received.spans_ms.values())
     if not spans_ms:
         raise BenchError("no gap came of the bursts")
@@ -139,6 +157,7 @@ def _result(folder: Path, bursts: int, received: _Received) -> RecoveryResult:
         p50_ms=_quantile(spans_ms, 0.5),
         p95_ms=_quantile(spans_ms, 0.95),
         slowest_ms=spans_ms[-1],
+        tape_calls_per_second=tape_calls_per_second,
     )
 
 

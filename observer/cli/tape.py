@@ -1,7 +1,7 @@
 """`observer tape`: which part of the market's trades a day's tape holds, in all and by symbol."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -95,7 +95,7 @@ def _by_symbol(pages: Sequence[TapePage], reports: Mapping[str, TapeJudged]) -> 
     return sorted(found, key=lambda each: (-each.trades, each.symbol))
 
 
-def _line(symbol: str, report: TapeJudged | None, calls: int, trades: int, seconds: Collection[int]) -> LineTape:
+def _line(symbol: str, report: TapeJudged | None, calls: int, trades: int, seconds: set[int]) -> LineTape:
     is_removed = report is not None and report.fetched_trades > 0 and not calls
     if report is not None and is_removed:
         trades, seconds = report.fetched_trades, {span.to_ns for span in report.unreachable}

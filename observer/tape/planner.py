@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.tape.chain import Chain, Span
 
-VISIT_PAGES: Final = 8.0
+VISIT_PAGES: Final = 24.0
 """Pages that a visit during the session is worth: its last page overlaps what is held by half a page on average."""
 
 _NEVER: Final = -1_000_000  # before any second
