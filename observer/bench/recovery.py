@@ -17,11 +17,12 @@ from typing import Final
 
 import httpx
 import msgspec
+import psutil
 
 from bus.events import GapDetected, GapRecovered, GapUnrecoverable, TapePage, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
-from observer.bench.machine import Machine, this_machine
+from observer.bench.machine import Machine, cpu_s, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 from observer.config import load_settings
@@ -37,6 +38,13 @@ _TAPE_S: Final = 900.0  # with the next sweep and its evaluation
 _POLL_S: Final = 0.05
 
 
+class TapeBeside(msgspec.Struct, frozen=True):
+    """The tape's process during the bursts: its calls a second, and milliseconds of processor time each."""
+
+    calls_per_second: float
+    cpu_ms_per_call: float
+
+
 class RecoveryResult(msgspec.Struct, frozen=True):
     """The result of `observer bench recovery`: spans in machine milliseconds from detection to the received commit."""
 
@@ -48,7 +56,7 @@ class RecoveryResult(msgspec.Struct, frozen=True):
     p50_ms: float
     p95_ms: float
     slowest_ms: float
-    tape_calls_per_second: float | None = None
+    tape: TapeBeside | None = None
 
 
 class _Received:
@@ -65,6 +73,25 @@ class _Received:
     @property
     def open(self) -> int:
         return len(self.detected_ns) - len(self.spans_ms) - self.lost
+
+
+class _TapeMeter:
+    """Counts the tape's calls and processor time from now on."""
+
+    def __init__(self, process: psutil.Process, received: _Received) -> None:
+        self._process, self._received = process, received
+        self._calls, self._used_s, self._began_s = received.tape_pages, cpu_s(process), time.monotonic()
+
+    @classmethod
+    async def of(cls, system: RunningSystem, received: _Received) -> "_TapeMeter":
+        """That of the system's tape."""
+        return cls(psutil.Process((await system.processes())["tape"].pid), received)
+
+    def measured(self) -> TapeBeside:
+        """What it used until now."""
+        calls = self._received.tape_pages - self._calls
+        used_s = cpu_s(self._process) - self._used_s
+        return TapeBeside(calls / (time.monotonic() - self._began_s), 1_000 * used_s / max(1, calls))
 
 
 async def measure_recovery(
@@ -88,12 +115,11 @@ async def measure_recovery(
             if beside_tape:
                 report("waiting for the tape")
                 await _until(lambda: received.tape_pages > _TAPE_PAGES, _TAPE_S, "the tape asks")
-            pages, began_s = received.tape_pages, time.monotonic()
+            tape = await _TapeMeter.of(system, received) if beside_tape else None
             for number in range(1, bursts + 1):
                 report(f"burst {number}/{bursts}")
                 await _spoil_and_settle(folder, burst_s, received)
-            tape = (received.tape_pages - pages) / (time.monotonic() - began_s) if beside_tape else None
-            return _result(folder, bursts, received, tape)
+            return _result(folder, bursts, received, None if tape is None else tape.measured())
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -144,7 +170,7 @@ async def _until(condition: Callable[[], bool], deadline_s: float, what: str) ->
         await asyncio.sleep(_POLL_S)
 
 
-def _result(folder: Path, bursts: int, received: _Received, tape_calls_per_second: float | None) -> RecoveryResult:
+def _result(folder: Path, bursts: int, received: _Received, tape: TapeBeside | None) -> RecoveryResult:
     spans_ms = sorted(received.spans_ms.values())
     if not spans_ms:
         raise BenchError("no gap came of the bursts")
@@ -157,7 +183,7 @@ def _result(folder: Path, bursts: int, received: _Received, tape_calls_per_secon
         p50_ms=_quantile(spans_ms, 0.5),
         p95_ms=_quantile(spans_ms, 0.95),
         slowest_ms=spans_ms[-1],
-        tape_calls_per_second=tape_calls_per_second,
+        tape=tape,
     )
 
 

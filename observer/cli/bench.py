@@ -269,8 +269,9 @@ def recovery(
         yield ("detected to committed and heard of, p50 ms", f"{result.p50_ms:.0f}", "")
         yield ("p95 ms", f"{result.p95_ms:.0f}", "1,000")
         yield ("slowest ms", f"{result.slowest_ms:.0f}", "")
-        if result.tape_calls_per_second is not None:
-            yield ("calls of the tape beside it, a second", f"{result.tape_calls_per_second:.1f}", "")
+        if result.tape is not None:
+            yield ("calls of the tape beside it, a second", f"{result.tape.calls_per_second:.1f}", "")
+            yield ("processor time of its process, ms a call", f"{result.tape.cpu_ms_per_call:.2f}", "")
 
     measure(
         lambda workspace, report: measure_recovery(workspace, bursts, seconds, report, beside_tape=beside_tape),
