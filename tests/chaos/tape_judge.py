@@ -198,7 +198,7 @@ def deciles(days: Mapping[str, SymbolDay]) -> list[dict[str, int]]:
 
 def table(reported: Mapping[str, Any]) -> str:
     """The day's table by activity decile, in lines, and the calls by what they brought."""
-    rows = [("decile", "symbols", *FATES)]
+    rows: list[tuple[str, ...]] = [("decile", "symbols", *FATES)]
     rows += [(str(n), *map("{:,}".format, row.values())) for n, row in enumerate(reported["deciles"], start=1)]
     rows.append(("all", f"{reported['symbols']:,}", *map("{:,}".format, reported["trades"].values())))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
