@@ -93,6 +93,12 @@ class Limits(msgspec.Struct, frozen=True):
         longest_ns = max(window.length_ns for window in self.windows)
         return longest_ns + ANSWER_LIMIT_NS + self.penalty_ns + 2 * _spacing_ns(self.pace_floor)
 
+    def lasting_per_second(self, priority: Priority) -> float:
+        """Calls a second that the windows leave to this priority for hours."""
+        first, *others = self.windows
+        rates = (_most_of(window, priority) * NS_PER_S / window.length_ns for window in others)
+        return min(self.calls_per_second, first.positions * NS_PER_S / first.length_ns, *rates)
+
 
 class LimiterState(msgspec.Struct, frozen=True):
     """The state that the processes share; moments in ns of market time.
@@ -278,12 +284,16 @@ def _positions_free_ns(
     most = learned_at(limits, state, now_ns)
     for window, held_ns in zip(limits.windows, state.held_ns, strict=True):
         first_ns = min(held_ns) if most == window.positions else sorted(held_ns)[-most]
-        most = limits.windows[-1].positions
-        if leaves := _LEAVES.get(priority):
-            most -= most // leaves
+        most = _most_of(limits.windows[-1], priority)
         is_unanswered = first_ns > now_ns + window.length_ns
         moments.append(max(first_ns - ANSWER_LIMIT_NS, now_ns + check_ns) if is_unanswered else first_ns)
     return moments
+
+
+def _most_of(window: Window, priority: Priority) -> int:
+    """How many positions of a window behind the first one calls of this priority use."""
+    leaves = _LEAVES.get(priority)
+    return window.positions - window.positions // leaves if leaves else window.positions
 
 
 def _kept_until_ns(state: LimiterState, priority: Priority) -> tuple[int, ...]:

@@ -38,6 +38,12 @@ def this_machine(folder: Path) -> Machine:
     )
 
 
+def cpu_s(process: psutil.Process) -> float:
+    """The seconds of processor time that the process has used."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def _processor() -> str:
     """The processor's name from the kernel (proc(5), cpuinfo)."""
     try:

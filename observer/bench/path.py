@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from observer.bench.child import BenchError
+from observer.bench.machine import cpu_s
 from observer.bench.source import WARM_UP_EVENTS, Order, Report
 from observer.bench.writer import RunningWriter, running_writer
 from observer.store.engine import open_reader
@@ -56,9 +57,9 @@ async def measure_path(folder: Path, url: str, events: int, producers: int, show
         ]
         watcher = _Watcher(writer, database, events, show)
         watching = asyncio.create_task(watcher.run())
-        cpu_before_s = _cpu_s(writer)
+        cpu_before_s = cpu_s(writer.process)
         reports = await asyncio.gather(*(_run(source) for source in sources))
-        cpu_s = _cpu_s(writer) - cpu_before_s
+        writer_cpu_s = cpu_s(writer.process) - cpu_before_s
         watching.cancel()
         watcher.check()
         database.require_trades(events + producers * WARM_UP_EVENTS)
@@ -66,7 +67,7 @@ async def measure_path(folder: Path, url: str, events: int, producers: int, show
     return PathRound(
         events_per_s=events / span_s,
         producers_cpu_us_per_event=sum(report.cpu_s for report in reports) / events * 1e6,
-        writer_cpu_us_per_event=cpu_s / events * 1e6,
+        writer_cpu_us_per_event=writer_cpu_s / events * 1e6,
         producer_rss_bytes_max=max(report.rss_bytes_max for report in reports),
         writer_rss=watcher.steps,
     )
@@ -171,8 +172,3 @@ class _Database:
     def _number(self, query: str, behind: int | None = None) -> int:
         with self._engine.connect() as connection:
             return int(connection.exec_driver_sql(query + ("" if behind is None else str(behind))).scalar_one())
-
-
-def _cpu_s(writer: RunningWriter) -> float:
-    times = writer.process.cpu_times()
-    return float(times.user + times.system)

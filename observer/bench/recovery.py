@@ -4,6 +4,9 @@ Unreadable frames, in scripted bursts of the simulated broker, cause the gaps: t
 missing range. A span begins with the detection (`detected_ns`) and ends when this process receives the recovery from
 the feed, after the commit of the rows: an upper bound. The clock is not scaled, as the broker's rate limit is part of
 the result.
+
+Beside a tape, that process is on, may use the whole limit and has missing trades to ask for: the bursts begin when it
+has asked for a while.
 """
 
 import asyncio
@@ -14,11 +17,12 @@ from typing import Final
 
 import httpx
 import msgspec
+import psutil
 
-from bus.events import GapDetected, GapRecovered, GapUnrecoverable, Trade
+from bus.events import GapDetected, GapRecovered, GapUnrecoverable, TapePage, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
-from observer.bench.machine import Machine, this_machine
+from observer.bench.machine import Machine, cpu_s, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 from observer.config import load_settings
@@ -29,7 +33,16 @@ _STREAMING_S: Final = 60.0
 _SHARE: Final = 0.3  # of the frames in a burst
 _LATER_TRADES_S: Final = 5.0
 _SETTLED_S: Final = 30.0
+_TAPE_PAGES: Final = 100
+_TAPE_S: Final = 900.0  # with the next sweep and its evaluation
 _POLL_S: Final = 0.05
+
+
+class TapeBeside(msgspec.Struct, frozen=True):
+    """The tape's process during the bursts: its calls a second, and milliseconds of processor time each."""
+
+    calls_per_second: float
+    cpu_ms_per_call: float
 
 
 class RecoveryResult(msgspec.Struct, frozen=True):
@@ -43,6 +56,7 @@ class RecoveryResult(msgspec.Struct, frozen=True):
     p50_ms: float
     p95_ms: float
     slowest_ms: float
+    tape: TapeBeside | None = None
 
 
 class _Received:
@@ -54,30 +68,58 @@ class _Received:
         self.spans_ms: dict[str, float] = {}
         self.complete = 0
         self.lost = 0
+        self.tape_pages = 0
 
     @property
     def open(self) -> int:
         return len(self.detected_ns) - len(self.spans_ms) - self.lost
 
 
-async def measure_recovery(folder: Path, bursts: int, burst_s: float, report: ReportProgress) -> RecoveryResult:
+class _TapeMeter:
+    """Counts the tape's calls and processor time from now on."""
+
+    def __init__(self, process: psutil.Process, received: _Received) -> None:
+        self._process, self._received = process, received
+        self._calls, self._used_s, self._began_s = received.tape_pages, cpu_s(process), time.monotonic()
+
+    @classmethod
+    async def of(cls, system: RunningSystem, received: _Received) -> "_TapeMeter":
+        """That of the system's tape."""
+        return cls(psutil.Process((await system.processes())["tape"].pid), received)
+
+    def measured(self) -> TapeBeside:
+        """What it used until now."""
+        calls = self._received.tape_pages - self._calls
+        used_s = cpu_s(self._process) - self._used_s
+        return TapeBeside(calls / (time.monotonic() - self._began_s), 1_000 * used_s / max(1, calls))
+
+
+async def measure_recovery(
+    folder: Path, bursts: int, burst_s: float, report: ReportProgress, *, beside_tape: bool = False
+) -> RecoveryResult:
     """Run the system in `folder`, break frames of its stream in the given number and length of bursts, and listen.
+    `beside_tape`: with a tape at work.
 
     Raises:
         BenchError: it did not come up, the bursts caused no gap, or gaps stayed open.
     """
     report("starting the system; the broker makes its day first")
     market = {"trades_times": _TRADES_TIMES, "drops": []}
-    async with running_system(folder / "run", *_BEGINS_AT, speed=1.0, market=market) as system:
-        feed = FeedSubscriber(system.feed, [Trade, GapDetected, GapRecovered, GapUnrecoverable])
+    sections = {"tape": {"share_of_limit": 1.0}} if beside_tape else {}
+    async with running_system(folder / "run", *_BEGINS_AT, speed=1.0, market=market, sections=sections) as system:
+        feed = FeedSubscriber(system.feed, [Trade, GapDetected, GapRecovered, GapUnrecoverable, TapePage])
         received = _Received()
         listening = asyncio.create_task(_listen(feed, system, received))
         try:
             await _until(lambda: received.trades > 0, _STREAMING_S, "a trade is streamed")
+            if beside_tape:
+                report("waiting for the tape")
+                await _until(lambda: received.tape_pages > _TAPE_PAGES, _TAPE_S, "the tape asks")
+            tape = await _TapeMeter.of(system, received) if beside_tape else None
             for number in range(1, bursts + 1):
                 report(f"burst {number}/{bursts}")
                 await _spoil_and_settle(folder, burst_s, received)
-            return _result(folder, bursts, received)
+            return _result(folder, bursts, received, None if tape is None else tape.measured())
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -96,6 +138,8 @@ async def _listen(feed: FeedSubscriber, system: RunningSystem, received: _Receiv
                 received.complete += event.complete
             case GapUnrecoverable():
                 received.lost += 1
+            case TapePage():
+                received.tape_pages += 1
             case _:
                 pass
 
@@ -126,7 +170,7 @@ async def _until(condition: Callable[[], bool], deadline_s: float, what: str) ->
         await asyncio.sleep(_POLL_S)
 
 
-def _result(folder: Path, bursts: int, received: _Received) -> RecoveryResult:
+def _result(folder: Path, bursts: int, received: _Received, tape: TapeBeside | None) -> RecoveryResult:
     spans_ms = sorted(received.spans_ms.values())
     if not spans_ms:
         raise BenchError("no gap came of the bursts")
@@ -139,6 +183,7 @@ def _result(folder: Path, bursts: int, received: _Received) -> RecoveryResult:
         p50_ms=_quantile(spans_ms, 0.5),
         p95_ms=_quantile(spans_ms, 0.95),
         slowest_ms=spans_ms[-1],
+        tape=tape,
     )
 
 

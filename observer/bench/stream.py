@@ -17,7 +17,7 @@ import psutil
 from bus.events import GapDetected, SweepCompleted, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
-from observer.bench.machine import Machine, this_machine
+from observer.bench.machine import Machine, cpu_s, this_machine
 from observer.bench.path import ReportProgress
 from observer.bench.system import RunningSystem, running_system
 
@@ -100,7 +100,7 @@ async def _measured(
     track_b, core_writer = (psutil.Process(pids[name]) for name in ("track-b", "core-writer"))
     received.latencies_ns.clear()
     gaps_before, missed_before = received.gaps, feed.missed
-    cpu_before_s, started_s = (_cpu_s(track_b), _cpu_s(core_writer)), time.monotonic()
+    cpu_before_s, started_s = (cpu_s(track_b), cpu_s(core_writer)), time.monotonic()
     await asyncio.sleep(seconds)
     span_s = time.monotonic() - started_s
     latencies_ms = sorted(latency_ns / 1e6 for latency_ns in received.latencies_ns)
@@ -117,14 +117,9 @@ async def _measured(
         p50_ms=_quantile(latencies_ms, 0.5),
         p99_ms=_quantile(latencies_ms, 0.99),
         slowest_ms=latencies_ms[-1],
-        cpu_us_per_trade_track_b=(_cpu_s(track_b) - cpu_before_s[0]) / count * 1e6,
-        cpu_us_per_trade_core_writer=(_cpu_s(core_writer) - cpu_before_s[1]) / count * 1e6,
+        cpu_us_per_trade_track_b=(cpu_s(track_b) - cpu_before_s[0]) / count * 1e6,
+        cpu_us_per_trade_core_writer=(cpu_s(core_writer) - cpu_before_s[1]) / count * 1e6,
     )
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

@@ -79,16 +79,17 @@ async def running_system(
     speed: float,
     market: Mapping[str, object] = {},
     demo: DemoConfiguration = _DEMO,
+    sections: Mapping[str, Mapping[str, object]] = {},
 ) -> AsyncIterator[RunningSystem]:
     """Run `observer run` in `folder`, which is created, on the demo day from this Korean time on, at which the clock
     stands until all processes are ready.
 
-    `market` has simulator settings beyond the configuration of `demo`.
+    `market` has simulator settings beyond the configuration of `demo`, `sections` further sections.
 
     Raises:
         BenchError: it did not come up; its log is quoted.
     """
-    configuration = _configured(folder, demo, market)
+    configuration = _configured(folder, demo, market, sections)
     settings = load_settings(configuration)
     migrate(settings.store.url)  # as on any day but the first
     clock = HeldClock(local_ns(DAY, hour, minute), folder / "clock", speed)
@@ -117,10 +118,16 @@ async def running_system(
         await stop_process(process, _STOP_S)
 
 
-def _configured(folder: Path, demo: DemoConfiguration, market: Mapping[str, object]) -> Path:
+def _configured(
+    folder: Path,
+    demo: DemoConfiguration,
+    market: Mapping[str, object],
+    sections: Mapping[str, Mapping[str, object]],
+) -> Path:
     folder.mkdir(mode=0o700)
     configuration = write_demo_configuration(folder, demo)
     document = msgspec.toml.decode(configuration.read_bytes(), type=dict[str, dict[str, object]])
     document["simulator"].update(market)
+    document |= {name: dict(section) for name, section in sections.items()}
     configuration.write_text(tomli_w.dumps(document))
     return configuration

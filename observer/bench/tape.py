@@ -2,11 +2,16 @@
 
 The market is a function of its seed: a power law of activity over the lines, bursts at the opening and the close, and
 seconds with up to 200 trades. Each line is swept every ten minutes; a call takes its turn at the broker's limit times
-the share; nothing is streamed, so every trade is the tape's.
+the share, at most at what the limiter leaves to the lowest priority. Lines with a slot are streamed all day and never
+asked: those whose seconds lose the most. Without slots all trades are the tape's.
+
+Of a second with more trades than a page, the older ones are only in a page that is asked within that second.
+`polled_lines` is how many lines such calls complete at most, if it is known beforehand which lines and seconds those
+are: each second has the calls of the limit.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -15,8 +20,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from observer.accounts.limiter import limits_of
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
+from observer.providers.settings import RateLimitSettings
 from observer.tape.planner import Page, TapePlanner, Visit
 
 PAGE_TRADES: Final = 30
@@ -32,14 +39,16 @@ _BURST_TRADES: Final = 200  # in one second of the busiest lines, at the opening
 
 
 class TapeShare(msgspec.Struct, frozen=True, kw_only=True):
-    """One share of the limit: what was fetched until midnight, and when it was done (local time, empty: not).
+    """One share of the limit, and the pace of the calls that it allows: what was held until midnight, and when it was
+    done (local time, empty: not).
 
-    `fetched_percent` is of all trades, `reachable_percent` of those that some page has; `calls_of_floor` is the number
-    of calls over that of full pages and one a line, for the trades fetched.
+    `held_percent` is of all trades, streamed ones included, `reachable_percent` of those that are streamed or on some
+    page; `calls_of_floor` is the number of calls over that of full pages and one a line, for the trades fetched.
     """
 
     share: float
-    fetched_percent: float
+    calls_per_second: float
+    held_percent: float
     reachable_percent: float
     complete_percent: float
     calls: int
@@ -49,13 +58,23 @@ class TapeShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TapeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of `observer bench tape`. `unreachable` trades share a second with a page of later ones."""
+    """The result of `observer bench tape`. `unreachable` trades share a second with a page of later ones, on one of the
+    `crowded_lines`, and are not `streamed`; calls within those seconds would complete `polled_lines` of the lines at
+    most. `pages` are the calls if each line is visited once, after the close. The limits are those of an account.
+    """
 
     machine: Machine
     lines: int
     trades: int
+    slots: int
+    streamed: int
     unreachable: int
+    crowded_lines: int
+    polled_lines: int
+    pages: int
+    pages_of_floor: float
     calls_per_second: float
+    calls_per_minute: float
     accounts: int
     shares: tuple[TapeShare, ...]
 
@@ -80,11 +99,26 @@ class MadeUpLine:
         sizes = 1 + rng.geometric(0.02, len(self.seconds))
         self.volumes: NDArray[np.float64] = np.concatenate(((0.0,), np.cumsum(sizes, dtype=np.float64)))
 
+    def crowded_seconds(self) -> dict[int, int]:
+        """The seconds with more trades than a page, and their numbers."""
+        seconds, counts = np.unique(self.seconds, return_counts=True)
+        return {int(second): int(count) for second, count in zip(seconds, counts, strict=True) if count > PAGE_TRADES}
+
     @property
     def unreachable(self) -> int:
         """Trades that no page has."""
-        _, counts = np.unique(self.seconds, return_counts=True)
-        return int(np.maximum(counts - PAGE_TRADES, 0).sum())
+        return sum(count - PAGE_TRADES for count in self.crowded_seconds().values())
+
+    @property
+    def pages(self) -> int:
+        """The calls of one visit after the close."""
+        calls, end = 0, len(self.seconds)
+        while end > 0:
+            calls += 1
+            second = int(self.seconds[max(0, end - PAGE_TRADES)])
+            upto = int(np.searchsorted(self.seconds, second, "right"))
+            end = upto if end > PAGE_TRADES and upto < end else int(np.searchsorted(self.seconds, second, "left"))
+        return calls
 
     def volume_at(self, second: int) -> float:
         """The day's volume at the end of a second."""
@@ -127,33 +161,64 @@ async def measure_tape(
     trades: int,
     lines: int,
     shares: Sequence[float],
-    calls_per_second: float,
+    limit: RateLimitSettings,
     accounts: int,
+    slots: int,
     report: ReportProgress,
 ) -> TapeResult:
-    """Plan the whole day once for each share."""
+    """Plan the whole day once for each share, beside so many slots, with accounts of this limit."""
+    limits = limits_of(limit.calls_per_second, limit.calls_per_minute, limit.penalty_s)
     market = made_up_market(trades, lines, seed=7)
-    unreachable = sum(line.unreachable for line in market.values())
     total = sum(len(line.seconds) for line in market.values())
+    streamed = sum(len(market.pop(symbol).seconds) for symbol in most_crowded(market, slots))
+    crowded = [seconds for line in market.values() if (seconds := line.crowded_seconds())]
     found: list[TapeShare] = []
     for number, share in enumerate(shares):
         report(f"share {share}: {number + 1} of {len(shares)}")
-        found.append(_Day(market, share * calls_per_second * accounts).run(share, total, unreachable))
+        pace = min(share * limit.lasting_per_second, limits.lasting_per_second("background"))
+        found.append(_Day(market, pace * accounts).run(share, slots, streamed))
+    fetched = sum(len(line.seconds) - line.unreachable for line in market.values())
+    pages = sum(line.pages for line in market.values())
     return TapeResult(
         machine=this_machine(folder),
         lines=lines,
         trades=total,
-        unreachable=unreachable,
-        calls_per_second=calls_per_second,
+        slots=slots,
+        streamed=streamed,
+        unreachable=total - streamed - fetched,
+        crowded_lines=len(crowded),
+        polled_lines=polled_lines(crowded, limit.calls_per_second * accounts),
+        pages=pages,
+        pages_of_floor=pages / (fetched / PAGE_TRADES + len(market)),
+        calls_per_second=limit.calls_per_second,
+        calls_per_minute=limit.calls_per_minute or 0.0,
         accounts=accounts,
         shares=tuple(found),
     )
 
 
-class _Day:
-    """One day at so many calls a second."""
+def most_crowded(market: Mapping[str, MadeUpLine], slots: int) -> Sequence[str]:
+    """The lines that lose the most trades to crowded seconds, so many of them."""
+    return sorted(market, key=lambda symbol: (-market[symbol].unreachable, symbol))[:slots]
 
-    def __init__(self, market: dict[str, MadeUpLine], calls_per_second: float) -> None:
+
+def polled_lines(crowded: Sequence[Mapping[int, int]], calls_per_second: float) -> int:
+    """How many of these lines calls within their crowded seconds complete: a page each that is missing, the lines with
+    the fewest such seconds first.
+    """
+    left, complete = dict[int, float](), 0
+    for seconds in sorted(crowded, key=len):
+        needed = {second: ceil(count / PAGE_TRADES) - 1 for second, count in seconds.items()}
+        if all(left.get(second, calls_per_second) >= calls for second, calls in needed.items()):
+            complete += 1
+            left |= {second: left.get(second, calls_per_second) - calls for second, calls in needed.items()}
+    return complete
+
+
+class _Day:
+    """One day at so many calls a second. `market` are the lines without a slot."""
+
+    def __init__(self, market: Mapping[str, MadeUpLine], calls_per_second: float) -> None:
         self._market = market
         self._planner = TapePlanner(PAGE_TRADES)
         self._spacing_s = 1 / calls_per_second
@@ -164,8 +229,8 @@ class _Day:
         self._fetched = 0
         self._bytes = 0
 
-    def run(self, share: float, total: int, unreachable: int) -> TapeShare:
-        """Fetch until everything is held or midnight comes."""
+    def run(self, share: float, slots: int, streamed: int) -> TapeShare:
+        """Fetch until everything is held or midnight comes; so many trades are streamed beside it, of `slots` lines."""
         end_s = _MIDNIGHT_S - _JUDGED_BEFORE_S
         while self._now_s < end_s:
             self._sweep()
@@ -178,12 +243,16 @@ class _Day:
         chains = self._planner.chains.values()
         complete = sum(not chain.missing_volume and not chain.lost_volume for chain in chains)
         floor = self._fetched / PAGE_TRADES + len(chains)
+        asked = sum(len(line.seconds) for line in self._market.values())
+        reachable = asked - sum(line.unreachable for line in self._market.values())
+        held = streamed + self._fetched
         is_done = self._now_s < end_s
         return TapeShare(
             share=share,
-            fetched_percent=100 * self._fetched / total,
-            reachable_percent=100 * self._fetched / (total - unreachable),
-            complete_percent=100 * complete / len(chains),
+            calls_per_second=1 / self._spacing_s,
+            held_percent=100 * held / (streamed + asked),
+            reachable_percent=100 * held / (streamed + reachable),
+            complete_percent=100 * (complete + slots) / (len(self._market) + slots),
             calls=self._calls,
             calls_of_floor=self._calls / floor,
             done_at=f"{int(self._now_s) // 3600:02}:{int(self._now_s) // 60 % 60:02}" if is_done else "",

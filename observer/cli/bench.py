@@ -133,6 +133,7 @@ def sweep(
     rate: RateOption = None,
     accounts: Annotated[int, Option(min=1, help="Accounts that share the sweep.")] = 1,
     all_venues: Annotated[bool, Option("--all-venues", help="Sweep also their lines at further venues.")] = False,
+    beside_tape: Annotated[bool, Option("--beside-tape", help="Sweep as often beside a tape at the limit.")] = False,
     rounds: RoundsOption = 3,
     folder: FolderOption = None,
     as_json: JsonOption = False,
@@ -148,12 +149,16 @@ def sweep(
         for number, span_s in enumerate(result.rounds_s, 1):
             yield (f"round {number}, s", f"{span_s:.3f}", f"{span_s / result.floor_s:.3f}")
         yield ("median, s", f"{result.median_s:.3f}", f"{result.ratio_to_floor:.3f}")
+        for span_s in result.beside_tape_s:
+            yield (f"beside a tape of {result.tape_calls_per_second:.1f} calls/s, s", f"{span_s:.3f}", "")
+        if result.ratio_beside_tape is not None:
+            yield ("median beside it to the median alone", f"{result.ratio_beside_tape:.3f}", "")
         yield ("rate errors at the broker", f"{result.rate_errors}", "")
         yield ("calls in its busiest second", f"{result.busiest_second_calls}", "")
 
     measure(
         lambda workspace, report: measure_sweep(
-            workspace, symbols, rate, accounts, rounds, report, all_venues=all_venues
+            *(workspace, symbols, rate, accounts, rounds, report), all_venues=all_venues, beside_tape=beside_tape
         ),
         table,
         folder,
@@ -250,6 +255,7 @@ def stream(
 def recovery(
     bursts: Annotated[int, Option(min=1, help="Number of bursts of unreadable frames.")] = 5,
     seconds: Annotated[float, Option(min=0.1, help="Seconds of each burst.")] = 2.0,
+    beside_tape: Annotated[bool, Option("--beside-tape", help="With a tape that may use the whole limit.")] = False,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -263,9 +269,15 @@ def recovery(
         yield ("detected to committed and heard of, p50 ms", f"{result.p50_ms:.0f}", "")
         yield ("p95 ms", f"{result.p95_ms:.0f}", "1,000")
         yield ("slowest ms", f"{result.slowest_ms:.0f}", "")
+        if result.tape is not None:
+            yield ("calls of the tape beside it, a second", f"{result.tape.calls_per_second:.1f}", "")
+            yield ("processor time of its process, ms a call", f"{result.tape.cpu_ms_per_call:.2f}", "")
 
     measure(
-        lambda workspace, report: measure_recovery(workspace, bursts, seconds, report), table, folder, as_json=as_json
+        lambda workspace, report: measure_recovery(workspace, bursts, seconds, report, beside_tape=beside_tape),
+        table,
+        folder,
+        as_json=as_json,
     )
 
 

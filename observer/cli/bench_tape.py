@@ -1,5 +1,6 @@
 """`observer bench tape`: the planner of the tape against a made-up day of the market's size."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from observer.cli.bench import FolderOption, Lines, measure
@@ -11,25 +12,34 @@ def tape(
     trades: Annotated[int, Option(min=10_000, help="Trades of the day.")] = 15_000_000,
     lines: Annotated[int, Option(min=100, max=10_000, help="Lines: stocks, ETFs and ETNs.")] = 3_700,
     share: Annotated[list[float] | None, Option(min=0.01, max=1, help="Share of the limit; may be repeated.")] = None,
-    calls: Annotated[float, Option(min=0.1, help="Calls a second that the broker allows an account.")] = 18.0,
+    calls: Annotated[float, Option(min=1, help="Calls a second that the broker allows an account.")] = 18.0,
+    per_minute: Annotated[float, Option(min=0, help="Calls a minute; the tape gets 80 %. 0: no such limit.")] = 1000.0,
     accounts: Annotated[int, Option(min=1, help="Accounts.")] = 1,
+    slots: Annotated[int, Option(min=0, help="Lines that are streamed all day: those whose seconds lose most.")] = 0,
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure which part of a market's day the tape can hold. A made-up day and a virtual clock."""
+    """Measure which part of a market's day the tape can hold. A made-up day and a virtual clock.
+
+    The first rows are the arithmetic of the broker's pages: one visit of each line, and the lines that calls within
+    crowded seconds complete at most. A second is crowded if it has more trades than a page.
+    """
     from observer.bench.tape import TapeResult, measure_tape
+    from observer.providers.settings import RateLimitSettings
 
     def table(result: TapeResult) -> Lines:
-        reachable = 100 * (1 - result.unreachable / result.trades)
-        market = f"{result.trades:,} trades of {result.lines:,} lines, {reachable:.2f} % of them reachable"
+        limits = f"{result.accounts} x {result.calls_per_second:g} calls a second, {result.calls_per_minute:g} a minute"
+        slotted = f"{result.slots} slots stream {100 * result.streamed / result.trades:.1f} %"
         yield (
-            f"{market}; {result.accounts} x {result.calls_per_second:g} calls a second",
-            *("share", "fetched %", "of reachable %", "complete lines %", "calls", "of floor", "done", "planner MB"),
+            f"{result.trades:,} trades of {result.lines:,} lines; {limits}; {slotted}",
+            *("share", "calls/s", "held %", "of reachable %", "complete lines %", "calls", "of floor", "done", "MB"),
         )
+        yield from arithmetic(result)
         for each in result.shares:
             yield (
                 f"{each.share:g}",
-                f"{each.fetched_percent:.2f}",
+                f"{each.calls_per_second:.1f}",
+                f"{each.held_percent:.2f}",
                 f"{each.reachable_percent:.2f}",
                 f"{each.complete_percent:.1f}",
                 f"{each.calls:,}",
@@ -38,9 +48,18 @@ def tape(
                 f"{each.planner_bytes / 1e6:.1f}",
             )
 
-    shares = share or [1.0, 0.8, 0.65, 0.5]
+    def arithmetic(result: TapeResult) -> Lines:
+        incomplete = (result.crowded_lines, result.crowded_lines - result.polled_lines)
+        whole, polled = (f"{100 * (1 - lines / result.lines):.1f}" for lines in incomplete)
+        reachable = f"{100 * (1 - result.unreachable / result.trades):.2f}"
+        pages = (f"{result.pages:,}", f"{result.pages_of_floor:.3f}")
+        yield ("one visit", "", reachable, "100.00", whole, *pages, "", "")
+        yield ("and crowded seconds", "", "", "", polled, "", "", "", "")
+
+    limit = RateLimitSettings(calls_per_second=calls, calls_per_minute=per_minute or None)
+    shares: Sequence[float] = share or [1.0, 0.65, 0.5]
     measure(
-        lambda workspace, report: measure_tape(workspace, trades, lines, shares, calls, accounts, report),
+        lambda workspace, report: measure_tape(workspace, trades, lines, shares, limit, accounts, slots, report),
         table,
         folder,
         as_json=as_json,

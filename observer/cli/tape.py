@@ -19,11 +19,13 @@ _ROWS_SHOWN = 40
 
 
 class LineTape(msgspec.Struct, frozen=True, kw_only=True):
-    """One symbol's tape: calls made and trades fetched for it; when judged, the quality and what it is made of."""
+    """One symbol's tape: calls made and trades fetched for it; when judged, the quality and what it is made of. `calls`
+    is None where the pages left the database for the lake (`[store] keep_days`).
+    """
 
     symbol: str
     quality: str
-    calls: int
+    calls: int | None
     trades: int
     day_volume: float | None
     held_percent: float | None
@@ -107,23 +109,26 @@ def _by_symbol(
             of_lines.get(symbol, ""),
             calls[symbol],
             trades[symbol],
-            len(seconds.get(symbol, ())),
+            seconds.get(symbol, set()),
         )
         for symbol in calls.keys() | reports.keys()
     ]
     return sorted(found, key=lambda each: (-each.trades, each.symbol))
 
 
-def _line(symbol: str, report: TapeJudged | None, quality: str, calls: int, trades: int, seconds: int) -> LineTape:
+def _line(symbol: str, report: TapeJudged | None, quality: str, calls: int, trades: int, seconds: set[int]) -> LineTape:
+    is_removed = report is not None and report.fetched_trades > 0 and not calls
+    if report is not None and is_removed:
+        trades, seconds = report.fetched_trades, {span.to_ns for span in report.unreachable}
     return LineTape(
         symbol=symbol,
         quality=quality,
-        calls=calls,
+        calls=None if is_removed else calls,
         trades=trades,
         day_volume=None if report is None else report.day_volume,
         held_percent=None if report is None else percent(report.held_volume, report.day_volume),
         unknown_spans=None if report is None else len(report.unknown),
-        unreachable_seconds=seconds,
+        unreachable_seconds=len(seconds),
     )
 
 
@@ -136,7 +141,7 @@ def _table(found: DayTape, title: str) -> Table:
             "" if each.held_percent is None else f"{each.held_percent:.2f}",
             "" if each.unknown_spans is None else f"{each.unknown_spans:,}",
             f"{each.unreachable_seconds:,}",
-            f"{each.calls:,}",
+            "" if each.calls is None else f"{each.calls:,}",
         )
         for each in found.symbols[:_ROWS_SHOWN]
     ]

@@ -100,7 +100,7 @@ KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _ALL}
 
 REMOVABLE: Final = frozenset(
     {"trades", "conflated_trades", "order_books", "expected_prices", "navs", "snapshots", "volume_rises"}
-    | {"fetched_minute_bars"}
+    | {"fetched_minute_bars", "tape_pages"}
 )
 """The kinds of many rows. Their rows of an old sealed day may be removed from the database; those of the other kinds,
 which say what happened on a day, stay there.

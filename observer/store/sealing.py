@@ -84,23 +84,28 @@ class SealingReader(DatabaseReader):
 
     def oldest_days(self) -> set[str]:
         """The oldest day of each line's rows of each kind that is removed from the database: one search in an index for
-        each line. A kind with an index by time gives the local day of its oldest time.
+        each line. A kind with an index by time gives the local day of its oldest time, one with an index by day alone
+        each day.
         """
         found: set[str] = set()
         with store_errors(self._engine):
             for table in (kind_named(name).table for name in sorted(REMOVABLE)):
-                is_dated = any(index.columns.keys()[:2] == ["symbol", "session_date"] for index in table.indexes)
-                of_lines = table_of_lines(table).c
-                column = of_lines.session_date if is_dated else of_lines.receive_time_ns
-                lines = distinct_values(of_lines.symbol)
-                oldest = select(func.min(column)).where(of_lines.symbol == lines.c.value)
+                of_lines = table_of_lines(table)
+                indexes = [index.columns.keys()[:2] for index in of_lines.indexes]
+                if all(columns[0] == "session_date" for columns in indexes):
+                    days = distinct_values(of_lines.c.session_date)
+                    found |= set(self._open.scalars(select(days.c.value).where(days.c.value.is_not(None))))
+                    continue
+                is_dated = ["symbol", "session_date"] in indexes
+                column = of_lines.c.session_date if is_dated else of_lines.c.receive_time_ns
+                lines = distinct_values(of_lines.c.symbol)
+                oldest = select(func.min(column)).where(of_lines.c.symbol == lines.c.value)
                 values = self._open.scalars(select(oldest.correlate(lines).scalar_subquery()).distinct())
-                days = {
+                found |= {
                     value if is_dated else local_datetime(value).date().isoformat()
                     for value in values
                     if value is not None
                 }
-                found |= days
         return found
 
     def count_left(self, sealed: SealedRows) -> int:

@@ -90,18 +90,16 @@ class Chain:
 
     @property
     def unknown(self) -> Iterator[tuple[Span, bool]]:
-        """The unknown spans up to the limit, newest first, each with whether it is the top one: nothing is held above
-        it. Its last second is the limit's then, and not before it: a false record's volume can be held above the limit.
+        """The unknown spans up to the limit, newest first, each with whether it is the top one. That one ends at the
+        limit, and its last second is the limit's, whatever is held above it.
         """
         held, upto, upto_s, is_top = self._held, self.limit, self.limit_s, True
         for at in range(len(held) - _WIDTH, -_WIDTH, -_WIDTH):
-            if held[at] < self.limit:
-                if upto - held[at + 1] > VOLUME_NOISE:
-                    yield Span(held[at + 1], upto, int(held[at + 3]), upto_s), is_top
-                upto = min(upto, held[at])
-            is_top, upto_s = False, int(held[at + 2])
             if held[at] >= self.limit:
-                upto_s = max(upto_s, self.limit_s)
+                continue
+            if upto - held[at + 1] > VOLUME_NOISE:
+                yield Span(held[at + 1], upto, int(held[at + 3]), upto_s), is_top
+            upto, upto_s, is_top = held[at], int(held[at + 2]), False
         if upto > VOLUME_NOISE:
             yield Span(0.0, upto, 0, upto_s), is_top
 

@@ -115,6 +115,12 @@ def test_calls_keep_to_the_beat_but_for_the_few_slots_that_are_made_up_for(calls
         assert span_ns >= (count - SLOTS_MADE_UP) * SECOND_NS // 10
 
 
+@pytest.mark.parametrize(("priority", "share"), [("urgent", 1.0), ("normal", 1.0), ("bulk", 0.9), ("background", 0.8)])
+def test_the_lasting_rate_of_a_priority_is_what_the_minute_leaves_to_it(priority, share):
+    assert limits(18.0, 1000.0).lasting_per_second(priority) == pytest.approx(share * 1000 / 60)
+    assert limits(18.0).lasting_per_second(priority) == 18
+
+
 @pytest.mark.parametrize("wrong", [(0.0, None, 1.0), (-1.0, None, 1.0), (float("nan"), None, 1.0), (0.01, None, 1.0)])
 def test_a_limit_is_at_least_a_call_a_minute(wrong):
     with pytest.raises(ValueError, match="calls_per_second"):

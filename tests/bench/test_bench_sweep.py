@@ -54,3 +54,12 @@ def test_the_lines_of_all_venues_are_swept_thirty_a_call() -> None:
     assert sum(reported["lines"].values()) == reported["symbols"] > reported["lines"]["KRX"]
     assert reported["calls"] == ceil(reported["symbols"] / 30)
     assert reported["rate_errors"] == 0
+
+
+@pytest.mark.slow
+def test_a_sweep_beside_a_tape_takes_hardly_longer() -> None:
+    reported = sweep("--symbols", 640, "--rounds", 1, "--beside-tape")
+    assert len(reported["beside_tape_s"]) == 1
+    assert reported["ratio_beside_tape"] == pytest.approx(reported["beside_tape_s"][0] / reported["median_s"])
+    assert reported["tape_calls_per_second"] > 1
+    assert reported["rate_errors"] == 0

@@ -6,12 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from observer.bench.tape import PAGE_TRADES, MadeUpLine, measure_tape
+from observer.bench.tape import PAGE_TRADES, MadeUpLine, TapeResult, TapeShare, measure_tape, polled_lines
+from observer.providers.settings import RateLimitSettings
+from observer.tape.planner import TapePlanner
 
 
-def measured(folder: Path, *shares: float, calls: float) -> tuple:
-    found = asyncio.run(measure_tape(folder, 20_000, 100, shares, calls, 1, lambda _text: None))
-    return found.shares
+def result(folder: Path, *shares: float, calls: float, slots: int = 0) -> TapeResult:
+    limit = RateLimitSettings(calls_per_second=calls)
+    return asyncio.run(measure_tape(folder, 20_000, 100, shares, limit, 1, slots, lambda _text: None))
+
+
+def measured(folder: Path, *shares: float, calls: float) -> tuple[TapeShare, ...]:
+    return result(folder, *shares, calls=calls).shares
 
 
 def test_enough_calls_hold_every_reachable_trade_and_half_as_many_hold_less(tmp_path: Path) -> None:
@@ -27,6 +33,33 @@ def test_trades_of_a_second_beyond_a_page_are_unreachable() -> None:
     line = MadeUpLine(np.random.default_rng(1), 500, burst=100)
     had = {number for second in set(line.seconds.tolist()) for number in page_of(line, second)}
     assert line.unreachable == len(line.seconds) - len(had) > 0
+
+
+def test_lines_with_slots_are_complete_and_the_others_crowded_seconds_bound_the_rest(tmp_path: Path) -> None:
+    without, slotted = result(tmp_path, 1.0, calls=1.0), result(tmp_path, 1.0, calls=1.0, slots=5)
+    assert slotted.crowded_lines == without.crowded_lines - 5
+    assert slotted.unreachable < without.unreachable
+    for each in (without, slotted):
+        assert each.shares[0].complete_percent == pytest.approx(100 - each.crowded_lines)
+
+
+def test_a_day_that_is_fetched_after_the_close_costs_the_pages_of_one_visit(tmp_path: Path) -> None:
+    late = MadeUpLine(np.random.default_rng(3), 5_000, burst=70)
+    planner, calls = TapePlanner(PAGE_TRADES), 0
+    planner.close({"000000": late.volume_at(60_000)}, 60_000)
+    visit = planner.take()
+    assert visit is not None
+    while (second := planner.ask(visit)) is not None:
+        planner.page(visit, second, late.page(second))
+        calls += 1
+    assert calls == pytest.approx(late.pages, abs=2)
+
+
+def test_calls_within_crowded_seconds_complete_as_many_lines_as_the_limit_has_calls() -> None:
+    opening = [{9: 31}] * 10
+    assert polled_lines(opening, 4.0) == 4
+    assert polled_lines([*opening, {9: 31, 10: 31}, {11: 91}], 3.0) == 4
+    assert polled_lines([{11: 92 + PAGE_TRADES}], 3.0) == 0
 
 
 def page_of(line: MadeUpLine, second: int) -> range:

@@ -13,7 +13,7 @@ import json
 import sqlite3
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ NS_PER_S = 1_000_000_000
 PAGE = 30
 REPEATED_MOST = 0.01
 DECILES = 10
+PLACES = ("new", "same_second", "earlier_visit", "streamed", "above_limit", "short")
 FATES = ("offered", "streamed", "recovered", "fetched", "unreachable", "gap", "unknown", "unnamed")
 STORED = (
     "SELECT cumulative_volume, volume, price, exchange_time_ns, gap_id FROM trades "
@@ -33,6 +34,9 @@ REPORTS = "SELECT symbol, quality, unreachable, unknown FROM tape_reports WHERE 
 GAPS = "SELECT symbol, after_volume, before_volume FROM gaps WHERE session_date = ?"
 CONFLATED = "SELECT symbol, cumulative_volume - volume, cumulative_volume FROM conflated_trades WHERE session_date = ?"
 PAGES = "SELECT symbol, asked_ns, after_volume, upto_volume, stored FROM tape_pages WHERE session_date = ?"
+PAGES_OF = (
+    "SELECT asked_ns, trades, upto_volume FROM tape_pages WHERE symbol = ? AND session_date = ? ORDER BY fetched_ns"
+)
 ASSIGNED = """
     SELECT a.symbol, a.assigned_ns, MAX(t.fired_ns) FROM slot_assignments a
     JOIN triggers t ON t.symbol = a.symbol AND t.fired_ns <= a.assigned_ns GROUP BY a.symbol, a.assigned_ns
@@ -71,6 +75,7 @@ class SymbolDay:
 
     fates: Counter[str] = field(default_factory=Counter)
     faults: dict[str, str] = field(default_factory=dict)
+    places: Counter[str] = field(default_factory=Counter)
     minutes: int = 0
     minutes_excused: int = 0
 
@@ -86,6 +91,8 @@ def finding(
         for symbol, market in offered:
             rows = connection.execute(STORED, (symbol, session_date)).fetchall()
             days[symbol] = symbol_day(symbol, market, rows, named.get(symbol, Named()))
+            fetched = {row[0] for row in rows if _source(row[-1]) == "fetched"}
+            days[symbol].places = places(market, fetched, connection.execute(PAGES_OF, (symbol, session_date)))
             if symbol in slotted:
                 session[symbol] = market
         prerolls = _prerolls(connection, session_date, session, preroll_s)
@@ -156,6 +163,32 @@ def symbol_day(symbol: str, market: Offered, rows: Sequence[Sequence[Any]], name
     return day
 
 
+def places(market: Offered, fetched: Container[float], pages: Iterable[Sequence[int]]) -> Counter[str]:
+    """What filled the places of a symbol's pages, PAGE of each: trades that were new, that the page before had too (two
+    pages share a second), that an earlier visit had brought, that were streamed or recovered, that lie above the volume
+    up to which the tape asked; or none (the day begins). `fetched` are cumulative volumes of trades that it stored.
+    """
+    found, had, before = Counter[str](), set[int](), range(0)
+    seconds = [time_ns // NS_PER_S for time_ns in market.times_ns]
+    for asked_ns, trades, upto_volume in pages:
+        end = bisect_right(seconds, asked_ns // NS_PER_S)
+        page = range(max(0, end - trades), end)
+        is_same_visit = bool(before) and asked_ns // NS_PER_S <= seconds[before.start]
+        for index in page:
+            if index in had:
+                found["same_second" if is_same_visit and index in before else "earlier_visit"] += 1
+            elif market.volumes_after[index] not in fetched:
+                found["streamed"] += 1
+            elif market.volumes_after[index] > upto_volume:
+                found["above_limit"] += 1
+            else:
+                found["new"] += 1
+                had.add(index)
+        found["short"] += PAGE - len(page)
+        before = page
+    return found
+
+
 def deciles(days: Mapping[str, SymbolDay]) -> list[dict[str, int]]:
     """The trades by fate of each tenth of the symbols, the busiest first."""
     busiest = sorted(days.values(), key=lambda day: -day.fates["offered"])
@@ -164,12 +197,15 @@ def deciles(days: Mapping[str, SymbolDay]) -> list[dict[str, int]]:
 
 
 def table(reported: Mapping[str, Any]) -> str:
-    """The day's table by activity decile, in lines."""
-    rows = [("decile", "symbols", *FATES)]
+    """The day's table by activity decile, in lines, and the calls by what they brought."""
+    rows: list[tuple[str, ...]] = [("decile", "symbols", *FATES)]
     rows += [(str(n), *map("{:,}".format, row.values())) for n, row in enumerate(reported["deciles"], start=1)]
     rows.append(("all", f"{reported['symbols']:,}", *map("{:,}".format, reported["trades"].values())))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    calls = reported["calls"]
+    brought = ", ".join(f"{name} {count:,}" for name, count in calls["by_places"].items())
+    return "\n".join([*lines, f"calls {calls['pages']:,} = {calls['over_floor']} of the floor: {brought}"])
 
 
 def _source(gap_id: str | None) -> str:
@@ -276,6 +312,7 @@ def _calls(connection: sqlite3.Connection, session_date: str, days: Mapping[str,
     repeated = len(pages) - len({page[:4] for page in pages})
     fetched = sum(day.fates["fetched"] for day in days.values())
     floor = fetched / PAGE + len(days)
+    filled = sum((day.places for day in days.values()), Counter[str]())
     return {
         "pages": len(pages),
         "without_a_new_trade": sum(not page[4] for page in pages),
@@ -283,4 +320,5 @@ def _calls(connection: sqlite3.Connection, session_date: str, days: Mapping[str,
         "repeated_share": repeated / max(1, len(pages)),
         "floor": round(floor),
         "over_floor": round(len(pages) / floor, 3) if floor else None,
+        "by_places": {name: round(filled[name] / PAGE) for name in PLACES},
     }

@@ -14,7 +14,7 @@ from bus.events import Event, GapDetected, SlotAssigned, TapeJudged, TapePage, T
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
-from tests.chaos.tape_judge import PAGE, Offered, finding, table
+from tests.chaos.tape_judge import PAGE, Offered, finding, places, table
 from tests.store.writable import with_writable_trades
 
 S = 1_000_000_000
@@ -162,3 +162,24 @@ def test_a_slot_whose_preroll_is_not_stored_fails_the_day(tmp_path: Path) -> Non
     reported = judged(tmp_path, f"DELETE FROM trades WHERE symbol = '{SLOTTED}' AND exchange_time_ns < {before_ns}")
     assert (reported["prerolls"]["slots"], len(reported["prerolls"]["missing"])) == (1, 1)
     assert not reported["sound"]
+
+
+def test_the_places_of_the_pages_say_what_each_call_brought() -> None:
+    seconds = [*range(50), *[50] * 10, *range(51, 61)]
+    count = len(seconds)
+    market = Offered(
+        [OPEN_NS + second * S for second in seconds], [100] * count, [1] * count, list(range(1, count + 1)), {}
+    )
+    fetched = set(range(1, 66))  # the last five were streamed
+    first = (OPEN_NS + 55 * S, PAGE, 63)  # trades 36 to 65, asked up to volume 63
+    beside = (OPEN_NS + 35 * S, PAGE, 60)  # trades 7 to 36: its newest is the oldest of the page before
+    second = (OPEN_NS + 60 * S, PAGE, count)  # another visit: trades 41 to 70, five of them streamed
+    last = (OPEN_NS + 6 * S, 7, 7)
+    assert places(market, fetched, [first, beside, second, last]) == {
+        "new": 28 + 29 + 2 + 6,
+        "above_limit": 2,
+        "same_second": 1,
+        "streamed": 5,
+        "earlier_visit": 23 + 1,
+        "short": PAGE - 7,
+    }

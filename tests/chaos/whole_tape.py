@@ -123,6 +123,7 @@ def run(
         began = time.monotonic()
         reported = tape_judge.finding(day.database, SESSION, offered_by(market))
         reported["judged_in_s"] = round(time.monotonic() - began, 1)
+        reported["database_bytes"] = day.database.stat().st_size
     return {
         **reported,
         "done_at": None if done_at_s is None else f"{int(done_at_s) // 3600:02d}:{int(done_at_s) // 60 % 60:02d}",

@@ -76,6 +76,19 @@ def test_the_quality_of_a_day_says_how_much_of_the_market_is_stored(tmp_path: Pa
     assert "1 complete, 1 seconds" in typed("tape", DAY).stdout  # some of its trades are conflated
 
 
+def test_pages_that_are_in_the_lake_alone_leave_the_reports_trades_and_seconds_and_no_calls(tmp_path: Path) -> None:
+    shown = typed_system(
+        tmp_path,
+        SelectionAdvanced(DAY, 1, SlotsClosed("closed")),
+        TapeProgressed("kis", DAY, 2, 2, 1, 3, 72, 1_000.0, 960.0, 40.0, 1, 0, 0.0, True),
+        TapeJudged("kis", "005930", DAY, 2, "seconds", 800.0, 760.0, 42, (LOST,), (), "KRX"),
+        TapeJudged("kis", "000660", DAY, 2, "complete", 200.0, 200.0, 0, (), (), "KRX"),
+    )("tape", DAY, "--json")
+    symbols = {each["symbol"]: each for each in json.loads(shown.output)["symbols"]}
+    assert [symbols["005930"][key] for key in ("trades", "unreachable_seconds", "calls")] == [42, 1, None]
+    assert symbols["000660"]["calls"] == 0
+
+
 def test_json_has_the_symbols_as_maps_and_one_symbol_can_be_asked(typed: Typed) -> None:
     found = json.loads(typed("tape", DAY, "--symbol", "000660", "--json").output)
     assert [(each["symbol"], each["quality"], each["trades"]) for each in found["symbols"]] == [
