@@ -9,10 +9,11 @@ from bus.events import TapeJudged, TapePage, TapeProgressed
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.lines import SymbolOption, asked_lines
 from observer.cli.tables import Table, show, show_text
-from observer.cli.tape_progress import percent, progress_line
+from observer.cli.tape_progress import official_bars, official_line, percent, progress_line
 from observer.errors import NoDataError
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
+from observer.tape.official_lines import OfficialBars
 
 _ROWS_SHOWN = 40
 
@@ -32,7 +33,8 @@ class LineTape(msgspec.Struct, frozen=True, kw_only=True):
 
 class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer tape --json`. Percentages are of the day's volume of all lines; `seconds_left` as of
-    `progressed_ns`. `symbols` are the lines that were asked, those with the most fetched trades first.
+    `progressed_ns`. `symbols` are the lines that were asked, those with the most fetched trades first. `official` is
+    None before an official bar of the day is stored.
     """
 
     day: str
@@ -40,6 +42,7 @@ class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     held_percent: float | None
     qualities: Mapping[str, int]
     symbols: Sequence[LineTape]
+    official: OfficialBars | None
 
 
 def tape(
@@ -60,6 +63,7 @@ def tape(
             raise NoDataError(f"no tape on {asked.title}: it is on with a section [tape] in the configuration")
         pages = reader.tape_pages(asked.session_date, lines.symbol)
         reports = reader.tape_reports(asked.session_date, lines.symbol)
+        official = official_bars(reader, asked.session_date)
     if symbol is not None and not pages and not reports:
         raise NoDataError(f"nothing of {symbol} is in the tape of {asked.title}: `observer tape` names its symbols")
     found = DayTape(
@@ -68,6 +72,7 @@ def tape(
         held_percent=percent(progress.held_volume, progress.day_volume),
         qualities=dict(Counter(each.quality for each in reports.values())),
         symbols=_by_symbol(pages, reports),
+        official=official,
     )
     if as_json:
         document = msgspec.structs.asdict(found)
@@ -129,4 +134,6 @@ def _reported(found: DayTape) -> Iterator[str]:
     if found.qualities:
         yield ", ".join(f"{count:,} {quality}" for quality, count in sorted(found.qualities.items()))
     yield progress_line(found.progress)
+    if found.official is not None:
+        yield official_line(found.official)
     yield f"as of {local_datetime(found.progress.progressed_ns):%H:%M:%S}"

@@ -1,9 +1,11 @@
-"""The tape's progress in one line, for `observer status` and `observer tape`."""
+"""The progress of the tape and of its official bars, each in one line, for `observer status` and `observer tape`."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bus.events import TapeProgressed
+    from observer.store.reader import StoreReader
+    from observer.tape.official_lines import OfficialBars
 
 
 def progress_line(progress: "TapeProgressed") -> str:
@@ -13,6 +15,30 @@ def progress_line(progress: "TapeProgressed") -> str:
     return (
         f"tape: {progress.trades:,} trades in {progress.calls:,} calls, {_shown(held)} of the volume held, "
         f"{progress.unknown_spans:,} unknown spans, {progress.unreachable_seconds:,} unreachable seconds, {left}"
+    )
+
+
+def official_bars(reader: "StoreReader", session_date: str) -> "OfficialBars | None":
+    """How far the official minute bars of a day with a tape are; None before the first.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    from observer.tape.official_lines import day_of  # only where there is a tape
+
+    if not (fetches := reader.minute_fetches(session_date)):
+        return None
+    return day_of(reader.tape_reports(session_date), fetches, reader.bar_checks(session_date)).progress()
+
+
+def official_line(bars: "OfficialBars") -> str:
+    """The progress of the day's official minute bars in one line."""
+    equal = percent(bars.equal_minutes, bars.minutes)
+    compared = f"{_shown(equal)} of {bars.minutes:,} minutes with trades equal" if bars.minutes else "none compared"
+    left = "done" if bars.seconds_left == 0 else f"{_duration(bars.seconds_left)} left"
+    return (
+        f"official minute bars: {bars.fetched_lines:,} of {bars.lines:,} lines, {bars.equal_lines:,} with the "
+        f"volume of their daily bar; {compared}, {left}"
     )
 
 
