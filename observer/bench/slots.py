@@ -1,8 +1,7 @@
 """How well the selection uses its slots: made-up days with surges, and the share of these that it streams.
 
-Four rules see the same days: that of the settings, the same one by sweeps alone, the written one (requirement 004 to
-the letter), in which the day's ratio renews a surge until the close, and that of the settings with a weight for
-overflowing seconds (`slots.seconds_overflow_weight`). An oracle with the same slots streams in each
+Three rules see the same days: that of the settings, the same one by sweeps alone, and the written one (requirement 004
+to the letter), in which the day's ratio renews a surge until the close. An oracle with the same slots streams in each
 step the symbols whose surges trade most then, in average days of their symbols; its changes cost nothing, so it is an
 upper bound.
 """
@@ -98,13 +97,12 @@ async def measure_slots(
     settings: SelectionSettings,
     requests_a_second: float,
     most_trades: float,
-    overflow_weight: float,
     picture: Path | None,
     report: ReportProgress,
 ) -> SlotsResult:
     """Let all rules decide on the same days, whose busiest symbol has so many trades; between sweeps, that of the
-    settings makes at most so many requests a second and account, with the weight and without it. Draws the first day
-    with the fewest accounts; writes nothing else.
+    settings makes at most so many requests a second and account. Draws the first day with the fewest accounts; writes
+    nothing else.
     """
     runs = [
         run
@@ -113,7 +111,6 @@ async def measure_slots(
             _Run("written", count, written(settings), sweep_s, 0.0),
             _Run("sweeps", count, settings, sweep_s, 0.0),
             _Run("settings", count, settings, sweep_s, requests_a_second),
-            _Run("overflow", count, weighted(settings, overflow_weight), sweep_s, requests_a_second),
         )
     ]
     earlier = _EarlierDays(sweep_s, symbols)
@@ -126,7 +123,7 @@ async def measure_slots(
             run.play(market, profiles, oracle[run.accounts], overflowing)
         earlier.add(market)
         if picture is not None and number == 1:
-            drawn = [run for run in runs if run.accounts == min(accounts) and run.rule != "overflow"]
+            drawn = [run for run in runs if run.accounts == min(accounts)]
             await asyncio.to_thread(picture.write_text, svg([(run.rule, run.held, market) for run in drawn]))
     return SlotsResult(this_machine(folder), days, symbols, seed, sweep_s, [run.use() for run in runs])
 
@@ -136,13 +133,6 @@ def written(settings: SelectionSettings) -> SelectionSettings:
     triggers = settings.triggers
     off = msgspec.structs.replace(triggers.recent_volume, enabled=False)
     return msgspec.structs.replace(settings, triggers=msgspec.structs.replace(triggers, recent_volume=off))
-
-
-def weighted(settings: SelectionSettings, weight: float) -> SelectionSettings:
-    """The settings with this weight of overflowing seconds."""
-    return msgspec.structs.replace(
-        settings, slots=msgspec.structs.replace(settings.slots, seconds_overflow_weight=weight)
-    )
 
 
 def _ns(step: int) -> int:

@@ -12,7 +12,7 @@ import msgspec
 from bus.events import BarsChecked, BarsFetched, TapeJudged
 from observer.units import NS_PER_S
 
-_PACE_LINES: Final = 100  # the latest lines, whose pace tells the time left
+_PACE_LINES: Final = 100  # the latest lines, whose pace gives the time left
 
 
 class OfficialBars(msgspec.Struct, frozen=True, kw_only=True):
