@@ -1,7 +1,7 @@
-"""The seconds of made-up days: of which trades a page cannot hold all, and which of these the slots stream. Pure.
+"""The seconds of made-up days with more trades than a page of past trades holds, and what slots stream of them. Pure.
 
 An order meets several others, so trades share moments: a step's trades fall on random moments of `_TRADES_A_MOMENT`
-trades on average. The trades of a second beyond a page, the older ones, are to be had by a slot alone.
+trades on average. The older trades of a second, those beyond a page, come over the stream or not at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

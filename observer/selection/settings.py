@@ -154,7 +154,7 @@ def stored_settings(began: DayBegan) -> DaySettings:
             "version that recorded it"
         )
     selection = {key: value for key, value in began.settings.items() if key not in _BESIDE}
-    beside = {key: value for key, value in began.settings.items() if key in _BESIDE}
+    beside = {key: began.settings[key] for key in _BESIDE if key in began.settings}
     document = msgspec.to_builtins(
         {
             "selection": selection,
