@@ -3,6 +3,7 @@
 from observer.providers.broker import broker_named
 from observer.runtime.worker import Worker, run
 from observer.tape.collector import TapeDay
+from observer.tape.official import fetch_official_bars
 from observer.tape.output import TapeParts
 
 
@@ -10,7 +11,8 @@ async def tape(worker: Worker) -> None:
     """Fetch each trading day's tape, until the process is stopped."""
     settings = worker.settings
     assert settings.tape is not None, "this process exists only with [tape]"
-    answers = broker_named(settings.provider).time_and_sales
+    broker = broker_named(settings.provider)
+    answers, reach = broker.time_and_sales, broker.bar_reach
     assert answers is not None, f"{settings.provider} has no past trades"
     async with worker.producer() as producer, worker.brokers().rest() as rest, worker.reader() as reader:
         await worker.ready()
@@ -32,6 +34,7 @@ async def tape(worker: Worker) -> None:
             if plan.trades:
                 await worker.clock.sleep_until(plan.track_a_start_ns)
                 await TapeDay(parts, plan).run()
+                await fetch_official_bars(parts, reach, worker.today, plan)
             await worker.today.end_of(plan)
 
 

@@ -43,6 +43,7 @@ from observer.providers.broker import (
 )
 from observer.providers.raw_recorder import AccountRecorder, RawRecorder, raw_request_path
 from observer.providers.settings import BrokerSettings, RestSettings
+from observer.providers.time_and_sales import page_trades_of
 
 if TYPE_CHECKING:
     from observer.providers.domestic import VenueTrading
@@ -249,7 +250,9 @@ class Brokers:
             for account in settings.pool.by_priority
         )
         self.provider = settings.pool.provider
-        self.venue = broker_named(self.provider).venue
+        broker = broker_named(self.provider)
+        self.venue = broker.venue
+        self.page_trades = page_trades_of(broker.time_and_sales)
         self.strategy: AllocationStrategy = settings.pool.allocation_strategy
         self._settings = settings
         self._clock = clock

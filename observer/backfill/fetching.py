@@ -111,6 +111,7 @@ class Backfill:
         self._sessions: dict[tuple[date, str], str] = {}
         self._adjusted: set[tuple[str, str]] = set()
         self._failures = 0
+        self._refused_before = producer.refused
         self.result = Result()
 
     async def run(self, archives: Sequence[BarArchive]) -> Result:
@@ -249,7 +250,7 @@ class Backfill:
 
     async def _publish(self, events: Sequence[Event], fetched: BarsFetched) -> None:
         self._producer.publish_together(events)
-        if self._producer.refused:
+        if self._producer.refused > self._refused_before:
             raise StoreFailedError("the disk takes no more: free some, and run the command again")
         self._failures = 0
         self.result.calls += fetched.calls

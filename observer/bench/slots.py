@@ -18,10 +18,22 @@ import msgspec
 
 from bus.events import ChurnGuardChanged, Event, SlotAssigned, Snapshot, TradesConflated
 from observer.bench.attention import Asking, Detection, DetectionDelays
+from observer.bench.crowded_seconds import Overflowing, held_of, overflowing_of
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
-from observer.bench.surges import OPENS_S, STEP_S, STEPS, TRADE_VOLUME, Surge, SymbolDay, market_days, usual_shares
+from observer.bench.slots_picture import svg
+from observer.bench.surges import (
+    OPENS_S,
+    STEP_S,
+    STEPS,
+    STREAM_FIRST,
+    TRADE_VOLUME,
+    SymbolDay,
+    market_days,
+    usual_shares,
+)
 from observer.providers.broker import DEFAULT_BROKER, broker_named
+from observer.providers.time_and_sales import page_trades_of
 from observer.selection import context
 from observer.selection.context import OpeningPoint
 from observer.selection.profile import EarlierDays, MeanVolume, profiles_of
@@ -30,7 +42,7 @@ from observer.selection.settings import SelectionSettings
 from observer.units import NS_PER_S
 
 _SLOTS_PER_ACCOUNT: Final = broker_named(DEFAULT_BROKER).slots
-_FIRST: Final = 1800 // STEP_S  # Track B's first step, 09:30
+_PAGE_TRADES: Final = page_trades_of(broker_named(DEFAULT_BROKER).time_and_sales)
 _END: Final = STEPS - 1800 // STEP_S  # 15:00
 _TRAIL: Final = 300 // STEP_S
 _MINUTE: Final = 60 // STEP_S
@@ -44,7 +56,8 @@ class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
     `of_oracle` is the streamed part of the oracle's surge volume; `time_above_usual` the share of the slots' time on
     symbols whose last 5 minutes had more than their usual volume; `changes_by_hour` the assignments a day in each hour
     from 9 o'clock; `replacements_most` the most in 10 minutes; `guarded` the share of the time with the churn guard;
-    `rises_a_day` the stored volume rises.
+    `rises_a_day` the stored volume rises; `overflowing_a_day` the trades that no page holds, and `overflowing_held` the
+    streamed part of them.
     """
 
     rule: str
@@ -59,6 +72,8 @@ class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
     detection: DetectionDelays
     requests_a_second: float
     rises_a_day: float
+    overflowing_a_day: float
+    overflowing_held: float
 
 
 class SlotsResult(msgspec.Struct, frozen=True):
@@ -81,11 +96,13 @@ async def measure_slots(
     accounts: Sequence[int],
     settings: SelectionSettings,
     requests_a_second: float,
+    most_trades: float,
     picture: Path | None,
     report: ReportProgress,
 ) -> SlotsResult:
-    """Let all rules decide on the same days; between sweeps, that of the settings makes at most so many requests a
-    second and account. Draws the first day with the fewest accounts; writes nothing else.
+    """Let all rules decide on the same days, whose busiest symbol has so many trades; between sweeps, that of the
+    settings makes at most so many requests a second and account. Draws the first day with the fewest accounts; writes
+    nothing else.
     """
     runs = [
         run
@@ -97,12 +114,13 @@ async def measure_slots(
         )
     ]
     earlier = _EarlierDays(sweep_s, symbols)
-    for number, market in enumerate(market_days(symbols, days, seed), 1):
+    for number, market in enumerate(market_days(symbols, days, seed, most_trades), 1):
         report(f"day {number} of {days}")
         profiles = earlier.known()
+        overflowing = overflowing_of(market, _PAGE_TRADES, range(STREAM_FIRST, _END))
         oracle = {count: _oracle(market, count * _SLOTS_PER_ACCOUNT) for count in accounts}
         for run in runs:
-            run.play(market, profiles, oracle[run.accounts])
+            run.play(market, profiles, oracle[run.accounts], overflowing)
         earlier.add(market)
         if picture is not None and number == 1:
             drawn = [run for run in runs if run.accounts == min(accounts)]
@@ -126,7 +144,7 @@ def table(result: SlotsResult) -> Iterator[tuple[str, ...]]:
     title = f"{result.days} days, {result.symbols:,} symbols, a sweep each {result.sweep_s} s"
     hours = [f"{hour}h" for hour in range(9, 15)]
     shares = ("surges", "1min", "5min", "10min", "oracle", "busy")
-    yield (title, "", *shares, *hours, "churn", "guard", "found", "p50 s", "p90 s", "calls/s", "rises")
+    yield (title, "", *shares, *hours, "churn", "guard", "found", "p50 s", "p90 s", "calls/s", "rises", "lost")
     for each in result.uses:
         delays = each.detection.after_crossing_s
         yield (
@@ -136,7 +154,7 @@ def table(result: SlotsResult) -> Iterator[tuple[str, ...]]:
             *(f"{changes:.0f}" for changes in each.changes_by_hour),
             *(f"{each.replacements_most}", f"{each.guarded:.1%}", f"{each.detection.detected:.0%}"),
             *("-" if (delay := delays[rank]) is None else f"{delay:.0f}" for rank in ("p50", "p90")),
-            *(f"{each.requests_a_second:.2f}", f"{each.rises_a_day:,.0f}"),
+            *(f"{each.requests_a_second:.2f}", f"{each.rises_a_day:,.0f}", f"{1 - each.overflowing_held:.1%}"),
         )
 
 
@@ -175,7 +193,7 @@ def _surging(market: Sequence[SymbolDay], step: int) -> Iterator[tuple[float, st
 
 def _oracle(market: Sequence[SymbolDay], slots: int) -> float:
     busy = [each for each in market if each.surges]
-    return sum(volume for step in range(_FIRST, _END) for volume, _ in nlargest(slots, _surging(busy, step)))
+    return sum(volume for step in range(STREAM_FIRST, _END) for volume, _ in nlargest(slots, _surging(busy, step)))
 
 
 class _Run:
@@ -198,13 +216,17 @@ class _Run:
         self._detection = Detection()
         self._requests_a_step = requests_a_second * accounts * STEP_S
         self._requests = self._rises = 0
+        self._overflowing = self._overflowing_held = 0
 
-    def play(self, market: Sequence[SymbolDay], earlier: EarlierDays, oracle: float) -> None:
+    def play(self, market: Sequence[SymbolDay], earlier: EarlierDays, oracle: float, overflowing: Overflowing) -> None:
         """Let the selection decide on one day."""
         by_symbol = {each.member.symbol: each for each in market}
         members = [each.member for each in market]
         capacities = {f"account {number}": _SLOTS_PER_ACCOUNT for number in range(self.accounts)}
-        selector = Selector(members, capacities, self._settings, earlier=earlier, sweep_interval_s=self._sweep_s)
+        selector = Selector(
+            members, capacities, self._settings,
+            earlier=earlier, sweep_interval_s=self._sweep_s, page_trades=_PAGE_TRADES,
+        )  # fmt: skip
         asking = Asking(market, self._settings.triggers, earlier, self._requests_a_step)
         self.held = []
         self._detection.begin(market)
@@ -216,11 +238,11 @@ class _Run:
                 asking.attention.update_sweep(swept)
                 for snapshot in swept:
                     selector.market.update_snapshot(snapshot)
-            if step < _FIRST:
+            if step < STREAM_FIRST:
                 if is_sweep:
                     selector.market.update_pace()
                 continue
-            if step == _FIRST:
+            if step == STREAM_FIRST:
                 events = self._opened(selector, market, step)
             else:
                 for symbol in self.held[-1]:
@@ -237,6 +259,9 @@ class _Run:
         self._replaced_most = max(self._replaced_most, guard.most)
         self._requests += asking.requests
         self._rises += asking.found
+        of_slots, overflowing_all = held_of(overflowing, self.held, STREAM_FIRST)
+        self._overflowing_held += of_slots
+        self._overflowing += overflowing_all
         self._judge(market, oracle)
 
     def _opened(self, selector: Selector, market: Sequence[SymbolDay], step: int) -> Sequence[Event]:
@@ -264,7 +289,7 @@ class _Run:
         of_symbol = {each.member.symbol: each for each in market}
         steps: dict[str, list[int]] = {}
         for number, symbols in enumerate(self.held):
-            step = _FIRST + number
+            step = STREAM_FIRST + number
             for symbol in symbols:
                 each = of_symbol[symbol]
                 steps.setdefault(symbol, []).append(step)
@@ -277,7 +302,7 @@ class _Run:
         for each in market:
             held = steps.get(each.member.symbol, [])
             for surge in each.surges:
-                if not _FIRST <= surge.first < _END - 10 * _MINUTE:
+                if not STREAM_FIRST <= surge.first < _END - 10 * _MINUTE:
                     continue
                 self._surges += 1
                 at = bisect_left(held, surge.first)
@@ -295,10 +320,12 @@ class _Run:
             time_above_usual=self._above / max(1, self._slot_steps),
             changes_by_hour=tuple(self._changes[hour] / max(1, self._days) for hour in range(9, 15)),
             replacements_most=self._replaced_most,
-            guarded=self._guarded_steps / max(1, self._days * (_END - _FIRST)),
+            guarded=self._guarded_steps / max(1, self._days * (_END - STREAM_FIRST)),
             detection=self._detection.delays(),
-            requests_a_second=self._requests / max(1, self._days * (_END - _FIRST) * STEP_S),
+            requests_a_second=self._requests / max(1, self._days * (_END - STREAM_FIRST) * STEP_S),
             rises_a_day=self._rises / max(1, self._days),
+            overflowing_a_day=self._overflowing / max(1, self._days),
+            overflowing_held=self._overflowing_held / max(1, self._overflowing),
         )
 
 
@@ -343,44 +370,3 @@ def _stream(selector: Selector, each: SymbolDay, step: int) -> None:
         volume, price, each.highs[step], each.lows[step], price, each.volumes[step], None,
     )  # fmt: skip
     selector.market.update_conflated(row)
-
-
-# --- the picture ---
-
-_LANE: Final = 4  # pixels
-_WIDE: Final = 660
-
-
-def svg(drawn: Sequence[tuple[str, Sequence[frozenset[str]], Sequence[SymbolDay]]]) -> str:
-    """The holders over a day, one panel a rule, one line a symbol in the order of their first slots: dark while the
-    symbol surges.
-    """
-    parts: list[str] = []
-    top = 20
-    for title, held, market in drawn:
-        parts.append(f'<text x="4" y="{top - 6}" font-size="11">{title}: symbols in slots, 09:30 to 15:00</text>')
-        surges = {each.member.symbol: each.surges for each in market}
-        lanes = dict.fromkeys(symbol for symbols in held for symbol in sorted(symbols))
-        for lane, symbol in enumerate(lanes):
-            for first, end, is_surging in _spans(held, symbol, surges[symbol]):
-                x, wide = first * _WIDE / len(held), (end - first) * _WIDE / len(held)
-                colour = "#b3261e" if is_surging else "#c8ccd0"
-                y = top + lane * _LANE
-                parts.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{_LANE - 1}" fill="{colour}"/>')
-        top += len(lanes) * _LANE + 30
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDE}" height="{top}">{"".join(parts)}</svg>\n'
-
-
-def _spans(held: Sequence[frozenset[str]], symbol: str, surges: Sequence[Surge]) -> Iterator[tuple[int, int, bool]]:
-    """The runs of steps in which the symbol has a slot, split where a surge begins or ends."""
-    states = [_state(symbol in symbols, number + _FIRST, surges) for number, symbols in enumerate(held)]
-    first = 0
-    for number in range(1, len(states) + 1):
-        if number == len(states) or states[number] != states[first]:
-            if (is_surging := states[first]) is not None:
-                yield first, number, is_surging
-            first = number
-
-
-def _state(is_held: bool, step: int, surges: Sequence[Surge]) -> bool | None:
-    return any(surge.first <= step < surge.end for surge in surges) if is_held else None

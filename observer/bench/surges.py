@@ -19,12 +19,13 @@ from bus.events import UniverseMember
 
 STEP_S: Final = 15
 OPENS_S: Final = 9 * 3600  # after midnight
+STREAM_FIRST: Final = 1800 // STEP_S  # Track B's first step, 09:30
 STEPS: Final = 6 * 3600 // STEP_S + 1800 // STEP_S  # until 15:30
 
 _MINUTE: Final = 60 // STEP_S
 TRADE_VOLUME: Final = 100.0
 _PRICE: Final = 10_000.0
-_MOST_TRADES: Final = 40_000.0  # a day of the busiest symbol
+MOST_TRADES: Final = 40_000.0  # a day of the busiest symbol
 _RANK_OFFSET: Final = 20
 _DAY_SIGMA: Final = 0.5  # of the logarithm of a symbol's whole day
 _HALF_HOUR_SIGMA: Final = 0.3
@@ -72,19 +73,20 @@ def usual_shares() -> Sequence[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def market_days(symbols: int, days: int, seed: int) -> Iterator[Sequence[SymbolDay]]:
-    """So many days of so many symbols, by rank. The same numbers give the same days."""
+def market_days(symbols: int, days: int, seed: int, most_trades: float = MOST_TRADES) -> Iterator[Sequence[SymbolDay]]:
+    """So many days of so many symbols, by rank; the busiest has so many trades. The same numbers give the same days."""
     shares = usual_shares()
     for day in range(days):
         rng = Random(f"{seed}/{day}")
         themes = [(rng.randrange(30 * _MINUTE, STEPS - 60 * _MINUTE), rng.uniform(10, 60)) for _ in range(_THEMES)]
-        yield [_symbol_day(rank, symbols, day, themes, shares, rng) for rank in range(symbols)]
+        busy = [most_trades * _RANK_OFFSET / (rank + _RANK_OFFSET) for rank in range(symbols)]
+        yield [_symbol_day(rank, symbols, day, themes, shares, rng, busy[rank]) for rank in range(symbols)]
 
 
 def _symbol_day(
-    rank: int, symbols: int, day: int, themes: Sequence[tuple[int, float]], shares: Sequence[float], rng: Random
-) -> SymbolDay:
-    usual_trades = _MOST_TRADES * _RANK_OFFSET / (rank + _RANK_OFFSET)
+    rank: int, symbols: int, day: int, themes: Sequence[tuple[int, float]], shares: Sequence[float], rng: Random,
+    usual_trades: float,
+) -> SymbolDay:  # fmt: skip
     times = [1.0] * STEPS
     surges = [_added(times, *surge) for surge in _planned(rank, symbols, themes, rng)]
     whole_day = rng.lognormvariate(-(_DAY_SIGMA**2) / 2, _DAY_SIGMA)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final, TypeVar
 
 from click.exceptions import Exit
 
-from bus.events import BarsChecked, BarsFetched
+from bus.events import BarsChecked
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
 from observer.accounts.clients import BrokerAccount, Brokers
-from observer.backfill.comparison import bars_of_trades, compared, official_bars
+from observer.backfill.checking import check_of
 from observer.backfill.fetching import Asked, Backfill, Result, stored_of
 from observer.backfill.plan import Estimate, Span, busy_until, estimated
 from observer.base_settings import BaseSettings, is_reachable
@@ -150,7 +150,8 @@ def check(
                 f"no minute bars of {session_date} are fetched: "
                 f"`observer backfill bars --minutes --from {session_date} --to {session_date}` fetches them"
             )
-        found = list(_checked(reader, fetches, clock.now_ns()))
+        checks = (check_of(reader, fetch, clock.now_ns()) for fetch in fetches)
+        found = [check for check in checks if check is not None]
     if found:
         asyncio.run(_until_stopped(_store_checks(settings, found)))
     if as_json:
@@ -321,15 +322,6 @@ async def _until_stopped(work: Coroutine[Any, Any, T]) -> T | None:
             task.cancel()
         await asyncio.gather(running, stopped, return_exceptions=True)
     return running.result() if is_done else None
-
-
-def _checked(reader: StoreReader, fetches: list[BarsFetched], checked_ns: int) -> Iterator[BarsChecked]:
-    """The comparison of each fetched symbol's day that has stored trades; the others have nothing to compare."""
-    for fetch in fetches:
-        stored = bars_of_trades(*reader.stored_trades(fetch.symbol, fetch.session_date))
-        if stored:
-            official = official_bars(reader.fetched_minute_bars(fetch.symbol, fetch.session_date))
-            yield compared(fetch, checked_ns, official, stored)
 
 
 async def _store_checks(settings: Settings, found: Sequence[BarsChecked]) -> None:

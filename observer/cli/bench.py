@@ -192,6 +192,7 @@ def slots(
     accounts: Annotated[list[int] | None, Option(min=1, help="Number of accounts; may be repeated.")] = None,
     sweep: Annotated[int, Option(min=30, max=1_800, help="Seconds between sweeps; rounded to half minutes.")] = 600,
     seed: Annotated[int, Option(help="The same seed gives the same days.")] = 7,
+    trades: Annotated[int, Option(min=100, help="Trades of the busiest symbol on an ordinary day.")] = 40_000,
     picture: Annotated[Path | None, Option(help="Draw the slots over the first day in this SVG file.")] = None,
     config: ConfigOption = None,
     folder: FolderOption = None,
@@ -200,7 +201,8 @@ def slots(
     """Measure the share of made-up surges that the slots stream. By 1, by 3 and by 10 accounts.
 
     Compares the rule of the settings with the written one and with its own by sweeps alone, without requests between
-    them, and all with an oracle that knows each surge.
+    them, and all with an oracle that knows each surge. "lost" is the share without a slot of the trades that no page of
+    past trades holds, since too many later ones share their second.
     """
     from observer.bench.slots import measure_slots, table
 
@@ -208,7 +210,7 @@ def slots(
     days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], settings.selection)
     rate = settings.broker.rate_limit.calls_per_second * settings.track_a.attention_share_of_limit
     measure(
-        lambda workspace, report: measure_slots(workspace, *days_of, rate, picture, report),
+        lambda workspace, report: measure_slots(workspace, *days_of, rate, trades, picture, report),
         table, folder, as_json=as_json,
     )  # fmt: skip
 

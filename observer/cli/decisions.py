@@ -14,6 +14,8 @@ from observer.cli.tables import show_text
 from observer.config import Settings
 from observer.errors import NoDataError, NotReplayableError
 from observer.local_time import local_datetime
+from observer.providers.broker import broker_named
+from observer.providers.time_and_sales import page_trades_of
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, settings_differences, stored_settings
 from observer.store.reader import StoreReader
@@ -121,6 +123,7 @@ def changed_settings(began: Sequence[tuple[int, DayBegan]], settings: Settings) 
         ),
         allocation_strategy=settings.pool.allocation_strategy,
         sweep_interval_s=settings.track_a.interval_s,
+        page_trades=page_trades_of(broker_named(settings.pool.provider).time_and_sales),
     )
     if not began or began[-1][1].settings_digest == current.digest:
         return []

@@ -12,12 +12,13 @@ from observer.cli.context import ConfigOption, JsonOption, as_maps, base_setting
 from observer.cli.system import ask, show
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
-from observer.cli.tape_progress import progress_line
+from observer.cli.tape_progress import official_bars, official_line, progress_line
 from observer.errors import StoreError
 from observer.local_time import local_datetime
 
 if TYPE_CHECKING:
     from bus.events import GapMeasure, GapTimesMeasured, TapeProgressed
+    from observer.tape.official_lines import OfficialBars
 
 _SHOWN: Final[tuple["GapMeasure", ...]] = ("detection", "closing")
 _COLUMNS = ("process", "state", "pid", "uptime s", "restarts", "CPU %", "RSS MB", "heartbeat s", "loop lag ms")
@@ -27,8 +28,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show processes and open alerts of the running system.
 
     Columns: state, pid, uptime, restarts, CPU, memory, age of the last heartbeat, event loop lag. Then how soon the
-    day's gaps were detected and closed, the tape's progress where it runs, and one line for each open alert: what does
-    not work, such as an access token, a stream, the database or the calendar.
+    day's gaps were detected and closed, the progress of the tape and of its official bars where they run, and one line
+    for each open alert: what does not work, such as an access token, a stream, the database or the calendar.
 
     Exit status 1 when a critical alert is open that is not silenced (`observer alerts silence`); 2: no system answers.
     """
@@ -36,12 +37,14 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if not isinstance(reply, StatusReply):
         show(reply, as_json=as_json)
     elif as_json:
-        found, tape, _ = _stored(reply, config)
-        print_json({**to_builtins(reply), "gap_times": as_maps(found), "tape": next(iter(as_maps(tape)), None)})
+        found, tape, official, _ = _stored(reply, config)
+        tape_map = next(iter(as_maps(tape)), None)
+        print_json({**to_builtins(reply), "gap_times": as_maps(found), "tape": tape_map, "official_bars": official})
     else:
         show_table(_table(reply))
-        found, tape, failure = _stored(reply, config)
-        for line in [*map(_times_line, found), *map(progress_line, tape), *([failure] if failure else [])]:
+        found, tape, official, failure = _stored(reply, config)
+        bars = [official_line(official)] if official is not None else []
+        for line in [*map(_times_line, found), *map(progress_line, tape), *bars, *([failure] if failure else [])]:
             show_text(line)
         for line in alert_lines(reply.alerts):
             show_text(line)
@@ -51,9 +54,9 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def _stored(
     reply: StatusReply, config: Path | None
-) -> tuple[Sequence["GapTimesMeasured"], Sequence["TapeProgressed"], str]:
-    """The day's figures of detection and closing, the tape's progress where there is one, and why there are none; empty
-    where nothing failed.
+) -> tuple[Sequence["GapTimesMeasured"], Sequence["TapeProgressed"], "OfficialBars | None", str]:
+    """The day's figures of detection and closing, the progress of the tape and of its official bars where there is one,
+    and why there are none; empty where nothing failed.
     """
     from observer.store.reader import StoreReader  # with the database's library, which no other part of it needs
 
@@ -61,9 +64,11 @@ def _stored(
     try:
         with StoreReader(base_settings(config).store.url) as reader:
             times, tape = reader.gap_times(day), reader.tape_progress(day)
+            official = official_bars(reader, day) if tape is not None and tape.is_done else None
     except StoreError as error:
-        return [], [], f"how soon gaps were detected and closed is not known: {error}"
-    return [times[measure] for measure in _SHOWN if measure in times], [] if tape is None else [tape], ""
+        return [], [], None, f"how soon gaps were detected and closed is not known: {error}"
+    found = [times[measure] for measure in _SHOWN if measure in times]
+    return found, [] if tape is None else [tape], official, ""
 
 
 def _times_line(times: "GapTimesMeasured") -> str:

@@ -9,11 +9,12 @@ from bus.events import TapeJudged, TapePage, TapeProgressed
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.lines import SymbolOption, asked_lines
 from observer.cli.tables import Table, show, show_text
-from observer.cli.tape_progress import held_of_market, market_line, percent, progress_line
+from observer.cli.tape_progress import held_of_market, market_line, official_bars, official_line, percent, progress_line
 from observer.errors import NoDataError
 from observer.gaps.completeness import HeldShare, completeness
 from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
+from observer.tape.official_lines import OfficialBars
 
 _ROWS_SHOWN = 40
 
@@ -36,7 +37,8 @@ class LineTape(msgspec.Struct, frozen=True, kw_only=True):
 class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer tape --json`. Percentages are of the day's volume of all lines; `seconds_left` as of
     `progressed_ns`. `held` are the parts (0 to 1) of the volume and, by an estimate, of the trades of the lines with a
-    report that are stored one by one. `symbols` are the asked lines, those with the most fetched trades first.
+    report that are stored one by one. `symbols` are the asked lines, those with the most fetched trades first. `official` is None
+    before an official bar of the day is stored.
     """
 
     day: str
@@ -45,6 +47,7 @@ class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     held: HeldShare
     qualities: Mapping[str, int]
     symbols: Sequence[LineTape]
+    official: OfficialBars | None
 
 
 def tape(
@@ -72,6 +75,7 @@ def tape(
             for name, report in reports.items()
         }
         symbols = _by_symbol(reader.tape_pages(asked.session_date, lines.symbol), reports, of_lines)
+        official = official_bars(reader, asked.session_date)
     if symbol is not None and not symbols:
         raise NoDataError(f"nothing of {symbol} is in the tape of {asked.title}: `observer tape` names its symbols")
     found = DayTape(
@@ -81,6 +85,7 @@ def tape(
         held=held_of_market(reports, slots.values()),
         qualities=dict(Counter(of_lines.values())),
         symbols=symbols,
+        official=official,
     )
     if as_json:
         document = msgspec.structs.asdict(found)
@@ -157,4 +162,6 @@ def _reported(found: DayTape) -> Iterator[str]:
     if found.held.volume is not None and len(found.symbols) > 1:
         yield market_line(found.held)
     yield progress_line(found.progress)
+    if found.official is not None:
+        yield official_line(found.official)
     yield f"as of {local_datetime(found.progress.progressed_ns):%H:%M:%S}"

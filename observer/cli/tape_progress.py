@@ -1,4 +1,4 @@
-"""The tape's progress and the stored part of the market, each in one line."""
+"""The progress of the tape and of its official bars, and the stored part of the market, each in one line."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bus.events import QualityJudged, TapeJudged, TapeProgressed
+    from observer.store.reader import StoreReader
+    from observer.tape.official_lines import OfficialBars
 
 
 def progress_line(progress: "TapeProgressed") -> str:
@@ -33,6 +35,30 @@ def market_line(held: HeldShare) -> str:
     """The day's headline."""
     volume, trades = (_shown(None if part is None else 100 * part) for part in (held.volume, held.trades))
     return f"of the market: {volume} of the volume and about {trades} of the trades are stored one by one"
+
+
+def official_bars(reader: "StoreReader", session_date: str) -> "OfficialBars | None":
+    """How far the official minute bars of a day with a tape are; None before the first.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    from observer.tape.official_lines import day_of  # only where there is a tape
+
+    if not (fetches := reader.minute_fetches(session_date)):
+        return None
+    return day_of(reader.tape_reports(session_date), fetches, reader.bar_checks(session_date)).progress()
+
+
+def official_line(bars: "OfficialBars") -> str:
+    """The progress of the day's official minute bars in one line."""
+    equal = percent(bars.equal_minutes, bars.minutes)
+    compared = f"{_shown(equal)} of {bars.minutes:,} minutes with trades equal" if bars.minutes else "none compared"
+    left = "done" if bars.seconds_left == 0 else f"{_duration(bars.seconds_left)} left"
+    return (
+        f"official minute bars: {bars.fetched_lines:,} of {bars.lines:,} lines, {bars.equal_lines:,} with the "
+        f"volume of their daily bar; {compared}, {left}"
+    )
 
 
 def percent(part: float, whole: float) -> float | None:

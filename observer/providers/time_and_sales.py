@@ -31,6 +31,11 @@ class TradesPage(msgspec.Struct, frozen=True):
         return len(self.rows) + len(self.unreadable)
 
 
+def page_trades_of(answers: TimeAndSales | None) -> int:
+    """How many trades a page has; 0 at a broker without such a call."""
+    return 0 if answers is None else answers.page_trades
+
+
 class TradePageSource(Protocol):
     """Single pages of today's trades."""
 

@@ -10,7 +10,7 @@ from bus.events import DropReason, MarketStateChanged, RiseApplied, Snapshot, Tr
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.profile import EarlierDays, Profile, volume_by
-from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio
+from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
 from observer.selection.trigger_settings import CommonTriggerSettings
 from observer.units import NS_PER_S
 
@@ -22,34 +22,11 @@ class SymbolState:
     """
 
     __slots__ = (
-        "at_upper_limit",
-        "average_volume_by_now",
-        "cumulative_volume",
-        "delisted",
-        "halt",
-        "high",
-        "low",
-        "opening_range_by_now",
-        "opening_volume_by_now",
-        "pace",
-        "range_ns",
-        "rate",
-        "recent",
-        "recent_certain",
-        "recent_ns",
-        "recent_ratio",
-        "seen_ns",
-        "shares_factor",
-        "silent_ns",
-        "suspension",
-        "swept",
-        "swept_ns",
-        "trade_volume",
-        "trades_per_second",
-        "usual_recent_volume",
-        "usual_since",
-        "usual_until",
-    )
+        "at_upper_limit", "average_volume_by_now", "cumulative_volume", "delisted", "halt", "high", "low",
+        "opening_range_by_now", "opening_volume_by_now", "pace", "range_ns", "rate", "recent", "recent_certain",
+        "recent_ns", "recent_ratio", "seen_ns", "shares_factor", "silent_ns", "suspension", "swept", "swept_ns",
+        "trade_volume", "trades_per_second", "usual_recent_volume", "usual_since", "usual_until",
+    )  # fmt: skip
 
     def __init__(self, window_seconds: float, trade_volume: float | None, step_ns: int, pace: UniversePace) -> None:
         self.cumulative_volume: float | None = None
@@ -345,6 +322,19 @@ class MarketState:
         """What is certain of a ratio to this usual volume of the symbol; None if the size of its trades is unknown."""
         trade_volume = self.trade_volume(member)
         return None if trade_volume is None else certain_ratio(ratio, usual, trade_volume, self._deviations_min)
+
+    def seconds_overflow(self, member: UniverseMember, page_trades: int) -> float:
+        """How many trades a second of the symbol's latest minutes share it with `page_trades` later ones, by the volume
+        and the size of its trades; 0 if unknown.
+        """
+        state, size = self.by_symbol.get(member.symbol), self.trade_volume(member)
+        if state is None or state.cumulative_volume is None or state.recent.since_ns is None:
+            return 0.0
+        seconds = (max(state.seen_ns, state.silent_ns) - state.recent.since_ns) / NS_PER_S
+        risen = state.cumulative_volume - state.recent.since_volume
+        if not size or not page_trades or risen <= 0 or seconds <= 0:
+            return 0.0
+        return overflowing_trades(risen / size / seconds, page_trades)
 
     def _usual_by_profile(
         self, state: SymbolState, profile: Profile, since_ns: int, until_ns: int, least: float

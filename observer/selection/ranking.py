@@ -82,6 +82,11 @@ def outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
     return newcomer.score > held.score * threshold
 
 
+def raised(candidate: Candidate, by: float) -> Candidate:
+    """The candidate with a higher score, which its age lowers as the rest."""
+    return msgspec.structs.replace(candidate, score=candidate.score + by, full_score=candidate.full_score + by)
+
+
 def is_churn(reason: AssignReason, kind: TriggerKind) -> bool:
     """Whether an assignment counts as a replacement for the churn guard; a main line that fills the slot of a further
     line does not: that happens once at an opening.

@@ -39,6 +39,13 @@ def trades_needed(ratio: float, at_least: float, deviations: float) -> float:
     return deviations**2 / 2 / (math.sqrt(ratio) - math.sqrt(at_least)) ** 2
 
 
+def overflowing_trades(per_second: float, page_trades: int) -> float:
+    """How many trades a second share it with `page_trades` later ones, at so many trades a second on average. The
+    numbers of trades in a second are taken as geometric, since trades come in bursts: a mean of ten has 0.6 beyond 30.
+    """
+    return per_second * (per_second / (1 + per_second)) ** page_trades
+
+
 class RecentVolume:
     """One symbol's cumulative volume at two moments, half a window or more apart. Any number of updates, at any
     intervals, costs a comparison each; `next_ns` is when `mark` is due.

@@ -30,7 +30,7 @@ from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.pins import PinRefusal, PinRequest
 from observer.selection.profile import EarlierDays, volume_by
-from observer.selection.ranking import PendingCandidates, fillers_of
+from observer.selection.ranking import PendingCandidates, fillers_of, raised
 from observer.selection.settings import DaySettings, SelectionSettings, VenueWindow
 from observer.selection.slot_projection import SlotProjection, resumed_slots, resumed_triggers
 from observer.selection.slots import (
@@ -49,8 +49,6 @@ from observer.selection.triggers import Candidate, TriggerRules, by_pin, expiry
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
-
-
 _NEVER_NS: Final = 2**63
 
 
@@ -91,6 +89,7 @@ class Selector:
         earlier: the data of earlier days.
         sweep_interval_s: the interval between sweeps.
         windows: when lines of each venue may hold slots; none: always.
+        page_trades: of the broker's page of past trades; 0: it has none.
 
     Market data goes to `market`; the decisions of this class start from it.
     """
@@ -104,6 +103,7 @@ class Selector:
         earlier: EarlierDays = NOTHING_EARLIER,
         sweep_interval_s: float = 600.0,
         windows: Sequence[VenueWindow] = (),
+        page_trades: int = 0,
     ) -> None:
         self.market = MarketState(members, settings.triggers, earlier)
         self._hours = VenueHours(windows, self.market.members)
@@ -111,6 +111,7 @@ class Selector:
         self.settings = settings
         self._rules = TriggerRules(settings.triggers)
         self._earlier = earlier
+        self._page_trades = page_trades
         self._active = ActiveTriggers()
         self._pending = PendingCandidates(settings.triggers, sweep_interval_s)
         slots = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
@@ -289,14 +290,13 @@ class Selector:
         evaluate, update_recent, active = self._rules.evaluate, self.market.update_recent, self._active
         opening = self._opening
         volume, volatility = (opening.volume_by(now_ns), opening.volatility_by(now_ns)) if opening else (None, None)
-        recent = self.settings.triggers.recent_volume
+        recent, weight = self.settings.triggers.recent_volume, self.settings.slots.seconds_overflow_weight
         judges_recent, hold_threshold = recent.enabled, recent.hold_threshold
         self._update_closed(now_ns)
         dropped = self.market.dropped
         fired: list[Candidate] = []
         for symbol in symbols:
-            state, member = market.get(symbol), members.get(symbol)
-            if state is None or member is None:
+            if (state := market.get(symbol)) is None or (member := members.get(symbol)) is None:
                 continue
             if dropped.get(symbol) == "venue_closed":
                 state.trades_per_second = None  # of before the close: no reason for a slot at the next opening
@@ -311,7 +311,11 @@ class Selector:
                     state.opening_volume_by_now = volume
             if symbol in self._without_range:
                 state.opening_range_by_now = volatility
-            fired.extend(evaluate(member, state, now_ns, active))
+            found = evaluate(member, state, now_ns, active)
+            if found and weight:
+                by = weight * self.market.seconds_overflow(member, self._page_trades)
+                found = [raised(candidate, by) for candidate in found]
+            fired.extend(found)
             state.trades_per_second = None
         return fired
 
@@ -354,7 +358,8 @@ class Selector:
 def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlier: EarlierDays) -> Selector:
     """The selector of a day with these settings."""
     slots, strategy = settings.slots_by_account, settings.allocation_strategy
-    return Selector(members, slots, settings.selection, strategy, earlier, settings.sweep_interval_s, settings.windows)
+    of_day = settings.sweep_interval_s, settings.windows, settings.page_trades
+    return Selector(members, slots, settings.selection, strategy, earlier, *of_day)
 
 
 def decided_event(decision: Decision, now_ns: int, slots: int, venue: str = "") -> Event:

@@ -57,6 +57,9 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     raised when more than `overflow_alert_rate` of the symbols that wanted a slot in an hour had none. A trigger's score
     halves with each `score_half_life_seconds` since its evidence; -1: it does not.
 
+    A trigger's score grows by `seconds_overflow_weight` for each trade a second that the broker's page of past trades
+    cannot hold (`MarketState.seconds_overflow`): only a slot gets these.
+
     Raises:
         ValueError: the half-life is neither positive nor -1 (without end).
     """
@@ -69,6 +72,7 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     churn_ttl_factor: Annotated[float, msgspec.Meta(ge=1)] = 2.0
     overflow_alert_rate: Share = 0.1
     score_half_life_seconds: float = 300.0
+    seconds_overflow_weight: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         """Checks the half-life, whose valid values are not an interval."""
@@ -94,7 +98,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     context: ContextSettings = ContextSettings()
 
 
-_WINDOWS: Final = "windows"
+_BESIDE: Final = ("windows", "page_trades")  # keys that a day's first step carries beside the selection's
 
 
 class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
@@ -107,8 +111,9 @@ class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
 
 class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings that the decisions of one day depend on: the selection's, how many symbols each account can stream
-    (in the order of use), which account assigns the next slot, the interval between sweeps, and the day's windows by
-    venue (none: every venue is always open).
+    (in the order of use), which account assigns the next slot, the interval between sweeps, the day's windows by venue
+    (none: every venue is always open), and how many trades the broker's page of past trades has (0: it has no such
+    call, and no second overflows).
     """
 
     selection: SelectionSettings
@@ -116,6 +121,7 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     allocation_strategy: AllocationStrategy
     sweep_interval_s: float
     windows: tuple[VenueWindow, ...] = ()
+    page_trades: int = 0
 
     @property
     def slots_by_account(self) -> dict[str, int]:
@@ -126,15 +132,13 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     def digest(self) -> str:
         """SHA-256 of all values, as 64 hexadecimal digits."""
         document = msgspec.to_builtins(self)
-        if not self.windows:
-            del document[_WINDOWS]
-        return _digest_of(document)
+        return _digest_of({key: value for key, value in document.items() if value or key not in _BESIDE})
 
     @property
     def document(self) -> dict[str, Any]:
-        """The selection's settings as a day's first step carries them, with the windows beside them."""
+        """The selection's settings as a day's first step carries them, with the rest of `_BESIDE` beside them."""
         document: dict[str, Any] = msgspec.to_builtins(self.selection)
-        return {**document, _WINDOWS: msgspec.to_builtins(self.windows)} if self.windows else document
+        return document | {key: value for key in _BESIDE if (value := msgspec.to_builtins(getattr(self, key)))}
 
 
 def stored_settings(began: DayBegan) -> DaySettings:
@@ -149,15 +153,15 @@ def stored_settings(began: DayBegan) -> DaySettings:
             f"the day was decided by rules {began.rules}, and this version has rules {RULES}: verify the day with the "
             "version that recorded it"
         )
-    selection = {key: value for key, value in began.settings.items() if key != _WINDOWS}
-    windows = {_WINDOWS: began.settings[_WINDOWS]} if _WINDOWS in began.settings else {}
+    selection = {key: value for key, value in began.settings.items() if key not in _BESIDE}
+    beside = {key: began.settings[key] for key in _BESIDE if key in began.settings}
     document = msgspec.to_builtins(
         {
             "selection": selection,
             "accounts": began.accounts,
             "allocation_strategy": began.allocation_strategy,
             "sweep_interval_s": began.sweep_interval_s,
-            **windows,
+            **beside,
         }
     )
     if _digest_of(document) != began.settings_digest:

@@ -231,6 +231,7 @@ class StreamingDay:
             allocation_strategy=self._brokers.strategy,
             sweep_interval_s=self._settings.track_a.interval_s,
             windows=slot_windows(self._plan, [each.symbol for each in members], self._kept_pause_ns),
+            page_trades=self._brokers.page_trades,
         )
         self._late_end.windows = settings.windows
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)

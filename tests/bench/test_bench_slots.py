@@ -7,14 +7,15 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
+from observer.bench.crowded_seconds import held_of, overflowing_of
 from observer.bench.slots import SlotsResult, SlotUse, measure_slots
-from observer.bench.surges import STEPS, market_days, usual_shares
+from observer.bench.surges import STEPS, TRADE_VOLUME, market_days, usual_shares
 from observer.selection.settings import SelectionSettings
 
 
 def measured(folder: Path, picture: Path | None = None) -> SlotsResult:
     settings = SelectionSettings()
-    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, 4.5, picture, lambda _: None))
+    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, 4.5, 40_000, picture, lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,16 @@ def test_requests_between_sweeps_detect_a_surge_sooner_and_at_a_small_share_of_t
     assert ours.of_oracle > sweeps.of_oracle
     assert 0 < ours.requests_a_second < 1
     assert ours.rises_a_day > 0
+
+
+def test_trades_beyond_a_page_are_counted_by_second() -> None:
+    market = next(market_days(20, 1, 7, 300_000))
+    found = overflowing_of(market, 30, range(STEPS))
+    for each in market:
+        for step, lost in found.get(each.member.symbol, {}).items():
+            assert 0 < lost <= each.volume(step) / TRADE_VOLUME - 30
+    assert overflowing_of(market, 1_000_000, range(STEPS)) == {}
+    symbol, steps = next(iter(found.items()))
+    everything = sum(sum(each.values()) for each in found.values())
+    assert held_of(found, [frozenset()] * STEPS, 0) == (0, everything)
+    assert held_of(found, [frozenset({symbol})] * STEPS, 0) == (sum(steps.values()), everything)

@@ -139,6 +139,7 @@ def each_key(document: object) -> pytest.MarkDecorator:
 # --- symbol_selection.json -----------------------------------------------------------------------------------
 
 SLOTS: Final = 41
+PAGE_TRADES: Final = 30
 CAP: Final = 1e12
 MINUTE_NS: Final = 60 * SECOND_NS
 BEGIN_NS: Final = PLAN.track_b_start_ns
@@ -246,6 +247,7 @@ def day_settings(selection: SelectionSettings) -> DaySettings:
         accounts=(AccountSlots("main", SLOTS),),
         allocation_strategy="round_robin",
         sweep_interval_s=600.0,
+        page_trades=PAGE_TRADES,
     )
 
 

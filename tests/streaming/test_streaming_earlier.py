@@ -104,6 +104,13 @@ def test_a_setting_that_was_added_later_has_its_default_on_earlier_days() -> Non
     assert stored_settings(stored_by_a_version_without("churn_ttl_factor")) == DAY_SETTINGS
 
 
+def test_the_first_step_carries_the_size_of_a_page_of_past_trades() -> None:
+    settings = msgspec.structs.replace(DAY_SETTINGS, page_trades=30)
+    step = began(settings, UNIVERSE, has_usual_hours=True)
+    assert stored_settings(msgspec.json.decode(msgspec.json.encode(step), type=DayBegan)) == settings
+    assert step.settings_digest != first_step().settings_digest
+
+
 def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> None:
     """An older version stored no number of its rules, which were the first."""
     step = msgspec.json.encode(first_step()).replace(b'"rules":4', b'"rules":1')

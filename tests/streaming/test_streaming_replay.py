@@ -67,14 +67,15 @@ DAY = "2026-11-18"
 SECOND_NS = 1_000_000_000
 SYMBOLS = "ABCDEF"
 SETTINGS = SelectionSettings(
-    slots=SlotSettings(max_slots=2), triggers=TriggersSettings(manual=PinSettings(ttl_seconds=60.0))
+    slots=SlotSettings(max_slots=2, seconds_overflow_weight=0.5),
+    triggers=TriggersSettings(manual=PinSettings(ttl_seconds=60.0)),
 )
 MEMBERS = [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(SYMBOLS, 1)]
 SEEN = Snapshot("kis", "A", DAY, 1, 0, 10_000.0, None, None, None, None, 13_000.0, None, None, None, 0.0, 0.0)
 
 
 def new_selector(_began: DayBegan | None = None) -> Selector:
-    return Selector(MEMBERS, {"main": 2, "second": 1}, SETTINGS)
+    return Selector(MEMBERS, {"main": 2, "second": 1}, SETTINGS, page_trades=2)
 
 
 def replayed(events: Iterable[Event], snapshots: Sequence[Snapshot] = ()) -> DecisionComparison:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -60,31 +60,30 @@ class Evening(msgspec.Struct):
     async def stored(self) -> None:
         await self.day.until(lambda: self.producer.unacknowledged == 0, "everything is stored")
 
-    async def work(self) -> None:
-        """The process as a task, until the day's tape is done."""
+    async def work(self, is_over: Callable[[], bool] | None = None) -> None:
+        """The process as a task, until the day's tape is done, or until this."""
+        is_over = is_over or self.is_done
         worker = Worker("tape", self.day.settings, self.day.clock)
         working = asyncio.create_task(tape(worker))
         try:
-            await self.day.until(lambda: working.done() or self.is_done, "the tape is done")
+            await self.day.until(lambda: working.done() or is_over(), "the tape is done")
             assert not working.done(), working.exception()
         finally:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             worker.control.close()
 
-    @property
     def is_done(self) -> bool:
         progress = self.reader.tape_progress(SESSION)
         return progress is not None and progress.is_done
 
-    async def kill_at_work(self, pages: int) -> None:
-        """Start the process, and kill it when it has stored so many pages more."""
-        enough = len(list(self.reader.tape_pages(SESSION))) + pages
+    async def kill_at_work(self, is_enough: Callable[[], bool]) -> None:
+        """Start the process, and kill it when it has stored enough."""
         command = [sys.executable, "-m", "workers.tape", "--config", str(self.day.folder / "observer.toml")]
         with (self.day.folder / "killed.log").open("ab") as log:
             process = subprocess.Popen(command, env={**os.environ, **self.environment}, stdout=log, stderr=log)
         try:
-            await self.day.until(lambda: len(list(self.reader.tape_pages(SESSION))) >= enough, "it fetches pages")
+            await self.day.until(is_enough, "it has stored enough")
         finally:
             process.kill()
             process.wait()
@@ -123,8 +122,8 @@ def snapshot(symbol: str, volume: float) -> Snapshot:
 
 
 @contextlib.asynccontextmanager
-async def evening() -> AsyncIterator[Evening]:
-    async with scene(20, 15, symbols=8, speed=60.0, configured={"tape": {"share_of_limit": 1.0}}) as day:
+async def evening(symbols: int = 8) -> AsyncIterator[Evening]:
+    async with scene(20, 15, symbols=symbols, speed=60.0, configured={"tape": {"share_of_limit": 1.0}}) as day:
         environment = {CLOCK_VARIABLE: day.clock.to_variable()}
         runtime = Path(day.settings.run.runtime)
         async with running_child("core-writer", day.settings, day.folder / "observer.toml", environment):
@@ -170,7 +169,8 @@ def test_kills_repeat_no_stored_page_and_lose_no_trade() -> None:
         async with evening() as found:
             await found.report_session()
             for _ in range(3):
-                await found.kill_at_work(rng.randint(5, 40))
+                enough = len(list(found.reader.tape_pages(SESSION))) + rng.randint(5, 40)
+                await found.kill_at_work(lambda: len(list(found.reader.tape_pages(SESSION))) >= enough)  # noqa: B023 - awaited here
             await found.work()
             found.assert_whole()
             asked = Counter((each.symbol, each.asked_ns) for each in found.reader.tape_pages(SESSION))
