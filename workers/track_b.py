@@ -2,10 +2,12 @@
 
 import asyncio
 
+from observer.accounts.clients import Brokers
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.runtime.worker import Worker, run
 from observer.streaming.day import StreamingDay
+from observer.streaming.figures import slot_samples
 from observer.streaming.late_end import TradesAroundStop
 from observer.streaming.pins import Pins
 from observer.streaming.recorder import SOURCE
@@ -50,12 +52,12 @@ async def track_b(worker: Worker) -> None:
                 if plan.trades:
                     day = new_day(plan, None, worker.clock)
                     with producer.reporting(day.trades.on_refused):
-                        await _stream(worker, day, plan)
+                        await _stream(worker, brokers, day, plan)
                 await unfinished.end_all()  # the broker did not report these before
                 await worker.today.end_of(plan)
 
 
-async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
+async def _stream(worker: Worker, brokers: Brokers, day: StreamingDay, plan: DayPlan) -> None:
     """Stream one day. A process stopped before the day's end releases no slot: the next one resumes them."""
     if not await day.connect():
         await day.end_for_earlier_process()
@@ -64,12 +66,14 @@ async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
         async with asyncio.TaskGroup() as tasks:
             selector, running = await day.begin(tasks)
             worker.orders.slots = Pins(selector, day.moment, day.carry_out)
+            worker.figures = lambda: tuple(slot_samples(day, selector, brokers))
             await worker.clock.sleep_until(plan.track_b_stop_ns)
             worker.orders.slots = None
             await day.end(selector)
             for task in running:
                 task.cancel()
     finally:
+        worker.figures = tuple
         day.receiver.unreadable.finish()
 
 

@@ -80,6 +80,9 @@ def demo(
         str, Option("--date", metavar="DATE", parser=_trading_date, help="The trading day, as an ISO date.")
     ] = DAY.isoformat(),
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
+    metrics_port: Annotated[
+        int, Option(min=0, max=65_535, help="Serve figures for Prometheus on this port of loopback; 0: none.")
+    ] = 0,
     keep: Annotated[bool, Option("--keep", help="Keep logs, keys, the broker's ledger and all else.")] = False,
     as_json: JsonOption = False,
     folder: Annotated[
@@ -108,6 +111,7 @@ def demo(
         streams=tuple(dict.fromkeys(stream or ())),
         nxt=nxt,
         day=date.fromisoformat(day),
+        metrics_port=metrics_port,
     )
     is_anew = is_of_demo(folder)
     made = prepare(options)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -119,10 +119,13 @@ class Host:
     def _events_refused(self) -> int:
         return self._producer.refused + self._producer.unstorable if self._producer is not None else 0
 
+    def _plan(self) -> DayPlan | None:
+        return self._today.known()
+
     @property
     def phase(self) -> str:
         """The phase of the day; IDLE while the calendar does not know this day."""
-        plan = self._today.known()
+        plan = self._plan()
         return phase_at(plan, self._clock.now_ns()) if plan else "IDLE"
 
     async def _obey(self, request: HostRequest) -> Reply:
@@ -156,7 +159,7 @@ class Host:
             self._report_calendar(),
             self._report_processes(),
         )
-        serving = [asyncio.create_task(report) for report in reports]
+        serving = [asyncio.create_task(report) for report in (*reports, *self._exporting())]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())
         finally:
@@ -165,6 +168,20 @@ class Host:
             await asyncio.gather(*serving, return_exceptions=True)
         if self._refusal is not None:
             raise ConfigError(self._refusal)
+
+    def _exporting(self) -> Sequence[Coroutine[object, object, None]]:
+        """The exporter's work, where it is configured: its library is loaded only then."""
+        if self._settings.metrics is None:
+            return ()
+        from observer.host.metrics import Exporter, System
+
+        supervisor = self._supervisor
+        system = System(
+            *(supervisor.status, supervisor.samples, lambda: supervisor.host_figures, self._plan),
+            lambda: self._producer,
+        )
+        parts = (self._settings, self.endpoints.feed, self._clock, self._alerts)
+        return (Exporter(self._settings.metrics.port, NAME, system, *parts).run(),)
 
     def _status_line(self) -> str:
         processes = self.status().processes
