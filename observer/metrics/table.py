@@ -91,7 +91,7 @@ _BROKER: Final = (
     _counter("token_renewals", "account outcome", "Renewals of access tokens"),
     _gauge("account_healthy", "account", "1 when the last health check passed, 0 when not; absent before the first"),
     _gauge("stream_connected", "account", "1 while the account's market data stream is connected; absent before"),
-    _counter("stream_connection_changes", "account state", "Connections that came up, were lost, refused ..."),
+    _counter("stream_connection_changes", "account state", "Changes of connections: connected, lost, refused, closed, suspended"),
 )
 
 _COLLECTION: Final = (
@@ -120,8 +120,8 @@ _REFERENCE: Final = (
     _gauge("master_file_listings", "exchange", "Listings in the last file that was read"),
     _gauge("master_file_bytes", "exchange", "Size of the last file that was read"),
     _gauge("master_file_readable_ratio", "exchange", "Share of its lines that could be read"),
-    _gauge("etf_job_ended_timestamp_seconds", "job", "When the job last ended, market time"),
-    _gauge("etf_job_answered_ratio", "job", "Share of the ETFs that answered it"),
+    _gauge("etf_job_ended_timestamp_seconds", "etf_job", "When the job last ended, market time"),
+    _gauge("etf_job_answered_ratio", "etf_job", "Share of the ETFs that answered it"),
     _gauge("tape_held_ratio", "", "Share of the day's volume that is stored trade by trade"),
     _gauge("tape_lines", "state", "Lines of the day's tape: complete, or not yet"),
     _gauge("tape_calls", "", "Calls for the day's tape"),
