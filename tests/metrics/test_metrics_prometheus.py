@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -65,9 +66,10 @@ def asked(url: str, path: str, **query: str) -> Any:
     try:
         with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
             found = json.load(answer)
-    except OSError as error:
-        assert getattr(error, "code", None) is None, f"{query}: {error}"  # it refuses the query
-        return None
+    except urllib.error.HTTPError:
+        raise  # it refuses the query
+    except OSError:
+        return None  # it starts
     assert found["status"] == "success", found
     return found["data"]
 
