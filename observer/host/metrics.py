@@ -20,7 +20,7 @@ from bus.commands import Sample, StatusReply
 from bus.endpoints import Address
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
-from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts
+from observer.alerts.process import DATABASE_UNAVAILABLE
 from observer.backup.manifest import is_package_name, moment_in
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
@@ -38,7 +38,6 @@ from observer.supervisor.limits import HostFigures
 logger = logging.getLogger(__name__)
 
 STORAGE_S: Final = 10.0  # machine seconds between looks at the disk
-EXPORTER: Final = "exporter"  # of its alert
 OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alert=DATABASE_UNAVAILABLE)
 _SQLITE: Final = "sqlite"
 
@@ -65,19 +64,16 @@ class Exporter:
         settings: where the system keeps its data.
         feed_address: the feed of committed events.
         clock: market time.
-        alerts: of the host.
     """
 
     def __init__(
-        self, port: int, name: str, system: System, settings: Settings, feed_address: Address, clock: Clock,
-        alerts: Alerts,
-    ) -> None:  # fmt: skip
+        self, port: int, name: str, system: System, settings: Settings, feed_address: Address, clock: Clock
+    ) -> None:
         self._name = name
         self._system = system
         self._settings = settings
         self._feed_address = feed_address
         self._clock = clock
-        self._alerts = alerts
         self._feed: FeedSubscriber | None = None
         self._counters = Counters()
         self._storage = Storage()
@@ -86,18 +82,17 @@ class Exporter:
         self._server = Server(port, routes)
         self._port = port
 
-    async def run(self) -> None:
-        """Serve until cancelled. A failure is an alert; it never ends the system."""
-        self._alerts.resolve(EXPORTER, "the exporter starts")
+    async def run(self) -> str:
+        """Serve until cancelled. Returns why it ended before; that does not end the system."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._server.run())
                 tasks.create_task(self._follow_feed())
                 tasks.create_task(self._look_at_storage())
         except* Exception as group:
-            text = f"no figures for Prometheus on port {self._port}: {group.exceptions[0]}; the next start tries again"
             logger.exception("the exporter ended")
-            self._alerts.report(EXPORTER, "warning", text)
+            failure = str(group.exceptions[0])
+        return f"no figures for Prometheus on port {self._port}: {failure}; the next start of the system tries again"
 
     async def _follow_feed(self) -> None:
         self._feed = FeedSubscriber(self._feed_address, events.KINDS)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +30,7 @@ from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
 from observer.host.worker_log import complaint_in
+from observer.metrics.settings import MetricsSettings
 from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.runtime.refusals import refused_events, refused_messages
 from observer.supervisor.limits import Crossing, crossing_text
@@ -159,7 +160,8 @@ class Host:
             self._report_calendar(),
             self._report_processes(),
         )
-        serving = [asyncio.create_task(report) for report in (*reports, *self._exporting())]
+        exporting = [] if self._settings.metrics is None else [self._export(self._settings.metrics)]
+        serving = [asyncio.create_task(report) for report in (*reports, *exporting)]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())
         finally:
@@ -169,10 +171,8 @@ class Host:
         if self._refusal is not None:
             raise ConfigError(self._refusal)
 
-    def _exporting(self) -> Sequence[Coroutine[object, object, None]]:
-        """The exporter's work, where it is configured: its library is loaded only then."""
-        if self._settings.metrics is None:
-            return ()
+    async def _export(self, metrics: MetricsSettings) -> None:
+        """Serve figures for Prometheus until cancelled; the library is loaded only here."""
         from observer.host.metrics import Exporter, System
 
         supervisor = self._supervisor
@@ -180,8 +180,10 @@ class Host:
             *(supervisor.status, supervisor.samples, lambda: supervisor.host_figures, self._plan),
             lambda: self._producer,
         )
-        parts = (self._settings, self.endpoints.feed, self._clock, self._alerts)
-        return (Exporter(self._settings.metrics.port, NAME, system, *parts).run(),)
+        parts = (self._settings, self.endpoints.feed, self._clock)
+        failure = await Exporter(metrics.port, NAME, system, *parts).run()
+        await supervisor.started.wait()
+        self._alerts.report("host:exporter", "warning", failure)
 
     def _status_line(self) -> str:
         processes = self.status().processes

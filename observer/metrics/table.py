@@ -91,7 +91,11 @@ _BROKER: Final = (
     _counter("token_renewals", "account outcome", "Renewals of access tokens"),
     _gauge("account_healthy", "account", "1 when the last health check passed, 0 when not; absent before the first"),
     _gauge("stream_connected", "account", "1 while the account's market data stream is connected; absent before"),
-    _counter("stream_connection_changes", "account state", "Changes of connections: connected, lost, refused, closed, suspended"),
+    _counter(
+        "stream_connection_changes",
+        "account state",
+        "Changes to connected, lost, refused, closed, suspended",
+    ),
 )
 
 _COLLECTION: Final = (

@@ -1,5 +1,7 @@
 """The host's exporter: what it finds on the disk, what is due, and a whole answer."""
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -9,7 +11,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bus.commands import Sample
-from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
@@ -23,12 +24,14 @@ from tests.folders import short_folder
 
 DAY = date(2026, 11, 18)
 PLAN = day_plan(DAY)
+PORT = 9464
+SENT = (Sample("observer_gap_queue", (), 3), Sample("observer_events_published_total", (), 9))
 
 
 @pytest.fixture
 def configuration() -> Iterator[Path]:
     with short_folder() as name:
-        yield write_demo_configuration(Path(name), DemoConfiguration(symbols=10, seed=7, metrics_port=9464))
+        yield write_demo_configuration(Path(name), DemoConfiguration(symbols=10, seed=7, metrics_port=PORT))
 
 
 @pytest.fixture
@@ -36,21 +39,18 @@ def settings(configuration: Path) -> Settings:
     return load_settings(configuration)
 
 
-def exporter(settings: Settings, configuration: Path) -> Exporter:
+def exporter(settings: Settings, configuration: Path, port: int = PORT) -> Exporter:
     """The exporter of a system that has started nothing, whose gap recovery sends a figure."""
     clock = ManualClock(local_ns(DAY, 12))
     host = Host(settings, configuration, clock)
     system = System(
         host.status,
-        lambda: {
-            "gap-recovery": [Sample("observer_gap_queue", (), 3), Sample("observer_events_published_total", (), 9)]
-        },
+        lambda: {"gap-recovery": SENT},
         lambda: HostFigures(cpu_percent=50.0, memory_bytes=10**9, disk_percent=70.0),
         lambda: PLAN,
         lambda: None,
     )
-    alerts = Alerts(clock, "supervisor")
-    return Exporter(9464, "supervisor", system, settings, host.endpoints.feed, clock, alerts)
+    return Exporter(port, "supervisor", system, settings, host.endpoints.feed, clock)
 
 
 def test_an_answer_has_the_figures_of_the_host_and_those_of_heartbeats(settings: Settings, configuration: Path) -> None:
@@ -116,3 +116,11 @@ def test_streams_and_slots_are_due_in_their_hours(moment_ns: int, state: DayStat
 
 def test_an_unknown_day_is_not_known() -> None:
     assert day_state(None, 1) == DayState(is_known=False)
+
+
+def test_an_exporter_that_cannot_serve_says_why(settings: Settings, configuration: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        found = exporter(settings, configuration, held.getsockname()[1])
+        assert "address already in use" in asyncio.run(found.run()).lower()
