@@ -1,13 +1,15 @@
 """Track B: streams trades of subscribed symbols, allocates slots, detects gaps."""
 
 import asyncio
+from collections.abc import Iterator
 
+from bus.commands import Sample
 from observer.accounts.clients import Brokers
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.runtime.worker import Worker, run
+from observer.selection.selector import Selector
 from observer.streaming.day import StreamingDay
-from observer.streaming.figures import slot_samples
 from observer.streaming.late_end import TradesAroundStop
 from observer.streaming.pins import Pins
 from observer.streaming.recorder import SOURCE
@@ -75,6 +77,20 @@ async def _stream(worker: Worker, brokers: Brokers, day: StreamingDay, plan: Day
     finally:
         worker.figures = tuple
         day.receiver.unreadable.finish()
+
+
+def slot_samples(day: StreamingDay, selector: Selector, brokers: Brokers) -> Iterator[Sample]:
+    """Slots by account and state, candidates, and the overflow of the last hour."""
+    wanted = selector.wanted_by_account
+    for account in brokers.accounts:
+        symbols = set(wanted.get(account.name, ()))
+        streaming = len(symbols & day.stream.subscribed_at(account.name))
+        requested, free = len(symbols) - streaming, account.capacity - len(symbols)
+        states = {"streaming": streaming, "requested": requested, "free": free}
+        yield from (Sample("observer_slots", (account.name, state), count) for state, count in states.items())
+    yield Sample("observer_slot_candidates_waiting", (), len(selector.waiting))
+    if day.overflow.rate is not None:
+        yield Sample("observer_slot_overflow_ratio", (), day.overflow.rate)
 
 
 if __name__ == "__main__":
