@@ -12,10 +12,12 @@ logger = logging.getLogger(__name__)
 ADDRESS: Final = "127.0.0.1"
 REQUEST_S_MAX: Final = 5.0  # machine seconds for a request to arrive and its answer to leave
 REQUEST_BYTES_MAX: Final = 8_192
+HOSTS: Final = (b"127.0.0.1", b"localhost")  # a page in a browser may reach loopback by another name
 CONNECTIONS_MAX: Final = 16  # further ones are refused: the host has other work
 _REASONS: Final = {
     200: "OK",
     400: "Bad Request",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
     503: "Service Unavailable",
@@ -86,6 +88,8 @@ class Server:
         target, _, version = rest.partition(b" ")
         if not version.startswith(b"HTTP/1."):
             return text_answer(400, "this is no HTTP request")
+        if not _is_local(head):
+            return text_answer(403, "only for programs of this machine: no Origin, and a Host of loopback")
         if method not in (b"GET", b"HEAD"):
             return text_answer(405, "only GET")
         route = self._routes.get(target.partition(b"?")[0].decode(errors="replace"))
@@ -96,3 +100,10 @@ class Server:
         except Exception:  # a figure that cannot be made must not end the host
             logger.exception("no answer to a request of the exporter")
             return text_answer(503, "see the log")
+
+
+def _is_local(head: bytes) -> bool:
+    """Whether a request is no browser page's: it states no Origin, and a host of loopback, if any."""
+    headers = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
+    hosts = [value.strip().partition(b":")[0] for name, _, value in headers if name == b"host"]
+    return all(host in HOSTS for host in hosts) and all(name != b"origin" for name, _, _ in headers)

@@ -97,9 +97,23 @@ def test_what_is_no_request_for_a_path_is_refused_and_the_next_one_is_answered()
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Host: 127.0.0.1:9464", 200),
+        (b"host: LOCALHOST", 200),
+        (b"Host: rebound.example", 403),
+        (b"Host: 127.0.0.1.example:9464", 403),
+        (b"Host: 127.0.0.1\r\nOrigin: http://127.0.0.1", 403),
+    ],
+)
+def test_a_page_in_a_browser_is_refused(header: bytes, status: int) -> None:
+    assert Server(0, ROUTES).answer_to(b"GET /metrics HTTP/1.1\r\n" + header + b"\r\n\r\n").status == status
+
+
 @given(st.binary(max_size=200))
 def test_any_head_has_an_answer(head: bytes) -> None:
-    assert Server(0, ROUTES).answer_to(head).status in (200, 400, 404, 405, 503)
+    assert Server(0, ROUTES).answer_to(head).status in (200, 400, 403, 404, 405, 503)
 
 
 def test_a_client_that_sends_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
