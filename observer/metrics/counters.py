@@ -30,7 +30,7 @@ class Counters:
 
     def set(self, metric: str, *labels: str, to: float) -> None:
         """Set a gauge."""
-        self._values[metric, labels] = to
+        self._values[metric, labels] = float(to)  # a truth value is no number on the wire
 
     def observe(self, metric: str, *labels: str, seconds: float) -> None:
         """Count a duration in a histogram."""

@@ -34,6 +34,13 @@ def test_a_gauge_has_its_last_value_until_it_is_forgotten() -> None:
     assert counters.samples() == []
 
 
+def test_a_truth_value_is_a_number_in_a_heartbeat() -> None:
+    counters = Counters()
+    counters.set("observer_account_healthy", "main", to=True)
+    beat = Heartbeat("accounts", 7, 0.0, 1, [], bounded(counters.samples()))
+    assert decode_request(msgspec.msgpack.encode(beat)) == beat
+
+
 @given(st.lists(durations))
 def test_a_histogram_counts_each_duration_once_below_its_bound(found: list[float]) -> None:
     histogram = Histogram()
