@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.system.running import JsonObject
+
 INTERVAL_S: Final = 2.0
 
 
@@ -17,7 +19,7 @@ class Scraped(msgspec.Struct):
 
     port: int
     metrics: dict[str, tuple[str, list[str]]] = {}
-    ready: dict[str, object] = {}
+    ready: JsonObject = {}
     values: dict[str, float] = {}
     _last_s: float = 0.0
 
