@@ -47,11 +47,24 @@ class Ready(Message, frozen=True):
     pid: Pid
 
 
+class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A process's figure for the exporter: the metric's name, the values of its labels but for the process, its value.
+
+    `counts` are set for a histogram alone (`bus.histogram`): durations by bucket; then `value` is their sum.
+    """
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
+    counts: tuple[int, ...] = ()
+
+
 class Heartbeat(Message, frozen=True):
     """The process is alive and its event loop turns.
 
     `loop_lag_s` is how late its loop last woke; `progress` a count of its work, which stands still when it does.
     `alerts` are the open ones of severity warning and above, bounded in number: they are known without the database.
+    `samples` are the process's figures for the exporter, bounded in number; nothing stores them.
     """
 
     process: Name
@@ -59,6 +72,7 @@ class Heartbeat(Message, frozen=True):
     loop_lag_s: float
     progress: int
     alerts: list[OpenAlert] = []
+    samples: list[Sample] = []
 
 
 class Stopping(Message, frozen=True):

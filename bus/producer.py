@@ -13,6 +13,7 @@ from typing import Final
 
 from bus.endpoints import Address
 from bus.events import Event
+from bus.histogram import Histogram
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 from bus.sender import BatchSender
@@ -48,6 +49,11 @@ class Producer:
     def unacknowledged(self) -> int:
         """Events in the outbox, of this process and earlier ones, that are not known to be committed."""
         return self._sender.unacknowledged + len(self._gathered)
+
+    @property
+    def latency(self) -> Histogram:
+        """Machine seconds from the append of a batch to its acknowledgement."""
+        return self._sender.latency
 
     @contextlib.contextmanager
     def reporting(self, listener: RefusalListener) -> Iterator[None]:

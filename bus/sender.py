@@ -6,6 +6,8 @@ committed numbers to the source.
 
 import asyncio
 import logging
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
@@ -28,6 +30,7 @@ from bus.delivery import (
     Welcome,
 )
 from bus.endpoints import Address
+from bus.histogram import Histogram
 from bus.messages import TO_PRODUCER_BYTES_MAX, decode_to_producer
 from bus.segments import Missing, Packed
 from bus.sockets import connect
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 SILENCE_S: Final = 0.5
 SILENCE_S_MAX: Final = 16.0
 _DOUBLINGS_MAX: Final = 5
+_TIMED_MAX: Final = 10_000  # batches under way whose latency is measured; an outage has more
 IDLE_S: Final = 5.0  # with nothing under way: a hello finds out whether the database went back
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -103,6 +107,9 @@ class BatchSender:
         self._sender = Sender(source.progress(), source.epoch)
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
+        self._timed: deque[tuple[str, int, float]] = deque(maxlen=_TIMED_MAX)  # stream, last number, when appended
+        self.latency = Histogram()
+        """Machine seconds from the append of a batch to its acknowledgement, for the newest 10,000 of an outage."""
 
     @property
     def unacknowledged(self) -> int:
@@ -112,6 +119,7 @@ class BatchSender:
     def appended(self, stream: str, last_sequence: int) -> None:
         """The source now holds the stream up to and with this number."""
         self._sender.appended(stream, last_sequence)
+        self._timed.append((stream, last_sequence, time.monotonic()))
         self._wake.set()
 
     async def run(self) -> None:
@@ -162,6 +170,7 @@ class BatchSender:
                 self._sender.acknowledged(message)
                 if epoch == self._sender.epoch:
                     self._source.acknowledge(stream, mark)
+                self._measure(stream, mark)
             case Welcome():
                 self._welcomed(message)
             case Rewind(stream, last_taken):
@@ -174,6 +183,12 @@ class BatchSender:
         self._wake.set()
         async with self._settled:
             self._settled.notify_all()
+
+    def _measure(self, stream: str, mark: int) -> None:
+        """Count the latencies of the batches up to this number: a batch is measured once."""
+        now_s = time.monotonic()
+        while self._timed and self._timed[0][0] == stream and self._timed[0][1] <= mark:
+            self.latency.observe(now_s - self._timed.popleft()[2])
 
     def _welcomed(self, welcome: Welcome) -> None:
         """Go back first where the database did. With a disk that refuses that, the next hello tries again."""

@@ -27,6 +27,7 @@ from observer.gaps.recovery import RecoverySettings
 from observer.lake.settings import LakeSettings, missing_libraries
 from observer.listings.diff import ReferenceSettings
 from observer.local_time import use_zone
+from observer.metrics.settings import MetricsSettings
 from observer.providers.broker import BROKER_NAMES, Broker, broker_named
 from observer.providers.settings import BrokerSettings
 from observer.sectors.settings import SectorSettings
@@ -96,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     supervision: SupervisionSettings = SupervisionSettings()
     lake: LakeSettings | None = None
     tape: TapeSettings | None = None
+    metrics: MetricsSettings | None = None
     simulator: SimulatorSettings | None = None
 
     @property

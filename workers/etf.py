@@ -15,7 +15,7 @@ from bus.events import EtfJob
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
-from observer.etf.collector import EtfCalls, EtfCollector
+from observer.etf.collector import EtfCalls, EtfCollector, record_end
 from observer.etf.report import JOBS
 from observer.etf.schedule import jobs_to_do
 from observer.runtime.jobs import DayJobs
@@ -72,7 +72,10 @@ async def _run_now(worker: Worker, collector: EtfCollector, job: EtfJob) -> str:
 
 
 def _jobs_to_do(worker: Worker, plan: DayPlan, reader: EtfReader) -> Sequence[Job[EtfJob]]:
-    ended_ns = {job: ended.ended_ns for job, ended in reader.last_etf_jobs().items()}
+    last = reader.last_etf_jobs()
+    for ended in last.values():
+        record_end(ended)
+    ended_ns = {job: ended.ended_ns for job, ended in last.items()}
     return jobs_to_do(plan, _trading_days(worker), worker.settings.etf, ended_ns, worker.clock.now_ns())
 
 

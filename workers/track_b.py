@@ -1,10 +1,14 @@
 """Track B: streams trades of subscribed symbols, allocates slots, detects gaps."""
 
 import asyncio
+from collections.abc import Iterator
 
+from bus.commands import Sample
+from observer.accounts.clients import Brokers
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.runtime.worker import Worker, run
+from observer.selection.selector import Selector
 from observer.streaming.day import StreamingDay
 from observer.streaming.late_end import TradesAroundStop
 from observer.streaming.pins import Pins
@@ -50,12 +54,12 @@ async def track_b(worker: Worker) -> None:
                 if plan.trades:
                     day = new_day(plan, None, worker.clock)
                     with producer.reporting(day.trades.on_refused):
-                        await _stream(worker, day, plan)
+                        await _stream(worker, brokers, day, plan)
                 await unfinished.end_all()  # the broker did not report these before
                 await worker.today.end_of(plan)
 
 
-async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
+async def _stream(worker: Worker, brokers: Brokers, day: StreamingDay, plan: DayPlan) -> None:
     """Stream one day. A process stopped before the day's end releases no slot: the next one resumes them."""
     if not await day.connect():
         await day.end_for_earlier_process()
@@ -64,13 +68,29 @@ async def _stream(worker: Worker, day: StreamingDay, plan: DayPlan) -> None:
         async with asyncio.TaskGroup() as tasks:
             selector, running = await day.begin(tasks)
             worker.orders.slots = Pins(selector, day.moment, day.carry_out)
+            worker.figures = lambda: tuple(slot_samples(day, selector, brokers))
             await worker.clock.sleep_until(plan.track_b_stop_ns)
             worker.orders.slots = None
             await day.end(selector)
             for task in running:
                 task.cancel()
     finally:
+        worker.figures = tuple
         day.receiver.unreadable.finish()
+
+
+def slot_samples(day: StreamingDay, selector: Selector, brokers: Brokers) -> Iterator[Sample]:
+    """Slots by account and state, candidates, and the overflow of the last hour."""
+    wanted = selector.wanted_by_account
+    for account in brokers.accounts:
+        symbols = set(wanted.get(account.name, ()))
+        streaming = len(symbols & day.stream.subscribed_at(account.name))
+        requested, free = len(symbols) - streaming, account.capacity - len(symbols)
+        states = {"streaming": streaming, "requested": requested, "free": free}
+        yield from (Sample("observer_slots", (account.name, state), count) for state, count in states.items())
+    yield Sample("observer_slot_candidates_waiting", (), len(selector.waiting))
+    if day.overflow.rate is not None:
+        yield Sample("observer_slot_overflow_ratio", (), day.overflow.rate)
 
 
 if __name__ == "__main__":

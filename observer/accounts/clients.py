@@ -172,6 +172,7 @@ class BrokerAccount:
                     rng=self._rng,
                     settings=settings,
                     recorder=self._recorder,
+                    account=self.name,
                 )
 
     def _rate_limiter(self) -> SharedRateLimiter:

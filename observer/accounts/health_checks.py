@@ -18,6 +18,7 @@ from observer.calendar.phases import DayPlan, moment_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ProviderError, StoreError
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import QuoteSource
 from observer.selection.slots import held_by_account
 from observer.store.reader import StoreReader
@@ -137,6 +138,7 @@ class HealthChecks:
             account.health.write(after)
         except OSError as error:  # readers stop to believe the last decision by themselves; tokens must go on
             logger.error("health of %s is not written: %s", account.name, error)
+        COUNTERS.set("observer_account_healthy", account.name, to=after.healthy)
         self._report(account, check, after, problem, use.slots_held.get(account.name, 0))
         self._alert(account.name, after, problem, is_stream_lost=account.name in use.lost)
 

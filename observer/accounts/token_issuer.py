@@ -32,8 +32,10 @@ from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import DataFileError, ProviderError
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import CredentialIssuer, IssuedToken
 from observer.text import conceal
+from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,13 @@ class TokenIssuer:
             await self._issue_key()
         elif cause is not None:
             await self._issue(cause)
+        self._record_ages()
+
+    def _record_ages(self) -> None:
+        name, state = self._account.name, self._state
+        for what, moment_ns in (("issued", state.issued_ns), ("expires", state.expires_ns)):
+            if moment_ns is not None:
+                COUNTERS.set(f"observer_token_{what}_timestamp_seconds", name, to=moment_ns / NS_PER_S)
 
     async def _issue_key(self) -> None:
         """Issue an approval key alone: the token in force stays, and the account's owner gets no message."""

@@ -80,6 +80,7 @@ def demo(
         str, Option("--date", metavar="DATE", parser=_trading_date, help="The trading day, as an ISO date.")
     ] = DAY.isoformat(),
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
+    metrics_port: Annotated[int, Option(min=0, max=65_535, help="Port for Prometheus on loopback; 0: none.")] = 0,
     keep: Annotated[bool, Option("--keep", help="Keep logs, keys, the broker's ledger and all else.")] = False,
     as_json: JsonOption = False,
     folder: Annotated[
@@ -108,6 +109,7 @@ def demo(
         streams=tuple(dict.fromkeys(stream or ())),
         nxt=nxt,
         day=date.fromisoformat(day),
+        metrics_port=metrics_port,
     )
     is_anew = is_of_demo(folder)
     made = prepare(options)
@@ -124,13 +126,16 @@ def demo(
     if summary.succeeded and not keep:
         tidy(options)
     if not (summary.is_judged or summary.interrupted):
-        click.echo(
-            f"the day is not judged: {summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot "
-            f"have a quality report; {folder / 'data' / 'logs' / 'gap-recovery.log'} says why",
-            err=True,
-        )
+        click.echo(_unjudged_text(summary, folder), err=True)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
+
+
+def _unjudged_text(summary: DemoSummary, folder: Path) -> str:
+    return (
+        f"the day is not judged: {summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot "
+        f"have a quality report; {folder / 'data' / 'logs' / 'gap-recovery.log'} says why"
+    )
 
 
 def _announcement(day: DemoDay, folder: Path) -> str:

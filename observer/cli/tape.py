@@ -37,8 +37,8 @@ class LineTape(msgspec.Struct, frozen=True, kw_only=True):
 class DayTape(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `observer tape --json`. Percentages are of the day's volume of all lines; `seconds_left` as of
     `progressed_ns`. `held` are the parts (0 to 1) of the volume and, by an estimate, of the trades of the lines with a
-    report that are stored one by one. `symbols` are the asked lines, those with the most fetched trades first. `official` is None
-    before an official bar of the day is stored.
+    report that are stored one by one. `symbols` are the asked lines, those with the most fetched trades first.
+    `official` is None before an official bar of the day is stored.
     """
 
     day: str

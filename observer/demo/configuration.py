@@ -40,7 +40,7 @@ SESSION_TIMEOUT_S: Final = 60.0
 class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
     (empty: a file in the folder), number of accounts, record kinds streamed beside trades, the universe's time (HH:MM),
-    whether both venues are collected the whole day, and the day.
+    whether both venues are collected the whole day, the day, and the exporter's port (0: no exporter).
     """
 
     symbols: int
@@ -52,6 +52,7 @@ class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     universe_at: str = UNIVERSE_AT
     nxt: bool = False
     day: date = DAY
+    metrics_port: int = 0
 
 
 def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
@@ -128,6 +129,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         "schedule": WHOLE_DAY_SCHEDULE if demo.nxt else SCHEDULE,
         "etf": ETF_TIMES,
         **({"universe": {"venues": BOTH_VENUES}, "track_a": {"sessions": WHOLE_DAY}} if demo.nxt else {}),
+        **({"metrics": {"port": demo.metrics_port}} if demo.metrics_port else {}),
         **({"track_b": _track_b(demo)} if demo.streams or demo.nxt else {}),
         "simulator": simulator,
     }

@@ -44,7 +44,8 @@ _REAL_SYMBOLS: Final = 4_400  # about as many as the real master files have
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
     folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, the record
-    kinds streamed beside trades, whether both venues are collected the whole day, and the day.
+    kinds streamed beside trades, whether both venues are collected the whole day, the day, and the exporter's port (0:
+    none).
     """
 
     speed: float
@@ -58,6 +59,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     streams: Sequence[RecordKind] = ()
     nxt: bool = False
     day: date = DAY
+    metrics_port: int = 0
 
 
 class DemoDay(msgspec.Struct, frozen=True):
@@ -97,6 +99,7 @@ def prepare(options: DemoOptions) -> DemoDay:
         universe_at=universe_at(begins),
         nxt=options.nxt,
         day=options.day,
+        metrics_port=options.metrics_port,
     )
     configuration = write_demo_configuration(options.folder, demo)
     begins_ns, ends_ns = (

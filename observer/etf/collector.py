@@ -27,8 +27,10 @@ from observer.etf.settings import EtfSettings
 from observer.etf.sources import open_krx_api
 from observer.listings.model import ETF_GROUP
 from observer.local_time import local_datetime
+from observer.metrics.counters import COUNTERS
 from observer.providers.etf import EtfQuote, EtfSource, NavDay
 from observer.store.etf import EtfReader
+from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,13 @@ class Collected(msgspec.Struct):
     asked: int
     answered: int = 0
     failures: list[ProviderError] = []
+
+
+def record_end(ended: EtfJobEnded) -> None:
+    """Note the last end of a job for the exporter."""
+    COUNTERS.set("observer_etf_job_ended_timestamp_seconds", ended.job, to=ended.ended_ns / NS_PER_S)
+    if ended.asked:
+        COUNTERS.set("observer_etf_job_answered_ratio", ended.job, to=ended.answered / ended.asked)
 
 
 class EtfCollector:
@@ -134,7 +143,7 @@ class EtfCollector:
     def _ended(
         self, job: EtfJob, day: date, started_ns: int, source: str, collected: Collected, detail: str
     ) -> EtfJobEnded:
-        return EtfJobEnded(
+        ended = EtfJobEnded(
             job=job,
             session_date=day.isoformat(),
             started_ns=started_ns,
@@ -145,6 +154,8 @@ class EtfCollector:
             failed=len(collected.failures),
             detail=detail,
         )
+        record_end(ended)
+        return ended
 
     async def _take_list(self, started_ns: int) -> str:
         today = local_datetime(started_ns).date()

@@ -147,6 +147,7 @@ def fixed_changes(old: Settings, new: Settings) -> list[str]:
         ("[run] runtime", old.run.runtime, new.run.runtime),
         ("[run] data", old.run.data, new.run.data),
         ("[run.endpoints]", old.run.endpoints, new.run.endpoints),
+        ("[metrics]", old.metrics, new.metrics),
         ("[supervision.host]", old.supervision.host, new.supervision.host),
     ]
     return [name for name, before, after in pairs if before != after]

@@ -64,6 +64,8 @@ def require_usable_machine(settings: Settings) -> None:
         _require_addresses(provider, settings.brokers[provider])
     for name, url in msgspec.structs.asdict(run.endpoints).items() if run.endpoints else ():
         _require_free(url, f"run.endpoints.{name}")
+    if settings.metrics is not None:
+        _require_free(f"tcp://127.0.0.1:{settings.metrics.port}", "metrics.port")
     _require_trading_days(Path(run.trading_days))
 
 

@@ -30,6 +30,7 @@ from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
 from observer.host.worker_log import complaint_in
+from observer.metrics.settings import MetricsSettings
 from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.runtime.refusals import refused_events, refused_messages
 from observer.supervisor.limits import Crossing, crossing_text
@@ -119,10 +120,13 @@ class Host:
     def _events_refused(self) -> int:
         return self._producer.refused + self._producer.unstorable if self._producer is not None else 0
 
+    def _plan(self) -> DayPlan | None:
+        return self._today.known()
+
     @property
     def phase(self) -> str:
         """The phase of the day; IDLE while the calendar does not know this day."""
-        plan = self._today.known()
+        plan = self._plan()
         return phase_at(plan, self._clock.now_ns()) if plan else "IDLE"
 
     async def _obey(self, request: HostRequest) -> Reply:
@@ -156,7 +160,8 @@ class Host:
             self._report_calendar(),
             self._report_processes(),
         )
-        serving = [asyncio.create_task(report) for report in reports]
+        exporting = [] if self._settings.metrics is None else [self._export(self._settings.metrics)]
+        serving = [asyncio.create_task(report) for report in (*reports, *exporting)]
         try:
             await self._supervisor.run_until(self.stopping, self._reporting())
         finally:
@@ -165,6 +170,20 @@ class Host:
             await asyncio.gather(*serving, return_exceptions=True)
         if self._refusal is not None:
             raise ConfigError(self._refusal)
+
+    async def _export(self, metrics: MetricsSettings) -> None:
+        """Serve figures for Prometheus until cancelled; the library is loaded only here."""
+        from observer.host.metrics import Exporter, System
+
+        supervisor = self._supervisor
+        system = System(
+            *(supervisor.status, supervisor.samples, lambda: supervisor.host_figures, self._plan),
+            lambda: self._producer,
+        )
+        parts = (self._settings, self.endpoints.feed, self._clock)
+        failure = await Exporter(metrics.port, NAME, system, *parts).run()
+        await supervisor.started.wait()
+        self._alerts.report("host:exporter", "warning", failure)
 
     def _status_line(self) -> str:
         processes = self.status().processes

@@ -9,6 +9,8 @@ from observer.calendar.phases import DayPlan, moment_of
 from observer.errors import DataFileError, FileGoneError
 from observer.listings.diff import ReferenceSettings
 from observer.listings.sync import FORCE, Examined, MasterFiles
+from observer.metrics.counters import COUNTERS
+from observer.units import NS_PER_S
 
 PENDING: Final = "pending_approval"
 """The code of a refusal: the changes are held, and the file in force stays."""
@@ -25,6 +27,20 @@ class MasterFileJobs:
     def __init__(self, settings: ReferenceSettings, masters: MasterFiles) -> None:
         self._settings = settings
         self._masters = masters
+        self._record_ages()
+
+    def _record_ages(self) -> None:
+        for exchange in self._settings.exchanges:
+            if checked_ns := self._masters.checked_ns(exchange):
+                at_s = checked_ns / NS_PER_S
+                COUNTERS.set("observer_master_file_checked_timestamp_seconds", exchange, to=at_s)
+
+    def _require_all(self, found: Sequence[Examined]) -> None:
+        """Raises DataFileError when a check failed."""
+        self._record_ages()
+        if failed := [f"{each.exchange}: {each.outcome.reason}" for each in found if each.outcome.decision == "failed"]:
+            is_gone = all(each.gone for each in found if each.outcome.decision == "failed")
+            raise (FileGoneError if is_gone else DataFileError)("; ".join(failed))
 
     def of_the_day(self, plan: DayPlan) -> Sequence[Job[str]]:
         """The daily check, and on one day of the week the full refresh before it."""
@@ -39,7 +55,7 @@ class MasterFileJobs:
         Raises:
             DataFileError: some failed; only these are tried again later.
         """
-        _require_all(await self._masters.check_all(self._settings.exchanges, since_ns=plan.master_files_ns))
+        self._require_all(await self._masters.check_all(self._settings.exchanges, since_ns=plan.master_files_ns))
 
     async def refresh_all(self, plan: DayPlan) -> None:
         """Download every exchange's file without a download since this day's time for it.
@@ -48,7 +64,7 @@ class MasterFileJobs:
             DataFileError: as for `check_all`.
         """
         since_ns = moment_of(plan, self._settings.weekly_refresh_time)
-        _require_all(await self._masters.check_all(self._settings.exchanges, force=True, since_ns=since_ns))
+        self._require_all(await self._masters.check_all(self._settings.exchanges, force=True, since_ns=since_ns))
 
     async def check_now(self, arguments: Sequence[str] = ()) -> str | Refused:
         """Check these exchanges, or all, regardless of earlier checks; with `FORCE` download unchanged files too."""
@@ -56,7 +72,7 @@ class MasterFileJobs:
         if unknown := [name for name in exchanges if name not in self._settings.exchanges]:
             return Refused("unknown_exchange", f"not among [reference] exchanges: {', '.join(unknown)}")
         found = await self._masters.check_all(exchanges, force=FORCE in arguments)
-        _require_all(found)
+        self._require_all(found)
         return ", ".join(f"{each.exchange} {each.outcome.decision}" for each in found)
 
     async def approve(self, arguments: Sequence[str]) -> str:
@@ -76,10 +92,4 @@ class MasterFileJobs:
         Raises:
             DataFileError: the check failed.
         """
-        _require_all([await self._masters.check(exchange)])
-
-
-def _require_all(found: Sequence[Examined]) -> None:
-    if failed := [f"{each.exchange}: {each.outcome.reason}" for each in found if each.outcome.decision == "failed"]:
-        is_gone = all(each.gone for each in found if each.outcome.decision == "failed")
-        raise (FileGoneError if is_gone else DataFileError)("; ".join(failed))
+        self._require_all([await self._masters.check(exchange)])

@@ -6,7 +6,6 @@ to the client.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from random import Random
@@ -19,10 +18,12 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from observer.clock import Clock
 from observer.errors import ProviderError, TokenExpiredError, TransportError
+from observer.metrics.counters import COUNTERS
 from observer.providers.bodies import ACCEPTED, BodyReader, decode
 from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
 from observer.providers.raw import UNRECORDED, CallRecorder
 from observer.providers.settings import RestSettings
+from observer.units import NS_PER_S
 
 Result = TypeVar("Result")
 
@@ -152,9 +153,8 @@ async def send_once(
 
 
 class RestPipeline:
-    """Calls of one account. Any number of them may be on their way at once.
-
-    `counts` grows under (call, outcome): outcome `sent` for every attempt, `ok`, or the name of the error.
+    """Calls of one account. Any number of them may be on their way at once. Each is counted for the exporter by its
+    outcome: `sent` for every attempt, `ok`, or the name of the error.
     """
 
     def __init__(
@@ -168,7 +168,9 @@ class RestPipeline:
         rng: Random,
         settings: RestSettings,
         recorder: CallRecorder = UNRECORDED,
+        account: str = "",
     ) -> None:
+        self._account = account
         self._client = client
         self._dialect = dialect
         self._rate_limiter = rate_limiter
@@ -177,7 +179,6 @@ class RestPipeline:
         self._rng = rng
         self._settings = settings
         self._recorder = recorder
-        self.counts: Counter[tuple[str, str]] = Counter()
 
     async def call(self, request: Request, priority: Priority, result_type: type[Result]) -> Result:
         """The decoded answer, after as many attempts as the settings allow.
@@ -206,19 +207,25 @@ class RestPipeline:
     async def _attempt(self, request: Request, priority: Priority) -> Answer:
         """One attempt, with what its failure means for the others who share the account."""
         used = await self._credentials.current()
+        asked_ns = self._clock.now_ns()
         try:
             async with self._rate_limiter.acquire(priority):
-                self.counts[request.name, "sent"] += 1
+                waited_s = (self._clock.now_ns() - asked_ns) / NS_PER_S
+                COUNTERS.observe("observer_limiter_wait_seconds", self._account, priority, seconds=waited_s)
+                self._count(request, "sent")
                 headers = self._dialect.headers(request, used)
                 answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
         except ProviderError as error:
-            self.counts[request.name, type(error).__name__] += 1
+            self._count(request, type(error).__name__)
             if isinstance(error, TokenExpiredError):
                 # Without another token asking again is no use, and all patience there is was spent on waiting for one.
                 error.retry = await self._credentials.reject(used)
             raise
-        self.counts[request.name, "ok"] += 1
+        self._count(request, "ok")
         return answer
+
+    def _count(self, request: Request, outcome: str) -> None:
+        COUNTERS.add("observer_calls_total", self._account, request.name, outcome)
 
     def _delay_s(self, state: RetryCallState) -> float:
         """Market seconds before the next attempt: exponential back-off with jitter, uniform over [d/2, d].

@@ -16,13 +16,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from bus.commands import Heartbeat, Ready
+from bus.commands import Heartbeat, Ready, Sample
 from bus.control import ControlClient
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -33,6 +33,8 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock, clock_from_environment
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError, StoreError
+from observer.metrics.counters import COUNTERS, bounded
+from observer.metrics.delivery import producer_samples
 from observer.privacy import keep_private
 from observer.runtime.orders import WorkerOrders
 from observer.runtime.refusals import DiskAlerts, refused_events
@@ -67,6 +69,7 @@ class Worker:
         self.alerts = Alerts(clock, name, runtime=self.runtime)
         self.orders = WorkerOrders(name, self.alerts)
         self.progress: Callable[[], int] = lambda: 0
+        self.figures: Callable[[], Sequence[Sample]] = tuple
         self._unstorable = refused_events(self.alerts, self._events_unstorable)  # `DiskAlerts` reports a full disk
 
     def _events_unstorable(self) -> int:
@@ -110,6 +113,12 @@ class Worker:
         """
         while not await producer.drain(SETTLE_S):
             logger.info("waiting for %d events to be stored", producer.unacknowledged)
+
+    def samples(self) -> list[Sample]:
+        """The process's figures for the exporter, as many as a heartbeat carries."""
+        producer = self.orders.producer
+        delivery = () if producer is None else producer_samples(producer)
+        return bounded([*delivery, *self.figures(), *COUNTERS.samples()])
 
     def report_damage(self) -> None:
         """Report what was found damaged or missing in the outbox."""
@@ -264,4 +273,5 @@ async def _beat(worker: Worker) -> None:
         worker.report_damage()
         worker.alerts.tick()
         alerts = list(worker.alerts.open)
-        await worker.control.send(Heartbeat(worker.name, pid, lag_s, worker.progress(), alerts))
+        beat = Heartbeat(worker.name, pid, lag_s, worker.progress(), alerts, worker.samples())
+        await worker.control.send(beat)

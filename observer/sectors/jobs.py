@@ -8,7 +8,6 @@ import asyncio
 import logging
 import sys
 from collections.abc import Collection, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -123,7 +122,7 @@ class SectorJobs:
             max_age_days=None if is_weekly else 30.0,
             max_retries=3 if is_weekly else 5,
             at_once=_REGIONS_AT_ONCE,
-            metrics_file=self._data / "enrichment" / "metrics.prom" if _has_metrics() else None,
+            metrics_file=self._data / "enrichment" / "metrics.prom",
             verbose=True,
         )
         return EnrichmentProcess(options, self._ingest)
@@ -136,11 +135,6 @@ def reported_of(job: str, status: int, sources: Collection[str], log_path: Path)
     if status not in (0, _UNANSWERED):
         return "critical", f"job {job} failed: {_last_line(log_path)} (status {status}, {log_path})"
     return None
-
-
-def _has_metrics() -> bool:
-    """They need a package of the extra `sectors`; the broker's codes and a FinanceDatabase file do not."""
-    return find_spec("prometheus_client") is not None
 
 
 def _last_line(path: Path) -> str:

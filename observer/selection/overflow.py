@@ -107,6 +107,8 @@ class OverflowWatch:
         self._held: dict[str, SlotAssigned] = {}  # by slot
         self.level: Level = "normal"
         """The level of the last check."""
+        self.rate: float | None = None
+        """The rate of the last check; None for too few symbols."""
 
     def apply(self, events: Iterable[Event]) -> None:
         """Apply slot decisions in order; other events are ignored."""
@@ -133,9 +135,9 @@ class OverflowWatch:
 
     def check(self, now_ns: int, waiting: Collection[str]) -> OverflowLevel | None:
         """The level with the current waiting symbols; None if it is unchanged."""
-        rate = self._rate(now_ns, waiting)
-        before, self.level = self.level, next_level(self.level, rate, self._rates)
-        return changed_level(before, self.level, rate)
+        self.rate = self._rate(now_ns, waiting)
+        before, self.level = self.level, next_level(self.level, self.rate, self._rates)
+        return changed_level(before, self.level, self.rate)
 
     def _rate(self, now_ns: int, waiting: Collection[str]) -> float | None:
         holding = {held.symbol for held in self._held.values() if held.trigger != FILLER}

@@ -8,6 +8,7 @@ from typing import Final
 from bus.delivery import Part
 from observer.alerts.process import DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
 from observer.errors import StoreError
+from observer.metrics.counters import COUNTERS
 from observer.store.systems import System
 from observer.store.writer import Committed, StoreWriter
 
@@ -63,6 +64,10 @@ class ReportingWriter(StoreWriter):
     def commit(self, batches: Sequence[Part]) -> Committed:
         """As `StoreWriter.commit`."""
         committed = super().commit(batches)
+        COUNTERS.add("observer_commits_total")
+        COUNTERS.add("observer_events_quarantined_total", amount=committed.quarantined)
+        for kind, rows in committed.rows_by_kind.items():
+            COUNTERS.add("observer_events_stored_total", kind, amount=rows)
         if committed.quarantined:
             logger.error("%d events went to quarantine", committed.quarantined)
             self._quarantine.count_from_thread(committed.quarantined)
@@ -85,7 +90,9 @@ class ReportingWriter(StoreWriter):
     def _report_losses(self) -> None:
         """Report what the database states as lost; a restored one may state nothing."""
         with contextlib.suppress(StoreError):  # the next commit or the next process reports them
-            if lost := self.lost_events():
+            lost = self.lost_events()
+            COUNTERS.set("observer_delivery_losses_events", to=lost)
+            if lost:
                 self._alerts.report_from_thread(DELIVERY_LOSSES, "critical", losses_text(lost))
             else:
                 self._alerts.resolve_from_thread(DELIVERY_LOSSES, "the database states no losses")

@@ -129,10 +129,10 @@ class StreamingDay:
             late_end=self._late_end,
         )
         self.trades = self.receiver.trades
-        self._overflow = OverflowWatch(rates_of(settings.selection.slots))
+        self.overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
-        self._stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
+        self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts, alerts)
 
@@ -152,7 +152,7 @@ class StreamingDay:
         names = [account.name for account in self._brokers.accounts]
         self.receiver.outages = StreamOutages(names, self._clock.now_ns(), self._settings.track_b.failover_after_s)
         counted = (self._reader, self.receiver.unreadable, self._alerts, self._clock.now_ns())
-        running = [tasks.create_task(each) for each in (self._stream.run(), count_quarantine(*counted))]
+        running = [tasks.create_task(each) for each in (self.stream.run(), count_quarantine(*counted))]
         await self._clock.sleep_until(self._plan.context_sync_ns - EARLIER_DAYS_LEAD_NS)
         selector = await self._new_selector()
         await self._clock.sleep_until(self._plan.context_sync_ns)
@@ -211,11 +211,11 @@ class StreamingDay:
     def carry_out(self, selector: Selector, step: SelectionStep, now_ns: int, events: Sequence[Event]) -> None:
         """Publish the decisions and their step, and update the subscriptions."""
         self._producer.publish(*events, SelectionAdvanced(self._session_date, now_ns, step))
-        self._overflow.apply(events)
-        self._stream.want(selector.wanted_by_account)
+        self.overflow.apply(events)
+        self.stream.want(selector.wanted_by_account)
         self.receiver.keep_wanted(selector.wanted)
         known = self.trades.detector.watched | self.trades.gaps.unwatched
-        for symbol in sorted(known - set(selector.wanted) - self._stream.subscribed):
+        for symbol in sorted(known - set(selector.wanted) - self.stream.subscribed):
             self.receiver.leave(symbol)
 
     # --- the start of the decisions ---
@@ -243,8 +243,8 @@ class StreamingDay:
         """Resume the slots of an earlier process of this day, or begin with the opening's movers."""
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if any(isinstance(event, SlotAssigned) for event in reported):
-            self._overflow.resume(reported, self._clock.now_ns())
-            if self._overflow.level == "normal":
+            self.overflow.resume(reported, self._clock.now_ns())
+            if self.overflow.level == "normal":
                 self._alerts.resolve("overflow", "slots, last hour: normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.trades.hold(selector.wanted)
@@ -362,14 +362,14 @@ class StreamingDay:
         self.carry_out(selector, step, now_ns, decided)
         self._halt_poller.after_sweep(swept, selector.wanted)
         self._listen_again(selector)
-        checking = self._stream_monitor.check_sweep(swept, self._stream.subscribed, sweep.started_ns)
+        checking = self._stream_monitor.check_sweep(swept, self.stream.subscribed, sweep.started_ns)
         self.receiver.tasks.create_task(checking)
 
     def _listen_again(self, selector: Selector) -> None:
         """Remove stale subscriptions; the next slot evaluation requests them again."""
-        if stale := self._stream_monitor.stale(self._stream.subscribed):
+        if stale := self._stream_monitor.stale(self.stream.subscribed):
             wanted = selector.wanted_by_account.items()
-            self._stream.want({account: [each for each in symbols if each not in stale] for account, symbols in wanted})
+            self.stream.want({account: [each for each in symbols if each not in stale] for account, symbols in wanted})
 
     async def _evaluate_slots(self, selector: Selector) -> None:
         """Evaluate the streamed symbols between sweeps."""
@@ -382,7 +382,7 @@ class StreamingDay:
             self._fail_over(selector)
             now_ns = self.moment()
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
-            if changed := self._overflow.check(now_ns, selector.waiting):
+            if changed := self.overflow.check(now_ns, selector.waiting):
                 self._report_overflow(changed)
 
     def _report_overflow(self, changed: OverflowLevel) -> None:

@@ -37,6 +37,7 @@ from observer.gaps.queue import Attempt, RecoveryQueue
 from observer.gaps.recovery import RecoveryPlan, RecoverySettings, TimeAndSalesRow
 from observer.gaps.targets import RecoveryTargets, TargetChange, text_of
 from observer.local_time import local_datetime
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import HistorySource
 from observer.providers.domestic import PastBarSource
 from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
@@ -281,6 +282,7 @@ class GapWorklist:
             self._alerts.resolve(identity, text)
 
     def _report_crowding(self) -> None:
+        COUNTERS.set("observer_gap_queue", to=len(self.queue))
         match self.queue.crowding():
             case "begins":
                 self._alerts.report("queue", "warning", f"{len(self.queue)} gaps wait to be filled")

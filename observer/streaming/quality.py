@@ -34,6 +34,7 @@ from observer.gaps.reconciliation import reconcile
 from observer.gaps.recovery import DAYS_BACK
 from observer.lines import venue_of
 from observer.local_time import local_datetime
+from observer.metrics.counters import COUNTERS
 from observer.store.reader import StoreReader
 
 logger = logging.getLogger(__name__)
@@ -200,6 +201,8 @@ class QualityJudge:
         if found:
             reports = [comparison for _books, comparison in found]
             reported = judging.gap_rate_alert(session_date, reports) if symbols is None else None
+            if symbols is None and (rate := judging.gap_rate(reports)) is not None:
+                COUNTERS.set("observer_gap_rate_ratio", to=rate)
             if reported:
                 alert = self._alerts.reported("gap_rate", "warning", reported)
             elif symbols is None:

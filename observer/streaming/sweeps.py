@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import date
 from math import ceil
 from typing import Final
 
@@ -21,6 +22,7 @@ from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
 from observer.lines import venue_of
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import Quote, QuoteSource, chunks
 from observer.store.universes import StoredUniverse
 from observer.streaming.attention import AttentionRequests
@@ -112,7 +114,12 @@ class Sweeps:
             self._alerts.report(NO_UNIVERSE, "critical", text)
         else:
             self._alerts.resolve(NO_UNIVERSE, f"the universe of {plan.day} is built")
-        return found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
+        found = found or await universe_of(plan, self._reader, self._clock, plan.track_a_stop_ns, oldest)
+        if found is not None:
+            COUNTERS.set("observer_universe_symbols", to=len(found.members))
+            age = plan.day - date.fromisoformat(found.built.session_date)
+            COUNTERS.set("observer_universe_age_days", to=age.days)
+        return found
 
     async def _sweep(self, plan: DayPlan, sweep: Sweep, members: Sequence[UniverseMember]) -> Sequence[Snapshot]:
         """Sweep the members' lines at the sweep's venues. Returns the published snapshots."""
@@ -137,6 +144,7 @@ class Sweeps:
         floor_s = sweep_floor_s(requests, len(accounts), self._parts.calls_per_second)
         asked = Counter(map(self._venue, lines))
         logger.info("%s", _report(completed, asked, swept, floor_s))
+        _record(completed, floor_s)
         report_unanswered(self._alerts, sweep.number, asked, {snapshot.venue for snapshot in swept})
         return swept
 
@@ -170,6 +178,17 @@ class Sweeps:
         now_ns, venue = self._clock.now_ns(), self._venue(quote.symbol)
         session = session_of(plan.sessions, venue, now_ns)
         return snapshot_of(provider, quote, plan.day.isoformat(), sweep, now_ns, venue, session)
+
+
+def _record(sweep: SweepCompleted, floor_s: float) -> None:
+    """Count a sweep for the exporter; `floor_s` are the market seconds that the rate limit allows at least."""
+    duration_s = (sweep.completed_ns - sweep.started_ns) / NS_PER_S
+    COUNTERS.add("observer_sweeps_total")
+    COUNTERS.set("observer_sweep_completed_timestamp_seconds", to=sweep.completed_ns / NS_PER_S)
+    COUNTERS.set("observer_sweep_duration_seconds", to=duration_s)
+    if sweep.requested and floor_s:
+        COUNTERS.set("observer_sweep_coverage_ratio", to=sweep.received / sweep.requested)
+        COUNTERS.set("observer_sweep_floor_ratio", to=duration_s / floor_s)
 
 
 class Portion(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bus.commands import Done, Heartbeat, OpenAlert, ProcessStatus, Ready, Refused, Stopping
+from bus.commands import Done, Heartbeat, OpenAlert, ProcessStatus, Ready, Refused, Sample, Stopping
 from observer.supervisor.child import Child
 from observer.supervisor.limits import HysteresisThreshold, after_weighing, weight_text
 from observer.supervisor.notify import Notification
@@ -64,6 +64,7 @@ class ChildMonitor:
         self._received_s = 0.0  # time of the last heartbeat or notification
         self._loop_lag_s: float | None = None
         self._progress: int | None = None
+        self._samples: Sequence[Sample] = ()
         self._beats = False  # whether the current process has sent a heartbeat
         self._says: str | None = None  # its last STATUS over sd_notify
         self._rss_bytes = 0
@@ -77,6 +78,11 @@ class ChildMonitor:
     def pid(self) -> int | None:
         """The pid of the current process; None without one."""
         return self._process.pid if self._process else None
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The figures in the last heartbeat of the current process; a process that ended has none."""
+        return self._samples if self._process is not None and self._beats else ()
 
     def ask(self, verb: Verb) -> "asyncio.Future[Outcome]":
         """Put a request into the inbox; the returned future is set once it succeeds or fails."""
@@ -98,7 +104,7 @@ class ChildMonitor:
                 self._beats = True
                 self._loop_lag_s = message.loop_lag_s
                 self._progress = message.progress
-                self.alerts = message.alerts
+                self.alerts, self._samples = message.alerts, message.samples
         return True
 
     def _receive_notification(self, pid: int, said: Notification) -> None:

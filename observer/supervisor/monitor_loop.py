@@ -9,7 +9,14 @@ from typing import Final
 
 from observer.supervisor.child import Child
 from observer.supervisor.child_monitor import ChildMonitor
-from observer.supervisor.limits import HostLimits, HysteresisThreshold, Resource, after_host_check, crossing_text
+from observer.supervisor.limits import (
+    HostFigures,
+    HostLimits,
+    HysteresisThreshold,
+    Resource,
+    after_host_check,
+    crossing_text,
+)
 from observer.supervisor.mark import with_descendants
 from observer.supervisor.orphans import adopting, reap_adopted
 from observer.supervisor.output import rotate
@@ -51,6 +58,8 @@ class MonitorLoop:
         self._uncut: frozenset[Path] = frozenset()
         self.figures: Mapping[int, Figures] = {}
         """Of the last check, by the pid of a child's leader."""
+        self.host_figures: HostFigures | None = None
+        """Of the last check of the machine."""
 
     async def run(self) -> None:
         """Check until cancelled; meanwhile this process adopts orphans below it."""
@@ -92,7 +101,7 @@ class MonitorLoop:
         report_change(self._listener, SUPERVISOR, ProcessState.RUNNING, os.getpid(), text)
 
     def _check_host(self) -> None:
-        figures = check_host(self.figures.values(), self._disk)
+        self.host_figures = figures = check_host(self.figures.values(), self._disk)
         self._thresholds, crossings = after_host_check(self._thresholds, figures, self._limits)
         for crossing in crossings:
             logger.warning("%s", crossing_text(crossing))

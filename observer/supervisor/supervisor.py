@@ -28,6 +28,7 @@ from bus.commands import (
     Reply,
     Request,
     Restart,
+    Sample,
     Shutdown,
     Start,
     Status,
@@ -43,7 +44,7 @@ from observer.supervisor.child import Child
 from observer.supervisor.child_monitor import ChildMonitor, Outcome, Verb
 from observer.supervisor.containment import ContainedRun
 from observer.supervisor.instance import InstanceLock
-from observer.supervisor.limits import HostLimits
+from observer.supervisor.limits import HostFigures, HostLimits
 from observer.supervisor.monitor_loop import MonitorLoop
 from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.process import Lifeline
@@ -352,6 +353,15 @@ class Supervisor:
     def alerts(self) -> Mapping[str, Sequence[OpenAlert]]:
         """The open alerts in each child's last heartbeat, by its name."""
         return {name: monitor.alerts for name, monitor in self._monitors.items()}
+
+    def samples(self) -> Mapping[str, Sequence[Sample]]:
+        """The figures in each running child's last heartbeat, by its name."""
+        return {name: monitor.samples for name, monitor in self._monitors.items() if monitor.samples}
+
+    @property
+    def host_figures(self) -> HostFigures | None:
+        """The machine's figures of the last check; None before the first."""
+        return self._monitor_loop.host_figures
 
     async def _handle(self, identity: bytes, request: Request) -> Reply | None:
         match request:

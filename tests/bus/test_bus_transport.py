@@ -150,6 +150,19 @@ def test_published_events_are_stored_in_order(tmp_path: Path, sink: Memory) -> N
 
 
 @pytest.mark.usefixtures("writer")
+def test_the_latency_of_each_batch_is_counted_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with producer(tmp_path) as a:
+            for event in trades(20):
+                a.publish_together([event])
+            assert await a.drain(DEADLINE_S)
+            assert sum(a.latency.counts) == 20
+            assert a.latency.sum_s > 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.usefixtures("writer")
 def test_an_event_that_cannot_be_encoded_is_counted_and_its_neighbours_are_stored(tmp_path: Path, sink: Memory) -> None:
     async def scenario() -> int:
         async with producer(tmp_path) as a:

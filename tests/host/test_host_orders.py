@@ -293,10 +293,10 @@ def test_missing_keys_are_refused_too(folder: Path, monkeypatch: pytest.MonkeyPa
 def test_a_change_of_a_setting_that_is_read_only_once_is_refused_by_name(folder: Path) -> None:
     async def run() -> None:
         async with hosted(folder) as scene:
-            write(folder, "[supervision.host]\ncpu_percent = 12.0")
+            write(folder, "[metrics]\nport = 9000\n[supervision.host]\ncpu_percent = 12.0")
             code, message = await scene.refusal(Reload())
             assert code == "needs_shutdown"
-            assert "[supervision.host]" in message
+            assert "[metrics], [supervision.host]" in message
             assert scene.adopted == []
 
     asyncio.run(run())

@@ -1,5 +1,6 @@
 """A setting of backups that can only fail is refused before a process is spawned."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +65,14 @@ def test_settings_of_backups_that_can_work_are_admitted(folder: Path) -> None:
     (folder / "other").mkdir()
     backup = BackupSettings(folder=f"{folder}/made", copy_to=f"{folder}/other", command=("true", "{package}"))
     require_usable_machine(with_backup(folder, backup))
+
+
+def test_a_port_of_the_exporter_that_is_in_use_is_refused(folder: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        demo = DemoConfiguration(symbols=10, seed=7, metrics_port=held.getsockname()[1])
+        settings = load_settings(write_demo_configuration(folder, demo))
+        endpoints_of(settings.run)  # makes the runtime folder
+        with pytest.raises(OSError, match=r"metrics\.port"):
+            require_usable_machine(settings)

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from bus.commands import Heartbeat, Order, OrderReply, Ready, Stopping
+from bus.commands import Heartbeat, Order, OrderReply, Ready, Sample, Stopping
 from bus.control import ControlClient
 
 HEARTBEAT_S = 0.05
@@ -55,7 +55,7 @@ async def speak(name: str, address: str, mode: str) -> None:
     beats = 0
     while not stopping.is_set():
         beats += 1
-        await client.send(Heartbeat(name, os.getpid(), 0.001, beats))
+        await client.send(Heartbeat(name, os.getpid(), 0.001, beats, [], [Sample("observer_beats", (), beats)]))
         if mode == "warming" and leaving.is_set():
             await client.send(Ready(name, os.getpid()))
             leaving.clear()

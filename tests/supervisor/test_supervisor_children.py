@@ -323,6 +323,20 @@ def test_heartbeats_keep_a_child_and_show_in_its_status(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_the_figures_of_a_child_are_those_of_its_last_heartbeat_and_end_with_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with supervised(tmp_path, [speaker(tmp_path, "a")]) as scene:
+            await scene.supervisor.start_all()
+            await until_async(lambda: scene.supervisor.samples().get("a"))
+            [sample] = scene.supervisor.samples()["a"]
+            assert sample.metric == "observer_beats"
+            assert await scene.supervisor.stop("a")
+            assert scene.supervisor.samples() == {}
+            await until_async(lambda: scene.supervisor.host_figures)
+
+    asyncio.run(run())
+
+
 def test_a_supervisor_that_was_suspended_kills_no_child_for_missing_heartbeats(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [speaker(tmp_path, "a", heartbeat_limit_s=2.0)]) as scene:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests import waiting
 from tests.folders import short_folder
 from tests.system.running import JsonObject, ask, demo
+from tests.system.scraping import Scraped
 
 # The day in some two minutes, beside all other tests. Faster, each second of a busy machine is half an hour of it.
 SPEED = 240
@@ -29,6 +31,7 @@ class Day(msgspec.Struct, frozen=True):
     folder: Path
     database_reported: str
     left_behind: list[str]
+    scraped: Scraped
 
     @property
     def database(self) -> Path:
@@ -75,8 +78,12 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 
 
 def _run(kept: Path) -> Day:
-    with short_folder() as folder, demo(folder=folder / "d", speed=SPEED) as system:
-        exit_status = system.ended(4 * waiting.DEADLINE_S)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        scraped = Scraped(probe.getsockname()[1])
+    options = ("--metrics-port", scraped.port)
+    with short_folder() as folder, demo(*options, folder=folder / "d", speed=SPEED) as system:
+        exit_status = system.ended(4 * waiting.DEADLINE_S, scraped.look)
         shutil.copytree(folder / "d", kept, ignore=_sockets, dirs_exist_ok=True)
         reported = f"sqlite:///{system.database}"
-        return Day(exit_status, system.summary(), system.errors, kept, reported, system.left_behind())
+        return Day(exit_status, system.summary(), system.errors, kept, reported, system.left_behind(), scraped)

@@ -117,11 +117,14 @@ class System:
         self.process.send_signal(signal.SIGINT)
         return self.ended()
 
-    def ended(self, within_s: float = 2 * waiting.DEADLINE_S) -> int:
-        """Wait for the end of the command, noting the processes it starts; returns the exit status."""
+    def ended(self, within_s: float = 2 * waiting.DEADLINE_S, look: Callable[[], None] = lambda: None) -> int:
+        """Wait for the end of the command, noting the processes it starts; returns the exit status. Each poll also
+        calls `look`.
+        """
 
         def is_over() -> bool:
             self.remember()
+            look()
             return self.process.poll() is not None
 
         waiting.until(is_over, "the end of the command", within_s, POLL_S)

@@ -1,0 +1,17 @@
+"""The figures of a producer: what it published, what waits, how long an acknowledgement takes."""
+
+from collections.abc import Sequence
+
+from bus.commands import Sample
+from bus.producer import Producer
+from observer.metrics.counters import histogram_sample
+
+
+def producer_samples(producer: Producer) -> Sequence[Sample]:
+    """The figures of a process's outbox and its delivery."""
+    return (
+        Sample("observer_events_published_total", (), producer.published),
+        Sample("observer_events_refused_total", (), producer.refused + producer.unstorable),
+        Sample("observer_events_unacknowledged", (), producer.unacknowledged),
+        histogram_sample("observer_acknowledgement_seconds", (), producer.latency),
+    )

@@ -1,0 +1,124 @@
+"""What the exporter counts of the feed: events whose figures no process counts itself. Pure."""
+
+from typing import Final
+
+from bus.events import (
+    AlertRaised,
+    AttentionCompleted,
+    ConnectionChanged,
+    Event,
+    Fact,
+    GapDetected,
+    GapEmpty,
+    GapOpened,
+    GapRecovered,
+    GapTimesMeasured,
+    GapUnrecoverable,
+    MasterFileChecked,
+    PhaseChanged,
+    SlotAssigned,
+    SlotOverflowed,
+    SlotReleased,
+    SweepCompleted,
+    TapeProgressed,
+    TokenRenewed,
+    TriggerFired,
+)
+from observer.metrics.counters import Counters
+from observer.units import NS_PER_S
+
+KINDS: Final[tuple[type[Fact], ...]] = (
+    *(AlertRaised, ConnectionChanged, TokenRenewed, PhaseChanged, SweepCompleted, AttentionCompleted),
+    *(TriggerFired, SlotAssigned, SlotReleased, SlotOverflowed),
+    *(GapOpened, GapEmpty, GapDetected, GapRecovered, GapUnrecoverable, GapTimesMeasured),
+    *(TapeProgressed, MasterFileChecked),
+)
+"""Kinds with few events: the host must not read every trade."""
+
+
+def count(event: Event, counters: Counters, now_ns: int) -> None:
+    """Count an event of the feed that arrived now, in market time."""
+    _count_gap(event, counters)
+    match event:
+        case AlertRaised():
+            counters.add("observer_alerts_raised_total", event.severity)
+        case ConnectionChanged():
+            counters.add("observer_stream_connection_changes_total", event.account, event.state)
+            counters.set("observer_stream_connected", event.account, to=event.state == "connected")
+        case TokenRenewed():
+            outcome = "succeeded" if event.succeeded else "failed"
+            counters.add("observer_token_renewals_total", event.account, outcome)
+        case TriggerFired():
+            counters.add("observer_triggers_fired_total", event.kind)
+        case SlotAssigned():
+            counters.add("observer_slot_changes_total", "assigned")
+        case SlotReleased():
+            counters.add("observer_slot_changes_total", "released")
+        case SlotOverflowed():
+            counters.add("observer_slot_changes_total", "refused")
+        case TapeProgressed():
+            _count_tape(event, counters)
+        case MasterFileChecked():
+            _count_file(event, counters)
+    if (published_ns := _published_ns(event)) is not None:
+        counters.set("observer_feed_lag_seconds", to=max(0.0, (now_ns - published_ns) / NS_PER_S))
+
+
+def _count_gap(event: Event, counters: Counters) -> None:
+    outcome = ""
+    match event:
+        case GapOpened():
+            outcome = "opened"
+        case GapEmpty():
+            outcome = "empty"
+        case GapDetected():
+            outcome = "detected"
+        case GapRecovered():
+            outcome = "recovered" if event.complete else "recovered_in_part"
+        case GapUnrecoverable():
+            outcome = "unrecoverable"
+        case GapTimesMeasured():
+            times = {"0.5": event.p50_s, "0.95": event.p95_s, "0.99": event.p99_s, "1": event.max_s}
+            for quantile, value_s in times.items():
+                counters.set("observer_gap_seconds", event.measure, quantile, to=value_s)
+            if event.gaps:
+                counters.set("observer_gap_in_time_ratio", event.measure, to=event.met / event.gaps)
+    if outcome:
+        counters.add("observer_gaps_total", outcome)
+
+
+def _count_tape(event: TapeProgressed, counters: Counters) -> None:
+    counters.set("observer_tape_lines", "complete", to=event.complete_lines)
+    counters.set("observer_tape_lines", "incomplete", to=event.lines - event.complete_lines)
+    counters.set("observer_tape_calls", to=event.calls)
+    if event.day_volume:
+        counters.set("observer_tape_held_ratio", to=event.held_volume / event.day_volume)
+    counters.forget("observer_tape_left_seconds")
+    if event.seconds_left is not None:
+        counters.set("observer_tape_left_seconds", to=event.seconds_left)
+
+
+def _count_file(event: MasterFileChecked, counters: Counters) -> None:
+    counters.add("observer_master_file_checks_total", event.exchange, event.outcome)
+    if event.records:  # the file was downloaded and read
+        counters.set("observer_master_file_listings", event.exchange, to=event.records)
+        counters.set("observer_master_file_bytes", event.exchange, to=event.size_bytes)
+        readable = event.records / (event.records + event.quarantined)
+        counters.set("observer_master_file_readable_ratio", event.exchange, to=readable)
+
+
+def _published_ns(event: Event) -> int | None:
+    """When the event was published, where it states that moment."""
+    match event:
+        case AttentionCompleted() | SweepCompleted():
+            return event.completed_ns
+        case PhaseChanged() | ConnectionChanged():
+            return event.changed_ns
+        case TriggerFired():
+            return event.fired_ns
+        case SlotOverflowed():
+            return event.overflowed_ns
+        case TokenRenewed():
+            return event.renewed_ns
+        case _:
+            return None
