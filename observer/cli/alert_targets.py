@@ -26,7 +26,7 @@ class TargetResult(msgspec.Struct, frozen=True):
     failure: str
 
 
-def test_targets(
+def send_test(
     target: Annotated[str | None, Option("--target", metavar="NAME", help="Only to this target.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,

@@ -39,7 +39,7 @@ COMMANDS: Final = Group(
             "Show open alerts; silence one.",
             {
                 "silence": Command("alerts:silence", "Silence an open alert for a while."),
-                "test": Command("alert_targets:test_targets", "Send a test message to the targets of alerts."),
+                "test": Command("alert_targets:send_test", "Send a test message to the targets of alerts."),
             },
             options="alerts:alerts",
         ),

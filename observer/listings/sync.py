@@ -135,7 +135,7 @@ class MasterFiles:
             for exchange in self._failing.intersection(exchanges):
                 self._alerts.resolve(_identity(exchange), f"{exchange}: checked again, by order")
             self._failing.difference_update(exchanges)
-        due = [name for name in exchanges if not since_ns or self._checked_ns(name) < since_ns]
+        due = [name for name in exchanges if not since_ns or self.checked_ns(name) < since_ns]
         received = {exchange: progress(exchange) if progress else None for exchange in due}
         return await asyncio.gather(*(self.check(name, force=force, progress=received[name]) for name in due))
 
@@ -290,7 +290,7 @@ class MasterFiles:
         copy = LocalCopy(stamp, now_ns, now_ns, file.sha256)
         return Examined(exchange, run, judged.outcome, None, file, judged, version, copy)
 
-    def _checked_ns(self, exchange: str) -> int:
+    def checked_ns(self, exchange: str) -> int:
         """The time of the last successful check of the host's file; 0: never."""
         pending = self._local.pending(exchange)
         copies = (self._local.copy(exchange), pending.copy if pending else None)
