@@ -39,7 +39,7 @@ class Watched:
             raise StoreError("database unavailable")
         return [Counts(name, self.active[name], 0, 0, self.complete[name]) for name in self.active]
 
-    def list(self, **active: int) -> None:
+    def put(self, **active: int) -> None:
         self.active |= active
         self.complete |= active
 
@@ -78,18 +78,18 @@ def test_a_region_that_loses_more_than_a_tenth_of_its_listings_is_an_alert_until
     watched: Watched,
 ) -> None:
     assert watched.look() == []
-    watched.list(NASD=250)
+    watched.put(NASD=250)
     assert watched.look() == [], "exactly a tenth of the region's 500"
-    watched.list(NASD=249)
+    watched.put(NASD=249)
     assert watched.look(hours=24) == ["listing_count:US"]
     assert watched.alerts.open[0].text == "US has 449 listings, after 500 within 7 days"
-    watched.list(NASD=260)
+    watched.put(NASD=260)
     assert watched.look() == []
 
 
 def test_a_lower_count_that_lasts_is_the_usual_one(watched: Watched) -> None:
     watched.look()
-    watched.list(SEHK=50)
+    watched.put(SEHK=50)
     for _ in range(DAYS_COMPARED - 1):
         assert watched.look(hours=24) == ["listing_count:HK"]
         watched.checked = dict.fromkeys(watched.checked, watched.clock.now_ns())
@@ -98,7 +98,7 @@ def test_a_lower_count_that_lasts_is_the_usual_one(watched: Watched) -> None:
 
 def test_the_counts_of_the_last_days_outlive_the_process_and_a_damaged_file_begins_anew(watched: Watched) -> None:
     watched.look()
-    watched.list(SEHK=50)
+    watched.put(SEHK=50)
     watched.health = watched.started()
     assert watched.look(hours=24) == ["listing_count:HK"]
     (watched.folder / "counts.json").write_text("{")
@@ -139,5 +139,5 @@ def test_the_look_is_repeated_while_the_process_runs(watched: Watched) -> None:
 
 def test_days_compared_are_days_with_a_count(watched: Watched) -> None:
     watched.look()
-    watched.list(SEHK=50)
+    watched.put(SEHK=50)
     assert "listing_count:HK" in watched.look(hours=24 * timedelta(days=30).days)
