@@ -170,7 +170,7 @@ def test_in_quiet_hours_only_critical_alerts_are_sent_and_the_others_afterwards(
     morning = channel.deliver(alert(), alert("disk_full", "critical"))
     assert morning is not None
     assert [(line.change, line.alert.identity) for line in morning.lines] == [("raised", "queue"), ("over", "gone")]
-    assert "past warning track-b: gone: text of gone (open 11-18 12:00:00 to 11-18 23:00:03)" in morning.body
+    assert "past warning track-b: gone: text of gone (open 11-18 12:00:00 to 11-18 23:00:06)" in morning.body
 
 
 def test_the_end_of_a_critical_alert_passes_quiet_hours() -> None:
