@@ -10,6 +10,7 @@ from bus.events import AccountChecked, AlertRaised, AlertRepeated, AlertResolved
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
+from observer.errors import ProviderError
 from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.workers.three_accounts import ILL, NAMES, run, scene
@@ -72,6 +73,26 @@ def test_calls_move_to_the_second_account_while_the_first_is_unhealthy_and_retur
             )
             day.admit(NAMES[0])
             await day.until(lambda: next(iter(rest.usable("quotes"))).name == NAMES[0], "the first one is back")
+
+    run(scenario)
+
+
+def test_a_token_that_cannot_be_renewed_is_a_critical_alert_until_it_is():
+    async def scenario():
+        async with scene(10) as day, day.brokers.rest() as rest:
+            symbol = day.simulator.market.instruments[0].symbol
+            calls = {account.name: each for account, each in rest.usable("quotes").items()}
+            await day.clock.sleep_until(max(day.clock.now_ns(), day.token(ILL).renewed_ns + 61 * 10**9))
+            day.revoke_token(ILL)
+            day.refuse(ILL)
+            with contextlib.suppress(ProviderError):
+                await calls[ILL].quotes([symbol], priority="normal")
+            identity = f"token:{ILL}"
+            await day.until(lambda: identity in day.open_alerts(), "the alert")
+            day.admit(ILL)
+            await day.until(lambda: identity not in day.open_alerts(), "the token is renewed")
+            raised = [each.severity for each in day.reported(AlertRaised) if each.identity == identity]
+            assert raised == ["critical"]
 
     run(scenario)
 
