@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.commands import ProcessAlert
@@ -105,12 +106,32 @@ def test_an_alert_and_its_end_reach_the_target(tmp_path: Path) -> None:
 def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path: Path) -> None:
     async def body(hanging: Target, other: Target) -> None:
         hanging.hangs.set()
-        scene = Scene(tmp_path, {"phone": hanging.url, "mail": other.url}, timeout_s=1.5)
+        scene = Scene(tmp_path, {"phone": hanging.url, "mail": other.url}, timeout_s=600.0)
         scene.raise_alert("disk_full")
         async with scene.running():
+            await until_async(lambda: hanging.attempts, "it hangs")
             await until_async(lambda: "disk_full" in other.text)
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in other.text)
+            assert hanging.messages == []
+
+    with listening() as hanging, listening() as other:
+        asyncio.run(body(hanging, other))
+
+
+def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    async def body(hanging: Target, other: Target) -> None:
+        scene = Scene(tmp_path, {"phone": hanging.url}, timeout_s=0.5)
+        hanging.hangs.set()
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
             await until_async(lambda: scene.undelivered)
-            assert scene.undelivered[0].startswith("target phone gets no alerts: no end within 1.5 s; tried again in ")
+            assert scene.undelivered[0].startswith("target phone gets no alerts: no end within 0.5 s; tried again in ")
+            scene.write({"phone": hanging.url, "mail": other.url})
+            both = {"phone": AlertTarget(), "mail": AlertTarget()}
+            delivery.settings = msgspec.structs.replace(scene.settings, targets=both, timeout_s=600.0)
             await until_async(lambda: "alerts_undelivered:phone" in other.text, "the other target says so")
             hanging.hangs.clear()
             hanging.released.set()
