@@ -14,7 +14,7 @@ import msgspec
 
 from observer.accounts.clients import ClientSettings
 from observer.accounts.pool import PoolSettings, parse_pool
-from observer.alerts.settings import AlertSettings, missing_library
+from observer.alerts.settings import AlertSettings, missing_library, read_alerts
 from observer.backup.settings import BackupSettings
 from observer.base_settings import RunSettings, StoreSettings, read_settings_file
 from observer.calendar.phases import DayRules, ScheduleSettings, contradictions
@@ -292,7 +292,7 @@ def settings_of(file: SettingsFile) -> Settings:
             text = _MOVED.get(name, f"unknown section{did_you_mean(name, types)}")
             problems.append(Problem((name,), text))
             continue
-        sections[name], wrong = converted(file, (name,), types[name])
+        sections[name], wrong = read_alerts(file) if name == "alerts" else converted(file, (name,), types[name])
         problems += wrong
     if problems:
         raise wrong_settings(file, problems)

@@ -1,17 +1,18 @@
 """`[alerts]` of the configuration: the targets outside this machine that get messages about alerts."""
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+from observer.settings_errors import Problem, SettingsFile, converted
+
 _LIBRARY: Final = "apprise"
 _VARIABLE: Final = "OBSERVER_ALERTS_"
 
-TargetName = Annotated[
-    str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_-]{0,31}\Z", description="a name of letters a-z, digits, - and _")
-]
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")  # it is a part of a variable's and of a file's name
 LocalTime = Annotated[
     str, msgspec.Meta(pattern=r"\A(([01]\d|2[0-3]):[0-5]\d)?\Z", description='a local time, HH:MM, or "" for none')
 ]
@@ -59,7 +60,30 @@ class AlertSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     messages_per_hour: Annotated[int, msgspec.Meta(ge=2, le=1000)] = 20
     calm_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 60.0
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=600)] = 30.0
-    targets: Mapping[TargetName, AlertTarget] = {}
+    targets: Mapping[str, AlertTarget] = {}
+
+
+def read_alerts(file: SettingsFile) -> tuple[AlertSettings | None, list[Problem]]:
+    """The section of the file, or every problem; each target is read by itself, so that a problem names it."""
+    content = file.content["alerts"]
+    targets = content.get("targets") if isinstance(content, dict) else None
+    if not isinstance(targets, dict):
+        return converted(file, ("alerts",), AlertSettings)
+    settings, problems = converted(file, ("alerts",), AlertSettings, {**content, "targets": {}})
+    found: dict[str, AlertTarget] = {}
+    for name in targets:
+        path = ("alerts", "targets", name)
+        target, wrong = converted(file, path, AlertTarget)
+        problems += wrong
+        if not _NAME.fullmatch(name):
+            problems.append(
+                Problem(path, "a target's name has letters a-z, digits, - and _, at most 32, a letter first")
+            )
+        elif target is not None:
+            found[name] = target
+    if settings is None or problems:
+        return None, problems
+    return msgspec.structs.replace(settings, targets=found), []
 
 
 def variable_of(target: str) -> str:

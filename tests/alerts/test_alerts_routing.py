@@ -23,8 +23,9 @@ from observer.alerts.routing import (
     after_look,
     due_message,
 )
-from observer.alerts.settings import AlertSettings, AlertTarget, variable_of
+from observer.alerts.settings import AlertSettings, AlertTarget, read_alerts, variable_of
 from observer.local_time import local_ns
+from observer.settings_errors import decode_toml, wrong_settings
 from observer.units import NS_PER_S
 
 NOON_NS = local_ns(date(2026, 11, 18), 12)
@@ -334,3 +335,33 @@ def test_alerts_wait_for_others_no_longer_than_stated() -> None:
     channel.look(alert())
     channel.pass_s(GATHER_NS / NS_PER_S)
     assert channel.look(alert()) is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[alerts.targets.phone]\nurl = "json://x"\n', "x.toml:2: alerts.targets.phone.url: unknown key"),
+        (
+            '[alerts.targets.phone]\nseverity = "info"\n',
+            'x.toml:2: alerts.targets.phone.severity = "info": unknown value',
+        ),
+        ('[alerts.targets.phone]\nquiet_from = "22:00"\n', "alerts.targets.phone.quiet_from: give quiet_from and"),
+        ('[alerts.targets.phone]\nquiet_from = "25:00"\nquiet_until = "07:00"\n', "a local time, HH:MM"),
+        ("[alerts.targets.Phone]\n", "x.toml:1: alerts.targets.Phone: a target's name has letters a-z"),
+        ("[alerts]\ntargets = 3\n", "x.toml:2: alerts.targets = 3: must be"),
+        ("[alerts.targets]\nphone = 3\n", "x.toml:2: alerts.targets.phone = 3: must be"),
+        ("[alerts]\nmessages_per_hour = 1\n", "x.toml:2: alerts.messages_per_hour = 1: must be >= 2"),
+        ("alerts = 3\n", "x.toml:1: alerts = 3: must be"),
+    ],
+)
+def test_a_wrong_target_is_named_with_its_line_and_key(text: str, problem: str) -> None:
+    file = decode_toml(text.encode(), "x.toml")
+    settings, problems = read_alerts(file)
+    assert settings is None
+    assert problem in str(wrong_settings(file, problems))
+
+
+def test_targets_are_read_by_their_names() -> None:
+    text = '[alerts]\ncalm_s = 5.0\n[alerts.targets.phone]\nseverity = "critical"\n[alerts.targets.mail]\n'
+    settings, _ = read_alerts(decode_toml(text.encode(), "x.toml"))
+    assert settings == AlertSettings(calm_s=5.0, targets={"phone": CRITICAL, "mail": ALL})

@@ -1,6 +1,7 @@
 """`observer alerts test`: one line and one result for each target, an exit status, and remedies."""
 
 import json
+import sys
 from pathlib import Path
 
 import click.testing
@@ -74,3 +75,15 @@ def test_what_cannot_be_tested_ends_with_2_and_the_remedy(
     assert found is not None
     assert found[1] == 2
     assert remedy in found[0]
+
+
+def test_without_the_extra_the_configuration_is_refused_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration(folder, phone="json://127.0.0.1")
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    error = asked(config).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).endswith(
+        "alerts.targets: apprise is not installed: pip install --editable '.[alerts]' in Observer's folder"
+    )
