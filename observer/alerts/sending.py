@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -63,8 +64,10 @@ def result_text(result: Result, timeout_s: float) -> str:
             return "the sending process failed"
 
 
-async def deliver(url: str, message: Message, timeout_s: float) -> Result:
-    """Send the message by a process of its own, which is killed after `timeout_s` machine seconds."""
+async def deliver(url: str, message: Message, timeout_s: float, variables: Mapping[str, str]) -> Result:
+    """Send the message by a process of its own, which is killed after `timeout_s` machine seconds; `variables` are added
+    to its environment.
+    """
     parcel = Parcel(url, message.title, message.body, message.severity)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -74,6 +77,7 @@ async def deliver(url: str, message: Message, timeout_s: float) -> Result:
             stderr=asyncio.subprocess.DEVNULL,
             # Its own group, so that ctrl-C does not end it; the session stays the supervisor's, which reaps others.
             process_group=0,
+            env={**os.environ, **variables},
         )
     except OSError:
         return Result("failed")

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -30,11 +31,12 @@ from observer.clock import Clock
 from observer.errors import MissingKeysError
 from observer.files import make_private_folder, read_file
 from observer.host.alert_targets import url_of
+from observer.supervisor.mark import MARK_VARIABLE, own_mark
 from observer.units import NS_PER_S
 
 UNDELIVERED: Final = "alerts_undelivered:"
 FOLDER: Final = "alert_targets"  # in the runtime directory: the state of each target
-STOP_S: Final = 5.0  # machine seconds at an orderly stop for what is being sent
+STOP_S: Final = 3.0  # machine seconds at an orderly stop for what is being sent
 _POLL_S: Final = 0.5  # machine seconds; a heartbeat comes each second
 
 logger = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class AlertDelivery:
         settings: of the targets.
         open_alerts: returns the open alerts of all processes.
         own: the host's alerts, which get the failures.
-        runtime: the runtime directory.
+        runtime: the runtime directory, which exists when the delivery runs.
         market: market time, for the times in messages and for quiet hours.
         machine: machine time, for waits and limits.
         system: names the system in messages.
@@ -68,6 +70,7 @@ class AlertDelivery:
         self.settings = settings  # replaced by a reload
         self._open_alerts = open_alerts
         self._own = own
+        self._runtime = runtime
         self._folder = runtime / FOLDER
         self._market = market
         self._machine = machine
@@ -119,7 +122,8 @@ class AlertDelivery:
         )
 
     async def _send(self, name: str, message: Message) -> None:
-        failure = await failure_of(name, message, self.settings)
+        mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
+        failure = await failure_of(name, message, self.settings, mark)
         now_ns = self._machine.now_ns()
         if not failure:
             self._adopt(name, after_delivery(self._states[name], message, now_ns))
@@ -157,10 +161,14 @@ class AlertDelivery:
             return TargetState()
 
 
-async def failure_of(name: str, message: Message, settings: AlertSettings) -> str:
-    """Send one message to a target now; returns why it was not accepted, empty if it was."""
+async def failure_of(
+    name: str, message: Message, settings: AlertSettings, variables: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Send one message to a target now, by a process with these variables; returns why it was not accepted, empty if it
+    was.
+    """
     try:
-        result = await deliver(url_of(name, settings), message, settings.timeout_s)
+        result = await deliver(url_of(name, settings), message, settings.timeout_s, variables)
     except MissingKeysError as error:
         return str(error)
     return "" if result.outcome == "sent" else result_text(result, settings.timeout_s)

@@ -165,7 +165,6 @@ class Host:
             self._service.run(),
             self._report_ready(),
             self._system_alerts.announce(),
-            self._delivery.run(),
             self._report_calendar(),
             self._report_processes(),
         )
@@ -192,11 +191,14 @@ class Host:
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
         self._begin_alerts(producer)
         delivery = asyncio.create_task(producer.run())
+        sending = asyncio.create_task(self._delivery.run())
         self._follow_schedule(producer)
         try:
             yield
         finally:
             self._service.stopping()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
             self._alerts.resolve_all("host:", "the system stops")
             self._report_damage(producer)
             self._alerts.finish()
