@@ -65,8 +65,8 @@ def result_text(result: Result, timeout_s: float) -> str:
 
 
 async def deliver(url: str, message: Message, timeout_s: float, variables: Mapping[str, str]) -> Result:
-    """Send the message by a process of its own, which is killed after `timeout_s` machine seconds; `variables` are added
-    to its environment.
+    """Send the message by a process of its own, which is killed after `timeout_s` machine seconds. Its environment has
+    these variables, too.
     """
     parcel = Parcel(url, message.title, message.body, message.severity)
     try:

@@ -84,6 +84,9 @@ class AlertDelivery:
             while True:
                 self.look()
                 await asyncio.sleep(_POLL_S)
+        except Exception:
+            logger.exception("targets get no alerts any more: restart the system")
+            raise
         finally:
             if self._sending:
                 await asyncio.wait(self._sending.values(), timeout=STOP_S)
