@@ -44,7 +44,7 @@ FIXED: Final = (process.FEED_LOSSES, process.JOURNAL_DAMAGED, "calendar")
 
 
 class Raised(NamedTuple):
-    """A kind of alert where it is raised, with its severity; empty where the severity is no constant."""
+    """A kind of alert where it is raised, with its severity; empty where that is no constant, or of several kinds."""
 
     kind: str
     severity: str
@@ -58,9 +58,9 @@ def raised() -> Iterator[Raised]:
             module = str(path.relative_to(ROOT))
             if module != "observer/alerts/process.py":
                 for call in calls(ast.parse(path.read_text())):
-                    severity = call.args[1].value if len(call.args) > 1 and is_text(call.args[1]) else ""
-                    for kind in kinds_of(module, call.args[0]):
-                        yield Raised(kind, severity, f"{module}:{call.lineno}")
+                    kinds = kinds_of(module, call.args[0])
+                    severity = severity_of(call) if len(kinds) == 1 else ""
+                    yield from (Raised(kind, severity, f"{module}:{call.lineno}") for kind in kinds)
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:
@@ -72,8 +72,11 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
                 yield node
 
 
-def is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def severity_of(call: ast.Call) -> str:
+    match call.args:
+        case [_, ast.Constant(str(severity)), *_]:
+            return severity
+    return ""
 
 
 def kinds_of(module: str, identity: ast.expr) -> tuple[str, ...]:
