@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -111,8 +112,11 @@ class AlertDelivery:
             )
             self._adopt(name, state)
             if name not in self._sending and (message := self._due(target, state)) is not None:
-                task = self._sending[name] = asyncio.create_task(self._send(name, message))
-                task.add_done_callback(lambda _, name=name: self._sending.pop(name, None))
+                self._sending[name] = asyncio.create_task(self._send(name, message))
+                self._sending[name].add_done_callback(partial(self._ended, name))
+
+    def _ended(self, name: str, _task: asyncio.Task[None]) -> None:
+        self._sending.pop(name, None)
 
     def _due(self, target: AlertTarget, state: TargetState) -> Message | None:
         return due_message(
