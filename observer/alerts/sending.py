@@ -119,6 +119,8 @@ def send(parcel: Parcel) -> Result:
     try:
         if not sender.add(parcel.url):
             return Result("wrong_url")
+        for service in sender:  # a text that is too long for it is cut: the most urgent alerts come first
+            service.overflow_mode = apprise.OverflowMode.TRUNCATE
         kinds = {"info": "info", "warning": "warning", "critical": "failure"}
         is_sent = sender.notify(
             body=parcel.body,
