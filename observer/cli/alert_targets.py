@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import click
 import msgspec
@@ -15,7 +15,7 @@ from observer.cli.options import Option
 from observer.errors import ConfigError, did_you_mean
 from observer.host.delivery import failure_of, system_name
 
-_SHOWN_AFTER_S = 2.0  # machine seconds; what is over sooner needs no line
+_SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no line
 
 
 class TargetResult(msgspec.Struct, frozen=True):
