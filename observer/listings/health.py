@@ -61,7 +61,7 @@ def fallen(days: Sequence[RegionCounts]) -> Mapping[str, str]:
 
 
 def incomplete(counts: Sequence[Counts]) -> Mapping[str, str]:
-    """The regions of which less than COMPLETE_MIN of the listings have a name and a currency, each with a text."""
+    """The regions whose listings with a name and a currency are less than COMPLETE_MIN of all, each with a text."""
     listed, complete = Counter[str](), Counter[str]()
     for each in counts:
         listed[region_of(each.exchange)] += each.active
