@@ -105,10 +105,10 @@ def after_look(
             kept.append(each)
         else:
             kept.append(msgspec.structs.replace(each, gone_ns=now_ns, ended_ns=market_ns))
-    for key, each in found.items():
-        if key not in known and each.silenced_until_ns is None and _concerns(each.severity, target):
-            text = each.text[:TEXT_LENGTH_MAX]
-            kept.append(Tracked(each.process, each.identity, each.severity, each.since_ns, text, now_ns))
+    for key, new in found.items():
+        if key not in known and new.silenced_until_ns is None and _concerns(new.severity, target):
+            text = new.text[:TEXT_LENGTH_MAX]
+            kept.append(Tracked(new.process, new.identity, new.severity, new.since_ns, text, now_ns))
     if not target.resolved:
         kept = [each for each in kept if each.sent is None or not _is_calm(each, settings, now_ns)]
     recent = tuple(at_ns for at_ns in state.messages_ns if now_ns - HOUR_NS < at_ns <= now_ns)
@@ -209,8 +209,8 @@ def message_of(lines: Sequence[Line], dropped: int, system: str) -> Message:
     more = [f"and {len(lines) - LINES_MAX} more: observer alerts --all"] if len(lines) > LINES_MAX else []
     lost = [f"{dropped} alerts had no room here: observer alerts --all"] if dropped else []
     body = "\n".join([*map(_line_text, ordered[:LINES_MAX]), *more, *lost])
-    raised = [line.alert.severity for line in lines if line.change == "raised"]
-    severity = max(raised, key=URGENCY.__getitem__, default="info")
+    raised: list[Severity] = [line.alert.severity for line in lines if line.change == "raised"]
+    severity: Severity = max(raised, key=URGENCY.__getitem__) if raised else "info"
     return Message(f"Observer {system}: {_counts_text(lines)}", body, severity, tuple(ordered))
 
 

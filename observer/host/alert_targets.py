@@ -61,8 +61,9 @@ def _in_file(name: str, variable: str, path: Path) -> str:
 def _lines(path: Path) -> Mapping[str, object]:
     """The file's content. Raises MissingKeysError without any part of it."""
     try:
-        return decode_toml(read_privately(path), str(path)).content
+        content: Mapping[str, object] = decode_toml(read_privately(path), str(path)).content
     except MissingKeysError:
         raise
     except ConfigError:
         raise MissingKeysError(f'{path} is not TOML: write NAME = "URL", each on a line of its own') from None
+    return content
