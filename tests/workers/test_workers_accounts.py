@@ -10,7 +10,6 @@ from bus.events import AccountChecked, AlertRaised, AlertRepeated, AlertResolved
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
-from observer.errors import ProviderError
 from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.workers.three_accounts import ILL, NAMES, run, scene
@@ -79,20 +78,18 @@ def test_calls_move_to_the_second_account_while_the_first_is_unhealthy_and_retur
 
 def test_a_token_that_cannot_be_renewed_is_a_critical_alert_until_it_is():
     async def scenario():
-        async with scene(10) as day, day.brokers.rest() as rest:
-            symbol = day.simulator.market.instruments[0].symbol
-            calls = {account.name: each for account, each in rest.usable("quotes").items()}
-            await day.clock.sleep_until(max(day.clock.now_ns(), day.token(ILL).renewed_ns + 61 * 10**9))
-            day.revoke_token(ILL)
+        async with scene(10) as day:
+            tokens = day.account(ILL).tokens
+            now_ns = day.clock.now_ns()
+            await day.clock.sleep_until(max(now_ns, day.token(ILL).renewed_ns + 61 * 10**9))  # the broker's minute
             day.refuse(ILL)
-            with contextlib.suppress(ProviderError):
-                await calls[ILL].quotes([symbol], priority="normal")
+            tokens.note_rejection(day.token(ILL))  # as a call does whose token is refused
             identity = f"token:{ILL}"
             await day.until(lambda: identity in day.open_alerts(), "the alert")
             day.admit(ILL)
             await day.until(lambda: identity not in day.open_alerts(), "the token is renewed")
-            raised = [each.severity for each in day.reported(AlertRaised) if each.identity == identity]
-            assert raised == ["critical"]
+            assert [each.severity for each in day.reported(AlertRaised) if each.identity == identity] == ["critical"]
+            assert not tokens.pending_rejection()
 
     run(scenario)
 
