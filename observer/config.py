@@ -14,6 +14,7 @@ import msgspec
 
 from observer.accounts.clients import ClientSettings
 from observer.accounts.pool import PoolSettings, parse_pool
+from observer.alerts.settings import AlertSettings, missing_library, read_alerts
 from observer.backup.settings import BackupSettings
 from observer.base_settings import RunSettings, StoreSettings, read_settings_file
 from observer.calendar.phases import DayRules, ScheduleSettings, contradictions
@@ -95,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     track_a: TrackASettings = TrackASettings()
     track_b: TrackBSettings = TrackBSettings()
     supervision: SupervisionSettings = SupervisionSettings()
+    alerts: AlertSettings = AlertSettings()
     lake: LakeSettings | None = None
     tape: TapeSettings | None = None
     metrics: MetricsSettings | None = None
@@ -159,6 +161,8 @@ def load_settings(path: Path) -> Settings:
     settings = settings_of(file)
     if settings.lake is not None and (text := missing_libraries()):
         raise wrong_settings(file, [Problem(("lake",), text)])
+    if text := missing_library(settings.alerts):
+        raise wrong_settings(file, [Problem(("alerts", "targets"), text)])
     pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)
     _require_one_market(settings.instance, pool, file)
     _require_files(settings.reference, broker_named(pool.provider), file)
@@ -290,7 +294,7 @@ def settings_of(file: SettingsFile) -> Settings:
             text = _MOVED.get(name, f"unknown section{did_you_mean(name, types)}")
             problems.append(Problem((name,), text))
             continue
-        sections[name], wrong = converted(file, (name,), types[name])
+        sections[name], wrong = read_alerts(file) if name == "alerts" else converted(file, (name,), types[name])
         problems += wrong
     if problems:
         raise wrong_settings(file, problems)

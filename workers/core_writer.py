@@ -109,6 +109,7 @@ async def core_writer(worker: Worker) -> None:
         worker.orders.jobs = {"backup": lambda: backups.make_now(producer)}
         worker.orders.directed_jobs = {"backup": backups.result}
         await worker.ready()
+        tasks.create_task(backups.watch())
         await backups.run(producer)
 
 

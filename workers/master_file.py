@@ -17,6 +17,7 @@ from observer.calendar.phases import DayPlan
 from observer.calendar.upkeep import CalendarUpkeep
 from observer.config import session_file
 from observer.listings.files import FOLDER, LocalFiles
+from observer.listings.health import ListingHealth
 from observer.listings.jobs import MasterFileJobs
 from observer.listings.sync import MasterFiles
 from observer.providers.broker import MasterFileSource, broker_named
@@ -44,6 +45,7 @@ async def master_file(worker: Worker) -> None:
         worker.reader() as reader,
         brokers.rest() as rest,
         brokers.listing_files() as files,
+        contextlib.AsyncExitStack() as stack,
     ):
         # On a busy machine the calendar may take minutes: heartbeats keep this process alive meanwhile.
         await calendar.upkeep.tried.wait()
@@ -53,15 +55,15 @@ async def master_file(worker: Worker) -> None:
         masters = MasterFileJobs(worker.settings.reference, _master_files(worker, producer, files, reader))
         settled = partial(worker.settled, producer)
         universe = universe_builder(worker, producer, rest, reader, bring_listings=masters.bring, settled=settled)
-        worker.orders.jobs = {
-            "universe": partial(_build_now, worker, universe),
-            "master_files": masters.check_now,
-        }
+        worker.orders.jobs = {"universe": partial(_build_now, worker, universe), "master_files": masters.check_now}
         worker.orders.directed_jobs = {
             "master_files": masters.check_now,
             "master_approve": masters.approve,
             "master_restore": masters.restore,
         }
+        folder = Path(worker.settings.run.data) / FOLDER
+        health = ListingHealth(folder, masters.checked_ns, reader.counts, worker.clock, worker.alerts)
+        await stack.enter_async_context(health.watching())
         day_jobs = DayJobs(worker.clock, worker.alerts)
         while True:
             plan = await worker.today.plan()
@@ -122,17 +124,16 @@ async def _calendar(worker: Worker) -> AsyncIterator[_Calendar]:
 
 
 def _master_files(worker: Worker, producer: Producer, files: MasterFileSource, reader: StoreReader) -> MasterFiles:
-    settings = worker.settings.reference
     return MasterFiles(
         broker=broker_named(worker.settings.provider),
         files=files,
-        local=LocalFiles(Path(worker.settings.run.data) / FOLDER, settings.backups_kept),
+        local=LocalFiles(Path(worker.settings.run.data) / FOLDER, worker.settings.reference.backups_kept),
         reader=reader,
         publisher=producer,
         settled=partial(worker.settled, producer),
         clock=worker.clock,
         alerts=worker.alerts,
-        settings=settings,
+        settings=worker.settings.reference,
     )
 
 

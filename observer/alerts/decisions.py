@@ -20,7 +20,7 @@ REPEATED_EVERY_NS: Final = 60 * NS_PER_S  # market time between two `AlertRepeat
 CALM_NS: Final = 30 * NS_PER_S  # market time without a report until a settling condition is resolved
 SENT_MAX: Final = 20
 SENT_TEXT_LENGTH_MAX: Final = 300
-_URGENCY: Final[Mapping[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
+URGENCY: Final[Mapping[Severity, int]] = {"info": 0, "warning": 1, "critical": 2}
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ def after_report(conditions: Conditions, report: Report, now_ns: int, source: st
     if before is not None and _is_over(before, now_ns):
         before = None
     if before is not None and before.ended_ns is not None:  # it has come back
-        severity = max(before.severity, report.severity, key=_URGENCY.__getitem__)
+        severity = max(before.severity, report.severity, key=URGENCY.__getitem__)
         report = msgspec.structs.replace(report, severity=severity)
     count = before.count + 1 if before else 1
     if before is None or before.severity != report.severity:
@@ -145,7 +145,7 @@ def sent_alerts(conditions: Conditions) -> list[OpenAlert]:
     and in the length of their texts.
     """
     urgent = [(name, each) for name, each in conditions.items() if each.severity != "info"]
-    urgent.sort(key=lambda named: (-_URGENCY[named[1].severity], named[1].since_ns, named[0]))
+    urgent.sort(key=lambda named: (-URGENCY[named[1].severity], named[1].since_ns, named[0]))
     return [
         OpenAlert(name, each.severity, each.since_ns, each.text[:SENT_TEXT_LENGTH_MAX], each.count, each.last_ns)
         for name, each in urgent[:SENT_MAX]

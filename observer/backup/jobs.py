@@ -16,8 +16,9 @@ from observer.backup.work import Plan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ObserverError, StoreError
+from observer.local_time import local_datetime
 from observer.store.summary import SummaryReader
-from observer.units import NS_PER_DAY
+from observer.units import NS_PER_DAY, NS_PER_S
 
 if TYPE_CHECKING:
     from bus.producer import Producer
@@ -26,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 _IDENTITY: Final = "backup"  # of the alert
 RESULT: Final = "result"  # the argument of the job that asks how the last package by hand ended
+MISSED: Final = "backup_missed"  # the alert that no daily package was made, whatever the reason
 _RETRY_S: Final = 3_600.0  # market seconds from a failed daily package to the next attempt
+OVERDUE_S: Final = 7_200.0  # market seconds from a package's time until it is missed: a package and one more attempt
+_WATCH_S: Final = 600.0  # market seconds
 
 
 def last_due_ns(backup_ns: int, now_ns: int) -> int:
@@ -73,6 +77,19 @@ class BackupJobs:
             await self._make_daily(day.backup_ns, producer)
             await self._today.end_of(day)
             day = await self._today.plan()
+
+    async def watch(self) -> None:
+        """Report a daily package that is missing OVERDUE_S after its time, also while an attempt hangs."""
+        await self._clock.sleep(OVERDUE_S)  # what was missed before the start is made up for first
+        while True:
+            day = await self._today.plan()
+            due_ns = last_due_ns(day.backup_ns, self._clock.now_ns() - round(OVERDUE_S * NS_PER_S))
+            if await asyncio.to_thread(self._lacks_package_of, due_ns):
+                text = f"no daily package since {local_datetime(due_ns):%m-%d %H:%M}, when it was due: the log says why"
+                self._alerts.report(MISSED, "critical", text)
+            else:
+                self._alerts.resolve(MISSED, "the daily package is made")
+            await self._clock.sleep(_WATCH_S)
 
     async def make_now(self, producer: "Producer") -> str | Refused:
         """Make a package beside the day's, on request of a person."""

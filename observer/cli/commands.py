@@ -37,7 +37,10 @@ COMMANDS: Final = Group(
         "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
         "alerts": Group(
             "Show open alerts; silence one.",
-            {"silence": Command("alerts:silence", "Silence an open alert for a while.")},
+            {
+                "silence": Command("alerts:silence", "Silence an open alert for a while."),
+                "test": Command("alert_targets:send_test", "Send a test message to the targets of alerts."),
+            },
             options="alerts:alerts",
         ),
         "accounts": Command("accounts:accounts", "Show the accounts: health, token, slots, market data stream."),

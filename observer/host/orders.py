@@ -32,6 +32,7 @@ from observer import logs
 from observer.accounts.keys import keys_of
 from observer.config import Settings, load_settings
 from observer.errors import ConfigError
+from observer.host.alert_targets import require_urls
 from observer.host.captures import Capturing
 from observer.processes import GAPS_OWNER, JOB_OWNERS, SLOTS_OWNER
 from observer.supervisor.states import ProcessState
@@ -96,6 +97,7 @@ class HostOrders:
         try:
             settings = load_settings(self._configuration)
             keys_of(settings.pool)
+            require_urls(settings.alerts)
         except ConfigError as error:
             return Refused("wrong_configuration", str(error))
         if fixed := fixed_changes(self._settings, settings):

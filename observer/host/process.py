@@ -21,11 +21,13 @@ from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
 from observer.calendar.service import TradingDayService
-from observer.clock import Clock
+from observer.clock import Clock, RealClock
 from observer.config import Settings
 from observer.errors import ConfigError
 from observer.host.access import close_to_others
+from observer.host.alert_targets import require_urls
 from observer.host.alerts import SystemAlerts
+from observer.host.delivery import AlertDelivery, system_name
 from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
 from observer.host.service import Service
@@ -65,7 +67,7 @@ class Host:
         service_manager: receives the system's state; None for no reports.
 
     Raises:
-        MissingKeysError: there are no broker keys; nothing was started.
+        MissingKeysError: there are no broker keys, or a target of alerts has no URL; nothing was started.
         ConfigError: the sockets are on the network, and there are no keys for them.
         BusError: the runtime directory cannot be used.
     """
@@ -74,6 +76,7 @@ class Host:
         self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
     ) -> None:
         keys_of(settings.pool)
+        require_urls(settings.alerts)
         self._settings = settings
         self._configuration = configuration
         self.endpoints = endpoints_of(settings.run)
@@ -102,6 +105,15 @@ class Host:
             preload=PRELOADED,
         )
         self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts)
+        self._delivery = AlertDelivery(
+            settings.alerts,
+            self._system_alerts.all,
+            self._alerts,
+            Path(settings.run.runtime),
+            market=clock,
+            machine=RealClock(),
+            system=system_name(settings.instance.name),
+        )
         self._lost_events = refused_events(self._alerts, self._events_refused)
         self._refused_requests = refused_messages(
             self._alerts, lambda: self._supervisor.refused_requests + UNKNOWN_CLIENTS.refused
@@ -198,11 +210,14 @@ class Host:
         self._producer = producer = Producer(outbox, self.endpoints.ingest)
         self._begin_alerts(producer)
         delivery = asyncio.create_task(producer.run())
+        sending = asyncio.create_task(self._delivery.run())
         self._follow_schedule(producer)
         try:
             yield
         finally:
             self._service.stopping()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
             self._alerts.resolve_all("host:", "the system stops")
             self._report_damage(producer)
             self._alerts.finish()
@@ -242,6 +257,7 @@ class Host:
     def _adopt(self, settings: Settings) -> None:
         """Apply a reload to the host; the processes read the file themselves."""
         logs.set_level(settings.run.log_level)
+        self._delivery.settings = settings.alerts
         self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, self._clock)
         if self._producer is not None:
             self._follow_schedule(self._producer)

@@ -1,6 +1,6 @@
 """The jobs of the master files, started by the day's plan or by an operator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bus.commands import Refused
@@ -48,6 +48,10 @@ class MasterFileJobs:
         if plan.day.strftime("%A").lower() == self._settings.weekly_refresh_day:
             jobs.append(Job("weekly_refresh", moment_of(plan, self._settings.weekly_refresh_time)))
         return jobs
+
+    def checked_ns(self) -> Mapping[str, int]:
+        """When each exchange's file was last checked with success; 0: never."""
+        return {exchange: self._masters.checked_ns(exchange) for exchange in self._settings.exchanges}
 
     async def check_all(self, plan: DayPlan) -> None:
         """Check every exchange without a check since this day's time for it.

@@ -19,12 +19,15 @@ _ETFS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Counts of one exchange: listed now, listed once, and the time of the first listing."""
+    """Counts of one exchange: listed now, listed once, the time of the first listing, and those of the listed ones that
+    have a name and a currency.
+    """
 
     exchange: str
     active: int
     inactive: int
     first_seen_ns: int
+    complete: int
 
 
 class ListingReader(DatabaseReader):
@@ -84,8 +87,10 @@ class ListingReader(DatabaseReader):
     def counts(self) -> Sequence[Counts]:
         """The counts of every exchange with listings, by its name."""
         active = func.sum(case((LISTINGS.c.active, 1), else_=0))
+        is_named = or_(LISTINGS.c.name != "", LISTINGS.c.english_name != "")
+        complete = func.sum(case((and_(LISTINGS.c.active, is_named, LISTINGS.c.currency != ""), 1), else_=0))
         wanted = select(
-            LISTINGS.c.exchange, active, func.count() - active, func.min(LISTINGS.c.first_seen_ns)
+            LISTINGS.c.exchange, active, func.count() - active, func.min(LISTINGS.c.first_seen_ns), complete
         ).group_by(LISTINGS.c.exchange)
         with self._asking() as connection:
             return [Counts(*row) for row in connection.execute(wanted.order_by(LISTINGS.c.exchange))]

@@ -6,7 +6,7 @@ Pure: figures and the earlier state come in as values, the new state goes out; m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
@@ -15,7 +15,7 @@ BACK_SHARE: Final = 0.9
 
 HEAVY_CHECKS: Final = 3  # so many in a row above its memory limit make a process too heavy: one may be a passing peak
 
-Resource = Literal["cpu_percent", "memory_bytes", "disk_percent"]
+Resource = Literal["cpu_percent", "memory_bytes", "disk_percent", "network_mbps", "disk_io_mb_s"]
 
 
 class HysteresisThreshold(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ def weight_text(rss_bytes: int, limit_bytes: int) -> str:
 
 
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits for alerts (requirement 004, resource table: CPU 85 %, memory 2.5 GB)."""
+    """Limits for alerts (requirement 004, resource table: CPU 85 %, memory 2.5 GB, network 50 Mbps, disk 500 MB/s)."""
 
     cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 85.0
     """Of all cores together."""
@@ -63,6 +63,10 @@ class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Resident, of the supervisor and all that it runs."""
     disk_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 90.0
     """Of the disk that holds the data."""
+    network_mbps: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    """Megabits a second of the machine's busiest interface but loopback, both directions together."""
+    disk_io_mb_s: Annotated[float, msgspec.Meta(gt=0)] = 500.0
+    """Megabytes a second of the machine's busiest disk, read and written."""
     checks: Annotated[int, msgspec.Meta(ge=1)] = 10
     """So many checks in a row, one a second, make a figure too high or normal again."""
 
@@ -73,6 +77,8 @@ class HostFigures(msgspec.Struct, frozen=True, kw_only=True):
     cpu_percent: float
     memory_bytes: int
     disk_percent: float
+    network_mbps: float = 0.0
+    disk_io_mb_s: float = 0.0
 
 
 class Crossing(msgspec.Struct, frozen=True):
@@ -84,7 +90,28 @@ class Crossing(msgspec.Struct, frozen=True):
     limit: float
 
 
-RESOURCES: Final[tuple[Resource, ...]] = ("cpu_percent", "memory_bytes", "disk_percent")
+RESOURCES: Final[tuple[Resource, ...]] = get_args(Resource)
+_NOUNS: Final[Mapping[Resource, str]] = {
+    "cpu_percent": "CPU",
+    "memory_bytes": "memory",
+    "disk_percent": "disk",
+    "network_mbps": "network",
+    "disk_io_mb_s": "disk traffic",
+}
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """Bytes that passed since the machine's start, by interface and by disk, at a moment of machine time."""
+
+    at_s: float
+    interfaces: Mapping[str, int]
+    disks: Mapping[str, int]
+
+
+def busiest(before: Mapping[str, int], now: Mapping[str, int], span_s: float) -> float:
+    """Bytes a second of the busiest of those that both have; 0.0 without any. A counter that began anew counts 0."""
+    passed = (count - before[name] for name, count in now.items() if name in before)
+    return max(0, *passed, 0) / span_s if span_s > 0 else 0.0
 
 
 def after_host_check(
@@ -109,9 +136,16 @@ def crossing_text(crossing: Crossing) -> str:
 
 
 def _resource_text(resource: Resource, figure: float) -> str:
-    noun = {"cpu_percent": "CPU", "memory_bytes": "memory", "disk_percent": "disk"}[resource]
-    return f"{noun}: {_amount(resource, figure)}"
+    return f"{_NOUNS[resource]}: {_amount(resource, figure)}"
 
 
 def _amount(resource: Resource, figure: float) -> str:
-    return f"{figure / 1e9:.2f} GB" if resource == "memory_bytes" else f"{figure:.0f} %"
+    match resource:
+        case "memory_bytes":
+            return f"{figure / 1e9:.2f} GB"
+        case "network_mbps":
+            return f"{figure:.0f} Mbit/s"
+        case "disk_io_mb_s":
+            return f"{figure:.0f} MB/s"
+        case _:
+            return f"{figure:.0f} %"

@@ -24,7 +24,7 @@ from observer.supervisor.pid_registry import PidRegistry
 from observer.supervisor.proc import scan
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import SUPERVISOR, SupervisorListener, report_change
-from observer.supervisor.watch import Figures, Watch, check_host
+from observer.supervisor.watch import Figures, HostWatch, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class MonitorLoop:
         self._pid_registry = pid_registry
         self._unwritten = False
         self._limits = limits
-        self._disk = disk
+        self._host = HostWatch(disk)
         self._watch = Watch()
         self._thresholds: Mapping[Resource, HysteresisThreshold] = {}
         self._uncut: frozenset[Path] = frozenset()
@@ -101,7 +101,7 @@ class MonitorLoop:
         report_change(self._listener, SUPERVISOR, ProcessState.RUNNING, os.getpid(), text)
 
     def _check_host(self) -> None:
-        self.host_figures = figures = check_host(self.figures.values(), self._disk)
+        self.host_figures = figures = self._host.check(self.figures.values())
         self._thresholds, crossings = after_host_check(self._thresholds, figures, self._limits)
         for crossing in crossings:
             logger.warning("%s", crossing_text(crossing))

@@ -1,13 +1,18 @@
 """Resource figures of processes, and the check for a stale heartbeat."""
 
+import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import psutil
 
 from observer.supervisor.group import members
-from observer.supervisor.limits import HostFigures
+from observer.supervisor.limits import HostFigures, Traffic, busiest
+
+_LOOPBACKS: Final = ("lo", "lo0")
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -24,14 +29,39 @@ def is_hung(heartbeat_age_s: float, limit_s: float | None) -> bool:
     return limit_s is not None and heartbeat_age_s > limit_s
 
 
-def check_host(children: Iterable[Figures], disk: Path) -> HostFigures:
-    """The machine's figures since the last check, and the use by this process and these children."""
-    own_bytes = psutil.Process().memory_info().rss
-    return HostFigures(
-        cpu_percent=psutil.cpu_percent(),
-        memory_bytes=own_bytes + sum(figures.rss_bytes for figures in children),
-        disk_percent=_disk_percent(disk),
-    )
+class HostWatch:
+    """Checks the machine; it keeps the counters of the last check, because traffic is a difference between two."""
+
+    def __init__(self, disk: Path) -> None:
+        self._disk = disk
+        self._traffic = read_traffic()
+
+    def check(self, children: Iterable[Figures]) -> HostFigures:
+        """The machine's figures since the last check, and the use by this process and these children."""
+        own_bytes = psutil.Process().memory_info().rss
+        before, self._traffic = self._traffic, read_traffic()
+        span_s = self._traffic.at_s - before.at_s
+        return HostFigures(
+            cpu_percent=psutil.cpu_percent(),
+            memory_bytes=own_bytes + sum(figures.rss_bytes for figures in children),
+            disk_percent=_disk_percent(self._disk),
+            network_mbps=busiest(before.interfaces, self._traffic.interfaces, span_s) * 8 / 1e6,
+            disk_io_mb_s=busiest(before.disks, self._traffic.disks, span_s) / 1e6,
+        )
+
+
+def read_traffic() -> Traffic:
+    """The machine's counters now, without those of loopback; a kind that the system does not show is empty."""
+    interfaces: dict[str, int] = {}
+    disks: dict[str, int] = {}
+    with contextlib.suppress(OSError, RuntimeError):
+        for name, count in psutil.net_io_counters(pernic=True).items():
+            if name not in _LOOPBACKS:
+                interfaces[name] = count.bytes_sent + count.bytes_recv
+    with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
+        for name, count in (psutil.disk_io_counters(perdisk=True) or {}).items():
+            disks[name] = count.read_bytes + count.write_bytes
+    return Traffic(time.monotonic(), interfaces, disks)
 
 
 def _disk_percent(folder: Path) -> float:

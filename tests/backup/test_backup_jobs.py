@@ -327,6 +327,31 @@ def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_u
     assert [package.name for package in packages(plan.folder)] == ["20261119T010000-daily"]
 
 
+def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one_is(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    claim(url := f"sqlite:///{tmp_path}/data/observer.db", Instance(), ["kis"], NOW_NS - 2 * NS_PER_DAY)
+    plan = plan_in(tmp_path, url)
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        back_up(plan, "daily", NOW_NS - NS_PER_DAY, GO_ON)  # the day before's
+        watching = asyncio.create_task(jobs.watch())
+        await until_async(lambda: clock.waits, "the start is waited for")
+        for minutes, seen in ((120, []), (50, []), (20, [AlertRaised])):  # NOW_NS is the time of the day's package
+            await clock.advance(minutes * 60)
+            next_ns = clock.now_ns() + 600 * NS_PER_S
+            await until_async(lambda: next_ns in clock.waits, "it has looked")  # noqa: B023
+            assert [type(event) for event in publication.events] == seen
+        back_up(plan, "daily", clock.now_ns(), GO_ON)
+        await clock.advance(600)
+        await until_async(lambda: AlertResolved in map(type, publication.events), "the package is there")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
 def test_a_daily_package_whose_copy_failed_is_not_made_again(url: str, tmp_path: Path) -> None:
     plan = plan_in(tmp_path, url, BackupSettings(copy_to="/nowhere"))
 

@@ -21,7 +21,7 @@ from observer.demo.configuration import DemoConfiguration, write_demo_configurat
 from observer.host import process
 from observer.host.process import Host, is_readiness_due
 from observer.local_time import local_ns
-from observer.supervisor.limits import Crossing
+from observer.supervisor.limits import RESOURCES, Crossing, Resource
 from observer.supervisor.states import ProcessState
 from tests.day_plans import day_plan
 from tests.folders import short_folder
@@ -192,10 +192,11 @@ def test_readiness_is_checked_in_the_session_while_its_alert_is_open() -> None:
     assert is_readiness_due(day, noon_ns, is_open=True), "a reload began the reports anew"
 
 
-def test_a_scarce_resource_is_an_alert_until_it_recovers(host: Host) -> None:
-    host.on_crossing(Crossing("disk_percent", is_over=True, figure=95.0, limit=90.0))
-    assert open_alerts(host) == [("host:disk_percent", "warning")]
-    host.on_crossing(Crossing("disk_percent", is_over=False, figure=80.0, limit=90.0))
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_scarce_resource_is_an_alert_until_it_recovers(host: Host, resource: Resource) -> None:
+    host.on_crossing(Crossing(resource, is_over=True, figure=95.0, limit=90.0))
+    assert open_alerts(host) == [(f"host:{resource}", "warning")]
+    host.on_crossing(Crossing(resource, is_over=False, figure=80.0, limit=90.0))
     assert open_alerts(host) == []
 
 

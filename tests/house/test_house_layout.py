@@ -18,7 +18,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 TOP_LEVEL = (
     {"bus", "observer", "workers", "migrations", "config", "docs", "tests", ".ci"}
     | {"pyproject.toml", "requirements.txt", "requirements-dev.txt", "Makefile", "supervisord.conf", ".gitignore"}
-    | {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE"}
+    | {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPERATIONS.md", "SECURITY.md", "LICENSE"}
 )
 
 # A file over 400 lines or a function over 70 needs its reason here.

@@ -91,7 +91,7 @@ class Line:
             self.report("connected")
         await asyncio.Event().wait()
 
-    def report(self, state: Literal["connected", "lost", "refused"]) -> None:
+    def report(self, state: Literal["connected", "lost", "refused", "suspended"]) -> None:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))
 
 

@@ -5,7 +5,7 @@ stale.
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bus.events import (
 )
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
@@ -54,9 +55,11 @@ class EndpointsWithoutFeed(Endpoints):
 
 
 @contextlib.asynccontextmanager
-async def writing(*, with_feed: bool = True) -> AsyncIterator[tuple[Producer, StoreReader]]:
+async def writing(
+    *, with_feed: bool = True, yesterday: Sequence[Event] = (), gap_rate: Callable[[Alerts], None] = lambda _: None
+) -> AsyncIterator[tuple[Producer, StoreReader]]:
     """The writer and the judge as tasks, early in the morning, and a producer that publishes to the writer. Without the
-    feed, the judge hears of nothing that is committed.
+    feed, the judge hears of nothing that is committed. `gap_rate` gets the judge's alerts before it begins.
     """
     with short_folder() as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(quality_module, "LOOKBACK_S", 0.05)
@@ -74,9 +77,10 @@ async def writing(*, with_feed: bool = True) -> AsyncIterator[tuple[Producer, St
         judge = Worker("gap-recovery", settings, ManualClock(NOW_NS))
         if not with_feed:
             judge.endpoints = EndpointsWithoutFeed(runtime)
+        gap_rate(judge.alerts)
         judging = asyncio.create_task(judge_days(judge))
         try:
-            producer.publish(*reported_yesterday())
+            producer.publish(*(yesterday or reported_yesterday()))
             await until_async(lambda: producer.unacknowledged == 0 or working.done(), "the writer takes it")
             with StoreReader(settings.store.url) as reader:
                 yield producer, reader
@@ -155,6 +159,23 @@ def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> Non
             producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
             await until_async(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
             assert reader.row_counts()["alerts"] == 1
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
+
+
+def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day() -> None:
+    assigned, first, _gap, _last, released = reported_yesterday()
+    second = msgspec.structs.replace(trade(2), session_date=SESSION, receive_time_ns=TEN_NS + 2)
+    judges: list[Alerts] = []
+
+    def begin(alerts: Alerts) -> None:
+        alerts.report("gap_rate", "warning", "of the day before")
+        judges.append(alerts)
+
+    async def scenario() -> None:
+        async with writing(yesterday=[assigned, first, second, released], gap_rate=begin) as (_, reader):
+            await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
+            await until_async(lambda: judges[0].identities == [], "its gap rate is low")
 
     asyncio.run(asyncio.wait_for(scenario(), 60))
 

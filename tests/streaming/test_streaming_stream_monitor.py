@@ -406,6 +406,19 @@ def test_a_stream_that_comes_and_goes_within_one_outage_is_one_alert() -> None:
     play(scene)
 
 
+def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_until_it_is_connected() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        [line] = running.lines
+        line.report("suspended")
+        assert [(each.identity, each.severity) for each in running.alerts.open] == [("stream:main", "critical")]
+        line.report("connected")
+        await made.clock.advance(30)
+        running.alerts.tick()
+        assert open_alerts(running) == []
+
+    play(scene)
+
+
 def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert() -> None:
     async def scene(made: Market, running: Process) -> None:
         [account] = running._brokers.accounts

@@ -20,11 +20,12 @@ from observer.supervisor.limits import (
     Resource,
     after_check,
     after_host_check,
+    busiest,
     crossing_text,
 )
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
-from observer.supervisor.watch import Figures, check_host
+from observer.supervisor.watch import Figures, HostWatch, read_traffic
 from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, supervised, supervisor_of
 from tests.waiting import until_async
 
@@ -75,7 +76,14 @@ def test_a_figure_that_oscillates_around_the_limit_is_reported_at_most_once(seen
 
 
 @pytest.mark.parametrize(
-    ("resource", "figure"), [("cpu_percent", 86.0), ("memory_bytes", 2_500_000_001), ("disk_percent", 90.5)]
+    ("resource", "figure"),
+    [
+        ("cpu_percent", 86.0),
+        ("memory_bytes", 2_500_000_001),
+        ("disk_percent", 90.5),
+        ("network_mbps", 50.1),
+        ("disk_io_mb_s", 500.1),
+    ],
 )
 def test_each_resource_is_reported_separately_when_it_is_scarce_and_when_it_recovers(
     resource: Resource, figure: float
@@ -95,6 +103,8 @@ def test_each_resource_is_reported_separately_when_it_is_scarce_and_when_it_reco
         (Crossing("memory_bytes", True, 2.61e9, 2.5e9), "memory: 2.61 GB, over 2.50 GB"),
         (Crossing("cpu_percent", True, 97.4, 85.0), "CPU: 97 %, over 85 %"),
         (Crossing("disk_percent", False, 80.0, 90.0), "disk: 80 %, no longer over 90 %"),
+        (Crossing("network_mbps", True, 61.4, 50.0), "network: 61 Mbit/s, over 50 Mbit/s"),
+        (Crossing("disk_io_mb_s", True, 612.3, 500.0), "disk traffic: 612 MB/s, over 500 MB/s"),
     ],
 )
 def test_a_crossing_is_described_in_words(crossing: Crossing, text: str) -> None:
@@ -103,9 +113,24 @@ def test_a_crossing_is_described_in_words(crossing: Crossing, text: str) -> None
 
 def test_a_host_check_counts_all_memory_and_finds_the_disk_of_a_future_folder(tmp_path: Path) -> None:
     child = Figures(cpu_percent=0.0, rss_bytes=10**12, open_files=0, threads=0)
-    seen = check_host([child, child], tmp_path / "not" / "yet")
+    seen = HostWatch(tmp_path / "not" / "yet").check([child, child])
     assert 2 * 10**12 < seen.memory_bytes < 2 * 10**12 + 10**10
     assert 0 < seen.disk_percent <= 100
+
+
+def test_traffic_is_that_of_the_busiest_counter_and_a_new_or_restarted_one_counts_nothing() -> None:
+    assert busiest({"a": 0, "b": 100}, {"a": 1_000, "b": 3_100}, 2.0) == 1_500
+    assert busiest({}, {"a": 1_000}, 1.0) == 0
+    assert busiest({"a": 1_000}, {"a": 10}, 1.0) == 0
+    assert busiest({"a": 0}, {"a": 1_000}, 0.0) == 0
+    assert busiest({}, {}, 1.0) == 0
+
+
+def test_the_machine_s_counters_have_no_loopback_and_never_go_back() -> None:
+    first, second = read_traffic(), read_traffic()
+    assert "lo" not in first.interfaces
+    assert all(second.interfaces[name] >= count for name, count in first.interfaces.items())
+    assert all(second.disks[name] >= count for name, count in first.disks.items())
 
 
 def test_the_listener_is_called_when_the_machine_becomes_too_small(tmp_path: Path) -> None:

@@ -1,10 +1,14 @@
 """`observer run` that cannot work says so: on stderr, in `status` and its exit status, and in `observer alerts`."""
 
+import contextlib
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.alerts.targets import SECRET, listening
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
 from tests.system.running import Completed, JsonObject, System, observer
@@ -15,8 +19,8 @@ TRADING_DAYS = Path(__file__).parents[2] / "config" / "trading_days.toml"
 UNUSED = "127.0.0.1:9"  # the port of the discard service: no one listens
 
 
-def started(folder: Path, store: str) -> System:
-    """A system with keys of no broker at hosts that do not answer."""
+def started(folder: Path, store: str, target: str = "") -> System:
+    """A system with keys of no broker at hosts that do not answer, and with a target of alerts at this URL."""
     made = folder / "d"
     made.mkdir()
     (made / "observer.toml").write_text(
@@ -24,6 +28,11 @@ def started(folder: Path, store: str) -> System:
         f'trading_days = "{TRADING_DAYS}"\nuniverse = "{made}/universe"\n[store]\nurl = "{store}"\n'
         f'[kis]\nrest_url = "http://{UNUSED}"\nstream_url = "ws://{UNUSED}"\nfiles_url = "http://{UNUSED}"\n'
     )
+    if target:
+        with (made / "observer.toml").open("a") as configuration:
+            configuration.write(f'[alerts]\ntargets_file = "{made}/targets.toml"\n[alerts.targets.phone]\n')
+        (made / "targets.toml").touch(mode=0o600)
+        (made / "targets.toml").write_text(f'phone = "{target}"\n')
     account = {"account_id": "main", "keys_file": f"{made}/keys.toml"}
     (made / "pool.json").write_text(json.dumps({"provider_pool": {"accounts": [account]}}))
     (made / "keys.toml").touch(mode=0o600)
@@ -39,6 +48,13 @@ def listed(system: System, *words: str) -> dict[str, JsonObject]:
     """The alerts that a command prints as JSON, by identity."""
     completed = ask(system, *words, "--json")
     return {each["identity"]: each for each in json.loads(completed.stdout or '{"alerts": []}')["alerts"]}
+
+
+def has_secret(path: Path) -> bool:
+    """Whether the file of a running system has the target's URL; one that is gone meanwhile has not."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.is_file() and SECRET.encode() in path.read_bytes()
+    return False
 
 
 def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_can_be_silenced() -> None:
@@ -75,6 +91,30 @@ def test_a_database_that_does_not_answer_is_on_stderr_in_status_and_in_alerts() 
             assert ask(system, "status").returncode == 1
             alert = listed(system, "alerts")["database_unavailable"]
             assert (alert["process"], alert["severity"]) == ("core-writer", "critical")
+        finally:
+            system.clear_away()
+
+
+def test_a_target_gets_alerts_without_the_database_and_without_the_writer_and_no_file_has_its_url() -> None:
+    with short_folder() as folder, listening() as target:
+        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test", target.url)
+        try:
+            system.until(lambda: "CRITICAL core-writer: database_unavailable: " in target.text, "the message")
+            shown = ask(system, "alerts", "test")
+            assert (shown.returncode, shown.stdout) == (0, "phone: sent\n")
+            assert "test of target phone" in target.text
+            [writer] = [
+                each["pid"]
+                for each in json.loads(ask(system, "status", "--json").stdout)["processes"]
+                if each["name"] == "core-writer"
+            ]
+            os.kill(writer, signal.SIGKILL)
+            system.until(lambda: "WARNING supervisor: ended:core-writer: " in target.text, "the message about it")
+            target.status = 500
+            refused = ask(system, "alerts", "test", "--target", "phone", "--json")
+            assert refused.returncode == 1
+            assert "HTTP status 500" in json.loads(refused.stdout)["targets"][0]["failure"]
+            assert [path for path in folder.rglob("*") if path.name != "targets.toml" and has_secret(path)] == []
         finally:
             system.clear_away()
 

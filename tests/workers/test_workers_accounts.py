@@ -76,6 +76,24 @@ def test_calls_move_to_the_second_account_while_the_first_is_unhealthy_and_retur
     run(scenario)
 
 
+def test_a_token_that_cannot_be_renewed_is_a_critical_alert_until_it_is():
+    async def scenario():
+        async with scene(10) as day:
+            tokens = day.account(ILL).tokens
+            now_ns = day.clock.now_ns()
+            await day.clock.sleep_until(max(now_ns, day.token(ILL).renewed_ns + 61 * 10**9))  # the broker's minute
+            day.refuse(ILL)
+            tokens.note_rejection(day.token(ILL))  # as a call does whose token is refused
+            identity = f"token:{ILL}"
+            await day.until(lambda: identity in day.open_alerts(), "the alert")
+            day.admit(ILL)
+            await day.until(lambda: identity not in day.open_alerts(), "the token is renewed")
+            assert [each.severity for each in day.reported(AlertRaised) if each.identity == identity] == ["critical"]
+            assert not tokens.pending_rejection()
+
+    run(scenario)
+
+
 def test_a_token_that_is_refused_in_mid_day_is_renewed_at_once_for_its_account_only():
     async def scenario():
         async with scene(10) as day, day.brokers.rest() as rest:

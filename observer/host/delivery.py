@@ -1,0 +1,186 @@
+"""Delivers messages about alerts to targets outside this machine, beside everything else of the host process.
+
+It reads the open alerts as the processes' heartbeats carry them, so it needs neither the database nor the writer. Each
+message is sent by a process of its own. A failed delivery is an alert of the host, and is tried again.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from bus.commands import ProcessAlert
+from observer.alerts.process import Alerts
+from observer.alerts.routing import (
+    Message,
+    TargetState,
+    after_delivery,
+    after_failure,
+    after_look,
+    due_message,
+)
+from observer.alerts.sending import deliver, result_text
+from observer.alerts.settings import AlertSettings, AlertTarget
+from observer.clock import Clock
+from observer.errors import MissingKeysError
+from observer.files import make_private_folder, read_file
+from observer.host.alert_targets import url_of
+from observer.supervisor.mark import MARK_VARIABLE, own_mark
+from observer.units import NS_PER_S
+
+UNDELIVERED: Final = "alerts_undelivered:"
+FOLDER: Final = "alert_targets"  # in the runtime directory: the state of each target
+STOP_S: Final = 3.0  # machine seconds at an orderly stop for what is being sent
+_POLL_S: Final = 0.5  # machine seconds; a heartbeat comes each second
+
+logger = logging.getLogger(__name__)
+_decoder: Final = msgspec.json.Decoder(TargetState)
+
+
+class AlertDelivery:
+    """The messages of one system to all its targets.
+
+    Args:
+        settings: of the targets.
+        open_alerts: returns the open alerts of all processes.
+        own: the host's alerts, which get the failures.
+        runtime: the runtime directory, which exists when the delivery runs.
+        market: market time, for the times in messages and for quiet hours.
+        machine: machine time, for waits and limits.
+        system: names the system in messages.
+    """
+
+    def __init__(
+        self,
+        settings: AlertSettings,
+        open_alerts: Callable[[], Sequence[ProcessAlert]],
+        own: Alerts,
+        runtime: Path,
+        *,
+        market: Clock,
+        machine: Clock,
+        system: str,
+    ) -> None:
+        self.settings = settings  # replaced by a reload
+        self._open_alerts = open_alerts
+        self._own = own
+        self._runtime = runtime
+        self._folder = runtime / FOLDER
+        self._market = market
+        self._machine = machine
+        self._system = system
+        self._states: dict[str, TargetState] = {}
+        self._sending: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then give what is being sent STOP_S machine seconds."""
+        try:
+            while True:
+                self.look()
+                await asyncio.sleep(_POLL_S)
+        except Exception:
+            logger.exception("targets get no alerts any more: restart the system")
+            raise
+        finally:
+            if self._sending:
+                await asyncio.wait(self._sending.values(), timeout=STOP_S)
+            for task in self._sending.values():
+                task.cancel()
+            await asyncio.gather(*self._sending.values(), return_exceptions=True)
+
+    def look(self) -> None:
+        """Take the open alerts, and begin to send what is due."""
+        open_alerts = self._open_alerts()
+        self._end_dismissed()
+        for name, target in self.settings.targets.items():
+            before = self._states[name] if name in self._states else self._kept(name)
+            state = after_look(
+                before,
+                open_alerts,
+                target,
+                self.settings,
+                now_ns=self._machine.now_ns(),
+                market_ns=self._market.now_ns(),
+                besides=(UNDELIVERED + name,),
+            )
+            self._adopt(name, state)
+            if name not in self._sending and (message := self._due(target, state)) is not None:
+                self._sending[name] = asyncio.create_task(self._send(name, message))
+                self._sending[name].add_done_callback(partial(self._ended, name))
+
+    def _ended(self, name: str, _task: asyncio.Task[None]) -> None:
+        self._sending.pop(name, None)
+
+    def _due(self, target: AlertTarget, state: TargetState) -> Message | None:
+        return due_message(
+            state,
+            target,
+            self.settings,
+            now_ns=self._machine.now_ns(),
+            market_ns=self._market.now_ns(),
+            system=self._system,
+        )
+
+    async def _send(self, name: str, message: Message) -> None:
+        mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
+        failure = await failure_of(name, message, self.settings, mark)
+        now_ns = self._machine.now_ns()
+        if not failure:
+            self._adopt(name, after_delivery(self._states[name], message, now_ns))
+            self._own.resolve(UNDELIVERED + name, f"target {name} gets alerts again")
+            return
+        state = after_failure(self._states[name], now_ns)
+        self._adopt(name, state)
+        wait_s = (state.next_attempt_ns - now_ns) / NS_PER_S
+        text = f"target {name} gets no alerts: {failure}; tried again in {wait_s:.0f} s (`observer alerts test`)"
+        self._own.report(UNDELIVERED + name, "warning", text)
+
+    def _end_dismissed(self) -> None:
+        """End the alerts about targets that are not configured any more."""
+        configured = {UNDELIVERED + name for name in self.settings.targets}
+        self._own.resolve_all(UNDELIVERED, "it is no target of the configuration", configured)
+
+    def _adopt(self, name: str, state: TargetState) -> None:
+        if state == self._states.get(name):
+            return
+        self._states[name] = state
+        path = self._folder / f"{name}.json"
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:  # without waiting for the disk: a power failure may cost the file, a kill does not
+            make_private_folder(self._folder)
+            beside.write_bytes(msgspec.json.encode(state))
+            beside.replace(path)
+        except OSError as error:  # a full disk is itself an alert; the state in memory is whole
+            logger.warning("what target %s has is not kept for the next start: %s", name, error)
+
+    def _kept(self, name: str) -> TargetState:
+        """The state that an earlier host kept; an empty one where the file is missing or damaged."""
+        try:
+            return _decoder.decode(read_file(self._folder / f"{name}.json"))
+        except (OSError, ValueError, RecursionError):
+            return TargetState()
+
+
+async def failure_of(
+    name: str, message: Message, settings: AlertSettings, variables: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Send one message to a target now, by a process with these variables; returns why it was not accepted, empty if it
+    was.
+    """
+    try:
+        result = await deliver(url_of(name, settings), message, settings.timeout_s, variables)
+    except MissingKeysError as error:
+        return str(error)
+    return "" if result.outcome == "sent" else result_text(result, settings.timeout_s)
+
+
+def system_name(instance: str) -> str:
+    """The name of a system in messages: its instance and its machine."""
+    return f"{instance}@{socket.gethostname()}"

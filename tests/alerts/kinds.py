@@ -1,0 +1,100 @@
+"""The kinds of alerts that the code raises, found in its syntax: the part of each identity before its object.
+
+An identity is the first argument of a method of `Alerts`. A text, an f-string, a constant of the module or a call of
+`identity_of` shows its kind; the other expressions are in `OTHERS`, so a new one fails until it is entered.
+"""
+
+import ast
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from observer.alerts import process
+
+ROOT: Final = Path(__file__).parents[2]
+RAISING: Final = ("report", "happened", "reported", "report_from_thread", "happened_from_thread")
+
+# Identities that are values of names: by module and expression.
+OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("observer/accounts/health_checks.py", "identity"): ("account", "broker_host", "calendar", "rate_limit"),
+    ("observer/accounts/token_issuer.py", "self._identity"): ("token",),
+    ("observer/host/process.py", "ended"): ("ended",),
+    ("observer/host/process.py", "given_up"): ("given_up",),
+    ("observer/host/process.py", "heavy"): ("heavy",),
+    ("observer/host/process.py", "identity"): ("host",),
+    ("observer/listings/health.py", "prefix + name"): ("master_file_age", "listing_count", "listing_completeness"),
+    ("observer/listings/sync.py", "identity"): ("master_file",),
+    ("observer/runtime/jobs.py", "job_identity(job.name)"): ("job",),
+    ("observer/runtime/orders.py", "job_identity(job)"): ("job",),
+    ("observer/runtime/refusals.py", "self._identity"): ("refused_events", "refused_messages"),
+    ("observer/sectors/jobs.py", "identity"): ("sectors",),
+    ("observer/streaming/attention.py", "identity"): ("attention_answers", "attention_slots"),
+    ("observer/streaming/earlier.py", "identity"): ("earlier_days", "opening"),
+    ("observer/streaming/gap_filler.py", "identity"): ("recovery_target",),
+    ("observer/streaming/receiver.py", "_not_streamed(symbol)"): ("not_streamed",),
+    ("observer/streaming/receiver.py", "identity"): ("stream",),
+    ("observer/streaming/sweeps.py", "identity"): ("sweep_unanswered",),
+    ("observer/streaming/unfinished.py", "identity"): ("unfinished_day",),
+    ("observer/streaming/unreadable.py", "identity"): ("unreadable", "input_quarantine_full"),
+    ("observer/universe/builder.py", "identity"): ("universe_small", "universe_unvalued"),
+}
+# Raised by methods of `Alerts` with names of their own, and by the calendar's upkeep, which gets a function.
+FIXED: Final = (process.FEED_LOSSES, process.JOURNAL_DAMAGED, "calendar")
+
+
+class Raised(NamedTuple):
+    """A kind of alert where it is raised, with its severity; empty where that is no constant, or of several kinds."""
+
+    kind: str
+    severity: str
+    where: str
+
+
+def raised() -> Iterator[Raised]:
+    """All alerts of the code."""
+    for folder in ("observer", "workers"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            module = str(path.relative_to(ROOT))
+            if module != "observer/alerts/process.py":
+                for call in calls(ast.parse(path.read_text())):
+                    kinds = kinds_of(module, call.args[0])
+                    severity = severity_of(call) if len(kinds) == 1 else ""
+                    yield from (Raised(kind, severity, f"{module}:{call.lineno}") for kind in kinds)
+
+
+def calls(tree: ast.AST) -> Iterator[ast.Call]:
+    """Calls that raise an alert."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RAISING:
+            owner = ast.unparse(node.func.value)
+            if node.args and owner.endswith(("alerts", "_own")):
+                yield node
+
+
+def severity_of(call: ast.Call) -> str:
+    match call.args:
+        case [_, ast.Constant(str(severity)), *_]:
+            return severity
+    return ""
+
+
+def kinds_of(module: str, identity: ast.expr) -> tuple[str, ...]:
+    """The kinds that this expression names."""
+    text = ast.unparse(identity)
+    if (module, text) in OTHERS:
+        return OTHERS[module, text]
+    match identity:
+        case ast.Constant(str(value)):
+            return (kind_of(value),)
+        case ast.JoinedStr([ast.Constant(str(value)), *_]):
+            return (kind_of(value),)
+        case ast.Call(ast.Name("identity_of"), [ast.Constant(str(value)), *_]):
+            return (kind_of(value),)
+        case ast.Name(name) | ast.BinOp(ast.Name(name)) if name.lstrip("_").isupper():
+            return (kind_of(getattr(import_module(module.removesuffix(".py").replace("/", ".")), name)),)
+    raise AssertionError(f"{module}:{identity.lineno}: which alert is {text}? Enter it in tests/alerts/kinds.py")
+
+
+def kind_of(identity: str) -> str:
+    return identity.partition(":")[0]

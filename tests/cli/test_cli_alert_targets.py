@@ -1,0 +1,89 @@
+"""`observer alerts test`: one line and one result for each target, an exit status, and remedies."""
+
+import json
+import sys
+from pathlib import Path
+
+import click.testing
+import pytest
+
+from observer.cli.app import command_line
+from observer.cli.failures import failure
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.errors import ConfigError
+from observer.supervisor.environment import forget_withheld
+from tests.alerts.targets import SECRET, listening
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    forget_withheld()
+    (tmp_path / "targets.toml").touch(mode=0o600)
+    return tmp_path
+
+
+def configuration(folder: Path, **urls: str) -> Path:
+    path = write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
+    sections = "".join(f"[alerts.targets.{name}]\n" for name in urls)
+    with path.open("a") as file:
+        file.write(f'[alerts]\ntargets_file = "{folder}/targets.toml"\n{sections}')
+    (folder / "targets.toml").write_text("".join(f'{name} = "{url}"\n' for name, url in urls.items() if url))
+    return path
+
+
+def asked(config: Path, *words: str) -> click.testing.Result:
+    return click.testing.CliRunner().invoke(command_line(), ["alerts", "test", "--config", str(config), *words])
+
+
+def test_each_target_gets_a_message_and_has_a_line_and_one_that_failed_decides_the_exit_status(folder: Path) -> None:
+    with listening() as good, listening() as bad:
+        bad.status = 401
+        config = configuration(folder, phone=good.url, mail=bad.url, chat="nosuch://x", pager="")
+        shown = asked(config)
+        assert shown.exit_code == 1
+        lines = dict(line.split(": ", 1) for line in shown.stdout.splitlines())
+        assert lines["phone"] == "sent"
+        assert lines["mail"] == "the target answers with HTTP status 401"
+        assert "none that apprise knows" in lines["chat"]
+        assert lines["pager"] == f'set OBSERVER_ALERTS_PAGER, or write pager = "URL" in {folder}/targets.toml'
+        assert len(good.messages) == 1
+        assert SECRET not in shown.output
+
+
+def test_one_target_alone_is_asked_for_by_its_name(folder: Path) -> None:
+    with listening() as good, listening() as other:
+        config = configuration(folder, phone=good.url, mail=other.url)
+        shown = asked(config, "--target", "phone", "--json")
+        assert shown.exit_code == 0
+        assert json.loads(shown.stdout) == {"targets": [{"target": "phone", "is_sent": True, "failure": ""}]}
+        assert (len(good.messages), other.messages) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("urls", "words", "remedy"),
+    [
+        ({}, (), "add a section [alerts.targets.NAME]"),
+        ({"phone": "json://127.0.0.1"}, ("--target", "fone"), "phone"),
+    ],
+)
+def test_what_cannot_be_tested_ends_with_2_and_the_remedy(
+    folder: Path, urls: dict[str, str], words: tuple[str, ...], remedy: str
+) -> None:
+    error = asked(configuration(folder, **urls), *words).exception
+    assert isinstance(error, ConfigError)
+    found = failure(error)
+    assert found is not None
+    assert found[1] == 2
+    assert remedy in found[0]
+
+
+def test_without_the_extra_the_configuration_is_refused_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration(folder, phone="json://127.0.0.1")
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    error = asked(config).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).endswith(
+        "alerts.targets: apprise is not installed: pip install --editable '.[alerts]' in Observer's folder"
+    )
