@@ -176,7 +176,7 @@ def test_a_minute_bar_replaces_the_trades_of_its_minute() -> None:
 
 @st.composite
 def lines_with_gaps(draw: st.DrawFn) -> BarRows:
-    """Trades of two stocks of which some are missing, and what reconciliation knows of their volumes."""
+    """Trades of two stocks, some of them missing, and what reconciliation knows of their volumes."""
     parts = []
     for line in ("A", "B"):
         second, total, trades, checks = 0.0, 0.0, [], []
