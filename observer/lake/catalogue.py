@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import In
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -193,7 +192,8 @@ def _held(table: Table, dates: Collection[str] | None = None) -> dict[str, DataF
     """The table's entries of these dates, or all, by their files' addresses."""
     if dates is not None and not dates:
         return {}
-    scan = table.scan() if dates is None else table.scan(row_filter=In("session_date", set(dates)))
+    named = ", ".join(f"'{date}'" for date in dates or ())
+    scan = table.scan(row_filter=f"session_date in ({named})") if named else table.scan()
     return {task.file.file_path: task.file for task in scan.plan_files()}
 
 
