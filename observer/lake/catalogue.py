@@ -74,10 +74,10 @@ _PROPERTIES: Final = {
     "write.metadata.previous-versions-max": "10",
     "commit.manifest-merge.enabled": "true",
     # Each update reads and writes the list of a table's manifests, and from time to time the entries of those that it
-    # merges: by this size some hundred days are in one, which stays as it is then. With the usual one a sealing would
+    # merges: by this size some forty days are in one, which stays as it is then. With the usual one a sealing would
     # read and write all days of a table again and again.
     "commit.manifest.min-count-to-merge": "10",
-    "commit.manifest.target-size-bytes": "65536",
+    "commit.manifest.target-size-bytes": "24576",
 }
 
 
