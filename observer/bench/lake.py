@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -123,7 +124,7 @@ def _measured(
     lake = folder / "lake"
     for name, place in {"SQLite": None, **({"PostgreSQL": server} if server else {})}.items():
         with scratch_database(folder / "database", place) as url:
-            _fill(url, made, names, lambda text, name=name: report(f"{name}: {text}"))
+            _fill(url, made, names, partial(_report_of, report, name))
             for number in range(1, rounds + 1):
                 shutil.rmtree(lake, ignore_errors=True)
                 step = f"{name}, round {number}/{rounds}"
@@ -162,6 +163,10 @@ def _measured(
         arcticdb_bytes_per_trade=arctic.bytes_per_trade if arctic is not None else None,
         answers=answers,
     )
+
+
+def _report_of(report: ReportProgress, database: str, text: str) -> None:
+    report(f"{database}: {text}")
 
 
 def _sealed_s(lake: Path, url: str, step: str, report: ReportProgress) -> float:

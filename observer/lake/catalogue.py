@@ -2,8 +2,8 @@
 
 A table's files are the newest versions; a snapshot replaces a version by the next one, so that the snapshot before it
 still reads the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed.
-Of the snapshots that only lack days that later ones have, the newest few stay: a table's metadata would grow with each
-day, and each sealing reads and writes them. A catalogue that is lost, damaged or of another folder is made again from
+Few snapshots stay: a table's metadata would grow with each day, and each sealing reads and writes them. The files of
+all versions stay in any case. A catalogue that is lost, damaged or of another folder is made again from
 the manifests, without its earlier snapshots.
 """
 
@@ -13,7 +13,6 @@ import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.expressions import In
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -53,7 +51,10 @@ MARKS: Final = "observer.marks"
 
 _FILE: Final = "catalogue.sqlite3"
 _SCHEME: Final = "file://"
-_KEPT_SNAPSHOTS: Final = 5  # of a table, beside those with an earlier version; each commit copies them several times
+# The snapshots of a table that stay: the newest ones, and of older ones those with an earlier version. Each commit
+# copies them several times.
+_KEPT_SNAPSHOTS: Final = 5
+_KEPT_VERSIONS: Final = 20
 # What SQLite says of a file that is whole but cannot be used now.
 _UNUSABLE: Final = frozenset(
     {
@@ -75,6 +76,7 @@ _PROPERTIES: Final = {
     # Each update reads and writes the list of a table's manifests, and from time to time the entries of those that it
     # merges: by this size some forty days are in one, which stays as it is then. With the usual one a sealing would
     # read and write all days of a table again and again.
+    "commit.manifest.min-count-to-merge": "10",
     "commit.manifest.target-size-bytes": "24576",
 }
 
@@ -191,7 +193,8 @@ def _held(table: Table, dates: Collection[str] | None = None) -> dict[str, DataF
     """The table's entries of these dates, or all, by their files' addresses."""
     if dates is not None and not dates:
         return {}
-    scan = table.scan() if dates is None else table.scan(row_filter=In("session_date", set(dates)))
+    named = ", ".join(f"'{date}'" for date in dates or ())
+    scan = table.scan(row_filter=f"session_date in ({named})") if named else table.scan()
     return {task.file.file_path: task.file for task in scan.plan_files()}
 
 
@@ -241,13 +244,17 @@ def _digest_of(files: Mapping[str, _File]) -> str:
 
 
 def _expired(table: Table) -> list[Snapshot]:
-    """The snapshots before the newest few to which the next one only added days."""
+    """The snapshots before the newest few to which the next one only added days, and all before the newest ones with
+    an earlier version. One whose next one is gone is such a one.
+    """
     known = sorted(table.snapshots(), key=lambda each: each.sequence_number or 0)
-    return [
-        each
-        for each, later in pairwise(known[: 1 - _KEPT_SNAPSHOTS])
-        if later.summary is not None and later.summary.operation is Operation.APPEND
-    ]
+    adding = {
+        each.parent_snapshot_id
+        for each in known
+        if each.summary is not None and each.summary.operation is Operation.APPEND
+    }
+    added = [each for each in known[-_KEPT_VERSIONS:-_KEPT_SNAPSHOTS] if each.snapshot_id in adding]
+    return [*known[:-_KEPT_VERSIONS], *added]
 
 
 def _table(catalogue: SqlCatalog, kind: str) -> Table:

@@ -111,9 +111,8 @@ def seal(
     with SealingReader(url, scratch_folder(lake), stop) as reader:
         if before is None and reader.lacks_snapshots(session_date):  # the other rows alone would pass for the whole day
             raise DataFileError(
-                f"{session_date}: the database does not have the snapshots of this day, nor {lake} the sealed day: "
-                "mount the lake, or put the day back by `observer backup restore --lake`; "
-                f"where no copy is left either, `observer lake forget {session_date}` ends this alert"
+                f"{session_date}: neither the database nor {lake} has the day: mount the lake, or "
+                f"`observer backup restore --lake`; without a copy `observer lake forget {session_date}`"
             )
         marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}

@@ -5,13 +5,22 @@ from typing import Final
 
 import adbc_driver_sqlite
 import pyarrow as pa
-from adbc_driver_manager import AdbcConnection, AdbcStatement  # its DB-API would load pandas and polars: two seconds
+
+# Its DB-API would load pandas and polars: two seconds.
+from adbc_driver_manager import AdbcConnection, AdbcStatement, Error
 
 _ROWS_AT_ONCE: Final = 16_384
 
 
 def main() -> None:
-    """Read the database that the first argument addresses."""
+    """Read the database that the first argument addresses; an error is one line on stderr."""
+    try:
+        _copy()
+    except (Error, OSError, pa.ArrowException) as error:
+        sys.exit(str(error).partition("\n")[0])  # the statement stands behind it
+
+
+def _copy() -> None:
     with (
         adbc_driver_sqlite.connect(sys.argv[1]) as database,
         AdbcConnection(database) as connection,
