@@ -30,6 +30,7 @@ from observer.host.alerts import SystemAlerts
 from observer.host.delivery import AlertDelivery, system_name
 from observer.host.orders import HostOrders
 from observer.host.preflight import require_usable_machine
+from observer.host.process_alerts import PREFIXES, report_process
 from observer.host.service import Service
 from observer.host.worker_log import complaint_in
 from observer.metrics.settings import MetricsSettings
@@ -52,9 +53,6 @@ WRITER_GRACE_S: Final = 30.0  # machine seconds: a restart takes less
 _CALENDAR_CHECK_S: Final = 1.0  # machine seconds, as the next ones
 _PROCESSES_CHECK_S: Final = 1.0
 _READINESS_CHECK_S: Final = 1.0
-_ENDED: Final = "ended:"
-_GIVEN_UP: Final = "given_up:"
-_HEAVY: Final = "heavy:"
 
 
 class Host:
@@ -240,7 +238,7 @@ class Host:
     def _begin_alerts(self, producer: Producer) -> None:
         """Publish alerts from now on; those of an earlier system that are checked anew are resolved."""
         self._alerts.publish_with(producer.publish)
-        for prefix in ("host:", NOT_READY, _ENDED, _GIVEN_UP, _HEAVY):
+        for prefix in ("host:", NOT_READY, *PREFIXES):
             self._alerts.resolve_all(prefix, "the system starts")
 
     def _writer_runs(self) -> bool:
@@ -318,9 +316,8 @@ class Host:
         if employed == self._employed:
             return
         self._employed = employed
-        prefixes = (_ENDED, _GIVEN_UP, _HEAVY)
-        kept = {f"{prefix}{name}" for name in employed for prefix in prefixes}
-        for prefix in prefixes:
+        kept = {f"{prefix}{name}" for name in employed for prefix in PREFIXES}
+        for prefix in PREFIXES:
             self._alerts.resolve_all(prefix, "it is no process of the configuration", kept)
         runtime = Path(self._settings.run.runtime)
         for name in keepers(runtime):
@@ -367,30 +364,7 @@ class Host:
             return
         now_ns = self._clock.now_ns()
         self._producer.publish(ProcessChanged(name, now_ns, previous.value, current.value, pid, reason))
-        ended, given_up, heavy = f"{_ENDED}{name}", f"{_GIVEN_UP}{name}", f"{_HEAVY}{name}"
-        if previous is current is ProcessState.RUNNING:
-            self._alerts.report(heavy, "critical", f"{name} {reason}: see what sends it so much (its log)")
-            return
-        self._alerts.resolve(heavy, f"{name} is {current}: {reason}")
-        if current is ProcessState.FATAL:
-            self._alerts.report(given_up, "critical", f"{name} is given up: {reason}")
-        elif current is ProcessState.LOOPING:
-            self._alerts.report(given_up, "critical", f"{name} ends again and again: {complaint or reason}")
-        elif current is ProcessState.BACKOFF and complaint:
-            self._alerts.report(given_up, "critical", f"{name} cannot work: {complaint}")
-        elif current is ProcessState.BACKOFF:
-            self._alerts.report(ended, "warning", f"{name} ended: {reason}")
-        elif previous is current is ProcessState.STARTING:
-            self._alerts.report(ended, "warning", f"{name} is late: {reason}")
-        text = f"{name} is {current}: {reason}"
-        if current is ProcessState.RUNNING:
-            self._alerts.settle(given_up, text)
-            self._alerts.settle(ended, text)
-        elif current is ProcessState.STOPPED:
-            self._alerts.resolve(given_up, text)
-            self._alerts.resolve(ended, text)
-        elif current is ProcessState.FATAL:
-            self._alerts.resolve(ended, text)
+        report_process(self._alerts, name, previous, current, reason, complaint)
 
     def _complaint_of(self, name: str, state: ProcessState) -> str | None:
         """The error with which the writer ended, from the last line of its log; None for other processes and ends."""

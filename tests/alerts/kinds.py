@@ -19,10 +19,10 @@ RAISING: Final = ("report", "happened", "reported", "report_from_thread", "happe
 OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("observer/accounts/health_checks.py", "identity"): ("account", "broker_host", "calendar", "rate_limit"),
     ("observer/accounts/token_issuer.py", "self._identity"): ("token",),
-    ("observer/host/process.py", "ended"): ("ended",),
-    ("observer/host/process.py", "given_up"): ("given_up",),
-    ("observer/host/process.py", "heavy"): ("heavy",),
     ("observer/host/process.py", "identity"): ("host",),
+    ("observer/host/process_alerts.py", "ended"): ("ended",),
+    ("observer/host/process_alerts.py", "given_up"): ("given_up",),
+    ("observer/host/process_alerts.py", "heavy"): ("heavy",),
     ("observer/listings/health.py", "prefix + name"): ("master_file_age", "listing_count", "listing_completeness"),
     ("observer/listings/sync.py", "identity"): ("master_file",),
     ("observer/runtime/jobs.py", "job_identity(job.name)"): ("job",),
