@@ -26,10 +26,6 @@ class Process:
         self.planner._threshold = 0.0
         restore(self.planner, stored)
 
-    def learn(self, second):
-        for symbol, line in self.market.items():
-            self.planner.learn(symbol, line.volume_at(second), second)
-
     def close(self):
         self.planner.close(volumes(self.market), DAY_END)
 
@@ -55,17 +51,11 @@ def repeated(pages):
     return {page: count for page, count in counts.items() if count > 1}
 
 
-@given(markets, sizes, st.lists(st.integers(0, 12), max_size=6), st.lists(st.integers(0, 150), max_size=4))
-def test_no_stored_page_is_asked_again_after_any_kills(market, size, kills, moments):
-    """The processes are killed during the session and in the evening."""
+@given(markets, sizes, st.lists(st.integers(0, 12), max_size=6))
+def test_no_stored_page_is_asked_again_in_an_evening_of_kills(market, size, kills):
     stored = []
-    for moment in sorted(moments):
-        process = Process(market, size, stored)
-        process.learn(moment)
-        process.work(kills.pop() if kills else FOR_EVER)
     for calls in [*kills, FOR_EVER]:
         process = Process(market, size, stored)
-        process.learn(max(moments, default=0))
         process.close()
         process.work(calls)
     assert repeated(stored) == {}
