@@ -46,7 +46,7 @@ def trades_in(path: Path) -> int:
     if path.suffix == ".sqlite3":
         with closing(sqlite3.connect(path)) as connection:
             return int(connection.execute("SELECT count(*) FROM trades").fetchone()[0])
-    command = ["pg_restore", "--data-only", "--table=trades", "--file=-", str(path)]
+    command = ["pg_restore", "--data-only", "--table=trade_rows", "--file=-", str(path)]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return sum("\t2026-11-18\t" in line for line in listed.splitlines())
 

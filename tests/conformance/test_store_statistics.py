@@ -24,9 +24,9 @@ def counted(url: str) -> int:
     if url.startswith("sqlite"):
         if not query(url, "SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'"):
             return 0
-        found = query(url, "SELECT stat FROM sqlite_stat1 WHERE tbl = 'trades'")
+        found = query(url, "SELECT stat FROM sqlite_stat1 WHERE tbl = 'trade_rows'")
         return int(str(found[0][0]).split()[0]) if found else 0
-    [(rows,)] = query(url, "SELECT reltuples FROM pg_class WHERE oid = 'trades'::regclass")
+    [(rows,)] = query(url, "SELECT reltuples FROM pg_class WHERE oid = 'trade_rows'::regclass")
     return int(float(str(rows)))
 
 
