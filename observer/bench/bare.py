@@ -7,16 +7,18 @@ the numbers of their groups.
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec.structs import astuple
-from sqlalchemy import Engine
 
 from observer.bench.trades import lots
 from observer.store.engine import open_writer
 from observer.store.tables import TRADE_ROWS
 from observer.store.trade_groups import TradeGroups
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 _TABLE: Final = TRADE_ROWS.name
 
@@ -50,7 +52,7 @@ def measure_bare(url: str, events: int, commit_events: int) -> BareRound:
 
 
 def _insert_all(
-    engine: Engine, store: Callable[[_Rows], None], stream: int, events: int, commit_events: int
+    engine: "Engine", store: Callable[[_Rows], None], stream: int, events: int, commit_events: int
 ) -> tuple[float, float]:
     """The seconds of the transactions, by the clock and of this process's processor time."""
     span_s, cpu_s, sequence = 0.0, 0.0, 0

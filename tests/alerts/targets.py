@@ -11,7 +11,7 @@ SECRET = "sosecretpathofthistarget"
 
 
 class Target:
-    """What came, in order; `status` is the answer, and while `hangs` is set there is none."""
+    """What came, in order; `status` is the answer, and while `hangs` is set there is none before `released`."""
 
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
@@ -34,7 +34,8 @@ class Target:
         self.attempts += 1
         if self.hangs.is_set():
             self.released.wait(120)
-        elif self.status == 200:
+            return 503
+        if self.status == 200:
             self.paths.append(path)
             self.messages.append(json.loads(content))
         return self.status

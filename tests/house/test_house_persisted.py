@@ -34,6 +34,8 @@ OTHER_TEXT = {
     "observer/listings/intake.py": "a line of a broker's file that is no record",
     "observer/universe/file_format.py": "the day in the name of a universe's file",
     "observer/store/admission.py": "the password in a PostgreSQL URL, which no error may repeat",
+    "observer/store/column_process.py": "the first line of a driver's error; no event",
+    "observer/store/columns.py": "the last line of a process's error output; no event",
     "observer/store/instance.py": "the options of a PostgreSQL URL",
     "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
     "observer/store/postgresql_programs.py": "the script that pg_restore writes, for a dump's marks; no event",
