@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,6 +72,11 @@ def test_a_backup_whose_task_is_cancelled_ends_with_its_command(
     assert len(packages(plan.folder)) == 1
 
 
+def backups(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """The processes that run the backup; a command has the backup's name until it is loaded."""
+    return [each for each in processes if "observer.backup" in each.cmdline()]
+
+
 def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(
     url: str, tmp_path: Path, children: Callable[[], list[psutil.Process]]
 ) -> None:
@@ -79,9 +84,9 @@ def test_a_backup_that_is_killed_is_an_error_and_the_next_one_goes_on(
 
     async def killed() -> None:
         task = asyncio.create_task(back_up_apart(plan, "daily", NOW_NS))
-        await until_async(lambda: len(children()) == 2, "the command runs")
+        await until_async(lambda: len(children()) == 2 and len(backups(children())) == 1, "the command runs")
         running = children()
-        [process] = [each for each in running if "observer.backup" in each.cmdline()]
+        [process] = backups(running)
         process.kill()
         with pytest.raises(DataFileError, match="ended with status -9"):
             await task

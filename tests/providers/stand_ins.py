@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from observer.errors import RateExceededError
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import Credentials
 
 
@@ -62,3 +63,9 @@ class RenewingCredentials:
 
     async def reject_key(self, used):
         return await self.reject(used)
+
+
+def counted(account: str) -> dict[tuple[str, ...], float]:
+    """The account's calls by name and outcome, as the exporter gets them."""
+    found = [each for each in COUNTERS.samples() if each.metric == "observer_calls_total"]
+    return {each.labels[1:]: each.value for each in found if each.labels[0] == account}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+import uuid
 import zipfile
 import zlib
 from datetime import date
@@ -35,7 +36,7 @@ from observer.providers.settings import RestSettings
 from observer.simulator.kis.masters import file_of
 from observer.simulator.market.instruments import made_up_instruments
 from tests.providers.hostile import MB, gzip_bomb, gzipped, measured, zip_of
-from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, counted, serving
 
 SETTINGS = RestSettings(timeout_s=60.0, attempts_max=3)
 ENOUGH = 48 * MB  # three times the bound: the body, a copy of it, and what a library keeps
@@ -78,12 +79,13 @@ def called(handle, *, peak=None):
                 clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
                 rng=Random(1),
                 settings=SETTINGS,
+                account=(account := uuid.uuid4().hex),
             )
             try:
                 result = await pipeline.call(Request("ask", "GET", "/ask"), "bulk", Value)
             except ProviderError as error:
                 result = error
-            return result, pipeline.counts["ask", "sent"]
+            return result, counted(account)["ask", "sent"]
 
     if peak is None:
         return asyncio.run(scenario())

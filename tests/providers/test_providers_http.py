@@ -18,10 +18,9 @@ from observer.errors import (
     TokenExpiredError,
     TransportError,
 )
-from observer.metrics.counters import COUNTERS
 from observer.providers.http import Request, RestPipeline, open_client
 from observer.providers.settings import RestSettings
-from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, counted, serving
 
 ERRORS = {429: RateExceededError, 401: TokenExpiredError, 503: MaintenanceError, 404: BadRequestError}
 REQUEST = Request("ask", "GET", "/ask")
@@ -90,12 +89,6 @@ def called(*answers, priority="bulk", attempts_max=4, renews=True):
 
     asyncio.run(scenario())
     return outcome
-
-
-def counted(account: str) -> dict[tuple[str, ...], float]:
-    """The account's calls by name and outcome, as the exporter gets them."""
-    found = [each for each in COUNTERS.samples() if each.metric == "observer_calls_total"]
-    return {each.labels[1:]: each.value for each in found if each.labels[0] == account}
 
 
 GOOD = (200, b'{"value": 7}')
