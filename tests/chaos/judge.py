@@ -133,7 +133,7 @@ def event_tables(url: str) -> Sequence[str]:
         if url.startswith("sqlite")
         else "SELECT table_name FROM information_schema.columns "
         "WHERE column_name = 'sequence' AND table_schema = current_schema() "
-        "AND table_name IN (SELECT tablename FROM pg_tables) ORDER BY 1"
+        "AND table_name IN (SELECT tablename FROM pg_tables WHERE schemaname = current_schema()) ORDER BY 1"
     )
     return [name for [name] in ask(url, statement)]
 
