@@ -90,7 +90,8 @@ def bars(rows: BarRows, interval_ns: int, midnight_ns: int, zone: str) -> pl.Dat
     parts = _read(rows)
     runs, others = runs_of(parts.chained), _other_links(parts)
     is_ordered = runs.is_in_order and parts.trades["symbol"].n_unique() == parts.trades["stock"].n_unique()
-    is_of_trades = is_ordered and parts.unheld.is_empty() and parts.minutes.is_empty()
+    is_all_chained = parts.chained.height == parts.trades.height  # the order of trades inside conflated rows is unknown
+    is_of_trades = is_ordered and is_all_chained and parts.unheld.is_empty() and parts.minutes.is_empty()
     pieces = _pieces(msgspec.structs.replace(parts, trades=parts.trades.clear()) if is_of_trades else parts)
     official = _official(parts.minutes, pieces)
     ends = _ends(pl.concat([runs.links, others]), official)

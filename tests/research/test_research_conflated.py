@@ -71,6 +71,16 @@ def test_trades_inside_a_conflated_row_do_not_break_the_chain(day: ConflatedDay)
     assert found["complete"][:-1].all()  # nothing proves that no trade follows the last one
 
 
+def test_trades_of_a_conflated_row_that_are_stored_behind_later_ones_count_in_their_bars() -> None:
+    trades = [(1, 10, 10), (61, 11, 10), (62, 12, 10), (121, 13, 10)]
+    found = bars(bar_rows(ConflatedDay.of(trades, rows=[(1, 3)], held=[0, 3, 1, 2])), MINUTE_NS, 0, "UTC")
+    minutes = found["time"].dt.epoch("s") // 60
+    assert minutes.to_list() == [0, 1, 2]
+    assert found.select("open", "close", "volume").rows() == [(10, 10, 10), (11, 12, 20), (13, 13, 10)]
+    longer = bars(bar_rows(ConflatedDay.of(trades, rows=[(1, 3)], held=[0, 3, 1, 2])), 5 * MINUTE_NS, 0, "UTC")
+    assert longer.select("open", "close", "volume").rows() == [(10, 13, 40)]
+
+
 def test_the_mean_price_is_unknown_where_a_share_is_known_as_a_conflated_row_only() -> None:
     trades = [(1, 10, 5), (1, 20, 5)]
     whole = bars(bar_rows(ConflatedDay.of(trades, rows=[(0, 2)], held=[0, 1])), MINUTE_NS, 0, "UTC")
