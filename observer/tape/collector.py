@@ -38,6 +38,7 @@ CHECK_AGAIN_S: Final = 2.0  # machine seconds between checks of the database, in
 CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is evaluated, and what streamed is stored
 JUDGED_BEFORE_NS: Final = 120 * NS_PER_S  # before midnight, when today's trades are gone
 OFFER_AGAIN_NS: Final = 60 * NS_PER_S  # between visits of a line that waits for a gap, an answer or the disk
+REFUSALS_MAX: Final = 3  # of a line after the close, which the broker would repeat; then it is not waited for
 PROGRESS_S: Final = 60.0
 _REFUSED: Final = "tape_refused"
 _GAP_ENDS: Final = (GapEmpty, GapRecovered, GapUnrecoverable)
@@ -58,6 +59,7 @@ class TapeDay:
         self._next_ns = 0
         self._visits = 0
         self._put_off: set[str] = set()
+        self._refused: dict[str, int] = {}  # lines without an answer, and how often for good after the close
         self._prerolls: dict[str, int] = {}  # put off: by line, back to which second
         self._is_closed = False
         self._is_streaming = False  # after the close: a line has a slot, whose last trades may still come
@@ -136,11 +138,14 @@ class TapeDay:
         self._wake()
 
     async def _offer_again(self, now_ns: int) -> None:
-        """Offer the lines that were put off: their pre-rolls as soon as no gap is open, the others now and then."""
+        """Offer the lines that were put off: their pre-rolls as soon as no gap is open, what was refused and
+        the others now and then.
+        """
+        is_due = now_ns >= self._offer_ns
         for symbol in list(self._prerolls):
-            if not await self._stored.has_open_gap(symbol):
+            if (is_due or symbol not in self._refused) and not await self._stored.has_open_gap(symbol):
                 self.planner.first(symbol, self._prerolls.pop(symbol))
-        if now_ns >= self._offer_ns:
+        if is_due:
             self._offer_ns = now_ns + OFFER_AGAIN_NS
             for symbol in self._put_off:
                 self.planner.offer(symbol)
@@ -199,15 +204,27 @@ class TapeDay:
             try:
                 page = await self._answer(visit, second, number)
             except ProviderError as error:
-                self._parts.alerts.report(_REFUSED, "warning", f"the tape cannot fetch trades: {error}")
+                self._note_refused(visit.symbol, error)
                 return False
-            self._parts.alerts.settle(_REFUSED, "trades are fetched again")
+            self._note_answered(visit.symbol)
             if not self._output.take(self.planner, visit, second, page):
                 self._next_ns = self._parts.clock.now_ns() + OFFER_AGAIN_NS  # calls until then would be for nothing
                 return False
             if not visit.is_first and (self.planner.has_first or self.planner.waits_first(visit.symbol)):
                 return True
+        self._note_answered(visit.symbol)  # a refused line can have nothing left to ask
         return True
+
+    def _note_refused(self, symbol: str, error: ProviderError) -> None:
+        """Asking again can help after a failure of the network or the broker: those never count as for good."""
+        is_for_good = self._is_closed and not error.retry
+        self._refused[symbol] = self._refused.get(symbol, 0) + is_for_good
+        self._parts.alerts.report(_REFUSED, "warning", f"the tape cannot fetch trades: {error}")
+
+    def _note_answered(self, symbol: str) -> None:
+        self._refused.pop(symbol, None)
+        if not self._refused:
+            self._parts.alerts.settle(_REFUSED, "trades are fetched again")
 
     async def _answer(self, visit: Visit, second: int, number: int) -> TradesPage:
         """The page of this second. One with fewer trades than a page, below which trades of the line are unknown, would
@@ -250,11 +267,14 @@ class TapeDay:
     # --- reporting ---
 
     async def _done(self) -> None:
-        """Wait until nothing is left to ask, or the day ends."""
+        """Wait until nothing is left to ask, or the day ends. Lines that the broker refuses for good are not waited
+        for: their missing spans are judged as unknown.
+        """
         last_ns = self._plan.ends_ns - JUDGED_BEFORE_NS
         while self._parts.clock.now_ns() < last_ns:
             wakes = self._wakes
-            is_waiting = self._is_streaming or self._visits or self._put_off
+            is_put_off = any(self._refused.get(symbol, 0) < REFUSALS_MAX for symbol in self._put_off)
+            is_waiting = self._is_streaming or self._visits or is_put_off
             if self._is_closed and not is_waiting and not self.planner.has_work:
                 return
             with contextlib.suppress(TimeoutError):

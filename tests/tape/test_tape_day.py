@@ -41,14 +41,14 @@ from bus.producer import Producer
 from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ScaledClock
-from observer.errors import ProviderError
+from observer.errors import BadRequestError, ProviderError, TransportError
 from observer.providers.broker import PastTrade
 from observer.providers.domestic import UnreadableRow
 from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.tape.answers import restore
-from observer.tape.collector import TapeDay
+from observer.tape.collector import REFUSALS_MAX, TapeDay
 from observer.tape.output import TapeParts
 from observer.tape.planner import TapePlanner
 from observer.tape.settings import TapeSettings
@@ -81,7 +81,8 @@ def line(trades: int, seed: int = 1) -> Line:
 
 class Broker:
     """Answers pages of its lines; refuses the first `refusals` calls, answers the next `empties` with no trade, and of
-    the next `shorts` full pages only the newest trades. The trades with the numbers `unreadable` are so.
+    the next `shorts` full pages only the newest trades. The trades with the numbers `unreadable` are so. Lines in
+    `refused` always get that error.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class Broker:
         empties: int = 0,
         shorts: int = 0,
         unreadable: Container[int] = (),
+        refused: Mapping[str, ProviderError] | None = None,
     ) -> None:
         self.market = market
+        self.refused = refused or {}
         self.refusals = refusals
         self.empties = empties
         self.shorts = shorts
@@ -109,6 +112,8 @@ class Broker:
         await self.gate.wait()
         self.asked.append(symbol)
         self.seconds.append(until_ns // NS_PER_S)
+        if symbol in self.refused:
+            raise self.refused[symbol]
         if self.refusals:
             self.refusals -= 1
             raise ProviderError("not now")
@@ -245,6 +250,39 @@ def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
             assert len(found.published(Trade)) == 100
             assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
             assert [each.identity for each in found.published(AlertResolved)] == ["tape_refused"]
+
+    run(scenario)
+
+
+def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_alert_stays_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observer.tape.collector, "CHECK_AGAIN_S", 0.05)
+    market = {BUSY: line(400), QUIET: line(90, 2)}
+    broker = Broker(market, refused={QUIET: BadRequestError("no such line")})
+
+    async def scenario() -> None:
+        async with scene(broker) as found:
+            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            assert found.clock.now_ns() < EVENING_NS + 1800 * NS_PER_S, "the day is not waited for"
+            assert broker.asked.count(QUIET) == REFUSALS_MAX
+            judged = {each.symbol: each for each in found.published(TapeJudged)}
+            assert (judged[BUSY].quality, judged[QUIET].quality) == ("complete", "snapshots")
+            assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
+            [resolved] = found.published(AlertResolved)
+            assert resolved.text == "the day's tape is done"
+
+    run(scenario)
+
+
+def test_a_line_whose_calls_get_no_answer_is_waited_for() -> None:
+    async def scenario() -> None:
+        async with scene(Broker({})) as found:
+            found.day._is_closed = True
+            for _ in range(2 * REFUSALS_MAX):
+                found.day._note_refused(BUSY, TransportError("no answer"))
+            assert found.day._refused == {BUSY: 0}
 
     run(scenario)
 
