@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from observer.gaps.completeness import HeldShare, LineHeld, held_share
+from observer.gaps.completeness import HeldShare, LineHeld, conflated_only, held_share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,12 +23,17 @@ def progress_line(progress: "TapeProgressed") -> str:
 
 
 def held_of_market(reports: "Mapping[str, TapeJudged]", slots: "Iterable[QualityJudged]") -> HeldShare:
-    """The part of the market that is stored one by one, by the tape's reports on lines and those on slots."""
-    streamed = {each.symbol: each.streamed_trades for each in slots}
-    return held_share(
-        LineHeld(each.day_volume, each.held_volume, each.fetched_trades + streamed.get(symbol, 0))
-        for symbol, each in reports.items()
-    )
+    """The part of the market that is stored one by one, by the tape's reports on lines, which count conflated rows as
+    stored, and those on slots.
+    """
+    of_slots = {each.symbol: each for each in slots}
+    return held_share(_held(each, of_slots.get(symbol)) for symbol, each in reports.items())
+
+
+def _held(report: "TapeJudged", slots: "QualityJudged | None") -> LineHeld:
+    streamed = slots.streamed_trades if slots is not None else 0
+    held_volume = max(0.0, report.held_volume - conflated_only(slots))
+    return LineHeld(report.day_volume, held_volume, report.fetched_trades + streamed)
 
 
 def market_line(held: HeldShare) -> str:

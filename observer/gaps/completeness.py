@@ -28,9 +28,16 @@ def completeness(tape: TapeJudged | None, slots: QualityJudged | None, *, has_mi
             is_whole = slots is not None and slots.day_quality == "whole"
             return "complete" if is_whole else "minute_bars" if has_minute_bars else "snapshots"
         return "complete" if slots.day_quality == "whole" else "spans"
-    if tape.quality == "complete" and slots is not None and slots.conflated_volume > VOLUME_NOISE:
+    if tape.quality == "complete" and conflated_only(slots) > VOLUME_NOISE:
         return "seconds"
     return "minute_bars" if tape.quality == "snapshots" and has_minute_bars else tape.quality
+
+
+def conflated_only(slots: QualityJudged | None) -> float:
+    """Upper bound of a line's shares that only conflated rows have; 0 where every trade is stored one by one, also
+    those inside conflated rows.
+    """
+    return 0.0 if slots is None or slots.day_quality == "whole" else slots.conflated_volume
 
 
 class LineHeld(NamedTuple):

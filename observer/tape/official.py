@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
@@ -49,8 +48,9 @@ async def fetch_official_bars(
     finally:
         late.cancel()
         work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
+        await asyncio.wait([work])
+    if not work.cancelled():
+        work.result()
     parts.alerts.resolve(_UNFETCHED, "the day's official bars are done, or the day is over")
 
 
@@ -62,7 +62,8 @@ class _OfficialDay:
         self._reach = reach
         self._today = today
         self._plan = plan
-        self._tries = Counter[str]()
+        self._tries = Counter[str]()  # that ended
+        self._begun = Counter[str]()  # also those that failed as a whole
         self._compared: set[str] = set()
 
     async def run(self) -> None:
@@ -71,10 +72,11 @@ class _OfficialDay:
             try:
                 day = await self._read()
                 await self._compare(day)
-                left = sorted(day.unfetched, key=self._tries.__getitem__)
+                left = sorted(day.unfetched, key=self._begun.__getitem__)
                 lines = [line for line in left if self._tries[line] < TRIES_MAX][:LINES_AT_ONCE]
                 if not lines:
                     break
+                self._begun.update(lines)  # after a failure other lines come first
                 failed = await self._fetch(lines)
             except (ProviderError, StoreError) as error:
                 await self._wait_after(str(error))

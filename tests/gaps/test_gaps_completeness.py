@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import QualityJudged, TapeJudged, TapeQuality
+from observer.cli.tape_progress import held_of_market
 from observer.gaps.completeness import HeldShare, LineHeld, completeness, held_share
 
 
@@ -26,6 +27,16 @@ def test_the_tape_s_report_counts_with_a_slot_or_without_one(quality: TapeQualit
 def test_shares_that_only_conflated_rows_have_are_not_stored_trade_by_trade() -> None:
     assert completeness(taped("complete"), slotted(conflated=3.0), has_minute_bars=False) == "seconds"
     assert completeness(taped("spans"), slotted(conflated=3.0), has_minute_bars=False) == "spans"
+
+
+def test_a_line_whose_conflated_shares_were_all_fetched_trade_by_trade_is_whole() -> None:
+    assert completeness(taped("complete"), slotted("whole", conflated=3.0), has_minute_bars=False) == "complete"
+
+
+@pytest.mark.parametrize(("day", "held"), [("part", 87.0), ("unknown", 87.0), ("whole", 90.0)])
+def test_of_the_market_shares_that_only_conflated_rows_have_are_not_stored_one_by_one(day: str, held: float) -> None:
+    share = held_of_market({"005930": taped("complete")}, [slotted(day, conflated=3.0)])
+    assert share.volume == pytest.approx(held / 100.0)
 
 
 def test_minute_bars_that_were_fetched_after_the_report_count() -> None:
