@@ -419,6 +419,31 @@ def test_a_pre_roll_that_waits_for_a_gap_is_asked_when_the_gap_is_closed(monkeyp
     run(scenario)
 
 
+def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(observer.tape.collector, "CHECK_AGAIN_S", 0.01)  # 6 market seconds
+    monkeypatch.setattr(observer.tape.collector, "OFFER_AGAIN_NS", 300 * NS_PER_S)
+    market = {BUSY: line(3_000)}
+    broker = Broker(market, refused={BUSY: TransportError("no answer")})
+    swept_ns = (OPENS_S + 2_400) * NS_PER_S
+
+    async def scenario() -> None:
+        async with scene(broker, swept_ns + 5 * NS_PER_S) as found:
+            slot = SlotAssigned("a:01", BUSY, swept_ns + 2 * NS_PER_S, "volume_surge", 1.0, "free_slot", None)
+            evaluated = SelectionAdvanced(SESSION, swept_ns + NS_PER_S, UniverseEvaluated(4, swept_ns, swept_ns, 2))
+            found.store(*swept(market, swept_ns), slot, evaluated)
+            found.day.planner._threshold = 1e9  # nothing but the pre-roll is worth a visit
+            begun_ns = found.clock.now_ns()
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: len(broker.asked) >= 2, "it is asked again")
+            assert found.clock.now_ns() - begun_ns >= 300 * NS_PER_S
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    run(scenario)
+
+
 def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> None:
     def cut(symbol: str) -> GapOpened:
         return GapOpened(symbol, "kis", symbol, SESSION, 1, 1, 3.0, "reconnect")

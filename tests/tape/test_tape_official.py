@@ -1,12 +1,17 @@
 """The day's official minute bars: which lines come first, what is compared, and the process beside a broker."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import observer.backfill.fetching
+import observer.tape.official
 from bus.events import (
     BarsChecked,
     BarsFetched,
@@ -16,6 +21,11 @@ from bus.events import (
     TapeProgressed,
     TapeQuality,
 )
+from observer.alerts.process import Alerts
+from observer.calendar.phases import DayRules
+from observer.calendar.service import TradingDayService
+from observer.calendar.session_file import SHIPPED, read_session_rules
+from observer.errors import TransportError
 from observer.providers.broker import broker_named
 from observer.runtime.worker import Worker
 from observer.tape.collector import JUDGED_BEFORE_NS, TapeParts
@@ -23,8 +33,11 @@ from observer.tape.official import fetch_official_bars
 from observer.tape.official_lines import OfficialBars, day_of
 from observer.tape.settings import TapeSettings
 from observer.units import NS_PER_MINUTE, NS_PER_S
+from tests.folders import short_folder
 from tests.store.raw import query
+from tests.tape.test_tape_day import PLAN, scene
 from tests.tape.test_tape_process import CLOSED_NS, SESSION, Evening, as_streamed, evening
+from tests.waiting import until_async
 from tests.workers.three_accounts import run
 
 
@@ -156,6 +169,42 @@ def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades() -> None:
             await found.work(lambda: qualities() == {"minute_bars"})
             assert_whole(found)
             assert found.reader.bar_checks(SESSION) == []
+
+    run(scenario)
+
+
+class Silent:
+    """Gives no bars of any line."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def usable(self, _capability: str) -> Mapping[str, "Silent"]:
+        return {"account": self}
+
+    async def daily_page(self, symbol: str, *_: object) -> NoReturn:
+        self.asked.append(symbol)
+        raise TransportError("no answer")
+
+
+def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer.tape.official, "LINES_AT_ONCE", 1)
+    monkeypatch.setattr(observer.backfill.fetching, "_FAILURES_MAX", 1)
+    silent = Silent()
+
+    async def scenario() -> None:
+        async with scene(silent) as found:
+            found.store(*(report(symbol, 9, held) for held, symbol in enumerate("abc")))
+            parts = msgspec.structs.replace(found.parts, alerts=Alerts(found.clock, "tape"))
+            with short_folder() as name:
+                rules = DayRules(sessions=read_session_rules(SHIPPED), venue="KRX")
+                today = TradingDayService(Path(name), rules, found.clock)
+                reach = broker_named("kis").bar_reach
+                working = asyncio.create_task(fetch_official_bars(parts, reach, today, PLAN))
+                await until_async(lambda: len(silent.asked) >= 4, "lines are asked again")
+                working.cancel()
+                await asyncio.gather(working, return_exceptions=True)
+            assert silent.asked[:4] == ["a", "b", "c", "a"]
 
     run(scenario)
 
