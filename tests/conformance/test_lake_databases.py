@@ -10,7 +10,7 @@ from observer.lake.sealing import seal_days
 from observer.lake.verification import verify_day
 from observer.store.scan import ROWS_MIN
 from observer.store.sealing import SealingReader
-from observer.store.tables import METADATA
+from observer.store.tables import TRADE_ROWS
 from tests.builders import trade
 from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, remove_sealed
 from tests.store.raw import execute
@@ -56,11 +56,11 @@ def test_a_day_that_is_read_as_it_is_stored_has_the_digests_of_one_that_the_data
     }
 
 
-_BESIDE = ", ".join(name for name in METADATA.tables["trades"].columns.keys()[2:])
+_DOUBLED = ", ".join("sequence + 1000" if name == "sequence" else name for name, _ in TRADE_ROWS.columns.items())
 CHANGES = {
-    "altered": "UPDATE trades SET price = price + 1 WHERE sequence = 5",
-    "lost": "DELETE FROM trades WHERE sequence = 5",
-    "doubled": f"INSERT INTO trades SELECT stream, sequence + 1000, {_BESIDE} FROM trades WHERE sequence = 5",
+    "altered": "UPDATE trade_rows SET price = price + 1 WHERE sequence = 5",
+    "lost": "DELETE FROM trade_rows WHERE sequence = 5",
+    "doubled": f"INSERT INTO trade_rows SELECT {_DOUBLED} FROM trade_rows WHERE sequence = 5",
 }
 
 
