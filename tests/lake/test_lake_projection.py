@@ -72,7 +72,7 @@ def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_day_file(tmp_path: 
 
 @pytest.fixture
 def shared(tmp_path: Path) -> str:
-    """A database with a conflated row, of which a trade has half the shares."""
+    """A database with a conflated row, and a trade that has half of its shares."""
     half = trade(1, symbol="000010", volume=4.0, cumulative_volume=4.0, gap_id="late")
     return make_stored(tmp_path, *day_of(symbols=1, each=0), conflated(0, 8, 2), half)
 
