@@ -329,7 +329,7 @@ async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Se
 
     async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
         found = []
-        with SealingReader(lake.url) as reader:
+        with SealingReader(lake.url, stop=stop) as reader:
             for day in days:
                 show(f"verifying {day.session_date}: {day.rows:,} rows")
                 verified = await asyncio.to_thread(verify_day, lake.folder, day, reader, stop)

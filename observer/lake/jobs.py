@@ -37,6 +37,7 @@ _TARGET_IDENTITY: Final = "target"
 _TARGET_RETRY_S: Final = 60.0  # market seconds from the first failure to the next attempt, doubled until `_RETRY_S`
 _RETRY_S: Final = 3_600.0  # market seconds from a failed sealing to the next attempt
 _POLL_S: Final = 30.0  # market seconds between looks for the day's package
+_SAID_MAX: Final = 5  # of the days that are wrong, in one alert
 _WAITING_S: Final = 3_600  # market seconds: a day whose backup fails is sealed without it
 
 
@@ -164,7 +165,7 @@ class LakeJobs:
         if remove := self._days_to_remove(self._sealed()):
             wrong = []  # what stays wrong is said again
             try:
-                texts += self._seal_days(sorted(remove), stop, remove, store)
+                texts += self._seal_days(sorted(remove), stop, remove, store, {})
             except DataFileError as error:
                 wrong.append(str(error))
             wrong += self._publish_days(store, stop, texts)
@@ -191,9 +192,10 @@ class LakeJobs:
 
     def _seal(self, last: str, stop: threading.Event) -> Sequence[str]:
         sealed = self._sealed()
+        wrong: dict[str, str] = {}
         with locked(self._lake):  # also those of old days: a restored or a new folder has none
             for each in sealed:
-                self._day_files.write(self._lake, each)
+                self._write_day_files(each, wrong)
         # With a target, rows are removed when it has them: after the publication.
         remove = self._days_to_remove(sealed) if self._target is None else set()
         removed = {each.session_date for each in sealed if each.removed}
@@ -204,18 +206,39 @@ class LakeJobs:
             late |= {each.session_date for each in sealed if _has_more(each, reader)}
         days = days_to_seal(stored, {each.session_date for each in sealed})
         days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
-        return self._seal_days(days, stop, remove, None)
+        return self._seal_days(days, stop, remove, None, wrong)
 
     def _seal_days(
-        self, days: Sequence[str], stop: threading.Event, remove: Collection[str], target: ObjectStore | None
+        self,
+        days: Sequence[str],
+        stop: threading.Event,
+        remove: Collection[str],
+        target: ObjectStore | None,
+        wrong: dict[str, str],
     ) -> Sequence[str]:
+        """Seal these days and write their day files; `wrong` is what was wrong with day files before, by the date."""
         texts: list[str] = []
-        for each in seal_days(
-            self._lake, self._url, self._market, days, self._clock.now_ns, stop, remove=remove, target=target
-        ):
-            self._day_files.write(self._lake, each.day)
-            texts += _texts(each)
+        unsealed: list[str] = []
+        try:
+            for each in seal_days(
+                self._lake, self._url, self._market, days, self._clock.now_ns, stop, remove=remove, target=target
+            ):
+                self._write_day_files(each.day, wrong)
+                texts += _texts(each)
+        except DataFileError as error:
+            unsealed.append(str(error))
+        if said := [*unsealed, *wrong.values()]:
+            more = f"; and {len(said) - _SAID_MAX} more" if len(said) > _SAID_MAX else ""
+            raise DataFileError(f"{'; '.join(said[:_SAID_MAX])}{more}")
         return texts
+
+    def _write_day_files(self, day: SealedDay, wrong: dict[str, str]) -> None:
+        """Write the files of a day, or note under its date what is wrong with them."""
+        wrong.pop(day.session_date, None)
+        try:
+            self._day_files.write(self._lake, day)
+        except (DataFileError, OSError) as error:
+            wrong[day.session_date] = f"the day files of {day.session_date} are not written: {error}"
 
 
 def _texts(result: SealingResult) -> Sequence[str]:

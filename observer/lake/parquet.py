@@ -198,9 +198,13 @@ def metadata_of(path: Path) -> dict[str, str]:
     Raises:
         DataFileError: it is not there, or it is damaged.
     """
+    texts = {name.decode(): value.decode() for name, value in (footer_of(path).metadata or {}).items()}
+    return {name.removeprefix(_METADATA): value for name, value in texts.items() if name.startswith(_METADATA)}
+
+
+def footer_of(path: Path) -> pq.FileMetaData:
+    """The footer of a file: its columns, their statistics and the metadata. Raises DataFileError as `metadata_of`."""
     try:
-        found = pq.read_metadata(path).metadata or {}
+        return pq.read_metadata(path)
     except (OSError, pa.ArrowException) as error:
         raise DataFileError(f"{path}: {error}") from error
-    texts = {name.decode(): value.decode() for name, value in found.items()}
-    return {name.removeprefix(_METADATA): value for name, value in texts.items() if name.startswith(_METADATA)}

@@ -44,7 +44,8 @@ class DayFiles(msgspec.Struct, frozen=True):
         """Bring the files of a sealed day to its newest versions; return those that changed.
 
         Raises:
-            OSError: the folder cannot be written, or a version's file is gone.
+            DataFileError: a version's file is damaged or gone.
+            OSError: likewise, or the folder cannot be written.
         """
         from observer.lake.publishing import is_same, put_in_place  # they load pyarrow, which a backup does without
 

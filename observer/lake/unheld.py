@@ -1,6 +1,8 @@
 """The conflated rows of a sealed day with the shares that none of its stored trades has."""
 
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -9,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from observer.errors import DataFileError
 from observer.files import sync_path
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.lake.parquet import file_options
+from observer.lake.parquet import file_options, footer_of
 
 VERSIONS: Final = b"observer.unheld_of"
 """In the metadata of a written file: the versions of the conflated rows and of the trades that it is made of."""
@@ -23,9 +26,10 @@ def write_unheld(conflated: Path, trades: Path, path: Path, versions: bytes) -> 
     a share of theirs, the rows' own file is that file, and none is written.
 
     Raises:
-        OSError: a file cannot be read or written.
+        DataFileError: the conflated rows or the trades are not there, or damaged.
+        OSError: the file cannot be written.
     """
-    with pq.ParquetFile(conflated) as file:
+    with _reading(conflated), pq.ParquetFile(conflated, page_checksum_verification=True) as file:
         rows, metadata = file.read(), file.metadata.metadata or {}
     left = _left(rows, trades)
     if left.equals(rows):
@@ -39,8 +43,21 @@ def write_unheld(conflated: Path, trades: Path, path: Path, versions: bytes) -> 
 
 
 def versions_of(path: Path) -> bytes | None:
-    """The versions that a day file of conflated rows is made of; None without a file, or of one that is a version's."""
-    return (pq.read_metadata(path).metadata or {}).get(VERSIONS) if path.is_file() else None
+    """The versions that a day file of conflated rows is made of; None of a version's file, and of one that is damaged
+    or not there.
+    """
+    try:
+        return (footer_of(path).metadata or {}).get(VERSIONS)
+    except DataFileError:
+        return None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise DataFileError(f"{path}: {error}") from error
 
 
 def _left(rows: pa.Table, trades: Path) -> pa.Table:
@@ -51,7 +68,9 @@ def _left(rows: pa.Table, trades: Path) -> pa.Table:
         numbers.setdefault(symbol, []).append(number)
     totals = rows["cumulative_volume"].to_pylist()
     for symbol, own in numbers.items():
-        held = pq.read_table(trades, columns=["cumulative_volume", "volume"], filters=[("symbol", "=", symbol)])
+        with _reading(trades):
+            of_symbol, columns = [("symbol", "=", symbol)], ["cumulative_volume", "volume"]
+            held = pq.read_table(trades, columns=columns, filters=of_symbol, page_checksum_verification=True)
         stored = sorted(set(zip(held["cumulative_volume"].to_pylist(), held["volume"].to_pylist(), strict=True)))
         after = [total for total, _ in stored]
         shares = list(accumulate((volume for _, volume in stored), initial=0.0))

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import quote
 
 import pyarrow as pa
 from sqlalchemy import Connection, Select
 
 from observer.errors import StoreError
 from observer.store.arrow import compiled
-from observer.store.engine import sqlite_path
+from observer.store.engine import read_only_address, sqlite_path
 
 _DRIVER: Final = "adbc_driver_sqlite"
 _PROGRAM: Final = "observer.store.column_process"
@@ -41,7 +40,7 @@ def read_columns(
     # The driver takes a column's type from the first rows, which may all be NULL: so the first row has a value in each.
     typed = f"SELECT {', '.join(_value_of(field.type) for field in schema)} UNION ALL {asked}"
     path = sqlite_path(connection.engine.url).absolute()
-    command = [sys.executable, "-m", _PROGRAM, f"file:{quote(str(path))}?mode=ro"]
+    command = [sys.executable, "-m", _PROGRAM, read_only_address(path)]
     pipe = subprocess.PIPE
     # In a group of its own it gets no ctrl-C: this process decides when to stop.
     with subprocess.Popen(  # noqa: S603 - our own program

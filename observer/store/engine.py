@@ -223,18 +223,18 @@ def _require_writable(path: Path) -> None:
 def _opening_read_only(engine: Engine, path: Path) -> Engine:
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, arguments: list[str], named: dict[str, object]) -> None:
-        arguments[0] = f"file:{quote(str(path))}?mode=ro{'&immutable=1' if _is_immutable(path) else ''}"
+        arguments[0] = read_only_address(path)
         named["uri"] = True
 
     return engine
 
 
-def _is_immutable(path: Path) -> bool:
-    """Whether the database lies in a folder that is read-only to us, and no writer has it open: SQLite can then not
-    make the files beside it that it needs to share it.
+def read_only_address(path: Path) -> str:
+    """The URI of an SQLite file to read. In a folder that is read-only to us, SQLite cannot make the files beside it
+    that it needs to share it: the file is then immutable, unless a writer has it open.
     """
-    is_shared = path.with_name(f"{path.name}-wal").exists()
-    return not is_shared and not os.access(path.parent, os.W_OK, effective_ids=True)
+    is_shared = path.with_name(f"{path.name}-wal").exists() or os.access(path.parent, os.W_OK, effective_ids=True)
+    return f"file:{quote(str(path))}?mode=ro{'' if is_shared else '&immutable=1'}"
 
 
 def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:

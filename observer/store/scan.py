@@ -159,12 +159,12 @@ class _Lot(msgspec.Struct, frozen=True):
 
     @classmethod
     def kept(cls, rows: pa.Table, symbol: int, folder: Path | None, stack: ExitStack) -> "_Lot":
-        """The same in a file that lives as long as the stack."""
+        """The same in a file that lives as long as the stack; it loses its name here, so that a kill leaves nothing."""
         made = cls.of(rows, symbol)
-        file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, suffix=".rows"))  # noqa: SIM115
-        with pa.ipc.new_file(file.name, made.rows.schema) as writer:
-            writer.write_table(made.rows)
-        mapped = stack.enter_context(pa.memory_map(file.name))
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".rows") as file:
+            with pa.ipc.new_file(file.name, made.rows.schema) as writer:
+                writer.write_table(made.rows)
+            mapped = stack.enter_context(pa.memory_map(file.name))
         return cls(pa.ipc.open_file(mapped).read_all(), made.places)
 
 

@@ -27,6 +27,7 @@ _own_values: Final = itemgetter(*(_COLUMNS.index(name) for name in TRADE_ROWS.co
 _SYMBOL: Final = _KEY_COLUMNS.index("symbol")
 _LAST_ID: Final = select(func.max(TRADE_GROUPS.c.id)).where(TRADE_GROUPS.c.id > 0)  # a search, also in SQLite
 _DAY: Final = _KEY_COLUMNS.index("session_date")
+_PART: Final = _KEY_COLUMNS.index("part")
 
 
 class TradeGroups:
@@ -38,7 +39,7 @@ class TradeGroups:
 
     def __init__(self) -> None:
         self._ids: dict[_Key, int] = {}
-        self._asked: set[tuple[Value, Value]] = set()  # the symbols and days whose groups are all in `_ids`
+        self._asked: set[tuple[Value, Value, Value]] = set()  # symbol, day and part: their groups are all in `_ids`
         self._is_uncertain = False
 
     def begin(self) -> None:
@@ -71,12 +72,13 @@ class TradeGroups:
 
     def _add(self, connection: Connection, missing: Sequence[_Key]) -> None:
         self._is_uncertain = True
-        asked = {(key[_SYMBOL], key[_DAY]) for key in missing} - self._asked
-        for day in {day for _, day in asked}:
-            symbols = sorted(str(symbol) for symbol, of_day in asked if of_day == day)
+        asked = {(key[_SYMBOL], key[_DAY], key[_PART]) for key in missing} - self._asked
+        for day in {day for _, day, _ in asked}:
+            symbols = sorted({str(symbol) for symbol, of_day, _ in asked if of_day == day})
+            parts = {part for _, of_day, part in asked if of_day == day}
             for first in range(0, len(symbols), _AT_ONCE):
                 portion = symbols[first : first + _AT_ONCE]
-                self._ids |= {_key(row): row.id for row in groups_of(connection, portion, str(day))}
+                self._ids |= {_key(row): row.id for row in groups_of(connection, portion, str(day), parts)}
         self._asked |= asked
         new = [key for key in missing if key not in self._ids]
         if new:
@@ -96,10 +98,14 @@ def _key(group: Row[Any]) -> _Key:
     return tuple(getattr(group, name) for name in _KEY_COLUMNS)
 
 
-def groups_of(connection: Connection, symbols: Sequence[str], session_date: str) -> Sequence[Row[Any]]:
-    """The groups of these symbols' trades of a day, by id."""
+def groups_of(
+    connection: Connection, symbols: Sequence[str], session_date: str, parts: Collection[Value] | None = None
+) -> Sequence[Row[Any]]:
+    """The groups of these symbols' trades of a day, by id; of all parts of the event streams, or of these."""
     groups = TRADE_GROUPS.c
     of_day = select(TRADE_GROUPS).where(groups.symbol.in_(symbols), groups.session_date == session_date)
+    if parts is not None:
+        of_day = of_day.where(groups.part.in_(parts))
     return connection.execute(of_day.order_by(groups.id)).all()
 
 

@@ -56,21 +56,42 @@ WITH RECURSIVE ids (symbol) AS (
 SELECT stock, {columns} FROM stocks CROSS JOIN {table} WHERE {table}.symbol = stocks.line AND {condition}"""
 
 
-_HELD: Final = f"""FROM (
-    SELECT DISTINCT trade.cumulative_volume, trade.volume
-    FROM {EVENT_TABLES[Trade].name} AS trade WHERE trade.symbol = conflated.symbol
-    AND trade.session_date = conflated.session_date
-    AND trade.cumulative_volume > conflated.cumulative_volume - conflated.volume + {VOLUME_NOISE}
-    AND trade.cumulative_volume <= conflated.cumulative_volume + {VOLUME_NOISE}
-) AS held"""
+# The trades of the conflated rows' lines and days, once each, and both edges of each conflated row, by the total
+# volume: what a row's trades have is the difference of the running sums at its edges. So each trade is read once.
+# CROSS JOIN: in SQLite it keeps this order of loops.
+_CONFLATED_COLUMNS: Final = columns_of(TradesConflated)
+_EDGE_COLUMNS: Final = ("stock", *_POSITION, *_CONFLATED_COLUMNS)
+_OF_LINE: Final = ("stock", "symbol", "session_date")
+_HELD: Final = f"""
+SELECT DISTINCT {", ".join(f"days.{name}" for name in _OF_LINE)}, trade.cumulative_volume, trade.volume FROM (
+    SELECT DISTINCT {", ".join(_OF_LINE)} FROM ({_with_stock(TradesConflated, "symbol, session_date")}) AS lines
+) AS days CROSS JOIN {TRADE_GROUPS.name} AS trade_group CROSS JOIN {TRADE_ROWS.name} AS trade
+WHERE trade_group.symbol = days.symbol AND trade_group.session_date = days.session_date
+    AND trade.group_id = trade_group.id"""
+_EDGES: Final = f"""
+SELECT {", ".join(_EDGE_COLUMNS)}, is_end, cumulative_volume - (1 - is_end) * volume + {VOLUME_NOISE} AS total,
+    0.0 AS held_volume, 0 AS held_trades
+FROM ({_with_stock(TradesConflated, f"{EVENT_TABLES[TradesConflated].name}.*")}) AS conflated
+CROSS JOIN (SELECT 0 AS is_end UNION ALL SELECT 1) AS edges
+UNION ALL
+SELECT {", ".join(name if name in _OF_LINE else "NULL" for name in _EDGE_COLUMNS)}, NULL, cumulative_volume, volume, 1
+FROM ({_HELD}) AS held"""
 _UNHELD_COLUMNS: Final = {"volume": "volume - held_volume AS volume", "trades": "trades - held_trades AS trades"}
 _CONFLATED: Final = f"""
-SELECT stock, {", ".join(_UNHELD_COLUMNS.get(name, name) for name in columns_of(TradesConflated))}, after_volume FROM (
-    SELECT *, cumulative_volume - volume AS after_volume,
-        (SELECT coalesce(sum(held.volume), 0.0) {_HELD}) AS held_volume, (SELECT count(*) {_HELD}) AS held_trades
-    FROM ({_with_stock(TradesConflated, ", ".join(columns_of(TradesConflated)))}) AS conflated
+SELECT stock, {", ".join(_UNHELD_COLUMNS.get(name, name) for name in _CONFLATED_COLUMNS)}, after_volume FROM (
+    SELECT stock, {", ".join(_CONFLATED_COLUMNS)}, is_end, cumulative_volume - volume AS after_volume,
+        held_volume - lag(held_volume) OVER edges AS held_volume,
+        held_trades - lag(held_trades) OVER edges AS held_trades
+    FROM (
+        SELECT {", ".join(_EDGE_COLUMNS)}, is_end,
+            sum(held_volume) OVER by_total AS held_volume, sum(held_trades) OVER by_total AS held_trades
+        FROM ({_EDGES}) AS all_edges
+        WINDOW by_total AS (PARTITION BY stock, symbol, session_date ORDER BY total)
+    ) AS summed
+    WHERE is_end IS NOT NULL
+    WINDOW edges AS (PARTITION BY stock, session_date, stream, sequence ORDER BY is_end)
 ) AS counted
-WHERE volume - held_volume > {VOLUME_NOISE}"""
+WHERE is_end = 1 AND volume - held_volume > {VOLUME_NOISE}"""
 
 # A piece that is not a trade lies between two times and two volumes: the first pair says what opens a bar, the last
 # pair what closes it.

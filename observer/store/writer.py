@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, ScalarSelect, Table, bindparam, func, insert, select, update
 
 from bus.delivery import Delivered, Lost, Part
-from bus.events import Event, kind_of
+from bus.events import Event, Trade, kind_of
 from observer.clock import RealClock
 from observer.errors import StoreError
 from observer.local_time import local_datetime
@@ -234,7 +234,7 @@ class StoreWriter:
         self._lock.require_same()
         with store_errors(self._engine), self._engine.begin() as connection:
             reached = remove_batch(connection, sealed, after, rows_max)
-            if reached is None:  # it removed groups
+            if reached is None and sealed.kind == EVENT_TABLES[Trade].name:  # it removed groups
                 self._insertion.groups.forget()
         return reached
 

@@ -110,6 +110,17 @@ def test_a_day_whose_late_rows_lie_far_from_the_others_is_not_scanned(store: Sto
     assert (span.last - span.first + 1, span.rows) == (100, 100)
 
 
+def test_the_files_of_a_reading_have_no_name_once_it_gives_rows(store: Store, engine: Engine, tmp_path: Path) -> None:
+    store(*trades_of_two_days())
+    with engine.connect() as connection:
+        spans = spans_of(connection, "trades", DAY)
+        (tmp_path / "lots").mkdir()
+        reading = read_spans(connection, "trades", DAY, spans, tmp_path / "lots", lot_rows=7)
+        assert next(reading).num_rows
+        assert list((tmp_path / "lots").iterdir()) == []
+        reading.close()
+
+
 def test_a_stop_interrupts_the_reading(store: Store, engine: Engine) -> None:
     store(*trades_of_two_days())
     stop = threading.Event()

@@ -6,14 +6,15 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from bus.delivery import Delivered
+from bus.delivery import Delivered, Lost
 from bus.events import Trade
 from observer.store.reader import StoreReader
 from observer.store.removal import SealedRows
-from observer.store.tables import TRADE_GROUPS, TRADE_ROWS
+from observer.store.tables import PART_BITS, TRADE_GROUPS, TRADE_ROWS
+from observer.store.trade_groups import groups_of
 from observer.store.writer import StoreWriter
 from tests.builders import trade
-from tests.store.plans import Statement, scans
+from tests.store.plans import Statement, recorded, scans
 from tests.store.raw import execute, query
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
@@ -33,6 +34,11 @@ class Storing:
         """Returns how many are in quarantine."""
         first, self._next = self._next, self._next + len(trades)
         return self.writer.commit([Delivered("track-b", STREAM, first, trades)]).quarantined
+
+    def lose(self, count: int) -> None:
+        """The next numbers of the stream exist no more."""
+        first, self._next = self._next, self._next + count
+        self.writer.commit([Lost(STREAM, first, self._next - 1, "lost", "track-b")])
 
 
 @pytest.fixture
@@ -77,6 +83,23 @@ def test_the_next_writer_takes_the_groups_that_are_there(storing: Storing, datab
     following.writer.close()
     assert groups(database_url) == 3
     assert len(stored(database_url)) == 5
+
+
+def test_a_writer_asks_for_the_groups_of_the_parts_that_it_stores(storing: Storing, database_url: str) -> None:
+    storing.commit(trade(1))
+    storing.lose(1 << PART_BITS)
+    storing.commit(trade(2))
+    storing.writer.close()
+    following = Storing(database_url)
+    with recorded() as statements:
+        following.commit(trade(3))
+    following.writer.close()
+    asked = [each.text for each in statements if each.is_query and "FROM trade_groups" in each.text]
+    assert "trade_groups.part IN" in asked[0]
+    engine = create_engine(database_url, poolclass=NullPool)
+    with engine.connect() as connection:
+        assert [len(groups_of(connection, ["005930"], DAY, parts)) for parts in ({0, 1}, {1}, {2})] == [2, 1, 0]
+    assert groups(database_url) == 2
 
 
 def test_a_refused_trade_leaves_no_group_that_a_later_trade_relies_on(storing: Storing, database_url: str) -> None:

@@ -7,14 +7,14 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from bus.events import BackupCompleted, SweepCompleted
+from bus.events import BackupCompleted, SweepCompleted, TradesConflated
 from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY as DATE
 from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal
-from observer.lake.layout import forget_day, manifest_content, manifest_path, sealed_days
+from observer.lake.layout import forget_day, manifest_content, manifest_path, sealed_days, version_path
 from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
@@ -100,6 +100,20 @@ def test_a_day_whose_backup_fails_is_sealed_an_hour_later(tmp_path: Path) -> Non
         await scene.waits_for(BACKUP_NS + 30 * NS_PER_S)
         await scene.clock.advance(3_600)
         await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
+def test_a_day_with_a_damaged_file_is_an_alert_and_the_others_get_their_day_files(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE, DAY)
+    prices = (1_000.0, 1_010.0, 990.0, 1_005.0)
+    append(scene.url, TradesConflated("kis", "000010", DAY_BEFORE, 5, 6, 7, 2, 8.0, *prices, 8.0, None, venue="KRX"))
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE, DAY], lambda: 1, threading.Event()))
+    version_path(scene.lake, "conflated_trades", MARKET, DAY_BEFORE, 1).write_bytes(b"")
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        assert (tmp_path / f"observer/scalp/kis/{MARKET}/{DAY.replace('-', '')}/trades.parquet").is_file()
 
     scene.run(scenario)
 

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bus.events import Trade, TradesConflated
-from observer.lake.layout import SealedDay
+from observer.errors import DataFileError
+from observer.lake.layout import SealedDay, version_path
 from observer.lake.projection import DayFiles
 from observer.lake.sealing import seal_days
 from tests.builders import trade
@@ -67,6 +68,34 @@ def test_a_share_of_a_conflated_row_and_of_a_trade_is_in_one_day_file(tmp_path: 
     assert rows_of(tmp_path / f"lake/kind=conflated_trades/market={MARKET}/session_date={DAY}/part-0.parquet") == (
         [(8.0, 2)] * 3
     )
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> str:
+    """A database with a conflated row, and a trade that has half of its shares."""
+    half = trade(1, symbol="000010", volume=4.0, cumulative_volume=4.0, gap_id="late")
+    return make_stored(tmp_path, *day_of(symbols=1, each=0), conflated(0, 8, 2), half)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"PAR1 and no more"])
+def test_a_damaged_day_file_is_made_anew(tmp_path: Path, shared: str, damaged: bytes) -> None:
+    files, day = DayFiles(tmp_path / "observer", "kis"), sealed(tmp_path, shared)
+    path = tmp_path / f"observer/scalp/kis/{MARKET}/20261118/conflated_trades.parquet"
+    files.write(tmp_path / "lake", day)
+    path.write_bytes(damaged)
+    assert files.write(tmp_path / "lake", day) == [path]
+    assert rows_of(path) == [(4.0, 1)]
+
+
+@pytest.mark.parametrize("kind", ["conflated_trades", "trades"])
+@pytest.mark.parametrize("damaged", [b"", b"PAR1 and no more"])
+def test_a_damaged_version_is_an_error(tmp_path: Path, shared: str, kind: str, damaged: bytes) -> None:
+    day = sealed(tmp_path, shared)
+    version = version_path(tmp_path / "lake", kind, MARKET, DAY, 1)
+    version.unlink()
+    version.write_bytes(damaged)
+    with pytest.raises(DataFileError, match=str(version)):
+        DayFiles(tmp_path / "observer", "kis").write(tmp_path / "lake", day)
 
 
 def test_a_day_that_changed_replaces_the_file_of_what_changed(tmp_path: Path, url: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import URL, create_engine
 
 from observer.errors import StoreError
-from observer.store.engine import migrate, open_reader, open_writer, parse_url
+from observer.store.engine import migrate, open_reader, open_writer, parse_url, read_only_address
 from observer.store.reader import StoreReader
 from observer.store.tables import METADATA
 from observer.store.views import make_views
@@ -121,6 +121,21 @@ def test_the_alembic_command_without_a_url_names_the_variable() -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
     assert result.returncode != 0
     assert "OBSERVER_DATABASE_URL" in result.stdout + result.stderr
+
+
+def test_a_file_is_immutable_in_a_folder_that_is_read_only_to_us_unless_a_writer_has_it_open(tmp_path: Path) -> None:
+    path = tmp_path / "observer.sqlite3"
+    tmp_path.chmod(0o500)
+
+    def address() -> str:
+        return in_a_fork(lambda: sys.stdout.write(read_only_address(path)), tmp_path, as_user=True).stdout
+
+    assert address() == f"file:{path}?mode=ro&immutable=1"
+    tmp_path.chmod(0o700)
+    assert address() == f"file:{path}?mode=ro"
+    (tmp_path / "observer.sqlite3-wal").touch()
+    tmp_path.chmod(0o500)
+    assert address() == f"file:{path}?mode=ro"
 
 
 def test_reading_sqlite_loads_neither_the_migrations_nor_the_other_driver() -> None:
