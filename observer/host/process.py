@@ -255,7 +255,7 @@ class Host:
     def _adopt(self, settings: Settings) -> None:
         """Apply a reload to the host; the processes read the file themselves."""
         logs.set_level(settings.run.log_level)
-        self._delivery.settings = settings.alerts
+        self._delivery.adopt(settings.alerts)
         self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, self._clock)
         if self._producer is not None:
             self._follow_schedule(self._producer)

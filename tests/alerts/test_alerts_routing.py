@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bus.commands import ProcessAlert
 from observer.alerts.decisions import SENT_MAX
 from observer.alerts.routing import (
+    CRITICAL_RETRY_NS,
     FIRST_RETRY_NS,
     GATHER_NS,
     HOUR_NS,
@@ -240,6 +241,24 @@ def test_a_failed_delivery_is_tried_again_after_longer_and_longer_waits() -> Non
     assert max(waits) == LONGEST_RETRY_NS
     assert channel.deliver(alert()) is not None
     assert (channel.state.failures, channel.state.next_attempt_ns) == (0, 0)
+
+
+def test_a_target_that_does_not_know_a_critical_alert_is_tried_each_minute() -> None:
+    channel = Channel()
+    channel.look(alert())
+    channel.pass_s(3)
+    for _ in range(12):
+        channel.fail(alert())
+        channel.now_ns = channel.state.next_attempt_ns
+    channel.fail(alert())
+    opened = alert(), alert("disk_full", "critical")
+    channel.look(*opened)
+    assert channel.state.next_attempt_ns == channel.now_ns + CRITICAL_RETRY_NS
+    channel.pass_s(59)
+    assert channel.look(*opened) is None
+    channel.pass_s(1)
+    channel.fail(*opened)
+    assert channel.state.next_attempt_ns == channel.now_ns + CRITICAL_RETRY_NS
 
 
 def test_what_began_and_ended_while_a_target_refused_is_sent_afterwards() -> None:
