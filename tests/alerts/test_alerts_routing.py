@@ -367,6 +367,10 @@ def test_alerts_wait_for_others_no_longer_than_stated() -> None:
         ('[alerts.targets.phone]\nquiet_from = "22:00"\n', "alerts.targets.phone.quiet_from: give quiet_from and"),
         ('[alerts.targets.phone]\nquiet_from = "25:00"\nquiet_until = "07:00"\n', "a local time, HH:MM"),
         ("[alerts.targets.Phone]\n", "x.toml:1: alerts.targets.Phone: a target's name has letters a-z"),
+        (
+            "[alerts.targets.a-b]\n[alerts.targets.a_b]\n",
+            "x.toml:2: alerts.targets.a_b: a-b and a_b would share OBSERVER_ALERTS_A_B: rename one",
+        ),
         ("[alerts]\ntargets = 3\n", "x.toml:2: alerts.targets = 3: must be"),
         ("[alerts.targets]\nphone = 3\n", "x.toml:2: alerts.targets.phone = 3: must be"),
         ("[alerts]\nmessages_per_hour = 1\n", "x.toml:2: alerts.messages_per_hour = 1: must be >= 2"),
