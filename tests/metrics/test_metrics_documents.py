@@ -69,9 +69,8 @@ def parse(command: str) -> None:
     words = re.sub(r"{{ \$labels\.\w+ }}", "KOSPI", command).split()
     found: click.Command | None = command_line()
     while isinstance(found, click.Group) and words:
-        found = found.get_command(click.Context(found), words.pop(0))
-    if found is None:
-        raise click.UsageError("no such command")
+        _, found, words = found.resolve_command(click.Context(found), words)
+    assert found is not None
     found.make_context("observer", words)
 
 
