@@ -22,6 +22,7 @@ from observer.units import NS_PER_S
 GATHER_NS: Final = 2 * NS_PER_S  # an alert waits so long for others of the same cause, which share its message
 FIRST_RETRY_NS: Final = 10 * NS_PER_S  # after a failed delivery; doubles
 LONGEST_RETRY_NS: Final = 1_800 * NS_PER_S
+CRITICAL_RETRY_NS: Final = 60 * NS_PER_S  # the longest while the target does not know a critical alert
 TRACKED_MAX: Final = 300  # alerts of a target that accepts nothing
 LINES_MAX: Final = 20  # of a message
 TEXT_LENGTH_MAX: Final = 300  # of an alert in a message
@@ -112,9 +113,15 @@ def after_look(
     if not target.resolved:
         kept = [each for each in kept if each.sent is None or not _is_calm(each, settings, now_ns)]
     recent = tuple(at_ns for at_ns in state.messages_ns if now_ns - HOUR_NS < at_ns <= now_ns)
-    next_attempt_ns = min(state.next_attempt_ns, now_ns + LONGEST_RETRY_NS)  # the machine's clock may be set back
-    state = msgspec.structs.replace(state, messages_ns=recent, next_attempt_ns=next_attempt_ns)
-    return _bounded(state, kept)
+    state = _bounded(msgspec.structs.replace(state, messages_ns=recent), kept)
+    # A critical alert may be new, and the machine's clock may be set back.
+    next_attempt_ns = min(state.next_attempt_ns, now_ns + _longest_retry_ns(state))
+    return msgspec.structs.replace(state, next_attempt_ns=next_attempt_ns)
+
+
+def _longest_retry_ns(state: TargetState) -> int:
+    is_urgent = any(each.severity == "critical" != each.sent for each in state.tracked)
+    return CRITICAL_RETRY_NS if is_urgent else LONGEST_RETRY_NS
 
 
 def _still_open(tracked: Tracked, now: ProcessAlert) -> Tracked:
@@ -197,8 +204,10 @@ def after_delivery(state: TargetState, message: Message, now_ns: int) -> TargetS
 
 
 def after_failure(state: TargetState, now_ns: int) -> TargetState:
-    """The state after a failed delivery: the next attempt waits, each time twice as long."""
-    wait_ns = min(FIRST_RETRY_NS * 2 ** min(state.failures, 20), LONGEST_RETRY_NS)
+    """The state after a failed delivery: the next attempt waits, each time twice as long up to a limit, which is
+    CRITICAL_RETRY_NS while the target does not know a critical alert.
+    """
+    wait_ns = min(FIRST_RETRY_NS * 2 ** min(state.failures, 20), _longest_retry_ns(state))
     return msgspec.structs.replace(state, failures=state.failures + 1, next_attempt_ns=now_ns + wait_ns)
 
 

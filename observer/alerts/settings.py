@@ -79,6 +79,8 @@ def read_alerts(file: SettingsFile) -> tuple[AlertSettings | None, list[Problem]
             problems.append(
                 Problem(path, "a target's name has letters a-z, digits, - and _, at most 32, a letter first")
             )
+        elif (other := next((each for each in found if variable_of(each) == variable_of(name)), None)) is not None:
+            problems.append(Problem(path, f"{other} and {name} would share {variable_of(name)}: rename one"))
         elif target is not None:
             found[name] = target
     if settings is None or problems:

@@ -61,6 +61,7 @@ class BackupJobs:
         self._clock = clock
         self._alerts = alerts
         self._result: str | Refused | None = None  # of the last package by hand
+        self._is_unlisted = False  # the packages could not be listed when the daily one was due
 
     async def run(self, producer: "Producer") -> None:
         """One package a day at its time; a process that starts later makes it only if there is none yet, and at once
@@ -70,7 +71,7 @@ class BackupJobs:
         """
         day = await self._today.plan()
         due_ns = last_due_ns(day.backup_ns, self._clock.now_ns())
-        if await asyncio.to_thread(self._lacks_package_of, due_ns):
+        if await self._is_to_make_up(due_ns):
             await self._make_daily(due_ns, producer)
         while True:
             await self._clock.sleep_until(day.backup_ns)
@@ -79,17 +80,29 @@ class BackupJobs:
             day = await self._today.plan()
 
     async def watch(self) -> None:
-        """Report a daily package that is missing OVERDUE_S after its time, also while an attempt hangs."""
-        await self._clock.sleep(OVERDUE_S)  # what was missed before the start is made up for first
+        """Report a daily package that is missing OVERDUE_S after its time, also while an attempt hangs.
+
+        In the first OVERDUE_S it reports none, because what was missed before the start is made up for first; but it
+        resolves the alert that an earlier process left, when the package is there.
+        """
+        begins_ns = self._clock.now_ns() + round(OVERDUE_S * NS_PER_S)
         while True:
             day = await self._today.plan()
-            due_ns = last_due_ns(day.backup_ns, self._clock.now_ns() - round(OVERDUE_S * NS_PER_S))
-            if await asyncio.to_thread(self._lacks_package_of, due_ns):
-                text = f"no daily package since {local_datetime(due_ns):%m-%d %H:%M}, when it was due: the log says why"
-                self._alerts.report(MISSED, "critical", text)
-            else:
-                self._alerts.resolve(MISSED, "the daily package is made")
+            now_ns = self._clock.now_ns()
+            due_ns = last_due_ns(day.backup_ns, now_ns - round(OVERDUE_S * NS_PER_S))
+            try:
+                lacks = await asyncio.to_thread(self._lacks_package_of, due_ns)
+                self._report_missed(due_ns, lacks=lacks, may_report=now_ns >= begins_ns)
+            except OSError as error:  # whether it is missing is not known: the alert stays as it is
+                logger.warning("the packages cannot be listed, and are looked for again: %s", error)
             await self._clock.sleep(_WATCH_S)
+
+    def _report_missed(self, due_ns: int, *, lacks: bool, may_report: bool) -> None:
+        if not lacks:
+            self._alerts.resolve(MISSED, "the daily package is made")
+        elif may_report:
+            text = f"no daily package since {local_datetime(due_ns):%m-%d %H:%M}, when it was due: the log says why"
+            self._alerts.report(MISSED, "critical", text)
 
     async def make_now(self, producer: "Producer") -> str | Refused:
         """Make a package beside the day's, on request of a person."""
@@ -110,8 +123,14 @@ class BackupJobs:
             with SummaryReader(self._plan.contents.url) as reader:
                 since_ns = reader.created_ns()
         except StoreError:
-            return True  # the attempt states what is wrong
+            since_ns = due_ns  # the packages alone decide; an attempt states what is wrong
         return is_missing(due_ns, since_ns, self._daily_ns())
+
+    async def _is_to_make_up(self, due_ns: int) -> bool:
+        try:
+            return await asyncio.to_thread(self._lacks_package_of, due_ns)
+        except OSError:
+            return True  # the attempt states what is wrong
 
     async def _make_daily(self, due_ns: int, producer: "Producer") -> None:
         while not await self._has_made_daily(due_ns, producer):
@@ -124,9 +143,19 @@ class BackupJobs:
         earlier days' ones.
         """
         async with self._turn:
-            if max(self._daily_ns(), default=0) < due_ns:
-                await self._make("daily", producer)
-            return max(self._daily_ns(), default=0) >= due_ns
+            try:
+                is_made = max(self._daily_ns(), default=0) >= due_ns
+                if self._is_unlisted:
+                    self._alerts.resolve(_IDENTITY, "the packages can be listed again")
+                    self._is_unlisted = False
+                if not is_made:
+                    await self._make("daily", producer)
+                return is_made or max(self._daily_ns(), default=0) >= due_ns
+            except OSError as error:
+                text = f"backup failed: the packages cannot be listed: {error}; it is tried again in an hour"
+                self._alerts.report(_IDENTITY, "critical", text)
+                self._is_unlisted = True
+                return False
 
     def _daily_ns(self) -> Sequence[int]:
         """When this instance's daily packages were taken."""

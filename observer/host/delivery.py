@@ -26,7 +26,7 @@ from observer.alerts.routing import (
     after_look,
     due_message,
 )
-from observer.alerts.sending import deliver, result_text
+from observer.alerts.sending import Result, deliver, result_text
 from observer.alerts.settings import AlertSettings, AlertTarget
 from observer.clock import Clock
 from observer.errors import MissingKeysError
@@ -68,7 +68,7 @@ class AlertDelivery:
         machine: Clock,
         system: str,
     ) -> None:
-        self.settings = settings  # replaced by a reload
+        self.settings = settings
         self._open_alerts = open_alerts
         self._own = own
         self._runtime = runtime
@@ -78,6 +78,7 @@ class AlertDelivery:
         self._system = system
         self._states: dict[str, TargetState] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
+        self._faulty: set[str] = set()  # targets for which the last look failed
 
     async def run(self) -> None:
         """Deliver until cancelled; then give what is being sent STOP_S machine seconds."""
@@ -85,9 +86,6 @@ class AlertDelivery:
             while True:
                 self.look()
                 await asyncio.sleep(_POLL_S)
-        except Exception:
-            logger.exception("targets get no alerts any more: restart the system")
-            raise
         finally:
             if self._sending:
                 await asyncio.wait(self._sending.values(), timeout=STOP_S)
@@ -95,25 +93,47 @@ class AlertDelivery:
                 task.cancel()
             await asyncio.gather(*self._sending.values(), return_exceptions=True)
 
+    def adopt(self, settings: AlertSettings) -> None:
+        """Take the settings of a reload; what was not accepted is sent again at once."""
+        self.settings = settings
+        for name, state in self._states.items():
+            self._states[name] = msgspec.structs.replace(state, next_attempt_ns=0)
+
     def look(self) -> None:
-        """Take the open alerts, and begin to send what is due."""
-        open_alerts = self._open_alerts()
+        """Take the open alerts, and begin to send what is due; an error concerns one target and one look."""
         self._end_dismissed()
         for name, target in self.settings.targets.items():
-            before = self._states[name] if name in self._states else self._kept(name)
-            state = after_look(
-                before,
-                open_alerts,
-                target,
-                self.settings,
-                now_ns=self._machine.now_ns(),
-                market_ns=self._market.now_ns(),
-                besides=(UNDELIVERED + name,),
-            )
-            self._adopt(name, state)
-            if name not in self._sending and (message := self._due(target, state)) is not None:
-                self._sending[name] = asyncio.create_task(self._send(name, message))
-                self._sending[name].add_done_callback(partial(self._ended, name))
+            try:
+                self._look_for(name, target)
+            except Exception:
+                if name not in self._faulty:  # not twice a second
+                    logger.exception("what target %s has to get cannot be found; each look tries it again", name)
+                self._faulty.add(name)
+                text = f"target {name} gets no alerts: an error of the host process, see its log"
+                self._own.report(UNDELIVERED + name, "warning", text)
+            else:
+                self._end_fault(name)
+
+    def _look_for(self, name: str, target: AlertTarget) -> None:
+        state = after_look(
+            self._states[name] if name in self._states else self._kept(name),
+            self._open_alerts(),
+            target,
+            self.settings,
+            now_ns=self._machine.now_ns(),
+            market_ns=self._market.now_ns(),
+            besides=(UNDELIVERED + name,),
+        )
+        self._adopt(name, state)
+        if name not in self._sending and (message := self._due(target, state)) is not None:
+            self._sending[name] = asyncio.create_task(self._send(name, message))
+            self._sending[name].add_done_callback(partial(self._ended, name))
+
+    def _end_fault(self, name: str) -> None:
+        if name in self._faulty:
+            self._faulty.remove(name)
+            if not self._states[name].failures:
+                self._own.resolve(UNDELIVERED + name, f"target {name} gets alerts again")
 
     def _ended(self, name: str, _task: asyncio.Task[None]) -> None:
         self._sending.pop(name, None)
@@ -129,8 +149,12 @@ class AlertDelivery:
         )
 
     async def _send(self, name: str, message: Message) -> None:
-        mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
-        failure = await failure_of(name, message, self.settings, mark)
+        try:
+            mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
+            failure = await failure_of(name, message, self.settings, mark)
+        except Exception as error:  # noqa: BLE001 - its text may have the URL
+            failure = result_text(Result("failed"), self.settings.timeout_s)
+            logger.warning("target %s: %s with %s", name, failure, type(error).__name__)
         now_ns = self._machine.now_ns()
         if not failure:
             self._adopt(name, after_delivery(self._states[name], message, now_ns))
@@ -157,7 +181,7 @@ class AlertDelivery:
             make_private_folder(self._folder)
             beside.write_bytes(msgspec.json.encode(state))
             beside.replace(path)
-        except OSError as error:  # a full disk is itself an alert; the state in memory is whole
+        except (OSError, ValueError) as error:  # a full disk is itself an alert; the state in memory is whole
             logger.warning("what target %s has is not kept for the next start: %s", name, error)
 
     def _kept(self, name: str) -> TargetState:

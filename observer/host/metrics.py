@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from observer.metrics.readiness import DayState, Owners, readiness
 from observer.metrics.server import Answer, Server
 from observer.processes import CORE_WRITER, SLOTS_OWNER
 from observer.supervisor.limits import HostFigures
+from observer.supervisor.watch import interface_bytes, shown
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ _SQLITE: Final = "sqlite"
 
 class System(msgspec.Struct, frozen=True):
     """What the exporter asks the host: the system's status, the processes' figures, the machine's, the day's plan, the
-    host's producer; each at the moment of the call.
+    host's producer, the configured accounts; each at the moment of the call.
     """
 
     status: Callable[[], StatusReply]
@@ -52,6 +53,7 @@ class System(msgspec.Struct, frozen=True):
     machine: Callable[[], HostFigures | None]
     plan: Callable[[], DayPlan | None]
     producer: Callable[[], Producer | None]
+    accounts: Callable[[], Collection[str]]
 
 
 class Exporter:
@@ -76,6 +78,7 @@ class Exporter:
         self._clock = clock
         self._feed: FeedSubscriber | None = None
         self._counters = Counters()
+        self._figures = events.FeedFigures(self._counters, OWNERS.slots)
         self._storage = Storage()
         self._version = _version()
         routes = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._readiness}
@@ -98,7 +101,7 @@ class Exporter:
         self._feed = FeedSubscriber(self._feed_address, events.KINDS)
         try:
             async for event in self._feed:
-                events.count(event, self._counters, self._clock.now_ns())
+                self._figures.count(event, self._clock.now_ns())
         finally:
             self._feed.close()
 
@@ -139,7 +142,7 @@ class Exporter:
     def _readiness(self) -> Answer:
         samples = {**self._system.samples(), "": self._counters.samples()}
         day = day_state(self._system.plan(), self._clock.now_ns())
-        found = readiness(self._system.status(), samples, day, OWNERS)
+        found = readiness(self._system.status(), samples, day, OWNERS, self._system.accounts())
         return _json(200 if found.ready else 503, found)
 
 
@@ -156,12 +159,10 @@ def day_state(plan: DayPlan | None, now_ns: int) -> DayState:
 
 def traffic() -> Traffic:
     """The machine's traffic until now."""
-    network = psutil.net_io_counters(pernic=True)
-    disk = psutil.disk_io_counters()
-    outside = [counts for name, counts in network.items() if name != "lo"]
+    outside, disk = interface_bytes(), shown(psutil.disk_io_counters)
     return Traffic(
-        received=sum(each.bytes_recv for each in outside),
-        transmitted=sum(each.bytes_sent for each in outside),
+        received=None if outside is None else sum(received for received, _ in outside.values()),
+        transmitted=None if outside is None else sum(sent for _, sent in outside.values()),
         read=None if disk is None else disk.read_bytes,
         written=None if disk is None else disk.write_bytes,
     )

@@ -83,6 +83,7 @@ class Host:
         self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, clock)
         self._alerts = Alerts(clock, NAME, runtime=Path(settings.run.runtime))
         self._silences = Silences(Path(settings.run.runtime))
+        self._accounts = _accounts_of(settings)
         self._producer: Producer | None = None
         self._logged_phase = "IDLE"
         self._writer_log = next(
@@ -188,7 +189,7 @@ class Host:
         supervisor = self._supervisor
         system = System(
             *(supervisor.status, supervisor.samples, lambda: supervisor.host_figures, self._plan),
-            lambda: self._producer,
+            *(lambda: self._producer, lambda: self._accounts),
         )
         parts = (self._settings, self.endpoints.feed, self._clock)
         failure = await Exporter(metrics.port, NAME, system, *parts).run()
@@ -255,7 +256,8 @@ class Host:
     def _adopt(self, settings: Settings) -> None:
         """Apply a reload to the host; the processes read the file themselves."""
         logs.set_level(settings.run.log_level)
-        self._delivery.settings = settings.alerts
+        self._delivery.adopt(settings.alerts)
+        self._accounts = _accounts_of(settings)
         self._today = TradingDayService(Path(settings.run.runtime), settings.day_rules, self._clock)
         if self._producer is not None:
             self._follow_schedule(self._producer)
@@ -378,6 +380,10 @@ class Host:
             self._alerts.report(identity, "warning", crossing_text(crossing))
         else:
             self._alerts.resolve(identity, crossing_text(crossing))
+
+
+def _accounts_of(settings: Settings) -> Sequence[str]:
+    return [account.account_id for account in settings.pool.accounts]
 
 
 def is_readiness_due(plan: DayPlan, now_ns: int, *, is_open: bool) -> bool:

@@ -43,6 +43,11 @@ class Counters:
         """Remove a gauge whose value is not known any more."""
         self._values.pop((metric, labels), None)
 
+    def forget_all(self, metric: str) -> None:
+        """Remove a gauge with all its labels."""
+        for key in [key for key in list(self._values) if key[0] == metric]:
+            self._values.pop(key, None)
+
     def samples(self) -> Sequence[Sample]:
         """All values, as a heartbeat carries them."""
         values = [Sample(*key, value) for key, value in list(self._values.items())]

@@ -16,6 +16,7 @@ from bus.events import (
     GapUnrecoverable,
     MasterFileChecked,
     PhaseChanged,
+    ProcessChanged,
     SlotAssigned,
     SlotOverflowed,
     SlotReleased,
@@ -27,24 +28,55 @@ from bus.events import (
 from observer.metrics.counters import Counters
 from observer.units import NS_PER_S
 
+STREAM_CONNECTED: Final = "observer_stream_connected"
+_RUNNING: Final = "RUNNING"
+
 KINDS: Final[tuple[type[Fact], ...]] = (
-    *(AlertRaised, ConnectionChanged, TokenRenewed, PhaseChanged, SweepCompleted, AttentionCompleted),
-    *(TriggerFired, SlotAssigned, SlotReleased, SlotOverflowed),
+    *(AlertRaised, ConnectionChanged, TokenRenewed, PhaseChanged, ProcessChanged),
+    *(SweepCompleted, AttentionCompleted, TriggerFired, SlotAssigned, SlotReleased, SlotOverflowed),
     *(GapOpened, GapEmpty, GapDetected, GapRecovered, GapUnrecoverable, GapTimesMeasured),
     *(TapeProgressed, MasterFileChecked),
 )
 """Kinds with few events: the host must not read every trade."""
 
 
-def count(event: Event, counters: Counters, now_ns: int) -> None:
-    """Count an event of the feed that arrived now, in market time."""
+_OF_A_DAY: Final = (
+    *("observer_gap_seconds", "observer_gap_in_time_ratio", "observer_tape_lines", "observer_tape_calls"),
+    *("observer_tape_held_ratio", "observer_tape_left_seconds"),
+)
+
+
+class FeedFigures:
+    """Counts events of the feed. What is known of a day is forgotten when the next one begins, and what is known of the
+    streams when their process, `streams_owner`, does not run.
+    """
+
+    def __init__(self, counters: Counters, streams_owner: str) -> None:
+        self._counters = counters
+        self._streams_owner = streams_owner
+        self._day: str | None = None
+
+    def count(self, event: Event, now_ns: int) -> None:
+        """Count an event that arrived now, in market time."""
+        match event:
+            case PhaseChanged():
+                if self._day not in (None, event.session_date):
+                    for metric in _OF_A_DAY:
+                        self._counters.forget_all(metric)
+                self._day = event.session_date
+            case ProcessChanged() if event.process == self._streams_owner and event.current != _RUNNING:
+                self._counters.forget_all(STREAM_CONNECTED)
+        _count(event, self._counters, now_ns)
+
+
+def _count(event: Event, counters: Counters, now_ns: int) -> None:
     _count_gap(event, counters)
     match event:
         case AlertRaised():
             counters.add("observer_alerts_raised_total", event.severity)
         case ConnectionChanged():
             counters.add("observer_stream_connection_changes_total", event.account, event.state)
-            counters.set("observer_stream_connected", event.account, to=event.state == "connected")
+            counters.set(STREAM_CONNECTED, event.account, to=event.state == "connected")
         case TokenRenewed():
             outcome = "succeeded" if event.succeeded else "failed"
             counters.add("observer_token_renewals_total", event.account, outcome)

@@ -1,11 +1,12 @@
 """Is the system ready to collect? The checklist of requirement 004: slots, database, token, stream, calendar. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from bus.commands import ProcessStatus, Sample, StatusReply
+from observer.metrics.events import STREAM_CONNECTED
 from observer.units import NS_PER_S
 
 _EXPIRES: Final = "observer_token_expires_timestamp_seconds"
@@ -46,14 +47,22 @@ class Owners(msgspec.Struct, frozen=True, kw_only=True):
     database_alert: str
 
 
-def readiness(status: StatusReply, samples: Mapping[str, Sequence[Sample]], day: DayState, owners: Owners) -> Readiness:
-    """The checklist now. `samples` are those of the processes' last heartbeats; the exporter's own have the name ""."""
+def readiness(
+    status: StatusReply,
+    samples: Mapping[str, Sequence[Sample]],
+    day: DayState,
+    owners: Owners,
+    accounts: Collection[str],
+) -> Readiness:
+    """The checklist now. `samples` are those of the processes' last heartbeats; the exporter's own have the name "".
+    Streams of accounts that are not configured do not count.
+    """
     processes = {process.name: process for process in status.processes}
     checks = (
         _slots(processes.get(owners.slots), samples.get(owners.slots, ()), day),
         _database(processes.get(owners.database), status, owners),
         _token(processes.get(owners.tokens), samples.get(owners.tokens, ()), status.market_time_ns),
-        _stream(processes.get(owners.slots), samples.get("", ()), day),
+        _stream(processes.get(owners.slots), samples.get("", ()), day, accounts),
         Check("calendar", day.is_known, "the day is known" if day.is_known else "the trading day is not known", 0.0),
     )
     return Readiness(all(check.ready for check in checks), checks)
@@ -99,11 +108,14 @@ def _token(process: ProcessStatus | None, samples: Sequence[Sample], now_ns: int
     return Check("token", not problem, problem or f"{len(expiring)} valid", _age_s(process))
 
 
-def _stream(process: ProcessStatus | None, samples: Sequence[Sample], day: DayState) -> Check:
+def _stream(
+    process: ProcessStatus | None, samples: Sequence[Sample], day: DayState, accounts: Collection[str]
+) -> Check:
     if not day.connects:
         return Check("stream", True, "no stream is due at this hour", 0.0)
     problem = _runs(process)
-    states = {each.labels[-1]: each.value for each in samples if each.metric == "observer_stream_connected"}
+    found = {each.labels[-1]: each.value for each in samples if each.metric == STREAM_CONNECTED}
+    states = {account: value for account, value in found.items() if account in accounts}
     lost = sorted(account for account, value in states.items() if not value)
     if not problem and not states:
         problem = "no stream is connected yet"

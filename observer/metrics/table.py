@@ -90,7 +90,11 @@ _BROKER: Final = (
     _gauge("token_expires_timestamp_seconds", "account", "When it expires, market time"),
     _counter("token_renewals", "account outcome", "Renewals of access tokens"),
     _gauge("account_healthy", "account", "1 when the last health check passed, 0 when not; absent before the first"),
-    _gauge("stream_connected", "account", "1 while the account's market data stream is connected; absent before"),
+    _gauge(
+        "stream_connected",
+        "account",
+        "1 while the account's market data stream is connected; absent before, and while its process does not run",
+    ),
     _counter(
         "stream_connection_changes",
         "account state",

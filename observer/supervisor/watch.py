@@ -1,16 +1,17 @@
 """Resource figures of processes, and the check for a stale heartbeat."""
 
-import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import psutil
 
 from observer.supervisor.group import members
 from observer.supervisor.limits import HostFigures, Traffic, busiest
+
+_Counts = TypeVar("_Counts")
 
 _LOOPBACKS: Final = ("lo", "lo0")
 
@@ -52,16 +53,29 @@ class HostWatch:
 
 def read_traffic() -> Traffic:
     """The machine's counters now, without those of loopback; a kind that the system does not show is empty."""
-    interfaces: dict[str, int] = {}
-    disks: dict[str, int] = {}
-    with contextlib.suppress(OSError, RuntimeError):
-        for name, count in psutil.net_io_counters(pernic=True).items():
-            if name not in _LOOPBACKS:
-                interfaces[name] = count.bytes_sent + count.bytes_recv
-    with contextlib.suppress(OSError, RuntimeError, NotImplementedError):
-        for name, count in (psutil.disk_io_counters(perdisk=True) or {}).items():
-            disks[name] = count.read_bytes + count.write_bytes
-    return Traffic(time.monotonic(), interfaces, disks)
+    interfaces = interface_bytes() or {}
+    disks = shown(lambda: psutil.disk_io_counters(perdisk=True)) or {}
+    return Traffic(
+        time.monotonic(),
+        {name: sum(passed) for name, passed in interfaces.items()},
+        {name: count.read_bytes + count.write_bytes for name, count in disks.items()},
+    )
+
+
+def interface_bytes() -> Mapping[str, tuple[int, int]] | None:
+    """What each network interface but loopback received and sent; None where the system does not show it."""
+    found = shown(lambda: psutil.net_io_counters(pernic=True))
+    if not found:
+        return None
+    return {name: (each.bytes_recv, each.bytes_sent) for name, each in found.items() if name not in _LOOPBACKS}
+
+
+def shown(read: Callable[[], _Counts]) -> _Counts | None:
+    """What psutil reads; None where the system does not show it, as in some containers, or a line cannot be parsed."""
+    try:
+        return read()
+    except (OSError, RuntimeError, ValueError):  # among them NotImplementedError
+        return None
 
 
 def _disk_percent(folder: Path) -> float:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bus.commands import ProcessAlert
 from observer.alerts.decisions import SENT_MAX
 from observer.alerts.routing import (
+    CRITICAL_RETRY_NS,
     FIRST_RETRY_NS,
     GATHER_NS,
     HOUR_NS,
@@ -242,6 +243,24 @@ def test_a_failed_delivery_is_tried_again_after_longer_and_longer_waits() -> Non
     assert (channel.state.failures, channel.state.next_attempt_ns) == (0, 0)
 
 
+def test_a_target_that_does_not_know_a_critical_alert_is_tried_each_minute() -> None:
+    channel = Channel()
+    channel.look(alert())
+    channel.pass_s(3)
+    for _ in range(12):
+        channel.fail(alert())
+        channel.now_ns = channel.state.next_attempt_ns
+    channel.fail(alert())
+    opened = alert(), alert("disk_full", "critical")
+    channel.look(*opened)
+    assert channel.state.next_attempt_ns == channel.now_ns + CRITICAL_RETRY_NS
+    channel.pass_s(59)
+    assert channel.look(*opened) is None
+    channel.pass_s(1)
+    channel.fail(*opened)
+    assert channel.state.next_attempt_ns == channel.now_ns + CRITICAL_RETRY_NS
+
+
 def test_what_began_and_ended_while_a_target_refused_is_sent_afterwards() -> None:
     channel = Channel()
     channel.look(alert())
@@ -348,6 +367,10 @@ def test_alerts_wait_for_others_no_longer_than_stated() -> None:
         ('[alerts.targets.phone]\nquiet_from = "22:00"\n', "alerts.targets.phone.quiet_from: give quiet_from and"),
         ('[alerts.targets.phone]\nquiet_from = "25:00"\nquiet_until = "07:00"\n', "a local time, HH:MM"),
         ("[alerts.targets.Phone]\n", "x.toml:1: alerts.targets.Phone: a target's name has letters a-z"),
+        (
+            "[alerts.targets.a-b]\n[alerts.targets.a_b]\n",
+            "x.toml:2: alerts.targets.a_b: a-b and a_b would share OBSERVER_ALERTS_A_B: rename one",
+        ),
         ("[alerts]\ntargets = 3\n", "x.toml:2: alerts.targets = 3: must be"),
         ("[alerts.targets]\nphone = 3\n", "x.toml:2: alerts.targets.phone = 3: must be"),
         ("[alerts]\nmessages_per_hour = 1\n", "x.toml:2: alerts.messages_per_hour = 1: must be >= 2"),

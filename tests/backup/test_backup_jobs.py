@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from bus.commands import Refused, RunJob, UnderWay
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event
 from observer.alerts.process import Alerts
-from observer.backup.jobs import RESULT, BackupJobs, is_missing, last_due_ns
+from observer.backup.jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
 from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import packages, read_package
 from observer.backup.settings import BackupSettings
@@ -348,6 +348,50 @@ def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one
         await until_async(lambda: AlertResolved in map(type, publication.events), "the package is there")
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", ["none", "no database", "no list of the packages"])
+def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_survives_an_unreadable_folder(
+    url: str, tmp_path: Path, fault: str
+) -> None:
+    plan = plan_in(tmp_path, url)
+    back_up(plan, "daily", NOW_NS, GO_ON)
+    if fault == "no database":
+        (tmp_path / "data" / "observer.db").write_bytes(b"no database" * 1_000)
+    elif fault == "no list of the packages":
+        plan = msgspec.structs.replace(plan, folder=tmp_path / ("x" * 300))  # longer than a name may be
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS + 3 * 3_600 * NS_PER_S), Publication()
+        jobs = jobs_of(plan, tmp_path, clock, publication)
+        jobs._alerts.report(MISSED, "critical", "kept by the process before")
+        watching = asyncio.create_task(jobs.watch())
+        for _ in range(20):
+            await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it has looked")
+            await clock.advance(600)
+        assert not watching.done()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        kinds = [type(event) for event in publication.events]
+        assert kinds == [AlertRaised, *([AlertResolved] if fault != "no list of the packages" else [])]
+
+    asyncio.run(scenario())
+
+
+def test_packages_that_cannot_be_listed_end_no_job_and_are_an_alert(url: str, tmp_path: Path) -> None:
+    plan = msgspec.structs.replace(plan_in(tmp_path, url), folder=tmp_path / ("x" * 300))
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS), Publication()
+        running = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).run(publication))  # type: ignore[arg-type]
+        await until_async(lambda: NOW_NS + 3_600 * NS_PER_S in clock.waits, "the next attempt is waited for")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        [alert] = publication.events
+        assert isinstance(alert, AlertRaised)
+        assert "the packages cannot be listed" in alert.text
 
     asyncio.run(scenario())
 

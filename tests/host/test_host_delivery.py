@@ -131,7 +131,7 @@ def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_a
             assert scene.undelivered[0].startswith("target phone gets no alerts: no end within 0.5 s; tried again in ")
             scene.write({"phone": hanging.url, "mail": other.url})
             both = {"phone": AlertTarget(), "mail": AlertTarget()}
-            delivery.settings = msgspec.structs.replace(scene.settings, targets=both, timeout_s=600.0)
+            delivery.adopt(msgspec.structs.replace(scene.settings, targets=both, timeout_s=600.0))
             await until_async(lambda: "alerts_undelivered:phone" in other.text, "the other target says so")
             hanging.hangs.clear()
             hanging.released.set()
@@ -196,13 +196,53 @@ def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_onc
         asyncio.run(body(target))
 
 
+def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_and_without_the_error_s_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 3_600 * 10**9)
+
+    async def body() -> None:
+        scene = Scene(tmp_path, {"phone": "absent"})
+        monkeypatch.setenv("OBSERVER_ALERTS_PHONE", f"json://127.0.0.1/{SECRET}\udcff")  # cannot be sent as JSON
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
+            await until_async(lambda: scene.undelivered)
+            assert scene.undelivered == [
+                "target phone gets no alerts: the sending process failed; tried again in 60 s (`observer alerts test`)"
+            ]
+            monkeypatch.delenv("OBSERVER_ALERTS_PHONE", raising=False)
+            forget_withheld()
+            scene.write({})
+            delivery.adopt(scene.settings)
+            await until_async(lambda: "OBSERVER_ALERTS_PHONE" in "".join(scene.undelivered), "a reload tries it again")
+        assert SECRET not in caplog.text
+
+    asyncio.run(body())
+
+
+def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path: Path) -> None:
+    async def body(target: Target) -> None:
+        scene = Scene(tmp_path, {"phone": target.url})
+        scene.others = [None]  # type: ignore[list-item]
+        async with scene.running():
+            await until_async(lambda: scene.undelivered)
+            assert "an error of the host process" in scene.undelivered[0]
+            scene.others = []
+            await until_async(lambda: not scene.undelivered)
+            scene.raise_alert("disk_full")
+            await until_async(lambda: "disk_full" in target.text)
+
+    with listening() as target:
+        asyncio.run(body(target))
+
+
 def test_the_alert_about_a_target_ends_when_it_is_configured_no_more(tmp_path: Path) -> None:
     async def body() -> None:
         scene = Scene(tmp_path, {"phone": "json://127.0.0.1:9/x"})
         scene.raise_alert("disk_full")
         async with scene.running() as delivery:
             await until_async(lambda: scene.undelivered)
-            delivery.settings = AlertSettings()
+            delivery.adopt(AlertSettings())
             await until_async(lambda: not scene.undelivered)
 
     asyncio.run(body())

@@ -49,6 +49,7 @@ def exporter(settings: Settings, configuration: Path, port: int = PORT) -> Expor
         lambda: HostFigures(cpu_percent=50.0, memory_bytes=10**9, disk_percent=70.0),
         lambda: PLAN,
         lambda: None,
+        lambda: ["main"],
     )
     return Exporter(port, "supervisor", system, settings, host.endpoints.feed, clock)
 

@@ -2,8 +2,10 @@
 
 import re
 
+import click
 import pytest
 
+from observer.cli.app import command_line
 from observer.metrics.table import METRICS, table_text
 from tests.metrics.prometheus import ROOT, dashboard_queries, metrics_in, panels, rules
 
@@ -55,3 +57,29 @@ def test_no_two_panels_of_the_dashboard_share_a_place_or_an_id() -> None:
     assert len(squares) == len(set(squares))
     assert max(column for column, _ in squares) < 24
     assert len({panel["id"] for panel in panels()}) == len(panels())
+
+
+COMMANDS = sorted(
+    {found for rule in rules() for found in re.findall(r"`observer ([^`]+)`", rule["annotations"]["remedy"])}
+)
+
+
+def parse(command: str) -> None:
+    """Read a command with its arguments, without running it."""
+    words = re.sub(r"{{ \$labels\.\w+ }}", "KOSPI", command).split()
+    found: click.Command | None = command_line()
+    while isinstance(found, click.Group) and words:
+        _, found, words = found.resolve_command(click.Context(found), words)
+    assert found is not None
+    found.make_context("observer", words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_a_remedy_exists_with_these_arguments(command: str) -> None:
+    parse(command)
+
+
+@pytest.mark.parametrize("command", ["master report KOSPI", "master update KOSPI", "master verify"])
+def test_a_command_that_does_not_exist_or_lacks_arguments_is_found(command: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse(command)

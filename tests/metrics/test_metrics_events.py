@@ -9,13 +9,14 @@ from bus.events import (
     GapUnrecoverable,
     MasterFileChecked,
     PhaseChanged,
+    ProcessChanged,
     SlotOverflowed,
     TapeProgressed,
     TokenRenewed,
     TriggerFired,
 )
-from observer.metrics import events
 from observer.metrics.counters import Counters
+from observer.metrics.events import KINDS, FeedFigures
 from observer.metrics.families import fits
 from observer.metrics.table import METRICS
 
@@ -38,17 +39,19 @@ EVENTS: tuple[Event, ...] = (
 
 def counted(*found: Event) -> dict[tuple[str, ...], float]:
     counters = Counters()
+    figures = FeedFigures(counters, "track-b")
     for event in found:
-        events.count(event, counters, NOW_NS)
+        figures.count(event, NOW_NS)
     return {(each.metric, *each.labels): each.value for each in counters.samples()}
 
 
 def test_each_kind_that_is_read_has_figures_and_none_is_a_kind_with_many_rows() -> None:
-    assert {type(event) for event in EVENTS} <= set(events.KINDS)
+    assert {type(event) for event in EVENTS} <= set(KINDS)
     counters = Counters()
+    figures = FeedFigures(counters, "track-b")
     for event in EVENTS:
         before = list(counters.samples())
-        events.count(event, counters, NOW_NS)
+        figures.count(event, NOW_NS)
         assert list(counters.samples()) != before, event
     assert all(fits(METRICS.get(each.metric), each) for each in counters.samples())
 
@@ -77,6 +80,25 @@ def test_a_lost_connection_reads_0() -> None:
     assert found["observer_stream_connection_changes_total", "main", "lost"] == 2
 
 
+def test_a_connection_is_not_known_any_more_when_its_process_does_not_run() -> None:
+    connected = ConnectionChanged("kis", "main", 1, "connected", "", 0)
+    other, ended, runs = (
+        ProcessChanged(name, 2, "STARTING", state, 1, "")
+        for name, state in (("track-a", "BACKOFF"), ("track-b", "BACKOFF"), ("track-b", "RUNNING"))
+    )
+    assert ("observer_stream_connected", "main") in counted(connected, other)
+    assert ("observer_stream_connected", "main") not in counted(connected, ended)
+    assert ("observer_stream_connected", "main") in counted(connected, runs)
+
+
+def test_figures_of_a_day_are_forgotten_with_the_first_phase_of_another() -> None:
+    gaps = GapTimesMeasured("2026-11-18", 1, "detection", 20, 19, 0.1, 0.5, 0.9, 1.5)
+    phases = [PhaseChanged(day, 1, "IDLE", "WARMUP") for day in ("2026-11-18", "2026-11-18", "2026-11-19")]
+    assert ("observer_gap_in_time_ratio", "detection") in counted(phases[0], gaps, TAPE, phases[1])
+    found = {metric for metric, *_ in counted(phases[0], gaps, TAPE, phases[2])}
+    assert found == {"observer_feed_lag_seconds"}
+
+
 def test_an_unchanged_master_file_leaves_the_figures_of_the_last_one_that_was_read() -> None:
     read = MasterFileChecked("kis", "KOSPI", 1, "updated", "", 500, "", 95, 5, 0, 0, 0)
     same = MasterFileChecked("kis", "KOSPI", 2, "unchanged", "", 0, "", 0, 0, 0, 0, 0)
@@ -101,5 +123,5 @@ def test_an_estimate_that_is_not_known_any_more_is_absent() -> None:
 
 def test_samples_are_what_a_heartbeat_carries() -> None:
     counters = Counters()
-    events.count(EVENTS[0], counters, NOW_NS)
+    FeedFigures(counters, "track-b").count(EVENTS[0], NOW_NS)
     assert Sample("observer_stream_connected", ("main",), True) in counters.samples()

@@ -32,7 +32,7 @@ def checklist(
         [ProcessAlert(identity=alert, severity="critical", since_ns=1, text="", process="core-writer")] if alert else []
     )
     status = StatusReply(processes, "FULL_OPERATION", NOW_NS, 1, 60.0, alerts=alerts)
-    return readiness(status, {"accounts": tokens, "track-b": slots, "": streams}, day, OWNERS)
+    return readiness(status, {"accounts": tokens, "track-b": slots, "": streams}, day, OWNERS, ["main", "second"])
 
 
 def failing(found: Readiness) -> list[str]:
@@ -60,6 +60,8 @@ def test_a_system_at_work_is_ready_and_each_line_has_its_age() -> None:
         ({"slots": ()}, ["slots"]),
         ({"streams": ()}, ["stream"]),
         ({"streams": (Sample(CONNECTED.metric, ("main",), 0),)}, ["stream"]),
+        ({"streams": (Sample(CONNECTED.metric, ("dismissed",), 0), CONNECTED)}, []),
+        ({"streams": (Sample(CONNECTED.metric, ("dismissed",), 1),)}, ["stream"]),
         ({"day": DayState(is_known=False)}, ["calendar"]),
     ],
     ids=str,

@@ -217,7 +217,7 @@ def test_the_texts_of_an_alert_have_its_figures(tmp_path: Path) -> None:
     labels = {"severity": "warning", "exchange": "KOSPI", "job": "observer", "instance": "127.0.0.1:9464"}
     texts = {
         "summary": "the master file of KOSPI was checked 2d 1h 0m 0s ago",
-        "remedy": "`observer master update KOSPI`",
+        "remedy": "`observer master update --exchange KOSPI`",
     }
     expected = {
         "eval_time": f"{2 * case.span - 1}m",

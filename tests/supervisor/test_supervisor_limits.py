@@ -25,7 +25,7 @@ from observer.supervisor.limits import (
 )
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
-from observer.supervisor.watch import Figures, HostWatch, read_traffic
+from observer.supervisor.watch import Figures, HostWatch, read_traffic, shown
 from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, supervised, supervisor_of
 from tests.waiting import until_async
 
@@ -124,6 +124,15 @@ def test_traffic_is_that_of_the_busiest_counter_and_a_new_or_restarted_one_count
     assert busiest({"a": 1_000}, {"a": 10}, 1.0) == 0
     assert busiest({"a": 0}, {"a": 1_000}, 0.0) == 0
     assert busiest({}, {}, 1.0) == 0
+
+
+@pytest.mark.parametrize("error", [OSError, NotImplementedError, ValueError], ids=lambda error: error.__name__)
+def test_counters_that_the_system_does_not_show_are_absent(error: type[Exception]) -> None:
+    def read() -> int:
+        raise error
+
+    assert shown(read) is None
+    assert shown(lambda: 3) == 3
 
 
 def test_the_machine_s_counters_have_no_loopback_and_never_go_back() -> None:
