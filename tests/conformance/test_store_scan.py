@@ -29,7 +29,7 @@ DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 STREAMS = ("5" * 32, "6" * 32)
 
 Store = Callable[..., None]
-needs_adbc = pytest.mark.skipif(not can_read_columns(), reason="adbc-driver-sqlite is not installed: make setup")
+needs_adbc = pytest.mark.skipif(not can_read_columns(), reason="adbc-driver-sqlite is not installed")
 
 
 @pytest.fixture

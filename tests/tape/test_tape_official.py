@@ -160,13 +160,17 @@ async def judge_without_trades(found: Evening) -> None:
     await found.stored()
 
 
+def qualities(found: Evening) -> set[str]:
+    """The qualities of the day's lines."""
+    return {each.quality for each in found.reader.tape_reports(SESSION).values()}
+
+
 def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades() -> None:
     async def scenario() -> None:
         async with evening(symbols=4) as found:
             await judge_without_trades(found)
             await found.kill_at_work(lambda: count(found, "bar_fetches", "kind = 'minutes'") > 0)
-            qualities = lambda: {each.quality for each in found.reader.tape_reports(SESSION).values()}  # noqa: E731
-            await found.work(lambda: qualities() == {"minute_bars"})
+            await found.work(lambda: qualities(found) == {"minute_bars"})
             assert_whole(found)
             assert found.reader.bar_checks(SESSION) == []
 
