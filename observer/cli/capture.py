@@ -102,7 +102,8 @@ async def _show(target: Path, stopping: asyncio.Event, recording: Recording) -> 
         while not stopping.is_set():
             status.update(f"{target}: {recording.progress()}; ctrl-C ends it")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), SHOW_S)
+                async with asyncio.timeout(SHOW_S):
+                    await stopping.wait()
 
 
 def _print(summary: CaptureSummary, *, as_json: bool) -> None:

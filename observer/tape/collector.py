@@ -122,7 +122,8 @@ class TapeDay:
         while True:
             await self._learn()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), CHECK_AGAIN_S)
+                async with asyncio.timeout(CHECK_AGAIN_S):
+                    await self._news.wait()
             self._news.clear()
 
     async def _learn(self) -> None:
@@ -278,7 +279,8 @@ class TapeDay:
             if self._is_closed and not is_waiting and not self.planner.has_work:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(wakes.wait(), CHECK_AGAIN_S)
+                async with asyncio.timeout(CHECK_AGAIN_S):
+                    await wakes.wait()
 
     async def _report_now_and_then(self) -> None:
         while True:

@@ -186,3 +186,10 @@ def sleeps(path: Path) -> list[int]:
 def test_no_test_sleeps_without_a_reason() -> None:
     sleeping = {relative(path) for path in (ROOT / "tests").rglob("*.py") if sleeps(path)}
     assert sleeping == set(SLEEPERS)
+
+
+def test_nothing_waits_with_a_limit_that_can_lose_a_cancellation() -> None:
+    """asyncio.wait_for of Python 3.11 loses a cancellation in the moment in which what it waits for is done;
+    asyncio.timeout does not.
+    """
+    assert [relative(path) for path in SOURCES if "asyncio.wait_for(" in path.read_text()] == []

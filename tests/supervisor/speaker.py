@@ -60,7 +60,8 @@ async def speak(name: str, address: str, mode: str) -> None:
             await client.send(Ready(name, os.getpid()))
             leaving.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
+            async with asyncio.timeout(HEARTBEAT_S):
+                await stopping.wait()
         if mode == "silent":
             block_the_loop()
 

@@ -444,6 +444,23 @@ def test_a_refused_pre_roll_is_asked_again_at_the_time_of_the_other_refused_line
     run(scenario)
 
 
+def test_a_day_that_is_cancelled_in_the_moment_of_news_ends() -> None:
+    broker = Broker({BUSY: line(40)})
+
+    async def scenario() -> None:
+        swept_ns = PLAN.opens_ns + 3_600 * NS_PER_S
+        async with scene(broker, swept_ns) as found:
+            found.store(*swept(broker.market, swept_ns))
+            working = asyncio.create_task(found.day.run())
+            await until_async(lambda: found.day._news._waiters, "it waits for news")
+            found.day._news.set()
+            working.cancel()
+            done, _ = await asyncio.wait([working], timeout=30)
+            assert done
+
+    run(scenario)
+
+
 def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> None:
     def cut(symbol: str) -> GapOpened:
         return GapOpened(symbol, "kis", symbol, SESSION, 1, 1, 3.0, "reconnect")

@@ -63,7 +63,8 @@ class MovedClock(HeldClock):
         """As the held clock, but look again when the time is moved."""
         while (remaining_ns := moment_ns - self.now_ns()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), remaining_ns / NS_PER_S / self.speed)
+                async with asyncio.timeout(remaining_ns / NS_PER_S / self.speed):
+                    await self._moved.wait()
 
 
 @dataclass
