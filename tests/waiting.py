@@ -11,20 +11,22 @@ from typing import Final, TypeVar
 Found = TypeVar("Found")
 
 DEADLINE_S: Final = 120.0
-_INTERVAL_S: Final = 0.002
+_PAUSE_S_MIN: Final = 0.002
+_PAUSE_S_MAX: Final = 0.025
 
 
 def until(
     condition: Callable[[], Found],
     what: str = "the condition",
     within_s: float = DEADLINE_S,
-    every_s: float = _INTERVAL_S,
+    every_s: float = 0.0,
 ) -> Found:
     """The first true value of the condition; for code without an event loop. A costly look is taken less often."""
-    deadline = time.monotonic() + within_s
+    begin = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true within {within_s:g} s"
-        time.sleep(every_s)
+        waited_s = time.monotonic() - begin
+        assert waited_s < within_s, f"{what} did not come true within {within_s:g} s"
+        time.sleep(max(every_s, pause_s(waited_s)))
     return found
 
 
@@ -32,8 +34,14 @@ async def until_async(
     condition: Callable[[], Found], what: str = "the condition", within_s: float = DEADLINE_S
 ) -> Found:
     """As `until`, while the event loop goes on."""
-    deadline = time.monotonic() + within_s
+    begin = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true within {within_s:g} s"
-        await asyncio.sleep(_INTERVAL_S)
+        waited_s = time.monotonic() - begin
+        assert waited_s < within_s, f"{what} did not come true within {within_s:g} s"
+        await asyncio.sleep(pause_s(waited_s))
     return found
+
+
+def pause_s(waited_s: float) -> float:
+    """The pause before the next look: looks become rarer while nothing happens, as many of them read a database."""
+    return min(_PAUSE_S_MAX, max(_PAUSE_S_MIN, waited_s / 10))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import date
@@ -119,18 +120,20 @@ def assert_values(day: Scene) -> None:
     assert sorted(minutes) == sorted(daily)
 
 
-def test_a_run_that_is_killed_goes_on_where_it_was() -> None:
+def test_a_run_that_is_killed_or_stopped_by_ctrl_c_goes_on_where_it_was() -> None:
     async def scenario() -> None:
         async with evening() as day:
             symbols = ",".join(symbols_of(day.simulator.market))
             url = day.settings.store.url
             words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols)
-            for minimum in (3, 12):
-                killed = await started(day, *words)
-                await until_async(lambda: count(url) >= minimum or killed.returncode is not None, "some are stored")  # noqa: B023 - awaited here
+            for minimum, sent, statuses in ((2, signal.SIGKILL, (0, -9)), (6, signal.SIGINT, (0, 130))):
+                ended = await started(day, *words)
+                await until_async(lambda: count(url) >= minimum or ended.returncode is not None, "some are stored")  # noqa: B023 - awaited here
                 with contextlib.suppress(ProcessLookupError):
-                    killed.kill()
-                await killed.communicate()
+                    ended.send_signal(sent)
+                _, err = await ended.communicate()
+                assert ended.returncode in statuses, err.decode()
+                assert b"Traceback" not in err
             await typed(day, *words)
             assert_whole(day)
 
@@ -139,24 +142,6 @@ def test_a_run_that_is_killed_goes_on_where_it_was() -> None:
 
 def count(url: str) -> int:
     return len(query(url, "SELECT 1 FROM bar_fetches WHERE kind = 'minutes'"))
-
-
-def test_ctrl_c_ends_a_run_in_order() -> None:
-    async def scenario() -> None:
-        async with evening() as day:
-            symbols = ",".join(symbols_of(day.simulator.market))
-            words = ("bars", "--minutes", "--from", FIRST, "--symbols", symbols)
-            stopped = await started(day, *words)
-            await until_async(lambda: count(day.settings.store.url) or stopped.returncode is not None, "one is stored")
-            with contextlib.suppress(ProcessLookupError):
-                stopped.send_signal(2)
-            _, err = await stopped.communicate()
-            assert stopped.returncode in (0, 130), err.decode()
-            assert b"Traceback" not in err
-            await typed(day, *words)
-            assert_whole(day)
-
-    run(scenario)
 
 
 def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def assert_whole(found: Evening) -> None:
 
 def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_is_a_fact() -> None:
     async def scenario() -> None:
-        async with evening(symbols=4) as found:
+        async with evening(symbols=2) as found:
             symbol, offered = max(found.offered.items(), key=lambda each: len(each[1]))
             false = msgspec.structs.replace(as_streamed(offered[0]), price=3.0 * offered[0].price)
             begun_ns = false.exchange_time_ns
@@ -167,7 +167,7 @@ def qualities(found: Evening) -> set[str]:
 
 def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades() -> None:
     async def scenario() -> None:
-        async with evening(symbols=4) as found:
+        async with evening(symbols=2) as found:
             await judge_without_trades(found)
             await found.kill_at_work(lambda: count(found, "bar_fetches", "kind = 'minutes'") > 0)
             await found.work(lambda: qualities(found) == {"minute_bars"})

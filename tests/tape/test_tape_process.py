@@ -122,7 +122,7 @@ def snapshot(symbol: str, volume: float) -> Snapshot:
 
 
 @contextlib.asynccontextmanager
-async def evening(symbols: int = 8) -> AsyncIterator[Evening]:
+async def evening(symbols: int = 2) -> AsyncIterator[Evening]:
     async with scene(20, 15, symbols=symbols, speed=60.0, configured={"tape": {"share_of_limit": 1.0}}) as day:
         environment = {CLOCK_VARIABLE: day.clock.to_variable()}
         runtime = Path(day.settings.run.runtime)
