@@ -9,8 +9,6 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 BANNED = re.compile(
     r"\b(tells?|told|telling|whoever|whom|nobody|somebody|anybody|wish|wishes|wished|witness|lanes?|couriers?|permits?"
@@ -49,12 +47,20 @@ def files() -> Iterator[Path]:
         )
 
 
-@pytest.mark.parametrize("path", [path for path in files() if path != Path(__file__)], ids=str)
-def test_no_banned_word_is_in_a_file(path: Path) -> None:
+def test_no_banned_word_is_in_a_file() -> None:
+    suspects = [path for path in files() if path != Path(__file__) and may_have_one(path.read_text())]
     found = [
-        f"{path.relative_to(ROOT)}:{number}: {word}" for number, line in texts(path) for word in BANNED.findall(line)
+        f"{path.relative_to(ROOT)}:{number}: {word}"
+        for path in suspects
+        for number, line in texts(path)
+        for word in BANNED.findall(line)
     ]
     assert found == []
+
+
+def may_have_one(content: str) -> bool:
+    """Whether a banned word is anywhere in the file, also in code, which may use it: then it is parsed."""
+    return bool(BANNED.search(content) or BANNED.search(content.replace("_", " ")))
 
 
 def test_a_banned_word_is_found(tmp_path: Path) -> None:
