@@ -12,7 +12,8 @@ Found = TypeVar("Found")
 
 DEADLINE_S: Final = 120.0
 _PAUSE_S_MIN: Final = 0.002
-_PAUSE_S_MAX: Final = 0.025
+_PAUSE_S_MAX: Final = 0.01
+_SOON_S: Final = 0.5
 
 
 def until(
@@ -44,4 +45,4 @@ async def until_async(
 
 def pause_s(waited_s: float) -> float:
     """The pause before the next look: looks become rarer while nothing happens, as many of them read a database."""
-    return min(_PAUSE_S_MAX, max(_PAUSE_S_MIN, waited_s / 10))
+    return _PAUSE_S_MIN if waited_s < _SOON_S else _PAUSE_S_MAX

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 WRITE_AGAIN_S: Final = 10.0  # seconds between attempts while the disk takes no report
 REPORTS_AT_ONCE: Final = 500  # of one batch
+SPANS_AT_ONCE: Final = 20_000  # in its reports: some 2 MB of the 8 that a batch may have
 _UNWRITTEN: Final = "tape_unwritten"
 
 
@@ -122,7 +123,7 @@ class TapeOutput:
         """Publish the report on every line, and that the day's tape is done."""
         now_ns = self._parts.clock.now_ns()
         self._parts.producer.publish(*self._quarantine.finish(now_ns))
-        reports: list[Event] = [
+        reports = [
             judged(
                 chain,
                 provider=self._parts.provider,
@@ -135,13 +136,13 @@ class TapeOutput:
             )
             for symbol, chain in sorted(planner.chains.items())
         ]
-        firsts = range(0, len(reports), REPORTS_AT_ONCE)
-        done: Sequence[Event] = [self.progress(planner, calls_per_second, is_done=True)]
-        for part in [*(reports[first : first + REPORTS_AT_ONCE] for first in firsts), done]:
+        done = self.progress(planner, calls_per_second, is_done=True)
+        parts: list[Sequence[Event]] = [*in_batches(reports), [done]]
+        for part in parts:
             while not self._is_written(part):
                 await self._parts.clock.sleep(WRITE_AGAIN_S)
         self._parts.alerts.resolve(_UNWRITTEN, "the day's tape is done")
-        counts = Counter(each.quality for each in reports if isinstance(each, TapeJudged))
+        counts = Counter(each.quality for each in reports)
         logger.info(
             "%s: the tape is done: calls=%d trades=%d %s", self._day, self._calls, self._fetched.total(), counts
         )
@@ -160,3 +161,19 @@ class TapeOutput:
             return False
         self._parts.alerts.settle(_UNWRITTEN, "the disk takes the tape again")
         return True
+
+
+def in_batches(reports: Sequence[TapeJudged]) -> Sequence[Sequence[TapeJudged]]:
+    """The reports in order, in parts of at most REPORTS_AT_ONCE reports and SPANS_AT_ONCE spans; a report with more
+    spans is a part of its own.
+    """
+    parts: list[list[TapeJudged]] = []
+    spans = 0
+    for each in reports:
+        own = len(each.unreachable) + len(each.unknown)
+        spans += own
+        if not parts or spans > SPANS_AT_ONCE or len(parts[-1]) == REPORTS_AT_ONCE:
+            parts.append([])
+            spans = own
+        parts[-1].append(each)
+    return parts

@@ -1,9 +1,15 @@
 """From a broker's rows to stored trades and back: breaks in a page are named, stored pages make the same planner."""
 
-from bus.events import TapePage
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from bus.codec import BATCH_BYTES_MAX, pack
+from bus.events import TapeJudged, TapePage, TapeSpan
 from observer.providers.broker import PastTrade
 from observer.tape.answers import breaks_of, judged, new_trades, page_of, restore, span_of
 from observer.tape.chain import Span
+from observer.tape.output import REPORTS_AT_ONCE, SPANS_AT_ONCE, in_batches
 from observer.tape.planner import TapePlanner
 
 S = 10**9
@@ -88,3 +94,24 @@ def test_a_false_volume_above_the_limit_hides_no_second_of_the_day():
     planner.chain("000001").hold(Span(90.0, 95.0, 3, 3))
     planner.close({"000001": 30.0}, 100)
     assert planner.ask(planner.take()) == 100
+
+
+SPAN = TapeSpan(1e12, 1e12 + 1, 10**9, 10**9)
+
+
+def report_of(spans: int) -> TapeJudged:
+    return TapeJudged("kis", "000001", "2026-11-18", 1, "seconds", 1e12, 1e12, 1, (SPAN,) * spans, (), "KRX")
+
+
+@given(st.lists(st.sampled_from([0, 1, 30, SPANS_AT_ONCE // 3, SPANS_AT_ONCE + 5]), max_size=12))
+def test_reports_stay_in_order_and_each_part_has_few_enough_spans(spans: list[int]) -> None:
+    reports = [replace(report_of(0), unreachable=(SPAN,) * count) for count in spans]
+    parts = in_batches(reports)
+    assert [each for part in parts for each in part] == reports
+    assert all(len(part) == 1 or sum(len(each.unreachable) for each in part) <= SPANS_AT_ONCE for part in parts)
+
+
+def test_a_part_fits_in_a_batch_and_has_so_many_reports_at_most() -> None:
+    [part] = in_batches([report_of(SPANS_AT_ONCE)])
+    assert len(pack("1" * 32, 1, part)) < BATCH_BYTES_MAX / 2
+    assert [len(part) for part in in_batches([report_of(0)] * (REPORTS_AT_ONCE + 1))] == [REPORTS_AT_ONCE, 1]
