@@ -13,15 +13,15 @@ from observer.bench.surges import STEPS, TRADE_VOLUME, market_days, usual_shares
 from observer.selection.settings import SelectionSettings
 
 
-def measured(folder: Path, picture: Path | None = None) -> SlotsResult:
+def measured(folder: Path, symbols: int, picture: Path) -> SlotsResult:
     settings = SelectionSettings()
-    return asyncio.run(measure_slots(folder, 1, 250, 7, 600, [1], settings, 4.5, 40_000, picture, lambda _: None))
+    return asyncio.run(measure_slots(folder, 1, symbols, 7, 600, [1], settings, 4.5, 40_000, picture, lambda _: None))
 
 
-@pytest.fixture(scope="module")
-def uses(tmp_path_factory: pytest.TempPathFactory) -> tuple[SlotUse, ...]:
+@pytest.fixture(scope="module", params=[150, pytest.param(250, marks=pytest.mark.slow)])
+def uses(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[SlotUse, ...]:
     folder = tmp_path_factory.mktemp("slots")
-    result = measured(folder, folder / "slots.svg")
+    result = measured(folder, request.param, folder / "slots.svg")
     ET.fromstring((folder / "slots.svg").read_text())
     return tuple(result.uses)
 

@@ -148,7 +148,7 @@ def both_venues(scenario):
     """The outcome of `scenario(client, market)` at a simulator of both venues."""
 
     async def played():
-        settings = msgspec.structs.replace(SETTINGS, symbols=120, venues=("KRX", "NXT"))
+        settings = msgspec.structs.replace(SETTINGS, symbols=40, trades_times=0.2, venues=("KRX", "NXT"))
         clock = ManualClock(local_ns(DAY, 18))
         async with pipeline_to_a_simulator(settings, clock) as (pipeline, market):
             return await scenario(KisClient(pipeline), market)

@@ -4,7 +4,6 @@ import shutil
 import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from bus.events import BackupCompleted, SweepCompleted, TradesConflated
@@ -26,7 +25,7 @@ from observer.store.kinds import REMOVABLE
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import RULES, day_plan
-from tests.lake.object_stores import Gate, s3_server, store_at
+from tests.lake.object_stores import Gate, S3Server, store_at
 from tests.lake.stored import MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.waiting import until_async
 from tests.watched import WatchedClock, run_beside
@@ -45,10 +44,11 @@ class Scene:
         keep_days: int | None = None,
         url: str = "",
         target: Callable[[], ObjectStore] | None = None,
+        hour: int = 9,
     ) -> None:
         self.lake = folder / "lake"
         self.url = url or make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
-        self.clock = WatchedClock(local_ns(DATE, 9))
+        self.clock = WatchedClock(local_ns(DATE, hour))
         self.alerts = Alerts(self.clock, "lake")
         write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
         today = TradingDayService(folder, RULES, self.clock)
@@ -134,12 +134,12 @@ def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -
 
 
 def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, DAY)
+    scene = Scene(tmp_path, DAY, hour=16)
     append(scene.url, *day_of(DAY_BEFORE, market="other", symbols=1, each=2))
 
     async def scenario() -> None:
         await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
-        for hour in range(10, 24):  # until the backup each hour has an attempt
+        for hour in range(17, 24):  # until the backup each hour has an attempt
             await scene.waits_for(min(BACKUP_NS, local_ns(DATE, hour)))
             if BACKUP_NS in scene.clock.waits:
                 break
@@ -166,8 +166,8 @@ def test_day_files_that_a_restore_does_not_bring_are_written_again_of_all_sealed
 
 
 def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_sealed(tmp_path: Path) -> None:
-    days = [(DATE - timedelta(days=back)).isoformat() for back in range(12, 0, -1)]
-    scene = Scene(tmp_path, *days, keep_days=10)
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 2, 0, -1)]
+    scene = Scene(tmp_path, *days, keep_days=CHECKED_AGAIN)
 
     def removed() -> list[str]:
         return [day.session_date for day in sealed_days(scene.lake) if day.removed]
@@ -184,29 +184,30 @@ def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_se
         append(scene.url, trade(100, symbol="000020", session_date=days[1]))
 
     scene.run(scenario)
-    later = Scene(tmp_path, keep_days=10, url=scene.url)
+    later = Scene(tmp_path, keep_days=CHECKED_AGAIN, url=scene.url)
     later.run(lambda: until_async(lambda: sealed_days(scene.lake)[1].rows == 5, "the late row is sealed"))
     assert sealed_days(scene.lake)[1].kinds["trades"][-1].version == 2
 
 
 def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: Path) -> None:
-    """Of a day before the newest ones, which are looked at each day."""
+    """Of days before the newest ones, which are looked at each day: one for each kind."""
     kinds = sorted(REMOVABLE)
-    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + len(kinds), 0, -1)]
     scene = Scene(tmp_path, *days)
-    append(scene.url, *(event for day in days for event in of_every_kind(day, "000010", 1, kinds)))
-    old = days[: len(days) - CHECKED_AGAIN]
+    old = days[: len(kinds)]
+    for day, kind in zip(old, kinds, strict=True):
+        append(scene.url, *of_every_kind(day, "000010", 1, [kind]))
     list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event(), remove=old))
     remove_sealed(scene.url, scene.lake)
-    for number, kind in enumerate(kinds):
-        append(scene.url, *of_every_kind(days[number % 2], "000010", 2, [kind]))
-        before = sealed_days(scene.lake)[number % 2].kinds[kind][-1]
-        again = Scene(tmp_path, url=scene.url)
+    for day, kind in zip(old, kinds, strict=True):
+        append(scene.url, *of_every_kind(day, "000010", 2, [kind]))
 
-        def has_it(kind: str = kind, number: int = number, rows: int = before.rows + 1) -> bool:
-            return sealed_days(scene.lake)[number % 2].kinds[kind][-1].rows == rows
+    def rows() -> list[int]:
+        return [day.kinds[kind][-1].rows for day, kind in zip(sealed_days(scene.lake), kinds, strict=False)]
 
-        again.run(partial(until_async, has_it, f"the late row of {kind} is sealed"))
+    expected = [count + 1 for count in rows()]
+    again = Scene(tmp_path, url=scene.url)
+    again.run(lambda: until_async(lambda: rows() == expected, "the late row of each kind is sealed"))
 
 
 def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_path: Path) -> None:
@@ -240,50 +241,50 @@ def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
 
 
 def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(
-    tmp_path: Path,
+    tmp_path: Path, server: S3Server
 ) -> None:
-    days = [(DATE - timedelta(days=back)).isoformat() for back in range(12, 0, -1)]
-    with s3_server() as server:
-        gate = Gate(server.port)
-        store = store_at(server.make_bucket("bucket"), gate.endpoint)
-        scene = Scene(tmp_path, *days, keep_days=10, target=lambda: store)
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
+    gate = Gate(server.port)
+    store = store_at(server.make_bucket("lost-target"), gate.endpoint)
+    scene = Scene(tmp_path, *days, keep_days=2, target=lambda: store)
 
-        def removed() -> list[str]:
-            return [day.session_date for day in sealed_days(scene.lake) if day.removed]
+    def removed() -> list[str]:
+        return [day.session_date for day in sealed_days(scene.lake) if day.removed]
 
-        async def scenario() -> None:
-            gate.stop()
-            for waited_s in (60, 120, 240):
-                await scene.waits_for(scene.clock.now_ns() + waited_s * NS_PER_S)
-                assert scene.alerts.are_open("target")
-                assert scene.sealed == days, "sealing goes on"
-                assert removed() == []
-                if waited_s == 240:
-                    gate.start()
-                await scene.clock.advance(waited_s)
-            await until_async(lambda: not scene.alerts.are_open("target"), "the alert is resolved")
-            assert removed() == days[:2]
-            assert [day.removed for day in published_days(store)][:3] == [("trades",), ("trades",), ()]
-
-        scene.run(scenario)
+    async def scenario() -> None:
         gate.stop()
+        for waited_s in (60, 120, 240):
+            await scene.waits_for(scene.clock.now_ns() + waited_s * NS_PER_S)
+            assert scene.alerts.are_open("target")
+            assert scene.sealed == days, "sealing goes on"
+            assert removed() == []
+            if waited_s == 240:
+                gate.start()
+            await scene.clock.advance(waited_s)
+        await until_async(lambda: not scene.alerts.are_open("target"), "the alert is resolved")
+        assert removed() == days[:2]
+        assert [day.removed for day in published_days(store)][:3] == [("trades",), ("trades",), ()]
+
+    scene.run(scenario)
+    gate.stop()
 
 
-def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_database(tmp_path: Path) -> None:
-    days = [(DATE - timedelta(days=back)).isoformat() for back in range(12, 0, -1)]
-    with s3_server() as server:
-        store = store_at(server.make_bucket("bucket"), server.endpoint)
-        store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), b"{")
-        scene = Scene(tmp_path, *days, keep_days=10, target=lambda: store)
+def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_database(
+    tmp_path: Path, server: S3Server
+) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
+    store = store_at(server.make_bucket("one-day-wrong"), server.endpoint)
+    store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), b"{")
+    scene = Scene(tmp_path, *days, keep_days=2, target=lambda: store)
 
-        async def scenario() -> None:
-            await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
-            assert [day.session_date for day in sealed_days(scene.lake) if day.published] == days[1:]
-            assert [day.session_date for day in sealed_days(scene.lake) if day.removed] == days[1:2]
-            store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), manifest_content(sealed_days(scene.lake)[0]))
-            assert [day.removed for day in published_days(store)][:3] == [(), ("trades",), ()]
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
+        assert [day.session_date for day in sealed_days(scene.lake) if day.published] == days[1:]
+        assert [day.session_date for day in sealed_days(scene.lake) if day.removed] == days[1:2]
+        store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), manifest_content(sealed_days(scene.lake)[0]))
+        assert [day.removed for day in published_days(store)][:3] == [(), ("trades",), ()]
 
-        scene.run(scenario)
+    scene.run(scenario)
 
 
 def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: Path) -> None:
@@ -299,30 +300,29 @@ def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: P
     scene.run(scenario)
 
 
-def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path: Path) -> None:
-    with s3_server() as server:
-        store = store_at(server.make_bucket("bucket"), server.endpoint)
-        scene = Scene(tmp_path, DAY_BEFORE)
-        stop = threading.Event()
+def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path: Path, server: S3Server) -> None:
+    store = store_at(server.make_bucket("late-rows"), server.endpoint)
+    scene = Scene(tmp_path, DAY_BEFORE)
+    stop = threading.Event()
 
-        def seal(*remove: str) -> None:
-            days = [DAY_BEFORE]
-            list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, stop, remove=remove, target=store))
+    def seal(*remove: str) -> None:
+        days = [DAY_BEFORE]
+        list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, stop, remove=remove, target=store))
 
-        def removable() -> int:
-            [day] = sealed_days(scene.lake)
-            return sum(rows.rows for rows in day.removable_rows(published_only=True))
+    def removable() -> int:
+        [day] = sealed_days(scene.lake)
+        return sum(rows.rows for rows in day.removable_rows(published_only=True))
 
-        seal()
-        list(publish_days(scene.lake, store, MARKET, stop))
-        seal(DAY_BEFORE)
-        assert removable() == 2
-        append(scene.url, trade(99, symbol="000020", session_date=DAY_BEFORE))
-        seal()
-        assert sealed_days(scene.lake)[0].kinds["trades"][-1].rows == 3
-        assert removable() == 2, "the target has the first version only"
-        list(publish_days(scene.lake, store, MARKET, stop))
-        assert removable() == 3
+    seal()
+    list(publish_days(scene.lake, store, MARKET, stop))
+    seal(DAY_BEFORE)
+    assert removable() == 2
+    append(scene.url, trade(99, symbol="000020", session_date=DAY_BEFORE))
+    seal()
+    assert sealed_days(scene.lake)[0].kinds["trades"][-1].rows == 3
+    assert removable() == 2, "the target has the first version only"
+    list(publish_days(scene.lake, store, MARKET, stop))
+    assert removable() == 3
 
 
 def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:

@@ -1,7 +1,6 @@
 """Sealed days at a real S3 server: each appears whole, once, also where the server fails and comes back."""
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,12 +20,6 @@ from tests.lake.object_stores import KEYS, Gate, Mode, S3Server, fetch, objects_
 from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, day_of, make_stored, remove_sealed
 
 STOP = threading.Event()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
 
 
 class Scene:

@@ -5,7 +5,9 @@ the share; 035420 trades at two venues; 403800 had a slot and did not trade; 247
 builds of the universe, and 000660 was split.
 """
 
+import tempfile
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 from bus import events
@@ -277,11 +279,21 @@ def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'data' / 'observer.db'}"
 
 
+@cache
+def _stored_file() -> bytes:
+    """The store's database, which every store begins as."""
+    with tempfile.TemporaryDirectory() as place:
+        url = url_of(Path(place))
+        make_database(url)
+        append(url, STREAM, *all_events())
+        return Path(place, "data", "observer.db").read_bytes()
+
+
 def make_store(folder: Path) -> Path:
     """Write the store and its configuration; returns the folder."""
     url = url_of(folder)
-    make_database(url)
-    append(url, STREAM, *all_events())
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "observer.db").write_bytes(_stored_file())
     (folder / "observer.toml").write_text(
         f'[run]\ndata = "{folder / "data"}"\nruntime = "{folder / "run"}"\n\n[store]\nurl = "{url}"\n'
     )

@@ -171,6 +171,7 @@ def listing(symbol: str, **changes: Any) -> Listing:
     )
 
 
+@cache
 def universe(settings: UniverseSettings) -> object:
     """The members of a universe, its warnings, and the time of its build."""
     kinds: Mapping[str, Mapping[str, object]] = {
@@ -220,6 +221,7 @@ class Market:
         writer.commit([Delivered("test", "7" * 32, 1, list(earlier_snapshots()))])
         writer.close()
         self.earlier = cache(self._earlier)
+        self.observed = cache(self._observed)
         rng = Random(7)
         self.opening = [
             seen(symbol, rng.uniform(0, 100) * (sweep + 1), price=rng.uniform(9_950, 10_050), sweep=sweep,
@@ -232,6 +234,11 @@ class Market:
     @staticmethod
     def _member(symbol: str, rng: Random) -> UniverseMember:
         return member(symbol, market_cap=CAP * rng.uniform(0.99, 1.01), average_volume_20d=10_000.0)
+
+    def _observed(self, content: bytes) -> object:
+        """The universe and the decisions by these settings; the shipped ones are asked for with each key."""
+        settings = parse_selection(content, "symbol_selection.json")
+        return universe(settings.universe), selected(self, settings)
 
     def _earlier(self, profile: ProfileSettings) -> EarlierDays:
         settings = day_settings(SelectionSettings(triggers=TriggersSettings(time_of_day=profile)))
@@ -356,14 +363,9 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Market:
     return Market(tmp_path_factory.mktemp("earlier"))
 
 
-def observed_selection(market: Market, content: bytes) -> object:
-    settings = parse_selection(content, "symbol_selection.json")
-    return universe(settings.universe), selected(market, settings)
-
-
 @each_key(SELECTION)
 def test_each_key_of_the_selection_changes_a_decision(market: Market, path: KeyPath, value: object) -> None:
-    assert decides(SELECTION, path, value, partial(observed_selection, market)), f"{dotted(path)} changes nothing"
+    assert decides(SELECTION, path, value, market.observed), f"{dotted(path)} changes nothing"
 
 
 # --- provider_pool.json --------------------------------------------------------------------------------------

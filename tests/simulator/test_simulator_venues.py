@@ -44,9 +44,12 @@ def small(seed: int, **changes: object) -> Market:
     return market_of(settings(seed=seed, symbols=12, trades_times=0.02, venues=BOTH, **changes))
 
 
+sizes = pytest.mark.parametrize("symbols", [200, pytest.param(500, marks=pytest.mark.slow)])
+
+
 @cache
-def large() -> Market:
-    return market_of(settings(symbols=500, trades_times=1.0, venues=BOTH))
+def large(symbols: int) -> Market:
+    return market_of(settings(symbols=symbols, trades_times=1.0, venues=BOTH))
 
 
 def offered(market: Market) -> list[OfferedTrade]:
@@ -176,10 +179,11 @@ def values(market: Market) -> Counter[tuple[str, str]]:
     return value
 
 
-def test_the_value_of_nxt_is_half_of_that_of_the_stocks_of_the_krx_and_a_third_of_it_outside_the_regular_session() -> (
-    None
-):
-    value = values(large())
+@sizes
+def test_the_value_of_nxt_is_half_of_that_of_the_stocks_of_the_krx_and_a_third_of_it_outside_the_regular_session(
+    symbols: int,
+) -> None:
+    value = values(large(symbols))
     krx, nxt = (sum(each for (venue, _), each in value.items() if venue == of) for of in BOTH)
     assert 0.48 < nxt / krx < 0.52
     assert 0.28 < (value["NXT", "pre"] + value["NXT", "after"]) / nxt < 0.38
@@ -206,8 +210,9 @@ def test_nxt_trades_about_610_of_the_larger_shares_and_not_all_of_them_every_day
     assert all(len(market.view("NXT").tape(symbol)) == 0 for symbol in stopped)
 
 
-def test_prices_at_nxt_are_on_the_grid_inside_the_limits_and_near_those_of_the_krx() -> None:
-    market = large()
+@sizes
+def test_prices_at_nxt_are_on_the_grid_inside_the_limits_and_near_those_of_the_krx(symbols: int) -> None:
+    market = large(symbols)
     for listed in market.view("NXT").instruments:
         lowest, highest = price_limits(listed.base_price)
         tape, krx = market.view("NXT").tape(listed.symbol), market.tape(listed.symbol)
@@ -219,8 +224,9 @@ def test_prices_at_nxt_are_on_the_grid_inside_the_limits_and_near_those_of_the_k
                 assert abs(price - beside) <= tick_size(max(price, beside))
 
 
-def test_a_halt_of_the_krx_stops_nxt_too_and_an_auction_trade_ends_it() -> None:
-    market, ended = large(), 0
+@sizes
+def test_a_halt_of_the_krx_stops_nxt_too_and_an_auction_trade_ends_it(symbols: int) -> None:
+    market, ended = large(symbols), 0
     for listed in market.view("NXT").instruments:
         tape = market.view("NXT").tape(listed.symbol)
         for halt in market.halts(listed.symbol):
@@ -231,9 +237,12 @@ def test_a_halt_of_the_krx_stops_nxt_too_and_an_auction_trade_ends_it() -> None:
     assert ended
 
 
-def test_no_second_of_both_venues_is_fuller_than_time_and_sales_can_show() -> None:
-    both = large().view("consolidated")
-    fullest = (Counter(t // NS_PER_S for t in both.tape(i.symbol).time_ns) for i in large().view("NXT").instruments)
+@sizes
+def test_no_second_of_both_venues_is_fuller_than_time_and_sales_can_show(symbols: int) -> None:
+    both = large(symbols).view("consolidated")
+    fullest = (
+        Counter(t // NS_PER_S for t in both.tape(i.symbol).time_ns) for i in large(symbols).view("NXT").instruments
+    )
     assert max(max(seconds.values(), default=0) for seconds in fullest) < 30
 
 

@@ -37,6 +37,7 @@ from observer.store.reader import StoreReader
 from observer.streaming import quality as quality_module
 from tests.builders import trade
 from tests.folders import short_folder
+from tests.store.migrated import make_database
 from tests.waiting import until_async
 from workers.core_writer import core_writer
 from workers.gap_recovery import quality_judge
@@ -66,6 +67,7 @@ async def writing(
         folder = Path(name)
         (folder / "data").mkdir()
         settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+        make_database(settings.store.url)
         runtime = Path(settings.run.runtime)
         runtime.mkdir(mode=0o700)
         write_trading_days(runtime, [TradingDay(TODAY, True, "test")])
