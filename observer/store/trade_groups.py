@@ -136,7 +136,7 @@ def totals_of_groups(connection: Connection, groups: Collection[int]) -> Iterato
     totals = select(rows.group_id, func.max(rows.cumulative_volume), func.max(rows.cumulative_trades))
     for first in range(0, len(ids), _AT_ONCE):
         known = rows.group_id.in_(ids[first : first + _AT_ONCE]), rows.cumulative_trades > 0
-        yield from connection.execute(totals.where(*known).group_by(rows.group_id)).tuples()
+        yield from connection.execute(totals.where(*known).group_by(rows.group_id))
 
 
 def remove_empty(connection: Connection, session_date: str) -> None:

@@ -53,14 +53,14 @@ def observer_here(*arguments: object, cwd: Path) -> Completed:
         pytest.MonkeyPatch.context() as process,
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
     ):
         stack.callback(os.umask, os.umask(0o077))  # as the command does
         process.chdir(cwd)
         process.setattr(sys, "argv", words)
         for name in os.environ.keys() - _environment(None).keys():
             process.delenv(name)
-        main()
+        with pytest.raises(SystemExit) as ended:
+            main()
     out.seek(0)
     err.seek(0)
     return Completed(words, int(ended.value.code or 0), out.read(), err.read())
