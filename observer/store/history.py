@@ -17,7 +17,7 @@ from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES
-from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
+from observer.store.trade_groups import groups_of, last_groups, totals_of_groups
 
 Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
@@ -137,10 +137,9 @@ def trade_volumes(connection: Connection, sessions: Sequence[str], adjustments: 
         missing = [symbol for symbol in symbols if symbol not in found]
         last = last_groups(groups_of(connection, missing, session_date))
         so_far: dict[str, TradesSoFar] = {}
-        for row in rows_of_groups(connection, last):
-            if row.cumulative_trades:
-                known = so_far.get(symbol := last[row.group_id], (0.0, 0))
-                so_far[symbol] = max(known, (row.cumulative_volume, row.cumulative_trades))
+        for group_id, volume, trades in totals_of_groups(connection, last):
+            symbol = last[group_id]
+            so_far[symbol] = max(so_far.get(symbol, (0.0, 0)), (volume, trades))
         for symbol, (volume, trades) in so_far.items():
             found[symbol] = volume / trades / factor_since(session_date, adjustments.get(symbol, ()))
     return found

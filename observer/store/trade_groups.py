@@ -130,6 +130,15 @@ def rows_of_groups(connection: Connection, groups: Collection[int]) -> Iterator[
         yield from connection.execute(select(TRADE_ROWS).where(of_groups))
 
 
+def totals_of_groups(connection: Connection, groups: Collection[int]) -> Iterator[tuple[int, float, int]]:
+    """Id, last cumulative volume and last number of trades of each group that knows them: both only rise on a day."""
+    rows, ids = TRADE_ROWS.c, sorted(groups)
+    totals = select(rows.group_id, func.max(rows.cumulative_volume), func.max(rows.cumulative_trades))
+    for first in range(0, len(ids), _AT_ONCE):
+        known = rows.group_id.in_(ids[first : first + _AT_ONCE]), rows.cumulative_trades > 0
+        yield from connection.execute(totals.where(*known).group_by(rows.group_id))
+
+
 def remove_empty(connection: Connection, session_date: str) -> None:
     """Remove the day's groups without a row."""
     groups = TRADE_GROUPS.c

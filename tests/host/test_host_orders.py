@@ -5,7 +5,7 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -193,14 +193,14 @@ class Scene:
 
 
 @contextlib.asynccontextmanager
-async def hosted(folder: Path) -> AsyncIterator[Scene]:
-    """A supervisor with three children that obey as our workers do, and the host's orders before it."""
+async def hosted(folder: Path, names: Sequence[str] = ("track-b",)) -> AsyncIterator[Scene]:
+    """A supervisor with children that obey as our workers do, and the host's orders before it."""
     scene: list[Scene] = []
 
     async def obey(request: HostRequest) -> Reply:
         return await scene[0].orders.obey(request)
 
-    children = [speaker(folder, name, "worker") for name in NAMES]
+    children = [speaker(folder, name, "worker") for name in names]
     supervisor, changes = supervisor_of(folder, children, orders=obey)
     configuration = folder / "demo" / "observer.toml"
     adopted: list[Settings] = []
@@ -219,7 +219,7 @@ def not_silenced(order: SilenceAlert) -> Refused:
 
 def test_a_job_a_pin_and_a_retry_go_to_the_process_that_owns_them(folder: Path) -> None:
     async def run() -> None:
-        async with hosted(folder) as scene:
+        async with hosted(folder, NAMES) as scene:
             for job, owner in JOB_OWNERS.items():
                 if owner == GAPS_OWNER:
                     continue  # it does not run here
@@ -244,7 +244,7 @@ def test_a_job_without_an_owner_is_refused_with_the_existing_jobs(folder: Path) 
 
 def test_a_drain_without_a_name_asks_everyone(folder: Path) -> None:
     async def run() -> None:
-        async with hosted(folder) as scene:
+        async with hosted(folder, NAMES) as scene:
             reply = await scene.orders.obey(Drain())
             assert isinstance(reply, EachReply)
             assert list(reply.replies) == [*NAMES, "host"]
@@ -304,7 +304,7 @@ def test_a_change_of_a_setting_that_is_read_only_once_is_refused_by_name(folder:
 
 def test_a_dry_run_adopts_nothing(folder: Path) -> None:
     async def run() -> None:
-        async with hosted(folder) as scene:
+        async with hosted(folder, NAMES) as scene:
             reply = await scene.orders.obey(Reload(dry_run=True))
             assert isinstance(reply, ReloadReply)
             assert set(NAMES) <= {*reply.restarted, *reply.stopped}  # the scene's children are not the real ones
@@ -322,7 +322,7 @@ def test_a_recording_of_unknown_kinds_or_into_a_file_that_is_there_is_refused(fo
             assert (await scene.refusal(StartCapture(str(taken))))[0] == "failed"
             assert (await scene.refusal(StartCapture("relative")))[0] == "failed"
             assert (await scene.refusal(StopCapture()))[0] == "not_running"
-            assert list(scene.pids()) == list(NAMES)
+            assert list(scene.pids()) == ["track-b"]
 
     asyncio.run(run())
 
@@ -337,7 +337,7 @@ def test_a_recording_outside_the_data_folder_is_refused_and_writes_nothing(folde
                 code, message = await scene.refusal(StartCapture(str(out)))
                 assert code == "failed"
                 assert f"give {data.resolve()}/captured.journal, say" in message
-            assert list(scene.pids()) == list(NAMES)
+            assert list(scene.pids()) == ["track-b"]
             assert not list(folder.rglob("x"))
 
     asyncio.run(run())

@@ -468,7 +468,10 @@ def test_an_internal_error_is_raised_after_all_children_are_stopped(tmp_path: Pa
     asyncio.run(run())
 
 
-def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_stays_responsive(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [50, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_stays_responsive(
+    tmp_path: Path, count: int
+) -> None:
     async def run() -> None:
         rng = Random(20)
         limits = RestartLimits(delay_first_s=0.01, delay_max_s=0.03, restarts_max=10_000, loop_restarts_max=10_000)
@@ -481,7 +484,7 @@ def test_a_supervisor_under_many_kills_and_commands_answers_each_command_and_sta
             def has_come_further(changes_before: int) -> bool:
                 return len(scene.changes.all) > changes_before or all(task.done() for task in asked)
 
-            for _ in range(200):
+            for _ in range(count):
                 name = rng.choice(names)
                 pid = scene.pids()[name]
                 if pid is not None and is_alive(pid) and rng.random() < 0.5:

@@ -1,6 +1,7 @@
 """Observer as its user has it: the command, a folder, and looks at the database and the process table from outside."""
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -13,13 +14,17 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 
+from observer.cli.app import main
+from observer.supervisor.environment import forget_withheld
 from tests import waiting
 from tests.store.raw import query as query_server
 
 OBSERVER = str(Path(sys.executable).parent / "observer")
 PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b")
 POLL_S = 0.1  # each poll reads the process table and the database: a shorter interval would cost a core
+SYMBOLS = 50  # the fewest that a demo takes: a few more than the slots of an account
 
 JsonObject = dict[str, Any]
 Completed = subprocess.CompletedProcess[str]
@@ -36,6 +41,29 @@ def observer(*arguments: object, cwd: Path, environment: Mapping[str, str] | Non
         timeout=60,
         check=False,
     )
+
+
+def observer_here(*arguments: object, cwd: Path) -> Completed:
+    """As `observer`, without a new interpreter: for a command that neither starts processes nor listens to signals."""
+    words = ["observer", *map(str, arguments)]
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    forget_withheld()
+    with (
+        contextlib.ExitStack() as stack,
+        pytest.MonkeyPatch.context() as process,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        stack.callback(os.umask, os.umask(0o077))  # as the command does
+        process.chdir(cwd)
+        process.setattr(sys, "argv", words)
+        for name in os.environ.keys() - _environment(None).keys():
+            process.delenv(name)
+        with pytest.raises(SystemExit) as ended:
+            main()
+    out.seek(0)
+    err.seek(0)
+    return Completed(words, int(ended.value.code or 0), out.read(), err.read())
 
 
 class System:
@@ -160,7 +188,7 @@ class System:
 @contextlib.contextmanager
 def demo(*options: object, folder: Path, speed: float = 1200) -> Iterator[System]:
     """A demo of a small market in the folder; at the end no process of it is left."""
-    arguments = ("demo", "--json", "--symbols", 60, "--speed", speed, "--folder", folder, *options)
+    arguments = ("demo", "--json", "--symbols", SYMBOLS, "--speed", speed, "--folder", folder, *options)
     system = System(folder, *arguments)
     try:
         yield system

@@ -28,7 +28,7 @@ from observer.local_time import local_ns
 from observer.simulator.kis.simulator import market_of
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
-from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer
+from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
 
 EVERYBODY = ("simulator", *PROCESSES)
 
@@ -124,7 +124,7 @@ class StagedDay:
     def judge_now(self) -> None:
         """Order the quality reports of what is stored now; the order is refused while the process runs another job."""
         order = ("ctl", "run-job", "quality", "--config", self.configuration)
-        self.system.until(lambda: observer(*order, cwd=self.folder).returncode == 0, "the order is taken")
+        self.system.until(lambda: observer_here(*order, cwd=self.folder).returncode == 0, "the order is taken")
 
     def until_judged(self, deadline_s: float = 60.0) -> None:
         """Wait until the day's quality reports are there: some minutes after the close, or ordered."""
@@ -215,7 +215,7 @@ def stopped(day: StagedDay) -> int:
 
 def status(day: StagedDay) -> StatusReply:
     """The supervisor's status reply."""
-    completed = observer("status", "--json", "--config", day.configuration, cwd=day.folder)
+    completed = observer_here("status", "--json", "--config", day.configuration, cwd=day.folder)
     return msgspec.json.decode(completed.stdout, type=StatusReply)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.alerts.targets import SECRET, listening
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
-from tests.system.running import Completed, JsonObject, System, observer
+from tests.system.running import Completed, JsonObject, System, observer_here
 
 pytestmark = pytest.mark.system
 
@@ -41,7 +41,7 @@ def started(folder: Path, store: str, target: str = "") -> System:
 
 
 def ask(system: System, *words: str) -> Completed:
-    return observer(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
+    return observer_here(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
 
 
 def listed(system: System, *words: str) -> dict[str, JsonObject]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.system.running import System, observer
+from tests.system.running import SYMBOLS, System, observer, observer_here
 from tests.system.staged import StagedDay, staged_day, status, stopped, summary_of
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -21,13 +21,13 @@ def stored_trades(system: System) -> int:
 
 
 def test_a_database_that_is_deleted_under_a_running_system_is_restored_without_a_loss() -> None:
-    with staged_day(speed=100, accounts=1, begins=(9, 28)) as day:
+    with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()
-        day.system.until(lambda: stored_trades(day.system) > 1_000, "trades are stored")
+        day.system.until(lambda: stored_trades(day.system) > 300, "trades are stored")
         made = observer("backup", "now", "--json", "--config", day.configuration, cwd=day.folder)
         assert made.returncode == 0, made.stderr
         packed = json.loads(made.stdout)["events"]
-        day.system.until(lambda: stored_trades(day.system) > 3_000, "more trades are stored")
+        day.system.until(lambda: stored_trades(day.system) > 900, "more trades are stored")
         known = stored_events(day.system)
         assert known
         delete_database(day)
@@ -40,16 +40,16 @@ def test_a_database_that_is_deleted_under_a_running_system_is_restored_without_a
 
 
 def test_a_database_that_is_deleted_before_there_is_a_package_is_made_anew_from_outboxes_and_archives() -> None:
-    with staged_day(speed=100, accounts=1, begins=(9, 28)) as day:
+    with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()
-        day.system.until(lambda: stored_trades(day.system) > 1_000, "trades are stored")
+        day.system.until(lambda: stored_trades(day.system) > 300, "trades are stored")
         known = stored_events(day.system)
         assert known
         delete_database(day)
         remedy = "`observer ctl restart core-writer`"
 
         def is_stated() -> bool:
-            return remedy in observer("status", "--config", day.configuration, cwd=day.folder).stdout
+            return remedy in observer_here("status", "--config", day.configuration, cwd=day.folder).stdout
 
         day.system.until(is_stated, "the remedy is stated")
         restart = observer("ctl", "restart", "core-writer", "--config", day.configuration, cwd=day.folder)

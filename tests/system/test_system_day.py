@@ -17,7 +17,7 @@ from observer.demo.day import MARKER
 from observer.gaps.recovery import RecoverySettings
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
-from tests.system.running import PROCESSES, ask, is_sound, observer
+from tests.system.running import PROCESSES, SYMBOLS, ask, is_sound, observer, observer_here
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -209,7 +209,7 @@ def test_every_etf_has_a_price_a_nav_and_a_premium_before_the_day_ends(day: Day)
 def offered(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """Digest and trades of the same market, from a process that knows only its seed."""
     path = tmp_path_factory.mktemp("offered") / "offered.csv"
-    completed = observer("simulator", "offered", "--symbols", 60, "--out", path, cwd=path.parent)
+    completed = observer("simulator", "offered", "--symbols", SYMBOLS, "--out", path, cwd=path.parent)
     return completed.stdout.strip(), path
 
 
@@ -218,7 +218,7 @@ def test_the_market_is_a_function_of_its_seed(day: Day, offered: tuple[str, Path
 
 
 def test_another_seed_is_another_market(day: Day, tmp_path: Path) -> None:
-    other = observer("simulator", "offered", "--symbols", 60, "--seed", 8, cwd=tmp_path)
+    other = observer_here("simulator", "offered", "--symbols", SYMBOLS, "--seed", 8, cwd=tmp_path)
     assert other.stdout.strip() != day.summary["market_digest"]
 
 

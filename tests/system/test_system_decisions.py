@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.conftest import Day
-from tests.system.running import Completed, observer
+from tests.system.running import Completed, observer_here
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -33,7 +33,7 @@ def verify(day: Day, database: Path, folder: Path, *options: str, **slots: int) 
         assert own in configuration.read_text()
         configuration.write_text(configuration.read_text().replace(own, str(folder / "symbol_selection.json")))
     [[session_date]] = day.rows("SELECT DISTINCT session_date FROM selection_steps")
-    return observer("decisions", "verify", session_date, "--config", configuration, *options, cwd=folder)
+    return observer_here("decisions", "verify", session_date, "--config", configuration, *options, cwd=folder)
 
 
 def test_a_replay_of_the_day_makes_the_same_decisions_event_for_event(day: Day, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.folders import short_folder
-from tests.system.running import POLL_S, System, demo, is_sound
+from tests.system.running import POLL_S, SYMBOLS, System, demo, is_sound
 from tests.system.staged import staged_day
 from tests.waiting import DEADLINE_S, until
 
@@ -52,7 +52,7 @@ def assert_all_is_stored(system: System) -> None:
 
 
 def test_the_death_of_the_supervisor_is_the_end_of_all() -> None:
-    with staged_day(speed=100, begins=(9, 28)) as day:
+    with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()
         day.system.until(lambda: is_full_operation(day.system), "the first trades")
         day.system.process.send_signal(signal.SIGKILL)

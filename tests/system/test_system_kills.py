@@ -10,7 +10,7 @@ import pytest
 
 from tests.folders import short_folder
 from tests.system.conftest import Day
-from tests.system.running import PROCESSES, System, demo, is_sound, observer
+from tests.system.running import PROCESSES, SYMBOLS, System, demo, is_sound, observer_here
 from tests.system.staged import EVERYBODY, staged_day, status, stopped, summary_of
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -26,7 +26,7 @@ def is_in_full_operation(system: System) -> bool:
 
 def test_kills_of_all_at_once_and_of_the_writer_again_lose_and_double_nothing() -> None:
     """All processes restart together; the second time only the writer is down."""
-    with staged_day(speed=100, accounts=1, begins=(9, 28)) as day:
+    with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()
         day.system.until(lambda: day.system.rows("SELECT symbol FROM trades LIMIT 1"), "the first trades")
         kill_at_once(day.system, *PROCESSES)
@@ -88,7 +88,7 @@ def decisions_are_made_again(system: System) -> None:
     assert system.rows(steps) == [("began",), ("opened",), ("began",), ("resumed",)]
     [[session_date]] = system.rows("SELECT DISTINCT session_date FROM selection_steps")
     words = ("decisions", "verify", session_date, "--json", "--config", system.folder / "observer.toml")
-    reported = observer(*words, cwd=system.folder)
+    reported = observer_here(*words, cwd=system.folder)
     assert reported.returncode == 0, reported.stdout + reported.stderr
     same = json.loads(reported.stdout)["same"]
     assert [(same["SlotAssigned"],)] == system.rows("SELECT count(*) FROM slot_assignments")

@@ -16,7 +16,7 @@ from observer.demo.day import DemoOptions, prepare
 from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
-from tests.system.running import PROCESSES, Completed, JsonObject, System, is_sound, observer
+from tests.system.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here
 from tests.system.staged import StagedDay
 from tests.system.wire import Wire, tapped
 
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 ALL = ("simulator", *PROCESSES)
 SPEED = 60  # from Track B's first minute to the close in six minutes: nothing here has to hurry
 BEGINS = (9, 28)
-OPTIONS = DemoOptions(speed=SPEED, symbols=60, database="", seed=7, data=None, keep=True, folder=Path())
+OPTIONS = DemoOptions(speed=SPEED, symbols=SYMBOLS, database="", seed=7, data=None, keep=True, folder=Path())
 DOCUMENTED = ("pid", "state", "uptime_s", "restarts", "cpu_percent", "rss_bytes", "heartbeat_age_s", "loop_lag_s")
 
 
@@ -52,11 +52,16 @@ def running() -> Iterator[tuple[System, Wire]]:
 
 
 def command(system: System, *words: str) -> Completed:
+    return observer_here(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
+
+
+def typed(system: System, *words: str) -> Completed:
+    """As `command`, by a process of its own."""
     return observer(*words, "--config", system.folder / "observer.toml", cwd=system.folder)
 
 
-def status(system: System) -> JsonObject:
-    completed = command(system, "status", "--json")
+def status(system: System, ask: Callable[..., Completed] = command) -> JsonObject:
+    completed = ask(system, "status", "--json")
     reported: JsonObject = json.loads(completed.stdout)
     is_alarming = any(alert["severity"] == "critical" for alert in reported["alerts"])
     assert completed.returncode == int(is_alarming), completed.stderr
@@ -104,7 +109,7 @@ def test_a_running_system_is_asked_and_commanded_while_it_works() -> None:
 
 
 def status_has_every_process(system: System) -> None:
-    reported = status(system)
+    reported = status(system, typed)
     assert reported["phase"] == "FULL_OPERATION"
     assert reported["supervisor_pid"] == system.process.pid
     assert tuple(process["name"] for process in reported["processes"]) == ALL
@@ -213,7 +218,7 @@ def detail(system: System, *words: str) -> str:
 
 def shutdown_ends_everything(system: System) -> None:
     system.remember()
-    assert command(system, "ctl", "shutdown").returncode == 0
+    assert typed(system, "ctl", "shutdown").returncode == 0
     assert system.ended() == 0
     assert system.left_behind() == []
     assert is_sound(system.database)
