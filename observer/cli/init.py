@@ -85,7 +85,7 @@ def _program(called_as: str) -> str:
     if path.name == "__main__.py":
         return f"{quote(sys.executable)} -m observer"
     is_found = any((Path(each) / path.name) == path for each in os.get_exec_path())
-    return path.name if is_found else quote(str(path.absolute()))
+    return path.name if is_found else quote(os.path.normpath(path.absolute()))
 
 
 def _require_loadable(files: Mapping[str, str]) -> None:
