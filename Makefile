@@ -12,13 +12,18 @@ PROCESSES ?= 2
 ENGINES := $(notdir $(basename $(wildcard tests/comparison/requirements/*.txt)))
 JUDGES := $(notdir $(basename $(wildcard tests/judges/requirements/*.txt)))
 
-.PHONY: help demo test properties chaos soak comparison mutation fuzz judges engines audit check bench baseline lint types imports lock clean
+.PHONY: help demo wheel test properties chaos soak comparison mutation fuzz judges engines audit check bench baseline lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 demo: .venv/runtime  ## a whole trading day against the built-in broker simulator, in about two minutes (ARGS="--json")
 	@$(BIN)/observer demo $(ARGS)
+
+wheel: .venv/runtime  ## a wheel in dist, which runs without this checkout (OPERATIONS.md, "Install")
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build && ls dist/*.whl
 
 test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting)
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"

@@ -23,6 +23,7 @@ from observer.calendar.sessions import SessionRules
 from observer.calendar.venues import TradingVenue
 from observer.errors import did_you_mean
 from observer.etf.settings import EtfSettings
+from observer.extras import install_command
 from observer.files import read_file
 from observer.gaps.recovery import RecoverySettings
 from observer.lake.settings import LakeSettings, missing_libraries
@@ -161,7 +162,8 @@ def load_settings(path: Path) -> Settings:
     settings = settings_of(file)
     if settings.lake is not None and (text := missing_libraries()):
         raise wrong_settings(file, [Problem(("lake",), text)])
-    if text := missing_library(settings.alerts):
+    if library := missing_library(settings.alerts):
+        text = f"{library} is not installed: {install_command('alerts')}"
         raise wrong_settings(file, [Problem(("alerts", "targets"), text)])
     pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)
     _require_one_market(settings.instance, pool, file)

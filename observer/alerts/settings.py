@@ -94,7 +94,5 @@ def variable_of(target: str) -> str:
 
 
 def missing_library(settings: AlertSettings) -> str:
-    """What to install where targets are configured and the library is not installed; else empty."""
-    if not settings.targets or find_spec(_LIBRARY) is not None:
-        return ""
-    return f"{_LIBRARY} is not installed: pip install --editable '.[alerts]' in Observer's folder"
+    """The library that is not installed and that configured targets need; else empty."""
+    return "" if not settings.targets or find_spec(_LIBRARY) is not None else _LIBRARY

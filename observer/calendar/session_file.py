@@ -11,8 +11,9 @@ from observer.calendar.sessions import FIRST_SESSION, WEEKDAYS, SessionRules, Tr
 from observer.errors import ConfigError, did_you_mean
 from observer.files import read_file
 from observer.settings_errors import Problem, converted, decode_toml, wrong_settings
+from observer.shipped_files import shipped_file
 
-SHIPPED: Final = Path(__file__).parents[2] / "config" / "sessions.toml"
+SHIPPED: Final = shipped_file("sessions.toml")
 """The file that comes with Observer, used where the default's one is not in the folder."""
 
 _DAY_S: Final = 24 * 3600

@@ -32,6 +32,7 @@ COMMANDS: Final = Group(
     "found and filled.",
     {
         "demo": Command("demo:demo", "Run a trading day against the built-in simulator, in two minutes."),
+        "init": Command("init:init", "Write a new system's configuration into a folder."),
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
         "status": Command("status:status", "Show processes and open alerts of the running system."),
         "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
@@ -109,7 +110,7 @@ COMMANDS: Final = Group(
                 "forget": Command("lake_forget:forget_command", "End the search for a day whose files are lost."),
                 "publish": Command("lake_target:publish_command", "Publish sealed days at the object store."),
             },
-            more="The extra `lake` has what it needs: pip install --editable '.[lake]' in Observer's folder.",
+            more="It needs the packages of the extra `lake`; each command says how to install them.",
         ),
         "backfill": Group(
             "Fetch official bars of past days.",

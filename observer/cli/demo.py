@@ -40,6 +40,7 @@ from observer.simulator.kis.simulator import market_of
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
+from observer.supervisor.linux import require_linux
 from observer.units import NS_PER_S
 
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
@@ -111,6 +112,7 @@ def demo(
         day=date.fromisoformat(day),
         metrics_port=metrics_port,
     )
+    require_linux()
     is_anew = is_of_demo(folder)
     made = prepare(options)
     os.environ[CLOCK_VARIABLE] = made.clock.to_variable()

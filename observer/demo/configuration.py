@@ -13,6 +13,7 @@ import tomli_w
 
 from observer.calendar.session_file import SHIPPED
 from observer.providers.broker import DEFAULT_BROKER, RecordKind
+from observer.shipped_files import shipped_file
 
 DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
 
@@ -114,7 +115,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         "run": {
             "data": str(folder / "data"),
             "runtime": str(folder / "run"),
-            "trading_days": str(SHIPPED.with_name("trading_days.toml")),
+            "trading_days": str(shipped_file("trading_days.toml")),
             "sessions": str(SHIPPED),
             "provider_pool": str(folder / _POOL),
             "symbol_selection": str(folder / _SELECTION),

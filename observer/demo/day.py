@@ -20,6 +20,7 @@ from observer.files import PRIVATE_FILE
 from observer.host.preflight import require_writable
 from observer.local_time import local_ns
 from observer.providers.broker import RecordKind
+from observer.shipped_files import shipped_file
 from observer.supervisor.instance import InstanceLock
 
 ENDS: Final = (15, 40)
@@ -148,7 +149,7 @@ def is_of_demo(folder: Path) -> bool:
 def _require_trading(day: date) -> None:
     from observer.calendar.packages import trading_days
 
-    [found] = trading_days(CalendarFiles(SHIPPED.with_name("trading_days.toml"), SHIPPED), day, day)
+    [found] = trading_days(CalendarFiles(shipped_file("trading_days.toml"), SHIPPED), day, day)
     if not found.trades or sessions_on(read_session_rules(SHIPPED), found).shift:
         raise ConfigError(f"{day} is no trading day of the usual hours: give another --date")
 

@@ -37,6 +37,7 @@ from observer.metrics.settings import MetricsSettings
 from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.runtime.refusals import refused_events, refused_messages
 from observer.supervisor.limits import Crossing, crossing_text
+from observer.supervisor.linux import require_linux
 from observer.supervisor.notify import ServiceManager
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
@@ -66,13 +67,14 @@ class Host:
 
     Raises:
         MissingKeysError: there are no broker keys, or a target of alerts has no URL; nothing was started.
-        ConfigError: the sockets are on the network, and there are no keys for them.
+        ConfigError: this is not Linux, or the sockets are on the network, and there are no keys for them.
         BusError: the runtime directory cannot be used.
     """
 
     def __init__(
         self, settings: Settings, configuration: Path, clock: Clock, service_manager: ServiceManager | None = None
     ) -> None:
+        require_linux()
         keys_of(settings.pool)
         require_urls(settings.alerts)
         self._settings = settings

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from observer.extras import install_command
+
 TARGET_VARIABLES: Final = ("OBSERVER_LAKE_ACCESS_KEY", "OBSERVER_LAKE_SECRET_KEY")
 """The variables with the target's keys, which only the lake's process gets."""
 TARGET_SCHEME: Final = "s3://"
@@ -20,11 +22,7 @@ _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 def missing_libraries() -> str:
     """What to install where the lake's libraries are not installed; empty where they are."""
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
-    return (
-        f"{' and '.join(missing)} not installed: pip install --editable '.[lake]' in Observer's folder"
-        if missing
-        else ""
-    )
+    return f"{' and '.join(missing)} not installed: {install_command('lake')}" if missing else ""
 
 
 class LakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -111,13 +111,14 @@ class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `files_url` is the host of the files of listings; empty where the broker lists what it trades over REST.
     `PLAIN_STREAM_HOSTS` are the broker's own hosts that offer a stream without encryption only. `lacking` are those of
     the broker's capabilities that these hosts lack, and `notice` is what a start reports about them: both empty but for
-    hosts that a broker offers for practice.
+    hosts that a broker offers for practice. `PRACTICE` has the keys of the section that are others there, as TOML.
 
     Raises:
         ValueError: a connection to another machine would not be encrypted; names the key.
     """
 
     PLAIN_STREAM_HOSTS: ClassVar[tuple[str, ...]] = ()
+    PRACTICE: ClassVar[Mapping[str, str]] = {}
 
     rest_url: str
     stream_url: str

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 from observer.errors import NoDataError, ObserverError
+from observer.extras import install_command
 
-_EXTRA = "pip install --editable '.[research]' in Observer's folder"
 _NEEDED = ("polars", "pyarrow", "duckdb")
 _SHOWN = 5
 
@@ -41,7 +41,7 @@ def require_extra(packages: Iterable[str] = _NEEDED) -> None:
         try:
             importlib.import_module(package)
         except ImportError as error:
-            raise MissingExtra(f"{package} is not installed: {_EXTRA}") from error
+            raise MissingExtra(f"{package} is not installed: {install_command('research')}") from error
 
 
 def unknown_symbol(symbol: str, known: Iterable[str]) -> UnknownSymbol:

@@ -19,6 +19,7 @@ from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer
 from observer.clock import Clock, clock_from_environment
 from observer.errors import ConfigError, StoreError
+from observer.extras import install_command
 from observer.sectors.answer_cache import AnswerCache
 from observer.sectors.enrichment import Enrichment, ReportProgress, Share, share_of
 from observer.sectors.files import read_market, read_tables, write_whole
@@ -157,7 +158,8 @@ def _with_yahoo(asked: list[SectorSource], folder: Path, options: EnrichmentOpti
         from observer.sectors.yahoo import YahooClient, YahooSettings
         from observer.sectors.yahoo_sources import YahooProfiles, YahooScreener
     except ImportError as error:
-        text = f"{error}: install observer[sectors], or leave Yahoo out with --sources sector_code,finance_database"
+        remedy = f"{install_command('sectors')}, or leave Yahoo out with --sources sector_code,finance_database"
+        text = f"{error}: {remedy}"
         raise ConfigError(text) from error
     asking = YahooSettings(
         retries_max=options.max_retries, retry_delay_s=options.retry_delay_s, address=options.yahoo_address

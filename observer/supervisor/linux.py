@@ -6,8 +6,12 @@ Linux only, as are the pidfds and the `/proc` that the rest of this room relies 
 import ctypes
 import errno
 import os
+import sys
+from functools import cache
 from pathlib import Path
 from typing import Final
+
+from observer.errors import ConfigError
 
 # include/uapi/linux/falloc.h
 _KEEP_SIZE: Final = 0x01
@@ -16,8 +20,20 @@ _COLLAPSE_RANGE: Final = 0x08
 # include/uapi/linux/prctl.h
 _SET_CHILD_SUBREAPER: Final = 36
 
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+def require_linux(platform: str = sys.platform) -> None:
+    """Return on Linux.
+
+    Raises:
+        ConfigError: it is another platform; says what is missing there, and what to do.
+    """
+    if platform != "linux":
+        name = {"darwin": "macOS", "win32": "Windows"}.get(platform, platform)
+        missing = "pidfds, /proc and prctl, by which no process outlives its supervisor"
+        raise ConfigError(
+            f"a system runs on Linux alone: {name} lacks {missing}; use a Linux machine, a virtual machine or a "
+            "container (Containerfile). Commands that read a database or a lake work here"
+        )
 
 
 def cut_front(descriptor: int, length: int) -> None:
@@ -53,7 +69,7 @@ def adopt_orphans(*, adopt: bool) -> None:
     Raises:
         OSError: the kernel refuses.
     """
-    _checked(_libc.prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt), 0, 0, 0))
+    _checked(_libc().prctl(_SET_CHILD_SUBREAPER, ctypes.c_ulong(adopt), 0, 0, 0))
 
 
 def show_command(command: str) -> None:
@@ -91,7 +107,15 @@ def _memory_span(field: int) -> tuple[int, int]:
 
 
 def _fallocate(descriptor: int, mode: int, offset: int, length: int) -> None:
-    _checked(_libc.fallocate(descriptor, mode, offset, length))
+    _checked(_libc().fallocate(descriptor, mode, offset, length))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """The C library; loaded at the first call, because another platform's lacks these functions."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return library
 
 
 def _checked(result: int) -> None:

@@ -11,6 +11,7 @@ from observer.cli.app import command_line
 from observer.cli.failures import failure
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import ConfigError
+from observer.extras import install_command
 from observer.supervisor.environment import forget_withheld
 from tests.alerts.targets import SECRET, listening
 
@@ -84,6 +85,4 @@ def test_without_the_extra_the_configuration_is_refused_with_the_remedy(
     monkeypatch.setitem(sys.modules, "apprise", None)
     error = asked(config).exception
     assert isinstance(error, ConfigError)
-    assert str(error).endswith(
-        "alerts.targets: apprise is not installed: pip install --editable '.[alerts]' in Observer's folder"
-    )
+    assert str(error).endswith(f"alerts.targets: apprise is not installed: {install_command('alerts')}")

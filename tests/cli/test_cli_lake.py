@@ -17,6 +17,7 @@ from observer.cli.app import command_line
 from observer.cli.removed import require_hot
 from observer.config import load_settings
 from observer.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
+from observer.extras import install_command
 from observer.lake.layout import path_of, version_path
 from observer.lake.publishing import locked
 from observer.lake.sealing import seal_days
@@ -202,7 +203,7 @@ def test_without_the_extra_the_remedy_is_one_line(scene: Scene) -> None:
     words = [OBSERVER.replace("observer", "python"), "-c", blocked, "lake", "status", "--config", scene.configuration]
     ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     [line] = ended.stderr.splitlines()
-    assert line == "observer: pyarrow not installed: pip install --editable '.[lake]' in Observer's folder"
+    assert line == f"observer: pyarrow not installed: {install_command('lake')}"
     assert ended.returncode == 2
 
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from observer.cli.app import command_line
 from observer.cli.plot import Candle, fitted, plotted
 from observer.errors import ConfigError, DataFileError, NoDataError
+from observer.extras import install_command
 from observer.research.errors import NotCollected
 from tests.research.stored import DAY, NEXT_DAY, make_store
 
@@ -105,10 +106,7 @@ def test_a_picture_without_matplotlib_names_the_extra(configuration: str, tmp_pa
     words = ["bars", "000660", DAY, "--plot", str(tmp_path / "bars.png"), "--config", configuration]
     ran = subprocess.run([sys.executable, "-c", hidden, *words], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
-    assert (
-        ran.stderr
-        == "observer: matplotlib is not installed: pip install --editable '.[research]' in Observer's folder\n"
-    )
+    assert ran.stderr == f"observer: matplotlib is not installed: {install_command('research')}\n"
     assert not (tmp_path / "bars.png").exists()
 
 

@@ -18,6 +18,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 TOP_LEVEL = (
     {"bus", "observer", "workers", "migrations", "config", "docs", "tests", ".ci"}
     | {"pyproject.toml", "requirements.txt", "requirements-dev.txt", "Makefile", "supervisord.conf", ".gitignore"}
+    | {"Containerfile", ".dockerignore"}
     | {"README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPERATIONS.md", "SECURITY.md", "LICENSE"}
 )
 

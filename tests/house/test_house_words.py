@@ -20,7 +20,7 @@ BANNED = re.compile(
 CODE = ("bus", "observer", "workers", "tests", "migrations")
 DOCUMENTS = (
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "OPERATIONS.md", "SECURITY.md"),
-    *("Makefile", "pyproject.toml", "supervisord.conf", "config", "docs"),
+    *("Makefile", "pyproject.toml", "supervisord.conf", "Containerfile", "config", "docs"),
 )
 
 

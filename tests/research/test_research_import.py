@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from observer.extras import install_command
+
 
 def ran(program: str) -> str:
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -22,4 +24,4 @@ def test_a_missing_library_is_one_line_with_its_remedy() -> None:
         "try: observer.open_store\n"
         "except observer.MissingExtra as error: print(error)"
     )
-    assert ran(program) == "duckdb is not installed: pip install --editable '.[research]' in Observer's folder"
+    assert ran(program) == f"duckdb is not installed: {install_command('research')}"

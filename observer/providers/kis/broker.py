@@ -1,6 +1,6 @@
 """KIS as a broker: its values, and how its parts are made (kis-api.md, sections 1 to 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
@@ -61,6 +61,11 @@ class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     PLAIN_STREAM_HOSTS: ClassVar[tuple[str, ...]] = ("ops.koreainvestment.com",)
+    PRACTICE: ClassVar[Mapping[str, str]] = {
+        "rest_url": f'"https://{_PAPER_HOST}:29443"',
+        "stream_url": f'"{_PAPER_STREAM_URL}"',
+        "rate_limit.calls_per_second": f"{_PAPER_CALLS_PER_S}",
+    }
 
     rest_url: str = "https://openapi.koreainvestment.com:9443"
     stream_url: str = _STREAM_URL

@@ -1,0 +1,205 @@
+"""Each command in a block of OPERATIONS.md is run: those about stored data in every run of the tests, all others on a
+running system (slow). What runs in neither has its reason here; a command that stands nowhere here fails.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from bus.delivery import Delivered
+from bus.events import UniverseBuilt, UniverseMember
+from observer.cli.app import command_line
+from observer.clock import CLOCK_VARIABLE, HeldClock
+from observer.demo.configuration import DAY
+from observer.local_time import local_ns
+from observer.store.writer import StoreWriter
+from observer.universe.eligibility import KOREAN_STOCKS
+from tests.alerts.targets import listening
+from tests.deployment.installing import ROOT
+from tests.folders import short_folder
+from tests.store.filled import STREAM, events
+from tests.store.migrated import make_database
+from tests.system.running import OBSERVER, System
+
+PROGRAM: Final = ".venv/bin/observer"
+NEXT_DAY: Final = date(2026, 11, 19)
+
+# Run without a running system, in the order of this list, with the clock at the evening of the stored day or after it.
+AT_REST: Final = (
+    "backup now",
+    "backup list",
+    "backup verify",
+    "backup restore",
+    "backup restore --to look",
+    "backup restore --yes",
+    "backup restore --at 2026-11-18 --yes",
+    "calendar sessions",
+    "master status",
+    "universe show --limit 10",
+    "quality",
+    "quality yesterday",
+    "alerts --day yesterday",
+    "doctor",
+    "doctor --recount",
+    "init new",
+)
+
+STATUSES: Final = {"backup restore": 1}  # nothing was restored; all others end with 0
+
+# Run on a running system, in this order: `run` starts it, `ctl shutdown` ends it.
+RUNNING: Final = (
+    "run --config config/observer.toml",
+    "alerts test",
+    "alerts test --target phone",
+    "status",
+    "accounts",
+    "alerts silence NAME --for 2h",
+    "ctl shutdown",
+)
+
+_REGISTRY: Final = "needs a package registry; tests/deployment/test_deployment_wheel.py installs the wheel without one"
+_ROOT: Final = "needs root and systemd; systemd-analyze judges the unit in tests/cli/test_cli_init.py"
+LEFT_OUT: Final[Mapping[str, str]] = {
+    "python3 -m venv /opt/observer/.venv": _REGISTRY,
+    "/opt/observer/.venv/bin/pip install --require-hashes --requirement requirements.txt": _REGISTRY,
+    "/opt/observer/.venv/bin/pip install --no-deps observer-0.1.0-py3-none-any.whl": _REGISTRY,
+    "/opt/observer/.venv/bin/observer init /opt/observer --metrics --systemd": (
+        "writes outside the test's folder; tests/cli/test_cli_init.py runs it with these options"
+    ),
+    "cd /opt/observer": "a shell's own",
+    f"{PROGRAM} demo": "two minutes; test_deployment_wheel.py runs a faster one, tests/system the whole day",
+    ".venv/bin/pip install 'observer-0.1.0-py3-none-any.whl[alerts]'": _REGISTRY,
+    ".venv/bin/pip install --require-hashes --requirement requirements.txt": _REGISTRY,
+    ".venv/bin/pip install --no-deps --force-reinstall observer-0.1.0-py3-none-any.whl": (
+        "test_deployment_upgrade.py runs it with two versions"
+    ),
+    "useradd --system --user-group --home-dir /opt/observer observer": _ROOT,
+    "install -d -o observer -g observer -m 700 data run config/universe": _ROOT,
+    "chown -R observer:observer config && chmod 755 /opt/observer": _ROOT,
+    "cp config/observer.service /etc/systemd/system/": _ROOT,
+    "systemctl daemon-reload": _ROOT,
+    "systemctl enable --now observer": _ROOT,
+    "systemctl status observer": _ROOT,
+    "diff -r config new/config": "not ours; test_the_written_files_are_those_of_the_configuration compares them",
+}
+
+
+def printed() -> list[str]:
+    """The commands of the page's blocks, each once, without the comments behind them."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "OPERATIONS.md").read_text(), re.DOTALL)
+    lines = [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line.strip()))
+
+
+def test_every_command_of_the_page_is_run_or_has_its_reason() -> None:
+    ours = {f"{PROGRAM} {words}" for words in (*AT_REST, *RUNNING)}
+    assert set(printed()) == ours | set(LEFT_OUT)
+
+
+@pytest.fixture(scope="module")
+def at_rest() -> Iterator[Path]:
+    """A new system's folder with the data of two days, and no running system."""
+    with short_folder() as folder:
+        made = CliRunner().invoke(command_line(), ["init", str(folder)])
+        assert made.exit_code == 0, made.exception
+        url = f"sqlite:///{folder}/data/observer.db"
+        make_database(url)
+        writer = StoreWriter(url)
+        writer.open()
+        day, at_ns = DAY.isoformat(), local_ns(DAY, 8)
+        universe = [
+            UniverseMember("kis", KOREAN_STOCKS, day, 1, "005930", "005930", "KOSPI", 1e12, 5_000.0, None, None),
+            UniverseBuilt("kis", KOREAN_STOCKS, day, day, at_ns, 1, 9, 4_000.0),
+        ]
+        writer.commit([Delivered("track-b", STREAM, 1, [*events(), *universe])])
+        writer.close()
+        yield folder
+
+
+def clock_of(words: str) -> str:
+    """The clock's variable: the evening of the stored day for its package, the next morning for all else."""
+    at_ns = local_ns(DAY, 21, 5) if words == "backup now" else local_ns(NEXT_DAY, 7)
+    return HeldClock(at_ns, Path("never started"), 1.0).to_variable()
+
+
+def test_every_command_about_stored_data_does_what_the_page_says(
+    at_rest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(at_rest)
+    failed = {}
+    for words in AT_REST:
+        ran = CliRunner().invoke(command_line(), shlex.split(words), env={CLOCK_VARIABLE: clock_of(words)})
+        if ran.exit_code != STATUSES.get(words, 0):
+            failed[words] = [ran.exit_code, ran.output, repr(ran.exception)]
+    assert failed == {}
+    the_written_files_are_those_of_the_configuration(at_rest)
+
+
+def the_written_files_are_those_of_the_configuration(folder: Path) -> None:
+    compared = subprocess.run(["diff", "-r", "config", "new/config"], cwd=folder, capture_output=True, check=False)
+    assert (compared.returncode, compared.stdout) == (0, b"")
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A folder as an operator has it, with the data of a demo's day; the next morning."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+    def typed(self, words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", f"{PROGRAM} {words}"],
+            cwd=self.folder,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with short_folder() as folder, listening() as phone, listening() as mail:
+        day = [OBSERVER, "demo", "--symbols", "60", "--speed", "1200", "--keep", "--json", "--folder", folder / "demo"]
+        assert subprocess.run(day, cwd=folder, capture_output=True, check=False).returncode == 0
+        (folder / ".venv").symlink_to(Path(OBSERVER).parents[1])
+        (folder / "config").mkdir(0o700)
+        page = (ROOT / "OPERATIONS.md").read_text()
+        targets = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]  # as the page prints them
+        host = "[supervision.host]\nmemory_bytes = 1\nchecks = 1\n"  # an alert that is open all the time
+        (folder / "config" / "observer.toml").write_text(
+            f"{(folder / 'demo' / 'observer.toml').read_text()}\n{targets}\n{host}"
+        )
+        urls = folder / "config" / "alert_targets.toml"
+        urls.touch(0o600)
+        urls.write_text(f'phone = "{phone.url}"\nmail = "{mail.url}"\n')
+        clock = HeldClock(local_ns(NEXT_DAY, 6), tmp_path / "started", 1.0)
+        clock.start()
+        yield Running(folder, {CLOCK_VARIABLE: clock.to_variable()})
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_every_command_about_a_running_system_does_what_the_page_says(running: Running) -> None:
+    first, *others = RUNNING
+    system = System(running.folder / "demo", *shlex.split(first), environment=running.environment)
+    try:
+        system.until(lambda: "8 of 8 processes" in running.typed("status").stdout or len(system.pids()) > 7, "all")
+        system.until(lambda: "host:memory_bytes" in running.typed("alerts").stdout, "an alert")
+        for words in others:
+            ran = running.typed(words.replace("NAME", "host:memory_bytes"))
+            assert ran.returncode == 0, [words, ran.stdout, ran.stderr]
+        assert system.ended() == 0
+    finally:
+        system.clear_away()
+    assert system.left_behind() == []

@@ -1,0 +1,104 @@
+"""An upgrade in place and the way back, as OPERATIONS.md prints them: two versions of the wheel, two schemas (slow)."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from observer.clock import CLOCK_VARIABLE, HeldClock
+from observer.local_time import local_ns
+from tests.deployment.installing import LATER, VERSION, build, install, put, schema_version
+from tests.folders import short_folder
+from tests.system.running import Completed, System, ask
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """An environment with the earlier version, a system's folder with a day in it, and the next morning's clock."""
+
+    environment: Path
+    earlier: Path
+    later: Path
+    folder: Path
+    clock: str
+
+    @property
+    def program(self) -> str:
+        return str(self.environment / "bin" / "observer")
+
+    def typed(self, *words: str) -> Completed:
+        return subprocess.run(
+            [self.program, *words],
+            cwd=self.folder,
+            env={**os.environ, CLOCK_VARIABLE: self.clock},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def done(self, *words: str) -> str:
+        ran = self.typed(*words)
+        assert ran.returncode == 0, [words, ran.stdout, ran.stderr]
+        return ran.stdout
+
+    def runs_for_a_while(self) -> None:
+        """Start the system, wait for every process, end it by its own command."""
+        system = System(
+            self.folder / "demo",
+            "run",
+            "--config",
+            "demo/observer.toml",
+            environment={CLOCK_VARIABLE: self.clock},
+            program=self.program,
+        )
+        try:
+            system.until(lambda: "8 of 8 processes" in self.typed("status").stdout or len(system.pids()) > 7, "all")
+            self.done("ctl", "shutdown")
+            assert system.ended() == 0
+        finally:
+            system.clear_away()
+
+    def schema(self) -> str:
+        [(version,)] = ask(self.folder / "demo" / "data" / "observer.db", "SELECT version_num FROM alembic_version")
+        return str(version)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    with short_folder() as folder:
+        earlier, later = build(folder), build(folder, is_later=True)
+        install(earlier, folder / "venv")
+        clock = HeldClock(local_ns(date(2026, 11, 19), 6), tmp_path / "started", 1.0)
+        clock.start()
+        found = Machine(folder / "venv", earlier, later, folder / "s", clock.to_variable())
+        found.folder.mkdir()
+        day = [found.program, "demo", "--symbols", "60", "--speed", "1200", "--keep", "--json"]
+        assert subprocess.run(day, cwd=found.folder, capture_output=True, check=False).returncode == 0
+        yield found
+
+
+def test_a_new_wheel_brings_the_database_to_its_schema_and_the_earlier_one_comes_back_with_the_package(
+    machine: Machine,
+) -> None:
+    machine.done("backup", "now")
+    put(machine.later, machine.environment)
+    assert machine.done("--version").strip() == f"observer {LATER}"
+    machine.runs_for_a_while()
+    assert machine.schema() == "9999"
+    machine.done("doctor", "--recount")
+
+    put(machine.earlier, machine.environment)
+    refused = machine.typed("run", "--config", "demo/observer.toml")
+    assert refused.returncode != 0, "a newer schema is not written by an earlier version"
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("observer: ")
+    machine.done("backup", "restore", "--yes")
+    machine.runs_for_a_while()
+    assert (machine.done("--version").strip(), machine.schema()) == (f"observer {VERSION}", schema_version())
+    machine.done("doctor", "--recount")
