@@ -34,7 +34,7 @@ COMMANDS: Final = Group(
         "demo": Command("demo:demo", "Run a trading day against the built-in simulator, in two minutes."),
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
         "status": Command("status:status", "Show processes and open alerts of the running system."),
-        "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
+        "doctor": Command("doctor:doctor", "Examine a system: configuration, machine, data."),
         "alerts": Group(
             "Show open alerts; silence one.",
             {
