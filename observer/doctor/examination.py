@@ -79,7 +79,7 @@ def _of_stored(gather: Callable[[stored.Stored], _Facts | None]) -> Callable[[Pl
 
 def _counted(where: stored.Stored) -> stored.RowFacts | None:
     """The count of the rows, where it is wanted and the database can be read."""
-    return stored.row_facts(where) if where.recount and not stored.database_facts(where).error else None
+    return stored.row_facts(where) if where.recount and stored.database_facts(where).is_readable else None
 
 
 SUBJECTS: Final[Sequence[Subject[Any]]] = (

@@ -57,6 +57,11 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     epochs: Sequence[str] = ()
     quarantined: int = 0
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether its rows can be counted."""
+        return not self.error and not self.schema_error
+
 
 class RowFacts(msgspec.Struct, frozen=True):
     """The count of all rows; or why there is none."""
@@ -90,7 +95,7 @@ def examine(stored: Stored) -> Sequence[Finding]:
     database = database_facts(stored)
     return [
         *judge_database(database),
-        *(judge_rows(row_facts(stored)) if stored.recount and not database.error else ()),
+        *(judge_rows(row_facts(stored)) if stored.recount and database.is_readable else ()),
         *judge_outboxes(outbox_facts(stored)),
         *judge_backup(backup_facts(stored)),
     ]
