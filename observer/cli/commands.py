@@ -35,6 +35,14 @@ COMMANDS: Final = Group(
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
         "status": Command("status:status", "Show processes and open alerts of the running system."),
         "doctor": Command("doctor:doctor", "Examine a system: configuration, machine, data."),
+        "config": Group(
+            "Show, check and compare the configuration.",
+            {
+                "show": Command("config:show_config", "Show the effective configuration."),
+                "check": Command("config:check_config", "Check a configuration and the files it names."),
+                "diff": Command("config:diff_config", "Show what differs: from another file, or from the defaults."),
+            },
+        ),
         "alerts": Group(
             "Show open alerts; silence one.",
             {

@@ -9,7 +9,6 @@ import msgspec
 
 from observer.base_settings import read_settings_file
 from observer.config import Settings
-from observer.providers.broker import BROKER_NAMES
 from observer.settings_errors import SettingsFile, SettingsPath, toml_lines
 
 _KRX_SOURCES: Final = frozenset({"krx_open_api", "krx_data"})
@@ -64,17 +63,14 @@ def notices_of(path: Path, settings: Settings, but: Collection[SettingsPath] = (
     """
     file = read_settings_file(path)
     lines = toml_lines(file.text)
-    for key, text in (*_unread(file, settings), *_absent(file, settings)):
-        if key not in but:
-            where = f"{file.source}:{lines[key]}" if key in lines else file.source
-            yield f"{where}: {'.'.join(map(str, key))}: {text}"
+    found = [each for each in (*_unread(file, settings), *_absent(file, settings)) if each[0] not in but]
+    for key, text in sorted(found, key=lambda each: lines.get(each[0], 0)):
+        where = f"{file.source}:{lines[key]}" if key in lines else file.source
+        yield f"{where}: {'.'.join(map(str, key))}: {text}"
 
 
 def _unread(file: SettingsFile, settings: Settings) -> Iterator[tuple[SettingsPath, str]]:
     """Keys that were changed from their defaults, and that nothing reads."""
-    for name in BROKER_NAMES:
-        if name in file.content and name not in settings.providers:
-            yield (name,), "nothing reads this section: no account is at this broker ([run] provider_pool)"
     for unread in _UNREAD:
         if unread.is_read(settings):
             continue
@@ -97,8 +93,14 @@ def _section(document: Any, path: SettingsPath) -> Mapping[str, Any]:
 
 def _absent(file: SettingsFile, settings: Settings) -> Iterator[tuple[SettingsPath, str]]:
     """Files, folders and programs that the file names, and that are not there."""
-    named = ("etf", "manual_file"), ("alerts", "targets_file"), ("etf", "krx", "keys_file"), ("lake", "keys_file")
-    for key in (*named, ("backup", "copy_to")):
+    is_read = {
+        ("etf", "manual_file"): "csv" in settings.etf.sources,
+        ("etf", "krx", "keys_file"): bool(_KRX_SOURCES & set(settings.etf.sources)),
+        ("alerts", "targets_file"): bool(settings.alerts.targets),
+        ("lake", "keys_file"): True,
+        ("backup", "copy_to"): True,
+    }
+    for key in (each for each, named in is_read.items() if named):
         name = _section(file.content, key[:-1]).get(key[-1])
         if isinstance(name, str) and name and not Path(name).expanduser().exists():
             yield key, f"{name} is not there"
