@@ -94,8 +94,17 @@ COMMANDS: Final = Group(
             },
         ),
         "db": Group(
-            "Examine a whole database.",
-            {"digest": Command("database:digest_command", "Print a digest of each table's content.")},
+            "Examine a whole database; change its schema.",
+            {
+                "stats": Command("database_care:stats", "Show the size of the database and of its tables."),
+                "check": Command(
+                    "database_care:check", "Check that the database is whole and has the expected schema."
+                ),
+                "upgrade": Command(
+                    "database_care:upgrade_command", "Bring the database to the schema of this version."
+                ),
+                "digest": Command("database:digest_command", "Print a digest of each table's content."),
+            },
         ),
         "backup": Group(
             "Make, verify and restore packages of all data.",
