@@ -6,9 +6,9 @@ never holds secrets, only their location.
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ from observer.calendar.phases import DayRules, ScheduleSettings, contradictions
 from observer.calendar.session_file import SHIPPED, read_session_rules
 from observer.calendar.sessions import SessionRules
 from observer.calendar.venues import TradingVenue
-from observer.errors import did_you_mean
+from observer.errors import ConfigError, did_you_mean
 from observer.etf.settings import EtfSettings
 from observer.extras import install_command
 from observer.files import read_file
@@ -46,6 +46,9 @@ KEPT_DAYS_MIN: Final = 30
 """The smallest `[store] keep_days`: a month, so that a person finds a recent day's rows where the processes do."""
 KEPT_BEYOND_COMPARED: Final = 10
 """Days that are kept beyond those that a trigger compares with: recovery and quality go back seven calendar days."""
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 _NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers", "sessions"})
 _MOVED: Final = {
@@ -152,35 +155,83 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def load_settings(path: Path) -> Settings:
-    """The settings in a TOML file and in those of the accounts and the selection; what is absent has its default.
-    Also sets this process's local time to the venue's.
+    """The settings in a TOML file and in those of the accounts, the selection and the sessions; what is absent has its
+    default. Also sets this process's local time to the venue's.
 
     Raises:
-        ConfigError: a file cannot be read, or it has wrong keys or values: one line for each of them.
+        ConfigError: a file cannot be read, or has wrong keys or values: one line for each of them, of all files. What
+            needs several sections is checked when each of them is right.
     """
     file = read_settings_file(path)
-    settings = settings_of(file)
-    if settings.lake is not None and (text := missing_libraries()):
-        raise wrong_settings(file, [Problem(("lake",), text)])
-    if library := missing_library(settings.alerts):
-        text = f"{library} is not installed: {install_command('alerts')}"
-        raise wrong_settings(file, [Problem(("alerts", "targets"), text)])
-    pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)
-    _require_one_market(settings.instance, pool, file)
-    _require_files(settings.reference, broker_named(pool.provider), file)
+    errors = _Errors()
+    settings = errors.of(settings_of, file)
+    run = settings.run if settings is not None else converted(file, ("run",), RunSettings, _section(file, "run"))[0]
+    pool = selection = sessions = None
+    if run is not None:
+        pool, selection = errors.of(_read_pool, run, file), errors.of(_read_selection, run, file)
+        sessions = errors.of(read_session_rules, session_file(run))
+        if settings is not None:
+            errors.of(_require_libraries, settings, file)
+        if settings is not None and pool is not None:
+            errors.of(_require_one_market, settings.instance, pool, file)
+            errors.of(_require_files, settings.reference, broker_named(pool.provider), file)
+    errors.raise_all()
+    assert settings is not None, "its errors are raised"
+    assert pool is not None, "likewise"
+    assert selection is not None, "likewise"
+    assert sessions is not None, "likewise"
     store = msgspec.structs.replace(settings.store, url=instance_url(settings.store.url, settings.instance))
     settings = msgspec.structs.replace(
-        settings,
-        store=store,
-        pool=pool,
-        selection=selection,
-        sessions=read_session_rules(session_file(settings.run)),
-        keys_digest=_keys_digest(pool),
+        settings, store=store, pool=pool, selection=selection, sessions=sessions, keys_digest=_keys_digest(pool)
     )
     use_zone(settings.venue.zone)
-    _require_sessions(settings, file)
-    _require_kept_days(settings, file)
+    errors.of(_require_sessions, settings, file)
+    errors.of(_require_kept_days, settings, file)
+    errors.raise_all()
     return settings
+
+
+class _Errors:
+    """The errors of steps that do not need each other's results."""
+
+    def __init__(self) -> None:
+        self._found: list[ConfigError] = []
+
+    def of(
+        self, step: Callable[_Arguments, _Result], *args: _Arguments.args, **named: _Arguments.kwargs
+    ) -> _Result | None:
+        """The step's result; None where it raises, and its error is kept."""
+        try:
+            return step(*args, **named)
+        except ConfigError as error:
+            self._found.append(error)
+            return None
+
+    def raise_all(self) -> None:
+        """Raise what was kept, as one error with all lines."""
+        match self._found:
+            case []:
+                return
+            case [error]:
+                raise error
+            case errors:
+                raise ConfigError("\n".join(map(str, errors)))
+
+
+def _section(file: SettingsFile, name: str) -> object:
+    return file.content.get(name, {})
+
+
+def _require_libraries(settings: Settings, file: SettingsFile) -> None:
+    """Raises ConfigError for a section whose libraries are not installed."""
+    problems = []
+    if settings.lake is not None and (text := missing_libraries()):
+        problems.append(Problem(("lake",), text))
+    if library := missing_library(settings.alerts):
+        text = f"{library} is not installed: {install_command('alerts')}"
+        problems.append(Problem(("alerts", "targets"), text))
+    if problems:
+        raise wrong_settings(file, problems)
 
 
 def _require_one_market(instance: Instance, pool: PoolSettings, file: SettingsFile) -> None:

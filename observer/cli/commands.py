@@ -35,7 +35,15 @@ COMMANDS: Final = Group(
         "init": Command("init:init", "Write a new system's configuration into a folder."),
         "run": Command("run:run", "Run the system until SIGTERM or ctrl-C."),
         "status": Command("status:status", "Show processes and open alerts of the running system."),
-        "doctor": Command("doctor:doctor", "Check the stored data against what was published."),
+        "doctor": Command("doctor:doctor", "Examine a system: configuration, machine, data."),
+        "config": Group(
+            "Show, check and compare the configuration.",
+            {
+                "show": Command("config:show_config", "Show the effective configuration."),
+                "check": Command("config:check_config", "Check a configuration and the files it names."),
+                "diff": Command("config:diff_config", "Show what differs: from another file, or from the defaults."),
+            },
+        ),
         "alerts": Group(
             "Show open alerts; silence one.",
             {
@@ -87,8 +95,17 @@ COMMANDS: Final = Group(
             },
         ),
         "db": Group(
-            "Examine a whole database.",
-            {"digest": Command("database:digest_command", "Print a digest of each table's content.")},
+            "Examine a whole database; change its schema.",
+            {
+                "stats": Command("database_care:stats", "Show the size of the database and of its tables."),
+                "check": Command(
+                    "database_care:check", "Check that the database is whole and has the expected schema."
+                ),
+                "upgrade": Command(
+                    "database_care:upgrade_command", "Bring the database to the schema of this version."
+                ),
+                "digest": Command("database:digest_command", "Print a digest of each table's content."),
+            },
         ),
         "backup": Group(
             "Make, verify and restore packages of all data.",

@@ -1,37 +1,44 @@
-"""`observer doctor`: checks of the stored data against what was published."""
+"""`observer doctor`: the whole examination of a system, its machine and its data."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 from click.exceptions import Exit
+from rich.console import Console
 
-from observer.base_settings import endpoints_of
-from observer.cli.context import ConfigOption, JsonOption, configuration_path, full_settings, print_json
+from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
 from observer.cli.options import Option
-from observer.cli.removed import rows_of_lake
+from observer.cli.steps import steps
 from observer.cli.tables import Table, show
-from observer.host.doctor import examine
+from observer.clock import RealClock
+from observer.doctor.examination import examine
+from observer.doctor.finding import Finding
+from observer.doctor.place import place_of
 
 
 def doctor(
-    config: ConfigOption = None,
     recount: Annotated[bool, Option("--recount", help="Count all rows, too: reads the whole database.")] = False,
+    offline: Annotated[bool, Option("--offline", help="Make no connection to the broker's hosts.")] = False,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check the stored data against what was published. Reads files and the database, beside a running system too.
+    """Examine a system: configuration, machine, data. Reads files and the database, beside a running system too.
 
-    Exit status 0 when nothing is lost; 1 when something is, or when the database cannot be read.
+    Connects to the broker's hosts, and asks its REST host for the time; --offline leaves that out. Every line that is
+    not ok names its remedy. Exit status 1 when one is critical.
     """
-    path = configuration_path(config)
-    settings = full_settings(config)
-    outboxes = endpoints_of(settings.run).runtime_directory / "outbox"
-    folder = settings.backup.folder_of(settings.run)
-    sealed = rows_of_lake(settings)
-    findings = examine(settings.store.url, Path(outboxes), folder, recount=recount, sealed=sealed)
+    place = place_of(configuration_path(config), RealClock().now_ns(), is_offline=offline, recount=recount)
+    with steps(Console(stderr=True)) as step:
+        findings = examine(place, begins=lambda name: step(f"checking: {name}"))
     if as_json:
         print_json(findings)
     else:
-        rows = [(finding.check, finding.level, finding.text) for finding in findings]
-        show(Table(("check", "result", "finding"), rows, f"System of {path}", folded=("finding",)))
+        show_findings(findings, f"System of {place.path}")
     if any(finding.level == "critical" for finding in findings):
         raise Exit(1)
+
+
+def show_findings(findings: Sequence[Finding], title: str) -> None:
+    """Print the findings as a table."""
+    rows = [(finding.level, finding.check, finding.text, finding.remedy) for finding in findings]
+    show(Table(("level", "check", "finding", "remedy"), rows, title, folded=("finding", "remedy")))

@@ -62,14 +62,7 @@ def keep_before_migration(url: str, revision: str, folder: Path | None) -> Path:
     Raises:
         StoreError: the copy cannot be made, or there is no folder for a dump. Then the schema must stay as it is.
     """
-    parsed = parse_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        path = sqlite_path(parsed).absolute()
-        kept = path.with_name(f"{path.name}.before-{revision}")
-    elif folder is None:
-        raise StoreError(f"{parsed}: its schema is {revision}: `observer run` brings it up to date, after a copy")
-    else:
-        kept = folder / f"{selected_schema(url)}.before-{revision}.dump"
+    parsed, kept = parse_url(url), kept_before_migration(url, revision, folder)
     unfinished = kept.with_name(f".{kept.name}.unfinished")
     try:
         make_private_folder(kept.parent)
@@ -85,6 +78,21 @@ def keep_before_migration(url: str, revision: str, folder: Path | None) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return kept
+
+
+def kept_before_migration(url: str, revision: str, folder: Path | None) -> Path:
+    """Where `keep_before_migration` puts its copy.
+
+    Raises:
+        StoreError: as there.
+    """
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = sqlite_path(parsed).absolute()
+        return path.with_name(f"{path.name}.before-{revision}")
+    if folder is None:
+        raise StoreError(f"{parsed}: its schema is {revision}: `observer run` brings it up to date, after a copy")
+    return folder / f"{selected_schema(url)}.before-{revision}.dump"
 
 
 def check_copy(path: Path, stop: threading.Event) -> None:

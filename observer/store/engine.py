@@ -311,12 +311,12 @@ def require_current_schema(engine: Engine) -> None:
     Raises:
         StoreError: it has another one, or none, or cannot be read.
     """
-    revision = _schema_revision(engine)
+    revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
         return
     if revision is None:
         raise StoreError(f"{engine.url}: there is no schema of Observer in it: `observer run` makes one")
-    if revision not in _known_revisions():
+    if revision not in known_revisions():
         raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
     raise StoreError(
         f"{engine.url}: its schema is {revision}, this program needs {SCHEMA_REVISION}: `observer run` brings it up to "
@@ -324,7 +324,8 @@ def require_current_schema(engine: Engine) -> None:
     )
 
 
-def _schema_revision(engine: Engine) -> str | None:
+def schema_revision(engine: Engine) -> str | None:
+    """The revision of the database's schema; None where there is none of ours."""
     with store_errors(engine), engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -344,8 +345,8 @@ def migrate(url: str, copies: Path | None = None) -> None:
     """
     engine = open_writer(url)
     try:
-        if (revision := _schema_revision(engine)) != SCHEMA_REVISION:  # on most days Alembic is not even loaded
-            _refuse_unknown_schema(engine)
+        if (revision := schema_revision(engine)) != SCHEMA_REVISION:  # on most days Alembic is not even loaded
+            _refuse_unknown_schema(engine, revision)
             if revision is not None:
                 from observer.store.backup import keep_before_migration  # it opens databases by this module
 
@@ -356,17 +357,16 @@ def migrate(url: str, copies: Path | None = None) -> None:
         engine.dispose()
 
 
-def _refuse_unknown_schema(engine: Engine) -> None:
-    revision = _schema_revision(engine)
-    if revision is not None and revision not in _known_revisions():
+def _refuse_unknown_schema(engine: Engine, revision: str | None) -> None:
+    if revision is not None and revision not in known_revisions():
         raise StoreError(f"{engine.url}: {unknown_schema(revision)}")
 
 
-def _known_revisions() -> AbstractSet[str]:
+def known_revisions() -> AbstractSet[str]:
     """The schemas that the migrations bring up to date."""
     from alembic.script import ScriptDirectory
 
-    return {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    return {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
 
 
 def _make_instance_schema(engine: Engine) -> None:
@@ -381,13 +381,13 @@ def _make_instance_schema(engine: Engine) -> None:
 def _upgrade(engine: Engine) -> None:
     from alembic import command
 
-    config = _alembic_config()
+    config = alembic_config()
     with store_errors(engine), engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
-def _alembic_config() -> "Config":
+def alembic_config() -> "Config":
     """The configuration of [tool.alembic] as an installed program has it: only the place of the migrations."""
     from alembic.config import Config
 

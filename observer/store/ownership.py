@@ -57,12 +57,12 @@ def claim(
                 enter_system(connection, system)
 
 
-def migrate_own(url: str, instance: Instance) -> None:
+def migrate_own(url: str, instance: Instance, copies: Path | None = None) -> None:
     """As `claim`, for a command: a database without an owner stays without one."""
     url = instance_url(url, instance)
     with only_writer(url) as engine:
         _refuse_other_owner(engine, instance)
-        migrate(url)
+        migrate(url, copies)
 
 
 def _refuse_other_owner(engine: Engine, instance: Instance) -> None:

@@ -30,7 +30,17 @@ from observer.local_time import local_ns
 from observer.store.lines import lines_of
 from observer.store.removal import SealedRows, count_left
 from observer.store.session import DatabaseReader
-from observer.store.tables import DATABASE_EPOCHS, DELIVERY_LOSSES, EVENT_TABLES, OWNER, QUARANTINE, ROW_TABLES, STREAMS
+from observer.store.tables import (
+    DATABASE_EPOCHS,
+    DELIVERY_LOSSES,
+    EVENT_TABLES,
+    OWNER,
+    QUARANTINE,
+    ROW_TABLES,
+    STREAMS,
+    TRADE_GROUPS,
+    TRADE_ROWS,
+)
 
 _ONE_DAY: Final = timedelta(days=1)
 
@@ -47,6 +57,12 @@ _NEWEST: Final = (
             (_SWEEPS.completed_ns, _SWEEPS.session_date),
         )
     ),
+)
+
+_UNGROUPED: Final = (
+    select(func.count())
+    .select_from(TRADE_ROWS)
+    .where(~select(1).where(TRADE_GROUPS.c.id == TRADE_ROWS.c.group_id).correlate(TRADE_ROWS).exists())
 )
 
 
@@ -102,12 +118,13 @@ class StreamPosition(msgspec.Struct, frozen=True):
 
 class RowsAndMarks(msgspec.Struct, frozen=True):
     """The rows in the database, the rows that only sealed days have, and the sum that the event streams' marks less the
-    lost numbers give.
+    lost numbers give. `ungrouped` are those of the rows that no query of trades sees: their group is not there.
     """
 
     rows: int
     removed: int
     expected: int
+    ungrouped: int = 0
 
 
 class SummaryReader(DatabaseReader):
@@ -137,7 +154,8 @@ class SummaryReader(DatabaseReader):
             rows = sum(_count(connection, select(func.count()).select_from(table)) for table in tables)
             delivered = [each for each in sealed() if marks.get(each.uid, 0) >= each.last]
             removed = sum(each.rows - count_left(connection, each) for each in delivered)
-        return RowsAndMarks(rows, removed, sum(marks.values()) - losses)
+            ungrouped = _count(connection, _UNGROUPED)
+        return RowsAndMarks(rows, removed, sum(marks.values()) - losses, ungrouped)
 
     def quarantined(self) -> int:
         """Events in quarantine."""

@@ -38,9 +38,9 @@ def url(empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         (scripts / "versions" / f"v{revision}.py").write_text(
             f"from alembic import op\nrevision = '{revision}'\ndown_revision = {before}\ndef upgrade():\n    {change}\n"
         )
-    configuration = engine._alembic_config()
+    configuration = engine.alembic_config()
     configuration.set_main_option("script_location", str(scripts))
-    monkeypatch.setattr(engine, "_alembic_config", lambda: configuration)
+    monkeypatch.setattr(engine, "alembic_config", lambda: configuration)
     assert ScriptDirectory.from_config(configuration).get_current_head() == SCHEMA_REVISION
     return empty_database_url
 

@@ -100,7 +100,7 @@ def test_a_database_of_another_instance_is_refused_before_its_schema_is_changed(
     execute(empty_database_url, "INSERT INTO owner VALUES (1, 'second', 'kr_stocks', 'kis', 0)")
     with pytest.raises(ConfigError, match="belongs to instance 'second'"):
         claim(empty_database_url, KOREA, ["kis"], CREATED_NS)
-    assert engine._schema_revision(engine.open_reader(empty_database_url)) is None
+    assert engine.schema_revision(engine.open_reader(empty_database_url)) is None
 
 
 def test_instances_share_a_postgresql_database_each_in_its_schema(shared_database_url: str) -> None:

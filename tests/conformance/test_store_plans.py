@@ -23,6 +23,7 @@ from observer.store.removal import SealedRows, count_left, lacks_snapshots, remo
 from observer.store.scan import Span, statement_of
 from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
+from observer.store.sizes import SizeReader
 from observer.store.slots import day_bounds
 from observer.store.statistics import refresh_statistics
 from observer.store.tables import ROW_TABLES, TRADE_GROUPS
@@ -144,6 +145,9 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "assignment": (("KOSPI", SYMBOLS[0]),),
     "last_rounds": ((),),
     "alerts": ((FROM_NS, TO_NS), ()),
+    "sizes": ((),),
+    "last_days": ((5,),),
+    "day_rows": ((DAY,),),
 }
 
 # Queries about the whole database by their nature, with the reason; all others read what they ask for.
@@ -154,12 +158,13 @@ WHOLE: Final[Mapping[str, str]] = {
     "digest": "the content of two databases",
 }
 
-# Files without a query of a table that grows: connections, locks, the owner's one row, the schema; `digest`; and the
+# Files without a query of a table that grows: connections, locks, the owner's one row, the schema, the database's own
+# check of itself; `digest`; and the
 # rows of a day as columns, which have tests of their own below, with the files that ask for them.
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
-    "scan.py", "columns.py",
+    "scan.py", "columns.py", "integrity.py",
 )  # fmt: skip
 
 # Kinds of the lake without an index of their day: sealing them reads their whole table.
@@ -168,7 +173,7 @@ SCANNED: Final = frozenset({
     "universe_members", "context_syncs", "trigger_ends", "churn_guard_changes", "empty_gaps", "etf_jobs", "attentions",
 })  # fmt: skip
 
-READERS: Final = (EtfReader, SectorReader, AlertReader)  # an `EtfReader` is a `StoreReader`
+READERS: Final = (EtfReader, SectorReader, AlertReader, SizeReader)  # an `EtfReader` is a `StoreReader`
 # A row in another table of the store is a start of a process, a restored database, or an event that was lost or
 # refused: few, and the events of a day are not among them.
 GROWING: Final = frozenset(table.name for table in (*ROW_TABLES.values(), TRADE_GROUPS))

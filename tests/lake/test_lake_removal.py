@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 from bus.delivery import Delivered
 from bus.events import Event
 from observer.errors import DataFileError
-from observer.host.doctor import examine
+from observer.doctor.stored import Stored, examine
 from observer.lake.layout import (
     SealedDay,
     days_to_remove,
@@ -89,7 +89,8 @@ def recounted(url: str, lake: Path, folder: Path) -> tuple[str, str]:
     def removable() -> list[SealedRows]:
         return [rows for day in sealed_days(lake) for rows in day.removable_rows()]
 
-    found = examine(url, folder / "outbox", folder / "backup", recount=True, sealed=removable)
+    outboxes, backups = folder / "outbox", folder / "backup"
+    found = examine(Stored(url=url, outboxes=outboxes, backups=backups, recount=True, sealed=removable))
     [of_rows] = [each for each in found if each.check == "rows"]
     return of_rows.level, of_rows.text
 

@@ -12,7 +12,7 @@ from bus.delivery import Delivered, Lost
 from observer.clock import ManualClock
 from observer.config import load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.host.doctor import examine
+from observer.doctor.stored import Stored, examine
 from observer.local_time import local_ns
 from observer.runtime.worker import Worker
 from observer.store import lock
@@ -70,9 +70,8 @@ def test_the_alert_states_as_many_lost_events_as_the_doctor_also_after_a_restart
             second.commit([Lost(OTHER, 1, 5, "damaged", "b")])
             text = (await open_texts(worker))["delivery_losses"]
             assert text.startswith("13 published events exist nowhere")
-            [losses] = [
-                each for each in examine(url, worker.runtime, worker.runtime, recount=False) if each.check == "losses"
-            ]
+            stored = Stored(url=url, outboxes=worker.runtime, backups=worker.runtime)
+            [losses] = [each for each in examine(stored) if each.check == "losses"]
             assert losses.text.startswith("13 published events exist nowhere")
             assert "observer doctor" in text
             second.close()

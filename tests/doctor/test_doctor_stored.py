@@ -10,7 +10,8 @@ from bus.events import PhaseChanged
 from bus.outbox import Outbox
 from bus.segments import Packed
 from observer.backup.work import back_up
-from observer.host.doctor import Finding, examine
+from observer.doctor.finding import Finding
+from observer.doctor.stored import Stored, examine
 from observer.store.summary import RowsAndMarks, SummaryReader
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_DAY
@@ -50,7 +51,8 @@ def store(url: str, outbox: Outbox, *, lost: int = 0) -> None:
 
 
 def findings(url: str, folder: Path, *, recount: bool = True) -> dict[str, Finding]:
-    return {finding.check: finding for finding in examine(url, folder / "outbox", folder / "backup", recount=recount)}
+    stored = Stored(url=url, outboxes=folder / "outbox", backups=folder / "backup", recount=recount)
+    return {finding.check: finding for finding in examine(stored)}
 
 
 def test_a_sound_system_has_no_critical_finding(tmp_path: Path, url: str) -> None:
@@ -89,6 +91,15 @@ def test_a_row_that_is_gone_is_found_by_the_recount(tmp_path: Path, url: str) ->
     assert "rows" not in findings(url, tmp_path, recount=False)
 
 
+def test_a_row_of_a_trade_without_its_group_is_found_by_the_recount(tmp_path: Path, url: str) -> None:
+    store(url, published(tmp_path))
+    execute(url, "UPDATE trade_rows SET group_id = 999 WHERE sequence IN (3, 4)")
+    found = findings(url, tmp_path)
+    assert found["rows"].level == "ok"
+    assert found["groups"].level == "critical"
+    assert found["groups"].text.startswith("2 rows of trade_rows have a group that is not in trade_groups")
+
+
 def test_a_database_that_is_gone_is_critical(tmp_path: Path) -> None:
     published(tmp_path)
     found = findings(f"sqlite:///{tmp_path}/observer.db", tmp_path)
@@ -124,14 +135,16 @@ def test_a_package_is_old_when_events_were_stored_long_after_it(
     writer.commit([Delivered("supervisor", A, 1, [PhaseChanged("2026-11-18", newest_ns, "CLOSED", "IDLE")])])
     writer.close()
     back_up(plan := plan_in(tmp_path, url), "daily", NOW_NS, GO_ON)
-    [found] = [each for each in examine(url, tmp_path, plan.folder, recount=False) if each.check == "backup"]
+    [found] = [
+        each for each in examine(Stored(url=url, outboxes=tmp_path, backups=plan.folder)) if each.check == "backup"
+    ]
     assert found.level == level
     assert f"{max(0, days):.1f} days older than the newest event" in found.text
 
 
 def test_a_package_is_named_without_its_database(tmp_path: Path, url: str) -> None:
     back_up(plan := plan_in(tmp_path, url), "daily", NOW_NS, GO_ON)
-    found = examine(f"sqlite:///{tmp_path}/absent.db", tmp_path, plan.folder, recount=False)
+    found = examine(Stored(url=f"sqlite:///{tmp_path}/absent.db", outboxes=tmp_path, backups=plan.folder))
     assert [each.level for each in found] == ["critical", "ok"]
 
 

@@ -1,0 +1,134 @@
+"""`observer config`: the effective configuration, what is wrong in it, what differs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from click.exceptions import Exit
+
+from bus.commands import Reload
+from observer.cli.config_values import Value, values_of, with_origins
+from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
+from observer.cli.options import Argument, Option
+from observer.cli.system import ask
+from observer.cli.system import show as show_reply
+from observer.cli.tables import Table, show, show_text
+from observer.config import Settings, load_settings
+from observer.doctor.notices import notices_of
+from observer.errors import ConfigError, did_you_mean
+
+_NONE = "(none)"
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A setting with two values; None: it is not there."""
+
+    key: str
+    value: object
+    other: object
+
+
+def show_config(
+    section: Annotated[str | None, Argument(help="Only this section, e.g. kis.rate_limit; default: all.")] = None,
+    origin: Annotated[bool, Option(help="Also where each value is from: default, or file and line.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the effective configuration. The defaults are in it, secrets never are.
+
+    Keys of the accounts' file begin with provider_pool, those of the selection's with symbol_selection.
+    """
+    path = configuration_path(config)
+    values = _within(section, with_origins(path, load_settings(path)))
+    if as_json:
+        print_json(values if origin else {each.key: each.value for each in values})
+        return
+    rows = [(each.key, _text(each.value), *([each.origin] if origin else [])) for each in values]
+    columns = ("key", "value", *(["origin"] if origin else []))
+    show(Table(columns, rows, f"Configuration {path}", folded=("value",)))
+
+
+def check_config(
+    file: Annotated[Path | None, Argument(metavar="[FILE]", help="The file; default: that of --config.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a configuration and the files it names. All errors at once, each with file, line and key.
+
+    Also warns of keys that nothing reads, and of named files that are not there. Exit status 1 when there is an error;
+    warnings alone are status 0.
+    """
+    path = file or configuration_path(config)
+    problems, notices = _checked(path)
+    if as_json:
+        print_json({"problems": problems, "notices": notices})
+    else:
+        lines = [*(f"error: {line}" for line in problems), *(f"warning: {line}" for line in notices)]
+        show_text("\n".join(lines or [f"{path}: nothing is wrong"]))
+    if problems:
+        raise Exit(1)
+
+
+def _checked(path: Path) -> tuple[Sequence[str], Sequence[str]]:
+    """Errors and warnings.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    try:
+        return [], list(notices_of(path, load_settings(path)))
+    except ConfigError as error:
+        if not path.is_file():
+            raise
+        return str(error).splitlines(), []
+
+
+def diff_config(
+    file: Annotated[Path | None, Argument(metavar="[FILE]", help="Another configuration.")] = None,
+    defaults: Annotated[bool, Option(help="Compare with the defaults.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what differs: from another file, or from the defaults.
+
+    Without either: which processes of the running system a reload of the file would restart; nothing is restarted.
+    """
+    if file is not None and defaults:
+        raise ConfigError("give another file, or --defaults, not both")
+    if file is None and not defaults:
+        show_reply(ask(Reload(dry_run=True), config), as_json=as_json)
+        return
+    path = configuration_path(config)
+    other = Settings() if file is None else load_settings(file)
+    found = _differences(values_of(load_settings(path)), values_of(other))
+    name = "defaults" if file is None else str(file)
+    if as_json:
+        print_json(found)
+    elif not found:
+        show_text(f"{path} and {name}: no difference")
+    else:
+        rows = [(each.key, _text(each.value), _text(each.other)) for each in found]
+        show(Table(("key", str(path), name), rows, "", folded=(str(path), name)))
+
+
+def _differences(values: Sequence[Value], others: Sequence[Value]) -> Sequence[Difference]:
+    ours = {each.key: each.value for each in values}
+    theirs = {each.key: each.value for each in others}
+    keys = [*ours, *(key for key in theirs if key not in ours)]
+    found = [Difference(key, ours.get(key), theirs.get(key)) for key in keys]
+    return [each for each in found if each.value != each.other]
+
+
+def _within(section: str | None, values: Sequence[Value]) -> Sequence[Value]:
+    if section is None:
+        return values
+    found = [each for each in values if each.key == section or each.key.startswith((f"{section}.", f"{section}["))]
+    if not found:
+        known = {each.key.partition(".")[0] for each in values}
+        raise ConfigError(f"{section}: no such section or key{did_you_mean(section, sorted(known))}")
+    return found
+
+
+def _text(value: object) -> str:
+    return _NONE if value is None else msgspec.json.encode(value).decode()

@@ -1,0 +1,94 @@
+"""The effective values of a configuration, one by one, with the file and the line that each comes from. No secrets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from observer.backup.configuration import redacted
+from observer.base_settings import RunSettings, read_settings_file
+from observer.config import Settings
+from observer.files import read_file
+from observer.settings_errors import SettingsFile, SettingsPath, decode_json, json_keys, toml_lines
+
+DEFAULT: Final = "default"
+_POOL, _SELECTION = "provider_pool", "symbol_selection"
+_OTHER_FILES: Final = frozenset({"pool", "selection", "sessions", "keys_digest", "brokers"})
+
+
+class Value(msgspec.Struct, frozen=True):
+    """A setting: its dotted key, its value, and where that is from: "default", or the file and the line."""
+
+    key: str
+    value: object
+    origin: str = DEFAULT
+
+
+def values_of(settings: Settings) -> Sequence[Value]:
+    """Every setting with its value: the sections of the file, then the accounts and the selection, whose keys begin
+    with `provider_pool` and `symbol_selection`. Secrets are blanked out.
+    """
+    return [Value(_dotted(path), value) for path, value in _leaves(_document(settings))]
+
+
+def with_origins(path: Path, settings: Settings) -> Sequence[Value]:
+    """As `values_of`, each with the place that states it.
+
+    Raises:
+        ConfigError: a file cannot be read any more.
+    """
+    file = read_settings_file(path)
+    places = _places(file, (), toml_lines(file.text))
+    run = settings.run
+    for name, source, default in (
+        (_POOL, run.provider_pool, RunSettings().provider_pool),
+        (_SELECTION, run.symbol_selection, RunSettings().symbol_selection),
+    ):
+        if source != default or Path(source).exists():
+            other = decode_json(read_file(Path(source)), source)
+            prefix: SettingsPath = () if name == _POOL else (name,)
+            places |= _places(other, prefix, dict(reversed(list(json_keys(other.text)))))
+    return [Value(_dotted(key), value, places.get(key, DEFAULT)) for key, value in _leaves(_document(settings))]
+
+
+def _document(settings: Settings) -> Mapping[str, Any]:
+    """The settings as one document."""
+    whole: dict[str, Any] = msgspec.to_builtins(settings)
+    sections = {name: value for name, value in whole.items() if name not in _OTHER_FILES}
+    document = {**sections, **whole["brokers"], _POOL: whole["pool"], _SELECTION: whole["selection"]}
+    found: Mapping[str, Any] = redacted(document)
+    return found
+
+
+def _leaves(value: Any, path: SettingsPath = ()) -> Iterator[tuple[SettingsPath, object]]:
+    """Every value that is no group, with its path; an empty group and a list of plain values are values."""
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _leaves(inner, (*path, name))
+    elif isinstance(value, list | tuple) and any(isinstance(each, Mapping) for each in value):
+        for number, inner in enumerate(value):
+            yield from _leaves(inner, (*path, number))
+    else:
+        yield path, value
+
+
+def _places(file: SettingsFile, prefix: SettingsPath, lines: Mapping[SettingsPath, int]) -> dict[SettingsPath, str]:
+    """Where the file states each of its keys."""
+    return {
+        (*prefix, *path): f"{file.source}:{lines[path]}" if path in lines else file.source
+        for path in _paths(file.content)
+    }
+
+
+def _paths(document: Any, path: SettingsPath = ()) -> Iterator[SettingsPath]:
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
+    for name, value in items:
+        yield (*path, name)
+        yield from _paths(value, (*path, name))
+
+
+def _dotted(path: SettingsPath) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")

@@ -1,0 +1,195 @@
+"""`observer db stats`, `check` and `upgrade`: size, integrity and schema of the configured database."""
+
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from click.exceptions import Exit
+from rich.console import Console
+
+from observer.backup.settings import load_backup_settings
+from observer.base_settings import load_base_settings
+from observer.cli.context import ConfigOption, JsonOption, configuration_path, full_settings, print_json
+from observer.cli.doctor import show_findings
+from observer.cli.options import Option
+from observer.cli.steps import Step, steps
+from observer.cli.tables import Table, show, show_text
+from observer.clock import RealClock
+from observer.doctor.examination import stored_of
+from observer.doctor.finding import Finding, critical, ok
+from observer.doctor.place import place_of
+from observer.doctor.stored import Stored, database_facts, judge_database, judge_rows, row_facts
+from observer.errors import DatabaseInUseError, StoreError
+from observer.store.integrity import check_integrity, schema_problems
+from observer.store.sizes import DatabaseSize, SizeReader, TableSize
+from observer.store.upgrade import Upgrade, planned_upgrade, upgrade
+
+_DAYS: Final = 5
+_RESTORE: Final = "`observer backup restore` puts the newest package in its place"
+_KINDS_NAMED: Final = 4
+
+
+class _Stats(msgspec.Struct, frozen=True):
+    """What `db stats --json` prints: the sizes, and the rows of the last days by table."""
+
+    database: DatabaseSize
+    days: Mapping[str, Mapping[str, int]]
+
+
+def stats(
+    days: Annotated[int, Option(min=0, max=366, help="So many of the last sessions, with their rows.")] = _DAYS,
+    every: Annotated[bool, Option("--all", help="Also tables without a row.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the size of the database and of its tables. Reads no table that grows, beside a running system too.
+
+    Rows marked ~ are the estimate of the statistics, which are made each day; ? is not known yet. A large SQLite file
+    has bytes in sum alone: only reading every page shows those of a table.
+    """
+    base = load_base_settings(configuration_path(config))
+    with steps(Console(stderr=True)) as step, SizeReader(base.store.url) as reader:
+        step("reading the sizes")
+        size = reader.sizes()
+        found = {}
+        for day in reader.last_days(days):
+            step(f"counting {day}")
+            found[day] = reader.day_rows(day)
+    if as_json:
+        print_json(_Stats(size, found))
+        return
+    shown = [table for table in size.tables if every or table.rows != 0]
+    rows = [(each.name, _rows_text(each), _bytes_text(each.size_bytes)) for each in shown]
+    free = f", {_bytes_text(size.free_bytes)} of it free for new rows" if size.free_bytes else ""
+    log = f", and {_bytes_text(size.log_bytes)} of SQLite's log" if size.log_bytes else ""
+    show(Table(("table", "rows", "bytes"), rows, f"{_bytes_text(size.size_bytes)}{free}{log}", right=("rows", "bytes")))
+    if found:
+        lines = [(day, f"{sum(counts.values()):,}", _kinds_text(counts)) for day, counts in found.items()]
+        sys.stdout.write("\n")
+        show(Table(("day", "rows", "most of them"), lines, "Rows without trades", ("rows",), ("most of them",)))
+
+
+def check(
+    recount: Annotated[bool, Option("--recount", help="Also compare all rows with the event streams' marks.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that the database is whole and has the expected schema. Beside a running system, too; reads all of a file.
+
+    Exit status 1 when something is wrong. `observer doctor` examines everything else.
+    """
+    path = configuration_path(config)
+    place = place_of(path, RealClock().now_ns(), recount=recount)
+    stored = stored_of(place)
+    if stored is None:
+        full_settings(config)  # raises with every wrong key
+        raise AssertionError("a configuration without [store] is wrong")
+    with steps(Console(stderr=True)) as step:
+        findings = list(_checked(stored, step))
+    if as_json:
+        print_json(findings)
+    else:
+        show_findings(findings, f"Database of {path}")
+    if any(finding.level == "critical" for finding in findings):
+        raise Exit(1)
+
+
+def _checked(stored: Stored, step: Step) -> Iterator[Finding]:
+    step("asking the database")
+    facts = database_facts(stored)
+    yield from judge_database(facts)
+    if facts.error:
+        return
+    step("checking its integrity")
+    try:
+        integrity = check_integrity(stored.url, threading.Event())
+    except StoreError as error:
+        yield critical("integrity", str(error), _RESTORE)
+    else:
+        for problem in integrity.problems:
+            yield critical("integrity", problem, _RESTORE)
+        if not integrity.problems:
+            yield ok("integrity", integrity.examined)
+    if not facts.schema_error:
+        step("comparing the schema")
+        problems = schema_problems(stored.url)
+        for problem in problems:
+            remedy = "undo what was changed by hand, or put a package in its place: `observer backup restore`"
+            yield critical("schema", f"differs from this version's: {problem}", remedy)
+        if not problems:
+            yield ok("schema", "every table, column and index as this version expects")
+    if stored.recount and facts.is_readable:
+        step("counting all rows")
+        yield from judge_rows(row_facts(stored))
+
+
+def upgrade_command(
+    dry_run: Annotated[bool, Option("--dry-run", help="Only say what would be done.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the database to the schema of this version. A copy is made first; a running system refuses it.
+
+    `observer run` does the same at its start. The way back is printed.
+    """
+    path = configuration_path(config)
+    base = load_base_settings(path)
+    copies = load_backup_settings(path).folder_of(base.run)
+    plan = planned_upgrade(base.store.url, base.instance, copies)
+    if plan.steps and not dry_run:
+        if plan.refused:
+            raise DatabaseInUseError(plan.refused)
+        with steps(Console(stderr=True)) as step:
+            step(f"copying the database to {plan.copy}, then changing its schema")
+            upgrade(base.store.url, base.instance, copies)
+    if as_json:
+        print_json(plan)
+    else:
+        show_text("\n".join(_plan_lines(plan, is_done=not dry_run)))
+
+
+def _plan_lines(plan: Upgrade, *, is_done: bool) -> Iterator[str]:
+    if not plan.steps:
+        yield f"{plan.database}: its schema is {plan.revision}, as this version needs it: nothing to do"
+        return
+    size = "" if plan.copy_bytes is None else f" ({_bytes_text(plan.copy_bytes)})"
+    yield f"{plan.database}: schema {plan.revision} {'became' if is_done else 'would become'} {plan.target}"
+    yield f"copy{'' if is_done else ', made first'}: {plan.copy}{size}"
+    yield from (f"  {step.revision}: {step.text}" for step in plan.steps)
+    if plan.refused:
+        yield f"refused now: {plan.refused}"
+    yield f"the way back: stop the system, take the earlier version, then {_way_back(plan)}"
+
+
+def _way_back(plan: Upgrade) -> str:
+    if plan.copy_bytes is None:
+        return f"`observer backup restore --yes` with the package from before, or pg_restore --clean with {plan.copy}"
+    name = Path(plan.copy).name.rpartition(".before-")[0]
+    file = Path(plan.copy).with_name(name)
+    return f"`rm -f {file}-wal {file}-shm && mv {plan.copy} {file}`"
+
+
+# --- texts -----------------------------------------------------------------------------------------------------
+
+
+def _rows_text(table: TableSize) -> str:
+    if table.rows is None:
+        return "?"
+    return f"{table.rows:,}" if table.is_exact else f"~{table.rows:,}"
+
+
+def _bytes_text(count: int | None) -> str:
+    if count is None:
+        return "?"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count / 1e3:,.0f} kB"
+
+
+def _kinds_text(counts: Mapping[str, int]) -> str:
+    most: Sequence[tuple[str, int]] = sorted(counts.items(), key=lambda each: -each[1])[:_KINDS_NAMED]
+    return ", ".join(f"{name} {rows:,}" for name, rows in most)

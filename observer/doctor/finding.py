@@ -1,0 +1,31 @@
+"""A finding: what one check says, and what to do about it."""
+
+from typing import Literal
+
+import msgspec
+
+Level = Literal["ok", "warning", "critical"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """The result of one check, in a sentence; `remedy` says what to do, and is empty where all is well."""
+
+    check: str
+    level: Level
+    text: str
+    remedy: str = ""
+
+
+def ok(check: str, text: str) -> Finding:
+    """All is well."""
+    return Finding(check, "ok", text)
+
+
+def warning(check: str, text: str, remedy: str) -> Finding:
+    """The system works, and something should be done."""
+    return Finding(check, "warning", text, remedy)
+
+
+def critical(check: str, text: str, remedy: str) -> Finding:
+    """Data are lost, or the system cannot work as it is."""
+    return Finding(check, "critical", text, remedy)

@@ -1,0 +1,164 @@
+"""Gathers the facts about the installation that `observer.doctor.installation` judges."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from bus.endpoints import BusError, Endpoints
+from observer.accounts.keys import keys_of
+from observer.alerts.settings import missing_library
+from observer.backup.package import packages
+from observer.calendar.day_file import read_trading_days
+from observer.doctor.installation import (
+    CalendarFacts,
+    ConfigurationFacts,
+    KeyFacts,
+    RuntimeFacts,
+    SecondCopyFacts,
+    SecretFile,
+    TargetFacts,
+)
+from observer.doctor.place import Place
+from observer.doctor.running import is_running, left_processes, left_sockets
+from observer.errors import ConfigError, MissingKeysError
+from observer.files import read_file
+from observer.host.alert_targets import require_urls
+from observer.local_time import local_datetime
+from observer.settings_errors import decode_toml
+
+_KRX_SOURCES: Final = frozenset({"krx_open_api", "krx_data"})
+_KEYS: Final = "keys"
+
+
+def configuration_facts(place: Place) -> ConfigurationFacts:
+    """The configuration's problems and notices."""
+    return ConfigurationFacts(str(place.path), place.problems, place.notices, place.path.exists())
+
+
+def key_facts(place: Place) -> KeyFacts | None:
+    """The keys of all accounts, and the files of other secrets."""
+    if place.settings is None:
+        return None
+    problems: Sequence[str] = ()
+    try:
+        keys_of(place.settings.pool)
+    except MissingKeysError as error:
+        problems = str(error).splitlines()
+    return KeyFacts(len(place.settings.pool.accounts), problems, list(_secret_files(place)))
+
+
+def _secret_files(place: Place) -> Iterator[SecretFile]:
+    """Files of secrets beside the accounts' and the alerts', which other checks read."""
+    settings = place.settings
+    assert settings is not None, "the caller has seen it"
+    if settings.lake is not None and settings.lake.keys_file:
+        yield _secret_file("keys of the lake's target", Path(settings.lake.keys_file))
+    if _KRX_SOURCES & set(settings.etf.sources):
+        yield _secret_file("keys of KRX", Path(settings.etf.krx.keys_file))
+    folder = Path(settings.run.runtime) / _KEYS
+    if settings.run.endpoints is not None:
+        yield _secret_file("keys of the sockets", folder)
+
+
+def _secret_file(purpose: str, path: Path) -> SecretFile:
+    path = path.expanduser()
+    try:
+        status = path.stat()
+    except OSError:
+        return SecretFile(purpose, str(path), None)
+    is_ours, is_folder = status.st_uid == os.geteuid(), stat.S_ISDIR(status.st_mode)
+    return SecretFile(purpose, str(path), stat.S_IMODE(status.st_mode), is_ours, is_folder)
+
+
+def runtime_facts(place: Place) -> RuntimeFacts | None:
+    """The runtime folder; it is not made."""
+    if place.base is None:
+        return None
+    folder = Path(place.base.run.runtime)
+    if not folder.exists():
+        return RuntimeFacts(folder=str(folder))
+    status = folder.lstat()
+    mode, is_ours = stat.S_IMODE(status.st_mode), status.st_uid == os.geteuid()
+    if is_ours and mode & 0o077 == 0:
+        try:
+            Endpoints(folder)
+        except BusError as error:
+            return RuntimeFacts(folder=str(folder), error=str(error))
+    if is_running(place.base.run):
+        return RuntimeFacts(folder=str(folder), mode=mode, is_ours=is_ours, is_running=True)
+    return RuntimeFacts(
+        folder=str(folder),
+        mode=mode,
+        is_ours=is_ours,
+        sockets=left_sockets(folder),
+        processes=left_processes(folder),
+    )
+
+
+def calendar_facts(place: Place) -> CalendarFacts | None:
+    """The reviewed trading days, and those that a system computed last."""
+    if place.base is None:
+        return None
+    path, today = place.base.run.trading_days, local_datetime(place.now_ns).date()
+    try:
+        days = _dated(decode_toml(read_file(Path(path)), path).content)
+    except OSError as error:
+        return CalendarFacts(path=path, today=today, error=f"run.trading_days = {path}: {error.strerror}")
+    except ConfigError as error:
+        return CalendarFacts(path=path, today=today, error=str(error))
+    computed = [each.day for each in read_trading_days(Path(place.base.run.runtime))]
+    return CalendarFacts(
+        path=path,
+        today=today,
+        last_day=max((day for day, _ in days), default=None),
+        reviewed=max((reviewed for _, reviewed in days), default=None),
+        computed_to=max(computed, default=None),
+    )
+
+
+def _dated(document: dict[str, object]) -> Sequence[tuple[date, date]]:
+    """The entries' days, and when each was reviewed. The calendar's process checks the rest of an entry."""
+    entries = document.get("day")
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        day, reviewed = (entry.get("date"), entry.get("reviewed")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(day, date) or not isinstance(reviewed, date):
+            raise ConfigError(f"an entry [[day]] has no `date` or no `reviewed`: {entry}")
+        found.append((day, reviewed))
+    return found
+
+
+def second_copy_facts(place: Place) -> SecondCopyFacts | None:
+    """Where packages go beside their folder."""
+    if place.settings is None:
+        return None
+    backup = place.settings.backup
+    names = [each.name for each in packages(backup.folder_of(place.settings.run)) if each.verified_ns is not None]
+    newest = names[-1] if names else ""
+    program = backup.command[0] if backup.command else ""
+    target = Path(backup.copy_to)
+    return SecondCopyFacts(
+        copy_to=backup.copy_to,
+        has_folder=bool(backup.copy_to) and target.is_dir(),
+        newest=newest,
+        has_newest=bool(backup.copy_to and newest) and (target / newest).is_dir(),
+        program=program,
+        has_program=bool(program) and shutil.which(program) is not None,
+    )
+
+
+def target_facts(place: Place) -> TargetFacts | None:
+    """The targets of alerts; each has a URL where messages can be sent."""
+    if place.settings is None:
+        return None
+    alerts = place.settings.alerts
+    problems: Sequence[str] = ()
+    try:
+        require_urls(alerts)
+    except MissingKeysError as error:
+        problems = str(error).splitlines()
+    return TargetFacts(list(alerts.targets), problems, missing_library(alerts))

@@ -1,0 +1,96 @@
+"""A change of the schema by a person's command: what it would do, and doing it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from observer.errors import DatabaseInUseError, StoreError
+from observer.store import engine as opened
+from observer.store.backup import kept_before_migration
+from observer.store.engine import known_revisions, open_reader, parse_url, schema_revision, sqlite_path
+from observer.store.instance import Instance, instance_url
+from observer.store.ownership import migrate_own, require_unused
+from observer.store.schema import SCHEMA_REVISION, unknown_schema
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A migration: the revision that it makes, and what it changes."""
+
+    revision: str
+    text: str
+
+
+class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
+    """From which revision the database goes to which, in which steps, none where it is up to date; where its copy will
+    be; why it cannot be changed now (empty: it can).
+    """
+
+    database: str
+    revision: str
+    target: str = SCHEMA_REVISION
+    steps: Sequence[Step] = ()
+    copy: str = ""
+    copy_bytes: int | None = None
+    refused: str = ""
+
+
+def planned_upgrade(url: str, instance: Instance, copies: Path) -> Upgrade:
+    """What `upgrade` would do; `copies` is the folder for a dump of PostgreSQL.
+
+    Raises:
+        StoreError: there is no database, it does not answer, or no migration knows its schema.
+    """
+    url = instance_url(url, instance)
+    engine = open_reader(url)
+    try:
+        revision = schema_revision(engine)
+        shown = str(engine.url)
+        if revision is None:
+            raise StoreError(f"{shown}: there is no schema of Observer in it: `observer run` makes one")
+        if revision == SCHEMA_REVISION:
+            return Upgrade(database=shown, revision=revision)
+        if revision not in known_revisions():
+            raise StoreError(f"{shown}: {unknown_schema(revision)}")
+    finally:
+        engine.dispose()
+    return Upgrade(
+        database=shown,
+        revision=revision,
+        steps=_steps_from(revision),
+        copy=str(kept_before_migration(url, revision, copies)),
+        copy_bytes=_file_bytes(url),
+        refused=_refusal(url),
+    )
+
+
+def _steps_from(revision: str) -> Sequence[Step]:
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(opened.alembic_config()).iterate_revisions("head", revision)
+    return [Step(each.revision, each.doc) for each in reversed(list(scripts))]
+
+
+def _file_bytes(url: str) -> int | None:
+    """The size of an SQLite file, which its copy will have; None for PostgreSQL, whose dump is smaller than it."""
+    parsed = parse_url(url)
+    return sqlite_path(parsed).stat().st_size if parsed.get_backend_name() == "sqlite" else None
+
+
+def _refusal(url: str) -> str:
+    try:
+        require_unused(url)
+    except DatabaseInUseError as error:
+        return str(error)
+    return ""
+
+
+def upgrade(url: str, instance: Instance, copies: Path) -> None:
+    """Copy the database, and bring it to the schema of this code.
+
+    Raises:
+        DatabaseInUseError: a process writes it, or a living system owns it; nothing was changed.
+        ConfigError: it belongs to another instance; nothing was changed.
+        StoreError: as `observer.store.engine.migrate`.
+    """
+    migrate_own(url, instance, copies)
