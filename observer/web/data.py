@@ -1,6 +1,7 @@
 """The data part of the HTTP API (docs/http.md): the stored rows as JSON, CSV and Arrow, page by page."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from litestar import Request, Response, Router, get

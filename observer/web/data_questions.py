@@ -28,8 +28,8 @@ _OF_WORDS: Final = ("quality", "tape_reports", "universe_members", "slot_assignm
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the questions. `kinds` are the stored kinds that the answer is made of; `is_fixed` says that an open store
-    gives the same answer again.
+    """Base of the questions. `kinds` are the stored kinds that the answer is made of. `is_fixed`: an open store gives
+    the same answer again.
     """
 
     kinds: ClassVar[Sequence[str]] = ()
