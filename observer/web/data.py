@@ -31,7 +31,6 @@ from observer.web.data_rows import (
     GapRow,
     LifetimeRow,
     ListingRow,
-    Problem,
     QualityRow,
     SlotRow,
     TradeRow,
@@ -39,6 +38,7 @@ from observer.web.data_rows import (
     UniverseRow,
 )
 from observer.web.data_service import DataService, Paging, Threads, paging
+from observer.web.failures import Failure
 
 if TYPE_CHECKING:
     from observer.research.store import Store
@@ -54,8 +54,14 @@ _PAGE_HEADERS: Final = {"ETag": "Of the page's content.", "Link": 'The next page
 
 Asked = Request[Any, Any, Any]
 Symbol = Annotated[
-    str, Parameter(pattern=_SYMBOL, description="A stock, at all its venues (005930), or a line (005930.NXT).")
+    str,
+    Parameter(
+        pattern=_SYMBOL,
+        schema_extra={"examples": ["005930"]},
+        description="A stock, at all its venues (005930), or a line (005930.NXT).",
+    ),
 ]
+Fund = Annotated[str, Parameter(pattern=_SYMBOL, schema_extra={"examples": ["069500"]}, description="An ETF.")]
 Day = Annotated[str, Parameter(pattern=_DAY, schema_extra=_A_DAY, description="A day of the market.")]
 Since = Annotated[str, Parameter(pattern=_DAY, schema_extra=_A_DAY, description="The first day.")]
 AsOf = Annotated[
@@ -121,7 +127,7 @@ def _rows_of(row: type, *parameters: str) -> Mapping[str, Any]:
         503: "The database does not answer, or too many questions wait: Retry-After says when to ask again.",
     }
     problems = {
-        status: ResponseSpec(Problem, description=text, generate_examples=False) for status, text in texts.items()
+        status: ResponseSpec(Failure, description=text, generate_examples=False) for status, text in texts.items()
     }
     unchanged = ResponseSpec(None, description="The page is one that If-None-Match names.", generate_examples=False)
     found = ResponseSpec(list[row], description="A page of rows.", generate_examples=False)  # type: ignore[valid-type]
@@ -226,7 +232,7 @@ async def daily(
 
 @get("/etf-premium/{symbol:str}", **_rows_of(EtfPremiumRow, "start", "end"))
 async def etf_premium(
-    request: Asked, service: Service, paging: Paging, symbol: Symbol, start: Begin, end: End = None
+    request: Asked, service: Service, paging: Paging, symbol: Fund, start: Begin, end: End = None
 ) -> Response[Any]:
     """Close, net asset value and premium of an ETF by day."""
     return await service.answer(request, questions.EtfPremium(symbol=symbol, start=start, end=end), paging)

@@ -30,7 +30,7 @@ _REFRESH_S: Final = 1.0
 _REFRESH_PER_OPENING: Final = 10  # so opening again takes at most a tenth of a thread
 _HELD_S: Final = 600.0
 _HELD_COUNT: Final = 64
-_CACHE_BYTES: Final = 64 * 1024 * 1024
+CACHE_BYTES: Final = 64 * 1024 * 1024
 _DIGEST_LENGTH: Final = 32
 
 
@@ -77,9 +77,15 @@ class Answers:
     Args:
         open_store: opens the store as it is now.
         now_s: machine seconds.
+        cache_bytes: of rows that are kept for the next page.
     """
 
-    def __init__(self, open_store: "Callable[[], Store]", now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        open_store: "Callable[[], Store]",
+        now_s: Callable[[], float] = time.monotonic,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         self._open = open_store
         self._now_s = now_s
         self._lock = Lock()
@@ -88,6 +94,7 @@ class Answers:
         self._held: OrderedDict[str, tuple[Store, float]] = OrderedDict()  # by answer; the longest unused one first
         self._frames: OrderedDict[tuple[str, int], pl.DataFrame] = OrderedDict()
         self._frames_bytes = 0
+        self._cache_bytes = cache_bytes
 
     def page(
         self, question: Question, cursor: str | None, limit: int, form: str, known: Callable[[str], bool]
@@ -165,10 +172,10 @@ class Answers:
             raise _lost() if place.row else StoreError("rows were added while they were read: ask again")
         size = int(frame.estimated_size())
         with self._lock:
-            if size <= _CACHE_BYTES and key not in self._frames:
+            if size <= self._cache_bytes and key not in self._frames:
                 self._frames[key] = frame
                 self._frames_bytes += size
-            while self._frames_bytes > _CACHE_BYTES:
+            while self._frames_bytes > self._cache_bytes:
                 _, gone = self._frames.popitem(last=False)
                 self._frames_bytes -= int(gone.estimated_size())
         return frame

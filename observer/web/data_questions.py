@@ -82,7 +82,7 @@ class Listings(_OfListings, frozen=True, kw_only=True):
 
     def read(self, store: "Store", part: str) -> "pl.DataFrame":  # noqa: ARG002 - of other questions
         """The instruments by exchange and symbol."""
-        found = store.instruments(None if self.as_of is None else _day(self.as_of), self.kind).collect()
+        found = store.instruments(None if self.as_of is None else _near(_day(self.as_of)), self.kind).collect()
         if self.exchange is None:
             return found
         of_exchange = found.filter(exchange=self.exchange)
@@ -102,7 +102,7 @@ class Lifetime(_OfListings, frozen=True, kw_only=True):
         """One row."""
         from observer.research.listings import frame_of
 
-        return frame_of(store.listed(self.symbol, date.fromisoformat(self.on)))
+        return frame_of(store.listed(self.symbol, _day(self.on)))
 
 
 class NewListings(_OfListings, frozen=True, kw_only=True):
@@ -118,7 +118,7 @@ class NewListings(_OfListings, frozen=True, kw_only=True):
         everything = store.instruments()  # raises where no file was ever read
         database = store.rows.database
         assert database is not None
-        since_ns = local_ns(_day(self.since))
+        since_ns = local_ns(_near(_day(self.since)))
         changes = database.listing_changes(local_ns(_LAST))
         new = [each for each in changes if each.change == "new" and each.changed_ns >= since_ns]
         return instruments(new, None, str(everything.collect_schema()["changed"].time_zone))  # type: ignore[attr-defined]
@@ -300,5 +300,17 @@ def span_of_texts(start: str, end: str | None) -> "Span":
 
 
 def _day(text: str) -> date:
+    """The day.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{text} is no day: give one such as 2026-11-18") from error
+
+
+def _near(day: date) -> date:
     """The day; one that no data can be of is the nearest that nanoseconds can name."""
-    return min(max(date.fromisoformat(text), _FIRST), _LAST)
+    return min(max(day, _FIRST), _LAST)

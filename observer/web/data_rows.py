@@ -9,12 +9,6 @@ from datetime import date, datetime
 import msgspec
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """Why there is no answer, with the remedy."""
-
-    error: str
-
-
 class ListingRow(msgspec.Struct, frozen=True):
     """An instrument, with the change that its master file showed last."""
 

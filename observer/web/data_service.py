@@ -1,7 +1,7 @@
 """Answers a request for rows: chooses the form, asks in a thread, and makes the response. No route is here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Annotated, Any, Final, TypeVar
@@ -19,6 +19,7 @@ from observer.text import plain_text
 from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
 from observer.web.data_bodies import MEDIA_TYPES, Form, Piece, pieces_of
 from observer.web.data_questions import Question
+from observer.web.failures import failure
 
 LIMIT: Final = 1_000
 LIMIT_MAX: Final = 50_000
@@ -29,6 +30,7 @@ CURSOR_LENGTH_MAX: Final = 300
 
 _RETRY_S: Final = 1
 _COMMON: Final = frozenset({"format", "limit", "cursor"})
+_CHOICES: Final = ("format", "kind")  # their validation takes null for an absent one
 _HEADERS: Final = {"Cache-Control": "no-cache", "Vary": "Accept"}
 
 Found = TypeVar("Found")
@@ -85,10 +87,10 @@ class DataService:
     async def answer(self, request: Request[Any, Any, Any], question: Question, paging: Paging) -> Response[Any]:
         """The response: a page of rows, 304 where the sender has it, or why there is none."""
         if wrong := _wrong_query(request):
-            return _problem(400, wrong)
+            return failure(400, wrong)
         form = paging.form or _form_of(request.headers.get("accept"))
         if form is None:
-            return _problem(406, f"there are {', '.join(MEDIA_TYPES.values())}: accept one of them, or give format")
+            return failure(406, f"there are {', '.join(MEDIA_TYPES.values())}: accept one of them, or give format")
         try:
             found = await self._threads.run(lambda: self._found(question, paging, form))
         except ObserverError as error:
@@ -147,6 +149,8 @@ def _wrong_query(request: Request[Any, Any, Any]) -> str:
     given = [name for name, _ in request.query_params.multi_items()]
     if unknown := [name for name in given if name not in known]:
         return f"there is no parameter {plain_text(unknown[0])!r}: there are {', '.join(known)}"
+    if nulls := [name for name in _CHOICES if request.query_params.get(name, "").lower() == "null"]:
+        return f"null is no {nulls[0]}: leave it out"
     twice = [name for name in known if given.count(name) > 1]
     return f"{twice[0]} is given more than once: give it once" if twice else ""
 
@@ -174,16 +178,12 @@ def _next(request: Request[Any, Any, Any], cursor: str) -> str:
 def _refusal(error: ObserverError) -> Response[Any]:
     match error:
         case CursorLostError():
-            return _problem(410, str(error))
+            return failure(410, str(error))
         case MissingExtra():
-            return _problem(501, str(error))
+            return failure(501, str(error))
         case NoDataError():
-            return _problem(404, str(error))
+            return failure(404, str(error))
         case ConfigError():
-            return _problem(400, str(error))
+            return failure(400, str(error))
         case _:
-            return _problem(503, str(error), {"Retry-After": str(_RETRY_S)})
-
-
-def _problem(status: int, text: str, headers: Mapping[str, str] | None = None) -> Response[Any]:
-    return Response({"error": text}, status_code=status, headers=dict(headers or {}), media_type="application/json")
+            return failure(503, str(error), {"Retry-After": str(_RETRY_S)})
