@@ -228,7 +228,7 @@ def gaps(lines: int = 3) -> Gaps:
             begin = 545 + rng.random() * 90
             spans.append(GapSpan(round(begin, 2), round(begin + rng.expovariate(0.6), 2), "recovered"))
         if lines > 3 and order % 5 == 0:
-            spans.append(GapSpan(700.0, 741.5, "lost" if order % 10 else "open"))
+            spans.append(GapSpan(618.0, 642.2, "lost" if order % 10 else "open"))
         if order % 3 == 2:
             spans.append(GapSpan(560.0, 560.4, "empty"))
         strips.append(Strip(line_of(order), name_of(order), spans))
@@ -368,6 +368,16 @@ def worker_down() -> State:
     )
 
 
+def past_board() -> Board:
+    """The slots of a stored day: what only the running system knows is None."""
+    found = [
+        slot(order, since=f"{PAST_DAY}T14:{order:02d}:05+09:00", trades_per_minute=None, price_age_s=None)
+        for order in range(38)
+    ]
+    account = Account(name="main", slots_max=41, is_connected=None, token_expires=None, slots=found)
+    return Board(known_ms=NOW_MS, accounts=[account])
+
+
 def past_day() -> State:
     """A stored day with gaps."""
     live = "Only the running system knows this; a stored day has none."
@@ -389,6 +399,7 @@ def past_day() -> State:
                 for alert in ALERTS[1:2]
             ],
         ),
+        board=past_board(),
         gaps=gaps(46),
         sweeps=sweeps(945.0),
         storage=msgspec.structs.replace(

@@ -2,7 +2,7 @@
 
 import { addChart, removeChart, setPrices } from "./charts.js";
 import { element, keyed, once, setAttribute, setHidden, setStyle, setText } from "./dom.js";
-import { compact, counted, duration, isKnown, localTime, number, price } from "./format.js";
+import { brief, compact, counted, isKnown, localTime, number, price } from "./format.js";
 import { secondsBetween, signedPercent, UNKNOWN } from "./format.js";
 import { orderButton } from "./orders.js";
 import { heat } from "./treemap.js";
@@ -63,7 +63,7 @@ function slotCard(orders, line) {
 /** How long the slot is held; on a stored day since when. */
 function heldText(slot, state) {
   const held = state.is_live ? secondsBetween(slot.since, state.market_time) : null;
-  return held === null ? localTime(slot.since, state.day) : duration(held);
+  return held === null ? localTime(slot.since, state.day) : brief(held);
 }
 
 function chartText(slot) {
@@ -84,7 +84,7 @@ function updateSlot(card, slot, state) {
   setAttribute(card.element, "data-pinned", isPinned ? "yes" : null);
   setText(card.rate, isKnown(slot.trades_per_minute) ? `${compact(slot.trades_per_minute)}/min` : UNKNOWN);
   setText(card.held, heldText(slot, state));
-  setText(card.age, isKnown(slot.price_age_s) ? `${duration(slot.price_age_s)} old` : UNKNOWN);
+  setText(card.age, brief(slot.price_age_s));
   setHidden(card.pin, isPinned);
   setHidden(card.unpin, !isPinned);
   setPrices(card.chart, slot.prices);

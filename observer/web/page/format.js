@@ -74,6 +74,16 @@ export function duration(seconds) {
   return `${Math.floor(minutes / 1440)} d`;
 }
 
+/** A span in one unit and few characters: 0.2 s, 14 s, 102 min, 5 h, 3 d. */
+export function brief(seconds) {
+  if (!isKnown(seconds)) return UNKNOWN;
+  const span = Math.max(0, seconds);
+  if (span < 9.95) return `${formatted(span, 1)} s`;
+  if (span < 119.5) return `${Math.round(span)} s`;
+  if (span < 119.5 * 60) return `${Math.round(span / 60)} min`;
+  return span < 48 * 3600 ? `${Math.round(span / 3600)} h` : `${Math.floor(span / 86_400)} d`;
+}
+
 /** An age in whole units, for a text that is renewed each second: "now", "3 s", "4 min". */
 export function age(ms) {
   if (!isKnown(ms)) return UNKNOWN;
@@ -117,9 +127,12 @@ export function secondsBetween(begin, end) {
   return Number.isNaN(from) || Number.isNaN(to) ? null : (to - from) / 1000;
 }
 
-/** FULL_OPERATION as "Full operation". */
+/** FULL_OPERATION as "Full operation", TRACK_A_ONLY as "Track A only". */
 export function words(name) {
-  const text = name.replaceAll("_", " ").toLowerCase();
+  const text = name
+    .replaceAll("_", " ")
+    .toLowerCase()
+    .replace(/\b[a-z]\b/g, (letter) => letter.toUpperCase());
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 

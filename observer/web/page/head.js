@@ -48,7 +48,7 @@ export function showFeed(feed, liveState, day) {
   setText(byId("feed-word"), feed.isStopped ? "No news" : feed.hasState ? "Live" : "Connecting");
   showFeedAge(feed);
   const isElsewhere = day !== null && liveState !== null && !feed.isStopped;
-  setText(byId("feed-level"), isElsewhere ? `now: ${WORDS[liveState.level].toLowerCase()}` : "");
+  setText(byId("feed-level"), isElsewhere ? WORDS[liveState.level].toLowerCase() : "");
 }
 
 /** How long ago the last state came; called each second. */

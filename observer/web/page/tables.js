@@ -34,7 +34,7 @@ function showRows(kept, items, keyOf, update, create = (row) => row) {
   setHidden(kept.scroll, items.length === 0);
 }
 
-const LISTING_COLUMNS = [["Symbol"], ["Name", "wide-name"], ["Exchange"], ["Kind"], ["Seen"]];
+const LISTING_COLUMNS = [["Name", "wide-name"], ["Exchange"], ["Kind"], ["Seen"], ["Symbol"]];
 
 function pendingRow(orders, { exchange }) {
   const facts = element("span");
@@ -59,7 +59,7 @@ export function listings(body, part, { orders, state }) {
   const keyOf = (listing) => `${listing.symbol} ${listing.exchange} ${listing.seen}`;
   showRows(kept, part.listings, keyOf, ({ cells }, listing) => {
     const seen = localTime(listing.seen, state.day);
-    [listing.symbol, listing.name, listing.exchange, listing.kind, seen].forEach((text, order) =>
+    [listing.name, listing.exchange, listing.kind, seen, listing.symbol].forEach((text, order) =>
       setText(cells[order], text),
     );
   });
@@ -67,12 +67,18 @@ export function listings(body, part, { orders, state }) {
   return `${part.listings.length} in thirty days${waiting}`;
 }
 
-const PREMIUM_COLUMNS = [["Symbol"], ["Name", "wide-name"], ["Price", "figure"], ["NAV", "figure"], ["Premium", "premium"]];
+const PREMIUM_COLUMNS = [
+  ["Name", "wide-name"],
+  ["Premium", "premium"],
+  ["Price", "figure"],
+  ["NAV", "figure"],
+  ["Symbol", "figure"],
+];
 
 function premiumRow(row) {
   const bar = element("span", { className: "premium-bar", "aria-hidden": "true" }, element("i"));
   const text = element("span", { className: "premium-text" });
-  row.cells.at(-1).append(bar, text);
+  row.cells[1].append(bar, text);
   return { ...row, bar: bar.firstElementChild, text };
 }
 
@@ -80,7 +86,11 @@ export function premiums(body, part) {
   const kept = once(body, (place) => shortTable(place, "ETF premiums", PREMIUM_COLUMNS, "No ETF has a value of its assets."));
   const largest = Math.max(...part.premiums.map((each) => Math.abs(each.premium_percent)), 0.01);
   const update = (row, each) => {
-    [each.symbol, each.name, price(each.price), price(each.nav)].forEach((text, order) => setText(row.cells[order], text));
+    const [name, , last, nav, symbol] = row.cells;
+    setText(name, each.name || each.symbol);
+    setText(last, price(each.price));
+    setText(nav, price(each.nav));
+    setText(symbol, each.symbol);
     setText(row.text, signedPercent(each.premium_percent));
     const share = (Math.abs(each.premium_percent) / largest) * 50;
     const isGain = each.premium_percent >= 0;
