@@ -36,6 +36,7 @@ class PageServer:
         self.port = 0
         self._state: bytes | None = None
         self._changed: asyncio.Event | None = None
+        self._is_over = False
         self._loop = asyncio.new_event_loop()
 
     @property
@@ -64,7 +65,7 @@ class PageServer:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         with suppress(ConnectionResetError):  # the page was closed
-            while True:
+            while not self._is_over:
                 assert self._changed is not None
                 changed = self._changed
                 if self._state is not None:
@@ -111,7 +112,7 @@ class PageServer:
 
     async def _start(self) -> web.AppRunner:
         self._changed = asyncio.Event()
-        runner = web.AppRunner(self._app(), shutdown_timeout=0.1)
+        runner = web.AppRunner(self._app(), shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -128,6 +129,8 @@ class PageServer:
         try:
             yield self
         finally:
+            self._is_over = True
+            self.silence()  # wakes the feeds, which end
             asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join(10)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from observer.web.model import State, Strip, Universe
 from tests.web.page_browser import chromium
@@ -38,36 +38,42 @@ def server() -> Iterator[PageServer]:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """One tab for all tests: `opened` loads the page anew."""
+def tab(browser: Browser, server: PageServer) -> Iterator[Page]:
+    """One tab for all tests, with the page."""
     found = browser.new_page(viewport={"width": 1280, "height": 1600})
     found.set_default_timeout(20_000)
+    server.push(full_operation())
+    found.goto(server.address)
     yield found
     found.close()
 
 
 @pytest.fixture
 def troubles(tab: Page) -> Iterator[list[str]]:
-    """Errors of scripts and of the content security policy; a test of the page has none."""
+    """Errors of scripts, and what the content security policy refused; a test of the page has none."""
     found: list[str] = []
 
     def on_error(error: Exception) -> None:
         found.append(str(error))
 
+    def on_console(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            found.append(message.text)
+
     tab.on("pageerror", on_error)
+    tab.on("console", on_console)
     yield found
     tab.remove_listener("pageerror", on_error)
+    tab.remove_listener("console", on_console)
 
 
 @pytest.fixture
 def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]:
-    """The page, which shows full operation."""
+    """The page, which shows full operation; without a token and without an open dialog."""
     server.refusal = None
     server.orders.clear()
-    server.push(full_operation())
-    tab.goto(server.address)
-    tab.evaluate("sessionStorage.clear()")
-    expect(tab.locator("#headline-text")).to_have_text(full_operation().headline)
+    tab.evaluate("() => { sessionStorage.clear(); document.getElementById('order').close(); location.hash = ''; }")
+    shows(tab, server, full_operation())
     yield tab
     assert troubles == []
 
@@ -88,7 +94,15 @@ def test_each_part_shows_its_figures(opened: Page) -> None:
         "timeline": ("Full operation", "09:00 to 15:30", "10:42"),
         "alerts": ("No alert is open.",),
         "processes": ("core-writer", "RUNNING", "31 %", "182 MiB", "200 ms", "all well"),
-        "board": ("41 of 41 used", "17 candidates wait", "삼성전자", "volume_surge 4.80", "1.8K/min", "102 min", "0.2 s"),
+        "board": (
+            "41 of 41 used",
+            "17 candidates wait",
+            "삼성전자",
+            "volume_surge 4.80",
+            "1.8K/min",
+            "102 min",
+            "0.2 s",
+        ),
         "universe": ("2,583 lines", "the 400 largest shown", "SK하이닉스", "+1.9 %"),
         "premiums": ("KODEX 200", "+1.98 %", "10,000"),
         "gaps": ("6 recovered", "410 ms", "2.7 s", "삼성전자 005930"),
@@ -98,14 +112,14 @@ def test_each_part_shows_its_figures(opened: Page) -> None:
         "backups": ("daily-20261120-170213", "2 d"),
         "listings": ("475150", "SK이터닉스우", "2026-11-20"),
     }
-    missing = {
-        part: [text for text in texts if text not in text_of(opened, part)] for part, texts in expected.items()
-    }
+    missing = {part: [text for text in texts if text not in text_of(opened, part)] for part, texts in expected.items()}
     assert missing == dict.fromkeys(expected, [])
 
 
 def test_each_part_shows_the_age_of_its_figures(opened: Page) -> None:
-    ages = dict(opened.eval_on_selector_all(".part", "parts => parts.map(p => [p.id, p.querySelector('.age').innerText])"))
+    ages = dict(
+        opened.eval_on_selector_all(".part", "parts => parts.map(p => [p.id, p.querySelector('.age').innerText])")
+    )
     assert all(re.fullmatch(r"now|\d+ .*ago", age) for age in ages.values())
     assert re.fullmatch(r"2\d s ago", ages["universe"])
     assert ages["premiums"] == "1 h 04 min ago"
@@ -139,7 +153,9 @@ def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> Non
         board=msgspec.structs.replace(
             state.board, accounts=[msgspec.structs.replace(first, slots=[slot(0, name=HOSTILE, line=HOSTILE)]), second]
         ),
-        universe=Universe(known_ms=NOW_MS, lines=1, tiles=[msgspec.structs.replace(universe(1).tiles[0], name=HOSTILE)]),
+        universe=Universe(
+            known_ms=NOW_MS, lines=1, tiles=[msgspec.structs.replace(universe(1).tiles[0], name=HOSTILE)]
+        ),
         gaps=msgspec.structs.replace(state.gaps, strips=[Strip(HOSTILE, HOSTILE, state.gaps.strips[0].spans)]),
     )
     shows(opened, server, hostile)
@@ -217,7 +233,7 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
     opened.get_by_role("button", name="Back to now").click()
     expect(opened.locator("#headline-text")).to_have_text(full_operation().headline)
-    assert "#" not in opened.url
+    assert PAST_DAY not in opened.url
     opened.go_back()
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
 
@@ -229,7 +245,8 @@ def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
     expect(opened.locator("#trouble")).to_be_hidden()
 
 
-def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page) -> None:
+def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page, server: PageServer) -> None:
+    opened.goto(server.address)
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.textContent") == "Skip to the figures"
     opened.keyboard.press("Enter")
