@@ -38,5 +38,5 @@ def violations(page: Page) -> Sequence[str]:
 
 
 def heat_contrasts(page: Page) -> dict[str, float]:
-    """The contrast of the text on each colour of the heat map; axe leaves it out, as the corner of a loss is an image."""
+    """The contrast of the text on each colour of the heat map. axe leaves it out: the corner of a loss is an image."""
     return dict(page.evaluate(_CONTRASTS))

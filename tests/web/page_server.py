@@ -5,8 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Self
-from urllib.parse import unquote
+from typing import Any, Final, Self
 
 import msgspec
 from aiohttp import web
@@ -31,7 +30,7 @@ class PageServer:
 
     def __init__(self, days: Mapping[str, State]) -> None:
         self.days = dict(days)
-        self.orders: list[str] = []
+        self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refusal: str | None = None
         self.port = 0
         self._state: bytes | None = None
@@ -75,7 +74,7 @@ class PageServer:
         return response
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        path = PAGE / (request.match_info["name"] or "index.html")
+        path = PAGE / request.match_info.get("name", "index.html")
         if not path.is_file() or path.parent != PAGE:
             return _json({"error": "no such file"}, 404)
         return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
@@ -94,8 +93,8 @@ class PageServer:
             return _json({"error": "The token is another one: it is in run/web.token."}, 401)
         if self.refusal is not None:
             return _json({"error": self.refusal}, 409)
-        self.orders.append(unquote(request.raw_path.removeprefix("/api/orders/")))
-        return _json({"outcome": "done", "detail": "the system has the order"})
+        self.orders.append((request.match_info["order"], await request.json()))
+        return _json({"text": "The system has the order."})
 
     def _app(self) -> web.Application:
         app = web.Application()
@@ -105,7 +104,8 @@ class PageServer:
                 web.get("/api/days", self._days),
                 web.get("/api/days/{day}", self._day),
                 web.post("/api/orders/{order:.*}", self._order),
-                web.get("/{name:[^/]*}", self._file),
+                web.get("/", self._file),
+                web.get("/page/{name}", self._file),
             ]
         )
         return app
