@@ -36,6 +36,8 @@ class PageServer:
         self._state: bytes | None = None
         self._changed: asyncio.Event | None = None
         self._is_over = False
+        self._is_refusing = False
+        self._refused = threading.Event()
         self._loop = asyncio.new_event_loop()
 
     @property
@@ -45,11 +47,19 @@ class PageServer:
 
     def push(self, state: State) -> None:
         """Sends this state to all open feeds, and to each that opens."""
+        self._is_refusing = False
         self._set(msgspec.json.encode(state))
 
     def silence(self) -> None:
         """No feed gets anything from now on; connections stay open."""
         self._set(None)
+
+    def refuse_feeds(self) -> None:
+        """Ends all feeds, and refuses each that opens, until the next `push`; returns when one was refused."""
+        self._refused.clear()
+        self._is_refusing = True
+        self.silence()
+        assert self._refused.wait(30), "the page asks for no feed"
 
     def _set(self, state: bytes | None) -> None:
         async def change() -> None:
@@ -61,10 +71,13 @@ class PageServer:
         asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
+        if self._is_refusing:
+            self._refused.set()
+            return _json({"error": "The server is starting."}, 503)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         with suppress(ConnectionResetError):  # the page was closed
-            while not self._is_over:
+            while not self._is_over and not self._is_refusing:
                 assert self._changed is not None
                 changed = self._changed
                 if self._state is not None:

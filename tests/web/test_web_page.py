@@ -10,17 +10,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from observer.web.model import State, Strip, Universe
 from tests.web.page_browser import chromium
+from tests.web.page_parts import NOW_MS, PAST_DAY, slot, universe
 from tests.web.page_server import TOKEN, PageServer
-from tests.web.page_states import (
-    FOUR_STATES,
-    NOW_MS,
-    PAST_DAY,
-    full_operation,
-    past_day,
-    slot,
-    universe,
-    worker_down,
-)
+from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
 HOSTILE: Final = "<img src=x onerror=\"document.title='taken'\">"
 
@@ -174,6 +166,7 @@ def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itse
     assert re.search(r"No news since \d\d:\d\d:\d\d", opened.locator("#no-news").inner_text())
     assert opened.title() == "No news · Observer"
     assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
+    server.refuse_feeds()  # an answer after which a browser does not ask again by itself
     server.push(full_operation())
     expect(opened.locator("body")).to_have_attribute("data-feed", "live")
     assert not opened.locator("#no-news").is_visible()
@@ -298,3 +291,83 @@ def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: Pa
     server.push(later)
     expect(opened.locator("#head-instance")).to_have_text("again")
     assert opened.evaluate("window.changes") == 0
+
+
+TEXTS: Final = {
+    "number(null)": "–",
+    "number(-1234567)": "−1,234,567",
+    "signedPercent(1.204)": "+1.20 %",
+    "signedPercent(-0.001)": "0.00 %",
+    "bytes(1536)": "1.5 KiB",
+    "duration(0.0042)": "4.2 ms",
+    "duration(59.6)": "60 s",
+    "duration(3660)": "1 h 01 min",
+    "duration(400000)": "4 d",
+    "brief(6130)": "102 min",
+    "age(-5)": "now",
+    "age(119999)": "119 s ago",
+    "age(undefined)": "–",
+    "secondText(641.5)": "10:41:30",
+    "localTime('2026-11-18T09:00:01+09:00', '2026-11-18')": "09:00:01",
+    "localTime('2026-11-17T09:00:01+09:00', '2026-11-18')": "2026-11-17 09:00",
+    "secondsBetween('2026-11-17T23:59:50+09:00', '2026-11-18T00:00:10')": 20,
+    "words('TRACK_A_ONLY')": "Track A only",
+}
+
+
+def test_figures_have_the_texts_of_the_table(opened: Page) -> None:
+    found = opened.evaluate(
+        """async calls => {
+          const format = await import(new URL("page/format.js", location.href));
+          return calls.map(call => {
+            const [, name, values] = /^(\\w+)\\((.*)\\)$/.exec(call);
+            const parsed = values === "undefined" ? [undefined] : JSON.parse(`[${values.replaceAll("'", '"')}]`);
+            return format[name](...parsed);
+          });
+        }""",
+        list(TEXTS),
+    )
+    assert dict(zip(TEXTS, found, strict=True)) == TEXTS
+
+
+def test_the_heat_map_fills_its_room_with_areas_in_proportion_to_the_values(opened: Page) -> None:
+    values = [1.6e6 / (1 + order) for order in range(400)]
+    found = opened.evaluate(
+        """async values => {
+          const {squarified} = await import(new URL("page/treemap.js", location.href));
+          return squarified(values, {x: 10, y: 20, w: 800, h: 400});
+        }""",
+        values,
+    )
+    areas = [each["w"] * each["h"] for each in found]
+    assert areas == pytest.approx([value / sum(values) * 800 * 400 for value in values])
+    assert all(each["x"] >= 10 - 1e-6 and each["x"] + each["w"] <= 810 + 1e-6 for each in found)
+    assert all(each["y"] >= 20 - 1e-6 and each["y"] + each["h"] <= 420 + 1e-6 for each in found)
+    ratios = sorted(max(each["w"] / each["h"], each["h"] / each["w"]) for each in found)
+    assert ratios[len(ratios) // 2] < 2
+
+
+def test_without_any_trade_all_tiles_have_one_size_and_without_tiles_there_is_none(opened: Page) -> None:
+    found = opened.evaluate(
+        """async () => {
+          const {heatLayout} = await import(new URL("page/treemap.js", location.href));
+          const tiles = ["1", "2", "3", "4"].map(line => ({line, sector: "", value: 0}));
+          const [sector] = heatLayout(tiles, 200, 216);
+          return [sector.tiles.map(({room}) => room.w * room.h), heatLayout([], 200, 200)];
+        }"""
+    )
+    assert found == [[10_000] * 4, []]
+
+
+def test_the_axis_has_the_days_hours_and_now(opened: Page) -> None:
+    found = opened.evaluate(
+        """async () => {
+          const {dayAxis, position, hours} = await import(new URL("page/axis.js", location.href));
+          const phases = [["IDLE", 0, 515], ["WARMUP", 515, 530], ["FULL_OPERATION", 530, 1019], ["IDLE", 1019, 1440]]
+            .map(([name, begin_minute, end_minute]) => ({name, begin_minute, end_minute}));
+          const axis = dayAxis(phases, null);
+          return [axis, dayAxis(phases, 130), dayAxis([], 5), position(axis, 0), position(axis, 750), hours(axis, 4)];
+        }"""
+    )
+    day = {"begin": 480, "end": 1020}
+    assert found == [day, {"begin": 120, "end": 1020}, {"begin": 0, "end": 1440}, 0, 50, [540, 720, 900]]

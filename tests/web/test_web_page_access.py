@@ -10,8 +10,9 @@ from playwright.sync_api import Browser, Page, expect
 from observer.web.model import State
 from tests.web.page_axe import CONTRAST_MIN, heat_contrasts, violations
 from tests.web.page_browser import chromium
+from tests.web.page_parts import PAST_DAY, universe
 from tests.web.page_server import PageServer
-from tests.web.page_states import FOUR_STATES, PAST_DAY, full_operation, past_day, universe, worker_down
+from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
 pytestmark = pytest.mark.slow  # one case of axe is in test_web_page.py
 
