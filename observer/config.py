@@ -41,6 +41,8 @@ from observer.streaming.settings import StreamingSettings, TrackASettings, Track
 from observer.supervisor.limits import HostLimits
 from observer.tape.settings import TapeSettings
 from observer.universe.settings import UniverseVenues, contradictions_of_venues
+from observer.web.settings import WebSettings
+from observer.web.settings import missing_libraries as missing_of_web
 
 KEPT_DAYS_MIN: Final = 30
 """The smallest `[store] keep_days`: a month, so that a person finds a recent day's rows where the processes do."""
@@ -104,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lake: LakeSettings | None = None
     tape: TapeSettings | None = None
     metrics: MetricsSettings | None = None
+    web: WebSettings | None = None
     simulator: SimulatorSettings | None = None
 
     @property
@@ -227,6 +230,8 @@ def _require_libraries(settings: Settings, file: SettingsFile) -> None:
     problems = []
     if settings.lake is not None and (text := missing_libraries()):
         problems.append(Problem(("lake",), text))
+    if settings.web is not None and (text := missing_of_web()):
+        problems.append(Problem(("web",), text))
     if library := missing_library(settings.alerts):
         text = f"{library} is not installed: {install_command('alerts')}"
         problems.append(Problem(("alerts", "targets"), text))

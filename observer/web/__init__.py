@@ -1,0 +1,1 @@
+"""The page and the HTTP API of a running system and of its stored days."""

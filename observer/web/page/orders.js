@@ -1,0 +1,143 @@
+/** Orders to the running system: each is confirmed in a dialog, sent with the token, and its outcome shown there. */
+
+import { setHidden, setText } from "./dom.js";
+
+const TOKEN_KEY = "observer-token"; // in sessionStorage: gone with the tab
+
+/** The five orders: their title, what a click means, their body, and whether they ask for a time. */
+const ORDERS = {
+  restart: {
+    title: (name) => `Restart ${name}?`,
+    text: "The process ends in order and starts again. Events of its outbox are delivered; a gap is found and filled.",
+    button: "Restart",
+    body: (name) => ({ process: name }),
+  },
+  pin: {
+    title: (line) => `Pin ${line}?`,
+    text: "The line holds a slot above all triggers until it is unpinned.",
+    button: "Pin",
+    body: (line) => ({ line }),
+  },
+  unpin: {
+    title: (line) => `Unpin ${line}?`,
+    text: "The line keeps its slot only while a trigger earns it.",
+    button: "Unpin",
+    body: (line) => ({ line }),
+  },
+  approve: {
+    title: (exchange) => `Approve the file of ${exchange}?`,
+    text: "The changes of this master file that wait for approval become the listings of the system.",
+    button: "Approve",
+    body: (exchange) => ({ file: exchange }),
+  },
+  silence: {
+    title: (identity) => `Silence ${identity}?`,
+    text: "No target gets a message about this alert for a while. It stays listed here.",
+    button: "Silence",
+    body: (identity, forS) => ({ alert: identity, for_s: forS }),
+    hasTime: true,
+  },
+};
+
+/** What the server said about an order, as a sentence. */
+async function outcomeOf(answer) {
+  const type = answer.headers.get("Content-Type") ?? "";
+  const found = type.includes("json") ? await answer.json() : {};
+  return answer.ok ? (found.text ?? "Done.") : `Refused: ${found.error ?? `HTTP ${answer.status}.`}`;
+}
+
+/** Sends an order. Never throws: the outcome says what failed. */
+async function send(kind, body, token) {
+  try {
+    const answer = await fetch(`api/orders/${kind}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+    });
+    if (answer.status === 401) sessionStorage.removeItem(TOKEN_KEY);
+    return { isDone: answer.ok, text: await outcomeOf(answer) };
+  } catch (error) {
+    return { isDone: false, text: `Not sent: the server gives no answer (${error.message}). Try again.` };
+  }
+}
+
+export class Orders {
+  #dialog = document.getElementById("order");
+  #form = document.getElementById("order-form");
+  #title = document.getElementById("order-title");
+  #text = document.getElementById("order-text");
+  #time = document.getElementById("order-time");
+  #tokenRow = document.getElementById("order-token-row");
+  #token = document.getElementById("order-token");
+  #outcome = document.getElementById("order-outcome");
+  #confirm = document.getElementById("order-confirm");
+  #cancel = document.getElementById("order-cancel");
+  #current = null;
+
+  /** False while the page shows a stored day. */
+  isAllowed = true;
+
+  constructor() {
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.#cancel.addEventListener("click", () => this.#dialog.close());
+  }
+
+  /** Opens the dialog of an order: `kind` is a key of ORDERS, `subject` a process, line, exchange or alert. */
+  ask(kind, subject) {
+    if (!this.isAllowed) return;
+    const order = ORDERS[kind];
+    this.#current = { kind, subject, order };
+    setText(this.#title, order.title(subject));
+    setText(this.#text, order.text);
+    setHidden(this.#time, !order.hasTime);
+    this.#token.value = "";
+    this.#show("", order.button);
+    this.#dialog.showModal();
+    if (this.#tokenRow.hidden) this.#confirm.focus();
+    else this.#token.focus();
+  }
+
+  #show(outcome, button) {
+    const needsToken = sessionStorage.getItem(TOKEN_KEY) === null;
+    setHidden(this.#tokenRow, !needsToken);
+    this.#token.required = needsToken;
+    setText(this.#outcome, outcome);
+    setText(this.#confirm, button);
+    setText(this.#cancel, "Cancel");
+    setHidden(this.#confirm, false);
+    this.#confirm.disabled = false;
+  }
+
+  async #send() {
+    const current = this.#current;
+    if (this.#token.value) sessionStorage.setItem(TOKEN_KEY, this.#token.value.trim());
+    this.#confirm.disabled = true;
+    setText(this.#outcome, "Sending …");
+    const forS = Number(new FormData(this.#form).get("for_s"));
+    const body = current.order.body(current.subject, forS);
+    const { isDone, text } = await send(current.kind, body, sessionStorage.getItem(TOKEN_KEY) ?? "");
+    if (current !== this.#current) return;
+    this.#show(text, "Try again");
+    this.#outcome.className = isDone ? "outcome is-done" : "outcome is-refused";
+    if (isDone) {
+      setHidden(this.#confirm, true);
+      setHidden(this.#tokenRow, true);
+      setText(this.#cancel, "Close");
+      this.#cancel.focus();
+    }
+  }
+}
+
+/** A small button that opens an order's dialog. `subject` is asked for at the click. */
+export function orderButton(orders, kind, text, label, subject) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "order";
+  button.textContent = text;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", () => orders.ask(kind, subject()));
+  return button;
+}
