@@ -29,7 +29,7 @@ def run(
     faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks in the service manager's journal
     settings = load_settings(config)
     clock = clock_from_environment()
-    logs.set_up(NAME, clock, form="plain", level=settings.run.log_level)
+    logs.set_up(NAME, clock, form="plain", level=settings.run.log_level, head=settings.log_head(config))
     asyncio.run(_run(settings, config, clock))
 
 
