@@ -41,6 +41,8 @@ from observer.streaming.settings import StreamingSettings, TrackASettings, Track
 from observer.supervisor.limits import HostLimits
 from observer.tape.settings import TapeSettings
 from observer.universe.settings import UniverseVenues, contradictions_of_venues
+from observer.web.settings import WebSettings
+from observer.web.settings import missing_libraries as missing_of_web
 
 KEPT_DAYS_MIN: Final = 30
 """The smallest `[store] keep_days`: a month, so that a person finds a recent day's rows where the processes do."""
@@ -101,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lake: LakeSettings | None = None
     tape: TapeSettings | None = None
     metrics: MetricsSettings | None = None
+    web: WebSettings | None = None
     simulator: SimulatorSettings | None = None
 
     def log_head(self, configuration: Path) -> Head:
@@ -166,6 +169,8 @@ def load_settings(path: Path) -> Settings:
     settings = settings_of(file)
     if settings.lake is not None and (text := missing_libraries()):
         raise wrong_settings(file, [Problem(("lake",), text)])
+    if settings.web is not None and (text := missing_of_web()):
+        raise wrong_settings(file, [Problem(("web",), text)])
     if text := missing_library(settings.alerts):
         raise wrong_settings(file, [Problem(("alerts", "targets"), text)])
     pool, selection = _read_pool(settings.run, file), _read_selection(settings.run, file)

@@ -39,6 +39,10 @@ CORE_WRITER: Final = "core-writer"
 SIMULATOR: Final = Process("simulator", "workers.simulator", 0, ("run", "simulator"))
 LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "store", "lake", *_OUTBOX))
 TAPE: Final = Process("tape", "workers.tape", 3, (*_DAY, *_COLLECTOR, "tape"))
+WEB: Final = Process(
+    *("web", "workers.web", 3),
+    (*_DAY, "instance", "pool", "store", "backup", "tape", "web", "selection.slots", "track_a", "track_b"),
+)
 
 PROCESSES: Final = (
     Process(CORE_WRITER, "workers.core_writer", 1, (*_DAY, "instance", "pool", "store", "backup", "lake")),
@@ -92,7 +96,8 @@ def children_of(settings: Settings, configuration: Path) -> Sequence[Child]:
     simulator = () if settings.simulator is None else (SIMULATOR,)
     lake = () if settings.lake is None else (LAKE,)
     tape = () if settings.tape is None or settings.tape.share_of_limit == 0 else (TAPE,)
-    return [_child(process, settings, configuration) for process in (*simulator, *PROCESSES, *lake, *tape)]
+    web = () if settings.web is None else (WEB,)
+    return [_child(process, settings, configuration) for process in (*simulator, *PROCESSES, *lake, *tape, *web)]
 
 
 def _child(process: Process, settings: Settings, configuration: Path) -> Child:

@@ -81,6 +81,7 @@ def demo(
     ] = DAY.isoformat(),
     data: Annotated[Path | None, Option(help="Folder of real master files to make the market of.")] = None,
     metrics_port: Annotated[int, Option(min=0, max=65_535, help="Port for Prometheus on loopback; 0: none.")] = 0,
+    web_port: Annotated[int, Option(min=0, max=65_535, help="Port of the page on loopback; 0: none.")] = 0,
     keep: Annotated[bool, Option("--keep", help="Keep logs, keys, the broker's ledger and all else.")] = False,
     as_json: JsonOption = False,
     folder: Annotated[
@@ -110,6 +111,7 @@ def demo(
         nxt=nxt,
         day=date.fromisoformat(day),
         metrics_port=metrics_port,
+        web_port=web_port,
     )
     is_anew = is_of_demo(folder)
     made = prepare(options)

@@ -40,7 +40,7 @@ SESSION_TIMEOUT_S: Final = 60.0
 class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
     (empty: a file in the folder), number of accounts, record kinds streamed beside trades, the universe's time (HH:MM),
-    whether both venues are collected the whole day, the day, and the exporter's port (0: no exporter).
+    whether both venues are collected the whole day, the day, and the ports of the exporter and of the page (0: none).
     """
 
     symbols: int
@@ -53,6 +53,7 @@ class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     nxt: bool = False
     day: date = DAY
     metrics_port: int = 0
+    web_port: int = 0
 
 
 def write_demo_configuration(folder: Path, demo: DemoConfiguration) -> Path:
@@ -130,6 +131,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         "etf": ETF_TIMES,
         **({"universe": {"venues": BOTH_VENUES}, "track_a": {"sessions": WHOLE_DAY}} if demo.nxt else {}),
         **({"metrics": {"port": demo.metrics_port}} if demo.metrics_port else {}),
+        **({"web": {"port": demo.web_port}} if demo.web_port else {}),
         **({"track_b": _track_b(demo)} if demo.streams or demo.nxt else {}),
         "simulator": simulator,
     }

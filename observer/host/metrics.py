@@ -5,12 +5,9 @@ what a slow reader does not take.
 """
 
 import asyncio
-import contextlib
 import logging
-import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -21,10 +18,10 @@ from bus.endpoints import Address
 from bus.feed import FeedSubscriber
 from bus.producer import Producer
 from observer.alerts.process import DATABASE_UNAVAILABLE
-from observer.backup.manifest import is_package_name, moment_in
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.config import Settings
+from observer.host.storage import storage_of
 from observer.metrics import events
 from observer.metrics.counters import Counters
 from observer.metrics.delivery import producer_samples
@@ -40,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 STORAGE_S: Final = 10.0  # machine seconds between looks at the disk
 OWNERS: Final = Owners(database=CORE_WRITER, tokens="accounts", slots=SLOTS_OWNER, database_alert=DATABASE_UNAVAILABLE)
-_SQLITE: Final = "sqlite"
 
 
 class System(msgspec.Struct, frozen=True):
@@ -166,58 +162,6 @@ def traffic() -> Traffic:
         read=None if disk is None else disk.read_bytes,
         written=None if disk is None else disk.write_bytes,
     )
-
-
-def storage_of(settings: Settings) -> Storage:
-    """The sizes on the disk now; what cannot be read is left out."""
-    run = settings.run
-    outboxes = [folder for folder in _entries(Path(run.runtime) / "outbox") if folder.is_dir()]
-    free_bytes = None
-    with contextlib.suppress(OSError):
-        free_bytes = shutil.disk_usage(run.data).free
-    return Storage(
-        disk_free_bytes=free_bytes,
-        database_bytes=_database_bytes(settings.store.url),
-        outbox_bytes={folder.name: _bytes_in(folder) for folder in outboxes},
-        archive_bytes={folder.name: _bytes_in(folder / "archive") for folder in outboxes},
-        backups_ns=_newest_packages(settings.backup.folder_of(run)),
-    )
-
-
-def _database_bytes(url: str) -> int | None:
-    if not url.startswith(_SQLITE):
-        return None
-    path = Path(url.partition(":///")[2].partition("?")[0])
-    return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal"))
-
-
-def _newest_packages(folder: Path) -> Mapping[str, int]:
-    """The time of the newest package of each kind that was verified, by its name."""
-    names = [each.name for each in _entries(folder) if is_package_name(each.name) and (each / "verified.json").exists()]
-    newest: dict[str, int] = {}
-    for name in names:
-        kind = name.split("-")[1]
-        newest[kind] = max(newest.get(kind, 0), moment_in(name))
-    return newest
-
-
-def _bytes_in(folder: Path) -> int:
-    """The size of the files right in the folder."""
-    return sum(_size(path) for path in _entries(folder) if path.is_file())
-
-
-def _entries(folder: Path) -> Sequence[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
 
 
 def _json(status: int, content: object) -> Answer:

@@ -66,6 +66,8 @@ def require_usable_machine(settings: Settings) -> None:
         _require_free(url, f"run.endpoints.{name}")
     if settings.metrics is not None:
         _require_free(f"tcp://127.0.0.1:{settings.metrics.port}", "metrics.port")
+    if settings.web is not None:
+        _require_free(f"tcp://127.0.0.1:{settings.web.port}", "web.port")
     _require_trading_days(Path(run.trading_days))
 
 

@@ -9,13 +9,9 @@ import polars as pl
 
 from bus.events import ListingChanged
 from observer.errors import ConfigError
-from observer.listings.model import ETF_GROUP, ETN_GROUP, FOREIGN_ETF_GROUP, STOCK_GROUP
+from observer.listings.kinds import KINDS, kind_of
 from observer.local_time import local_datetime
 
-InstrumentKind = Literal["stock", "etf", "etn", "index", "warrant", "other"]
-_KINDS: Final = ("stock", "etf", "etn", "index", "warrant", "other")
-_GROUPS: Final = {STOCK_GROUP: "stock", ETF_GROUP: "etf", FOREIGN_ETF_GROUP: "etf", ETN_GROUP: "etn"}
-_ABROAD: Final = {"001": "etf", "002": "etn"}  # `etp_kind` of files abroad
 _REMOVED: Final = "removed"
 _STRONGEST: Final = ("listed", "unknown", "not listed")  # of the answers of several exchanges
 
@@ -53,30 +49,25 @@ class Listed(msgspec.Struct, frozen=True):
     evidence: str
 
 
-def kind_of(listing: ListingChanged) -> InstrumentKind:
-    """The kind of an instrument: of the Korean exchange's group, or of what files abroad state."""
-    if listing.group:
-        found = _GROUPS.get(listing.group, "other")
-    elif listing.etp_kind in _ABROAD:
-        found = _ABROAD[listing.etp_kind]
-    else:
-        found = listing.security_type if listing.security_type in _KINDS else "other"
-    return found  # type: ignore[return-value]  # one of `_KINDS`
-
-
 def instruments(changes: Iterable[ListingChanged], kind: str | None, zone: str) -> pl.DataFrame:
     """The instruments that are listed after these changes, of one kind or of all, by exchange and symbol.
 
     Raises:
         ConfigError: there is no such kind.
     """
-    if kind is not None and kind not in _KINDS:
-        raise ConfigError(f"{kind!r} is no kind of instrument: give one of {', '.join(_KINDS)}")
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(f"{kind!r} is no kind of instrument: give one of {', '.join(KINDS)}")
     last = {(each.exchange, each.symbol): each for each in changes}
     rows = [_row(last[key]) for key in sorted(last) if last[key].change != _REMOVED]
     found = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
     found = found.with_columns(pl.col("changed").dt.replace_time_zone("UTC").dt.convert_time_zone(zone))
     return found if kind is None else found.filter(pl.col("kind") == kind)
+
+
+def frame_of(listed: Listed) -> pl.DataFrame:
+    """The answer as a row."""
+    values = msgspec.structs.asdict(listed)
+    return pl.DataFrame([values], schema=dict.fromkeys(values, pl.String) | {"on": pl.Date, "since": pl.Date})
 
 
 def listed_on(symbol: str, on: date, changes: Sequence[ListingChanged], first_files: dict[str, date]) -> Listed:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.base_settings import load_base_settings, read_settings_file
+from observer.base_settings import RunSettings, load_base_settings, read_settings_file
 from observer.calendar.venues import venue_of_market
 from observer.errors import ConfigError, NoDataError
 from observer.lake.layout import SealedDay, sealed_day, sealed_days, version_path
@@ -57,6 +57,33 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
         lake = _lake_of(found.configuration, settings.run.data, url)
     elif url is not None and url.startswith(_SQLITE):
         lake = LakeSettings().folder_in(str(Path(url.removeprefix(_SQLITE)).parent))
+    name = str(found.configuration or found.lake or "")
+    records = None if found.configuration is None else _records(found.configuration)
+    return open_parts(url, lake, name, records=records, run=None if settings is None else settings.run, tz=tz)
+
+
+def open_parts(
+    url: str | None,
+    lake: Path | None,
+    name: str = "",
+    *,
+    records: Sequence[str] | None = None,
+    run: RunSettings | None = None,
+    tz: str | None = None,
+) -> Store:
+    """Open a database and the folder of its lake, which need not exist, or one of them alone.
+
+    Args:
+        url: the database's.
+        lake: the folder with the sealed days.
+        name: what is opened, for people; empty for the database's URL without secrets.
+        records: the kinds of records that are streamed; None if it is not known.
+        run: where the running system is; None if it is not known.
+        tz: as of `open_store`.
+
+    Raises:
+        ConfigError, StoreError: it cannot be read.
+    """
     database = None if url is None else ResearchReader(url)
     sealed = [] if lake is None else sealed_days(lake)
     market = (database.market() if database is not None else None) or next((each.market for each in sealed), "")
@@ -73,10 +100,10 @@ def open_store(target: str | Path | None = None, *, tz: str | None = None) -> St
             market,
             never_removed if lake is None else partial(_removed_version, lake, market),
         ),
-        str(found.configuration or found.lake or (database.url if database is not None else "")),
+        name or (database.url if database is not None else ""),
         _zone(tz) or venue.zone_name,
-        records=None if found.configuration is None else _records(found.configuration),
-        feed=Feed(None if settings is None else settings.run),
+        records=records,
+        feed=Feed(run),
     )
 
 

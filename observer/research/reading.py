@@ -6,8 +6,9 @@ only at the positions that the file does not have. What is read of the database 
 the moment at which the store was opened.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from observer.store.research import ResearchReader
 
 _POSITION: Final = ("stream", "sequence")
 _NO_MARK: Final = -1
+_DIGEST_LENGTH: Final = 32
 _TYPES: Final = {"int64": pl.Int64, "double": pl.Float64, "bool": pl.Boolean, "string": pl.String}
 
 
@@ -102,9 +104,27 @@ class Rows:
         """The market of all rows; empty if it is not known."""
         return self._market
 
+    @cached_property
+    def digest(self) -> str:
+        """Of what is read: another one when any row was added, or any file."""
+        sealed = {
+            day: {kind: (file.version, file.is_removed) for kind, file in files.items()}
+            for day, files in self._sealed.items()
+        }
+        content = msgspec.json.encode((self._market, sorted(self._marks.items()), sealed), order="sorted")
+        return sha256(content).hexdigest()[:_DIGEST_LENGTH]
+
     def is_sealed(self, day: str) -> bool:
         """Whether the day is sealed; of a kind that got rows since then, they are those of the database."""
         return day in self._sealed
+
+    def identity(self, kinds: Iterable[str], days: Iterable[str]) -> str:
+        """A text that is another one when the rows of one of these kinds and days are: of rows that are all in sealed
+        files the files' versions, else `digest`.
+        """
+        wanted = list(kinds)
+        found = [self._version_of(kind, day) for day in days for kind in wanted]
+        return f"{self._market} {' '.join(found)}"
 
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
@@ -193,6 +213,18 @@ class Rows:
         """Give the database's connections back."""
         if self._database is not None:
             self._database.close()
+
+    def _version_of(self, kind: str, day: str) -> str:
+        file = self._sealed.get(day, {}).get(kind)
+        if day not in self._sealed:
+            is_settled = False
+        elif file is not None and file.is_removed:
+            is_settled = not self._count(kind, day)
+        else:
+            is_settled = not self._is_behind(kind, day)
+        if not is_settled:
+            return self.digest
+        return f"{day}/{kind}/{0 if file is None else file.version}"
 
     def _is_behind(self, kind: str, day: str) -> bool:
         """Whether the database has more rows of a sealed day's kind.

@@ -80,6 +80,11 @@ class Store:
         span = "no day" if not days else days[0] if len(days) == 1 else f"{len(days)} days, {days[0]} to {days[-1]}"
         return f"<Store {self._name}: {span}>"
 
+    @property
+    def rows(self) -> Rows:
+        """The stored rows, for Observer's own programs."""
+        return self._rows
+
     def close(self) -> None:
         """Give the database's connections back."""
         self._rows.close()

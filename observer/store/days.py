@@ -1,10 +1,12 @@
 """Queries of the stored sessions: which days the database has."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
 from bus.events import GapDetected, InputQuarantined, QualityJudged, SelectionAdvanced, SweepCompleted, UniverseBuilt
+from observer.store.lines import distinct_values
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
@@ -19,6 +21,15 @@ class DayReader(DatabaseReader):
         """The last stored session, as an ISO date; None without any."""
         with self._asking() as connection:
             return max(filter(None, (_last_of(connection, kind) for kind in _OF_SESSIONS)), default=None)
+
+    def sessions(self) -> Sequence[str]:
+        """Every stored session, the newest first; each is found by one search in an index, or is among few rows."""
+        found: set[str] = set()
+        with self._asking() as connection:
+            for kind in _OF_SESSIONS:
+                days = distinct_values(EVENT_TABLES[kind].c.session_date).c.value
+                found.update(connection.scalars(select(days).where(days.is_not(None))))
+        return sorted(found, reverse=True)
 
     def has_session(self, session_date: str) -> bool:
         """Whether anything of this session is stored."""

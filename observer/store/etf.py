@@ -75,6 +75,12 @@ class EtfReader(StoreReader):
         with self._asking() as connection:
             return frozenset(connection.scalars(select(columns.symbol).where(columns.valued_ns >= since_ns)))
 
+    def valued_between(self, from_ns: int, to_ns: int) -> Sequence[EtfValued]:
+        """The valuations in [from, to), oldest first."""
+        table = EVENT_TABLES[EtfValued]
+        within = table.c.valued_ns.between(from_ns, to_ns - 1)
+        return self._events(EtfValued, select(table).where(within).order_by(table.c.valued_ns, table.c.symbol))
+
     def failure_since(self, job: EtfJob, since_ns: int) -> str | None:
         """The text of the first alert since then that the job failed; None without one."""
         columns = EVENT_TABLES[AlertRaised].c

@@ -5,6 +5,7 @@ The baseline is the volume by time of day (`observer.store.profiles`) and the si
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, func, literal, select
 
@@ -23,6 +24,16 @@ Adjustments = Mapping[str, Sequence[SharesAdjusted]]
 """By symbol, in the order of their sessions."""
 TradesSoFar = tuple[float, int]
 """A day's volume and number of trades."""
+
+
+class PriceSnapshot(NamedTuple):
+    """The part of a snapshot about prices."""
+
+    symbol: str
+    receive_time_ns: int
+    price: float
+    previous_close: float | None
+    cumulative_value: float
 
 
 class HistoryReader(DatabaseReader):
@@ -48,6 +59,21 @@ class HistoryReader(DatabaseReader):
         wanted = select(table).where(table.c.session_date == session_date)
         sweeps = self._events(SweepCompleted, wanted.order_by(table.c.completed_ns.desc()).limit(1))
         return next(iter(sweeps), None)
+
+    def sweeps(self, session_date: str) -> Sequence[SweepCompleted]:
+        """The day's completed sweeps, in their order."""
+        table = EVENT_TABLES[SweepCompleted]
+        wanted = select(table).where(table.c.session_date == session_date)
+        return self._events(SweepCompleted, wanted.order_by(table.c.completed_ns))
+
+    def price_snapshots(self, session_date: str) -> Sequence[PriceSnapshot]:
+        """What the day's snapshots with a price say of prices, oldest first."""
+        columns = EVENT_TABLES[Snapshot].c
+        fields = (columns[name] for name in PriceSnapshot._fields)
+        wanted = select(*fields).where(columns.session_date == session_date, columns.price.is_not(None))
+        with self._asking() as connection:
+            rows = connection.execute(wanted.order_by(columns.receive_time_ns))
+            return [PriceSnapshot(*row) for row in rows]
 
     def volume_rises(self, session_date: str, since_ns: int, until_ns: int = 2**63 - 1) -> Sequence[VolumeRise]:
         """The day's volume rises that were received after `since` and before `until`, oldest first."""

@@ -108,6 +108,11 @@ class ResearchReader(DatabaseReader):
         with self._asking() as connection:
             return {exchange: local_datetime(first_ns).date() for exchange, first_ns in connection.execute(wanted)}
 
+    def count_listing_changes(self) -> int:
+        """The number of all changes of listings: another one when a change was added."""
+        with self._asking() as connection:
+            return connection.scalar(select(func.count()).select_from(EVENT_TABLES[ListingChanged])) or 0
+
     def listing_changes(self, until_ns: int, symbol: str | None = None) -> Sequence[ListingChanged]:
         """The changes of listings before a moment (UTC ns), oldest first, of one symbol or of all."""
         table = EVENT_TABLES[ListingChanged]

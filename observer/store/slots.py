@@ -13,18 +13,20 @@ from bus.events import (
     SlotExtended,
     SlotOverflowed,
     SlotReleased,
+    TokenRenewed,
     TriggerFired,
 )
 from observer.gaps.intervals import Interval, intervals
 from observer.local_time import local_ns
 from observer.store.rows import Position, event_of, position_of, slots_in_use
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES
+from observer.store.tables import EVENT_TABLES, STREAMS
 
 # The phases in which Track B streams, and has stopped (observer.calendar.phases).
 _STREAM_BEGINS: Final = "FULL_OPERATION"
 _STREAM_ENDS: Final = "TRACK_A_CLOSING"
 _FOR_EVER_NS: Final = 2**63 - 1
+_RUNS_MAX: Final = 20  # of a process: each began a stream of events
 _ONE_DAY: Final = timedelta(days=1)
 
 SlotChange = SlotAssigned | SlotExtended | SlotReleased | SlotOverflowed
@@ -65,6 +67,15 @@ class SlotReader(DatabaseReader):
         wanted = select(table).where(table.c.changed_ns >= since_ns)
         changes = self._events(ConnectionChanged, wanted.order_by(table.c.changed_ns, table.c.stream, table.c.sequence))
         return {change.account: change for change in changes}
+
+    def latest_tokens(self, producer: str) -> dict[str, TokenRenewed]:
+        """By account: the last access token that this process got in one of its last runs."""
+        runs = select(STREAMS.c.id).where(STREAMS.c.producer == producer).order_by(STREAMS.c.id.desc())
+        newest = runs.limit(_RUNS_MAX).subquery().c.id
+        table = EVENT_TABLES[TokenRenewed]
+        wanted = select(table).where(table.c.stream.in_(select(newest)), table.c.succeeded.is_(True))
+        renewals = self._events(TokenRenewed, wanted.order_by(table.c.renewed_ns))
+        return {renewal.account: renewal for renewal in renewals}
 
     def stream_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[Interval]]:
         """When each symbol had a slot on that day."""

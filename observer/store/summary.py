@@ -159,6 +159,11 @@ class SummaryReader(DatabaseReader):
         with self._asking() as connection:
             return max(filter(None, map(connection.scalar, _NEWEST)), default=None)
 
+    def committed_events(self) -> int:
+        """The number of all events that were ever committed, by their streams."""
+        with self._asking() as connection:
+            return _count(connection, select(func.coalesce(func.sum(STREAMS.c.high_water_mark), 0)))
+
     def streams(self) -> Sequence[StreamPosition]:
         """Every stream that ever delivered, in the order of their first commits."""
         columns = (STREAMS.c[name] for name in StreamPosition.__struct_fields__)

@@ -54,8 +54,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 class Processes(Part, frozen=True, kw_only=True):
     """All processes in the order of their start."""
 
-    version: str
-    uptime_s: float
+    version: str = ""
+    uptime_s: float = 0.0
     processes: Sequence[Process] = ()
 
 
@@ -124,7 +124,7 @@ class Tile(msgspec.Struct, frozen=True):
 class Universe(Part, frozen=True, kw_only=True):
     """The day's universe; `tiles` are the largest by traded value, at most 400."""
 
-    lines: int
+    lines: int = 0
     tiles: Sequence[Tile] = ()
 
 
@@ -137,7 +137,7 @@ class GapSpan(msgspec.Struct, frozen=True):
 
 
 class Strip(msgspec.Struct, frozen=True):
-    """One line's gaps of the day; lines with gaps alone."""
+    """One line's gaps of the day, the newest fifty."""
 
     line: str
     name: str
@@ -145,11 +145,11 @@ class Strip(msgspec.Struct, frozen=True):
 
 
 class Gaps(Part, frozen=True, kw_only=True):
-    """The day's gaps."""
+    """The day's gaps. `strips` are the lines with gaps, those with open or lost ones first, at most a hundred."""
 
-    open: int
-    recovered: int
-    lost: int
+    open: int = 0
+    recovered: int = 0
+    lost: int = 0
     detection_p95_s: float | None = None
     closing_p95_s: float | None = None
     strips: Sequence[Strip] = ()
@@ -180,11 +180,19 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     seen: str
 
 
+class PendingFile(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes of an exchange's master file that wait for approval, and why."""
+
+    exchange: str
+    reason: str
+    since: str
+
+
 class Listings(Part, frozen=True, kw_only=True):
     """Listings that appeared in the last thirty days, the newest first, and changes that wait for approval."""
 
     listings: Sequence[Listing] = ()
-    pending: Sequence[str] = ()
+    pending: Sequence[PendingFile] = ()
 
 
 class Premium(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,20 +206,21 @@ class Premium(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Premiums(Part, frozen=True, kw_only=True):
-    """ETFs with the largest premiums and discounts, at most forty."""
+    """ETFs with the largest premiums and discounts of the day `day`, at most forty."""
 
+    day: str = ""
     premiums: Sequence[Premium] = ()
 
 
 class Storage(Part, frozen=True, kw_only=True):
     """What is stored: the day's rows by kind, and how far the writer is behind."""
 
-    rows: dict[str, int]
-    rows_per_s: float | None
-    database_bytes: int | None
-    disk_free_bytes: int | None
-    waiting_events: int | None
-    acknowledgement_s: float | None
+    rows: dict[str, int] = {}
+    rows_per_s: float | None = None
+    database_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    waiting_events: int | None = None
+    acknowledgement_s: float | None = None
 
 
 class Backup(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,7 +241,7 @@ class Backups(Part, frozen=True, kw_only=True):
 class Tape(Part, frozen=True, kw_only=True):
     """The tape's progress: the share of the market's volume that is held trade by trade."""
 
-    is_on: bool
+    is_on: bool = False
     share_held: float | None = None
     lines_complete: int | None = None
     lines: int | None = None

@@ -14,8 +14,9 @@ from bus.commands import Sample
 from observer.clock import ManualClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.host.metrics import Exporter, System, day_state, storage_of
+from observer.host.metrics import Exporter, System, day_state
 from observer.host.process import Host
+from observer.host.storage import storage_of
 from observer.local_time import local_ns
 from observer.metrics.readiness import DayState, Readiness
 from observer.supervisor.limits import HostFigures

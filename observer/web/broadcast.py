@@ -1,0 +1,98 @@
+"""The live state as server-sent events: encoded once for all clients; one that does not read is dropped."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterable
+from typing import Final
+
+import msgspec
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from observer.web.model import State
+
+logger = logging.getLogger(__name__)
+
+CLIENTS_MAX: Final = 64
+SLOW_S: Final = 10.0  # machine seconds in which a client must take an event
+RECONNECT_MS: Final = 1_000
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Broadcast:
+    """Keeps the newest state as JSON and as an event; clients that are slow miss the ones between."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._event = b""
+        self._renewed = asyncio.Condition()
+        self._is_over = False
+        self.json = b""
+        self.clients = 0
+
+    async def run(self, states: AsyncIterable[State]) -> None:
+        """Take states until cancelled; then every client's answer ends."""
+        encoder = msgspec.json.Encoder()
+        try:
+            async for state in states:
+                self.json = encoder.encode(state)
+                self._number += 1
+                self._event = b"id: %d\nevent: state\ndata: %b\n\n" % (self._number, self.json)
+                async with self._renewed:
+                    self._renewed.notify_all()
+        finally:
+            self._is_over = True
+            async with self._renewed:
+                self._renewed.notify_all()
+
+    async def next_event(self, seen: int) -> tuple[int, bytes] | None:
+        """The newest event and its number once there is one after `seen`; None when no more will come."""
+        async with self._renewed:
+            while self._number == seen and not self._is_over:
+                await self._renewed.wait()
+        return None if self._is_over else (self._number, self._event)
+
+
+class LiveResponse(ASGIResponse):
+    """The events for one client, until it goes or does not read."""
+
+    def __init__(self, broadcast: Broadcast) -> None:
+        super().__init__()
+        self._broadcast = broadcast
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        """Send the current event at once, and then each new one."""
+        self._broadcast.clients += 1
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            async with asyncio.TaskGroup() as tasks:
+                sending = tasks.create_task(self._send(send))
+                leaving = tasks.create_task(_gone(receive))
+                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+                sending.cancel()
+                leaving.cancel()
+        finally:
+            self._broadcast.clients -= 1
+
+    async def _send(self, send: Send) -> None:
+        begin = b"retry: %d\n\n" % RECONNECT_MS
+        number = 0
+        with contextlib.suppress(TimeoutError):
+            while (found := await self._broadcast.next_event(number)) is not None:
+                number, event = found
+                async with asyncio.timeout(SLOW_S):
+                    await send({"type": "http.response.body", "body": begin + event, "more_body": True})
+                begin = b""
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        logger.info("a client of the page took nothing for %g s and is dropped", SLOW_S)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

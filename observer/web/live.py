@@ -1,0 +1,312 @@
+"""The state of the running system, once a second: the status of the supervisor, the feed, and the stored day.
+
+No web library is imported here: `observer top` shows the same state. It is off the writer's path: the feed drops what
+a slow reader does not take, and the database is only read. Whatever does not answer is said in the parts that miss it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import Final, Self, TypeVar
+
+import msgspec
+
+from bus.commands import Status, StatusReply
+from bus.control import ControlClient
+from bus.endpoints import BusError
+from bus.events import Event, Severity, UniverseBuilt
+from bus.feed import FeedSubscriber
+from observer.base_settings import endpoints_of
+from observer.calendar.phases import DayPlan
+from observer.clock import RealClock
+from observer.config import Settings
+from observer.errors import ObserverError
+from observer.local_time import local_datetime
+from observer.processes import CORE_WRITER
+from observer.store.slots import day_bounds
+from observer.units import NS_PER_MS
+from observer.web.model import Alerts, Backups, Listings, Processes, State, Storage
+from observer.web.state_day import KINDS, DayBasis, DayFold
+from observer.web.state_system import NO_SYSTEM, alerts_of, answer_of, local_time, processes_of, timeline_of
+from observer.web.stored import PageReader, SlowFigures, plan_on, read_day, read_slow_figures
+
+logger = logging.getLogger(__name__)
+
+TICK_S: Final = 1.0
+ANSWER_S: Final = 1.0  # for the status; the page shows greyed figures when a state is 4 s old
+RETRY_S: Final = 5.0  # after the database did not answer
+SLOW_S: Final = 10.0  # between the slow figures; but they take at most a fiftieth of the time
+_SLOW_SHARE: Final = 50
+RELOAD_S: Final = 10.0  # between two readings of the stored day, after losses on the feed
+HELD_EVENTS_MAX: Final = 200_000  # that arrive while the stored day is read
+_AFTER_SWEEP_S: Final = 60.0  # market seconds that a sweep may be late
+_WRITER_UP: Final = "RUNNING"
+_FIRST: Final = "it is being read: a moment"
+
+Found = TypeVar("Found")
+
+
+def now_ms() -> int:
+    """Milliseconds of the Unix epoch, by the machine's clock."""
+    return RealClock().now_ns() // NS_PER_MS
+
+
+class Live:
+    """The state of the system with these settings; it is kept up while the `async with` block runs.
+
+    Args:
+        settings: of the system.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._endpoints = endpoints_of(settings.run)
+        self._version = _version()
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._renewed = asyncio.Condition()
+        self._status: StatusReply | None = None
+        self._status_ms = 0
+        self._market_ns = RealClock().now_ns()  # of the last status
+        self._event_s: float | None = None  # monotonic, of the last event
+        self._plan: tuple[str, DayPlan | None] = ("", None)
+        self._fold = self._empty_fold(self._day)
+        self._held: list[Event] | None = None  # while the stored day is read
+        self._stale = asyncio.Event()  # the stored day is to be read (again)
+        self._stale.set()
+        self._loaded_ms = 0
+        self._failure = _FIRST
+        self._slow: SlowFigures | None = None
+        self._slow_failure = _FIRST
+        self._rate: float | None = None
+        self._state = self._made()
+
+    async def __aenter__(self) -> Self:
+        """Begin to follow the system."""
+        group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        works = (self._follow_feed(), self._keep_loaded(), self._keep_slow_figures(), self._tick())
+        self._tasks = [group.create_task(work) for work in works]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Stop following it."""
+        for task in self._tasks:
+            task.cancel()
+        return await self._stack.__aexit__(kind, error, trace)
+
+    def state(self) -> State:
+        """The newest state."""
+        return self._state
+
+    async def states(self) -> AsyncIterator[State]:
+        """The newest state, and then each new one; a slow reader misses those between."""
+        while True:
+            shown = self._state
+            yield shown
+            async with self._renewed:
+                while self._state is shown:
+                    await self._renewed.wait()
+
+    # --- following --------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        control = ControlClient(self._endpoints.control)
+        try:
+            while True:
+                due_s = time.monotonic() + TICK_S
+                await self._ask(control)
+                if self._day != self._fold.basis.session_date:
+                    self._begin_day()
+                self._state = self._made()
+                async with self._renewed:
+                    self._renewed.notify_all()
+                await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        finally:
+            control.close()
+
+    async def _ask(self, control: ControlClient) -> None:
+        reply: object = None
+        with contextlib.suppress(BusError):  # no answer is an answer: `NO_SYSTEM`
+            reply = await control.request(Status(), ANSWER_S)
+        self._status = reply if isinstance(reply, StatusReply) else None
+        if self._status is not None:
+            self._status_ms, self._market_ns = now_ms(), self._status.market_time_ns
+
+    async def _follow_feed(self) -> None:
+        feed = FeedSubscriber(self._endpoints.feed, KINDS, self._lose)
+        try:
+            async for event in feed:
+                self._event_s = time.monotonic()
+                self._fold.apply(event, now_ms())
+                if isinstance(event, UniverseBuilt):
+                    self._stale.set()  # its members are in the database
+                if self._held is not None:
+                    self._held.append(event)
+                    if len(self._held) > HELD_EVENTS_MAX:
+                        self._held = None
+        finally:
+            feed.close()
+
+    def _lose(self, severity: Severity, text: str) -> None:
+        logger.log(logging.WARNING if severity == "warning" else logging.INFO, "%s: the stored day is read again", text)
+        self._stale.set()
+
+    def _begin_day(self) -> None:
+        self._fold, self._failure, self._loaded_ms = self._empty_fold(self._day), _FIRST, 0
+        self._slow, self._slow_failure = None, _FIRST
+        self._stale.set()
+
+    async def _keep_loaded(self) -> None:
+        while True:
+            await self._stale.wait()
+            self._stale.clear()
+            try:
+                pause_s = RELOAD_S if await self._load() else RETRY_S
+            except ObserverError as error:
+                self._failure, pause_s = self._logged(self._failure, error), RETRY_S
+            if pause_s == RETRY_S:
+                self._stale.set()
+            await asyncio.sleep(pause_s)
+
+    async def _load(self) -> bool:
+        """Read the stored day, then apply what the feed brought meanwhile. Returns whether that was possible: not where
+        too much came, or the day ended.
+        """
+        day, self._held = self._day, []
+        try:
+            fold = await self._reading(lambda reader: read_day(reader, self._settings, day, now_ms()))
+            if self._held is None or day != self._day:
+                return False
+            known_ms = now_ms()
+            for event in self._held:
+                fold.apply(event, known_ms)
+            self._fold, self._failure, self._loaded_ms = fold, "", known_ms
+        finally:
+            self._held = None
+        return True
+
+    def _logged(self, before: str, error: ObserverError) -> str:
+        """The text of this failure of the database, logged unless it is the one before."""
+        if str(error) != before:
+            logger.warning("no stored figures: %s", error)
+        return str(error)
+
+    async def _keep_slow_figures(self) -> None:
+        before: tuple[float, int] | None = None
+        while True:
+            began_s, day = time.monotonic(), self._day
+            pause_s = RETRY_S
+            try:
+                found = await self._reading(
+                    lambda reader: read_slow_figures(reader, self._settings, self._day, self._market_ns, now_ms())
+                )
+            except ObserverError as error:
+                self._slow_failure = self._logged(self._slow_failure, error)
+            else:
+                if before is not None:
+                    self._rate = max(0.0, (found.committed - before[1]) / (began_s - before[0]))
+                before = began_s, found.committed
+                self._slow, self._slow_failure = found if day == self._day else None, ""
+                pause_s = max(SLOW_S, _SLOW_SHARE * (time.monotonic() - began_s))
+            await asyncio.sleep(pause_s)
+
+    def _reading(self, question: Callable[[PageReader], Found]) -> Awaitable[Found]:
+        """The answer of the database, asked in a thread."""
+
+        def answer() -> Found:
+            with PageReader(self._settings.store.url) as reader:
+                return question(reader)
+
+        return asyncio.to_thread(answer)
+
+    # --- the state --------------------------------------------------------------------------------------------
+
+    @property
+    def _day(self) -> str:
+        return local_datetime(self._market_ns).date().isoformat()
+
+    def _empty_fold(self, day: str) -> DayFold:
+        return DayFold(DayBasis(session_date=day, begins_ns=day_bounds(day)[0]), now_ms())
+
+    def _plan_today(self) -> DayPlan | None:
+        """The day's plan; the file is read until it has the day."""
+        if self._plan[0] != self._day or self._plan[1] is None:
+            with contextlib.suppress(ObserverError):  # the calendar's process reports an unreadable file
+                self._plan = self._day, plan_on(self._settings, self._day)
+        return self._plan[1]
+
+    @property
+    def _known_ms(self) -> int:
+        """Until when the feed's figures are known: while its writer runs until now, for it sends all it commits."""
+        processes = self._status.processes if self._status is not None else ()
+        is_up = any(each.name == CORE_WRITER and each.state == _WRITER_UP for each in processes)
+        return max(self._status_ms, self._loaded_ms) if is_up else self._loaded_ms
+
+    def _made(self) -> State:
+        made_ms, status, fold = now_ms(), self._status, self._fold
+        if status is None:
+            processes = Processes(known_ms=self._status_ms, missing=NO_SYSTEM)
+            alerts = Alerts(known_ms=self._status_ms, missing=NO_SYSTEM)
+        else:
+            processes = processes_of(status, self._version, self._status_ms)
+            alerts = alerts_of(status.alerts, self._status_ms)
+        phase = status.phase if status is not None else ""
+        silent_s = None if self._event_s is None else time.monotonic() - self._event_s
+        level, headline = answer_of(processes, alerts, phase, silent_s, self._feed_age_s_max)
+        known_ms = self._known_ms
+        slow, missing = self._slow, self._slow_failure
+        return State(
+            now_ms=made_ms,
+            is_live=True,
+            day=fold.basis.session_date,
+            market_time=local_time(self._market_ns),
+            instance=self._settings.instance.name,
+            phase=phase,
+            level=level,
+            headline=headline,
+            timeline=timeline_of(self._plan_today(), self._market_ns if status is not None else None, made_ms),
+            processes=processes,
+            alerts=alerts,
+            board=self._marked(fold.board(self._market_ns, known_ms)),
+            universe=self._marked(fold.universe()),
+            gaps=self._marked(fold.gaps(self._market_ns, known_ms)),
+            sweeps=self._marked(fold.sweeps()),
+            listings=slow.listings if slow is not None else Listings(known_ms=0, missing=missing),
+            premiums=self._marked(fold.premiums()),
+            storage=self._storage(slow, missing),
+            backups=slow.backups if slow is not None else Backups(known_ms=0, missing=missing),
+            tape=fold.tape(),
+        )
+
+    def _marked(self, part: "PartT") -> "PartT":
+        """The part, with the reason while the stored day was not read: it may lack what was before."""
+        if not self._failure or self._loaded_ms:
+            return part
+        return msgspec.structs.replace(part, missing=self._failure)
+
+    def _storage(self, slow: SlowFigures | None, missing: str) -> Storage:
+        if slow is None:
+            return Storage(known_ms=0, missing=missing)
+        return msgspec.structs.replace(slow.storage, rows_per_s=self._rate)
+
+    @property
+    def _feed_age_s_max(self) -> float:
+        """Machine seconds; a market that runs faster than the machine is a demo's, which is silent for less."""
+        return self._settings.track_a.interval_s + _AFTER_SWEEP_S
+
+
+PartT = TypeVar("PartT", bound=msgspec.Struct)
+
+
+def _version() -> str:
+    try:
+        return version("observer")
+    except PackageNotFoundError:  # it runs from a folder
+        return "unknown"

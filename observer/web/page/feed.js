@@ -1,0 +1,87 @@
+/** The page's own feed: server-sent states, renewed when the connection ends or hangs. */
+
+const STOPPED_AFTER_MS = 4000; // the page may show old figures as new for 5 s at most; a state comes each second
+const CHECK_MS = 250;
+const RENEW_AFTER_MS = 2000; // between two tries to connect
+
+/** Milliseconds since a moment; the larger of two clocks, as one of them may stand while the machine sleeps. */
+function since({ steady, wall }) {
+  return Math.max(0, performance.now() - steady, Date.now() - wall);
+}
+
+function moment() {
+  return { steady: performance.now(), wall: Date.now() };
+}
+
+export class Feed {
+  #address;
+  #onState;
+  #onChange;
+  #source = null;
+  #opened = moment();
+  #received = moment();
+  #isStopped = false;
+  #hasState = false;
+
+  /**
+   * @param {string} address
+   * @param {(state: object) => void} onState a state came
+   * @param {(isStopped: boolean) => void} onChange the feed stopped, or goes on
+   */
+  constructor(address, onState, onChange) {
+    this.#address = address;
+    this.#onState = onState;
+    this.#onChange = onChange;
+  }
+
+  start() {
+    this.#open();
+    setInterval(() => this.#check(), CHECK_MS);
+    document.addEventListener("visibilitychange", () => this.#check());
+  }
+
+  /** Milliseconds since the last state; before the first one since the start. */
+  get silenceMs() {
+    return since(this.#received);
+  }
+
+  get isStopped() {
+    return this.#isStopped;
+  }
+
+  get hasState() {
+    return this.#hasState;
+  }
+
+  /** When the last state came, by this device's clock. */
+  get lastWallMs() {
+    return this.#received.wall;
+  }
+
+  #open() {
+    this.#source?.close();
+    this.#opened = moment();
+    this.#source = new EventSource(this.#address);
+    this.#source.addEventListener("state", (event) => this.#receive(event.data));
+  }
+
+  #receive(data) {
+    const state = JSON.parse(data);
+    this.#received = moment();
+    this.#hasState = true;
+    this.#set(false);
+    this.#onState(state);
+  }
+
+  #check() {
+    if (this.silenceMs < STOPPED_AFTER_MS) return;
+    this.#set(true);
+    if (since(this.#opened) >= RENEW_AFTER_MS) this.#open();
+  }
+
+  #set(isStopped) {
+    if (this.#isStopped === isStopped) return;
+    this.#isStopped = isStopped;
+    this.#onChange(isStopped);
+  }
+}

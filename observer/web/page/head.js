@@ -1,0 +1,57 @@
+/** The head of the page: is all well, which day, and does the feed live? */
+
+import { age, localTime, words } from "./format.js";
+import { icon, setAttribute, setClass, setHidden, setIcon, setText } from "./dom.js";
+
+const WORDS = { ok: "All well", warning: "Warning", critical: "Critical" };
+const byId = (id) => document.getElementById(id);
+
+const lamp = icon("ok");
+byId("level-lamp").append(lamp);
+
+/** The headline, the day and the phase of the shown state. */
+export function showHead(state) {
+  setClass(byId("headline"), `headline is-${state.level}`);
+  setIcon(lamp, state.level);
+  setText(byId("level-word"), WORDS[state.level]);
+  setText(byId("headline-text"), state.headline);
+  setText(byId("head-day"), state.day);
+  setText(byId("head-time"), state.is_live ? localTime(state.market_time, state.day) : "stored day");
+  setText(byId("head-phase"), words(state.phase));
+  setText(byId("head-instance"), state.instance);
+  setText(byId("head-version"), state.processes.version);
+  setHidden(byId("head-version-item"), !state.processes.version);
+}
+
+/** The title of the tab begins with what matters; it is kept up to date in a hidden tab, too. */
+export function showTitle(state, isStopped, day) {
+  const level = isStopped ? "No news" : state ? WORDS[state.level] : "…";
+  setText(document.querySelector("title"), day ? `${day} · Observer (now: ${level})` : `${level} · Observer`);
+}
+
+function deviceTime(ms) {
+  return new Date(ms).toLocaleTimeString("en-GB");
+}
+
+/**
+ * The feed's own state. On a past day the page keeps its colours: its figures come from the store, and the line at the
+ * feed says how the running system is.
+ */
+export function showFeed(feed, liveState, day) {
+  const isGrey = feed.isStopped && day === null;
+  setAttribute(document.body, "data-feed", isGrey ? "stopped" : "live");
+  const since = deviceTime(feed.lastWallMs);
+  const what = feed.hasState ? `No news since ${since}.` : `No answer from the system since ${since}.`;
+  setText(byId("no-news-text"), isGrey ? `${what} What stands below is old.` : "");
+  setHidden(byId("no-news"), !isGrey);
+  setClass(byId("feed"), feed.isStopped ? "feed is-stopped" : "feed");
+  setText(byId("feed-word"), feed.isStopped ? "No news" : feed.hasState ? "Live" : "Connecting");
+  showFeedAge(feed);
+  const isElsewhere = day !== null && liveState !== null && !feed.isStopped;
+  setText(byId("feed-level"), isElsewhere ? WORDS[liveState.level].toLowerCase() : "");
+}
+
+/** How long ago the last state came; called each second. */
+export function showFeedAge(feed) {
+  setText(byId("feed-age"), feed.hasState ? age(feed.silenceMs) : "");
+}

@@ -1,0 +1,141 @@
+/** Orders to the running system: each is confirmed in a dialog, sent with the token, and its outcome shown there. */
+
+import { setHidden, setText } from "./dom.js";
+
+const TOKEN_KEY = "observer-token"; // in sessionStorage: gone with the tab
+
+/** The five orders: their title, what a click means, and whether they ask for a time. */
+const ORDERS = {
+  restart: {
+    title: (name) => `Restart ${name}?`,
+    text: "The process ends in order and starts again. Events of its outbox are delivered; a gap is found and filled.",
+    button: "Restart",
+  },
+  pin: {
+    title: (line) => `Pin ${line}?`,
+    text: "The line holds a slot above all triggers until it is unpinned.",
+    button: "Pin",
+  },
+  unpin: {
+    title: (line) => `Unpin ${line}?`,
+    text: "The line keeps its slot only while a trigger earns it.",
+    button: "Unpin",
+  },
+  approve: {
+    title: (exchange) => `Approve the file of ${exchange}?`,
+    text: "The changes of this master file that wait for approval become the listings of the system.",
+    button: "Approve",
+  },
+  silence: {
+    title: (identity) => `Silence ${identity}?`,
+    text: "No target gets a message about this alert for a while. It stays listed here.",
+    button: "Silence",
+    hasTime: true,
+  },
+};
+
+/** What the server said about an order, as a sentence. */
+async function outcomeOf(answer) {
+  const type = answer.headers.get("Content-Type") ?? "";
+  const found = type.includes("json") ? await answer.json() : {};
+  if (!answer.ok) return `Refused: ${found.error ?? `HTTP ${answer.status}.`}`;
+  return `${found.outcome === "under_way" ? "Under way" : "Done"}${found.detail ? `: ${found.detail}` : "."}`;
+}
+
+/** Sends an order. Never throws: the outcome says what failed. */
+async function send(address, token) {
+  try {
+    const answer = await fetch(address, { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    if (answer.status === 401) sessionStorage.removeItem(TOKEN_KEY);
+    return { isDone: answer.ok, text: await outcomeOf(answer) };
+  } catch (error) {
+    return { isDone: false, text: `Not sent: the server gives no answer (${error.message}). Try again.` };
+  }
+}
+
+/** Where an order goes. Pure. */
+export function orderAddress(kind, subject, forS) {
+  const address = `api/orders/${kind}/${encodeURIComponent(subject)}`;
+  return ORDERS[kind].hasTime ? `${address}?for_s=${forS}` : address;
+}
+
+export class Orders {
+  #dialog = document.getElementById("order");
+  #form = document.getElementById("order-form");
+  #title = document.getElementById("order-title");
+  #text = document.getElementById("order-text");
+  #time = document.getElementById("order-time");
+  #tokenRow = document.getElementById("order-token-row");
+  #token = document.getElementById("order-token");
+  #outcome = document.getElementById("order-outcome");
+  #confirm = document.getElementById("order-confirm");
+  #cancel = document.getElementById("order-cancel");
+  #current = null;
+
+  /** False while the page shows a stored day. */
+  isAllowed = true;
+
+  constructor() {
+    this.#form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#send();
+    });
+    this.#cancel.addEventListener("click", () => this.#dialog.close());
+  }
+
+  /** Opens the dialog of an order: `kind` is a key of ORDERS, `subject` a process, line, exchange or alert. */
+  ask(kind, subject) {
+    if (!this.isAllowed) return;
+    const order = ORDERS[kind];
+    this.#current = { kind, subject, order };
+    setText(this.#title, order.title(subject));
+    setText(this.#text, order.text);
+    setHidden(this.#time, !order.hasTime);
+    this.#token.value = "";
+    this.#show("", order.button);
+    this.#dialog.showModal();
+    if (this.#tokenRow.hidden) this.#confirm.focus();
+    else this.#token.focus();
+  }
+
+  #show(outcome, button) {
+    const needsToken = sessionStorage.getItem(TOKEN_KEY) === null;
+    setHidden(this.#tokenRow, !needsToken);
+    this.#token.required = needsToken;
+    setText(this.#outcome, outcome);
+    setText(this.#confirm, button);
+    setText(this.#cancel, "Cancel");
+    setHidden(this.#confirm, false);
+    this.#confirm.disabled = false;
+  }
+
+  async #send() {
+    const current = this.#current;
+    if (this.#token.value) sessionStorage.setItem(TOKEN_KEY, this.#token.value.trim());
+    this.#confirm.disabled = true;
+    setText(this.#outcome, "Sending …");
+    const forS = Number(new FormData(this.#form).get("for_s"));
+    const address = orderAddress(current.kind, current.subject, forS);
+    const { isDone, text } = await send(address, sessionStorage.getItem(TOKEN_KEY) ?? "");
+    if (current !== this.#current) return;
+    this.#show(text, "Try again");
+    this.#outcome.className = isDone ? "outcome is-done" : "outcome is-refused";
+    if (isDone) {
+      setHidden(this.#confirm, true);
+      setHidden(this.#tokenRow, true);
+      setText(this.#cancel, "Close");
+      this.#cancel.focus();
+    }
+  }
+}
+
+/** A small button that opens an order's dialog. `subject` is asked for at the click. */
+export function orderButton(orders, kind, text, label, subject) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "order";
+  button.textContent = text;
+  button.setAttribute("aria-label", label);
+  button.addEventListener("click", () => orders.ask(kind, subject()));
+  return button;
+}

@@ -1,0 +1,85 @@
+"""The state of a stored day: the same parts as those of the running one, from the database alone."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from observer.config import Settings
+from observer.store.alerts import StoredAlert
+from observer.store.slots import day_bounds
+from observer.units import NS_PER_S
+from observer.web.model import Alert, Alerts, Backups, Gaps, Level, Processes, State, Storage
+from observer.web.state_system import SEVERITIES, local_time, timeline_of
+from observer.web.stored import (
+    PageReader,
+    past_plan,
+    read_day,
+    read_listings,
+    require_stored,
+    rows_of,
+)
+
+OF_NOW: Final = "of the running system only: see the live page"
+
+
+def past_state(reader: PageReader, settings: Settings, day: str, now_ms: int) -> State:
+    """The state of this day at its end, as of now (ms of the Unix epoch).
+
+    Raises:
+        NoDataError: it is no date, or nothing of it is stored.
+        StoreError: the database does not answer.
+    """
+    day = require_stored(reader, day)
+    begins_ns, ends_ns = day_bounds(day)
+    fold = read_day(reader, settings, day, now_ms, is_past=True)
+    gaps = fold.gaps(ends_ns, now_ms)
+    stored = reader.alerts(begins_ns, ends_ns)
+    level, headline = answer_of_day(day, gaps, stored)
+    return State(
+        now_ms=now_ms,
+        is_live=False,
+        day=day,
+        market_time=local_time(ends_ns - NS_PER_S),
+        instance=settings.instance.name,
+        phase="",
+        level=level,
+        headline=headline,
+        timeline=timeline_of(past_plan(settings, day), None, now_ms),
+        processes=Processes(known_ms=0, missing=OF_NOW),
+        alerts=_alerts(stored, now_ms),
+        board=fold.board(ends_ns, now_ms),
+        universe=fold.universe(),
+        gaps=gaps,
+        sweeps=fold.sweeps(),
+        listings=read_listings(reader, ends_ns, now_ms, ends_ns),
+        premiums=fold.premiums(),
+        storage=Storage(known_ms=now_ms, rows=rows_of(reader.day_summary(day))),
+        backups=Backups(known_ms=0, missing=OF_NOW),
+        tape=fold.tape(),
+    )
+
+
+def answer_of_day(day: str, gaps: Gaps, alerts: Sequence[StoredAlert]) -> tuple[Level, str]:
+    """Whether the day is whole, and a sentence about its gaps and alerts."""
+    critical = sum(alert.severity == "critical" for alert in alerts)
+    level: Level = "warning" if gaps.open or gaps.lost or critical else "ok"
+    total = gaps.open + gaps.recovered + gaps.lost
+    outcome = f"{total} gaps, {gaps.recovered} recovered, {gaps.lost} lost, {gaps.open} open" if total else "no gaps"
+    return level, f"The stored day {day}: {outcome}; {len(alerts)} alerts, {critical} critical"
+
+
+def _alerts(stored: Sequence[StoredAlert], known_ms: int) -> Alerts:
+    """The alerts of the day, worst first."""
+    ordered = sorted(stored, key=lambda each: (SEVERITIES.index(each.severity), -each.since_ns))
+    return Alerts(known_ms=known_ms, alerts=[_alert(each) for each in ordered])
+
+
+def _alert(alert: StoredAlert) -> Alert:
+    return Alert(
+        identity=alert.identity,
+        severity=alert.severity,
+        process=alert.source,
+        text=alert.text,
+        since=local_time(alert.since_ns),
+        count=alert.count,
+        silenced_until=None,
+    )

@@ -1,0 +1,207 @@
+"""The server of the page: its files, the live state, stored days, orders, and the data of the API."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import uvicorn
+from litestar import Litestar, MediaType, Request, Response, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import Parameter
+from litestar.types import ControllerRouterHandler
+
+from observer.config import Settings
+from observer.errors import ConfigError
+from observer.web.access import guarded
+from observer.web.broadcast import CLIENTS_MAX, Broadcast, LiveResponse
+from observer.web.data import data_routes
+from observer.web.failures import HANDLERS, UnansweredError, failures
+from observer.web.live import now_ms
+from observer.web.model import State
+from observer.web.orders import Orders, order_routes
+from observer.web.past import past_state
+from observer.web.stored import PageReader
+
+logger = logging.getLogger(__name__)
+
+ADDRESS: Final = "127.0.0.1"
+PAGE: Final = Path(__file__).with_name("page")
+STOP_S: Final = 2  # machine seconds for answers under way when the server stops
+REQUEST_BYTES_MAX: Final = 65_536
+CONNECTIONS_MAX: Final = 256
+_POLL_S: Final = 0.01
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".woff2": "font/woff2",
+}
+_INDEX: Final = "index.html"
+_NEW: Final = "no-store"
+
+Asked = Request[Any, Any, Any]
+Day = Annotated[str, Parameter(description="A stored day of the market, such as 2026-11-18.", max_length=32)]
+
+
+class Days(msgspec.Struct, frozen=True):
+    """The stored days, the newest first."""
+
+    days: Sequence[str]
+
+
+def page_routes() -> Sequence[ControllerRouterHandler]:
+    """The files of the page, each with an ETag."""
+
+    @get("/", include_in_schema=False, sync_to_thread=True)
+    def index(request: Asked) -> Response[bytes]:
+        return _file(request, _INDEX)
+
+    @get("/page/{name:str}", include_in_schema=False, sync_to_thread=True)
+    def file(request: Asked, name: str) -> Response[bytes]:
+        return _file(request, name)
+
+    return index, file
+
+
+def _file(request: Asked, name: str) -> Response[bytes]:
+    path = PAGE / name
+    # a name with a slash or dots is no name of a file right in the folder
+    if path.suffix not in _TYPES or path.parent != PAGE or name.startswith(".") or not path.is_file():
+        raise NotFoundException
+    content = path.read_bytes()
+    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(b"", status_code=304, headers=headers)
+    return Response(content, media_type=_TYPES[path.suffix], headers=headers)
+
+
+def state_routes(broadcast: Broadcast, settings: Settings) -> Sequence[ControllerRouterHandler]:
+    """The live state and those of stored days."""
+    url = settings.store.url
+
+    @get("/api/state", summary="The state of the running system now", tags=["state"], responses=failures(503))
+    async def state() -> State:
+        if not broadcast.json:
+            raise UnansweredError("the first state is being made: ask again in a second")
+        return Response(broadcast.json, media_type=MediaType.JSON, headers={"Cache-Control": _NEW})  # type: ignore[return-value]
+
+    @get("/api/live", summary="The state each second, as server-sent events", tags=["state"], responses=failures(503))
+    async def live() -> LiveResponse:
+        if broadcast.clients >= CLIENTS_MAX:
+            raise UnansweredError(f"{CLIENTS_MAX} clients follow the state already: close one of them")
+        return LiveResponse(broadcast)
+
+    @get("/api/days", summary="The stored days", tags=["state"], responses=failures(503), sync_to_thread=True)
+    def days() -> Days:
+        with PageReader(url) as reader:
+            return Days(reader.sessions())
+
+    @get(
+        "/api/days/{day:str}",
+        summary="The state of a stored day at its end",
+        tags=["state"],
+        responses=failures(404, 503),
+        sync_to_thread=True,
+    )
+    def stored_day(day: Day) -> State:
+        with PageReader(url) as reader:
+            return past_state(reader, settings, day, now_ms())
+
+    return state, live, days, stored_day
+
+
+def made_app(broadcast: Broadcast, orders: Orders, settings: Settings) -> Litestar:
+    """The app without its guards of Host and Origin."""
+    return Litestar(
+        route_handlers=[
+            *page_routes(),
+            *state_routes(broadcast, settings),
+            order_routes(orders),
+            *data_routes(settings),
+        ],
+        exception_handlers=HANDLERS,
+        openapi_config=OpenAPIConfig(
+            title="Observer",
+            version=_version(),
+            description="The state of the running system, the stored days, orders, and the stored data.",
+            path="/api/schema",
+            render_plugins=[JsonRenderPlugin()],
+            components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
+        ),
+        logging_config=None,
+        request_max_body_size=REQUEST_BYTES_MAX,
+        debug=False,
+    )
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the process it is a part of."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve the app while the block runs, which an error of the server ends."""
+    port: int = listener.getsockname()[1]
+    config = uvicorn.Config(
+        guarded(app, port),
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=REQUEST_BYTES_MAX,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    server = _Server(config)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve(sockets=[listener]))
+        try:
+            while not server.started:  # noqa: ASYNC110 - it sets no event
+                await asyncio.sleep(_POLL_S)
+            yield
+        finally:
+            server.should_exit = True
+
+
+def listening(port: int) -> socket.socket:
+    """A socket for the server on loopback.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((ADDRESS, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"web.port = {port}: {error.strerror}: give another port, or end what uses it") from error
+    return listener
+
+
+def _version() -> str:
+    try:
+        return version("observer")
+    except PackageNotFoundError:  # it runs from a folder
+        return "unknown"

@@ -1,0 +1,142 @@
+"""The parts of a state that the supervisor's status gives, and the answer to "is all well?". Pure."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from bus.commands import ProcessAlert, ProcessStatus, StatusReply
+from observer.calendar.phases import DayPlan
+from observer.local_time import local_datetime
+from observer.units import NS_PER_MINUTE
+from observer.web.model import Alert, Alerts, Level, Phase, Process, Processes, Timeline
+
+NO_SYSTEM: Final = "the system does not answer: `observer run` starts it, `observer doctor` looks for the cause"
+HEARTBEAT_S_MAX: Final = 5.0  # of a process that beats once a second
+_GIVEN_UP: Final = ("FATAL", "LOOPING")
+_AS_WISHED: Final = ("RUNNING", "EXITED")
+_RANK: Final[dict[Level, int]] = {"ok": 0, "warning": 1, "critical": 2}
+SEVERITIES: Final = ("critical", "warning", "info")
+_STREAMING: Final = "FULL_OPERATION"
+_CLOSED: Final = "IDLE"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that is not well, in a sentence."""
+
+    level: Level
+    text: str
+
+
+def local_time(moment_ns: int) -> str:
+    """A moment of the market as local ISO time with its offset, exact to the second."""
+    return local_datetime(moment_ns).isoformat(timespec="seconds")
+
+
+def timeline_of(plan: DayPlan | None, now_ns: int | None, known_ms: int) -> Timeline:
+    """The phases of a day's plan. None: the calendar does not know the day."""
+    if plan is None:
+        return Timeline(known_ms=0, missing="the calendar does not know this day yet: `observer calendar` shows why")
+
+    def minute(moment_ns: int) -> float:
+        return round((moment_ns - plan.starts_ns) / NS_PER_MINUTE, 2)
+
+    spans = [Phase(span.phase, minute(span.start_ns), minute(span.end_ns)) for span in plan.phases]
+    now_minute = None if now_ns is None else minute(now_ns)
+    return Timeline(known_ms=known_ms, phases=spans if plan.trades else (), now_minute=now_minute)
+
+
+def processes_of(reply: StatusReply, version: str, known_ms: int) -> Processes:
+    """The processes, each with its level."""
+    found = [_process(process) for process in reply.processes]
+    return Processes(known_ms=known_ms, version=version, uptime_s=round(reply.uptime_s, 1), processes=found)
+
+
+def _process(status: ProcessStatus) -> Process:
+    return Process(
+        name=status.name,
+        state=status.state,
+        level=_level_of(status),
+        pid=status.pid,
+        uptime_s=status.uptime_s,
+        restarts=status.restarts,
+        cpu_percent=status.cpu_percent,
+        rss_bytes=status.rss_bytes,
+        heartbeat_age_s=status.heartbeat_age_s,
+        loop_lag_s=status.loop_lag_s,
+        exit=status.exit,
+    )
+
+
+def _level_of(status: ProcessStatus) -> Level:
+    if status.state in _GIVEN_UP:
+        return "critical"
+    is_silent = status.heartbeat_age_s is not None and status.heartbeat_age_s > HEARTBEAT_S_MAX
+    return "ok" if status.state in _AS_WISHED and not is_silent else "warning"
+
+
+def alerts_of(alerts: Iterable[ProcessAlert], known_ms: int) -> Alerts:
+    """The open alerts, worst first; of one severity those that are not silenced, then the newest, first."""
+    ordered = sorted(
+        alerts,
+        key=lambda each: (SEVERITIES.index(each.severity), each.silenced_until_ns is not None, -each.since_ns),
+    )
+    return Alerts(known_ms=known_ms, alerts=[_alert(each) for each in ordered])
+
+
+def _alert(alert: ProcessAlert) -> Alert:
+    return Alert(
+        identity=alert.identity,
+        severity=alert.severity,
+        process=alert.process,
+        text=alert.text,
+        since=local_time(alert.since_ns),
+        count=alert.count,
+        silenced_until=None if alert.silenced_until_ns is None else local_time(alert.silenced_until_ns),
+    )
+
+
+def answer_of(
+    processes: Processes, alerts: Alerts, phase: str, feed_age_s: float | None, feed_age_s_max: float
+) -> tuple[Level, str]:
+    """Whether all is well, and the worst finding in one sentence.
+
+    Args:
+        processes: as the supervisor states them now; missing when it does not answer.
+        alerts: the open ones; a silenced one does not count.
+        phase: of the day.
+        feed_age_s: machine seconds since the last committed event arrived; None before the first one.
+        feed_age_s_max: the longest time without an event while the market is streamed.
+    """
+    found = list(_findings(processes, alerts))
+    if phase == _STREAMING and feed_age_s is not None and feed_age_s > feed_age_s_max:
+        found.append(Finding("warning", f"no committed event has arrived for {feed_age_s:.0f} s while slots stream"))
+    if not found:
+        return "ok", f"All is well: {len(processes.processes)} processes run, {_phase_words(phase)}"
+    worst = max(found, key=lambda each: _RANK[each.level])  # the first of the worst ones
+    others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return worst.level, f"{worst.text}{others}"
+
+
+def _findings(processes: Processes, alerts: Alerts) -> Iterable[Finding]:
+    if processes.missing:
+        yield Finding("critical", processes.missing)
+        return
+    for process in processes.processes:
+        if process.level == "critical":
+            yield Finding("critical", f"{process.name} is {process.state}: it ended too often; its log says why")
+    for level in ("critical", "warning"):
+        yield from (
+            Finding(level, f"{alert.process}: {alert.text}")
+            for alert in alerts.alerts
+            if alert.severity == level and alert.silenced_until is None
+        )
+    for process in processes.processes:
+        if process.level == "warning":
+            age = process.heartbeat_age_s
+            is_silent = process.state in _AS_WISHED and age is not None
+            yield Finding("warning", f"{process.name} is {f'silent for {age:.0f} s' if is_silent else process.state}")
+
+
+def _phase_words(phase: str) -> str:
+    return "the market is closed" if phase == _CLOSED else phase.lower().replace("_", " ")

@@ -1,0 +1,134 @@
+"""A small server for the page alone: its files, a feed that a test drives, stored days, and orders with a token."""
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Self
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from observer.web.model import State
+
+PAGE: Final = Path(__file__).parents[2] / "observer/web/page"
+TOKEN: Final = "the-token"
+POLICY: Final = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
+    "require-trusted-types-for 'script'"
+)
+HEARTBEAT_S: Final = 1.0
+
+
+def _json(body: object, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+class PageServer:
+    """Serves in a thread of its own. `push` sends a state, which is repeated each second until `silence`."""
+
+    def __init__(self, days: Mapping[str, State]) -> None:
+        self.days = dict(days)
+        self.orders: list[str] = []
+        self.refusal: str | None = None
+        self.port = 0
+        self._state: bytes | None = None
+        self._changed: asyncio.Event | None = None
+        self._loop = asyncio.new_event_loop()
+
+    @property
+    def address(self) -> str:
+        """Of the page."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def push(self, state: State) -> None:
+        """Sends this state to all open feeds, and to each that opens."""
+        self._set(msgspec.json.encode(state))
+
+    def silence(self) -> None:
+        """No feed gets anything from now on; connections stay open."""
+        self._set(None)
+
+    def _set(self, state: bytes | None) -> None:
+        async def change() -> None:
+            self._state = state
+            assert self._changed is not None
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
+
+    async def _live(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        with suppress(ConnectionResetError):  # the page was closed
+            while True:
+                assert self._changed is not None
+                changed = self._changed
+                if self._state is not None:
+                    await response.write(b"event: state\ndata: " + self._state + b"\n\n")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
+        return response
+
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        path = PAGE / (request.match_info["name"] or "index.html")
+        if not path.is_file() or path.parent != PAGE:
+            return _json({"error": "no such file"}, 404)
+        return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
+
+    async def _day(self, request: web.Request) -> web.Response:
+        state = self.days.get(request.match_info["day"])
+        if state is None:
+            return _json({"error": f"No day {request.match_info['day']} is stored: choose another."}, 404)
+        return _json(state)
+
+    async def _days(self, _: web.Request) -> web.Response:
+        return _json({"days": sorted(self.days, reverse=True)})
+
+    async def _order(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return _json({"error": "The token is another one: it is in run/web.token."}, 401)
+        if self.refusal is not None:
+            return _json({"error": self.refusal}, 409)
+        self.orders.append(unquote(request.raw_path.removeprefix("/api/orders/")))
+        return _json({"outcome": "done", "detail": "the system has the order"})
+
+    def _app(self) -> web.Application:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/api/live", self._live),
+                web.get("/api/days", self._days),
+                web.get("/api/days/{day}", self._day),
+                web.post("/api/orders/{order:.*}", self._order),
+                web.get("/{name:[^/]*}", self._file),
+            ]
+        )
+        return app
+
+    async def _start(self) -> web.AppRunner:
+        self._changed = asyncio.Event()
+        runner = web.AppRunner(self._app(), shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        return runner
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Serves until the block ends."""
+        asyncio.set_event_loop(None)
+        thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        try:
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(10)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join(10)
+            self._loop.close()

@@ -1,0 +1,278 @@
+"""The page in a real Chromium: each part shows its figures, old figures look old, orders are confirmed and sent."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from observer.web.model import State, Strip, Universe
+from tests.web.page_browser import chromium
+from tests.web.page_server import TOKEN, PageServer
+from tests.web.page_states import (
+    FOUR_STATES,
+    NOW_MS,
+    PAST_DAY,
+    full_operation,
+    past_day,
+    slot,
+    universe,
+    worker_down,
+)
+
+HOSTILE: Final = "<img src=x onerror=\"document.title='taken'\">"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PageServer]:
+    with PageServer({PAST_DAY: past_day(), "2026-11-17": past_day()}).running() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def tab(browser: Browser) -> Iterator[Page]:
+    """One tab for all tests: `opened` loads the page anew."""
+    found = browser.new_page(viewport={"width": 1280, "height": 1600})
+    found.set_default_timeout(20_000)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def troubles(tab: Page) -> Iterator[list[str]]:
+    """Errors of scripts and of the content security policy; a test of the page has none."""
+    found: list[str] = []
+
+    def on_error(error: Exception) -> None:
+        found.append(str(error))
+
+    tab.on("pageerror", on_error)
+    yield found
+    tab.remove_listener("pageerror", on_error)
+
+
+@pytest.fixture
+def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]:
+    """The page, which shows full operation."""
+    server.refusal = None
+    server.orders.clear()
+    server.push(full_operation())
+    tab.goto(server.address)
+    tab.evaluate("sessionStorage.clear()")
+    expect(tab.locator("#headline-text")).to_have_text(full_operation().headline)
+    yield tab
+    assert troubles == []
+
+
+def shows(page: Page, server: PageServer, state: State) -> None:
+    """Sends a state and waits until the page has it."""
+    server.push(state)
+    expect(page.locator("#headline-text")).to_have_text(state.headline)
+    expect(page.locator("body")).to_have_attribute("data-feed", "live")
+
+
+def text_of(page: Page, part: str) -> str:
+    return re.sub(r"\s+", " ", page.locator(f"#{part}").inner_text())
+
+
+def test_each_part_shows_its_figures(opened: Page) -> None:
+    expected = {
+        "timeline": ("Full operation", "09:00 to 15:30", "10:42"),
+        "alerts": ("No alert is open.",),
+        "processes": ("core-writer", "RUNNING", "31 %", "182 MiB", "200 ms", "all well"),
+        "board": ("41 of 41 used", "17 candidates wait", "삼성전자", "volume_surge 4.80", "1.8K/min", "102 min", "0.2 s"),
+        "universe": ("2,583 lines", "the 400 largest shown", "SK하이닉스", "+1.9 %"),
+        "premiums": ("KODEX 200", "+1.98 %", "10,000"),
+        "gaps": ("6 recovered", "410 ms", "2.7 s", "삼성전자 005930"),
+        "sweeps": ("75 sweeps", "2,583 of 2,583", "10:41:00"),
+        "storage": ("842", "4.2 ms", "4,812,306", "35.6 GiB"),
+        "tape": ("87.3 %", "1,911 of 2,583"),
+        "backups": ("daily-20261120-170213", "2 d"),
+        "listings": ("475150", "SK이터닉스우", "2026-11-20"),
+    }
+    missing = {
+        part: [text for text in texts if text not in text_of(opened, part)] for part, texts in expected.items()
+    }
+    assert missing == dict.fromkeys(expected, [])
+
+
+def test_each_part_shows_the_age_of_its_figures(opened: Page) -> None:
+    ages = dict(opened.eval_on_selector_all(".part", "parts => parts.map(p => [p.id, p.querySelector('.age').innerText])"))
+    assert all(re.fullmatch(r"now|\d+ .*ago", age) for age in ages.values())
+    assert re.fullmatch(r"2\d s ago", ages["universe"])
+    assert ages["premiums"] == "1 h 04 min ago"
+
+
+def test_a_worker_that_is_down_is_named_in_words_and_not_by_colour_alone(opened: Page, server: PageServer) -> None:
+    shows(opened, server, worker_down())
+    assert opened.locator("#level-word").inner_text() == "Critical"
+    assert opened.title() == "Critical · Observer"
+    row = opened.locator("#processes tr", has_text="track-b")
+    assert "FATAL" in row.inner_text()
+    assert row.locator("use").get_attribute("href") == "#icon-critical"
+    assert "2 need a look" in text_of(opened, "processes")
+    assert "silenced until 12:00:00" in text_of(opened, "alerts")
+    assert "not connected" in text_of(opened, "board")
+    assert "63 listings removed, more than 50" in text_of(opened, "listings")
+
+
+def test_a_part_without_figures_says_why(opened: Page, server: PageServer) -> None:
+    shows(opened, server, FOUR_STATES["night"]())
+    assert "The day's universe is built at 08:35." in text_of(opened, "universe")
+    assert not opened.locator("#universe .heat").is_visible()
+
+
+def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> None:
+    state = full_operation()
+    first, second = state.board.accounts
+    hostile = msgspec.structs.replace(
+        state,
+        headline="hostile " + HOSTILE,
+        board=msgspec.structs.replace(
+            state.board, accounts=[msgspec.structs.replace(first, slots=[slot(0, name=HOSTILE, line=HOSTILE)]), second]
+        ),
+        universe=Universe(known_ms=NOW_MS, lines=1, tiles=[msgspec.structs.replace(universe(1).tiles[0], name=HOSTILE)]),
+        gaps=msgspec.structs.replace(state.gaps, strips=[Strip(HOSTILE, HOSTILE, state.gaps.strips[0].spans)]),
+    )
+    shows(opened, server, hostile)
+    assert opened.locator("img").count() == 0
+    for part in ("board", "universe", "gaps"):
+        assert "<img src=x" in text_of(opened, part)
+
+
+def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itself(
+    opened: Page, server: PageServer
+) -> None:
+    server.silence()
+    stopped = opened.evaluate("performance.now()")
+    expect(opened.locator("body")).to_have_attribute("data-feed", "stopped")
+    assert opened.evaluate("performance.now()") - stopped < 5_000
+    assert re.search(r"No news since \d\d:\d\d:\d\d", opened.locator("#no-news").inner_text())
+    assert opened.title() == "No news · Observer"
+    assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
+    server.push(full_operation())
+    expect(opened.locator("body")).to_have_attribute("data-feed", "live")
+    assert not opened.locator("#no-news").is_visible()
+
+
+def test_an_order_is_confirmed_sent_with_the_token_and_its_outcome_shown(opened: Page, server: PageServer) -> None:
+    opened.get_by_role("button", name="Restart track-b").click()
+    dialog = opened.get_by_role("dialog")
+    expect(dialog.get_by_role("heading")).to_have_text("Restart track-b?")
+    assert server.orders == []
+    dialog.get_by_label("Token").fill(TOKEN)
+    dialog.get_by_role("button", name="Restart").click()
+    expect(dialog.get_by_role("status")).to_have_text("Done: the system has the order")
+    dialog.get_by_role("button", name="Close").click()
+    assert server.orders == ["restart/track-b"]
+
+
+def test_all_orders_reach_their_addresses_and_the_token_is_asked_for_once(opened: Page, server: PageServer) -> None:
+    state = worker_down()
+    shows(opened, server, state)
+    opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
+    for name in ("Silence process_fatal:track-b", "Approve the file of KOSDAQ", "Pin 005930", "Unpin 029687"):
+        opened.get_by_role("button", name=name, exact=True).click()
+        dialog = opened.get_by_role("dialog")
+        assert not dialog.get_by_label("Token").is_visible()
+        opened.keyboard.press("Enter")
+        expect(dialog.get_by_role("status")).to_contain_text("Done")
+        opened.keyboard.press("Enter")
+    assert server.orders == ["silence/process_fatal:track-b?for_s=7200", "approve/KOSDAQ", "pin/005930", "unpin/029687"]
+
+
+def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened: Page, server: PageServer) -> None:
+    opened.get_by_label("Pin a line").fill("005930.NXT")
+    opened.keyboard.press("Enter")
+    dialog = opened.get_by_role("dialog")
+    dialog.get_by_label("Token").fill("another")
+    opened.keyboard.press("Enter")
+    expect(dialog.get_by_role("status")).to_contain_text("Refused: The token is another one")
+    server.refusal = "005930.NXT is not in the universe."
+    dialog.get_by_label("Token").fill(TOKEN)
+    opened.keyboard.press("Enter")
+    expect(dialog.get_by_role("status")).to_have_text("Refused: 005930.NXT is not in the universe.")
+    opened.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, server: PageServer) -> None:
+    opened.get_by_role("button", name="The stored day before").click()
+    expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
+    assert opened.url.endswith(f"#{PAST_DAY}")
+    assert opened.locator("#day").input_value() == PAST_DAY
+    assert "Only the running system knows this" in text_of(opened, "processes")
+    assert "113 recovered" in text_of(opened, "gaps")
+    assert opened.locator("button.order:visible").count() == 0
+    assert "all well" in opened.locator("#feed").inner_text()
+    opened.reload()
+    expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
+    opened.get_by_role("button", name="Back to now").click()
+    expect(opened.locator("#headline-text")).to_have_text(full_operation().headline)
+    assert "#" not in opened.url
+    opened.go_back()
+    expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
+
+
+def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
+    opened.evaluate("location.hash = '#2020-01-01'")
+    expect(opened.locator("#trouble")).to_have_text("No day 2020-01-01 is stored: choose another.")
+    opened.get_by_role("button", name="Back to now").click()
+    expect(opened.locator("#trouble")).to_be_hidden()
+
+
+def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page) -> None:
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.textContent") == "Skip to the figures"
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("document.activeElement.id") == "main"
+    assert "#" not in opened.url
+    opened.keyboard.press("Tab")
+    assert opened.evaluate("document.activeElement.getAttribute('aria-label')") == "Restart core-writer"
+    assert opened.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    opened.locator(".heat").focus()
+    first = opened.locator(".heat-detail").inner_text()
+    opened.keyboard.press("ArrowRight")
+    assert opened.locator(".heat-detail").inner_text() != first
+    opened.keyboard.press("Enter")
+    expect(opened.get_by_role("dialog").get_by_role("heading")).to_contain_text("Pin ")
+
+
+def test_400_tiles_and_41_slots_are_drawn_in_place(opened: Page, server: PageServer) -> None:
+    assert opened.locator("#universe .tiles .tile").count() == 400
+    assert opened.locator("#board .slot").count() == 41
+    opened.evaluate("window.kept = [...document.querySelectorAll('.tiles .tile, .slot, tbody tr')]")
+    shows(opened, server, msgspec.structs.replace(full_operation(shift=1.0), headline="moved"))
+    assert opened.evaluate("window.kept.every(each => each.isConnected)")
+    inside = opened.evaluate(
+        """() => {
+          const outer = document.querySelector('.heat').getBoundingClientRect();
+          return [...document.querySelectorAll('.tiles .tile')].every(tile => {
+            const box = tile.getBoundingClientRect();
+            return box.left >= outer.left - 1 && box.right <= outer.right + 1 && box.bottom <= outer.bottom + 1;
+          });
+        }"""
+    )
+    assert inside
+
+
+def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: PageServer) -> None:
+    opened.evaluate(
+        """() => {
+          window.changes = 0;
+          new MutationObserver(() => { window.changes += 1; })
+            .observe(document.querySelector('.headline-words'), {subtree: true, childList: true, characterData: true});
+        }"""
+    )
+    later = msgspec.structs.replace(full_operation(), instance="again")
+    server.push(later)
+    expect(opened.locator("#head-instance")).to_have_text("again")
+    assert opened.evaluate("window.changes") == 0
