@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from observer.calendar.phases import IDLE
 from observer.cli.tables import display_width
 from observer.cli.top_texts import (
     STYLES,
@@ -17,7 +18,7 @@ from observer.cli.top_texts import (
     number,
     span_text,
 )
-from observer.web.model import Account, Alert, Gaps, Part, Process, Slot, State
+from observer.web.model import Account, Alert, Gaps, Part, Process, Slot, State, Timeline
 
 _OLD_MS: Final = 5_000  # an age below is not shown
 _MARKS: Final = {"ok": " ", "warning": "!", "critical": "x"}
@@ -72,7 +73,7 @@ def _plan(state: State, width: int) -> Text:
         return Text(fit(timeline.missing, width), "dim")
     if not timeline.phases:
         return Text(fit("no trading day", width), "dim")
-    begin, end = timeline.phases[0].begin_minute, timeline.phases[-1].end_minute
+    begin, end = _bounds(timeline)
     first, last = f"{minute_text(begin)} ", f" {minute_text(end)}"
     bar_width = width - len(first) - len(last)
     if bar_width < 10 or end <= begin:
@@ -84,15 +85,25 @@ def _plan(state: State, width: int) -> Text:
     now = timeline.now_minute
     is_over = bar_width if now is None else column(now) if now >= begin else 0
     letters = ["━" if at < is_over else "─" for at in range(bar_width)]
-    for phase in timeline.phases[1:]:
-        at = column(phase.begin_minute)
+    for minute in (phase.begin_minute for phase in timeline.phases if begin < phase.begin_minute < end):
+        at = column(minute)
         letters[at] = "┿" if at < is_over else "┼"
     bar = Text(first)
     bar.append("".join(letters[:is_over]), "cyan").append("".join(letters[is_over:]), "dim").append(last)
-    if now is not None and begin <= now <= end:
+    if now is not None:
         at = len(first) + column(now)
         bar = Text.assemble(bar[:at], ("●", "bold cyan"), bar[at + 1 :])
     return bar
+
+
+def _bounds(timeline: Timeline) -> tuple[float, float]:
+    """Where the bar of the day begins and ends: with the first and the last phase in which something is to be done, or
+    with the present moment.
+    """
+    busy = [phase for phase in timeline.phases if phase.name != IDLE] or list(timeline.phases)
+    begin, end = busy[0].begin_minute, busy[-1].end_minute
+    now = begin if timeline.now_minute is None else timeline.now_minute
+    return min(begin, now), max(end, now)
 
 
 # --- processes -----------------------------------------------------------------------------------------------
@@ -179,7 +190,7 @@ def alerts(state: State, width: int, rows: int) -> Sequence[Text]:
     counts = [(name, sum(each.severity == name for each in part.alerts)) for name in ("critical", "warning", "info")]
     parts = [Text(f"{count} {name}", STYLES[name]) for name, count in counts if count]
     lines = [*facts("alerts", [*parts, *age(state, part)], width)]
-    depth = 2 if len(lines) + 2 * len(part.alerts) <= rows else 1
+    depth = 2 if len(lines) + 2 * len(part.alerts) <= rows // 2 else 1
     shown = part.alerts if len(lines) + depth * len(part.alerts) <= rows else part.alerts[: max(0, rows - 2)]
     lines += [line for each in shown for line in _alert_lines(each, width, depth)]
     if len(shown) < len(part.alerts) and len(lines) < rows:
@@ -289,7 +300,7 @@ def gaps(state: State, width: int, rows: int) -> Sequence[Text]:
         Text(f"{part.open:,} open", "yellow" if part.open else ""),
         f"{part.recovered:,} recovered",
         Text(f"{part.lost:,} lost", "bold red" if part.lost else ""),
-        *(f"{what} within {span_text(p95_s)} (p95)" for p95_s, what in times if p95_s is not None),
+        *(f"{what} within {_short_span(p95_s)} (p95)" for p95_s, what in times if p95_s is not None),
         *age(state, part),
     ]
     return facts("gaps", parts, width, rows)
@@ -302,7 +313,7 @@ def strips(state: State, width: int, rows: int) -> Sequence[Text]:
     strip_width = width - label_width - 2
     if part.missing or not part.strips or not phases or rows < 2 or strip_width < 20:
         return []
-    begin, end = phases[0].begin_minute, phases[-1].end_minute
+    begin, end = _bounds(state.timeline)
     most = sorted(part.strips, key=lambda strip: (-_weight(part, strip.line), strip.line))[: rows - 1]
     signs = f"{minute_text(begin)} to {minute_text(end)}: o open, = recovered, x lost, · nothing missing"
     lines = [Text(fit(f"{'':<{label_width}}  {signs}", width), "dim")]
