@@ -6,7 +6,6 @@ from typing import Final
 
 from rich.text import Text
 
-from observer.calendar.phases import IDLE
 from observer.cli.tables import display_width
 from observer.cli.top_texts import (
     STYLES,
@@ -20,6 +19,7 @@ from observer.cli.top_texts import (
 )
 from observer.web.model import Account, Alert, Gaps, Part, Process, Slot, State, Timeline
 
+_IDLE: Final = "IDLE"  # the phase in which nothing is to be done
 _OLD_MS: Final = 5_000  # an age below is not shown
 _MARKS: Final = {"ok": " ", "warning": "!", "critical": "x"}
 _GAP_MARKS: Final = {
@@ -58,12 +58,20 @@ def head(state: State, width: int) -> Sequence[Text]:
     clock = Text(state.market_time[:19].replace("T", " ") if state.is_live else state.day, "bold")
     for part in (
         Text(state.phase, "bold cyan"),
+        _until(state.timeline),
         Text(state.instance),
         Text("live" if state.is_live else "a stored day"),
     ):
         if part.plain and clock.cell_len + 2 + part.cell_len <= width:
             clock.append("  ").append_text(part)
     return [first, clock, _plan(state, width)]
+
+
+def _until(timeline: Timeline) -> Text:
+    """When the present phase ends; nothing where that is not known."""
+    now = -1.0 if timeline.now_minute is None else timeline.now_minute
+    ends = [each.end_minute for each in timeline.phases if each.begin_minute <= now < each.end_minute]
+    return Text(f"until {minute_text(ends[0])}" if ends else "")
 
 
 def _plan(state: State, width: int) -> Text:
@@ -100,7 +108,7 @@ def _bounds(timeline: Timeline) -> tuple[float, float]:
     """Where the bar of the day begins and ends: with the first and the last phase in which something is to be done, or
     with the present moment.
     """
-    busy = [phase for phase in timeline.phases if phase.name != IDLE] or list(timeline.phases)
+    busy = [phase for phase in timeline.phases if phase.name != _IDLE] or list(timeline.phases)
     begin, end = busy[0].begin_minute, busy[-1].end_minute
     now = begin if timeline.now_minute is None else timeline.now_minute
     return min(begin, now), max(end, now)

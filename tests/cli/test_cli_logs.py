@@ -1,12 +1,14 @@
 """`observer logs`: the processes' files merged by time, over rotations, whatever stands in them."""
 
+import contextlib
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from observer.cli.app import command_line
 from observer.cli.log_files import ProcessLog
-from observer.cli.log_lines import HumanLines, LogEntry, log_entries
+from observer.cli.log_lines import HumanLines, log_entries
 from observer.supervisor.output import rotate
 from tests.waiting import DEADLINE_S, until
 
@@ -109,8 +111,7 @@ def test_rotated_files_are_read_across_their_borders(folder: Path, typed: Callab
 
 def test_names_that_are_none_and_times_that_are_none_are_one_line(folder: Path, typed: Callable[..., Result]) -> None:
     ran = typed()
-    assert (ran.exit_code, str(ran.exception)) == (1, ran.exception and str(ran.exception))
-    assert "observer run" in str(ran.exception)
+    assert "`observer run` writes them" in str(ran.exception)
     write(folder, "track-b", line(1, "x"))
     assert "did you mean track-b?" in str(typed("trackb").exception)
     assert "--since soon: give a time such as 30m" in str(typed("--since", "soon").exception)
@@ -133,14 +134,8 @@ def test_a_log_line_of_any_text_cannot_steer_the_terminal(event: str, level: str
 # --- following -----------------------------------------------------------------------------------------------
 
 
-def followed(log: ProcessLog) -> Iterator[LogEntry]:
-    yield from log.new_entries()
-
-
 @pytest.mark.parametrize("memory", [False, True], ids=["disk", "memory"])
 def test_following_gives_each_line_once_over_rotations(tmp_path: Path, memory: bool) -> None:
-    import tempfile
-
     with tempfile.TemporaryDirectory(dir="/dev/shm" if memory else tmp_path) as name:
         log = ProcessLog(Path(name), "a")
         path = Path(name) / "a.log"
@@ -206,15 +201,13 @@ def test_a_terminal_gets_colours_where_it_wants_them(folder: Path, variables: di
     with subprocess.Popen(command, stdout=theirs, env={**environment, "TERM": "xterm", **variables}) as ran:
         os.close(theirs)
         shown = bytearray()
-        until(lambda: ran.poll() is not None or b"failed" in (shown := read(ours, shown)), "its end")
+        until(lambda: b"failed" in read(ours, shown) or ran.poll() is not None, "its end")
     assert (b"\x1b[31m" in read(ours, shown)) == coloured
     os.close(ours)
 
 
 def read(descriptor: int, before: bytearray) -> bytearray:
     """What a terminal showed before, and now."""
-    try:
+    with contextlib.suppress(OSError):  # the other side is closed
         before += os.read(descriptor, 65_536)
-    except OSError:  # the other side is closed
-        pass
     return before

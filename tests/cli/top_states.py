@@ -37,10 +37,13 @@ PROCESSES: Final = (
     *("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b", "lake", "tape"),
 )
 PHASES: Final = (
-    Phase("WARM_UP", 480, 540),
-    Phase("OPENING", 540, 570),
+    Phase("IDLE", 0, 480),
+    Phase("WARMUP", 480, 540),
+    Phase("TRACK_A_ONLY", 540, 570),
     Phase("FULL_OPERATION", 570, 900),
-    Phase("CLOSING", 900, 940),
+    Phase("TRACK_A_CLOSING", 900, 935),
+    Phase("SHUTDOWN", 935, 950),
+    Phase("IDLE", 950, 1_440),
 )
 
 
