@@ -20,6 +20,7 @@ from observer.cli.app import command_line
 from observer.cli.event_lines import event_line, json_line
 from observer.cli.tables import display_width
 from observer.store.tables import TABLE_NAMES
+from observer.text import plain_text
 from tests.builders import trade
 from tests.folders import short_folder
 from tests.strategies import events
@@ -135,7 +136,7 @@ def test_a_kind_that_is_none_and_a_system_that_does_not_run_are_one_line(
 def test_every_event_is_one_line_of_any_width(event: Event) -> None:
     table = TABLE_NAMES[type(event)]
     whole = event_line(table, event)
-    assert whole.isprintable()
+    assert whole == plain_text(whole)
     assert table in whole
     assert json.loads(json_line(table, event))["kind"] == table
     for width in (80, 120):
