@@ -11,12 +11,13 @@ and holds no control characters. Of the lines that one place in the code writes 
 the others are counted.
 """
 
+import contextlib
 import logging
 import math
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, TextIO
@@ -254,7 +255,26 @@ def set_up(
     root.handlers[:] = [handler]
     root.setLevel(level)
     _Present.head = head
-    if head is not None:
-        handler.handle(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%s", (head.text(),), None))
+    _begin(handler)
     for chatty in ("httpx", "httpcore", "websockets", "aiohttp.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def writing_also(stream: TextIO, process: str, clock: Clock) -> Iterator[None]:
+    """Send the log of this process to this file, too, while the block runs: as JSON lines with the head of `set_up`."""
+    handler = _LossyHandler(stream)
+    handler.setFormatter(_JsonLines(process, clock))
+    logging.getLogger().addHandler(handler)
+    _begin(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _begin(handler: logging.Handler) -> None:
+    if _Present.head is not None:
+        text = _Present.head.text()
+        handler.handle(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%s", (text,), None))

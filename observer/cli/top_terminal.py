@@ -8,7 +8,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
@@ -36,7 +36,7 @@ class Terminal:
         self.stopping = asyncio.Event()
         self.changed = asyncio.Event()
         self._console = Console()
-        self._attributes: list[object] | None = None
+        self._attributes: list[Any] | None = None  # of stdin, before it was ours
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from bus.events import Severity
 from observer.web.model import (
     Account,
     Alert,
@@ -175,7 +176,7 @@ def worker_down() -> State:
         restarts=9,
         exit="exit status 1 after 0.3 s, the ninth time in a minute",
     )
-    alerts = [
+    alerts: list[tuple[str, Severity, str, str, int]] = [
         ("given_up:track-b", "critical", "supervisor", "track-b is FATAL: more than 8 ends in a minute", 1),
         (
             "stream:main",
