@@ -7,9 +7,12 @@ from rich.text import Text
 
 from observer.cli.tables import display_width
 from observer.text import plain_text
+from observer.web.model import Part, State, Timeline
 
 SEPARATOR: Final = " · "
 LABEL_WIDTH: Final = 10
+_IDLE: Final = "IDLE"  # the phase in which nothing is to be done
+_OLD_MS: Final = 5_000  # an age below is not shown
 STYLES: Final = {"ok": "green", "info": "", "warning": "yellow", "critical": "bold red"}
 _CUT: Final = "…"
 _OF_NUMBERS: Final = "0123456789.,:+-"
@@ -82,3 +85,36 @@ def minute_text(minute: float) -> str:
 def number(value: float | None, digits: int = 0, *, sign: bool = False) -> str:
     """The figure with this many digits behind the point; "-" where it is not known."""
     return "-" if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
+
+
+def short_span_text(seconds: float) -> str:
+    """As `span_text`, and such as 12 ms below a second."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else span_text(seconds)
+
+
+def missing(label: str, part: Part, width: int) -> Sequence[Text]:
+    """What stands in the place of a part without figures."""
+    return facts(label, [Text(part.missing, "dim")], width, 2)
+
+
+def aged(
+    label: str, state: State, part: Part, parts: Iterable[str | Text], width: int, rows: int = 1
+) -> Sequence[Text]:
+    """As `facts`, with the age of the part's figures before them where they are old."""
+    return facts(label, [*_age(state, part), *parts], width, rows)
+
+
+def _age(state: State, part: Part) -> Sequence[Text]:
+    """How old the part's figures are, where that matters."""
+    age_ms = state.now_ms - part.known_ms
+    return [Text(f"{span_text(age_ms / 1000)} old", "yellow")] if state.is_live and age_ms >= _OLD_MS else []
+
+
+def bounds(timeline: Timeline) -> tuple[float, float]:
+    """Where the bar of the day begins and ends: with the first and the last phase in which something is to be done, or
+    with the present moment.
+    """
+    busy = [phase for phase in timeline.phases if phase.name != _IDLE] or list(timeline.phases)
+    begin, end = busy[0].begin_minute, busy[-1].end_minute
+    now = begin if timeline.now_minute is None else timeline.now_minute
+    return min(begin, now), max(end, now)

@@ -114,7 +114,11 @@ def board(used: int = 41, is_connected: bool = True) -> Board:
         name="main", slots_max=20, is_connected=True, token_expires=f"{DAY}T23:11:40+09:00", slots=slots[:20]
     )
     second = Account(
-        name="second", slots_max=21, is_connected=is_connected, token_expires="2026-11-24T07:55:02+09:00", slots=slots[20:]
+        name="second",
+        slots_max=21,
+        is_connected=is_connected,
+        token_expires="2026-11-24T07:55:02+09:00",
+        slots=slots[20:],
     )
     return Board(known_ms=NOW_MS - 400, accounts=[first, second], waiting=17)
 
@@ -206,7 +210,14 @@ def backups() -> Backups:
 
 def storage() -> Storage:
     """The day's rows so far."""
-    rows = {"trades": 4_812_306, "snapshots": 184_211, "quotes": 96_400, "triggers": 1_204, "slot_changes": 388, "gaps": 19}
+    rows = {
+        "trades": 4_812_306,
+        "snapshots": 184_211,
+        "quotes": 96_400,
+        "triggers": 1_204,
+        "slot_changes": 388,
+        "gaps": 19,
+    }
     return Storage(
         known_ms=NOW_MS - 600,
         rows=rows,

@@ -88,7 +88,15 @@ def test_each_part_shows_its_figures(opened: Page) -> None:
         "timeline": ("Full operation", "09:00 to 15:30", "10:42"),
         "alerts": ("No alert is open.",),
         "processes": ("core-writer", "RUNNING", "31 %", "182 MiB", "200 ms", "all well"),
-        "board": ("41 of 41 used", "17 candidates wait", "삼성전자", "volume_surge 4.80", "1.8K/min", "102 min", "0.2 s"),
+        "board": (
+            "41 of 41 used",
+            "17 candidates wait",
+            "삼성전자",
+            "volume_surge 4.80",
+            "1.8K/min",
+            "102 min",
+            "0.2 s",
+        ),
         "universe": ("2,583 lines", "the 400 largest shown", "SK하이닉스", "+1.9 %"),
         "premiums": ("KODEX 200", "+1.98 %", "10,000"),
         "gaps": ("6 recovered", "410 ms", "2.7 s", "삼성전자 005930"),
@@ -98,14 +106,14 @@ def test_each_part_shows_its_figures(opened: Page) -> None:
         "backups": ("daily-20261120-170213", "2 d"),
         "listings": ("475150", "SK이터닉스우", "2026-11-20"),
     }
-    missing = {
-        part: [text for text in texts if text not in text_of(opened, part)] for part, texts in expected.items()
-    }
+    missing = {part: [text for text in texts if text not in text_of(opened, part)] for part, texts in expected.items()}
     assert missing == dict.fromkeys(expected, [])
 
 
 def test_each_part_shows_the_age_of_its_figures(opened: Page) -> None:
-    ages = dict(opened.eval_on_selector_all(".part", "parts => parts.map(p => [p.id, p.querySelector('.age').innerText])"))
+    ages = dict(
+        opened.eval_on_selector_all(".part", "parts => parts.map(p => [p.id, p.querySelector('.age').innerText])")
+    )
     assert all(re.fullmatch(r"now|\d+ .*ago", age) for age in ages.values())
     assert re.fullmatch(r"2\d s ago", ages["universe"])
     assert ages["premiums"] == "1 h 04 min ago"
@@ -139,7 +147,9 @@ def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> Non
         board=msgspec.structs.replace(
             state.board, accounts=[msgspec.structs.replace(first, slots=[slot(0, name=HOSTILE, line=HOSTILE)]), second]
         ),
-        universe=Universe(known_ms=NOW_MS, lines=1, tiles=[msgspec.structs.replace(universe(1).tiles[0], name=HOSTILE)]),
+        universe=Universe(
+            known_ms=NOW_MS, lines=1, tiles=[msgspec.structs.replace(universe(1).tiles[0], name=HOSTILE)]
+        ),
         gaps=msgspec.structs.replace(state.gaps, strips=[Strip(HOSTILE, HOSTILE, state.gaps.strips[0].spans)]),
     )
     shows(opened, server, hostile)
