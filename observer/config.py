@@ -29,6 +29,7 @@ from observer.gaps.recovery import RecoverySettings
 from observer.lake.settings import LakeSettings, missing_libraries
 from observer.listings.diff import ReferenceSettings
 from observer.local_time import use_zone
+from observer.logs import Head
 from observer.metrics.settings import MetricsSettings
 from observer.providers.broker import BROKER_NAMES, Broker, broker_named
 from observer.providers.settings import BrokerSettings
@@ -108,6 +109,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     metrics: MetricsSettings | None = None
     web: WebSettings | None = None
     simulator: SimulatorSettings | None = None
+
+    def log_head(self, configuration: Path) -> Head:
+        """What the logs of the processes with this configuration begin with."""
+        return Head(str(configuration), self.instance.name, [account.account_id for account in self.pool.accounts])
 
     @property
     def providers(self) -> Sequence[str]:

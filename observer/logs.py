@@ -3,16 +3,23 @@
 The log goes to stderr by default; the parent process redirects it. Lines that the disk does not take are counted, never
 waited for, and the first line that it takes again states their number.
 
+The first line of each process in its log is its head: version, pid, instance, accounts and configuration. A file that
+goes on after a rotation begins with it again (`continued_head`).
+
 A secret that `observer.text.conceal` has taken never appears in the log, in any message or exception. A message is cut
 and holds no control characters. Of the lines that one place in the code writes in a minute only the first are written;
 the others are counted.
 """
 
+import contextlib
 import logging
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, TextIO
 
 import msgspec
@@ -24,6 +31,63 @@ from observer.text import shown_lines
 TRACEBACK_BYTES_MAX: Final = 16_384  # our own frames, and the text of the error behind them
 REPEATED_MAX: Final = 100  # lines of one origin in a minute
 REPEATED_S: Final = 60.0  # machine seconds
+_BEGINS: Final = "log begins: "
+_GOES_ON: Final = "log goes on: "
+_TIME: Final = b'{"time":"'  # what each JSON line begins with
+_HEADS: Final = tuple(f'"logger":"{__name__}","event":"{begin}'.encode() for begin in (_BEGINS, _GOES_ON))
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What the first line of a log says of its process, beside version and pid; `configuration` is the file."""
+
+    configuration: str
+    instance: str
+    accounts: Sequence[str]
+
+    def text(self) -> str:
+        """The head of this process."""
+        accounts = ",".join(self.accounts)
+        of_process = f"version={_version()} pid={os.getpid()} instance={self.instance} accounts={accounts}"
+        return f"{_BEGINS}{of_process} configuration={Path(self.configuration).absolute()}"
+
+
+class _Present:
+    head: Head | None = None  # of this process
+
+
+def present_head() -> Head | None:
+    """The head of this process's log, for a process that it starts; None before `set_up`."""
+    return _Present.head
+
+
+def _version() -> str:
+    try:
+        return version("observer")
+    except PackageNotFoundError:  # it runs from a folder
+        return "unknown"
+
+
+def continued_head(lines: bytes, last_lines: bytes) -> bytes | None:
+    """The head of a file that goes on behind these last lines: the last head in `lines`, without a line's end, with the
+    time of the last of the lines; None if they have no head.
+    """
+    at = max(lines.rfind(mark) for mark in _HEADS)
+    begin = lines.rfind(_TIME, 0, max(at, 0))
+    end = lines.find(b"\n", at)
+    if min(at, begin, end) < 0 or b"\n" in lines[begin:at]:
+        return None
+    own, _, rest = lines[begin + len(_TIME) : end].partition(b'"')
+    last = last_lines.rfind(_TIME)
+    time = last_lines[last + len(_TIME) :].partition(b'"')[0] if last >= 0 else own
+    return _TIME + time + b'"' + rest.replace(_BEGINS.encode(), _GOES_ON.encode(), 1).rstrip()
+
+
+def event_of(line: str) -> str:
+    """The event of a JSON line; of any other output the line itself."""
+    try:
+        return str(msgspec.json.decode(line)["event"])
+    except (msgspec.MsgspecError, TypeError, KeyError):
+        return line
 
 
 class Origin(NamedTuple):
@@ -180,12 +244,37 @@ def set_up(
     form: Literal["json", "plain"] = "json",
     level: str = "INFO",
     stream: TextIO | None = None,
+    head: Head | None = None,
 ) -> None:
-    """Send the log of this process to stderr, or to `stream`, in place of whatever was set up before."""
+    """Send the log of this process to stderr, or to `stream`, in place of whatever was set up before. With a head it
+    begins with that, whatever the level.
+    """
     handler = _LossyHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLines(process, clock) if form == "json" else _Plain(process, clock))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    _Present.head = head
+    _begin(handler)
     for chatty in ("httpx", "httpcore", "websockets", "aiohttp.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def writing_also(stream: TextIO, process: str, clock: Clock) -> Iterator[None]:
+    """Send the log of this process to this file, too, while the block runs: as JSON lines with the head of `set_up`."""
+    handler = _LossyHandler(stream)
+    handler.setFormatter(_JsonLines(process, clock))
+    logging.getLogger().addHandler(handler)
+    _begin(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def _begin(handler: logging.Handler) -> None:
+    if _Present.head is not None:
+        text = _Present.head.text()
+        handler.handle(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%s", (text,), None))

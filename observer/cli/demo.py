@@ -124,7 +124,7 @@ def demo(
     console.print(_announcement(made, folder), soft_wrap=True, highlight=False, markup=False)
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
-        logs.set_up(NAME, made.clock, stream=log)
+        logs.set_up(NAME, made.clock, stream=log, head=made.settings.log_head(made.configuration))
         summary = asyncio.run(_run(made, folder, console, keep=keep))
     _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not keep:

@@ -25,21 +25,40 @@ class Feed:
             ConfigError: there is no such table, or it is not known where the system runs.
             NoDataError: the system does not run.
         """
-        by_table = {table: kind for kind, table in TABLE_NAMES.items()}
-        wanted = [kinds] if isinstance(kinds, str) else list(kinds)
-        if not wanted:
-            raise ConfigError("no kind of event is named: give at least one, such as trades")
-        for name in wanted:
-            if name not in by_table:
-                raise ConfigError(f"{name!r} is no kind of event{did_you_mean(name, by_table)}")
+        types = types_of([kinds] if isinstance(kinds, str) else kinds)
         if self._run is None:
             raise ConfigError("a database does not say where its system runs: open its configuration, observer.toml")
-        if not is_reachable(self._run) or not _is_served(endpoints_of(self._run).feed):
-            raise NoDataError(f"no system runs here ({self._run.runtime}): start one with `observer run`")
-        return _followed(endpoints_of(self._run).feed, [by_table[name] for name in wanted])
+        return _followed(running_feed(self._run), types)
 
 
-def _is_served(address: Address) -> bool:
+def types_of(kinds: Iterable[str]) -> Sequence[type[Fact]]:
+    """The types of the events of these tables, each once.
+
+    Raises:
+        ConfigError: there is no such table, or none is named.
+    """
+    by_table = {table: kind for kind, table in TABLE_NAMES.items()}
+    wanted = list(dict.fromkeys(kinds))
+    if not wanted:
+        raise ConfigError("no kind of event is named: give at least one, such as trades")
+    for name in wanted:
+        if name not in by_table:
+            raise ConfigError(f"{name!r} is no kind of event{did_you_mean(name, by_table)}")
+    return [by_table[name] for name in wanted]
+
+
+def running_feed(run: RunSettings) -> Address:
+    """The address of the running system's feed.
+
+    Raises:
+        NoDataError: the system does not run.
+    """
+    if not is_reachable(run) or not is_served(endpoints_of(run).feed):
+        raise NoDataError(f"no system runs here ({run.runtime}): start one with `observer run`")
+    return endpoints_of(run).feed
+
+
+def is_served(address: Address) -> bool:
     """Whether a process listens at the address: a system that ended leaves its sockets' files. Of a network
     address it is not known, and True.
     """

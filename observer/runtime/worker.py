@@ -169,7 +169,7 @@ def run(name: str, body: Callable[[Worker], Awaitable[None]]) -> None:
         settings = load_settings(configuration)
     except (ConfigError, ValueError) as error:
         sys.exit(_complain(name, error))
-    logs.set_up(name, clock, level=settings.run.log_level)
+    logs.set_up(name, clock, level=settings.run.log_level, head=settings.log_head(configuration))
     status = 0
     try:
         asyncio.run(_run_body(lambda: Worker(name, settings, clock, configuration), body))

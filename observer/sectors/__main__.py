@@ -11,16 +11,18 @@ import sys
 import msgspec
 
 from bus.endpoints import BusError
+from observer import logs
+from observer.clock import clock_from_environment
 from observer.errors import ObserverError
 from observer.sectors.options import EnrichmentProcess
-from observer.sectors.run import enrich, exit_status, log_to_stderr
+from observer.sectors.run import enrich, exit_status
 
 
 def main() -> int:
     """Run the process described on stdin."""
     try:
         wanted = EnrichmentProcess.from_json(sys.stdin.buffer.read())
-        log_to_stderr(wanted.options)
+        logs.set_up("enrich", clock_from_environment(), head=wanted.log_head)
         return exit_status(asyncio.run(enrich(wanted.options, contextlib.nullcontext(wanted.ingest))))
     except (ObserverError, BusError, msgspec.MsgspecError) as error:
         sys.stderr.write(f"observer.sectors: {error}\n")

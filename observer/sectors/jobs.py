@@ -17,6 +17,7 @@ from bus.events import Severity
 from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan, moment_of
+from observer.logs import event_of, present_head
 from observer.sectors.options import OUTBOX, EnrichmentOptions, EnrichmentProcess
 from observer.sectors.settings import SectorSettings
 from observer.signals import stop_process
@@ -125,7 +126,7 @@ class SectorJobs:
             metrics_file=self._data / "enrichment" / "metrics.prom",
             verbose=True,
         )
-        return EnrichmentProcess(options, self._ingest)
+        return EnrichmentProcess(options, self._ingest, present_head())
 
 
 def reported_of(job: str, status: int, sources: Collection[str], log_path: Path) -> tuple[Severity, str] | None:
@@ -139,4 +140,4 @@ def reported_of(job: str, status: int, sources: Collection[str], log_path: Path)
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "nothing was said"
+    return event_of(lines[-1]) if lines else "nothing was said"

@@ -7,6 +7,7 @@ import msgspec
 
 from bus.archive import ArchiveLimits
 from bus.endpoints import Address
+from observer.logs import Head
 from observer.sectors.model import SOURCES, Region, SectorSourceName
 
 SNAPSHOT: Final = "finance_database.bz2"  # in the data folder
@@ -55,10 +56,11 @@ class EnrichmentOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnrichmentProcess(msgspec.Struct, frozen=True):
-    """The input of `python -m observer.sectors`, as JSON: the options, and the writer's ingest socket."""
+    """The input of `python -m observer.sectors`, as JSON: the options, the writer's ingest socket, the log's head."""
 
     options: EnrichmentOptions
     ingest: Address
+    log_head: Head | None = None
 
     def to_json(self) -> bytes:
         """The JSON for `from_json`."""

@@ -5,16 +5,23 @@ crash or in the supervisor's, is in the file. So the file cannot be exchanged un
 length limit is copied to `NAME.log.1` and then taken off the front in one step of the file system (`linux.cut_front`),
 during which appending goes on. Copy and truncate, as in logrotate, loses output written between the two steps; this
 loses none: the kept files and the present one, joined in order, are the child's output. A supervisor killed between
-copy and cut leaves those bytes in both. A cut is at a block, not at the end of a line.
+copy and cut leaves those bytes in both.
+
+A log that begins with a head (`observer.logs`) is cut behind a line, and what stays begins with the head again: it is
+written over the last blocks that were copied, blanks behind it. Any other log is cut at a block.
 """
 
 import os
 from pathlib import Path
 from typing import Final
 
+from observer.logs import continued_head
 from observer.supervisor.linux import cut_front, data_begin
 
 _BLOCK_BYTES: Final = 65536  # a multiple of every usual file system's block, which `cut_front` asks for
+_HEAD_BLOCK_BYTES: Final = 4096  # a front is so many, or a multiple; a file system with larger blocks punches a gap
+_SEARCHED_BYTES: Final = 1 << 20  # of a log at a time, for its head
+_HEAD_BYTES_MAX: Final = 8192  # of a head, which may lie across two parts
 _OWNER_ONLY: Final = 0o600
 
 
@@ -31,7 +38,7 @@ def open_log(path: Path) -> int:
 def rotate(path: Path, bytes_max: int, kept: int) -> bool:
     """Move a log that is longer than `bytes_max` to `NAME.1`, older ones one number up; whether that was needed.
 
-    At most `kept` old files stay. Less than one block stays behind. To be called off the event loop: it copies.
+    At most `kept` old files stay. Less than two blocks stay behind. To be called off the event loop: it copies.
 
     Raises:
         OSError: the disk has no room, or the file system cannot cut; the log is as it was.
@@ -46,12 +53,42 @@ def rotate(path: Path, bytes_max: int, kept: int) -> bool:
         end = (size - 1) // _BLOCK_BYTES * _BLOCK_BYTES  # a cut must leave something
         if size - begin <= bytes_max or end <= begin:
             return False
+        front, kept_end = _front(descriptor, begin, end)
         if kept > 0:
-            _keep(descriptor, begin, end, path, kept)
-        cut_front(descriptor, end)
+            _keep(descriptor, begin, kept_end, path, kept)
+        if front:
+            os.pwrite(descriptor, front, end - len(front))
+        cut_front(descriptor, end - len(front))
         return True
     finally:
         os.close(descriptor)
+
+
+def _front(descriptor: int, begin: int, end: int) -> tuple[bytes, int]:
+    """What takes the place of the last bytes before `end`: the head, and the begin of the line that crosses `end`; and
+    where that line begins. Nothing and `end` for a log without a head, or with a line that has no room beside it.
+    """
+    tail = os.pread(descriptor, min(_BLOCK_BYTES, end - begin), max(begin, end - _BLOCK_BYTES))
+    lines, newline, rest = tail.rpartition(b"\n")
+    head = _last_head(descriptor, begin, end, lines) if newline else None
+    if head is None:
+        return b"", end
+    size = -(-(len(head) + 1 + len(rest)) // _HEAD_BLOCK_BYTES) * _HEAD_BLOCK_BYTES
+    if end - size <= begin or size > len(tail):
+        return b"", end
+    return head.ljust(size - 1 - len(rest)) + b"\n" + rest, end - len(rest)
+
+
+def _last_head(descriptor: int, begin: int, end: int, last_lines: bytes) -> bytes | None:
+    """The head with which the log goes on behind these last lines before `end`."""
+    behind = b""
+    while end > begin:
+        start = max(begin, end - _SEARCHED_BYTES)
+        part = os.pread(descriptor, end - start, start)
+        if (head := continued_head(part + behind, last_lines)) is not None:
+            return head
+        behind, end = part[:_HEAD_BYTES_MAX], start
+    return None
 
 
 def _keep(descriptor: int, begin: int, end: int, path: Path, kept: int) -> None:

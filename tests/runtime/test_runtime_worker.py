@@ -133,21 +133,22 @@ def test_a_body_that_fails_ends_with_1_and_its_stack_in_the_log(folder: Path) ->
             assert await status_of(process) == 1
 
     asyncio.run(scene())
-    [line] = log(folder).splitlines()
+    head, line = log(folder).splitlines()
     entry = json.loads(line)
+    assert json.loads(head)["event"].startswith("log begins: version=")
     assert entry["level"] == "error"
     assert entry["process"] == NAME
     assert "Traceback" in entry["event"]
     assert "LookupError: nothing like that here" in entry["event"]
 
 
-def test_a_wrong_configuration_ends_with_2_and_one_line(folder: Path) -> None:
+def test_a_wrong_configuration_ends_with_2_and_one_line_below_the_head(folder: Path) -> None:
     async def scene() -> None:
         async with started(folder, "misconfigured") as process:
             assert await status_of(process) == 2
 
     asyncio.run(scene())
-    assert log(folder) == "trial: the [trial] section is missing\n"
+    assert log(folder).splitlines()[1:] == ["trial: the [trial] section is missing"]
 
 
 def test_a_configuration_that_is_not_there_ends_with_2(folder: Path) -> None:

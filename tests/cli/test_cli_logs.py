@@ -1,0 +1,214 @@
+"""`observer logs`: the processes' files merged by time, over rotations, whatever stands in them."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.cli.app import command_line
+from observer.cli.log_files import ProcessLog
+from observer.cli.log_lines import HumanLines, log_entries
+from observer.supervisor.output import rotate
+from observer.text import plain_text
+from tests.waiting import DEADLINE_S, until
+
+TRACE = b'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: \x1b]0;owned\x07\n'
+
+
+def line(second: float, event: str, level: str = "info", process: str = "any") -> bytes:
+    minutes, seconds = divmod(second, 60)
+    time = f"2026-11-18T{9 + int(minutes) // 60:02d}:{int(minutes) % 60:02d}:{seconds:06.3f}+09:00"
+    fields = {"time": time, "level": level, "process": process, "logger": "x", "event": event}
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data" / "logs").mkdir(parents=True)
+    (tmp_path / "observer.toml").write_text(f'[run]\ndata = "{tmp_path}/data"\nruntime = "{tmp_path}/run"\n')
+    return tmp_path
+
+
+@pytest.fixture
+def typed(folder: Path) -> Callable[..., Result]:
+    options = ["--config", str(folder / "observer.toml")]
+    return lambda *words: CliRunner().invoke(command_line(), ["logs", *words, *options])
+
+
+def write(folder: Path, name: str, *contents: bytes) -> Path:
+    path = folder / "data" / "logs" / f"{name}.log"
+    with path.open("ab") as out:
+        out.write(b"".join(contents))
+    return path
+
+
+def events(ran: Result) -> list[str]:
+    return [json.loads(each)["event"] for each in ran.stdout.splitlines()]
+
+
+def test_the_logs_of_all_processes_are_merged_by_time(folder: Path, typed: Callable[..., Result]) -> None:
+    write(folder, "track-b", line(1, "first"), line(4, "fourth"))
+    write(folder, "track-a", line(2, "second", "warning"), line(3, "third"))
+    assert typed().stdout.splitlines() == [
+        "11-18 09:00:01.000 INFO     track-b  first",
+        "11-18 09:00:02.000 WARNING  track-a  second",
+        "11-18 09:00:03.000 INFO     track-a  third",
+        "11-18 09:00:04.000 INFO     track-b  fourth",
+    ]
+    assert events(typed("--json", "track-a")) == ["second", "third"]
+
+
+def test_other_output_stands_as_it_is_below_its_process_and_in_its_place(
+    folder: Path, typed: Callable[..., Result]
+) -> None:
+    write(folder, "track-b", line(1, "begins"), TRACE, line(5, "begins again"))
+    write(folder, "track-a", line(3, "goes on"))
+    assert typed().stdout.splitlines() == [
+        "11-18 09:00:01.000 INFO     track-b  begins",
+        "track-b:",
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1',
+        "ValueError: ]0;owned",
+        "11-18 09:00:03.000 INFO     track-a  goes on",
+        "11-18 09:00:05.000 INFO     track-b  begins again",
+    ]
+
+
+def test_a_line_that_a_killed_process_began_does_not_hide_the_next_one(
+    folder: Path, typed: Callable[..., Result]
+) -> None:
+    write(folder, "track-b", line(1, "never finished")[:40], line(2, "the next start"))
+    assert events(typed("--json"))[1:] == ["the next start"]
+
+
+def test_lines_since_level_and_number_choose(folder: Path, typed: Callable[..., Result]) -> None:
+    levels = ("debug", "info", "warning", "error", "critical")
+    write(folder, "track-b", *(line(second, str(second), levels[second % 5]) for second in range(200)))
+    assert events(typed("--json")) == [str(second) for second in range(100, 200)]
+    assert events(typed("--json", "-n", "0")) == [str(second) for second in range(200)]
+    assert events(typed("--json", "-n", "2", "--level", "error")) == ["198", "199"]
+    assert events(typed("--json", "--since", "2026-11-18T09:03:17")) == ["197", "198", "199"]
+    assert events(typed("--json", "--since", "2026-11-18T09:03:17", "-n", "1")) == ["199"]
+
+
+def test_rotated_files_are_read_across_their_borders(folder: Path, typed: Callable[..., Result]) -> None:
+    lines = [line(second / 100, f"{second} {'and so on ' * 20}") for second in range(3_000)]
+    for at in range(0, 3_000, 600):
+        rotate(write(folder, "track-b", *lines[at : at + 600]), 131_072, 9)
+    assert (folder / "data" / "logs" / "track-b.log.3").exists()
+    assert [int(event.split()[0]) for event in events(typed("--json", "-n", "0"))] == list(range(3_000))
+
+
+def test_names_that_are_none_and_times_that_are_none_are_one_line(folder: Path, typed: Callable[..., Result]) -> None:
+    ran = typed()
+    assert "`observer run` writes them" in str(ran.exception)
+    write(folder, "track-b", line(1, "x"))
+    assert "did you mean track-b?" in str(typed("trackb").exception)
+    assert "--since soon: give a time such as 30m" in str(typed("--since", "soon").exception)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_end_it_or_steer_the_terminal(content: bytes) -> None:
+    human = HumanLines(7, coloured=False)
+    for each in content.split(b"\n"):
+        for entry in log_entries("track-b", each):
+            assert all(shown == plain_text(shown) for shown in human.lines(entry))
+
+
+@given(st.text(max_size=100), st.text(max_size=10))
+def test_a_log_line_of_any_text_cannot_steer_the_terminal(event: str, level: str) -> None:
+    [entry] = log_entries("track-b", line(1, event, level).removesuffix(b"\n"))
+    assert all(shown == plain_text(shown) for shown in HumanLines(7, coloured=False).lines(entry))
+
+
+# --- following -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["disk", "memory"])
+def test_following_gives_each_line_once_over_rotations(tmp_path: Path, memory: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if memory else tmp_path) as name:
+        log = ProcessLog(Path(name), "a")
+        path = Path(name) / "a.log"
+        seen: list[str] = []
+        path.write_bytes(line(0, "0"))
+        seen += [entry.text for entry in log.newest(lambda _: True, is_followed=True)]
+        number = 1
+        for step in range(60):
+            with path.open("ab") as out:
+                for _ in range(40 + 37 * (step % 5)):
+                    out.write(line(number, f"{number} {'x' * (number % 700)}"))
+                    number += 1
+            if step % 3:
+                rotate(path, 131_072, 9)
+            if step % 4 != 2:  # sometimes more than one rotation between two looks
+                seen += [entry.text.split()[0] for entry in log.new_entries()]
+        seen += [entry.text.split()[0] for entry in log.new_entries()]
+        assert seen == [str(each) for each in range(number)]
+
+
+def test_following_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(line(1, "whole") + line(2, "in two parts")[:30])
+    log = ProcessLog(tmp_path, "a")
+    assert [entry.text for entry in log.newest(lambda _: True, is_followed=True)] == ["whole"]
+    assert log.new_entries() == []
+    with path.open("ab") as out:
+        out.write(line(2, "in two parts")[30:])
+    assert [entry.text for entry in log.new_entries()] == ["in two parts"]
+
+
+def test_a_file_that_is_replaced_is_followed_from_its_begin(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes(line(1, "old") * 3)
+    log = ProcessLog(tmp_path, "a")
+    log.newest(lambda _: True, is_followed=True)
+    path.unlink()
+    assert log.new_entries() == []
+    path.write_bytes(line(2, "new"))
+    assert [entry.text for entry in log.new_entries()] == ["new"]
+
+
+def test_ctrl_c_ends_following_with_status_0_and_new_processes_join(folder: Path) -> None:
+    write(folder, "track-b", line(1, "before"))
+    command = [sys.executable, "-m", "observer", "logs", "-f", "--config", str(folder / "observer.toml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ran:
+        assert ran.stdout is not None
+        try:
+            assert ran.stdout.readline().endswith("track-b  before\n")
+            write(folder, "track-a", line(2, "a new process"))
+            assert ran.stdout.readline().endswith("track-a  a new process\n")
+        finally:
+            ran.send_signal(signal.SIGINT)
+        assert ran.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_a_terminal_gets_colours_where_it_wants_them(folder: Path, variables: dict[str, str], coloured: bool) -> None:
+    write(folder, "track-b", line(1, "it failed", "error"))
+    command = [sys.executable, "-m", "observer", "logs", "--config", str(folder / "observer.toml")]
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    with subprocess.Popen(command, stdout=theirs, env={**environment, "TERM": "xterm", **variables}) as ran:
+        os.close(theirs)
+        shown = bytearray()
+        until(lambda: b"failed" in read(ours, shown) or ran.poll() is not None, "its end")
+    assert (b"\x1b[31m" in read(ours, shown)) == coloured
+    os.close(ours)
+
+
+def read(descriptor: int, before: bytearray) -> bytearray:
+    """What a terminal showed before, and now."""
+    with contextlib.suppress(OSError):  # the other side is closed
+        before += os.read(descriptor, 65_536)
+    return before

@@ -1,0 +1,143 @@
+"""`observer tail`: committed events as the feed brings them."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+
+from bus.delivery import Delivered
+from bus.events import Event, PhaseChanged, SlotReleased
+from bus.feed import FeedPublisher
+from observer.cli.app import command_line
+from observer.cli.event_lines import event_line, json_line
+from observer.cli.tables import display_width
+from observer.store.tables import TABLE_NAMES
+from observer.text import plain_text
+from tests.builders import trade
+from tests.folders import short_folder
+from tests.strategies import events
+from tests.waiting import DEADLINE_S, until
+
+PHASE = PhaseChanged("2026-11-18", 1_794_956_400_000_000_000, "IDLE", "WARM_UP")
+RELEASED = SlotReleased("main:1", "000660", 1_794_956_400_000_000_000, 1.0, "expired")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as found:
+        (found / "run").mkdir(mode=0o700)
+        (found / "run" / "control").touch()  # a system runs there
+        (found / "observer.toml").write_text(f'[run]\nruntime = "{found}/run"\ndata = "{found}/data"\n')
+        yield found
+
+
+@pytest.fixture
+def publisher(folder: Path) -> Iterator[FeedPublisher]:
+    found = FeedPublisher(f"ipc://{folder}/run/feed")
+    yield found
+    found.close()
+
+
+def started(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "observer", "tail", *words, "--config", str(folder / "observer.toml")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(ran: "subprocess.Popen[str]", publisher: FeedPublisher, *published: Event) -> tuple[str, str]:
+    """What it printed until it ended, while these events are published again and again."""
+
+    def has_ended() -> bool:
+        publisher.publish([Delivered("track-b", "5" * 32, 1, published)])
+        return ran.poll() is not None
+
+    until(has_ended, "its end", every_s=0.02)
+    return ran.communicate(timeout=DEADLINE_S)
+
+
+def test_events_of_the_named_tables_and_symbols_come_as_lines_until_the_count(
+    folder: Path, publisher: FeedPublisher
+) -> None:
+    ran = started(folder, "--kind", "trades", "--kind", "slot_releases", "--symbol", "000660.KRX", "--count", "2")
+    out, _ = ended(ran, publisher, trade(7), PHASE, RELEASED)
+    assert ran.returncode == 0
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert set(lines) == {"08:00:00.000 slot_releases        000660     slot=main:1 score=1 reason=expired"}
+
+
+def test_as_json_each_event_has_all_its_fields(folder: Path, publisher: FeedPublisher) -> None:
+    ran = started(folder, "--kind", "trades", "--json", "--count", "1")
+    out, _ = ended(ran, publisher, trade(7), PHASE)
+    assert json.loads(out) == {"kind": "trades", "event": msgspec.to_builtins(msgspec.structs.asdict(trade(7)))}
+
+
+def test_without_a_kind_trades_are_left_out_which_it_says(folder: Path, publisher: FeedPublisher) -> None:
+    ran = started(folder, "--count", "1")
+    out, err = ended(ran, publisher, trade(7), PHASE)
+    assert out == "08:00:00.000 phases               previous=IDLE current=WARM_UP\n"
+    assert err.startswith("observer: all but trades, ")
+
+
+def test_ctrl_c_ends_it_with_status_0(folder: Path, publisher: FeedPublisher) -> None:
+    ran = started(folder, "--kind", "phases")
+    assert ran.stdout is not None
+
+    async def first_line() -> None:
+        line = asyncio.create_task(asyncio.to_thread(ran.stdout.readline))  # type: ignore[union-attr]
+        while not line.done():
+            publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])
+            await asyncio.wait([line], timeout=0.02)
+
+    asyncio.run(first_line())
+    ran.send_signal(signal.SIGINT)
+    ran.communicate(timeout=DEADLINE_S)
+    assert ran.returncode == 0
+
+
+def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(folder: Path, publisher: FeedPublisher) -> None:
+    ran = started(folder, "--kind", "phases", "--count", "400")
+
+    def is_followed() -> int:
+        publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])
+        return len(publisher._subscribers)
+
+    until(is_followed, "a subscriber", every_s=0.02)
+    for _ in range(20):
+        publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])
+    publisher._run = b"another writer's"
+    _, err = ended(ran, publisher, *[PHASE] * 50)
+    assert "the writer was restarted" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "reported"),
+    [
+        (["--kind", "trade"], 2, "did you mean trades?"),
+        (["--kind", "trades"], 1, "start one with `observer run`"),
+    ],
+)
+def test_a_kind_that_is_none_and_a_system_that_does_not_run_are_one_line(
+    folder: Path, words: Sequence[str], status: int, reported: str
+) -> None:
+    ran = CliRunner().invoke(command_line(), ["tail", *words, "--config", str(folder / "observer.toml")])
+    assert reported in str(ran.exception)
+    assert getattr(ran.exception, "exit_status", None) == status
+
+
+@given(events())
+def test_every_event_is_one_line_of_any_width(event: Event) -> None:
+    table = TABLE_NAMES[type(event)]
+    whole = event_line(table, event)
+    assert whole == plain_text(whole)
+    assert table in whole
+    assert json.loads(json_line(table, event))["kind"] == table
+    for width in (80, 120):
+        assert display_width(event_line(table, event, width)) <= max(width, 13 + 21 + 11)

@@ -1,0 +1,253 @@
+"""`observer top`: the screen of each state at each size, and a terminal that is as before at any end."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from observer.cli.app import command_line
+from observer.cli.top_screen import screen
+from observer.cli.top_texts import fit
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.text import plain_text
+from observer.web.model import State
+from tests.builders import trade
+from tests.cli.top_states import STATES
+from tests.cli.typed import typed_system
+from tests.folders import short_folder
+from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S, until
+
+# Makes the terminal the session's own, so that its keys are signals, and becomes the command.
+OWN_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "observer", *sys.argv[1:]])
+"""
+SIZES = [(80, 24), (120, 40)]
+NUMBER = re.compile(r"[0-9][0-9.,:]*[0-9]|[0-9]")
+ENTERED, LEFT = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
+
+
+def shown(state: State, columns: int, rows: int) -> list[str]:
+    return [line.plain for line in screen(state, columns, rows)]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", STATES)
+def test_each_state_fits_the_screen_and_no_number_is_cut(name: str, size: tuple[int, int]) -> None:
+    state = STATES[name]()
+    lines = screen(state, *size)
+    assert len(lines) <= size[1]
+    assert max(line.cell_len for line in lines) <= size[0]
+    whole = set(NUMBER.findall("\n".join(shown(state, 4_000, 400))))
+    for columns, rows in SIZES:  # figures have another form where there is more room
+        whole |= set(NUMBER.findall("\n".join(shown(state, columns * 10, rows))))
+    assert set(NUMBER.findall("\n".join(line.plain for line in lines))) <= whole
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", STATES)
+def test_each_state_answers_first_whether_all_is_well_and_has_every_part(name: str, size: tuple[int, int]) -> None:
+    state = STATES[name]()
+    lines = shown(state, *size)
+    assert lines[0].startswith(f" {state.level.upper()}  {state.headline[:40]}")
+    beginnings = [line.split()[0] for line in lines[3:] if line and not line.startswith(" ")]
+    for part in ("processes", "alerts", "slots", "gaps", "sweeps", "stored", "backups", "universe"):
+        assert part in beginnings
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size: tuple[int, int]) -> None:
+    text = "\n".join(shown(STATES["a worker down"](), *size))
+    assert "x track-b" in text
+    assert "exit status 1 after 0.3 s" in text
+    assert "given_up:track-b" in text
+    assert "not connected" in text
+
+
+def test_old_figures_have_their_age_and_missing_ones_their_reason() -> None:
+    assert "4 min old" in "\n".join(shown(STATES["a worker down"](), 120, 40))
+    assert "of the running system only" in "\n".join(shown(STATES["a stored day with gaps"](), 80, 24))
+
+
+@given(
+    st.sampled_from([make() for make in STATES.values()]),
+    st.integers(1, 300),
+    st.integers(1, 100),
+    st.text(max_size=200),
+)
+def test_a_screen_of_any_size_and_text_keeps_to_its_size(state: State, columns: int, rows: int, text: str) -> None:
+    lines = screen(msgspec.structs.replace(state, headline=text, instance=text[:9]), columns, rows)
+    assert len(lines) <= rows
+    assert all(line.cell_len <= columns for line in lines)
+    assert all(line.plain == plain_text(line.plain) for line in lines)
+
+
+@given(st.text("0123456789.,: abc삼", max_size=40), st.integers(0, 40))
+def test_a_text_that_is_cut_ends_before_a_number(text: str, width: int) -> None:
+    fitted = fit(text, width)
+    if fitted != text:
+        assert not re.search(r"[0-9.,:]…", fitted)
+
+
+# --- the command ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as found:
+        yield found
+
+
+@pytest.fixture
+def typed(folder: Path) -> Callable[..., Result]:
+    return typed_system(folder, trade(1), trade(2))
+
+
+def test_a_stored_day_is_one_screen_or_json(typed: Callable[..., Result]) -> None:
+    ran = typed("top", "--day", "last")
+    assert ran.exit_code == 0
+    lines = ran.stdout.splitlines()
+    assert "a stored day" in lines[1]
+    assert any("trades 2" in line for line in lines)
+    state = json.loads(typed("top", "--day", "2026-11-18", "--json").stdout)
+    assert (state["day"], state["storage"]["rows"]["trades"]) == ("2026-11-18", 2)
+
+
+def test_no_system_and_no_stored_day_are_one_line(typed: Callable[..., Result]) -> None:
+    ran = typed("top", "--once")
+    assert "no system runs here" in str(ran.exception)
+    assert getattr(ran.exception, "exit_status", None) == 2
+    ran = typed("top", "--once", "--day", "2020-01-02")
+    assert getattr(ran.exception, "exit_status", None) == 1
+
+
+class Shown:
+    """`observer top` on a terminal of its own."""
+
+    def __init__(self, folder: Path, *words: str, size: tuple[int, int] = (80, 24)) -> None:
+        self._ours, self._theirs = pty.openpty()
+        self.resize(*size)
+        self.before = termios.tcgetattr(self._theirs)
+        command = [sys.executable, "-c", OWN_TERMINAL, "top", *words, "--config", str(folder / "observer.toml")]
+        variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        self.process = subprocess.Popen(
+            command,
+            stdin=self._theirs,
+            stdout=self._theirs,
+            stderr=subprocess.PIPE,
+            env={**variables, "TERM": "xterm"},
+            start_new_session=True,
+        )
+        os.set_blocking(self._ours, False)
+        self.output = b""
+
+    def read(self) -> bytes:
+        with contextlib.suppress(OSError):
+            while content := os.read(self._ours, 65_536):
+                self.output += content
+        return self.output
+
+    def wait_for(self, content: bytes) -> None:
+        until(lambda: content in self.read(), f"{content!r} on the screen")
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
+
+    def resize(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def attributes(self) -> list[object]:
+        return termios.tcgetattr(self._theirs)
+
+    def end(self) -> int:
+        until(lambda: self.read() is not None and self.process.poll() is not None, "its end")
+        self.read()
+        return self.process.returncode
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=DEADLINE_S)
+        os.close(self._ours)
+        os.close(self._theirs)
+
+
+@contextlib.contextmanager
+def showing(folder: Path, *words: str) -> Iterator[Shown]:
+    found = Shown(folder, *words)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+ENDS: dict[str, Callable[[Shown], None]] = {
+    "q": lambda top: top.type(b"q"),
+    "ctrl-C": lambda top: top.type(b"\x03"),
+    "SIGTERM": lambda top: top.process.send_signal(signal.SIGTERM),
+    "SIGHUP": lambda top: top.process.send_signal(signal.SIGHUP),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_terminal_is_as_before_after_any_end(typed: Callable[..., Result], folder: Path, name: str) -> None:
+    with showing(folder, "--day", "last") as top:
+        top.wait_for(b"a stored day")
+        assert top.attributes() != top.before
+        ENDS[name](top)
+        assert top.end() == 0
+        assert top.output.startswith(ENTERED)
+        assert top.output.endswith(LEFT)
+        assert top.attributes() == top.before
+
+
+def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(
+    typed: Callable[..., Result], folder: Path
+) -> None:
+    with showing(folder, "--day", "last") as top:
+        top.wait_for(b"a stored day")
+        drawn = top.read().count(b"a stored day")
+        top.resize(120, 40)
+        until(lambda: top.read().count(b"a stored day") > drawn, "a screen of the new size")
+        top.type(b"\x1a")
+        top.wait_for(LEFT)
+        until(lambda: top.attributes() == top.before, "the terminal's attributes")
+        top.process.send_signal(signal.SIGCONT)
+        until(lambda: top.read().count(ENTERED) == 2, "the screen again")
+        top.type(b"q")
+        assert top.end() == 0
+        assert top.attributes() == top.before
+
+
+def test_a_system_that_does_not_answer_is_shown_as_critical(folder: Path) -> None:
+    write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
+    (folder / "data").mkdir()
+    (folder / "run").mkdir(mode=0o700, exist_ok=True)
+    make_database(f"sqlite:///{folder / 'data' / 'observer.db'}")
+    with socket.socket(socket.AF_UNIX) as ended:
+        ended.bind(str(folder / "run" / "control"))
+    with showing(folder) as top:
+        top.wait_for(b"CRITICAL")
+        top.type(b"q")
+        assert top.end() == 0
+    ran = CliRunner().invoke(command_line(), ["top", "--once", "--json", "--config", str(folder / "observer.toml")])
+    assert ran.exit_code == 1
+    assert json.loads(ran.stdout)["level"] == "critical"
