@@ -63,7 +63,8 @@ def histogram_sample(metric: str, labels: tuple[str, ...], histogram: Histogram)
 
 def bounded(samples: Iterable[Sample]) -> list[Sample]:
     """The first of the samples, as many as one heartbeat may carry; where some are left out, also how many."""
-    left_bytes, found, wanted = SAMPLES_BYTES_MAX, [], list(samples)
+    left_bytes, wanted = SAMPLES_BYTES_MAX, list(samples)
+    found: list[Sample] = []
     for each in wanted:
         texts_bytes = sum(len(text.encode()) for text in (each.metric, *each.labels))
         left_bytes -= texts_bytes + _NUMBERS_BYTES * (1 + len(each.counts))

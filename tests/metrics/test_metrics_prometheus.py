@@ -93,7 +93,6 @@ def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:
         prometheus(Path(name) / "p", scraped_port, own_port) as url,
         demo("--metrics-port", scraped_port, folder=Path(name) / "d", speed=200) as system,
     ):
-
         system.until(lambda: "track-a" in system.pids(), "the start")
         # The daily package is made when the day is over, and the demo ends with it.
         subprocess.run([OBSERVER, "backup", "now", "--config", system.folder / "observer.toml"], check=True)
