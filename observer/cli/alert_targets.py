@@ -9,11 +9,12 @@ import msgspec
 from click.exceptions import Exit
 
 from observer.alerts.routing import trial_message
-from observer.alerts.settings import AlertSettings
+from observer.alerts.settings import AlertSettings, variable_of
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Option
 from observer.errors import ConfigError, did_you_mean
 from observer.host.delivery import failure_of, system_name
+from observer.supervisor.environment import withhold
 
 _SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no line
 
@@ -39,6 +40,7 @@ def send_test(
     Exit status 1: a target did not accept the message.
     """
     settings = full_settings(config)
+    withhold([variable_of(name) for name in settings.alerts.targets])  # each sending process gets its own URL alone
     names = _asked(settings.alerts, target)
     results = asyncio.run(_results(settings.alerts, names, system_name(settings.instance.name), as_json=as_json))
     if as_json:

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
-import psutil
 
 from bus.commands import Sample, StatusReply
 from bus.endpoints import Address
@@ -31,7 +30,7 @@ from observer.metrics.readiness import DayState, Owners, readiness
 from observer.metrics.server import Answer, Server
 from observer.processes import CORE_WRITER, SLOTS_OWNER
 from observer.supervisor.limits import HostFigures
-from observer.supervisor.watch import interface_bytes, shown
+from observer.supervisor.watch import disk_bytes, interface_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -155,12 +154,12 @@ def day_state(plan: DayPlan | None, now_ns: int) -> DayState:
 
 def traffic() -> Traffic:
     """The machine's traffic until now."""
-    outside, disk = interface_bytes(), shown(psutil.disk_io_counters)
+    outside, disk = interface_bytes(), disk_bytes()
     return Traffic(
         received=None if outside is None else sum(received for received, _ in outside.values()),
         transmitted=None if outside is None else sum(sent for _, sent in outside.values()),
-        read=None if disk is None else disk.read_bytes,
-        written=None if disk is None else disk.write_bytes,
+        read=None if disk is None else disk[0],
+        written=None if disk is None else disk[1],
     )
 
 

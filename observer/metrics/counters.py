@@ -8,8 +8,10 @@ from bus.histogram import Histogram
 
 SAMPLES_BYTES_MAX: Final = 32_768
 """In one heartbeat: half of what a request of the control socket may have. A process has some hundred samples of 60
-bytes; further ones are left out.
+bytes; further ones are left out, and counted.
 """
+
+LEFT_OUT: Final = "observer_heartbeat_left_out"
 
 _NUMBERS_BYTES: Final = 16  # of a sample beside its texts, and of each count, at most
 
@@ -60,13 +62,14 @@ def histogram_sample(metric: str, labels: tuple[str, ...], histogram: Histogram)
 
 
 def bounded(samples: Iterable[Sample]) -> list[Sample]:
-    """The first of the samples, as many as one heartbeat may carry."""
-    left_bytes, found = SAMPLES_BYTES_MAX, []
-    for each in samples:
+    """The first of the samples, as many as one heartbeat may carry; where some are left out, also how many."""
+    left_bytes, wanted = SAMPLES_BYTES_MAX, list(samples)
+    found: list[Sample] = []
+    for each in wanted:
         texts_bytes = sum(len(text.encode()) for text in (each.metric, *each.labels))
         left_bytes -= texts_bytes + _NUMBERS_BYTES * (1 + len(each.counts))
         if left_bytes < 0:
-            break
+            return [*found, Sample(LEFT_OUT, (), len(wanted) - len(found))]
         found.append(each)
     return found
 

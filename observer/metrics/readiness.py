@@ -55,7 +55,7 @@ def readiness(
     accounts: Collection[str],
 ) -> Readiness:
     """The checklist now. `samples` are those of the processes' last heartbeats; the exporter's own have the name "".
-    Streams of accounts that are not configured do not count.
+    Every configured account has to stream, and no other counts.
     """
     processes = {process.name: process for process in status.processes}
     checks = (
@@ -115,10 +115,7 @@ def _stream(
         return Check("stream", True, "no stream is due at this hour", 0.0)
     problem = _runs(process)
     found = {each.labels[-1]: each.value for each in samples if each.metric == STREAM_CONNECTED}
-    states = {account: value for account, value in found.items() if account in accounts}
-    lost = sorted(account for account, value in states.items() if not value)
-    if not problem and not states:
-        problem = "no stream is connected yet"
-    elif not problem and lost:
-        problem = f"not connected: {', '.join(lost)}"
-    return Check("stream", not problem, problem or f"{len(states)} connected", _age_s(process))
+    absent = sorted(account for account in accounts if not found.get(account))
+    if not problem and absent:
+        problem = f"not connected: {', '.join(absent)}"
+    return Check("stream", not problem, problem or f"{len(accounts)} connected", _age_s(process))

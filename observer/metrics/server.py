@@ -64,7 +64,9 @@ class Server:
             if self._open <= CONNECTIONS_MAX:
                 async with asyncio.timeout(REQUEST_S_MAX):
                     await self._answer(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except TimeoutError:
+            writer.transport.abort()  # closing would wait for a client that takes nothing
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went, or sends what is no request: it gets no answer
         finally:
             self._open -= 1

@@ -48,6 +48,7 @@ _SYSTEM: Final = (
     _gauge("process_open_files", "process", "Open file descriptors, with its own children"),
     _gauge("process_threads", "process", "Threads, with its own children"),
     _gauge("heartbeat_age_seconds", "process", "Since the last heartbeat; the process's own figures are as old"),
+    _gauge("heartbeat_left_out", "process", "Figures beyond the size of a heartbeat; absent while all fit"),
     _gauge("loop_lag_seconds", "process", "How late the event loop of the process last woke"),
     _counter("orphans_ended", "", "Processes that outlived their worker or an earlier supervisor, and were killed"),
     _counter("zygote_fallbacks", "", "Starts that needed a fresh interpreter"),

@@ -70,6 +70,22 @@ def interface_bytes() -> Mapping[str, tuple[int, int]] | None:
     return {name: (each.bytes_recv, each.bytes_sent) for name, each in found.items() if name not in _LOOPBACKS}
 
 
+def disk_bytes(blocks: Path = Path("/sys/block")) -> tuple[int, int] | None:
+    """What was read from and written to all disks; None where the system does not show it. A disk that is made of
+    others (device mapper, RAID) or of a file is none: its traffic is theirs.
+    """
+    found = shown(lambda: psutil.disk_io_counters(perdisk=True)) or {}
+    disks = [count for name, count in found.items() if is_disk(blocks / name)]
+    if not disks:
+        return None
+    return sum(each.read_bytes for each in disks), sum(each.write_bytes for each in disks)
+
+
+def is_disk(block: Path) -> bool:
+    """Whether the kernel's folder of a block device is that of a disk, and of none that is made of others."""
+    return (block / "device").exists() and not any((block / "slaves").glob("*"))
+
+
 def shown(read: Callable[[], _Counts]) -> _Counts | None:
     """What psutil reads; None where the system does not show it, as in some containers, or a line cannot be parsed."""
     try:

@@ -60,6 +60,13 @@ def test_a_heartbeat_is_never_too_long_for_its_samples(found: list[Sample]) -> N
     assert decode_request(content) == beat
 
 
+def test_what_does_not_fit_is_counted() -> None:
+    found = [Sample("observer_calls_total", ("x" * 1000,), 1.0)] * 50
+    *sent, left_out = bounded(found)
+    assert sent == found[: len(sent)]
+    assert left_out == Sample("observer_heartbeat_left_out", (), 50 - len(sent))
+
+
 def test_what_a_process_has_fits() -> None:
     found = [
         Sample("observer_calls_total", ("account_001", f"a_call_with_a_name_{number}", "ok"), 1e9)

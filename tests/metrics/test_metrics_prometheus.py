@@ -16,7 +16,7 @@ import yaml
 
 from tests.folders import short_folder
 from tests.metrics.prometheus import RULES, dashboard_queries, program
-from tests.system.running import System, demo
+from tests.system.running import OBSERVER, System, demo
 from tests.waiting import until
 
 # What the demo's day has none of.
@@ -91,8 +91,11 @@ def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:
     with (
         short_folder() as name,
         prometheus(Path(name) / "p", scraped_port, own_port) as url,
-        demo("--metrics-port", scraped_port, folder=Path(name) / "d", speed=400) as system,
+        demo("--metrics-port", scraped_port, folder=Path(name) / "d", speed=200) as system,
     ):
+        system.until(lambda: "track-a" in system.pids(), "the start")
+        # The daily package is made when the day is over, and the demo ends with it.
+        subprocess.run([OBSERVER, "backup", "now", "--config", system.folder / "observer.toml"], check=True)
 
         def look() -> bool:
             unanswered.difference_update([query for query in unanswered if answered(url, query)])

@@ -12,6 +12,7 @@ NIGHT = DayState(is_known=True)
 TOKEN = Sample("observer_token_expires_timestamp_seconds", ("main",), NOW_NS / 1e9 + 3600)
 SLOTS = (Sample("observer_slots", ("main", "streaming"), 40), Sample("observer_slots", ("main", "free"), 1))
 CONNECTED = Sample("observer_stream_connected", ("main",), 1)
+SECOND = Sample(CONNECTED.metric, ("second",), 1)
 
 
 def checklist(
@@ -21,7 +22,7 @@ def checklist(
     alert: str = "",
     tokens: tuple[Sample, ...] = (TOKEN,),
     slots: tuple[Sample, ...] = SLOTS,
-    streams: tuple[Sample, ...] = (CONNECTED,),
+    streams: tuple[Sample, ...] = (CONNECTED, SECOND),
 ) -> Readiness:
     """The checklist of a system that is ready, but for what the arguments change."""
     processes = [
@@ -59,8 +60,9 @@ def test_a_system_at_work_is_ready_and_each_line_has_its_age() -> None:
         ({"stopped": "track-b"}, ["slots", "stream"]),
         ({"slots": ()}, ["slots"]),
         ({"streams": ()}, ["stream"]),
-        ({"streams": (Sample(CONNECTED.metric, ("main",), 0),)}, ["stream"]),
-        ({"streams": (Sample(CONNECTED.metric, ("dismissed",), 0), CONNECTED)}, []),
+        ({"streams": (CONNECTED,)}, ["stream"]),
+        ({"streams": (Sample(CONNECTED.metric, ("main",), 0), SECOND)}, ["stream"]),
+        ({"streams": (Sample(CONNECTED.metric, ("dismissed",), 0), CONNECTED, SECOND)}, []),
         ({"streams": (Sample(CONNECTED.metric, ("dismissed",), 1),)}, ["stream"]),
         ({"day": DayState(is_known=False)}, ["calendar"]),
     ],

@@ -1,6 +1,7 @@
 """The small HTTP server: what it answers, and what it does not."""
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from observer.metrics import server
 from observer.metrics.server import Answer, Server, text_answer
-from tests.waiting import DEADLINE_S
+from tests.waiting import DEADLINE_S, until_async
 
 
 def free_port() -> int:
@@ -138,3 +139,29 @@ def test_a_port_in_use_is_an_error() -> None:
         held.listen()
         with pytest.raises(OSError, match="in use"):
             asyncio.run(Server(held.getsockname()[1], ROUTES).run())
+
+
+def test_a_client_that_takes_nothing_is_dropped_with_what_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "REQUEST_S_MAX", 0.05)
+    large = Answer(200, "text/plain", b"x" * 30_000_000)
+
+    async def scenario() -> int:
+        port = free_port()
+        serving = Server(port, {"/metrics": lambda: large})
+        task = asyncio.create_task(serving.run())
+        reader, writer = await connection(port)
+        writer.transport.pause_reading()
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        await until_async(lambda: serving._open, "it is served")
+        await until_async(lambda: not serving._open, "it is dropped")
+        writer.transport.resume_reading()
+        taken = 0
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(1 << 20):
+                taken += len(part)
+        writer.close()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return taken
+
+    assert asyncio.run(scenario()) < len(large.content)

@@ -25,7 +25,7 @@ from observer.supervisor.limits import (
 )
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
-from observer.supervisor.watch import Figures, HostWatch, read_traffic, shown
+from observer.supervisor.watch import Figures, HostWatch, disk_bytes, is_disk, read_traffic, shown
 from tests.supervisor.scenes import LIVES, PYTHON, program, quiet, supervised, supervisor_of
 from tests.waiting import until_async
 
@@ -256,3 +256,20 @@ def test_other_exit_statuses_are_tried_again(tmp_path: Path) -> None:
             await scene.changes.until("a", ProcessState.STARTING, 2)
 
     asyncio.run(run())
+
+
+def test_a_disk_that_is_made_of_others_or_of_a_file_is_not_counted_beside_them(tmp_path: Path) -> None:
+    for name, entries in {
+        "sda": ["device"],
+        "dm-0": ["slaves/sda"],
+        "md0": ["device", "slaves/sda"],
+        "loop0": [],
+    }.items():
+        (tmp_path / name / "slaves").mkdir(parents=True)
+        for entry in entries:
+            (tmp_path / name / entry).touch()
+    assert [name for name in ("sda", "sda1", "dm-0", "md0", "loop0") if is_disk(tmp_path / name)] == ["sda"]
+
+
+def test_without_a_disk_that_the_system_shows_its_traffic_is_not_known(tmp_path: Path) -> None:
+    assert disk_bytes(tmp_path) is None
