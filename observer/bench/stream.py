@@ -6,8 +6,10 @@ clock runs fast, since a whole day at this rate would be a hundred million trade
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
@@ -53,8 +55,16 @@ class _Received:
         self.gaps = 0
 
 
-async def measure_stream(folder: Path, rate: int, seconds: float, report: ReportProgress) -> StreamResult:
-    """Run the system in `folder` against a market of about `rate` trades a machine second, and listen.
+async def measure_stream(
+    folder: Path,
+    rate: int,
+    seconds: float,
+    report: ReportProgress,
+    sections: Mapping[str, Mapping[str, object]] = {},
+    beside: Callable[[], AbstractAsyncContextManager[None]] = contextlib.nullcontext,
+) -> StreamResult:
+    """Run the system in `folder`, with further sections of its configuration, against a market of about `rate` trades a
+    machine second, and listen within a block of `beside`.
 
     Raises:
         BenchError: it did not come up, or no trade came.
@@ -62,7 +72,10 @@ async def measure_stream(folder: Path, rate: int, seconds: float, report: Report
     speed = _SPEED * max(1.0, rate / _RATE_AT_SPEED)
     market = {"trades_times": rate / speed / _SYMBOLS_TRADES_PER_S}
     report("starting the system; the broker makes its day first")
-    async with running_system(folder / "run", *_BEGINS_AT, speed=speed, market=market) as system:
+    async with (
+        running_system(folder / "run", *_BEGINS_AT, speed=speed, market=market, sections=sections) as system,
+        beside(),
+    ):
         feed = FeedSubscriber(system.feed, [Trade, GapDetected, SweepCompleted])
         received = _Received()
         listening = asyncio.create_task(_listen(feed, system, received))

@@ -243,6 +243,9 @@ COMMANDS: Final = Group(
                 "slots": Command("bench:slots", "Measure the share of made-up surges that the slots stream."),
                 "gaps": Command("bench:gaps", "Measure gap detection per streamed trade."),
                 "stream": Command("bench:stream", "Measure trades from the broker's socket to the disk."),
+                "watched": Command(
+                    "bench_watched:watched", "Measure what page, exporter and their clients cost the trades."
+                ),
                 "recovery": Command("bench:recovery", "Measure the time from gap detection to stored rows."),
                 "tape": Command("bench_tape:tape", "Measure which part of a market's day the tape can hold."),
                 "master": Command("bench:master", "Measure parsing, applying and querying all master files."),

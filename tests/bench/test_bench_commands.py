@@ -69,6 +69,15 @@ def test_lake_reports_sealing_bytes_and_each_question_beside_the_same_by_hand(fo
 
 
 @pytest.mark.slow
+def test_watched_reports_both_streams_and_what_the_clients_received(folder: Path) -> None:
+    reported = bench("watched", "--rate", 300, "--seconds", 3, "--clients", 2, "--rounds", 1, folder=folder)
+    [alone], [beside], [watched] = reported["alone"], reported["beside"], reported["watched"]
+    assert reported["p99_ratio"] == pytest.approx(beside["p99_ms"] / alone["p99_ms"])
+    assert watched["states"] >= 2 * 3
+    assert watched["scrapes"] >= 2
+
+
+@pytest.mark.slow
 def test_master_reports_each_rate_by_wall_time_and_by_cpu_time(folder: Path) -> None:
     reported = bench("master", "--rounds", 1, folder=folder)
     assert (reported["listings"], reported["tradable"]) == (25_000, 6_500)
