@@ -1,5 +1,6 @@
 """A wheel of this checkout, and clean environments with it: no network, and no path back into the checkout."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -76,6 +77,11 @@ def put(wheel: Path, folder: Path) -> None:
     """Install the wheel in the environment, also in the place of another version, as OPERATIONS.md prints it."""
     options = ["--disable-pip-version-check", "--quiet", "--python", str(folder / "bin" / "python")]
     _run(sys.executable, "-m", "pip", *options, "install", "--no-deps", "--force-reinstall", "--no-index", wheel)
+
+
+def all_run(status: str) -> bool:
+    """Whether every process runs, by what `observer status --json` printed; False where no system answered."""
+    return bool(status) and all(each["state"] == "RUNNING" for each in json.loads(status)["processes"])
 
 
 def names_in(wheel: Path) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.local_time import local_ns
-from tests.deployment.installing import LATER, VERSION, build, install, put, schema_version
+from tests.deployment.installing import LATER, VERSION, all_run, build, install, put, schema_version
 from tests.folders import short_folder
 from tests.system.running import Completed, System, ask
 
@@ -58,7 +58,7 @@ class Machine(msgspec.Struct, frozen=True):
             program=self.program,
         )
         try:
-            system.until(lambda: "8 of 8 processes" in self.typed("status").stdout or len(system.pids()) > 7, "all")
+            system.until(lambda: all_run(self.typed("status", "--json").stdout), "all processes")
             self.done("ctl", "shutdown")
             assert system.ended() == 0
         finally:
