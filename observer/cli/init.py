@@ -52,7 +52,7 @@ def init(
     its files are listed, and exit status 2. With --force each replaced file stays beside the new one, as NAME.before.
     """
     options = InitOptions(instance=instance, paper=paper, metrics=metrics, systemd=systemd, supervisord=supervisord)
-    absolute = folder.absolute()
+    absolute = folder.resolve()
     files = new_files(options, absolute, Path(sysconfig.get_path("scripts")) / "observer")
     _require_loadable(files)
     if not force:
