@@ -51,9 +51,8 @@ def build(folder: Path, *, is_later: bool = False) -> Path:
         project = checkout / "pyproject.toml"
         project.write_text(project.read_text().replace(f'version = "{VERSION}"', f'version = "{LATER}"', 1))
         code = checkout / "observer" / "store" / "schema.py"
-        code.write_text(
-            re.sub(r"^(SCHEMA_VERSION\b.*= )\d+", rf"\g<1>{LATER_SCHEMA}", code.read_text(), flags=re.MULTILINE)
-        )
+        stated = "SCHEMA_REVISION: Final = "
+        code.write_text(re.sub(f"^{stated}.*", f'{stated}"{LATER_SCHEMA}"', code.read_text(), flags=re.MULTILINE))
         migration = LATER_MIGRATION.replace("EARLIER", SCHEMA_REVISION).replace("LATER", LATER_SCHEMA).lstrip()
         (checkout / "migrations" / "versions" / f"{LATER_SCHEMA}_later.py").write_text(migration)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
