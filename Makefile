@@ -97,7 +97,7 @@ lock:  ## pin the newest releases with their hashes (needs uv)
 	  --no-header --no-annotate --quiet --upgrade --output-file tests/comparison/requirements/$$name.txt; done
 
 clean:  ## remove the environment, caches and what demos left
-	rm -rf .venv demo mutants fuzz-findings .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf .venv build dist demo mutants fuzz-findings .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 
 .venv/runtime: requirements.txt pyproject.toml
 	@echo "Installing the pinned and hashed packages into .venv: about a minute, once." >&2

@@ -85,7 +85,7 @@ def read_settings_file(path: Path) -> SettingsFile:
     try:
         return decode_toml(read_file(path), str(path))
     except FileNotFoundError as error:
-        remedy = "work in Observer's folder, or name a configuration with --config"
+        remedy = "work in Observer's folder (`observer init DIR` makes one), or name a configuration with --config"
         raise ConfigError(f"cannot read {path}: {error.strerror}: {remedy}") from error
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

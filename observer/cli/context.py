@@ -248,8 +248,8 @@ def _candidates() -> Sequence[Candidate]:
             found.append(_candidate(DEMO_CONFIGURATION))
     if not found:
         raise ConfigError(
-            f"neither {DEFAULT_CONFIGURATION} nor {DEMO_CONFIGURATION} is here: start with `observer demo`, "
-            "or name the configuration of `observer run` with --config"
+            f"neither {DEFAULT_CONFIGURATION} nor {DEMO_CONFIGURATION} is here: start with `observer demo` or "
+            "`observer init DIR`, or name the configuration of `observer run` with --config"
         )
     return found
 

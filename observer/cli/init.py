@@ -14,8 +14,8 @@ from typing import Annotated, Final
 import click
 import msgspec
 
-from observer.cli.context import DEFAULT_CONFIGURATION, JsonOption, print_json
-from observer.cli.init_files import KEYS, SYSTEMD_UNIT, InitOptions, new_files
+from observer.cli.context import DEFAULT_CONFIGURATION, JsonOption, print_error, print_json
+from observer.cli.init_files import KEYS, SYSTEMD_UNIT, InitOptions, is_hidden, new_files
 from observer.cli.options import Argument, Option
 from observer.config import load_settings
 from observer.errors import ConfigError
@@ -52,12 +52,16 @@ def init(
     its files are listed, and exit status 2. With --force each replaced file stays beside the new one, as NAME.before.
     """
     options = InitOptions(instance=instance, paper=paper, metrics=metrics, systemd=systemd, supervisord=supervisord)
-    absolute = folder.absolute()
+    absolute = folder.resolve()
     files = new_files(options, absolute, Path(sysconfig.get_path("scripts")) / "observer")
     _require_loadable(files)
     if not force:
         _require_absent(absolute, files)
     written, kept = _write(absolute, files)
+    interpreter = Path(sys.executable).resolve()
+    if systemd and is_hidden(interpreter):
+        remedy = "make its environment anew with one outside of them, /usr/bin/python3 say"
+        print_error(f"Observer's Python is {interpreter}, and the unit hides all home folders: {remedy}")
     made = NewSystem(str(folder), written, kept, next_commands(folder, options))
     if as_json:
         print_json(made)

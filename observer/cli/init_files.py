@@ -69,6 +69,11 @@ def new_files(options: InitOptions, folder: Path, program: Path) -> dict[str, st
     return found
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether the unit hides this path from Observer, as it does all home folders."""
+    return f"{path}/".startswith(_HIDDEN)
+
+
 def _configuration(text: str, options: InitOptions) -> str:
     if options.instance != "main":
         text = _with_value(text, "instance", "name", f'"{options.instance}"')
@@ -94,7 +99,7 @@ def _with_value(text: str, section: str, key: str, value: str) -> str:
 def _unit(folder: Path, program: Path) -> str:
     _require_plain({"folder": folder, "program": program}, "systemd")
     for path in (folder, program):
-        if f"{path}/".startswith(_HIDDEN):
+        if is_hidden(path):
             remedy = f"install Observer and make this folder elsewhere, in {_UNIT_FOLDER} say"
             raise ConfigError(f"{path}: the unit hides all home folders from Observer (ProtectHome=yes): {remedy}")
     text = shipped_file("observer.service").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from supervisor.options import ServerOptions
 from observer.accounts.keys import read_keys
 from observer.accounts.pool import MAIN
 from observer.cli.app import command_line
-from observer.cli.init_files import InitOptions, new_files
+from observer.cli.init_files import InitOptions, is_hidden, new_files
 from observer.config import load_settings
 from observer.errors import ConfigError, MissingKeysError
 from observer.shipped_files import configuration_files, shipped_file
@@ -133,6 +133,12 @@ def test_the_unit_names_the_folder_and_the_program_everywhere() -> None:
 def test_a_unit_is_refused_where_it_could_see_no_file(folder: str) -> None:
     with pytest.raises(ConfigError, match="the unit hides all home folders"):
         unit_of(Path(folder))
+
+
+def test_a_python_in_a_home_folder_is_hidden_from_the_unit_and_one_of_the_system_is_not() -> None:
+    """An environment that root makes with a Python of its own is a link into root's home folder."""
+    assert is_hidden(Path("/root/.pyenv/versions/3.11.7/bin/python3.11"))
+    assert not is_hidden(Path("/usr/bin/python3.11"))
 
 
 @pytest.mark.parametrize("folder", ["/srv/two words", "/srv/100%", "/srv/a$b"])

@@ -1,5 +1,6 @@
 """A wheel of this checkout, and clean environments with it: no network, and no path back into the checkout."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,12 +11,14 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from observer.store.schema import SCHEMA_REVISION
+
 ROOT: Final = Path(__file__).parents[2]
 BUILT_FROM: Final = ("pyproject.toml", "README.md", "LICENSE", "OPERATIONS.md", "supervisord.conf")
 PACKAGES: Final = ("observer", "bus", "workers", "migrations", "config")
 VERSION: Final = "0.1.0"
 LATER: Final = "0.1.1"
-BASELINE: Final = ROOT / "migrations" / "versions" / "0001_baseline.py"
+LATER_SCHEMA: Final = "9999"
 SECRET: Final = "PSnever-in-a-wheel"
 
 
@@ -24,18 +27,12 @@ LATER_MIGRATION: Final = """
 
 from alembic import op
 
-revision, down_revision, branch_labels, depends_on = "9999", "EARLIER", None, None
+revision, down_revision, branch_labels, depends_on = "LATER", "EARLIER", None, None
 
 
 def upgrade() -> None:
     op.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
 """
-
-
-def schema_version() -> str:
-    """The revision of this checkout's schema."""
-    [found] = re.findall(r'^revision = "(\w+)"', BASELINE.read_text(), re.MULTILINE)
-    return str(found)
 
 
 def build(folder: Path, *, is_later: bool = False) -> Path:
@@ -53,8 +50,11 @@ def build(folder: Path, *, is_later: bool = False) -> Path:
     if is_later:
         project = checkout / "pyproject.toml"
         project.write_text(project.read_text().replace(f'version = "{VERSION}"', f'version = "{LATER}"', 1))
-        migration = LATER_MIGRATION.replace("EARLIER", schema_version()).lstrip()
-        (checkout / "migrations" / "versions" / "9999_later.py").write_text(migration)
+        code = checkout / "observer" / "store" / "schema.py"
+        stated = "SCHEMA_REVISION: Final = "
+        code.write_text(re.sub(f"^{stated}.*", f'{stated}"{LATER_SCHEMA}"', code.read_text(), flags=re.MULTILINE))
+        migration = LATER_MIGRATION.replace("EARLIER", SCHEMA_REVISION).replace("LATER", LATER_SCHEMA).lstrip()
+        (checkout / "migrations" / "versions" / f"{LATER_SCHEMA}_later.py").write_text(migration)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(folder)]
     _run(sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", *options, str(checkout))
     shutil.rmtree(checkout)
@@ -76,6 +76,11 @@ def put(wheel: Path, folder: Path) -> None:
     """Install the wheel in the environment, also in the place of another version, as OPERATIONS.md prints it."""
     options = ["--disable-pip-version-check", "--quiet", "--python", str(folder / "bin" / "python")]
     _run(sys.executable, "-m", "pip", *options, "install", "--no-deps", "--force-reinstall", "--no-index", wheel)
+
+
+def all_run(status: str) -> bool:
+    """Whether every process runs, by what `observer status --json` printed; False where no system answered."""
+    return bool(status) and all(each["state"] == "RUNNING" for each in json.loads(status)["processes"])
 
 
 def names_in(wheel: Path) -> list[str]:

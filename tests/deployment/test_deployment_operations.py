@@ -24,7 +24,7 @@ from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from observer.universe.eligibility import KOREAN_STOCKS
 from tests.alerts.targets import listening
-from tests.deployment.installing import ROOT
+from tests.deployment.installing import ROOT, all_run
 from tests.folders import short_folder
 from tests.store.filled import STREAM, events
 from tests.store.migrated import make_database
@@ -194,7 +194,7 @@ def test_every_command_about_a_running_system_does_what_the_page_says(running: R
     first, *others = RUNNING
     system = System(running.folder / "demo", *shlex.split(first), environment=running.environment)
     try:
-        system.until(lambda: "8 of 8 processes" in running.typed("status").stdout or len(system.pids()) > 7, "all")
+        system.until(lambda: all_run(running.typed("status --json").stdout), "all processes")
         system.until(lambda: "host:memory_bytes" in running.typed("alerts").stdout, "an alert")
         for words in others:
             ran = running.typed(words.replace("NAME", "host:memory_bytes"))

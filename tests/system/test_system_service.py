@@ -206,7 +206,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "observer.service"
     text = (ROOT / "config" / "observer.service").read_text()
     program = "/opt/observer/.venv/bin/observer"
-    assert text.count(program) == 1
+    assert text.count(f"\nExecStart={program} run ") == 1
     unit.write_text(text.replace(program, str(PROGRAMS / "observer")))
     judged = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert (judged.returncode, judged.stderr) == (0, "")
