@@ -82,9 +82,7 @@ def check(
     Exit status 1 when something is wrong. `observer doctor` examines everything else.
     """
     path = configuration_path(config)
-    load_base_settings(
-        path
-    )  # a wrong [store] or [run] is refused; what is wrong in other sections does not matter here
+    load_base_settings(path)  # refuses what is wrong in its sections; the others may be wrong
     stored = stored_of(place_of(path, RealClock().now_ns(), recount=recount))
     assert stored is not None, "its sections are right"
     with steps(Console(stderr=True)) as step:

@@ -97,7 +97,7 @@ class SizeReader(DatabaseReader):
         with self._asking() as connection:
             for table in _OF_DAYS:
                 count = select(func.count()).select_from(table).where(table.c[_DAY] == session_date)
-                found[table.name] = int(connection.execute(count).scalar_one())
+                found[str(table.name)] = int(connection.execute(count).scalar_one())
         return {name: rows for name, rows in found.items() if rows}
 
     def _log_bytes(self) -> int:
@@ -123,9 +123,9 @@ def _size_of(
     size = table_bytes.get(table.name)
     if table.name not in _GROWING:
         count = int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        return TableSize(table.name, count, True, size)
+        return TableSize(str(table.name), count, True, size)
     key = next(iter(table.primary_key.columns))
     if connection.scalar(select(1).select_from(table).where(key >= 0).limit(1)) is None:
-        return TableSize(table.name, 0, True, size)
+        return TableSize(str(table.name), 0, True, size)
     estimate = estimates.get(table.name)
-    return TableSize(table.name, None if estimate is None or estimate < 1 else int(estimate), False, size)
+    return TableSize(str(table.name), None if estimate is None or estimate < 1 else int(estimate), False, size)

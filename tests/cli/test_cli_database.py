@@ -50,11 +50,11 @@ def test_a_whole_database_passes_the_check(typed: Typed) -> None:
 
 
 def test_a_changed_schema_is_exit_status_1_with_a_remedy(typed: Typed, folder: Path) -> None:
-    execute(url_in(folder), "DROP INDEX ix_phases_session_date")
+    execute(url_in(folder), "DROP INDEX ix_phases_session_date_current")
     ran = typed("db", "check", "--json")
     assert ran.exit_code == 1
     [found] = [each for each in json.loads(ran.stdout) if each["level"] != "ok"]
-    assert found["text"] == "differs from this version's: add_index phases.ix_phases_session_date"
+    assert found["text"] == "differs from this version's: add_index phases.ix_phases_session_date_current"
     assert found["remedy"]
 
 
