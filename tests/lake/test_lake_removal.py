@@ -13,8 +13,8 @@ from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.errors import DataFileError
 from observer.doctor.stored import Stored, examine
+from observer.errors import DataFileError
 from observer.lake.layout import (
     SealedDay,
     days_to_remove,
