@@ -30,7 +30,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def show_config(
-    section: Annotated[str | None, Argument(help="Only this section, e.g. kis.rate_limit; default: all.")] = None,
+    section: Annotated[str | None, Argument(help="Only this section, e.g. track_b.sampling; default: all.")] = None,
     origin: Annotated[bool, Option(help="Also where each value is from: default, or file and line.")] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,

@@ -51,8 +51,8 @@ class Disk(msgspec.Struct, frozen=True):
 
 
 class DiskFacts(msgspec.Struct, frozen=True):
-    """The file systems of the data, the first of which grows by so many bytes a day (None: not known); the limit in
-    percent above which there is an alert.
+    """The file systems of the data; the bytes that the first one gets a day (None: not known); the limit in percent
+    above which there is an alert.
     """
 
     disks: Sequence[Disk]

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from observer.backup.manifest import Manifest
 from observer.backup.package import packages
 from observer.clock import RealClock
 from observer.doctor.machine import (
@@ -38,6 +39,7 @@ from observer.doctor.machine import (
 )
 from observer.doctor.place import Place
 from observer.doctor.running import is_running
+from observer.lake.layout import sealed_days
 from observer.providers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
 from observer.units import NS_PER_S
@@ -191,25 +193,36 @@ def _disk(folder: Path, holds: Sequence[str]) -> Disk:
 
 
 def _bytes_per_day(place: Place) -> float | None:
-    """What the database grew by a day between the packages of the last week, and each package with it; None without two
-    packages of two days. A dump is smaller than its database: it counts by the share of its growth.
+    """What the first disk gets a day: the growth of the database's copies between the packages of the last week, once
+    for an SQLite file and once for each kept package that lies there; and the sealed days. None without two packages of
+    two days. A dump of PostgreSQL is smaller than what it holds, but the server's disk is not ours.
     """
     if place.base is None:
         return None
-    taken = [each for each in packages(place.backup.folder_of(place.base.run)) if each.manifest is not None]
-    sizes: list[tuple[int, int]] = []
-    for package in taken[-_RATE_PACKAGES:]:
-        manifest = package.manifest
-        assert manifest is not None, "packages without one are left out"
-        copy = sum(file.size_bytes for file in manifest.files if file.path == manifest.database)
-        sizes.append((package.taken_ns, copy))
-    if len(sizes) < 2:
-        return None
-    (first_ns, first_bytes), (last_ns, last_bytes) = sizes[0], sizes[-1]
+    folder, places = place.backup.folder_of(place.base.run), _places(place)
+    sizes = [(each.taken_ns, _copy_bytes(each.manifest)) for each in packages(folder) if each.manifest is not None]
+    (first_ns, first_bytes), (last_ns, last_bytes) = (sizes[-_RATE_PACKAGES:] or [(0, 0)])[0], (sizes or [(0, 0)])[-1]
     days = (last_ns - first_ns) / _DAY_NS
-    if days < _RATE_DAYS_MIN or last_bytes <= first_bytes:
+    if days < _RATE_DAYS_MIN:
         return None
-    return (last_bytes - first_bytes) / days * (1 + len(taken))
+    device = _nearest(next(iter(places.values()))).stat().st_dev
+    copies = len(sizes) if _nearest(folder).stat().st_dev == device else 0
+    growth = max(0, last_bytes - first_bytes) / days * (copies + ("database" in places))
+    sealed = (
+        _sealed_bytes(places["lake"]) if "lake" in places and _nearest(places["lake"]).stat().st_dev == device else 0
+    )
+    return growth + sealed or None
+
+
+def _copy_bytes(manifest: Manifest) -> int:
+    """The size of a package's copy of the database."""
+    return sum(file.size_bytes for file in manifest.files if file.path == manifest.database)
+
+
+def _sealed_bytes(lake: Path) -> float:
+    """The mean size of the last sealed days."""
+    last = sorted(sealed_days(lake), key=lambda day: day.session_date)[-_RATE_PACKAGES:]
+    return sum(day.size_bytes for day in last) / len(last) if last else 0.0
 
 
 def file_system_facts(place: Place) -> Sequence[FileSystem]:

@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from observer.errors import StoppedError, StoreError
-from observer.store.engine import open_reader, require_current_schema, store_errors
+from observer.store.engine import describe, open_reader, require_current_schema, store_errors
+from observer.text import plain_text
 
 _PROBLEMS_MAX: Final = 20
 _STEPS_AT_ONCE: Final = 100_000  # instructions of SQLite's virtual machine, some milliseconds
@@ -89,7 +90,7 @@ def _disordered(connection: Connection, schema: str, stop: threading.Event) -> I
             connection.exec_driver_sql(f"SELECT {schema}.bt_index_check({int(number)}::oid::regclass)")
         except Exception as error:  # noqa: BLE001 - whatever the extension says of an index is its finding
             savepoint.rollback()
-            yield f"index {name}: {str(getattr(error, 'orig', error)).splitlines()[0]}"
+            yield f"index {name}: {plain_text(describe(error))}"
         else:
             savepoint.commit()
 

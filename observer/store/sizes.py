@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Table, func, inspect, select, text
+from sqlalchemy import Connection, Row, Table, func, inspect, select, text
 
 from bus.events import SweepCompleted
 from observer.store.engine import sqlite_path
@@ -34,6 +34,7 @@ _ALL: Final[Mapping[str, str]] = {
     "postgresql": "SELECT coalesce(sum(pg_total_relation_size(oid)), 0) AS bytes, 0 AS free FROM pg_class "
     "WHERE relkind = 'r' AND relnamespace = quote_ident(current_schema())::regnamespace",
 }
+# Reads the whole file; the pages of a table's indexes are its own.
 _PAGES: Final = (
     "SELECT s.tbl_name AS name, sum(d.pgsize) AS bytes FROM dbstat AS d JOIN sqlite_schema AS s ON s.name = d.name "
     "WHERE d.aggregate = TRUE GROUP BY s.tbl_name"
@@ -67,12 +68,12 @@ class SizeReader(DatabaseReader):
         """The database's size and that of each table. An SQLite file of more bytes than that has no bytes by table."""
         kind = self._engine.dialect.name
         with self._asking() as connection:
-            size, free = connection.execute(text(_ALL[kind])).one()
+            [(size, free)] = _rows(connection, _ALL[kind])
             has_estimates = kind != "sqlite" or inspect(connection).has_table("sqlite_stat1")
-            estimates = {row.name: row for row in connection.execute(text(_ESTIMATES[kind]))} if has_estimates else {}
+            estimates = {row.name: row for row in _rows(connection, _ESTIMATES[kind])} if has_estimates else {}
             table_bytes: Mapping[str, int | None] = {name: row.bytes for name, row in estimates.items()}
             if kind == "sqlite" and size <= pages_read_bytes_max:
-                table_bytes = self._bytes_by_pages(connection)
+                table_bytes = {row.name: int(row.bytes) for row in _rows(connection, _PAGES)}
             rows = {name: row.rows for name, row in estimates.items()}
             tables = [_size_of(connection, table, rows, table_bytes) for table in METADATA.tables.values()]
         tables.sort(key=lambda each: (-(each.size_bytes or 0), -(each.rows or 0), each.name))
@@ -96,12 +97,8 @@ class SizeReader(DatabaseReader):
         with self._asking() as connection:
             for table in _OF_DAYS:
                 count = select(func.count()).select_from(table).where(table.c[_DAY] == session_date)
-                found[table.name] = int(connection.execute(count).scalar_one())
+                found[str(table.name)] = int(connection.execute(count).scalar_one())
         return {name: rows for name, rows in found.items() if rows}
-
-    def _bytes_by_pages(self, connection: Connection) -> Mapping[str, int]:
-        """By table the bytes of its pages and of its indexes' pages. Reads the whole file."""
-        return {row.name: int(row.bytes) for row in connection.exec_driver_sql(_PAGES)}
 
     def _log_bytes(self) -> int:
         if self._engine.dialect.name != "sqlite":
@@ -116,15 +113,19 @@ _OF_DAYS: Final = tuple(
 )
 
 
+def _rows(connection: Connection, statement: str) -> Sequence[Row[Any]]:
+    return connection.execute(text(statement)).all()
+
+
 def _size_of(
     connection: Connection, table: Table, estimates: Mapping[str, Any], table_bytes: Mapping[str, int | None]
 ) -> TableSize:
     size = table_bytes.get(table.name)
     if table.name not in _GROWING:
         count = int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        return TableSize(table.name, count, True, size)
+        return TableSize(str(table.name), count, True, size)
     key = next(iter(table.primary_key.columns))
     if connection.scalar(select(1).select_from(table).where(key >= 0).limit(1)) is None:
-        return TableSize(table.name, 0, True, size)
+        return TableSize(str(table.name), 0, True, size)
     estimate = estimates.get(table.name)
-    return TableSize(table.name, None if estimate is None or estimate < 1 else int(estimate), False, size)
+    return TableSize(str(table.name), None if estimate is None or estimate < 1 else int(estimate), False, size)

@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from observer.errors import StoreError
-from observer.store import engine
+from observer.errors import DatabaseInUseError, StoreError
+from observer.store import engine, lock
 from observer.store.engine import migrate
+from observer.store.instance import Instance
+from observer.store.ownership import only_writer
 from observer.store.schema import SCHEMA_REVISION
+from observer.store.upgrade import planned_upgrade, upgrade
 from tests.backup.scene import commit
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
@@ -66,3 +69,36 @@ def test_without_the_copy_the_schema_stays_as_it_is(url: str, tmp_path: Path) ->
     ):
         migrate(url)
     assert query(url, "SELECT version_num FROM alembic_version") == [(OLDER,)]
+
+
+def test_a_planned_upgrade_names_the_steps_and_the_copy_and_changes_nothing(url: str, tmp_path: Path) -> None:
+    plan = planned_upgrade(url, Instance(), tmp_path / "copies")
+    assert (plan.revision, plan.target, plan.refused) == (OLDER, SCHEMA_REVISION, "")
+    assert [step.revision for step in plan.steps] == [SCHEMA_REVISION]
+    assert not Path(plan.copy).exists()
+    assert query(url, "SELECT version_num FROM alembic_version") == [(OLDER,)]
+
+
+def test_an_upgrade_makes_the_copy_that_was_planned(url: str, tmp_path: Path) -> None:
+    plan = planned_upgrade(url, Instance(), tmp_path / "copies")
+    upgrade(url, Instance(), tmp_path / "copies")
+    assert Path(plan.copy).is_file()
+    assert query(url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
+    assert planned_upgrade(url, Instance(), tmp_path / "copies").steps == ()
+
+
+def test_a_database_that_a_process_writes_is_not_upgraded(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_LOCK_WAIT_MS", 50)
+    with only_writer(url) as held, held.connect():
+        assert "another process writes" in planned_upgrade(url, Instance(), tmp_path).refused
+        with pytest.raises(DatabaseInUseError):
+            upgrade(url, Instance(), tmp_path)
+    assert query(url, "SELECT version_num FROM alembic_version") == [(OLDER,)]
+
+
+def test_an_unknown_schema_has_no_plan(url: str, tmp_path: Path) -> None:
+    execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="its schema is 9999"):
+        planned_upgrade(url, Instance(), tmp_path)

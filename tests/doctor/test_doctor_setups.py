@@ -3,6 +3,7 @@
 The ids of the tests are the list of the set-ups: `pytest --collect-only -q tests/doctor/test_doctor_setups.py`.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from bus.delivery import Delivered
 from bus.events import PhaseChanged
+from observer.cli.app import command_line
 from observer.doctor import machine
 from observer.doctor.examination import SUBJECTS, Subject, examine
 from observer.doctor.machine import (
@@ -472,3 +475,17 @@ def test_every_wrong_key_has_a_line_of_its_own(installation: Scene) -> None:
         "observer.toml:18:",
         "pool.json:1:",
     ]
+
+
+def test_the_command_prints_every_finding_with_its_remedy_and_ends_with_1_when_one_is_critical(
+    installation: Scene,
+) -> None:
+    words = ["doctor", "--config", str(CONFIGURATION)]
+    assert CliRunner().invoke(command_line(), words).exit_code == 0
+    Path("keys.toml").chmod(0o644)
+    ran = CliRunner().invoke(command_line(), [*words, "--offline"])
+    assert ran.exit_code == 1
+    assert "run `chmod 600 keys.toml`" in ran.stdout
+    found_ones = json.loads(CliRunner().invoke(command_line(), [*words, "--json"]).stdout)
+    assert all(set(each) == {"check", "level", "text", "remedy"} for each in found_ones)
+    assert all(each["remedy"] for each in found_ones if each["level"] != "ok")

@@ -1,0 +1,132 @@
+"""Figures behind the findings: versions in order, the bounds of a clock's offset, growth by packages."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.delivery import Delivered
+from observer.backup.settings import BackupSettings
+from observer.backup.work import back_up, plan_of
+from observer.base_settings import RunSettings
+from observer.doctor.machine import (
+    ClockFacts,
+    Host,
+    PortFacts,
+    ZoneFacts,
+    is_older,
+    judge_clock,
+    judge_hosts,
+    judge_ports,
+    judge_zone,
+    offset_bounds,
+)
+from observer.doctor.machine_facts import disk_facts, host_facts
+from observer.doctor.place import place_of
+from observer.store.instance import Instance
+from observer.units import NS_PER_DAY
+from tests.backup.scene import GO_ON
+from tests.builders import trades
+from tests.doctor.scene import CONFIGURATION, NOW_NS, URL, broker_host, commit, install
+from tests.folders import short_folder
+
+
+@pytest.mark.parametrize(
+    ("version", "least", "older"),
+    [
+        ("3.9.7", "3.11", True),
+        ("3.11", "3.11.0", False),
+        ("27.1.0", "27", False),
+        ("0.19.9", "0.20", True),
+        ("8.0rc1", "8", False),
+        ("2.0.0.post1", "2.0", False),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version: str, least: str, older: bool) -> None:
+    assert is_older(version, least) is older
+
+
+@given(
+    offset_ms=st.integers(-100_000, 100_000),
+    sent_ms=st.integers(10**9, 2 * 10**9),
+    out_ms=st.integers(0, 3_000),
+    back_ms=st.integers(0, 3_000),
+)
+def test_the_true_offset_lies_between_the_bounds(offset_ms: int, sent_ms: int, out_ms: int, back_ms: int) -> None:
+    stamped_s = (sent_ms + out_ms - offset_ms) // 1000  # the server's clock, cut to its second
+    received_ms = sent_ms + out_ms + back_ms
+    least_s, most_s = offset_bounds(sent_ms * 10**6, received_ms * 10**6, stamped_s)
+    assert least_s - 1e-6 <= offset_ms / 1000 <= most_s + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("least_s", "most_s", "level"),
+    [(-0.4, 0.7, "ok"), (1.5, 2.7, "warning"), (-4.0, -2.9, "warning"), (6, 7, "critical")],
+)
+def test_an_offset_counts_by_its_smallest_possible_size(least_s: float, most_s: float, level: str) -> None:
+    [finding] = judge_clock(
+        ClockFacts(is_synchronized=True, host="broker", offset_least_s=least_s, offset_most_s=most_s)
+    )
+    assert finding.level == level
+
+
+def test_a_clock_that_was_not_asked_about_is_no_finding() -> None:
+    [finding] = judge_clock(ClockFacts())
+    assert finding.level == "ok"
+
+
+def test_wrong_time_zone_data_are_critical() -> None:
+    [finding] = judge_zone(ZoneFacts("Asia/Seoul", 0.0, 32_400.0))
+    assert "+0 h instead of +9 h" in finding.text
+
+
+def test_without_a_port_or_a_host_there_is_no_finding() -> None:
+    assert list(judge_ports(PortFacts([], is_running=False))) == []
+    assert list(judge_hosts([])) == []
+    assert next(judge_hosts([Host("kis.rest_url", "a:1", "", 0.02)])).text == "1 host answers, a:1 in 20 ms"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installation in the working directory."""
+    with short_folder() as folder, broker_host() as host:
+        monkeypatch.chdir(folder)
+        install(host.port)
+        yield folder
+
+
+def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(installed: Path) -> None:
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day is None
+    commit(Delivered("track-a", "cc" * 16, 1, trades(20_000)))
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    facts = disk_facts(place_of(CONFIGURATION, NOW_NS))
+    grown = [each.stat().st_size for each in sorted(Path("data/backup").glob("*/database.sqlite3"))]
+    assert facts.bytes_per_day == 3 * (grown[1] - grown[0])  # the database, and two packages of it
+    assert "database" in facts.disks[0].holds
+
+
+def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.doctor.machine_facts.CONNECT_S", 0.05)
+    with socket.socket() as full:  # a queue that is full answers nothing
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(address)
+            waiting.append(client)
+        text = CONFIGURATION.read_text()
+        line = next(line for line in text.splitlines() if line.startswith("files_url"))
+        CONFIGURATION.write_text(text.replace(line, f'files_url = "http://127.0.0.1:{address[1]}"'))
+        [host] = [each for each in host_facts(place_of(CONFIGURATION, NOW_NS)) if each.error]
+        for client in waiting:
+            client.close()
+    assert (host.setting, host.error) == ("kis.files_url", "timed out")
