@@ -79,6 +79,8 @@ class Live:
         self._held: list[Event] | None = None  # while the stored day is read
         self._stale = asyncio.Event()  # the stored day is to be read (again)
         self._stale.set()
+        self._asked = asyncio.Event()  # the system was asked once, so the market's day is known, or will not be
+        self._begun = asyncio.Event()  # a day: its slow figures are wanted at once
         self._loaded_ms = 0
         self._failure = _FIRST
         self._slow: SlowFigures | None = None
@@ -138,6 +140,7 @@ class Live:
         self._status = reply if isinstance(reply, StatusReply) else None
         if self._status is not None:
             self._status_ms, self._market_ns = now_ms(), self._status.market_time_ns
+        self._asked.set()
 
     async def _follow_feed(self) -> None:
         feed = FeedSubscriber(self._endpoints.feed, KINDS, self._lose)
@@ -162,8 +165,10 @@ class Live:
         self._fold, self._failure, self._loaded_ms = self._empty_fold(self._day), _FIRST, 0
         self._slow, self._slow_failure = None, _FIRST
         self._stale.set()
+        self._begun.set()
 
     async def _keep_loaded(self) -> None:
+        await self._asked.wait()
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -200,7 +205,9 @@ class Live:
 
     async def _keep_slow_figures(self) -> None:
         before: tuple[float, int] | None = None
+        await self._asked.wait()
         while True:
+            self._begun.clear()
             began_s, day = time.monotonic(), self._day
             pause_s = RETRY_S
             try:
@@ -215,7 +222,8 @@ class Live:
                 before = began_s, found.committed
                 self._slow, self._slow_failure = found if day == self._day else None, ""
                 pause_s = max(SLOW_S, _SLOW_SHARE * (time.monotonic() - began_s))
-            await asyncio.sleep(pause_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._begun.wait(), pause_s)
 
     def _reading(self, question: Callable[[PageReader], Found]) -> Awaitable[Found]:
         """The answer of the database, asked in a thread."""
