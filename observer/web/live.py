@@ -101,7 +101,12 @@ class Live:
         """Stop following it."""
         for task in self._tasks:
             task.cancel()
-        return await self._stack.__aexit__(kind, error, trace)
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if error is not None and group.exceptions == (error,):
+                return False  # it was raised in the block, and nothing failed here
+            raise
 
     def state(self) -> State:
         """The newest state."""

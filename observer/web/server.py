@@ -40,10 +40,10 @@ STOP_S: Final = 2  # machine seconds for answers under way when the server stops
 REQUEST_BYTES_MAX: Final = 65_536
 CONNECTIONS_MAX: Final = 256
 _POLL_S: Final = 0.01
-_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+_TYPES: Final = {  # the charset of those that begin with "text/" is added to the header
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml; charset=utf-8",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve the app while the block runs, which an error of the server ends."""
+    """Serve the app while the block runs."""
     port: int = listener.getsockname()[1]
     config = uvicorn.Config(
         guarded(app, port),
@@ -175,15 +175,15 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
         timeout_graceful_shutdown=STOP_S,
     )
     server = _Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(server.serve(sockets=[listener]))
-        try:
-            while not server.started:  # noqa: ASYNC110 - it sets no event
-                await asyncio.sleep(_POLL_S)
-            yield
-        finally:
-            server.should_exit = True
-            await asyncio.wait([task])  # also where this block is cancelled: answers under way end first
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not task.done():  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(_POLL_S)
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait([task])  # also where this block is cancelled: answers under way end first
+        task.result()  # which raises what ended the server
 
 
 def listening(port: int) -> socket.socket:
