@@ -60,10 +60,12 @@ function slotCard(orders, line) {
   return { element: card, removed, name, code, last, change, why, rate, held, age, chart, pin, unpin };
 }
 
-/** How long the slot is held; on a stored day since when. */
-function heldText(slot, state) {
-  const held = state.is_live ? secondsBetween(slot.since, state.market_time) : null;
-  return held === null ? localTime(slot.since, state.day) : brief(held);
+/** Trades a minute, how long it is held, age of the price; of a stored day: since when it was held. */
+function factsOf(slot, state) {
+  if (!state.is_live) return ["", `since ${localTime(slot.since, state.day)}`, ""];
+  const rate = isKnown(slot.trades_per_minute) ? `${compact(slot.trades_per_minute)}/min` : UNKNOWN;
+  const held = secondsBetween(slot.since, state.market_time);
+  return [rate, held === null ? localTime(slot.since, state.day) : brief(held), brief(slot.price_age_s)];
 }
 
 function chartText(slot) {
@@ -82,9 +84,10 @@ function updateSlot(card, slot, state) {
   setAttribute(card.change, "data-heat", heat(slot.change_percent).charAt(0));
   setText(card.why, isKnown(slot.score) ? `${slot.why} ${number(slot.score, 2)}` : slot.why);
   setAttribute(card.element, "data-pinned", isPinned ? "yes" : null);
-  setText(card.rate, isKnown(slot.trades_per_minute) ? `${compact(slot.trades_per_minute)}/min` : UNKNOWN);
-  setText(card.held, heldText(slot, state));
-  setText(card.age, brief(slot.price_age_s));
+  const [rate, held, age] = factsOf(slot, state);
+  setText(card.rate, rate);
+  setText(card.held, held);
+  setText(card.age, age);
   setHidden(card.pin, isPinned);
   setHidden(card.unpin, !isPinned);
   setPrices(card.chart, slot.prices);
@@ -120,5 +123,6 @@ export function board(body, part, { orders, state }) {
   });
   const used = part.accounts.reduce((sum, account) => sum + account.slots.length, 0);
   const most = part.accounts.reduce((sum, account) => sum + account.slots_max, 0);
-  return `${used} of ${most} used, ${counted(part.waiting, "candidate waits", "candidates wait")}`;
+  const waiting = state.is_live ? `, ${counted(part.waiting, "candidate waits", "candidates wait")}` : "";
+  return `${used} of ${most} used${waiting}`;
 }

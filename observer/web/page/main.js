@@ -9,7 +9,7 @@ import { setAttribute, setHidden, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { age } from "./format.js";
 import { gaps } from "./gaps.js";
-import { showFeed, showFeedAge, showHead, showTitle } from "./head.js";
+import { showFeed, showFeedAge, showHead, showHeadline, showTitle } from "./head.js";
 import { Orders } from "./orders.js";
 import { processes } from "./processes.js";
 import { storage, tape } from "./storage.js";
@@ -65,6 +65,7 @@ function draw() {
   setHidden(document.getElementById("parts"), false);
   setHidden(document.getElementById("waiting"), true);
   showHead(state);
+  showHeadline(state, isGrey());
   for (const name in PARTS) drawPart(name, state[name], context);
   showAges();
 }
@@ -121,8 +122,14 @@ function onTrouble(text) {
   showStatus();
 }
 
+/** The page shows the running system, and hears nothing of it. */
+function isGrey() {
+  return feed.isStopped && days.shown === null;
+}
+
 function showStatus() {
   showFeed(feed, live, days.shown);
+  if (shown) showHeadline(shown.state, isGrey());
   showTitle(live, feed.isStopped, days.shown);
 }
 
@@ -152,6 +159,6 @@ startResizing();
 feed.start();
 days.start();
 setInterval(() => {
-  showFeedAge(feed);
+  showFeedAge(feed, days.shown);
   showAges();
 }, TICK_MS);
