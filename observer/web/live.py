@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,7 @@ import msgspec
 from bus.commands import Status, StatusReply
 from bus.control import ControlClient
 from bus.endpoints import BusError
-from bus.events import Event, Severity, UniverseBuilt
+from bus.events import EtfJobEnded, Event, Severity, UniverseBuilt
 from bus.feed import FeedSubscriber
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan
@@ -32,12 +33,22 @@ from observer.store.slots import day_bounds
 from observer.units import NS_PER_MS
 from observer.web.model import Alerts, Backups, Listings, Processes, State, Storage
 from observer.web.state_day import KINDS, DayBasis, DayFold
-from observer.web.state_system import NO_SYSTEM, alerts_of, answer_of, local_time, processes_of, timeline_of
+from observer.web.state_system import (
+    NO_SYSTEM,
+    acknowledgement_s,
+    alerts_of,
+    answer_of,
+    local_time,
+    processes_of,
+    timeline_of,
+    waiting_events,
+)
 from observer.web.stored import PageReader, SlowFigures, plan_on, read_day, read_slow_figures
 
 logger = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
+ANSWERS_KEPT: Final = 31  # of the supervisor, one a tick: acknowledgements are those of half a minute
 ANSWER_S: Final = 1.0  # for the status; the page shows greyed figures when a state is 4 s old
 RETRY_S: Final = 5.0  # after the database did not answer
 SLOW_S: Final = 10.0  # between the slow figures; but they take at most a fiftieth of the time
@@ -72,6 +83,7 @@ class Live:
         self._renewed = asyncio.Condition()
         self._status: StatusReply | None = None
         self._status_ms = 0
+        self._answers: deque[StatusReply] = deque(maxlen=ANSWERS_KEPT)
         self._market_ns = RealClock().now_ns()  # of the last status
         self._event_s: float | None = None  # monotonic, of the last event
         self._plan: tuple[str, DayPlan | None] = ("", None)
@@ -145,6 +157,7 @@ class Live:
         self._status = reply if isinstance(reply, StatusReply) else None
         if self._status is not None:
             self._status_ms, self._market_ns = now_ms(), self._status.market_time_ns
+            self._answers.append(self._status)
         self._asked.set()
 
     async def _follow_feed(self) -> None:
@@ -153,8 +166,8 @@ class Live:
             async for event in feed:
                 self._event_s = time.monotonic()
                 self._fold.apply(event, now_ms())
-                if isinstance(event, UniverseBuilt):
-                    self._stale.set()  # its members are in the database
+                if isinstance(event, UniverseBuilt | EtfJobEnded):
+                    self._stale.set()  # members, and names of ETFs, are in the database
                 if self._held is not None:
                     self._held.append(event)
                     if len(self._held) > HELD_EVENTS_MAX:
@@ -305,9 +318,14 @@ class Live:
         return msgspec.structs.replace(part, missing=self._failure)
 
     def _storage(self, slow: SlowFigures | None, missing: str) -> Storage:
-        if slow is None:
-            return Storage(known_ms=0, missing=missing)
-        return msgspec.structs.replace(slow.storage, rows_per_s=self._rate)
+        status = self._status
+        stored = Storage(known_ms=0, missing=missing) if slow is None else slow.storage
+        return msgspec.structs.replace(
+            stored,
+            rows_per_s=self._rate,
+            waiting_events=None if status is None else waiting_events(status),
+            acknowledgement_s=None if status is None else acknowledgement_s(self._answers[0], status),
+        )
 
     @property
     def _feed_age_s_max(self) -> float:
