@@ -38,8 +38,8 @@ function make(body, orders) {
 }
 
 function slotCard(orders, line) {
-  const classes = ["name", "code", "price", "change", "why", "rate", "held", "price-age"];
-  const [name, code, last, change, why, rate, held, age] = classes.map((className) => element("span", { className }));
+  const classes = ["name", "code", "price", "change", "why", "score", "rate", "held", "price-age"];
+  const [name, code, last, change, why, score, rate, held, age] = classes.map((className) => element("span", { className }));
   rate.title = "Trades in the last minute";
   held.title = "How long it holds the slot";
   age.title = "Age of the last price";
@@ -52,12 +52,12 @@ function slotCard(orders, line) {
     element("div", { className: "slot-line" }, name, last),
     element("div", { className: "slot-line" }, code, change),
     chart,
-    element("div", { className: "slot-line" }, why, pin, unpin),
+    element("div", { className: "slot-line slot-why" }, why, score, pin, unpin),
     element("div", { className: "slot-facts" }, rate, held, age),
   );
   addChart(chart);
   const removed = () => removeChart(chart);
-  return { element: card, removed, name, code, last, change, why, rate, held, age, chart, pin, unpin };
+  return { element: card, removed, name, code, last, change, why, score, rate, held, age, chart, pin, unpin };
 }
 
 /** Trades a minute, how long it is held, age of the price; of a stored day: since when it was held. */
@@ -78,11 +78,12 @@ function updateSlot(card, slot, state) {
   const isPinned = slot.why === PIN;
   setText(card.name, slot.name || slot.line);
   setAttribute(card.name, "title", slot.name);
-  setText(card.code, slot.line);
+  setText(card.code, slot.name && slot.name !== slot.line ? slot.line : "");
   setText(card.last, price(slot.price));
   setText(card.change, signedPercent(slot.change_percent));
   setAttribute(card.change, "data-heat", heat(slot.change_percent).charAt(0));
-  setText(card.why, isKnown(slot.score) ? `${slot.why} ${number(slot.score, 2)}` : slot.why);
+  setText(card.why, slot.why);
+  setText(card.score, isKnown(slot.score) ? number(slot.score, 2) : "");
   setAttribute(card.element, "data-pinned", isPinned ? "yes" : null);
   const [rate, held, age] = factsOf(slot, state);
   setText(card.rate, rate);

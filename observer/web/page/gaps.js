@@ -47,7 +47,7 @@ function countsOf(spans) {
 }
 
 function updateStrip(row, strip, axis) {
-  setText(row.name, strip.name ? `${strip.name} ${strip.line}` : strip.line);
+  setText(row.name, strip.name && strip.name !== strip.line ? `${strip.name} ${strip.line}` : strip.line);
   setAttribute(row.name, "title", row.name.textContent);
   setText(row.count, countsOf(strip.spans));
   const spans = strip.spans.map((span, order) => ({ ...span, order }));

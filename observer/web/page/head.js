@@ -23,6 +23,7 @@ export function showHead(state) {
   setText(byId("head-day"), state.day);
   setText(byId("head-time"), state.is_live ? localTime(state.market_time, state.day) : "stored day");
   setText(byId("head-phase"), words(state.phase));
+  setHidden(byId("head-phase-item"), !state.phase);
   setText(byId("head-instance"), state.instance);
   setText(byId("head-version"), state.processes.version);
   setHidden(byId("head-version-item"), !state.processes.version);

@@ -116,7 +116,8 @@ function legend() {
 
 function tileText(tile) {
   const change = tile.change_percent === null ? "change unknown" : signedPercent(tile.change_percent);
-  return `${tile.name} (${tile.line}), ${tile.sector || "Other"}: ${change}, ${compact(tile.value)} traded`;
+  const name = tile.name && tile.name !== tile.line ? `${tile.name} (${tile.line})` : tile.line;
+  return `${name}, ${tile.sector || "Other"}: ${change}, ${compact(tile.value)} traded`;
 }
 
 function sectorGroup(sector) {
