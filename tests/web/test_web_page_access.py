@@ -97,7 +97,7 @@ def test_nothing_scrolls_the_page_sideways(situation: str, page: Page, server: P
 
 
 def test_an_update_of_400_tiles_and_41_slots_costs_less_than_10_ms_of_scripts(page: Page, server: PageServer) -> None:
-    """Measured by the browser itself: time in scripts over a hundred states, each of which moves prices and tiles."""
+    """Measured by the browser itself: time in scripts over a hundred states; each moves prices and tiles."""
     page.set_viewport_size({"width": 1280, "height": 1400})
     bring_about("full", page, server)
     session = page.context.new_cdp_session(page)

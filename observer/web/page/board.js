@@ -39,7 +39,9 @@ function make(body, orders) {
 
 function slotCard(orders, line) {
   const classes = ["name", "code", "price", "change", "why", "score", "rate", "held", "price-age"];
-  const [name, code, last, change, why, score, rate, held, age] = classes.map((className) => element("span", { className }));
+  const [name, code, last, change, why, score, rate, held, age] = classes.map((className) =>
+    element("span", { className }),
+  );
   rate.title = "Trades in the last minute";
   held.title = "How long it holds the slot";
   age.title = "Age of the last price";
@@ -113,15 +115,25 @@ function accountFacts(account, state) {
 
 export function board(body, part, { orders, state }) {
   const { accounts } = once(body, () => make(body, orders));
-  keyed(accounts, part.accounts, (account) => account.name, (account) => accountGroup(account.name), (group, account) => {
-    setAttribute(group.element, "data-connected", account.is_connected === false ? "no" : null);
-    setText(group.facts, accountFacts(account, state));
-    const share = account.slots_max > 0 ? account.slots.length / account.slots_max : 0;
-    setStyle(group.meter.firstElementChild, { width: `${Math.min(100, share * 100)}%` });
-    keyed(group.list, account.slots, (slot) => slot.line, (slot) => slotCard(orders, slot.line), (card, slot) =>
-      updateSlot(card, slot, state),
-    );
-  });
+  keyed(
+    accounts,
+    part.accounts,
+    (account) => account.name,
+    (account) => accountGroup(account.name),
+    (group, account) => {
+      setAttribute(group.element, "data-connected", account.is_connected === false ? "no" : null);
+      setText(group.facts, accountFacts(account, state));
+      const share = account.slots_max > 0 ? account.slots.length / account.slots_max : 0;
+      setStyle(group.meter.firstElementChild, { width: `${Math.min(100, share * 100)}%` });
+      keyed(
+        group.list,
+        account.slots,
+        (slot) => slot.line,
+        (slot) => slotCard(orders, slot.line),
+        (card, slot) => updateSlot(card, slot, state),
+      );
+    },
+  );
   const used = part.accounts.reduce((sum, account) => sum + account.slots.length, 0);
   const most = part.accounts.reduce((sum, account) => sum + account.slots_max, 0);
   const waiting = state.is_live ? `, ${counted(part.waiting, "candidate waits", "candidates wait")}` : "";

@@ -20,7 +20,20 @@ import { timeline } from "./timeline.js";
 import { universe } from "./universe.js";
 
 /** The parts of a state: each has a section of its name, and a function that returns its summary. */
-const PARTS = { timeline, alerts, processes, board, universe, premiums, gaps, sweeps, storage, tape, backups, listings };
+const PARTS = {
+  timeline,
+  alerts,
+  processes,
+  board,
+  universe,
+  premiums,
+  gaps,
+  sweeps,
+  storage,
+  tape,
+  backups,
+  listings,
+};
 
 /** Parts whose texts depend on nothing but their figures and the axis: not drawn again while these stay the same. */
 const STILL = new Set(["universe", "premiums", "gaps", "sweeps", "storage", "tape", "backups", "listings"]);

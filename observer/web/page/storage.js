@@ -19,7 +19,7 @@ function kindRow([kind]) {
 export function storage(body, part, { state }) {
   const kept = once(body, makeStorage);
   const found = [
-    ["Rows a second", number(part.rows_per_s, part.rows_per_s !== null && part.rows_per_s < 10 ? 1 : 0)],
+    ["Rows a second", number(part.rows_per_s, part.rows_per_s > 0 && part.rows_per_s < 10 ? 1 : 0)],
     ["Commit lag", duration(part.acknowledgement_s)],
     ["Events waiting", number(part.waiting_events)],
     ["Database", bytes(part.database_bytes)],
@@ -28,10 +28,16 @@ export function storage(body, part, { state }) {
   figures(kept.numbers, state.is_live ? found : found.filter(([, value]) => value !== UNKNOWN));
   const kinds = Object.entries(part.rows).sort(([, left], [, right]) => right - left);
   const most = Math.max(...kinds.map(([, count]) => count), 1);
-  keyed(kept.kinds, kinds, ([kind]) => kind, kindRow, (row, [, count]) => {
-    setText(row.count, number(count));
-    setStyle(row.bar, { width: `${(count / most) * 100}%` });
-  });
+  keyed(
+    kept.kinds,
+    kinds,
+    ([kind]) => kind,
+    kindRow,
+    (row, [, count]) => {
+      setText(row.count, number(count));
+      setStyle(row.bar, { width: `${(count / most) * 100}%` });
+    },
+  );
   const total = kinds.reduce((sum, [, count]) => sum + count, 0);
   return `${compact(total)} rows of the day`;
 }
