@@ -92,7 +92,6 @@ class Live:
         self._stale = asyncio.Event()  # the stored day is to be read (again)
         self._stale.set()
         self._asked = asyncio.Event()  # the system was asked once, so the market's day is known, or will not be
-        self._begun = asyncio.Event()  # a day: its slow figures are wanted at once
         self._loaded_ms = 0
         self._failure = _FIRST
         self._slow: SlowFigures | None = None
@@ -183,7 +182,6 @@ class Live:
         self._fold, self._failure, self._loaded_ms = self._empty_fold(self._day), _FIRST, 0
         self._slow, self._slow_failure = None, _FIRST
         self._stale.set()
-        self._begun.set()
 
     async def _keep_loaded(self) -> None:
         await self._asked.wait()
@@ -196,7 +194,7 @@ class Live:
                 self._failure, pause_s = self._logged(self._failure, error), RETRY_S
             if pause_s == RETRY_S:
                 self._stale.set()
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
 
     async def _load(self) -> bool:
         """Read the stored day, then apply what the feed brought meanwhile. Returns whether that was possible: not where
@@ -215,6 +213,13 @@ class Live:
             self._held = None
         return True
 
+    async def _pause(self, pause_s: float) -> None:
+        """Wait so long, to a tick, or until another day begins."""
+        day, until_s = self._day, time.monotonic() + pause_s
+        async with self._renewed:
+            while time.monotonic() < until_s and self._day == day:
+                await self._renewed.wait()
+
     def _logged(self, before: str, error: ObserverError) -> str:
         """The text of this failure of the database, logged unless it is the one before."""
         if str(error) != before:
@@ -225,7 +230,6 @@ class Live:
         before: tuple[float, int] | None = None
         await self._asked.wait()
         while True:
-            self._begun.clear()
             began_s, day = time.monotonic(), self._day
             pause_s = RETRY_S
             try:
@@ -240,8 +244,7 @@ class Live:
                 before = began_s, found.committed
                 self._slow, self._slow_failure = found if day == self._day else None, ""
                 pause_s = max(SLOW_S, _SLOW_SHARE * (time.monotonic() - began_s))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._begun.wait(), pause_s)
+            await self._pause(pause_s)
 
     def _reading(self, question: Callable[[PageReader], Found]) -> Awaitable[Found]:
         """The answer of the database, asked in a thread."""
