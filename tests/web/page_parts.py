@@ -133,7 +133,7 @@ def universe(count: int = 400, shift: float = 0.0, lines: int = 2_583) -> Univer
 def sweeps(until_minute: float) -> Sweeps:
     """A sweep each 1.5 minutes since 08:50; two of them incomplete."""
     rng = random.Random(3)
-    found = []
+    found: list[Sweep] = []
     minute = 530.0
     while minute < until_minute:
         lost = {41: 212, 60: 8}.get(len(found), 0)
@@ -240,7 +240,9 @@ def gaps(lines: int = 3) -> Gaps:
     states = [span.state for strip in strips for span in strip.spans]
     return Gaps(
         known_ms=NOW_MS - 900,
-        **{state: states.count(state) for state in ("open", "recovered", "lost")},
+        open=states.count("open"),
+        recovered=states.count("recovered"),
+        lost=states.count("lost"),
         detection_p95_s=0.41,
         closing_p95_s=2.7,
         strips=strips,

@@ -1,5 +1,6 @@
 """The data part of the HTTP API: rows, forms, pages, ETags and refusals, against a server on loopback."""
 
+import base64
 import io
 import sys
 import types
@@ -237,6 +238,20 @@ def test_a_cursor_of_another_question_is_refused(web: httpx.Client) -> None:
     answer = web.get(f"/api/universe/{NEXT_DAY}", params={"cursor": cursor})
     assert answer.status_code == 404
     assert "not of this question" in answer.json()["error"]
+
+
+def test_the_link_of_a_page_is_an_address_whatever_the_path_had(web: httpx.Client) -> None:
+    [first, *others] = pages(web, f"/api/days/{DAY}/trades/005930%0A", 3)
+    assert "%0A?" in first.links["next"]["url"]
+    assert [page.status_code for page in (first, *others)] == [200, 200]
+
+
+def test_a_made_up_cursor_is_refused(web: httpx.Client) -> None:
+    first = web.get(f"/api/universe/{DAY}?limit=1")
+    place = msgspec.json.decode(base64.b64decode(httpx.URL(first.links["next"]["url"]).params["cursor"] + "=="))
+    for part, row in ((10**30, 0), (0, 10**30), (-1, 0), (0, 2**31), (7, 0), (None, "")):
+        cursor = base64.urlsafe_b64encode(msgspec.json.encode([*place[:2], part, row])).decode()
+        assert web.get(f"/api/universe/{DAY}", params={"cursor": cursor}).status_code == 404
 
 
 def test_without_the_extra_the_answer_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

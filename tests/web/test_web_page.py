@@ -165,6 +165,7 @@ def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itse
     assert opened.evaluate("performance.now()") - stopped < 5_000
     assert re.search(r"No news since \d\d:\d\d:\d\d", opened.locator("#no-news").inner_text())
     assert opened.title() == "No news · Observer"
+    assert opened.locator("#level-word").inner_text() == "Unknown"
     assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
     server.refuse_feeds()  # an answer after which a browser does not ask again by itself
     server.push(full_operation())

@@ -1,7 +1,7 @@
 /** The day's plan on its axis, with now. */
 
 import { hours, position } from "./axis.js";
-import { element, keyed, once, setAttribute, setHidden, setStyle, setText } from "./dom.js";
+import { element, keyed, once, setAttribute, setHidden, setStyle, setText, sizeOf } from "./dom.js";
 import { minuteText, words } from "./format.js";
 
 function make(body) {
@@ -14,7 +14,8 @@ function make(body) {
 
 /** Labels of the hours, for an axis of any part. */
 export function showTicks(ticks, axis) {
-  const labelsMax = ticks.clientWidth > 0 ? Math.max(3, Math.floor(ticks.clientWidth / 52)) : undefined;
+  const { width } = sizeOf(ticks);
+  const labelsMax = width > 0 ? Math.max(3, Math.floor(width / 52)) : undefined;
   keyed(
     ticks,
     hours(axis, labelsMax),
@@ -33,18 +34,24 @@ function phaseRow() {
 export function timeline(body, part, { axis, state }) {
   const kept = once(body, make);
   const shown = part.phases.filter((phase) => phase.end_minute > axis.begin && phase.begin_minute < axis.end);
-  keyed(kept.bars, shown, (phase) => `${phase.name} ${phase.begin_minute}`, phaseRow, (row, phase) => {
-    const left = position(axis, phase.begin_minute);
-    const now = part.now_minute;
-    const isNow = now !== null && phase.begin_minute <= now && now < phase.end_minute;
-    const span = `${minuteText(phase.begin_minute)} to ${minuteText(phase.end_minute)}`;
-    setStyle(row.element, { left: `${left}%`, width: `${position(axis, phase.end_minute) - left}%` });
-    setAttribute(row.element, "data-phase", phase.name);
-    setAttribute(row.element, "aria-current", isNow ? "time" : null);
-    setAttribute(row.element, "title", `${words(phase.name)}, ${span}`);
-    setText(row.name, words(phase.name));
-    setText(row.span, span);
-  });
+  keyed(
+    kept.bars,
+    shown,
+    (phase) => `${phase.name} ${phase.begin_minute}`,
+    phaseRow,
+    (row, phase) => {
+      const left = position(axis, phase.begin_minute);
+      const now = part.now_minute;
+      const isNow = now !== null && phase.begin_minute <= now && now < phase.end_minute;
+      const span = `${minuteText(phase.begin_minute)} to ${minuteText(phase.end_minute)}`;
+      setStyle(row.element, { left: `${left}%`, width: `${position(axis, phase.end_minute) - left}%` });
+      setAttribute(row.element, "data-phase", phase.name);
+      setAttribute(row.element, "aria-current", isNow ? "time" : null);
+      setAttribute(row.element, "title", `${words(phase.name)}, ${span}`);
+      setText(row.name, words(phase.name));
+      setText(row.span, span);
+    },
+  );
   setHidden(kept.now, part.now_minute === null);
   if (part.now_minute !== null) {
     const left = position(axis, part.now_minute);
