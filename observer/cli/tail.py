@@ -86,13 +86,14 @@ class _Tail:
         sys.stdout.flush()
 
     async def _print_events(self, feed: FeedSubscriber, count: int) -> None:
-        width = terminal_width()
         printed = 0
         async for event in feed:
             if self._lines and symbol_of(event) not in self._lines:
                 continue
             table = TABLE_NAMES[type(event)]
-            sys.stdout.write((json_line(table, event) if self._as_json else event_line(table, event, width)) + "\n")
+            sys.stdout.write(
+                (json_line(table, event) if self._as_json else event_line(table, event, terminal_width())) + "\n"
+            )
             self._has_written = True
             printed += 1
             if printed == count:
