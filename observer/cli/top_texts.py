@@ -15,7 +15,7 @@ _IDLE: Final = "IDLE"  # the phase in which nothing is to be done
 _OLD_MS: Final = 5_000  # an age below is not shown
 STYLES: Final = {"ok": "green", "info": "", "warning": "yellow", "critical": "bold red"}
 _CUT: Final = "…"
-_OF_NUMBERS: Final = "0123456789.,:+-"
+_OF_NUMBERS: Final = "0123456789.,:+- "  # and blanks between them
 _UNITS: Final = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _SPANS: Final = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0))
 
@@ -28,7 +28,7 @@ def fit(text: str, width: int) -> str:
     kept, room = 0, width - display_width(_CUT)
     while kept < len(text) and (room := room - display_width(text[kept])) >= 0:
         kept += 1
-    head = text[:kept].rstrip(_OF_NUMBERS).rstrip()
+    head = text[:kept].rstrip(_OF_NUMBERS)
     return f"{head}{_CUT}" if width > 0 else ""
 
 
