@@ -32,11 +32,10 @@ def fit(text: str, width: int) -> str:
     return f"{head}{_CUT}" if width > 0 else ""
 
 
-def cell(text: str, width: int, *, right: bool = False) -> str:
+def cell(text: str, width: int) -> str:
     """The text, fitted and padded to this width."""
     fitted = fit(text, width)
-    blanks = " " * (width - display_width(fitted))
-    return blanks + fitted if right else fitted + blanks
+    return fitted + " " * (width - display_width(fitted))
 
 
 def facts(label: str, parts: Iterable[str | Text], width: int, rows: int = 1) -> Sequence[Text]:
@@ -82,9 +81,9 @@ def minute_text(minute: float) -> str:
     return f"{hours:02d}:{minutes:02d}"
 
 
-def number(value: float | None, digits: int = 0, *, sign: bool = False) -> str:
+def number(value: float | None, digits: int = 0) -> str:
     """The figure with this many digits behind the point; "-" where it is not known."""
-    return "-" if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def short_span_text(seconds: float) -> str:
