@@ -39,9 +39,9 @@ def tail(
     as_json: Annotated[bool, Option("--json", help="Print one JSON object a line.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show committed events of the running system as they come, until ctrl-C.
+    """Show committed events of the running system as they come.
 
-    Without --kind all but the tables with many rows a second: trades, quotes and snapshots. A line has the moment, the
+    It ends at ctrl-C. Without --kind all but the tables with many rows a second: trades, quotes and snapshots. A line has the moment, the
     table, the symbol and what fits of the other fields; --json has all. What the feed lost is stated on stderr; the
     database has it. When the system ends, its next start is waited for.
 

@@ -240,7 +240,8 @@ def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(
         assert top.attributes() == top.before
 
 
-def test_a_system_that_does_not_answer_is_shown_as_critical(folder: Path) -> None:
+def test_a_system_that_does_not_answer_is_shown_as_critical(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("observer.cli.top.FIRST_S", 0.2)
     write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
     (folder / "data").mkdir()
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
