@@ -41,9 +41,9 @@ def tail(
 ) -> None:
     """Show committed events of the running system as they come.
 
-    It ends at ctrl-C. Without --kind all but the tables with many rows a second: trades, quotes and snapshots. A line has the moment, the
-    table, the symbol and what fits of the other fields; --json has all. What the feed lost is stated on stderr; the
-    database has it. When the system ends, its next start is waited for.
+    It ends at ctrl-C. Without --kind all is shown but the tables with many rows a second: trades, quotes and snapshots.
+    A line has the moment, the table, the symbol and what fits of the other fields; --json has all. What the feed lost
+    is stated on stderr; the database has it. When the system ends, its next start is waited for.
 
     Exit status 0 after --count events or ctrl-C; 1 when no system runs here.
     """

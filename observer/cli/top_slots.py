@@ -27,7 +27,7 @@ def slots(state: State, width: int, rows: int) -> Sequence[Text]:
     most = sum(account.slots_max for account in part.accounts)
     waiting = f"{part.waiting} candidates wait" if part.waiting else "no candidate waits"
     accounts = [_account(each) for each in part.accounts]
-    parts = [f"{held} of {most} held", *accounts, waiting]
+    parts: list[str | Text] = [f"{held} of {most} held", *accounts, waiting]
     lines = [*aged("slots", state, part, parts, width, 1 + (rows > _CELLS_UP_TO))]
     busiest = sorted(
         (slot for account in part.accounts for slot in account.slots),
