@@ -250,6 +250,7 @@ class StatusReply(Message, frozen=True, tag="status"):
     `zygote_fallbacks` counts the failures of the supervisor's zygote; each cost a start a fresh interpreter.
     `orphans_ended` counts processes that outlived their worker or an earlier supervisor, and were killed; with
     `is_contained` a control group of the kernel holds all processes, without it they are found by their marks.
+    `samples` are a few figures of the running processes' last heartbeats, by process: those of their deliveries.
     """
 
     processes: list[ProcessStatus]
@@ -261,6 +262,7 @@ class StatusReply(Message, frozen=True, tag="status"):
     alerts: list[ProcessAlert] = []
     orphans_ended: int = 0
     is_contained: bool = False
+    samples: dict[str, list[Sample]] = {}
 
 
 class Done(Message, frozen=True):

@@ -7,6 +7,7 @@ never holds secrets, only their location.
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -41,8 +42,6 @@ from observer.streaming.settings import StreamingSettings, TrackASettings, Track
 from observer.supervisor.limits import HostLimits
 from observer.tape.settings import TapeSettings
 from observer.universe.settings import UniverseVenues, contradictions_of_venues
-from observer.web.settings import WebSettings
-from observer.web.settings import missing_libraries as missing_of_web
 
 KEPT_DAYS_MIN: Final = 30
 """The smallest `[store] keep_days`: a month, so that a person finds a recent day's rows where the processes do."""
@@ -53,6 +52,8 @@ _NO_SECTIONS: Final = frozenset({"pool", "keys_digest", "selection", "brokers", 
 _MOVED: Final = {
     "selection": "this section has a file of its own: move its keys to the JSON file that run.symbol_selection names"
 }
+_WEB_LIBRARIES: Final = ("litestar", "uvicorn")
+_TOKEN_FILE: Final = "web.token"  # noqa: S105 - a file's name
 
 
 def _default_brokers() -> Mapping[str, BrokerSettings]:
@@ -69,6 +70,21 @@ class SupervisionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     logs_kept: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
     process_memory_bytes_max: Annotated[int, msgspec.Meta(ge=1_000_000)] = 512_000_000
     host: HostLimits = HostLimits()
+
+
+class WebSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The page and the HTTP API, on loopback alone. Without the section there is none.
+
+    `port` is its TCP port. `token_file` is the file with the token that orders need, readable by its owner only; empty
+    for `web.token` in the runtime folder. The first start makes it.
+    """
+
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 8765
+    token_file: str = ""
+
+    def token_file_in(self, runtime: str) -> Path:
+        """The token's file, where `runtime` is the runtime folder."""
+        return Path(self.token_file) if self.token_file else Path(runtime) / _TOKEN_FILE
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -169,7 +185,8 @@ def load_settings(path: Path) -> Settings:
     settings = settings_of(file)
     if settings.lake is not None and (text := missing_libraries()):
         raise wrong_settings(file, [Problem(("lake",), text)])
-    if settings.web is not None and (text := missing_of_web()):
+    if settings.web is not None and (missing := [name for name in _WEB_LIBRARIES if find_spec(name) is None]):
+        text = f"{' and '.join(missing)} not installed: pip install --editable '.[web]' in Observer's folder"
         raise wrong_settings(file, [Problem(("web",), text)])
     if text := missing_library(settings.alerts):
         raise wrong_settings(file, [Problem(("alerts", "targets"), text)])

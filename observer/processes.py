@@ -41,7 +41,7 @@ LAKE: Final = Process("lake", "workers.lake", 3, (*_DAY, "instance", "pool", "st
 TAPE: Final = Process("tape", "workers.tape", 3, (*_DAY, *_COLLECTOR, "tape"))
 WEB: Final = Process(
     *("web", "workers.web", 3),
-    (*_DAY, "instance", "pool", "store", "backup", "tape", "web", "selection.slots", "track_a", "track_b"),
+    (*_DAY, "instance", "pool", "store", "backup", "tape", "lake", "web", "selection.slots", "track_a", "track_b"),
 )
 
 PROCESSES: Final = (

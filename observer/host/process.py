@@ -33,6 +33,7 @@ from observer.host.preflight import require_usable_machine
 from observer.host.process_alerts import PREFIXES, report_process
 from observer.host.service import Service
 from observer.host.worker_log import complaint_in
+from observer.metrics.host import DELIVERY_METRICS
 from observer.metrics.settings import MetricsSettings
 from observer.processes import CORE_WRITER, PRELOADED, children_of
 from observer.runtime.refusals import refused_events, refused_messages
@@ -102,6 +103,7 @@ class Host:
             disk=Path(settings.run.data),
             orders=self._obey,
             preload=PRELOADED,
+            status_metrics=DELIVERY_METRICS,
         )
         self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts)
         self._delivery = AlertDelivery(

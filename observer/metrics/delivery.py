@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from bus.commands import Sample
 from bus.producer import Producer
 from observer.metrics.counters import histogram_sample
+from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
 
 
 def producer_samples(producer: Producer) -> Sequence[Sample]:
@@ -12,6 +13,6 @@ def producer_samples(producer: Producer) -> Sequence[Sample]:
     return (
         Sample("observer_events_published_total", (), producer.published),
         Sample("observer_events_refused_total", (), producer.refused + producer.unstorable),
-        Sample("observer_events_unacknowledged", (), producer.unacknowledged),
-        histogram_sample("observer_acknowledgement_seconds", (), producer.latency),
+        Sample(WAITING, (), producer.unacknowledged),
+        histogram_sample(ACKNOWLEDGEMENT, (), producer.latency),
     )

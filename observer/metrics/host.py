@@ -1,6 +1,7 @@
 """What the host itself knows, as samples: processes, alerts, the machine. Pure."""
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 import msgspec
 
@@ -8,6 +9,11 @@ from bus.commands import ProcessStatus, Sample, StatusReply
 from observer.units import NS_PER_S
 
 _RUNNING = "RUNNING"
+
+WAITING: Final = "observer_events_unacknowledged"
+ACKNOWLEDGEMENT: Final = "observer_acknowledgement_seconds"
+DELIVERY_METRICS: Final = frozenset({WAITING, ACKNOWLEDGEMENT})
+"""What the status of a system carries of its processes' figures."""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True):

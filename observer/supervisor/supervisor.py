@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -76,6 +76,7 @@ class Supervisor:
         orders: answers what is asked of the whole or of the work that children do (`reload` and `order` are its means);
             without it that is refused.
         preload: what the zygote loads (`zygote.Zygote`); without it every child is a fresh process.
+        status_metrics: the children's figures that `StatusReply` carries.
         monotonic: machine seconds.
         chance: for the jitter of restarts.
     """
@@ -93,6 +94,7 @@ class Supervisor:
         disk: Path | None = None,
         orders: Callable[[HostRequest], Awaitable[Reply]] | None = None,
         preload: Sequence[str] = (),
+        status_metrics: Collection[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
         rng: Random | None = None,
     ) -> None:
@@ -104,6 +106,7 @@ class Supervisor:
         self._extend_status = extend_status
         self._limits = limits or RestartLimits()
         self._preload = preload
+        self._status_metrics = status_metrics
         self._monotonic = monotonic
         self._rng = rng or Random()
         self._began_s = monotonic()
@@ -348,6 +351,10 @@ class Supervisor:
             alerts=alerts,
             orphans_ended=self._run.ended + sum(monitor.orphans for monitor in self._monitors.values()),
             is_contained=self._run.has_cgroup,
+            samples={
+                name: [each for each in samples if each.metric in self._status_metrics]
+                for name, samples in self.samples().items()
+            },
         )
 
     def alerts(self) -> Mapping[str, Sequence[OpenAlert]]:

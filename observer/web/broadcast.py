@@ -15,7 +15,7 @@ from observer.web.model import State
 logger = logging.getLogger(__name__)
 
 CLIENTS_MAX: Final = 64
-SLOW_S: Final = 10.0  # machine seconds in which a client must take an event
+SLOW_S: Final = 10.0
 RECONNECT_MS: Final = 1_000
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -25,9 +25,14 @@ _HEADERS: Final = [
 
 
 class Broadcast:
-    """Keeps the newest state as JSON and as an event; clients that are slow miss the ones between."""
+    """Keeps the newest state as JSON and as an event; clients that are slow miss the ones between.
 
-    def __init__(self) -> None:
+    Args:
+        slow_s: machine seconds in which a client must take an event.
+    """
+
+    def __init__(self, slow_s: float = SLOW_S) -> None:
+        self.slow_s = slow_s
         self._number = 0
         self._event = b""
         self._renewed = asyncio.Condition()
@@ -85,12 +90,12 @@ class LiveResponse(ASGIResponse):
         with contextlib.suppress(TimeoutError):
             while (found := await self._broadcast.next_event(number)) is not None:
                 number, event = found
-                async with asyncio.timeout(SLOW_S):
+                async with asyncio.timeout(self._broadcast.slow_s):
                     await send({"type": "http.response.body", "body": begin + event, "more_body": True})
                 begin = b""
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        logger.info("a client of the page took nothing for %g s and is dropped", SLOW_S)
+        logger.info("a client of the page took nothing for %g s and is dropped", self._broadcast.slow_s)
 
 
 async def _gone(receive: Receive) -> None:

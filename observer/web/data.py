@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from litestar import Request, Response, Router, get
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
     OpenAPIHeader,
@@ -16,7 +16,7 @@ from litestar.openapi.spec import (
     Schema,
 )
 from litestar.openapi.spec import Parameter as OpenAPIParameter
-from litestar.params import Parameter
+from litestar.params import FromQuery, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
 from observer.config import Settings
@@ -55,30 +55,33 @@ _PAGE_HEADERS: Final = {"ETag": "Of the page's content.", "Link": 'The next page
 Asked = Request[Any, Any, Any]
 Symbol = Annotated[
     str,
-    Parameter(
+    PathParameter(
         pattern=_SYMBOL,
         schema_extra={"examples": ["005930"]},
         description="A stock, at all its venues (005930), or a line (005930.NXT).",
     ),
 ]
-Fund = Annotated[str, Parameter(pattern=_SYMBOL, schema_extra={"examples": ["069500"]}, description="An ETF.")]
-Day = Annotated[str, Parameter(pattern=_DAY, schema_extra=_A_DAY, description="A day of the market.")]
-Since = Annotated[str, Parameter(pattern=_DAY, schema_extra=_A_DAY, description="The first day.")]
+Fund = Annotated[str, PathParameter(pattern=_SYMBOL, schema_extra={"examples": ["069500"]}, description="An ETF.")]
+Day = Annotated[str, PathParameter(pattern=_DAY, schema_extra=_A_DAY, description="A day of the market.")]
+On = Annotated[str, QueryParameter(pattern=_DAY, schema_extra=_A_DAY, description="The day.")]
+Since = Annotated[str, QueryParameter(pattern=_DAY, schema_extra=_A_DAY, description="The first day.")]
 AsOf = Annotated[
-    str | None, Parameter(pattern=_DAY, schema_extra=_A_DAY, description="At the end of this day; without it now.")
+    str | None, QueryParameter(pattern=_DAY, schema_extra=_A_DAY, description="At the end of this day, else now.")
 ]
+Exchange = Annotated[str | None, QueryParameter(pattern=_SYMBOL, description="Of this exchange only.")]
 Begin = Annotated[
-    str, Parameter(schema_extra=_A_MOMENT, description="The first day or moment; without an offset it is local.")
+    str, QueryParameter(schema_extra=_A_MOMENT, description="The first day or moment; local without an offset.")
 ]
 End = Annotated[
     str | None,
-    Parameter(schema_extra=_A_MOMENT, description="The last day, included, or a moment, excluded; else that day."),
+    QueryParameter(schema_extra=_A_MOMENT, description="The last day, included, or a moment, excluded."),
 ]
 Kind = Literal["stock", "etf", "etn", "index", "warrant", "other"]
 Interval = Literal[
     "1s", "5s", "10s", "15s", "30s", "1m", "2m", "3m", "5m", "10m", "15m", "30m", "1h", "2h", "4h", "24h"
 ]
-Service = DataService
+Service = NamedDependency[DataService]
+Page = NamedDependency[Paging]
 
 
 @dataclass
@@ -142,59 +145,59 @@ def _rows_of(row: type, *parameters: str) -> Mapping[str, Any]:
 async def listings(
     request: Asked,
     service: Service,
-    paging: Paging,
+    paging: Page,
     as_of: AsOf = None,
-    kind: Kind | None = None,
-    exchange: Annotated[str | None, Parameter(pattern=_SYMBOL, description="Of this exchange only.")] = None,
+    kind: FromQuery[Kind | None] = None,
+    exchange: Exchange = None,
 ) -> Response[Any]:
     """The listed instruments by exchange and symbol."""
     return await service.answer(request, questions.Listings(as_of=as_of, kind=kind, exchange=exchange), paging)
 
 
 @get("/listings/{symbol:str}/lifetime", **_rows_of(LifetimeRow, "on"))
-async def lifetime(request: Asked, service: Service, paging: Paging, symbol: Symbol, on: Day) -> Response[Any]:
+async def lifetime(request: Asked, service: Service, paging: Page, symbol: Symbol, on: On) -> Response[Any]:
     """Whether a symbol was listed on a day, since when, and how that is known: one row."""
     return await service.answer(request, questions.Lifetime(symbol=symbol, on=on), paging)
 
 
 @get("/new-listings", **_rows_of(ListingRow, "since"))
-async def new_listings(request: Asked, service: Service, paging: Paging, since: Since) -> Response[Any]:
+async def new_listings(request: Asked, service: Service, paging: Page, since: Since) -> Response[Any]:
     """The listings that appeared since a day, without those of an exchange's first file."""
     return await service.answer(request, questions.NewListings(since=since), paging)
 
 
 @get("/universe/{day:str}", **_rows_of(UniverseRow))
-async def universe(request: Asked, service: Service, paging: Paging, day: Day) -> Response[Any]:
+async def universe(request: Asked, service: Service, paging: Page, day: Day) -> Response[Any]:
     """The universe of a day by rank."""
     return await service.answer(request, questions.Universe(start=day), paging)
 
 
 @get("/quality", **_rows_of(QualityRow, "start", "end"))
-async def quality(request: Asked, service: Service, paging: Paging, start: Begin, end: End = None) -> Response[Any]:
+async def quality(request: Asked, service: Service, paging: Page, start: Begin, end: End = None) -> Response[Any]:
     """The quality reports of days by symbol."""
     return await service.answer(request, questions.Quality(start=start, end=end), paging)
 
 
 @get("/gaps", **_rows_of(GapRow, "start", "end"))
-async def gaps(request: Asked, service: Service, paging: Paging, start: Begin, end: End = None) -> Response[Any]:
+async def gaps(request: Asked, service: Service, paging: Page, start: Begin, end: End = None) -> Response[Any]:
     """The gaps of days by detection, with their outcomes."""
     return await service.answer(request, questions.Gaps(start=start, end=end), paging)
 
 
 @get("/slots", **_rows_of(SlotRow, "start", "end"))
-async def slots(request: Asked, service: Service, paging: Paging, start: Begin, end: End = None) -> Response[Any]:
+async def slots(request: Asked, service: Service, paging: Page, start: Begin, end: End = None) -> Response[Any]:
     """The times in which symbols had slots, by day and begin."""
     return await service.answer(request, questions.Slots(start=start, end=end), paging)
 
 
 @get("/triggers", **_rows_of(TriggerRow, "start", "end"))
-async def triggers(request: Asked, service: Service, paging: Paging, start: Begin, end: End = None) -> Response[Any]:
+async def triggers(request: Asked, service: Service, paging: Page, start: Begin, end: End = None) -> Response[Any]:
     """The triggers of days by time."""
     return await service.answer(request, questions.Triggers(start=start, end=end), paging)
 
 
 @get("/days/{day:str}/trades/{symbol:str}", **_rows_of(TradeRow))
-async def trades(request: Asked, service: Service, paging: Paging, day: Day, symbol: Symbol) -> Response[Any]:
+async def trades(request: Asked, service: Service, paging: Page, day: Day, symbol: Symbol) -> Response[Any]:
     """The trades of a symbol on a day, of each line in the order of the day's volume."""
     return await service.answer(request, questions.Trades(start=day, symbol=symbol), paging)
 
@@ -203,12 +206,12 @@ async def trades(request: Asked, service: Service, paging: Paging, day: Day, sym
 async def bars(
     request: Asked,
     service: Service,
-    paging: Paging,
+    paging: Page,
     symbol: Symbol,
     start: Begin,
     end: End = None,
-    interval: Interval = "1m",
-    adjusted: bool = False,
+    interval: FromQuery[Interval] = "1m",
+    adjusted: FromQuery[bool] = False,
 ) -> Response[Any]:
     """The bars of a symbol by time; `adjusted` gives prices and volumes in shares of the last day."""
     asked = questions.Bars(symbol=symbol, start=start, end=end, interval=interval, adjusted=adjusted)
@@ -219,11 +222,11 @@ async def bars(
 async def daily(
     request: Asked,
     service: Service,
-    paging: Paging,
+    paging: Page,
     symbol: Symbol,
     start: Begin,
     end: End = None,
-    adjusted: bool = False,
+    adjusted: FromQuery[bool] = False,
 ) -> Response[Any]:
     """The daily bars of a symbol, also of days before the first stored session."""
     asked = questions.Daily(symbol=symbol, start=start, end=end, adjusted=adjusted)
@@ -232,7 +235,7 @@ async def daily(
 
 @get("/etf-premium/{symbol:str}", **_rows_of(EtfPremiumRow, "start", "end"))
 async def etf_premium(
-    request: Asked, service: Service, paging: Paging, symbol: Fund, start: Begin, end: End = None
+    request: Asked, service: Service, paging: Page, symbol: Fund, start: Begin, end: End = None
 ) -> Response[Any]:
     """Close, net asset value and premium of an ETF by day."""
     return await service.answer(request, questions.EtfPremium(symbol=symbol, start=start, end=end), paging)

@@ -32,6 +32,7 @@ _HELD_S: Final = 600.0
 _HELD_COUNT: Final = 64
 CACHE_BYTES: Final = 64 * 1024 * 1024
 _DIGEST_LENGTH: Final = 32
+_NUMBER_MAX: Final = 2**31 - 1  # of parts, and of rows of a part
 
 
 class CursorLostError(NoDataError):
@@ -43,8 +44,8 @@ class Position(msgspec.Struct, frozen=True, array_like=True):
 
     question: str
     answer: str
-    part: Annotated[int, msgspec.Meta(ge=0)] = 0
-    row: Annotated[int, msgspec.Meta(ge=0)] = 0
+    part: Annotated[int, msgspec.Meta(ge=0, le=_NUMBER_MAX)] = 0
+    row: Annotated[int, msgspec.Meta(ge=0, le=_NUMBER_MAX)] = 0
 
     @property
     def cursor(self) -> str:

@@ -5,7 +5,7 @@ here imports the extra `research` before a question is asked.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
@@ -285,18 +285,25 @@ def span_of_texts(start: str, end: str | None) -> "Span":
         ConfigError: one of them is neither.
         NoDataError: no day can be between them.
     """
-    from observer.research.arguments import moment_of, span_of
+    from observer.research.arguments import span_of
 
     begin, until = moment_text_of(start), None if end is None else moment_text_of(end)
     try:
-        first, last = moment_of(begin), None if until is None else moment_of(until)
-        if last is not None and last.day < first.day:
-            raise NoDataError(f"no day is from {start} to {end}: give the earlier one first")
-        if last is not None and None not in (first.at_ns, last.at_ns) and (last.at_ns or 0) < (first.at_ns or 0):
-            raise NoDataError(f"no moment is from {start} to {end}: give the earlier one first")
         return span_of(begin, until)
-    except OverflowError as error:
-        raise NoDataError(f"nothing is stored of {start} to {end}: these are no days of a market") from error
+    except (ConfigError, OverflowError) as error:
+        if all(_is_day_or_moment(text) for text in (begin, until) if text is not None):
+            raise NoDataError(
+                f"nothing is from {start} to {end}: give days of a market, the earlier one first"
+            ) from error
+        raise
+
+
+def _is_day_or_moment(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _day(text: str) -> date:

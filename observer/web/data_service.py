@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from litestar import Request, Response
 from litestar.datastructures.headers import Accept
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from observer.errors import ConfigError, NoDataError, ObserverError
@@ -127,16 +127,18 @@ class DataService:
 
 def paging(
     form: Annotated[
-        Form | None, Parameter(query="format", description="The form of the rows; without it that of Accept.")
+        Form | None, QueryParameter(name="format", description="The form of the rows; without it that of Accept.")
     ] = None,
-    limit: Annotated[int, Parameter(ge=1, le=LIMIT_MAX, description="The rows of a page at most.")] = LIMIT,
+    limit: Annotated[int, QueryParameter(ge=1, le=LIMIT_MAX, description="The rows of a page at most.")] = LIMIT,
     cursor: Annotated[
         str | None,
-        Parameter(max_length=CURSOR_LENGTH_MAX, description="Where the page begins: of the Link of the page before."),
+        QueryParameter(
+            max_length=CURSOR_LENGTH_MAX, description="Where the page begins: from the Link of the one before."
+        ),
     ] = None,
     if_none_match: Annotated[
         str | None,
-        Parameter(header="If-None-Match", description="ETags of pages that are known: 304 if it is one of them."),
+        HeaderParameter(name="If-None-Match", description="ETags of pages that are known: 304 if it is one of them."),
     ] = None,
 ) -> Paging:
     """The parameters that all questions have."""
@@ -172,7 +174,7 @@ def _tags(if_none_match: str | None) -> frozenset[str]:
 def _next(request: Request[Any, Any, Any], cursor: str) -> str:
     """The address of the next page, relative to this host."""
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return f"{request.url.path}?{urlencode([*asked, ('cursor', cursor)])}"
+    return f"{quote(request.scope['path'])}?{urlencode([*asked, ('cursor', cursor)])}"
 
 
 def _refusal(error: ObserverError) -> Response[Any]:

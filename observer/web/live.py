@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,7 @@ import msgspec
 from bus.commands import Status, StatusReply
 from bus.control import ControlClient
 from bus.endpoints import BusError
-from bus.events import Event, Severity, UniverseBuilt
+from bus.events import EtfJobEnded, Event, Severity, UniverseBuilt
 from bus.feed import FeedSubscriber
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan
@@ -32,12 +33,22 @@ from observer.store.slots import day_bounds
 from observer.units import NS_PER_MS
 from observer.web.model import Alerts, Backups, Listings, Processes, State, Storage
 from observer.web.state_day import KINDS, DayBasis, DayFold
-from observer.web.state_system import NO_SYSTEM, alerts_of, answer_of, local_time, processes_of, timeline_of
+from observer.web.state_system import (
+    NO_SYSTEM,
+    acknowledgement_s,
+    alerts_of,
+    answer_of,
+    local_time,
+    processes_of,
+    timeline_of,
+    waiting_events,
+)
 from observer.web.stored import PageReader, SlowFigures, plan_on, read_day, read_slow_figures
 
 logger = logging.getLogger(__name__)
 
 TICK_S: Final = 1.0
+ANSWERS_KEPT: Final = 31  # of the supervisor, one a tick: acknowledgements are those of half a minute
 ANSWER_S: Final = 1.0  # for the status; the page shows greyed figures when a state is 4 s old
 RETRY_S: Final = 5.0  # after the database did not answer
 SLOW_S: Final = 10.0  # between the slow figures; but they take at most a fiftieth of the time
@@ -72,6 +83,7 @@ class Live:
         self._renewed = asyncio.Condition()
         self._status: StatusReply | None = None
         self._status_ms = 0
+        self._answers: deque[StatusReply] = deque(maxlen=ANSWERS_KEPT)
         self._market_ns = RealClock().now_ns()  # of the last status
         self._event_s: float | None = None  # monotonic, of the last event
         self._plan: tuple[str, DayPlan | None] = ("", None)
@@ -79,6 +91,7 @@ class Live:
         self._held: list[Event] | None = None  # while the stored day is read
         self._stale = asyncio.Event()  # the stored day is to be read (again)
         self._stale.set()
+        self._asked = asyncio.Event()  # the system was asked once, so the market's day is known, or will not be
         self._loaded_ms = 0
         self._failure = _FIRST
         self._slow: SlowFigures | None = None
@@ -99,7 +112,12 @@ class Live:
         """Stop following it."""
         for task in self._tasks:
             task.cancel()
-        return await self._stack.__aexit__(kind, error, trace)
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if error is not None and group.exceptions == (error,):
+                return False  # it was raised in the block, and nothing failed here
+            raise
 
     def state(self) -> State:
         """The newest state."""
@@ -138,6 +156,8 @@ class Live:
         self._status = reply if isinstance(reply, StatusReply) else None
         if self._status is not None:
             self._status_ms, self._market_ns = now_ms(), self._status.market_time_ns
+            self._answers.append(self._status)
+        self._asked.set()
 
     async def _follow_feed(self) -> None:
         feed = FeedSubscriber(self._endpoints.feed, KINDS, self._lose)
@@ -145,8 +165,8 @@ class Live:
             async for event in feed:
                 self._event_s = time.monotonic()
                 self._fold.apply(event, now_ms())
-                if isinstance(event, UniverseBuilt):
-                    self._stale.set()  # its members are in the database
+                if isinstance(event, UniverseBuilt | EtfJobEnded):
+                    self._stale.set()  # members, and names of ETFs, are in the database
                 if self._held is not None:
                     self._held.append(event)
                     if len(self._held) > HELD_EVENTS_MAX:
@@ -164,6 +184,7 @@ class Live:
         self._stale.set()
 
     async def _keep_loaded(self) -> None:
+        await self._asked.wait()
         while True:
             await self._stale.wait()
             self._stale.clear()
@@ -173,7 +194,7 @@ class Live:
                 self._failure, pause_s = self._logged(self._failure, error), RETRY_S
             if pause_s == RETRY_S:
                 self._stale.set()
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
 
     async def _load(self) -> bool:
         """Read the stored day, then apply what the feed brought meanwhile. Returns whether that was possible: not where
@@ -192,6 +213,13 @@ class Live:
             self._held = None
         return True
 
+    async def _pause(self, pause_s: float) -> None:
+        """Wait so long, to a tick, or until another day begins."""
+        day, until_s = self._day, time.monotonic() + pause_s
+        async with self._renewed:
+            while time.monotonic() < until_s and self._day == day:
+                await self._renewed.wait()
+
     def _logged(self, before: str, error: ObserverError) -> str:
         """The text of this failure of the database, logged unless it is the one before."""
         if str(error) != before:
@@ -200,6 +228,7 @@ class Live:
 
     async def _keep_slow_figures(self) -> None:
         before: tuple[float, int] | None = None
+        await self._asked.wait()
         while True:
             began_s, day = time.monotonic(), self._day
             pause_s = RETRY_S
@@ -215,7 +244,7 @@ class Live:
                 before = began_s, found.committed
                 self._slow, self._slow_failure = found if day == self._day else None, ""
                 pause_s = max(SLOW_S, _SLOW_SHARE * (time.monotonic() - began_s))
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
 
     def _reading(self, question: Callable[[PageReader], Found]) -> Awaitable[Found]:
         """The answer of the database, asked in a thread."""
@@ -292,9 +321,14 @@ class Live:
         return msgspec.structs.replace(part, missing=self._failure)
 
     def _storage(self, slow: SlowFigures | None, missing: str) -> Storage:
-        if slow is None:
-            return Storage(known_ms=0, missing=missing)
-        return msgspec.structs.replace(slow.storage, rows_per_s=self._rate)
+        status = self._status
+        stored = Storage(known_ms=0, missing=missing) if slow is None else slow.storage
+        return msgspec.structs.replace(
+            stored,
+            rows_per_s=self._rate,
+            waiting_events=None if status is None else waiting_events(status),
+            acknowledgement_s=None if status is None else acknowledgement_s(self._answers[0], status),
+        )
 
     @property
     def _feed_age_s_max(self) -> float:

@@ -9,6 +9,7 @@ import msgspec
 from litestar import Router, post
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.params import JSONBody
 
 from bus.commands import Done, Pin, Refused, Reply, Restart, RunJob, SilenceAlert, UnderWay, Unpin
 from bus.commands import Request as Command
@@ -94,8 +95,8 @@ class Orders:
         logger.info("%r from the page: %s", command, outcome.text)
         return outcome
 
-    def require_token(self, connection: Connection, _handler: BaseRouteHandler) -> None:
-        """Return if the request carries the token: a guard, which runs before the request's body is read.
+    def require_token(self, connection: Connection) -> None:
+        """Return if the request carries the token.
 
         Raises:
             UnauthorizedError: it does not.
@@ -138,30 +139,33 @@ def order_routes(orders: Orders) -> Router:
     """The routes of the orders; each needs `Authorization: Bearer TOKEN`."""
     answers = failures(400, 401, 404, 409, 503)
 
+    def guard(connection: Connection, _handler: BaseRouteHandler) -> None:  # runs before the request's body is read
+        orders.require_token(connection)
+
     @post("/restart", status_code=200, responses=answers, summary="Restart a process")
-    async def restart(data: RestartOrder) -> Outcome:
+    async def restart(data: JSONBody[RestartOrder]) -> Outcome:
         return await orders.give(Restart(data.process))
 
     @post("/pin", status_code=200, responses=answers, summary="Give a line a slot until it is unpinned")
-    async def pin(data: LineOrder) -> Outcome:
+    async def pin(data: JSONBody[LineOrder]) -> Outcome:
         return await orders.give(Pin(data.line))
 
     @post("/unpin", status_code=200, responses=answers, summary="Remove a line's pin")
-    async def unpin(data: LineOrder) -> Outcome:
+    async def unpin(data: JSONBody[LineOrder]) -> Outcome:
         return await orders.give(Unpin(data.line))
 
     @post("/approve", status_code=200, responses=answers, summary="Approve a master file's pending changes")
-    async def approve(data: ApproveOrder) -> Outcome:
+    async def approve(data: JSONBody[ApproveOrder]) -> Outcome:
         return await orders.give(RunJob("master_approve", [await orders.pending_run(data.file)]))
 
     @post("/silence", status_code=200, responses=answers, summary="Silence an open alert")
-    async def silence(data: SilenceOrder) -> Outcome:
+    async def silence(data: JSONBody[SilenceOrder]) -> Outcome:
         return await orders.give(SilenceAlert(data.alert, data.for_s))
 
     return Router(
         "/api/orders",
         route_handlers=[restart, pin, unpin, approve, silence],
-        guards=[orders.require_token],
+        guards=[guard],
         security=[{"token": []}],
         tags=["orders"],
     )

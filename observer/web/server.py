@@ -17,7 +17,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import Parameter
+from litestar.params import FromPath, PathParameter
 from litestar.types import ControllerRouterHandler
 
 from observer.config import Settings
@@ -40,10 +40,10 @@ STOP_S: Final = 2  # machine seconds for answers under way when the server stops
 REQUEST_BYTES_MAX: Final = 65_536
 CONNECTIONS_MAX: Final = 256
 _POLL_S: Final = 0.01
-_TYPES: Final = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+_TYPES: Final = {  # the charset of those that begin with "text/" is added to the header
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml; charset=utf-8",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
@@ -52,7 +52,7 @@ _INDEX: Final = "index.html"
 _NEW: Final = "no-store"
 
 Asked = Request[Any, Any, Any]
-Day = Annotated[str, Parameter(description="A stored day of the market, such as 2026-11-18.", max_length=32)]
+Day = Annotated[str, PathParameter(description="A stored day of the market, such as 2026-11-18.", max_length=32)]
 
 
 class Days(msgspec.Struct, frozen=True):
@@ -69,7 +69,7 @@ def page_routes() -> Sequence[ControllerRouterHandler]:
         return _file(request, _INDEX)
 
     @get("/page/{name:str}", include_in_schema=False, sync_to_thread=True)
-    def file(request: Asked, name: str) -> Response[bytes]:
+    def file(request: Asked, name: FromPath[str]) -> Response[bytes]:
         return _file(request, name)
 
     return index, file
@@ -157,7 +157,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve the app while the block runs, which an error of the server ends."""
+    """Serve the app while the block runs."""
     port: int = listener.getsockname()[1]
     config = uvicorn.Config(
         guarded(app, port),
@@ -165,6 +165,7 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level=logging.WARNING,
         access_log=False,
         server_header=False,
         date_header=False,
@@ -174,14 +175,15 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
         timeout_graceful_shutdown=STOP_S,
     )
     server = _Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve(sockets=[listener]))
-        try:
-            while not server.started:  # noqa: ASYNC110 - it sets no event
-                await asyncio.sleep(_POLL_S)
-            yield
-        finally:
-            server.should_exit = True
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not task.done():  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(_POLL_S)
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait([task])  # also where this block is cancelled: answers under way end first
+        task.result()  # which raises what ended the server
 
 
 def listening(port: int) -> socket.socket:

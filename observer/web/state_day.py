@@ -11,6 +11,7 @@ import msgspec
 
 from bus.events import (
     ConnectionChanged,
+    EtfJobEnded,
     EtfValued,
     Event,
     Fact,
@@ -48,7 +49,7 @@ KINDS: Final[tuple[type[Fact], ...]] = (
     *(SlotAssigned, SlotExtended, SlotReleased, SlotOverflowed, TriggerFired, TriggerEnded),
     *(ConnectionChanged, TokenRenewed),
     *(GapOpened, GapEmpty, GapDetected, GapRecovered, GapUnrecoverable, GapTimesMeasured),
-    *(EtfValued, TapeProgressed),
+    *(EtfValued, EtfJobEnded, TapeProgressed),
 )
 """The kinds of events that a day's state is made of."""
 

@@ -1,13 +1,15 @@
 """The parts of a state that the supervisor's status gives, and the answer to "is all well?". Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from bus.commands import ProcessAlert, ProcessStatus, StatusReply
+from bus.histogram import BOUNDS_S
 from observer.calendar.phases import DayPlan
 from observer.local_time import local_datetime
+from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
 from observer.units import NS_PER_MINUTE
 from observer.web.model import Alert, Alerts, Level, Phase, Process, Processes, Timeline
 
@@ -19,6 +21,7 @@ _RANK: Final[dict[Level, int]] = {"ok": 0, "warning": 1, "critical": 2}
 SEVERITIES: Final = ("critical", "warning", "info")
 _STREAMING: Final = "FULL_OPERATION"
 _CLOSED: Final = "IDLE"
+_MOST: Final = 0.99
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -140,3 +143,33 @@ def _findings(processes: Processes, alerts: Alerts) -> Iterable[Finding]:
 
 def _phase_words(phase: str) -> str:
     return "the market is closed" if phase == _CLOSED else phase.lower().replace("_", " ")
+
+
+def waiting_events(reply: StatusReply) -> int | None:
+    """The events that the processes have published and the writer has not acknowledged; None if no process says."""
+    found = [sample.value for samples in reply.samples.values() for sample in samples if sample.metric == WAITING]
+    return round(sum(found)) if found else None
+
+
+def acknowledgement_s(before: StatusReply, after: StatusReply) -> float | None:
+    """The time within which 99 % of the acknowledgements between two replies came: the upper bound of a bucket, at most
+    the last one. None without any.
+    """
+    counts = [
+        max(0, late - early) for early, late in zip(_acknowledgements(before), _acknowledgements(after), strict=True)
+    ]
+    total, within = sum(counts), 0
+    for bound_s, count in zip((*BOUNDS_S, BOUNDS_S[-1]), counts, strict=True):
+        within += count
+        if total and within >= _MOST * total:
+            return bound_s
+    return None
+
+
+def _acknowledgements(reply: StatusReply) -> Sequence[int]:
+    """The acknowledgements of all processes by bucket of `bus.histogram`."""
+    counts = [0] * (len(BOUNDS_S) + 1)
+    for sample in (each for samples in reply.samples.values() for each in samples if each.metric == ACKNOWLEDGEMENT):
+        for bucket, count in enumerate(sample.counts[: len(counts)]):
+            counts[bucket] += count
+    return counts

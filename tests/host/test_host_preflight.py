@@ -67,12 +67,13 @@ def test_settings_of_backups_that_can_work_are_admitted(folder: Path) -> None:
     require_usable_machine(with_backup(folder, backup))
 
 
-def test_a_port_of_the_exporter_that_is_in_use_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize("section", ["metrics", "web"])
+def test_a_port_of_the_exporter_or_the_page_that_is_in_use_is_refused(folder: Path, section: str) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen()
-        demo = DemoConfiguration(symbols=10, seed=7, metrics_port=held.getsockname()[1])
-        settings = load_settings(write_demo_configuration(folder, demo))
+        ports = {f"{section}_port": held.getsockname()[1]}
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7, **ports)))
         endpoints_of(settings.run)  # makes the runtime folder
-        with pytest.raises(OSError, match=r"metrics\.port"):
+        with pytest.raises(OSError, match=rf"{section}\.port"):
             require_usable_machine(settings)

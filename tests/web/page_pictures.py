@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from tests.web.page_browser import chromium
+from tests.web.page_parts import PAST_DAY
 from tests.web.page_server import PageServer
-from tests.web.page_states import FOUR_STATES, PAST_DAY, past_day
+from tests.web.page_states import FOUR_STATES, past_day
 
 SIZES: Final = ((360, 800), (1280, 800), (3840, 2160))
 THEMES: Final = ("light", "dark")

@@ -5,8 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Self
-from urllib.parse import unquote
+from typing import Any, Final, Self
 
 import msgspec
 from aiohttp import web
@@ -31,11 +30,14 @@ class PageServer:
 
     def __init__(self, days: Mapping[str, State]) -> None:
         self.days = dict(days)
-        self.orders: list[str] = []
+        self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refusal: str | None = None
         self.port = 0
         self._state: bytes | None = None
         self._changed: asyncio.Event | None = None
+        self._is_over = False
+        self._is_refusing = False
+        self._refused = threading.Event()
         self._loop = asyncio.new_event_loop()
 
     @property
@@ -45,11 +47,19 @@ class PageServer:
 
     def push(self, state: State) -> None:
         """Sends this state to all open feeds, and to each that opens."""
+        self._is_refusing = False
         self._set(msgspec.json.encode(state))
 
     def silence(self) -> None:
         """No feed gets anything from now on; connections stay open."""
         self._set(None)
+
+    def refuse_feeds(self) -> None:
+        """Ends all feeds, and refuses each that opens, until the next `push`; returns when one was refused."""
+        self._refused.clear()
+        self._is_refusing = True
+        self.silence()
+        assert self._refused.wait(30), "the page asks for no feed"
 
     def _set(self, state: bytes | None) -> None:
         async def change() -> None:
@@ -61,10 +71,13 @@ class PageServer:
         asyncio.run_coroutine_threadsafe(change(), self._loop).result(10)
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
+        if self._is_refusing:
+            self._refused.set()
+            return _json({"error": "The server is starting."}, 503)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         with suppress(ConnectionResetError):  # the page was closed
-            while True:
+            while not self._is_over and not self._is_refusing:
                 assert self._changed is not None
                 changed = self._changed
                 if self._state is not None:
@@ -74,7 +87,7 @@ class PageServer:
         return response
 
     async def _file(self, request: web.Request) -> web.StreamResponse:
-        path = PAGE / (request.match_info["name"] or "index.html")
+        path = PAGE / request.match_info.get("name", "index.html")
         if not path.is_file() or path.parent != PAGE:
             return _json({"error": "no such file"}, 404)
         return web.FileResponse(path, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"})
@@ -93,8 +106,8 @@ class PageServer:
             return _json({"error": "The token is another one: it is in run/web.token."}, 401)
         if self.refusal is not None:
             return _json({"error": self.refusal}, 409)
-        self.orders.append(unquote(request.raw_path.removeprefix("/api/orders/")))
-        return _json({"outcome": "done", "detail": "the system has the order"})
+        self.orders.append((request.match_info["order"], await request.json()))
+        return _json({"text": "The system has the order."})
 
     def _app(self) -> web.Application:
         app = web.Application()
@@ -104,14 +117,15 @@ class PageServer:
                 web.get("/api/days", self._days),
                 web.get("/api/days/{day}", self._day),
                 web.post("/api/orders/{order:.*}", self._order),
-                web.get("/{name:[^/]*}", self._file),
+                web.get("/", self._file),
+                web.get("/page/{name}", self._file),
             ]
         )
         return app
 
     async def _start(self) -> web.AppRunner:
         self._changed = asyncio.Event()
-        runner = web.AppRunner(self._app(), shutdown_timeout=0.1)
+        runner = web.AppRunner(self._app(), shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -128,6 +142,8 @@ class PageServer:
         try:
             yield self
         finally:
+            self._is_over = True
+            self.silence()  # wakes the feeds, which end
             asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join(10)

@@ -24,6 +24,7 @@ from observer.web.model import State
 from observer.web.orders import Orders
 from observer.web.server import listening, made_app, serving
 from tests.store.filled import SESSIONS, STREAM, events, ten_ns
+from tests.store.migrated import make_database
 from tests.waiting import until_async
 
 DAY = SESSIONS[1]
@@ -58,6 +59,8 @@ class System:
 def filled(folder: Path, more: Sequence[Event] = ()) -> Settings:
     """The settings of a system in the folder, whose database has the two sessions of `tests.store.filled`."""
     settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+    Path(settings.run.data).mkdir(exist_ok=True)
+    make_database(settings.store.url)
     with contextlib.closing(StoreWriter(settings.store.url)) as writer:
         writer.open()
         writer.begin_epoch("created")

@@ -6,21 +6,13 @@ from typing import Final
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from observer.web.model import State, Strip, Universe
 from tests.web.page_browser import chromium
+from tests.web.page_parts import NOW_MS, PAST_DAY, slot, universe
 from tests.web.page_server import TOKEN, PageServer
-from tests.web.page_states import (
-    FOUR_STATES,
-    NOW_MS,
-    PAST_DAY,
-    full_operation,
-    past_day,
-    slot,
-    universe,
-    worker_down,
-)
+from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
 HOSTILE: Final = "<img src=x onerror=\"document.title='taken'\">"
 
@@ -38,36 +30,42 @@ def server() -> Iterator[PageServer]:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """One tab for all tests: `opened` loads the page anew."""
+def tab(browser: Browser, server: PageServer) -> Iterator[Page]:
+    """One tab for all tests, with the page."""
     found = browser.new_page(viewport={"width": 1280, "height": 1600})
     found.set_default_timeout(20_000)
+    server.push(full_operation())
+    found.goto(server.address)
     yield found
     found.close()
 
 
 @pytest.fixture
 def troubles(tab: Page) -> Iterator[list[str]]:
-    """Errors of scripts and of the content security policy; a test of the page has none."""
+    """Errors of scripts, and what the content security policy refused; a test of the page has none."""
     found: list[str] = []
 
     def on_error(error: Exception) -> None:
         found.append(str(error))
 
+    def on_console(message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            found.append(message.text)
+
     tab.on("pageerror", on_error)
+    tab.on("console", on_console)
     yield found
     tab.remove_listener("pageerror", on_error)
+    tab.remove_listener("console", on_console)
 
 
 @pytest.fixture
 def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]:
-    """The page, which shows full operation."""
+    """The page, which shows full operation; without a token and without an open dialog."""
     server.refusal = None
     server.orders.clear()
-    server.push(full_operation())
-    tab.goto(server.address)
-    tab.evaluate("sessionStorage.clear()")
-    expect(tab.locator("#headline-text")).to_have_text(full_operation().headline)
+    tab.evaluate("() => { sessionStorage.clear(); document.getElementById('order').close(); location.hash = ''; }")
+    shows(tab, server, full_operation())
     yield tab
     assert troubles == []
 
@@ -107,7 +105,7 @@ def test_each_part_shows_its_figures(opened: Page) -> None:
         "listings": ("475150", "SK이터닉스우", "2026-11-20"),
     }
     missing = {part: [text for text in texts if text not in text_of(opened, part)] for part, texts in expected.items()}
-    assert missing == dict.fromkeys(expected, [])
+    assert not any(missing.values()), missing
 
 
 def test_each_part_shows_the_age_of_its_figures(opened: Page) -> None:
@@ -167,7 +165,9 @@ def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itse
     assert opened.evaluate("performance.now()") - stopped < 5_000
     assert re.search(r"No news since \d\d:\d\d:\d\d", opened.locator("#no-news").inner_text())
     assert opened.title() == "No news · Observer"
+    assert opened.locator("#level-word").inner_text() == "Unknown"
     assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
+    server.refuse_feeds()  # an answer after which a browser does not ask again by itself
     server.push(full_operation())
     expect(opened.locator("body")).to_have_attribute("data-feed", "live")
     assert not opened.locator("#no-news").is_visible()
@@ -180,9 +180,9 @@ def test_an_order_is_confirmed_sent_with_the_token_and_its_outcome_shown(opened:
     assert server.orders == []
     dialog.get_by_label("Token").fill(TOKEN)
     dialog.get_by_role("button", name="Restart").click()
-    expect(dialog.get_by_role("status")).to_have_text("Done: the system has the order")
+    expect(dialog.get_by_role("status")).to_have_text("The system has the order.")
     dialog.get_by_role("button", name="Close").click()
-    assert server.orders == ["restart/track-b"]
+    assert server.orders == [("restart", {"process": "track-b"})]
 
 
 def test_all_orders_reach_their_addresses_and_the_token_is_asked_for_once(opened: Page, server: PageServer) -> None:
@@ -194,9 +194,14 @@ def test_all_orders_reach_their_addresses_and_the_token_is_asked_for_once(opened
         dialog = opened.get_by_role("dialog")
         assert not dialog.get_by_label("Token").is_visible()
         opened.keyboard.press("Enter")
-        expect(dialog.get_by_role("status")).to_contain_text("Done")
+        expect(dialog.get_by_role("status")).to_contain_text("The system has")
         opened.keyboard.press("Enter")
-    assert server.orders == ["silence/process_fatal:track-b?for_s=7200", "approve/KOSDAQ", "pin/005930", "unpin/029687"]
+    assert server.orders == [
+        ("silence", {"alert": "process_fatal:track-b", "for_s": 7200}),
+        ("approve", {"file": "KOSDAQ"}),
+        ("pin", {"line": "005930"}),
+        ("unpin", {"line": "029687"}),
+    ]
 
 
 def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened: Page, server: PageServer) -> None:
@@ -227,7 +232,7 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
     opened.get_by_role("button", name="Back to now").click()
     expect(opened.locator("#headline-text")).to_have_text(full_operation().headline)
-    assert "#" not in opened.url
+    assert PAST_DAY not in opened.url
     opened.go_back()
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
 
@@ -239,7 +244,8 @@ def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
     expect(opened.locator("#trouble")).to_be_hidden()
 
 
-def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page) -> None:
+def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page, server: PageServer) -> None:
+    opened.goto(server.address)
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.textContent") == "Skip to the figures"
     opened.keyboard.press("Enter")
@@ -286,3 +292,83 @@ def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: Pa
     server.push(later)
     expect(opened.locator("#head-instance")).to_have_text("again")
     assert opened.evaluate("window.changes") == 0
+
+
+TEXTS: Final = {
+    "number(null)": "–",
+    "number(-1234567)": "−1,234,567",
+    "signedPercent(1.204)": "+1.20 %",
+    "signedPercent(-0.001)": "0.00 %",
+    "bytes(1536)": "1.5 KiB",
+    "duration(0.0042)": "4.2 ms",
+    "duration(59.6)": "60 s",
+    "duration(3660)": "1 h 01 min",
+    "duration(400000)": "4 d",
+    "brief(6130)": "102 min",
+    "age(-5)": "now",
+    "age(119999)": "119 s ago",
+    "age(undefined)": "–",
+    "secondText(641.5)": "10:41:30",
+    "localTime('2026-11-18T09:00:01+09:00', '2026-11-18')": "09:00:01",
+    "localTime('2026-11-17T09:00:01+09:00', '2026-11-18')": "2026-11-17 09:00",
+    "secondsBetween('2026-11-17T23:59:50+09:00', '2026-11-18T00:00:10')": 20,
+    "words('TRACK_A_ONLY')": "Track A only",
+}
+
+
+def test_figures_have_the_texts_of_the_table(opened: Page) -> None:
+    found = opened.evaluate(
+        """async calls => {
+          const format = await import(new URL("page/format.js", location.href));
+          return calls.map(call => {
+            const [, name, values] = /^(\\w+)\\((.*)\\)$/.exec(call);
+            const parsed = values === "undefined" ? [undefined] : JSON.parse(`[${values.replaceAll("'", '"')}]`);
+            return format[name](...parsed);
+          });
+        }""",
+        list(TEXTS),
+    )
+    assert dict(zip(TEXTS, found, strict=True)) == TEXTS
+
+
+def test_the_heat_map_fills_its_room_with_areas_in_proportion_to_the_values(opened: Page) -> None:
+    values = [1.6e6 / (1 + order) for order in range(400)]
+    found = opened.evaluate(
+        """async values => {
+          const {squarified} = await import(new URL("page/treemap.js", location.href));
+          return squarified(values, {x: 10, y: 20, w: 800, h: 400});
+        }""",
+        values,
+    )
+    areas = [each["w"] * each["h"] for each in found]
+    assert areas == pytest.approx([value / sum(values) * 800 * 400 for value in values])
+    assert all(each["x"] >= 10 - 1e-6 and each["x"] + each["w"] <= 810 + 1e-6 for each in found)
+    assert all(each["y"] >= 20 - 1e-6 and each["y"] + each["h"] <= 420 + 1e-6 for each in found)
+    ratios = sorted(max(each["w"] / each["h"], each["h"] / each["w"]) for each in found)
+    assert ratios[len(ratios) // 2] < 2
+
+
+def test_without_any_trade_all_tiles_have_one_size_and_without_tiles_there_is_none(opened: Page) -> None:
+    found = opened.evaluate(
+        """async () => {
+          const {heatLayout} = await import(new URL("page/treemap.js", location.href));
+          const tiles = ["1", "2", "3", "4"].map(line => ({line, sector: "", value: 0}));
+          const [sector] = heatLayout(tiles, 200, 216);
+          return [sector.tiles.map(({room}) => room.w * room.h), heatLayout([], 200, 200)];
+        }"""
+    )
+    assert found == [[10_000] * 4, []]
+
+
+def test_the_axis_has_the_days_hours_and_now(opened: Page) -> None:
+    found = opened.evaluate(
+        """async () => {
+          const {dayAxis, position, hours} = await import(new URL("page/axis.js", location.href));
+          const phases = [["IDLE", 0, 515], ["WARMUP", 515, 530], ["FULL_OPERATION", 530, 1019], ["IDLE", 1019, 1440]]
+            .map(([name, begin_minute, end_minute]) => ({name, begin_minute, end_minute}));
+          const axis = dayAxis(phases, null);
+          return [axis, dayAxis(phases, 130), dayAxis([], 5), position(axis, 0), position(axis, 750), hours(axis, 4)];
+        }"""
+    )
+    day = {"begin": 480, "end": 1020}
+    assert found == [day, {"begin": 120, "end": 1020}, {"begin": 0, "end": 1440}, 0, 50, [540, 720, 900]]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.commands import ProcessAlert, ProcessStatus, StatusReply
+from bus.commands import ProcessAlert, ProcessStatus, Sample, StatusReply
 from bus.events import (
     ConnectionChanged,
     EtfValued,
@@ -23,12 +23,22 @@ from bus.events import (
     TriggerFired,
     UniverseMember,
 )
+from bus.histogram import BOUNDS_S
+from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
 from observer.units import NS_PER_MINUTE, NS_PER_S
 from observer.web.model import Alerts, Processes
 from observer.web.state_day import TILES_MAX, DayBasis, DayFold
 from observer.web.state_gaps import SPANS_MAX, STRIPS_MAX, GapEvent, GapFold
 from observer.web.state_prices import POINT_MINUTES, Prices
-from observer.web.state_system import NO_SYSTEM, alerts_of, answer_of, processes_of, timeline_of
+from observer.web.state_system import (
+    NO_SYSTEM,
+    acknowledgement_s,
+    alerts_of,
+    answer_of,
+    processes_of,
+    timeline_of,
+    waiting_events,
+)
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.store.etf import etf_valued
@@ -333,6 +343,19 @@ def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones() -> None
 
     found = alerts_of([opened("a", "warning"), opened("b", "critical", TEN_NS), opened("c", "critical")], 1)
     assert [alert.identity for alert in found.alerts] == ["c", "b", "a"]
+
+
+def test_the_lag_is_what_waits_and_the_time_of_most_acknowledgements_between_two_replies() -> None:
+    def reply(waiting: float, *counts: int) -> StatusReply:
+        samples = [Sample(WAITING, (), waiting), Sample(ACKNOWLEDGEMENT, (), 0.0, (*counts, *[0] * (16 - len(counts))))]
+        return StatusReply([], "IDLE", TEN_NS, 1, 1.0, samples={"track-a": samples, "track-b": samples})
+
+    before, after = reply(1, 1_000, 0, 7), reply(4, 1_099, 0, 8)
+    assert waiting_events(after) == 8
+    assert acknowledgement_s(before, after) == BOUNDS_S[0]
+    assert acknowledgement_s(before, reply(4, 1_000, 0, 8)) == BOUNDS_S[2]
+    assert acknowledgement_s(after, before) is None
+    assert waiting_events(StatusReply([], "IDLE", TEN_NS, 1, 1.0)) is None
 
 
 def test_the_timeline_has_the_plan_s_phases_in_minutes_of_the_day() -> None:

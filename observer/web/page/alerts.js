@@ -29,20 +29,26 @@ function alertRow(orders, identity) {
 
 export function alerts(body, part, { orders, state }) {
   const kept = once(body, make);
-  keyed(kept.list, part.alerts, (alert) => alert.identity, (alert) => alertRow(orders, alert.identity), (row, alert) => {
-    setAttribute(row.element, "data-severity", alert.severity);
-    setAttribute(row.element, "data-silenced", alert.silenced_until === null ? null : "yes");
-    setIcon(row.lamp, ICONS[alert.severity]);
-    setText(row.severity, alert.severity);
-    setText(row.process, alert.process);
-    setText(row.text, alert.text);
-    const seconds = state.is_live ? secondsBetween(alert.since, state.market_time) : null;
-    const open = seconds === null ? "" : ` (${duration(seconds)})`;
-    const times = alert.count > 1 ? `, ${counted(alert.count, "time")}` : "";
-    setText(row.since, `since ${localTime(alert.since, state.day)}${open}${times}`);
-    const end = alert.silenced_until === null ? "" : `silenced until ${localTime(alert.silenced_until, state.day)}`;
-    setText(row.silenced, end);
-  });
+  keyed(
+    kept.list,
+    part.alerts,
+    (alert) => alert.identity,
+    (alert) => alertRow(orders, alert.identity),
+    (row, alert) => {
+      setAttribute(row.element, "data-severity", alert.severity);
+      setAttribute(row.element, "data-silenced", alert.silenced_until === null ? null : "yes");
+      setIcon(row.lamp, ICONS[alert.severity]);
+      setText(row.severity, alert.severity);
+      setText(row.process, alert.process);
+      setText(row.text, alert.text);
+      const seconds = state.is_live ? secondsBetween(alert.since, state.market_time) : null;
+      const open = seconds === null ? "" : ` (${duration(seconds)})`;
+      const times = alert.count > 1 ? `, ${counted(alert.count, "time")}` : "";
+      setText(row.since, `since ${localTime(alert.since, state.day)}${open}${times}`);
+      const end = alert.silenced_until === null ? "" : `silenced until ${localTime(alert.silenced_until, state.day)}`;
+      setText(row.silenced, end);
+    },
+  );
   setHidden(kept.none, part.alerts.length > 0);
   setHidden(kept.list, part.alerts.length === 0);
   if (part.alerts.length === 0) return "None open";

@@ -38,8 +38,10 @@ function make(body, orders) {
 }
 
 function slotCard(orders, line) {
-  const classes = ["name", "code", "price", "change", "why", "rate", "held", "price-age"];
-  const [name, code, last, change, why, rate, held, age] = classes.map((className) => element("span", { className }));
+  const classes = ["name", "code", "price", "change", "why", "score", "rate", "held", "price-age"];
+  const [name, code, last, change, why, score, rate, held, age] = classes.map((className) =>
+    element("span", { className }),
+  );
   rate.title = "Trades in the last minute";
   held.title = "How long it holds the slot";
   age.title = "Age of the last price";
@@ -52,18 +54,20 @@ function slotCard(orders, line) {
     element("div", { className: "slot-line" }, name, last),
     element("div", { className: "slot-line" }, code, change),
     chart,
-    element("div", { className: "slot-line" }, why, pin, unpin),
+    element("div", { className: "slot-line slot-why" }, why, score, pin, unpin),
     element("div", { className: "slot-facts" }, rate, held, age),
   );
   addChart(chart);
   const removed = () => removeChart(chart);
-  return { element: card, removed, name, code, last, change, why, rate, held, age, chart, pin, unpin };
+  return { element: card, removed, name, code, last, change, why, score, rate, held, age, chart, pin, unpin };
 }
 
-/** How long the slot is held; on a stored day since when. */
-function heldText(slot, state) {
-  const held = state.is_live ? secondsBetween(slot.since, state.market_time) : null;
-  return held === null ? localTime(slot.since, state.day) : brief(held);
+/** Trades a minute, how long it is held, age of the price; of a stored day: since when it was held. */
+function factsOf(slot, state) {
+  if (!state.is_live) return ["", `since ${localTime(slot.since, state.day)}`, ""];
+  const rate = isKnown(slot.trades_per_minute) ? `${compact(slot.trades_per_minute)}/min` : UNKNOWN;
+  const held = secondsBetween(slot.since, state.market_time);
+  return [rate, held === null ? localTime(slot.since, state.day) : brief(held), brief(slot.price_age_s)];
 }
 
 function chartText(slot) {
@@ -76,15 +80,17 @@ function updateSlot(card, slot, state) {
   const isPinned = slot.why === PIN;
   setText(card.name, slot.name || slot.line);
   setAttribute(card.name, "title", slot.name);
-  setText(card.code, slot.line);
+  setText(card.code, slot.name && slot.name !== slot.line ? slot.line : "");
   setText(card.last, price(slot.price));
   setText(card.change, signedPercent(slot.change_percent));
   setAttribute(card.change, "data-heat", heat(slot.change_percent).charAt(0));
-  setText(card.why, isKnown(slot.score) ? `${slot.why} ${number(slot.score, 2)}` : slot.why);
+  setText(card.why, slot.why);
+  setText(card.score, isKnown(slot.score) ? number(slot.score, 2) : "");
   setAttribute(card.element, "data-pinned", isPinned ? "yes" : null);
-  setText(card.rate, isKnown(slot.trades_per_minute) ? `${compact(slot.trades_per_minute)}/min` : UNKNOWN);
-  setText(card.held, heldText(slot, state));
-  setText(card.age, brief(slot.price_age_s));
+  const [rate, held, age] = factsOf(slot, state);
+  setText(card.rate, rate);
+  setText(card.held, held);
+  setText(card.age, age);
   setHidden(card.pin, isPinned);
   setHidden(card.unpin, !isPinned);
   setPrices(card.chart, slot.prices);
@@ -109,16 +115,27 @@ function accountFacts(account, state) {
 
 export function board(body, part, { orders, state }) {
   const { accounts } = once(body, () => make(body, orders));
-  keyed(accounts, part.accounts, (account) => account.name, (account) => accountGroup(account.name), (group, account) => {
-    setAttribute(group.element, "data-connected", account.is_connected === false ? "no" : null);
-    setText(group.facts, accountFacts(account, state));
-    const share = account.slots_max > 0 ? account.slots.length / account.slots_max : 0;
-    setStyle(group.meter.firstElementChild, { width: `${Math.min(100, share * 100)}%` });
-    keyed(group.list, account.slots, (slot) => slot.line, (slot) => slotCard(orders, slot.line), (card, slot) =>
-      updateSlot(card, slot, state),
-    );
-  });
+  keyed(
+    accounts,
+    part.accounts,
+    (account) => account.name,
+    (account) => accountGroup(account.name),
+    (group, account) => {
+      setAttribute(group.element, "data-connected", account.is_connected === false ? "no" : null);
+      setText(group.facts, accountFacts(account, state));
+      const share = account.slots_max > 0 ? account.slots.length / account.slots_max : 0;
+      setStyle(group.meter.firstElementChild, { width: `${Math.min(100, share * 100)}%` });
+      keyed(
+        group.list,
+        account.slots,
+        (slot) => slot.line,
+        (slot) => slotCard(orders, slot.line),
+        (card, slot) => updateSlot(card, slot, state),
+      );
+    },
+  );
   const used = part.accounts.reduce((sum, account) => sum + account.slots.length, 0);
   const most = part.accounts.reduce((sum, account) => sum + account.slots_max, 0);
-  return `${used} of ${most} used, ${counted(part.waiting, "candidate waits", "candidates wait")}`;
+  const waiting = state.is_live ? `, ${counted(part.waiting, "candidate waits", "candidates wait")}` : "";
+  return `${used} of ${most} used${waiting}`;
 }

@@ -122,7 +122,7 @@ export class Days {
       else this.#onTrouble(found.error ?? `The day ${day} cannot be shown: HTTP ${answer.status}.`);
     } catch (error) {
       if (asking.signal.aborted) return;
-      this.#onTrouble(`The day ${day} cannot be shown: the server gives no answer. Choose it again later.`);
+      this.#onTrouble(`The day ${day} cannot be shown (${error.message}). Choose it again later.`);
     } finally {
       if (this.#asked === asking) document.body.removeAttribute("aria-busy");
     }

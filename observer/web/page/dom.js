@@ -102,7 +102,10 @@ const scrolling = new ResizeObserver((entries) => {
   }
 });
 
-/** A table that scrolls sideways where it has no room, also by keyboard: columns are `[heading, class]`. Its `tbody` takes the rows. */
+/**
+ * A table that scrolls sideways where it has no room, also by keyboard. `columns` are `[heading, class]`; the returned
+ * `body` takes the rows.
+ */
 export function table(label, columns) {
   const head = element("tr");
   for (const [heading, className = ""] of columns) {

@@ -11,7 +11,9 @@ const STATES = ["open", "lost", "recovered", "empty"];
 function legend() {
   const list = element("ul", { className: "legend", "aria-label": "States of gaps" });
   for (const state of STATES) {
-    list.append(element("li", {}, element("span", { className: `gap-key gap-${state}`, "aria-hidden": "true" }), state));
+    list.append(
+      element("li", {}, element("span", { className: `gap-key gap-${state}`, "aria-hidden": "true" }), state),
+    );
   }
   return list;
 }
@@ -47,17 +49,24 @@ function countsOf(spans) {
 }
 
 function updateStrip(row, strip, axis) {
-  setText(row.name, strip.name ? `${strip.name} ${strip.line}` : strip.line);
+  setText(row.name, strip.name && strip.name !== strip.line ? `${strip.name} ${strip.line}` : strip.line);
   setAttribute(row.name, "title", row.name.textContent);
   setText(row.count, countsOf(strip.spans));
+  setAttribute(row.count, "title", row.count.textContent);
   const spans = strip.spans.map((span, order) => ({ ...span, order }));
-  keyed(row.track, spans, (span) => span.order, () => ({ element: element("i") }), ({ element: mark }, span) => {
-    const left = position(axis, span.begin_minute);
-    setStyle(mark, { left: `${left}%`, width: `${position(axis, span.end_minute) - left}%` });
-    setAttribute(mark, "class", `gap-${span.state}`);
-    const seconds = duration((span.end_minute - span.begin_minute) * 60);
-    setAttribute(mark, "title", `${span.state}, from ${secondText(span.begin_minute)}, ${seconds}`);
-  });
+  keyed(
+    row.track,
+    spans,
+    (span) => span.order,
+    () => ({ element: element("i") }),
+    ({ element: mark }, span) => {
+      const left = position(axis, span.begin_minute);
+      setStyle(mark, { left: `${left}%`, width: `${position(axis, span.end_minute) - left}%` });
+      setAttribute(mark, "class", `gap-${span.state}`);
+      const seconds = duration((span.end_minute - span.begin_minute) * 60);
+      setAttribute(mark, "title", `${span.state}, from ${secondText(span.begin_minute)}, ${seconds}`);
+    },
+  );
 }
 
 export function gaps(body, part, { axis }) {
@@ -71,7 +80,13 @@ export function gaps(body, part, { axis }) {
   ]);
   kept.again = () => {
     const shown = kept.isWhole ? part.strips : part.strips.slice(0, STRIPS_FIRST);
-    keyed(kept.strips, shown, (strip) => strip.line, stripRow, (row, strip) => updateStrip(row, strip, axis));
+    keyed(
+      kept.strips,
+      shown,
+      (strip) => strip.line,
+      stripRow,
+      (row, strip) => updateStrip(row, strip, axis),
+    );
     setHidden(kept.more, part.strips.length <= STRIPS_FIRST);
     setText(kept.more, kept.isWhole ? "Show fewer" : `Show all ${counted(part.strips.length, "line")}`);
     setAttribute(kept.more, "aria-expanded", String(kept.isWhole));

@@ -3,21 +3,27 @@
 import { age, localTime, words } from "./format.js";
 import { icon, setAttribute, setClass, setHidden, setIcon, setText } from "./dom.js";
 
-const WORDS = { ok: "All well", warning: "Warning", critical: "Critical" };
+const WORDS = { ok: "All well", warning: "Warning", critical: "Critical", unknown: "Unknown" };
 const byId = (id) => document.getElementById(id);
 
 const lamp = icon("ok");
 byId("level-lamp").append(lamp);
 
-/** The headline, the day and the phase of the shown state. */
+/** Is all well? While nothing is heard of the running system, that is not known. */
+export function showHeadline(state, isGrey) {
+  const level = isGrey ? "unknown" : state.level;
+  setClass(byId("headline"), `headline is-${level}`);
+  setIcon(lamp, level);
+  setText(byId("level-word"), WORDS[level]);
+  setText(byId("headline-text"), isGrey ? `Last heard: ${WORDS[state.level]}. ${state.headline}` : state.headline);
+}
+
+/** The day and the phase of the shown state. */
 export function showHead(state) {
-  setClass(byId("headline"), `headline is-${state.level}`);
-  setIcon(lamp, state.level);
-  setText(byId("level-word"), WORDS[state.level]);
-  setText(byId("headline-text"), state.headline);
   setText(byId("head-day"), state.day);
   setText(byId("head-time"), state.is_live ? localTime(state.market_time, state.day) : "stored day");
   setText(byId("head-phase"), words(state.phase));
+  setHidden(byId("head-phase-item"), !state.phase);
   setText(byId("head-instance"), state.instance);
   setText(byId("head-version"), state.processes.version);
   setHidden(byId("head-version-item"), !state.processes.version);
@@ -46,12 +52,13 @@ export function showFeed(feed, liveState, day) {
   setHidden(byId("no-news"), !isGrey);
   setClass(byId("feed"), feed.isStopped ? "feed is-stopped" : "feed");
   setText(byId("feed-word"), feed.isStopped ? "No news" : feed.hasState ? "Live" : "Connecting");
-  showFeedAge(feed);
+  showFeedAge(feed, day);
   const isElsewhere = day !== null && liveState !== null && !feed.isStopped;
   setText(byId("feed-level"), isElsewhere ? WORDS[liveState.level].toLowerCase() : "");
 }
 
-/** How long ago the last state came; called each second. */
-export function showFeedAge(feed) {
-  setText(byId("feed-age"), feed.hasState ? age(feed.silenceMs) : "");
+/** How long ago the last state came; called each second. A stored day shows the running system's level instead. */
+export function showFeedAge(feed, day) {
+  const isShown = feed.hasState && (day === null || feed.isStopped);
+  setText(byId("feed-age"), isShown ? age(feed.silenceMs) : "");
 }

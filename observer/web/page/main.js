@@ -9,7 +9,7 @@ import { setAttribute, setHidden, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { age } from "./format.js";
 import { gaps } from "./gaps.js";
-import { showFeed, showFeedAge, showHead, showTitle } from "./head.js";
+import { showFeed, showFeedAge, showHead, showHeadline, showTitle } from "./head.js";
 import { Orders } from "./orders.js";
 import { processes } from "./processes.js";
 import { storage, tape } from "./storage.js";
@@ -20,7 +20,20 @@ import { timeline } from "./timeline.js";
 import { universe } from "./universe.js";
 
 /** The parts of a state: each has a section of its name, and a function that returns its summary. */
-const PARTS = { timeline, alerts, processes, board, universe, premiums, gaps, sweeps, storage, tape, backups, listings };
+const PARTS = {
+  timeline,
+  alerts,
+  processes,
+  board,
+  universe,
+  premiums,
+  gaps,
+  sweeps,
+  storage,
+  tape,
+  backups,
+  listings,
+};
 
 /** Parts whose texts depend on nothing but their figures and the axis: not drawn again while these stay the same. */
 const STILL = new Set(["universe", "premiums", "gaps", "sweeps", "storage", "tape", "backups", "listings"]);
@@ -65,6 +78,7 @@ function draw() {
   setHidden(document.getElementById("parts"), false);
   setHidden(document.getElementById("waiting"), true);
   showHead(state);
+  showHeadline(state, isGrey());
   for (const name in PARTS) drawPart(name, state[name], context);
   showAges();
 }
@@ -121,8 +135,14 @@ function onTrouble(text) {
   showStatus();
 }
 
+/** The page shows the running system, and hears nothing of it. */
+function isGrey() {
+  return feed.isStopped && days.shown === null;
+}
+
 function showStatus() {
   showFeed(feed, live, days.shown);
+  if (shown) showHeadline(shown.state, isGrey());
   showTitle(live, feed.isStopped, days.shown);
 }
 
@@ -152,6 +172,6 @@ startResizing();
 feed.start();
 days.start();
 setInterval(() => {
-  showFeedAge(feed);
+  showFeedAge(feed, days.shown);
   showAges();
 }, TICK_MS);

@@ -4,32 +4,37 @@ import { setHidden, setText } from "./dom.js";
 
 const TOKEN_KEY = "observer-token"; // in sessionStorage: gone with the tab
 
-/** The five orders: their title, what a click means, and whether they ask for a time. */
+/** The five orders: their title, what a click means, their body, and whether they ask for a time. */
 const ORDERS = {
   restart: {
     title: (name) => `Restart ${name}?`,
     text: "The process ends in order and starts again. Events of its outbox are delivered; a gap is found and filled.",
     button: "Restart",
+    body: (name) => ({ process: name }),
   },
   pin: {
     title: (line) => `Pin ${line}?`,
     text: "The line holds a slot above all triggers until it is unpinned.",
     button: "Pin",
+    body: (line) => ({ line }),
   },
   unpin: {
     title: (line) => `Unpin ${line}?`,
     text: "The line keeps its slot only while a trigger earns it.",
     button: "Unpin",
+    body: (line) => ({ line }),
   },
   approve: {
     title: (exchange) => `Approve the file of ${exchange}?`,
     text: "The changes of this master file that wait for approval become the listings of the system.",
     button: "Approve",
+    body: (exchange) => ({ file: exchange }),
   },
   silence: {
     title: (identity) => `Silence ${identity}?`,
     text: "No target gets a message about this alert for a while. It stays listed here.",
     button: "Silence",
+    body: (identity, forS) => ({ alert: identity, for_s: forS }),
     hasTime: true,
   },
 };
@@ -38,25 +43,22 @@ const ORDERS = {
 async function outcomeOf(answer) {
   const type = answer.headers.get("Content-Type") ?? "";
   const found = type.includes("json") ? await answer.json() : {};
-  if (!answer.ok) return `Refused: ${found.error ?? `HTTP ${answer.status}.`}`;
-  return `${found.outcome === "under_way" ? "Under way" : "Done"}${found.detail ? `: ${found.detail}` : "."}`;
+  return answer.ok ? (found.text ?? "Done.") : `Refused: ${found.error ?? `HTTP ${answer.status}.`}`;
 }
 
 /** Sends an order. Never throws: the outcome says what failed. */
-async function send(address, token) {
+async function send(kind, body, token) {
   try {
-    const answer = await fetch(address, { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    const answer = await fetch(`api/orders/${kind}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      body: JSON.stringify(body),
+    });
     if (answer.status === 401) sessionStorage.removeItem(TOKEN_KEY);
     return { isDone: answer.ok, text: await outcomeOf(answer) };
   } catch (error) {
     return { isDone: false, text: `Not sent: the server gives no answer (${error.message}). Try again.` };
   }
-}
-
-/** Where an order goes. Pure. */
-export function orderAddress(kind, subject, forS) {
-  const address = `api/orders/${kind}/${encodeURIComponent(subject)}`;
-  return ORDERS[kind].hasTime ? `${address}?for_s=${forS}` : address;
 }
 
 export class Orders {
@@ -115,8 +117,8 @@ export class Orders {
     this.#confirm.disabled = true;
     setText(this.#outcome, "Sending …");
     const forS = Number(new FormData(this.#form).get("for_s"));
-    const address = orderAddress(current.kind, current.subject, forS);
-    const { isDone, text } = await send(address, sessionStorage.getItem(TOKEN_KEY) ?? "");
+    const body = current.order.body(current.subject, forS);
+    const { isDone, text } = await send(current.kind, body, sessionStorage.getItem(TOKEN_KEY) ?? "");
     if (current !== this.#current) return;
     this.#show(text, "Try again");
     this.#outcome.className = isDone ? "outcome is-done" : "outcome is-refused";

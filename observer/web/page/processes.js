@@ -37,20 +37,26 @@ function processRow(orders, name) {
 
 export function processes(body, part, { orders }) {
   const { body: rows } = once(body, make);
-  keyed(rows, part.processes, (process) => process.name, (process) => processRow(orders, process.name), (row, process) => {
-    const [, , up, restarts, heartbeat, cpu, memory, lag, pid, exit] = row.cells;
-    setAttribute(row.element, "data-level", process.level);
-    setIcon(row.lamp, process.level);
-    setText(row.state, process.state);
-    setText(up, duration(process.uptime_s));
-    setText(restarts, number(process.restarts));
-    setText(heartbeat, duration(process.heartbeat_age_s));
-    setText(cpu, percent(process.cpu_percent, 0));
-    setText(memory, bytes(process.rss_bytes));
-    setText(lag, duration(process.loop_lag_s));
-    setText(pid, process.pid === null ? UNKNOWN : String(process.pid));
-    setText(exit, process.exit ?? UNKNOWN);
-  });
+  keyed(
+    rows,
+    part.processes,
+    (process) => process.name,
+    (process) => processRow(orders, process.name),
+    (row, process) => {
+      const [, , up, restarts, heartbeat, cpu, memory, lag, pid, exit] = row.cells;
+      setAttribute(row.element, "data-level", process.level);
+      setIcon(row.lamp, process.level);
+      setText(row.state, process.state);
+      setText(up, duration(process.uptime_s));
+      setText(restarts, number(process.restarts));
+      setText(heartbeat, duration(process.heartbeat_age_s));
+      setText(cpu, percent(process.cpu_percent, 0));
+      setText(memory, bytes(process.rss_bytes));
+      setText(lag, duration(process.loop_lag_s));
+      setText(pid, process.pid === null ? UNKNOWN : String(process.pid));
+      setText(exit, process.exit ?? UNKNOWN);
+    },
+  );
   const bad = part.processes.filter((process) => process.level !== "ok").length;
   const wellText = bad === 0 ? "all well" : `${counted(bad, "needs", "need")} a look`;
   return `${counted(part.processes.length, "process", "processes")}, ${wellText}; up ${duration(part.uptime_s)}`;

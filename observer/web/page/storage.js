@@ -1,7 +1,7 @@
 /** What is stored, how far the writer is behind, and the tape. */
 
 import { element, figures, keyed, once, setStyle, setText } from "./dom.js";
-import { bytes, compact, duration, localTime, number, percent, words } from "./format.js";
+import { bytes, compact, duration, localTime, number, percent, UNKNOWN, words } from "./format.js";
 
 function makeStorage(body) {
   const numbers = element("dl", { className: "figures" });
@@ -16,21 +16,28 @@ function kindRow([kind]) {
   return { element: element("div", {}, element("dt", { text: words(kind) }), bar, count), count, bar };
 }
 
-export function storage(body, part) {
+export function storage(body, part, { state }) {
   const kept = once(body, makeStorage);
-  figures(kept.numbers, [
-    ["Rows a second", number(part.rows_per_s, part.rows_per_s !== null && part.rows_per_s < 10 ? 1 : 0)],
+  const found = [
+    ["Rows a second", number(part.rows_per_s, part.rows_per_s > 0 && part.rows_per_s < 10 ? 1 : 0)],
     ["Commit lag", duration(part.acknowledgement_s)],
     ["Events waiting", number(part.waiting_events)],
     ["Database", bytes(part.database_bytes)],
     ["Disk free", bytes(part.disk_free_bytes)],
-  ]);
+  ];
+  figures(kept.numbers, state.is_live ? found : found.filter(([, value]) => value !== UNKNOWN));
   const kinds = Object.entries(part.rows).sort(([, left], [, right]) => right - left);
   const most = Math.max(...kinds.map(([, count]) => count), 1);
-  keyed(kept.kinds, kinds, ([kind]) => kind, kindRow, (row, [, count]) => {
-    setText(row.count, number(count));
-    setStyle(row.bar, { width: `${(count / most) * 100}%` });
-  });
+  keyed(
+    kept.kinds,
+    kinds,
+    ([kind]) => kind,
+    kindRow,
+    (row, [, count]) => {
+      setText(row.count, number(count));
+      setStyle(row.bar, { width: `${(count / most) * 100}%` });
+    },
+  );
   const total = kinds.reduce((sum, [, count]) => sum + count, 0);
   return `${compact(total)} rows of the day`;
 }

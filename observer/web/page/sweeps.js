@@ -63,7 +63,15 @@ export function sweeps(body, part, { axis }) {
     ["Median", duration(typical)],
     ["Incomplete", number(incomplete.length), incomplete.length > 0 ? "is-warning" : ""],
   ]);
-  setAttribute(kept.whole, "d", strokes(part.sweeps.filter((sweep) => sweep.answered >= sweep.asked), axis, longest));
+  setAttribute(
+    kept.whole,
+    "d",
+    strokes(
+      part.sweeps.filter((sweep) => sweep.answered >= sweep.asked),
+      axis,
+      longest,
+    ),
+  );
   setAttribute(kept.partial, "d", strokes(incomplete, axis, longest));
   setText(kept.scale, `Duration, up to ${duration(longest)}${incomplete.length > 0 ? "; dashed: incomplete" : ""}`);
   const asked = part.sweeps.reduce((sum, sweep) => sum + sweep.asked, 0);

@@ -53,9 +53,15 @@ function makeListings(body) {
 export function listings(body, part, { orders, state }) {
   const kept = once(body, makeListings);
   setHidden(kept.held, part.pending.length === 0);
-  keyed(kept.pending, part.pending, (file) => file.exchange, (file) => pendingRow(orders, file), (row, file) => {
-    setText(row.facts, `${file.exchange}: ${file.reason} (since ${localTime(file.since, state.day)})`);
-  });
+  keyed(
+    kept.pending,
+    part.pending,
+    (file) => file.exchange,
+    (file) => pendingRow(orders, file),
+    (row, file) => {
+      setText(row.facts, `${file.exchange}: ${file.reason} (since ${localTime(file.since, state.day)})`);
+    },
+  );
   const keyOf = (listing) => `${listing.symbol} ${listing.exchange} ${listing.seen}`;
   showRows(kept, part.listings, keyOf, ({ cells }, listing) => {
     const seen = localTime(listing.seen, state.day);
@@ -83,7 +89,9 @@ function premiumRow(row) {
 }
 
 export function premiums(body, part) {
-  const kept = once(body, (place) => shortTable(place, "ETF premiums", PREMIUM_COLUMNS, "No ETF has a value of its assets."));
+  const kept = once(body, (place) =>
+    shortTable(place, "ETF premiums", PREMIUM_COLUMNS, "No ETF has a value of its assets."),
+  );
   const largest = Math.max(...part.premiums.map((each) => Math.abs(each.premium_percent)), 0.01);
   const update = (row, each) => {
     const [name, , last, nav, symbol] = row.cells;
@@ -106,10 +114,17 @@ const BACKUP_COLUMNS = [["Kind"], ["Age", "figure"], ["Taken"], ["Package", "wid
 
 export function backups(body, part, { state }) {
   const kept = once(body, (place) => shortTable(place, "Backups", BACKUP_COLUMNS, "No verified package."));
-  showRows(kept, part.backups, (backup) => backup.kind, ({ cells }, backup) => {
-    const taken = localTime(backup.taken, state.day);
-    [words(backup.kind), duration(backup.age_s), taken, backup.name].forEach((text, order) => setText(cells[order], text));
-  });
+  showRows(
+    kept,
+    part.backups,
+    (backup) => backup.kind,
+    ({ cells }, backup) => {
+      const taken = localTime(backup.taken, state.day);
+      [words(backup.kind), duration(backup.age_s), taken, backup.name].forEach((text, order) =>
+        setText(cells[order], text),
+      );
+    },
+  );
   if (part.backups.length === 0) return "";
   const youngest = Math.min(...part.backups.map((backup) => backup.age_s));
   return `The newest is ${duration(youngest)} old`;

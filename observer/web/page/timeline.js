@@ -33,18 +33,24 @@ function phaseRow() {
 export function timeline(body, part, { axis, state }) {
   const kept = once(body, make);
   const shown = part.phases.filter((phase) => phase.end_minute > axis.begin && phase.begin_minute < axis.end);
-  keyed(kept.bars, shown, (phase) => `${phase.name} ${phase.begin_minute}`, phaseRow, (row, phase) => {
-    const left = position(axis, phase.begin_minute);
-    const now = part.now_minute;
-    const isNow = now !== null && phase.begin_minute <= now && now < phase.end_minute;
-    const span = `${minuteText(phase.begin_minute)} to ${minuteText(phase.end_minute)}`;
-    setStyle(row.element, { left: `${left}%`, width: `${position(axis, phase.end_minute) - left}%` });
-    setAttribute(row.element, "data-phase", phase.name);
-    setAttribute(row.element, "aria-current", isNow ? "time" : null);
-    setAttribute(row.element, "title", `${words(phase.name)}, ${span}`);
-    setText(row.name, words(phase.name));
-    setText(row.span, span);
-  });
+  keyed(
+    kept.bars,
+    shown,
+    (phase) => `${phase.name} ${phase.begin_minute}`,
+    phaseRow,
+    (row, phase) => {
+      const left = position(axis, phase.begin_minute);
+      const now = part.now_minute;
+      const isNow = now !== null && phase.begin_minute <= now && now < phase.end_minute;
+      const span = `${minuteText(phase.begin_minute)} to ${minuteText(phase.end_minute)}`;
+      setStyle(row.element, { left: `${left}%`, width: `${position(axis, phase.end_minute) - left}%` });
+      setAttribute(row.element, "data-phase", phase.name);
+      setAttribute(row.element, "aria-current", isNow ? "time" : null);
+      setAttribute(row.element, "title", `${words(phase.name)}, ${span}`);
+      setText(row.name, words(phase.name));
+      setText(row.span, span);
+    },
+  );
   setHidden(kept.now, part.now_minute === null);
   if (part.now_minute !== null) {
     const left = position(axis, part.now_minute);

@@ -90,13 +90,19 @@ export function heatLayout(tiles, width, height) {
       value: own.reduce((sum, tile) => sum + size.get(tile), 0),
     }))
     .sort((left, right) => right.value - left.value);
-  const rooms = squarified(sectors.map((sector) => sector.value), { x: 0, y: 0, w: width, h: height }).map(snapped);
+  const rooms = squarified(
+    sectors.map((sector) => sector.value),
+    { x: 0, y: 0, w: width, h: height },
+  ).map(snapped);
   return sectors.map(({ name, own }, index) => {
     const room = rooms[index];
     const isLabelled = room.w >= LABEL_WIDTH_MIN && room.h >= LABEL_ROOM_MIN;
     const top = isLabelled ? LABEL_HEIGHT : 0;
     const inside = { x: 0, y: top, w: room.w, h: room.h - top };
-    const rectangles = squarified(own.map((tile) => size.get(tile)), inside).map(snapped);
+    const rectangles = squarified(
+      own.map((tile) => size.get(tile)),
+      inside,
+    ).map(snapped);
     return { name, room, isLabelled, tiles: own.map((tile, order) => ({ tile, room: rectangles[order] })) };
   });
 }

@@ -14,7 +14,12 @@ function optionId(line) {
 
 class HeatMap {
   #orders;
-  #map = element("div", { className: "heat", role: "listbox", tabindex: "0", "aria-label": "Heat map of the universe" });
+  #map = element("div", {
+    className: "heat",
+    role: "listbox",
+    tabindex: "0",
+    "aria-label": "Heat map of the universe",
+  });
   #detail = element("p", { className: "heat-detail" });
   #tiles = [];
   #rooms = [];
@@ -59,14 +64,24 @@ class HeatMap {
 
   #draw() {
     const byLine = new Map(this.#tiles.map((tile) => [tile.line, tile]));
-    keyed(this.#map, this.#sectors, (sector) => sector.name, sectorGroup, (group, sector) => {
-      const { x, y, w, h } = sector.room;
-      setStyle(group.element, { left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px` });
-      setHidden(group.label, !sector.isLabelled);
-      keyed(group.element.lastElementChild, sector.tiles, ({ tile }) => tile.line, tileBox, (box, { tile, room }) =>
-        updateTile(box, byLine.get(tile.line), room),
-      );
-    });
+    keyed(
+      this.#map,
+      this.#sectors,
+      (sector) => sector.name,
+      sectorGroup,
+      (group, sector) => {
+        const { x, y, w, h } = sector.room;
+        setStyle(group.element, { left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px` });
+        setHidden(group.label, !sector.isLabelled);
+        keyed(
+          group.element.lastElementChild,
+          sector.tiles,
+          ({ tile }) => tile.line,
+          tileBox,
+          (box, { tile, room }) => updateTile(box, byLine.get(tile.line), room),
+        );
+      },
+    );
   }
 
   #activate(line) {
@@ -106,7 +121,15 @@ class HeatMap {
 
 /** The colours' meaning; a loss has a corner, too. */
 function legend() {
-  const steps = [["d4", "−5 %"], ["d3", "−2.5"], ["d2", "−1"], ["d1", "<0"], ["z", "0"], ["u1", ">0"], ["u2", "+1"]];
+  const steps = [
+    ["d4", "−5 %"],
+    ["d3", "−2.5"],
+    ["d2", "−1"],
+    ["d1", "<0"],
+    ["z", "0"],
+    ["u1", ">0"],
+    ["u2", "+1"],
+  ];
   const list = element("ul", { className: "heat-legend", "aria-label": "Colours: change of the day in percent, from" });
   for (const [step, text] of [...steps, ["u3", "+2.5"], ["u4", "+5 %"]]) {
     list.append(element("li", { className: `tile heat-${step}`, text }));
@@ -116,7 +139,8 @@ function legend() {
 
 function tileText(tile) {
   const change = tile.change_percent === null ? "change unknown" : signedPercent(tile.change_percent);
-  return `${tile.name} (${tile.line}), ${tile.sector || "Other"}: ${change}, ${compact(tile.value)} traded`;
+  const name = tile.name && tile.name !== tile.line ? `${tile.name} (${tile.line})` : tile.line;
+  return `${name}, ${tile.sector || "Other"}: ${change}, ${compact(tile.value)} traded`;
 }
 
 function sectorGroup(sector) {

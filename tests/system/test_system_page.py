@@ -1,0 +1,62 @@
+"""The page's state of the demo's day, from its database alone."""
+
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from observer.config import load_settings
+from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.web.model import State
+from observer.web.past import past_state
+from observer.web.stored import PageReader
+from tests.folders import short_folder
+from tests.system.conftest import Day
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def shown(day: Day) -> Iterator[State]:
+    with short_folder() as folder:
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+        store = msgspec.structs.replace(settings.store, url=f"sqlite:///{day.database}")
+        with PageReader(store.url) as reader:
+            yield past_state(reader, msgspec.structs.replace(settings, store=store), DAY.isoformat(), 1)
+
+
+def test_the_day_s_rows_gaps_and_sweeps_are_those_of_the_summary(day: Day, shown: State) -> None:
+    summary = day.summary
+    rows = shown.storage.rows
+    assert rows["recovered trades"] == summary["trades_recovered"]
+    assert rows["trades"] + rows["recovered trades"] == summary["trades"]
+    assert len(shown.sweeps.sweeps) == summary["sweeps"]
+    assert (shown.gaps.recovered, shown.gaps.lost) == (summary["gaps"]["recovered"], summary["gaps"]["unrecoverable"])
+    assert sum(len(strip.spans) for strip in shown.gaps.strips) >= summary["gaps"]["found"]
+    assert len(shown.listings.listings) == summary["listings"]["new"]
+
+
+def test_the_board_has_the_slots_of_the_close_with_their_prices_of_the_day(day: Day, shown: State) -> None:
+    [account] = shown.board.accounts
+    lines = {row[0] for row in day.rows("SELECT symbol FROM slot_releases WHERE reason = 'closed'")}
+    assert {slot.line for slot in account.slots} == lines
+    assert all(slot.price and slot.prices and slot.name != slot.line for slot in account.slots)
+    assert all(540 <= minute <= 1_200 for slot in account.slots for minute, _ in slot.prices)
+
+
+def test_the_universe_is_shown_by_traded_value_and_etfs_by_premium(day: Day, shown: State) -> None:
+    values = [tile.value for tile in shown.universe.tiles]
+    assert shown.universe.lines == day.summary["universe"]
+    assert values == sorted(values, reverse=True)
+    assert shown.premiums.day == DAY.isoformat()
+    assert all(each.name != each.symbol for each in shown.premiums.premiums)
+
+
+def test_the_state_of_a_day_takes_less_than_a_second_of_the_processor(day: Day, shown: State) -> None:
+    with short_folder() as folder:
+        settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+        began_s = time.process_time()
+        with PageReader(f"sqlite:///{day.database}") as reader:
+            past_state(reader, settings, DAY.isoformat(), 1)
+        assert time.process_time() - began_s < 1

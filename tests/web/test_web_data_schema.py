@@ -1,0 +1,93 @@
+"""The OpenAPI document is true to what the data part of the HTTP API does: schemathesis asks a server on loopback.
+
+It is used without its plugin for pytest, whose import takes a second of every run of any test.
+"""
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.schemas import BaseSchema
+
+from tests.research.stored import DAY, make_store
+from tests.web.data_app import data_app, served
+
+KNOWN = {"symbol": "005930", "day": DAY, "start": DAY, "on": DAY, "since": DAY}
+ROUTES = 12
+EXAMPLES = 2
+DOCUMENT = "/api/schema/openapi.json"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(data_app(make_store(tmp_path_factory.mktemp("schema")))) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def schema(address: str) -> BaseSchema:
+    return schemathesis.openapi.from_url(f"{address}{DOCUMENT}")
+
+
+def statuses(schema: BaseSchema, mode: GenerationMode) -> Counter[int]:
+    """Asks each route with made-up parameters, wrong ones or allowed ones, and checks each answer in all ways. Allowed
+    ones name what is stored, so that there are rows to check.
+    """
+    found: Counter[int] = Counter()
+    for operation in schema.get_all_operations():
+
+        @given(case=operation.ok().as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=EXAMPLES,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def check(case: schemathesis.Case) -> None:
+            if mode is GenerationMode.POSITIVE:
+                for place in (case.path_parameters, case.query):
+                    for name in set(place or {}) & set(KNOWN):
+                        place[name] = "069500" if "etf" in case.path and name == "symbol" else KNOWN[name]
+                for name in ("cursor", "end", "exchange", "as_of"):
+                    (case.query or {}).pop(name, None)
+                if "start" in (case.query or {}) and ("daily" in case.path or "etf" in case.path):
+                    case.query |= {"start": "2026-01-01", "end": DAY}
+            found[case.call_and_validate().status_code] += 1
+
+        check()
+    return found
+
+
+def test_answers_to_allowed_questions_are_as_documented(schema: BaseSchema) -> None:
+    found = statuses(schema, GenerationMode.POSITIVE)
+    assert set(found) <= {200, 406}
+    assert found[200] >= ROUTES
+
+
+def test_wrong_questions_are_refused_as_documented(schema: BaseSchema) -> None:
+    found = statuses(schema, GenerationMode.NEGATIVE)
+    assert set(found) <= {400, 404, 405, 406}
+    assert found[400] >= ROUTES
+
+
+@pytest.mark.slow
+def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("schemathesis")
+    asked = [program, "run", f"{address}{DOCUMENT}", "--checks", "all", "--max-examples", "200", "--seed", "1"]
+    ran = subprocess.run(
+        [*asked, "--continue-on-failure", "--generation-database", "none"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert ran.returncode == 0, ran.stdout

@@ -1,0 +1,226 @@
+"""A walk over pages while rows arrive: it has the rows of its first page's moment; what identifies an answer."""
+
+import itertools
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import observer
+from bus.events import Event
+from observer.lake.sealing import seal_days
+from observer.research.reading import Rows
+from observer.web import data_questions as questions
+from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
+from observer.web.data_questions import Question
+from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, listings, make_store, traded, universe, url_of
+from tests.research.test_research_tape import of_tape
+
+LATE = "6" * 32
+QUESTIONS: Sequence[Question] = (
+    questions.Trades(start=DAY, symbol="005930"),
+    questions.Bars(start=DAY, end=NEXT_DAY, symbol="005930", interval="1s"),
+    questions.Quality(start=DAY, end=NEXT_DAY),
+    questions.Gaps(start=DAY, end=NEXT_DAY),
+    questions.Slots(start=DAY, end=NEXT_DAY),
+    questions.Triggers(start=DAY, end=NEXT_DAY),
+    questions.Universe(start=NEXT_DAY),
+)
+
+
+class Asker:
+    """Asks a store of its own, `step_s` seconds after the question before: then the snapshot is old."""
+
+    def __init__(self, folder: Path, cache_bytes: int = 1 << 20) -> None:
+        self.step_s = 20.0
+        self._now_s = 0.0
+        self._answers = Answers(lambda: observer.open_store(folder), lambda: self._now_s, cache_bytes)
+
+    def ask(
+        self, question: Question, cursor: str | None = None, limit: int = 1000, known: str = ""
+    ) -> Page | Unchanged:
+        self._now_s += self.step_s
+        return self._answers.page(question, cursor, limit, "json", known.__eq__)
+
+    def page(self, question: Question, cursor: str | None = None, limit: int = 1000) -> Page:
+        found = self.ask(question, cursor, limit)
+        assert isinstance(found, Page)
+        return found
+
+    def tag(self, question: Question) -> str:
+        return self.page(question).tag
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("walks"))
+
+
+def rows_of(page: Page) -> list[tuple[Any, ...]]:
+    return pl.concat(page.frames).rows()
+
+
+def late(number: int) -> list[Event]:
+    """Rows that come later and belong to the first day: before, between and after those that are there."""
+    moment = f"09:{number % 5:02}:{number % 60:02}"
+    return [
+        traded("005930", moment, 70_000, 1, 1_000 + number, gap_id="g1"),
+        *universe(NEXT_DAY, "08:55:00", ["035420", "005930", "000660"]),
+    ]
+
+
+_NUMBERS = itertools.count()
+
+
+@given(
+    question=st.sampled_from(QUESTIONS),
+    limits=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    arrivals=st.lists(st.booleans(), min_size=1, max_size=4),
+    cache_bytes=st.sampled_from([0, 1 << 20]),
+)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_walk_neither_repeats_nor_loses_a_row_while_late_rows_arrive(
+    folder: Path, question: Question, limits: list[int], arrivals: list[bool], cache_bytes: int
+) -> None:
+    asker = Asker(folder, cache_bytes)
+    whole = rows_of(asker.page(question))
+    found: list[tuple[Any, ...]] = []
+    cursor = None
+    for limit, arrives in zip(itertools.cycle(limits), itertools.cycle(arrivals), strict=False):
+        page = asker.page(question, cursor, limit)
+        assert page.rows == limit or page.rest is None
+        found += rows_of(page)
+        if page.rest is None:
+            break
+        cursor = page.rest.cursor
+        if arrives:
+            append(url_of(folder), LATE, *late(next(_NUMBERS)))
+    assert found == whole
+
+
+def test_an_answer_is_another_one_after_a_late_row_and_a_new_walk_has_it(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    asker = Asker(folder)
+    question = questions.Trades(start=DAY, symbol="005930")
+    before = asker.page(question)
+    append(url_of(folder), STREAM, traded("005930", "09:05:00", 70_000, 1, 101))
+    after = asker.page(question)
+    assert (before.rows, after.rows) == (6, 7)
+    assert before.tag != after.tag
+
+
+def test_a_walk_goes_on_in_another_process_while_nothing_is_added(folder: Path) -> None:
+    question = questions.Universe(start=DAY)
+    first = Asker(folder).page(question, limit=4)
+    assert first.rest is not None
+    second = Asker(folder).page(question, first.rest.cursor)
+    assert rows_of(first) + rows_of(second) == rows_of(Asker(folder).page(question))
+
+
+def test_a_cursor_whose_rows_are_not_held_any_more_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    asker = Asker(folder, cache_bytes=0)
+    question = questions.Trades(start=DAY, symbol="005930")
+    first = asker.page(question, limit=2)
+    assert first.rest is not None
+    append(url_of(folder), STREAM, traded("005930", "09:05:00", 70_000, 1, 101))
+    asker.step_s = 10_000.0
+    with pytest.raises(CursorLostError, match="ask again without cursor"):
+        asker.page(question, first.rest.cursor)
+
+
+def test_listings_of_a_walk_that_was_not_kept_are_refused_once_others_were_added(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    asker = Asker(folder, cache_bytes=0)
+    first = asker.page(questions.Listings(), limit=1)
+    assert first.rest is not None
+    assert asker.page(questions.Listings(), first.rest.cursor).rows == first.rows + 2
+    append(url_of(folder), LATE, listings()[0])
+    with pytest.raises(CursorLostError):
+        asker.page(questions.Listings(), first.rest.cursor)
+
+
+def test_an_answer_that_the_asker_has_reads_no_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = Asker(folder, cache_bytes=0)
+    question = questions.Bars(start=DAY, symbol="005930")
+    tag = asker.tag(question)
+    scanned = recorded(monkeypatch)
+    assert asker.ask(question, known=tag) == Unchanged(tag)
+    assert not scanned
+
+
+# --- sealed days -----------------------------------------------------------------------------------------------
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The kinds that are read from now on."""
+    kinds: set[str] = set()
+    scan = Rows.scan
+
+    def scanning(self: Rows, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
+        kinds.add(kind)
+        return scan(self, kind, day, lines)
+
+    monkeypatch.setattr(Rows, "scan", scanning)
+    return kinds
+
+
+@pytest.fixture(scope="module")
+def taped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_store(tmp_path_factory.mktemp("taped"))
+    append(url_of(folder), STREAM, *of_tape())
+    return folder
+
+
+@pytest.mark.parametrize("has_tape", [False, True])
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda each: type(each).__name__)
+def test_a_question_names_each_kind_that_it_reads(
+    folder: Path, taped: Path, question: Question, has_tape: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = recorded(monkeypatch)
+    Asker(taped if has_tape else folder).page(question)
+    assert kinds
+    assert kinds <= set(question.kinds)
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> tuple[Path, Asker]:
+    """A store whose first day is sealed."""
+    folder = make_store(tmp_path)
+    seal(folder)
+    return folder, Asker(folder)
+
+
+def seal(folder: Path) -> None:
+    lake = folder / "data" / "lake"
+    list(seal_days(lake, url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
+
+
+def test_the_answer_of_a_sealed_day_stays_the_same_while_other_days_get_rows(sealed: tuple[Path, Asker]) -> None:
+    folder, asker = sealed
+    of_day = questions.Bars(start=DAY, symbol="005930")
+    of_both = questions.Bars(start=DAY, end=NEXT_DAY, symbol="005930")
+    before = asker.tag(of_day), asker.tag(of_both)
+    append(url_of(folder), LATE, traded("005930", "09:00:01", 70_000, 1, 1, session_date=NEXT_DAY))
+    after = asker.tag(of_day), asker.tag(of_both)
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+
+
+def test_the_answer_of_a_sealed_day_is_another_one_with_a_late_row_and_when_that_is_sealed(
+    sealed: tuple[Path, Asker],
+) -> None:
+    folder, asker = sealed
+    question = questions.Trades(start=DAY, symbol="005930")
+    tags = [asker.tag(question)]
+    append(url_of(folder), LATE, traded("005930", "09:05:00", 70_000, 1, 101))
+    tags.append(asker.tag(question))
+    seal(folder)
+    tags.append(asker.tag(question))
+    assert len(set(tags)) == 3
+    assert asker.page(question).rows == 7

@@ -1,0 +1,95 @@
+"""The live state without its server: another day begins, the feed comes from another writer, the system goes."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import SlotAssigned, SweepCompleted
+from bus.feed import FeedPublisher
+from observer.base_settings import endpoints_of
+from observer.config import Settings
+from observer.store.writer import StoreWriter
+from observer.web.live import Live
+from observer.web.model import State
+from tests.folders import short_folder
+from tests.store.filled import SESSIONS, ten_ns
+from tests.waiting import until_async
+from tests.web.running import DAY, NOON_NS, STATUS, filled, loaded, system
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    with short_folder() as folder:
+        yield filled(folder)
+
+
+def test_with_another_day_its_stored_state_is_shown(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with system(settings) as running, Live(settings) as live:
+            assert (await loaded(live)).day == DAY
+            running.status = msgspec.structs.replace(STATUS, market_time_ns=ten_ns(SESSIONS[0]))
+            await until_async(lambda: live.state().day == SESSIONS[0], "the other day")
+            state = await loaded(live)
+            assert (state.gaps.lost, state.storage.rows["snapshots"]) == (1, 3)
+
+    asyncio.run(scenario())
+
+
+def test_after_a_restart_of_the_writer_the_stored_day_is_read_again(settings: Settings) -> None:
+    sweep = SweepCompleted("kis", DAY, 2, NOON_NS, NOON_NS + 1, 3, 3, 1)
+    assigned = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
+
+    async def scenario() -> None:
+        async with system(settings) as running, Live(settings) as live:
+            await loaded(live)
+
+            def is_followed() -> bool:
+                running.publish(assigned)
+                return any(slot.line == "000660" for slot in live.state().board.accounts[0].slots)
+
+            await until_async(is_followed, "the feed")
+            running.feed.close()
+            with contextlib.closing(StoreWriter(settings.store.url)) as writer:
+                writer.open()
+                writer.commit([Delivered("track-a", "8" * 32, 1, [sweep])])  # and no reader of the feed hears of it
+            running.feed = FeedPublisher(endpoints_of(settings.run).feed)
+
+            def is_read() -> bool:
+                running.publish(assigned)
+                return len(live.state().sweeps.sweeps) == 2
+
+            await until_async(is_read, "the sweep that the feed did not bring")
+
+    asyncio.run(scenario())
+
+
+def test_a_system_that_goes_is_critical_and_its_figures_stay_with_their_age(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with system(settings) as running, Live(settings) as live:
+            before = await loaded(live)
+            running.status = None
+
+            def gone() -> State | None:
+                return live.state() if live.state().level == "critical" else None
+
+            state = await until_async(gone, "the missing answer")
+            assert state is not None
+            assert "observer run" in state.headline
+            assert state.universe.tiles == before.universe.tiles
+            assert state.board.known_ms <= before.now_ms + 2_000 < state.now_ms + 2_000
+
+    asyncio.run(scenario())
+
+
+def test_an_error_in_the_block_is_raised_as_it_is(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with Live(settings) as live:
+            assert live.state().is_live
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        asyncio.run(scenario())

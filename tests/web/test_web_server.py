@@ -1,0 +1,288 @@
+"""The page's server, asked over its port: the state live and of stored days, orders, files, and who is refused."""
+
+import asyncio
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.commands import Pin, Restart, RunJob, SilenceAlert, Unpin
+from bus.events import MasterFileChecked, SlotAssigned
+from observer.config import Settings
+from observer.errors import ConfigError
+from observer.web.access import ensured_token, is_authorized, refusal_of
+from observer.web.live import Live
+from observer.web.model import State
+from observer.web.server import listening
+from tests.builders import trade
+from tests.folders import short_folder
+from tests.store.filled import SESSIONS
+from tests.waiting import until_async
+from tests.web.running import DAY, NOON_NS, Served, filled, loaded, served, system
+
+PENDING = MasterFileChecked(
+    "kis", "KOSDAQ", NOON_NS, "pending", "900 new listings, over 50", 1, "", 1, 0, 900, 0, 0, run="r1"
+)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Iterator[Settings]:
+    with short_folder() as folder:
+        yield filled(folder, [PENDING])
+
+
+def authorized(found: Served) -> dict[str, str]:
+    return {"Authorization": f"Bearer {found.token}"}
+
+
+def test_the_page_shows_the_running_system_and_what_the_feed_brings(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with system(settings) as running, served(settings) as found:
+            first = await loaded(found.live)
+            assert (first.day, first.phase, first.level) == (DAY, "FULL_OPERATION", "ok")
+            assert first.universe.lines == 3
+            assert first.board.accounts[0].slots_max == 41
+            assert first.storage.rows["snapshots"] == 3
+            assert first.listings.pending[0].exchange == "KOSDAQ"
+            await until_async(lambda: _published(running, found), "the slot of the feed")
+            answer = await found.client.get("/api/state")
+            assert answer.headers["content-type"].startswith("application/json")
+            state = msgspec.json.decode(answer.content, type=State)
+            assert [slot.line for slot in state.board.accounts[0].slots][-1:] == ["000660"]
+
+    asyncio.run(scenario())
+
+
+def _published(running: object, found: Served) -> bool:
+    """Whether the state has the slot that is published again until the feed's reader is there."""
+    running.publish(  # type: ignore[attr-defined]
+        SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None),
+        trade(1, symbol="000660", session_date=DAY, exchange_time_ns=NOON_NS),
+    )
+    return any(slot.line == "000660" and slot.price for slot in found.live.state().board.accounts[0].slots)
+
+
+def test_a_client_gets_the_current_state_at_once_and_then_each_new_one(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with system(settings), served(settings) as found:
+            await loaded(found.live)
+            async with found.client.stream("GET", "/api/live") as answer:
+                assert answer.headers["content-type"].startswith("text/event-stream")
+                lines = answer.aiter_lines()
+                events = [await _event(lines) for _ in range(2)]
+            assert [event["event"] for event in events] == ["state", "state"]
+            assert int(events[1]["id"]) > int(events[0]["id"])
+            assert json.loads(events[0]["data"])["day"] == DAY
+
+    asyncio.run(scenario())
+
+
+async def _event(lines) -> dict[str, str]:  # type: ignore[no-untyped-def]
+    found: dict[str, str] = {}
+    while "data" not in found:
+        name, _, value = (await anext(lines)).partition(": ")
+        found |= {name: value} if name else {}
+    return found
+
+
+def test_a_system_and_a_database_that_are_away_are_said_and_nothing_fails(settings: Settings) -> None:
+    async def scenario() -> None:
+        nowhere = msgspec.structs.replace(settings.store, url=f"sqlite:///{settings.run.data}/none.db")
+        async with Live(msgspec.structs.replace(settings, store=nowhere)) as live:
+
+            def said() -> State | None:
+                state = live.state()
+                return state if "there is no database" in state.storage.missing else None
+
+            state = await until_async(said, "what is missing")
+            assert state is not None
+            assert state.level == "critical"
+            assert "observer run" in state.headline
+            assert "there is no database" in state.board.missing
+
+    asyncio.run(scenario())
+
+
+def test_a_stored_day_is_shown_at_its_end(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with served(settings) as found:
+            days = (await found.client.get("/api/days")).json()
+            assert days == {"days": [DAY, SESSIONS[0]]}
+            answer = await found.client.get(f"/api/days/{SESSIONS[0]}")
+            state = msgspec.json.decode(answer.content, type=State)
+            assert (state.is_live, state.day, state.universe.lines) == (False, SESSIONS[0], 3)
+            assert state.processes.missing
+            assert state.timeline.now_minute is None
+            assert state.storage.rows["snapshots"] == 3
+            assert state.gaps.lost == 1
+            for day, text in (("2030-01-01", "the last stored session is"), ("today", "is no date")):
+                refused = await found.client.get(f"/api/days/{day}")
+                assert refused.status_code == 404
+                assert text in refused.json()["error"]
+
+    asyncio.run(scenario())
+
+
+def test_orders_reach_the_system_with_the_token_alone(settings: Settings) -> None:
+    async def scenario() -> None:
+        orders = {
+            "restart": ({"process": "track-b"}, Restart("track-b")),
+            "pin": ({"line": "005930"}, Pin("005930")),
+            "unpin": ({"line": "005930"}, Unpin("005930")),
+            "approve": ({"file": "KOSDAQ"}, RunJob("master_approve", ["r1"])),
+            "silence": ({"alert": "token:main", "for_s": 60}, SilenceAlert("token:main", 60)),
+        }
+        async with system(settings) as running, served(settings) as found:
+            for name, (body, _) in orders.items():
+                for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": found.token}):
+                    answer = await found.client.post(f"/api/orders/{name}", json=body, headers=headers)
+                    assert answer.status_code == 401
+                    assert "web.token" in answer.json()["error"]
+            assert running.orders == []
+            for name, (body, order) in orders.items():
+                answer = await found.client.post(f"/api/orders/{name}", json=body, headers=authorized(found))
+                assert (answer.status_code, answer.json()) == (200, {"text": "supervisor: it is done"})
+                assert running.orders[-1] == order
+
+    asyncio.run(scenario())
+
+
+def test_an_order_that_cannot_be_given_says_why(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with served(settings) as found:
+
+            async def refused(name: str, body: object, status: int) -> str:
+                answer = await found.client.post(f"/api/orders/{name}", json=body, headers=authorized(found))
+                assert answer.status_code == status
+                error: str = answer.json()["error"]
+                return error
+
+            assert "no answer" in await refused("restart", {"process": "track-b"}, 503)
+            async with system(settings):
+                assert "no process is named" in await refused("restart", {"process": "unknown"}, 409)
+            assert "KOSDAQ do" in await refused("approve", {"file": "KOSPI"}, 404)
+            assert "for_s" in await refused("silence", {"alert": "token:main", "for_s": -1}, 400)
+            assert "line" in await refused("pin", {"line": ""}, 400)
+
+    asyncio.run(scenario())
+
+
+def test_every_answer_names_what_a_browser_may_load(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with served(settings) as found:
+            for path, status in (("/", 200), ("/api/days", 200), ("/nowhere", 404), ("/page/none.js", 404)):
+                answer = await found.client.get(path)
+                assert answer.status_code == status
+                assert answer.headers["content-security-policy"].startswith("default-src 'self'; base-uri 'none'")
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert status == 200 or "there is no" in answer.json()["error"]
+
+    asyncio.run(scenario())
+
+
+def test_a_file_of_the_page_is_sent_once_while_it_does_not_change(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with served(settings) as found:
+            answer = await found.client.get("/page/main.js")
+            assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+            again = await found.client.get("/page/main.js", headers={"If-None-Match": answer.headers["etag"]})
+            assert (again.status_code, again.content) == (304, b"")
+            for name in ("..%2Fserver.py", "%2e%2e%2fmodel.py", ".hidden.js", "main.py"):
+                assert (await found.client.get(f"/page/{name}")).status_code == 404
+
+    asyncio.run(scenario())
+
+
+def test_another_site_s_page_gets_nothing(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with system(settings) as running, served(settings) as found:
+            foreign = (
+                {"Host": "evil.example"},
+                {"Host": f"evil.example:{found.port}"},
+                {"Origin": "http://evil.example"},
+                {"Origin": "null"},
+                {"Origin": "http://localhost:1"},
+            )
+            for headers in foreign:
+                for method, path in (("GET", "/"), ("GET", "/api/state"), ("POST", "/api/orders/pin")):
+                    given = {**authorized(found), **headers}
+                    answer = await found.client.request(method, path, headers=given, json={"line": "005930"})
+                    assert answer.status_code == 403
+                    assert "error" in answer.json()
+            own = {"Origin": f"http://localhost:{found.port}", **authorized(found)}
+            answer = await found.client.post("/api/orders/pin", headers=own, json={"line": "005930"})
+            assert answer.status_code == 200
+            assert len(running.orders) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("host", "is_refused"),
+    [
+        ("127.0.0.1:8765", False),
+        ("localhost:8765", False),
+        ("LOCALHOST", False),
+        ("[::1]:8765", False),
+        ("", True),
+        ("127.0.0.1.evil.example", True),
+        ("localhost.evil.example:8765", True),
+        ("127.0.0.1:8765, evil.example", True),
+        ("0.0.0.0:8765", True),
+    ],
+)
+def test_only_names_of_loopback_are_a_host(host: str, is_refused: bool) -> None:
+    assert bool(refusal_of({"host": host}, 8765)) is is_refused
+
+
+def test_a_link_from_another_site_opens_the_page_and_its_scripts_read_nothing() -> None:
+    from_elsewhere = {"host": "localhost", "sec-fetch-site": "cross-site"}
+    assert not refusal_of({**from_elsewhere, "sec-fetch-mode": "navigate"}, 8765)
+    assert refusal_of({**from_elsewhere, "sec-fetch-mode": "no-cors"}, 8765)
+
+
+def test_the_openapi_document_names_the_routes(settings: Settings) -> None:
+    async def scenario() -> None:
+        async with served(settings) as found:
+            document = (await found.client.get("/api/schema/openapi.json")).json()
+            assert document["openapi"].startswith("3.1")
+            assert {"/api/state", "/api/live", "/api/days/{day}", "/api/orders/restart"} <= document["paths"].keys()
+
+    asyncio.run(scenario())
+
+
+# --- the token and the port ---
+
+
+def test_the_token_is_made_once_and_is_its_owner_s_alone(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "web.token"
+    token = ensured_token(path)
+    assert len(token) >= 32
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert ensured_token(path) == token
+    assert is_authorized(f"Bearer {token}", token)
+    assert not any(is_authorized(header, token) for header in (None, "", "Bearer ", token, f"Basic {token}"))
+
+
+def test_a_token_that_others_may_read_or_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "web.token"
+    path.write_text("x" * 40)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        ensured_token(path)
+    path.chmod(0o600)
+    path.write_text("short")
+    with pytest.raises(ConfigError, match="remove it"):
+        ensured_token(path)
+
+
+def test_a_port_in_use_is_named_with_its_setting() -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        with pytest.raises(ConfigError, match=r"web\.port"):
+            listening(held.getsockname()[1])
