@@ -46,7 +46,7 @@ def run(
 
 async def _run(settings: Settings, config: Path, clock: Clock) -> None:
     host = Host(settings, config, clock, ServiceManager(os.environ, os.getpid()))
-    with _own_log(settings, clock) as path:
+    with own_log(settings, clock) as path:
         rotating = asyncio.create_task(_keep_short(path, settings))
         try:
             with stopping_on_signals(host.stopping):
@@ -56,7 +56,7 @@ async def _run(settings: Settings, config: Path, clock: Clock) -> None:
 
 
 @contextlib.contextmanager
-def _own_log(settings: Settings, clock: Clock) -> Iterator[Path]:
+def own_log(settings: Settings, clock: Clock) -> Iterator[Path]:
     """Our log's file, which gets the log while the block runs; of a folder that refuses it the host's checks say so."""
     path = Path(settings.run.data) / "logs" / f"{NAME}.log"
     try:
