@@ -165,10 +165,18 @@ class _LossyHandler(logging.Handler):
         self._descriptor = _descriptor_of(stream)
         self._lost = 0
         self._is_cut = False  # the disk took the beginning of the last line
+        self._head = _Present.head  # until it is written
         self._repetitions = Repetitions()
 
+    def begin(self) -> None:
+        """Write the head, if there is one that is not written."""
+        head, self._head = self._head, None
+        if head is not None:
+            self._emit(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%s", (head.text(),), None))
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record as a line, or count it as lost or repeated."""
+        """Write the record as a line, or count it as lost or repeated; the head before the first one."""
+        self.begin()
         now_s = time.monotonic()
         self._state_repetitions(now_s)
         if self._repetitions.is_written(Origin(record.name, record.levelno, str(record.msg)), now_s):
@@ -245,36 +253,33 @@ def set_up(
     level: str = "INFO",
     stream: TextIO | None = None,
     head: Head | None = None,
+    begins: bool = True,
 ) -> None:
     """Send the log of this process to stderr, or to `stream`, in place of whatever was set up before. With a head it
-    begins with that, whatever the level.
+    begins with that, whatever the level; without `begins` only when its first line is written.
     """
+    _Present.head = head
     handler = _LossyHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLines(process, clock) if form == "json" else _Plain(process, clock))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    _Present.head = head
-    _begin(handler)
+    if begins:
+        handler.begin()
     for chatty in ("httpx", "httpcore", "websockets", "aiohttp.access", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager
 def writing_also(stream: TextIO, process: str, clock: Clock) -> Iterator[None]:
-    """Send the log of this process to this file, too, while the block runs: as JSON lines with the head of `set_up`."""
+    """Send the log of this process to this file, too, while the block runs: as JSON lines, with the head of `set_up`
+    before the first one.
+    """
     handler = _LossyHandler(stream)
     handler.setFormatter(_JsonLines(process, clock))
     logging.getLogger().addHandler(handler)
-    _begin(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
-
-
-def _begin(handler: logging.Handler) -> None:
-    if _Present.head is not None:
-        text = _Present.head.text()
-        handler.handle(logging.LogRecord(__name__, logging.INFO, __file__, 0, "%s", (text,), None))

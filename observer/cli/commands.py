@@ -37,7 +37,7 @@ COMMANDS: Final = Group(
         "status": Command("status:status", "Show processes and open alerts of the running system."),
         "top": Command("top:top", "Show the running system, refreshed each second, until q."),
         "logs": Command("logs:logs", "Show the processes' logs, merged by time."),
-        "tail": Command("tail:tail", "Show committed events of the running system as they come, until ctrl-C."),
+        "tail": Command("tail:tail", "Show committed events of the running system as they come."),
         "doctor": Command("doctor:doctor", "Examine a system: configuration, machine, data."),
         "config": Group(
             "Show, check and compare the configuration.",

@@ -32,7 +32,7 @@ def logs(
     ] = None,
     follow: Annotated[bool, Option("-f", "--follow", help="Show new lines as they are written, until ctrl-C.")] = False,
     lines: Annotated[
-        int | None, Option("-n", "--lines", min=0, help="The last lines; 0 for all. [default: 100, with --since all]")
+        int | None, Option("-n", "--lines", min=0, help="The last lines; 0 for all; default: 100, with --since all.")
     ] = None,
     since: Annotated[
         str | None, Option(metavar="TIME", help="Lines since 30m, 2h, 1d ago, 09:00 or 2026-11-18T09:00, market time.")

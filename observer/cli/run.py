@@ -38,13 +38,15 @@ def run(
     faulthandler.enable()  # a watchdog's SIGABRT leaves the stacks in the service manager's journal
     settings = load_settings(config)
     clock = clock_from_environment()
-    logs.set_up(NAME, clock, form="plain", level=settings.run.log_level, head=settings.log_head(config))
+    # A start that is refused is one line, without the head of a log.
+    level, head = settings.run.log_level, settings.log_head(config)
+    logs.set_up(NAME, clock, form="plain", level=level, head=head, begins=False)
     asyncio.run(_run(settings, config, clock))
 
 
 async def _run(settings: Settings, config: Path, clock: Clock) -> None:
     host = Host(settings, config, clock, ServiceManager(os.environ, os.getpid()))
-    with _own_log(settings, clock) as path:
+    with own_log(settings, clock) as path:
         rotating = asyncio.create_task(_keep_short(path, settings))
         try:
             with stopping_on_signals(host.stopping):
@@ -54,15 +56,12 @@ async def _run(settings: Settings, config: Path, clock: Clock) -> None:
 
 
 @contextlib.contextmanager
-def _own_log(settings: Settings, clock: Clock) -> Iterator[Path]:
-    """Our log's file, which gets the log while the block runs; a folder that refuses it is found by the checks before
-    the start.
-    """
+def own_log(settings: Settings, clock: Clock) -> Iterator[Path]:
+    """Our log's file, which gets the log while the block runs; of a folder that refuses it the host's checks say so."""
     path = Path(settings.run.data) / "logs" / f"{NAME}.log"
     try:
         file = os.fdopen(open_log(path), "a")
-    except OSError as error:
-        logger.warning("the log has no file: %s", error)
+    except OSError:
         yield path
         return
     with file, logs.writing_also(file, NAME, clock):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Final
 
 from bus.endpoints import Address
-from bus.events import Event, Fact, Severity
+from bus.events import Fact, Severity
 from bus.feed import FeedSubscriber
 from observer.base_settings import RunSettings
 from observer.cli.context import ConfigOption, base_settings, print_error
@@ -39,11 +39,11 @@ def tail(
     as_json: Annotated[bool, Option("--json", help="Print one JSON object a line.")] = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show committed events of the running system as they come, until ctrl-C.
+    """Show committed events of the running system as they come.
 
-    Without --kind all but the tables with many rows a second: trades, quotes and snapshots. A line has the moment, the
-    table, the symbol and what fits of the other fields; --json has all. What the feed lost is stated on stderr; the
-    database has it. When the system ends, its next start is waited for.
+    It ends at ctrl-C. Without --kind all is shown but the tables with many rows a second: trades, quotes and snapshots.
+    A line has the moment, the table, the symbol and what fits of the other fields; --json has all. What the feed lost
+    is stated on stderr; the database has it. When the system ends, its next start is waited for.
 
     Exit status 0 after --count events or ctrl-C; 1 when no system runs here.
     """
@@ -66,53 +66,68 @@ class _Tail:
         self._lines = lines
         self._run = run
         self._as_json = as_json
-        self._feed: FeedSubscriber | None = None
-        self._flushing: asyncio.TimerHandle | None = None
-        self._stating: asyncio.TimerHandle | None = None
-        self._stated = 0
+        self._has_written = False
+        self._is_losing = False  # a loss is known and not stated
 
     async def run(self, count: int) -> None:
         """Print events, as many as `count`, 0 for all, until cancelled."""
-        self._feed = FeedSubscriber(self._address, self._types, self._lost)
-        watching = asyncio.create_task(self._watch())
-        printed = 0
+        feed = FeedSubscriber(self._address, self._types, self._lost)
+        works = (self._print_events(feed, count), self._flush_often(), self._state_losses(feed), self._watch())
+        tasks = [asyncio.ensure_future(work) for work in works]
         try:
-            async for event in self._feed:
-                if self._lines and symbol_of(event) not in self._lines:
-                    continue
-                self._print(event)
-                printed += 1
-                if printed == count:
-                    return
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            watching.cancel()
-            self._feed.close()
-            self._state_losses(self._feed)
-            self._flush()
-
-    def _print(self, event: Event) -> None:
-        table = TABLE_NAMES[type(event)]
-        text = json_line(table, event) if self._as_json else event_line(table, event, terminal_width())
-        sys.stdout.write(text + "\n")
-        if self._flushing is None:
-            self._flushing = asyncio.get_running_loop().call_later(_FLUSH_S, self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            feed.close()
         sys.stdout.flush()
+
+    async def _print_events(self, feed: FeedSubscriber, count: int) -> None:
+        printed = 0
+        async for event in feed:
+            if self._lines and symbol_of(event) not in self._lines:
+                continue
+            table = TABLE_NAMES[type(event)]
+            sys.stdout.write(
+                (json_line(table, event) if self._as_json else event_line(table, event, terminal_width())) + "\n"
+            )
+            self._has_written = True
+            printed += 1
+            if printed == count:
+                return
+
+    async def _flush_often(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            if self._has_written:
+                self._has_written = False
+                sys.stdout.flush()
 
     def _lost(self, severity: Severity, text: str) -> None:
         """State a possible loss at once, and the number of lost events a little later: many losses come together."""
         if severity == "info":
             print_error(text)
-        elif self._stating is None and self._feed is not None:
-            self._stating = asyncio.get_running_loop().call_later(_LOSS_S, self._state_losses, self._feed)
+        else:
+            self._is_losing = True
 
-    def _state_losses(self, feed: FeedSubscriber) -> None:
-        self._stating = None
-        if feed.missed > self._stated:
-            lost, self._stated = feed.missed - self._stated, feed.missed
-            print_error(f"{lost:,} committed events were lost on the feed, {feed.missed:,} in all: show fewer kinds")
+    async def _state_losses(self, feed: FeedSubscriber) -> None:
+        stated = 0
+        try:
+            while True:
+                await asyncio.sleep(_LOSS_S)
+                stated = self._state_loss(feed, stated)
+        finally:
+            self._state_loss(feed, stated)
+
+    def _state_loss(self, feed: FeedSubscriber, stated: int) -> int:
+        if self._is_losing:
+            self._is_losing = False
+            lost = f"{feed.missed - stated:,}" if feed.missed > stated else "some"
+            print_error(f"{lost} committed events were lost on the feed, {feed.missed:,} in all: show fewer kinds")
+        return feed.missed
 
     async def _watch(self) -> None:
         """State when the system ends, and when it is there again."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import logging
 import os
 import shutil
 import sys
@@ -53,6 +54,7 @@ def top(
     if day is None:
         running_system(config)
     settings = full_settings(config)
+    logging.getLogger().addHandler(logging.NullHandler())  # its lines would tear the screen
     if is_terminal() and not (once or as_json):
         asyncio.run(_show(settings, day))
         return

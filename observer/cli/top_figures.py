@@ -20,10 +20,11 @@ from observer.cli.top_texts import (
     short_span_text,
     span_text,
 )
-from observer.web.model import Gaps, State
+from observer.web.model import State, Strip
 
 # By state, the worst last: it stands on top.
 _GAP_MARKS: Final = {"empty": ("·", "dim"), "recovered": ("=", "green"), "lost": ("x", "red"), "open": ("o", "yellow")}
+_WEIGHTS: Final = {"empty": 1, "recovered": 2, "lost": 100, "open": 100}
 _LINE_WIDTH: Final = 10
 _STRIP_WIDTH_MIN: Final = 20
 
@@ -50,7 +51,8 @@ def strips(state: State, width: int, rows: int) -> Sequence[Text]:
     if part.missing or not part.strips or not phases or rows < 2 or strip_width < _STRIP_WIDTH_MIN:
         return []
     begin, end = bounds(state.timeline)
-    most = sorted(part.strips, key=lambda strip: (-_weight(part, strip.line), strip.line))[: rows - 1]
+    scale = strip_width / max(end - begin, 1.0)
+    most = sorted(part.strips, key=lambda strip: (-_weight(strip), strip.line))[: rows - 1]
     signs = f"{minute_text(begin)} to {minute_text(end)}: o open, = recovered, x lost, · nothing missing"
     lines = [Text(fit(f"{'':<{_LINE_WIDTH}}  {signs}", width), "dim")]
     for strip in most:
@@ -58,7 +60,7 @@ def strips(state: State, width: int, rows: int) -> Sequence[Text]:
         for state_name in _GAP_MARKS:
             for span in (each for each in strip.spans if each.state == state_name):
                 first, last = (
-                    min(strip_width - 1, max(0, int((minute - begin) / (end - begin) * strip_width)))
+                    min(strip_width - 1, max(0, int((minute - begin) * scale)))
                     for minute in (span.begin_minute, span.end_minute)
                 )
                 letters[first : last + 1] = [_GAP_MARKS[state_name]] * (last - first + 1)
@@ -66,10 +68,9 @@ def strips(state: State, width: int, rows: int) -> Sequence[Text]:
     return lines
 
 
-def _weight(part: Gaps, line: str) -> int:
+def _weight(strip: Strip) -> int:
     """How much a line's gaps need to be seen."""
-    [strip] = [each for each in part.strips if each.line == line][:1]
-    return sum({"open": 100, "lost": 100, "recovered": 2, "empty": 1}[span.state] for span in strip.spans)
+    return sum(_WEIGHTS[span.state] for span in strip.spans)
 
 
 def sweeps(state: State, width: int, rows: int) -> Sequence[Text]:

@@ -13,6 +13,7 @@ _CELL_WIDTH: Final = 26
 _TABLE_WIDTH: Final = 80  # columns of the table, without its charts
 _CELLS_UP_TO: Final = 8  # rows, from which there is a table
 _CHARTS_FROM: Final = 100  # columns
+_OLD_S: Final = 60.0  # market seconds, from which a price is shown dim
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH: Final = 16
 
@@ -26,7 +27,7 @@ def slots(state: State, width: int, rows: int) -> Sequence[Text]:
     most = sum(account.slots_max for account in part.accounts)
     waiting = f"{part.waiting} candidates wait" if part.waiting else "no candidate waits"
     accounts = [_account(each) for each in part.accounts]
-    parts = [f"{held} of {most} held", waiting, *accounts]
+    parts: list[str | Text] = [f"{held} of {most} held", *accounts, waiting]
     lines = [*aged("slots", state, part, parts, width, 1 + (rows > _CELLS_UP_TO))]
     busiest = sorted(
         (slot for account in part.accounts for slot in account.slots),
@@ -50,11 +51,11 @@ def _account(account: Account) -> Text:
 
 
 def _slot_cell(slot: Slot) -> Text:
-    price, change = number(slot.price), _change(slot)
+    price, change = _price(slot), _change(slot)
     line = fit(slot.line, 10)
     room = _CELL_WIDTH - display_width(line) - len(change) - 1
     shown = price if len(price) < room else ""
-    return Text(f"{line}{shown:>{room}}").append(f" {change}", _of_change(slot.change_percent))
+    return Text(line).append(f"{shown:>{room}}", _of_age(slot)).append(f" {change}", _of_change(slot.change_percent))
 
 
 def _slot_header(width: int) -> Text:
@@ -65,8 +66,16 @@ def _slot_header(width: int) -> Text:
 def _slot_row(slot: Slot, width: int) -> Text:
     name, why, score = cell(slot.name, 14), cell(slot.why, 16), number(slot.score, 2)
     text = Text(f"  {cell(slot.line, 10)} {name} {why} {score:>6} {number(slot.trades_per_minute):>8}")
-    text.append(f" {number(slot.price):>11}").append(f" {_change(slot):>7}", _of_change(slot.change_percent))
+    text.append(f" {_price(slot):>11}", _of_age(slot)).append(f" {_change(slot):>7}", _of_change(slot.change_percent))
     return text.append(f"  {_spark([price for _, price in slot.prices])}") if width >= _CHARTS_FROM else text
+
+
+def _price(slot: Slot) -> str:
+    return number(slot.price, 0 if slot.price is None or slot.price.is_integer() else 2)
+
+
+def _of_age(slot: Slot) -> str:
+    return "dim" if (slot.price_age_s or 0.0) >= _OLD_S else ""
 
 
 def _change(slot: Slot) -> str:

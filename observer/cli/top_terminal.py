@@ -36,6 +36,7 @@ class Terminal:
         self.stopping = asyncio.Event()
         self.changed = asyncio.Event()
         self._console = Console()
+        self._has_keys = sys.stdin is not None and sys.stdin.isatty()
         self._attributes: list[Any] | None = None  # of stdin, before it was ours
 
     @contextlib.contextmanager
@@ -54,11 +55,12 @@ class Terminal:
                 loop.add_signal_handler(number, handler)
             try:
                 self._enter()
-                if sys.stdin.isatty():
+                if self._has_keys:
                     loop.add_reader(sys.stdin.fileno(), self._read_keys)
                 yield
             finally:
-                loop.remove_reader(sys.stdin.fileno())
+                if self._has_keys:
+                    loop.remove_reader(sys.stdin.fileno())
                 with contextlib.suppress(OSError, termios.error):  # the terminal may be gone
                     self._leave()
                 for number in handlers:
@@ -75,7 +77,7 @@ class Terminal:
         _write(f"{_HOME}{content}{_EMPTY_BELOW if len(lines) < self.size()[1] else ''}")
 
     def _enter(self) -> None:
-        if sys.stdin.isatty():
+        if self._has_keys:
             self._attributes = termios.tcgetattr(sys.stdin.fileno())
             tty.setcbreak(sys.stdin.fileno())
         _write(_ENTER)

@@ -15,7 +15,7 @@ _IDLE: Final = "IDLE"  # the phase in which nothing is to be done
 _OLD_MS: Final = 5_000  # an age below is not shown
 STYLES: Final = {"ok": "green", "info": "", "warning": "yellow", "critical": "bold red"}
 _CUT: Final = "…"
-_OF_NUMBERS: Final = "0123456789.,:+-"
+_OF_NUMBERS: Final = "0123456789.,:+- "  # and blanks between them
 _UNITS: Final = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _SPANS: Final = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0))
 
@@ -28,15 +28,14 @@ def fit(text: str, width: int) -> str:
     kept, room = 0, width - display_width(_CUT)
     while kept < len(text) and (room := room - display_width(text[kept])) >= 0:
         kept += 1
-    head = text[:kept].rstrip(_OF_NUMBERS).rstrip()
+    head = text[:kept].rstrip(_OF_NUMBERS)
     return f"{head}{_CUT}" if width > 0 else ""
 
 
-def cell(text: str, width: int, *, right: bool = False) -> str:
+def cell(text: str, width: int) -> str:
     """The text, fitted and padded to this width."""
     fitted = fit(text, width)
-    blanks = " " * (width - display_width(fitted))
-    return blanks + fitted if right else fitted + blanks
+    return fitted + " " * (width - display_width(fitted))
 
 
 def facts(label: str, parts: Iterable[str | Text], width: int, rows: int = 1) -> Sequence[Text]:
@@ -82,9 +81,9 @@ def minute_text(minute: float) -> str:
     return f"{hours:02d}:{minutes:02d}"
 
 
-def number(value: float | None, digits: int = 0, *, sign: bool = False) -> str:
+def number(value: float | None, digits: int = 0) -> str:
     """The figure with this many digits behind the point; "-" where it is not known."""
-    return "-" if value is None else f"{value:{'+' if sign else ''},.{digits}f}"
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def short_span_text(seconds: float) -> str:

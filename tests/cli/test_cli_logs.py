@@ -1,7 +1,9 @@
 """`observer logs`: the processes' files merged by time, over rotations, whatever stands in them."""
 
 import contextlib
+import io
 import json
+import logging
 import os
 import pty
 import signal
@@ -16,9 +18,15 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observer import logs
 from observer.cli.app import command_line
 from observer.cli.log_files import ProcessLog
 from observer.cli.log_lines import HumanLines, log_entries
+from observer.cli.run import own_log
+from observer.clock import ManualClock
+from observer.config import load_settings
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.host.process import NAME
 from observer.supervisor.output import rotate
 from observer.text import plain_text
 from tests.waiting import DEADLINE_S, until
@@ -212,3 +220,23 @@ def read(descriptor: int, before: bytearray) -> bytearray:
     with contextlib.suppress(OSError):  # the other side is closed
         before += os.read(descriptor, 65_536)
     return before
+
+
+def test_the_log_of_the_supervisor_is_a_file_that_begins_with_its_head(
+    folder: Path, typed: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", logging.WARNING)
+    settings = load_settings(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)))
+    stderr = io.StringIO()
+    head = settings.log_head(folder / "observer.toml")
+    logs.set_up(NAME, ManualClock(1), form="plain", stream=stderr, head=head, begins=False)
+    with own_log(settings, ManualClock(1)):
+        assert stderr.getvalue() == ""
+        root.info("it runs")
+    first, line = events(typed("--json", "supervisor"))
+    assert first.startswith("log begins: version=")
+    assert first.endswith(f"configuration={folder / 'observer.toml'}")
+    assert line == "it runs"
+    assert [each.partition(": ")[2][:10] for each in stderr.getvalue().splitlines()] == ["log begins", "it runs"]

@@ -102,6 +102,15 @@ def test_ctrl_c_ends_it_with_status_0(folder: Path, publisher: FeedPublisher) ->
     assert ran.returncode == 0
 
 
+def test_it_ends_when_its_reader_does(folder: Path, publisher: FeedPublisher) -> None:
+    ran = started(folder, "--kind", "phases")
+    assert ran.stdout is not None
+    ran.stdout.close()
+    ran.stdout = None
+    ended(ran, publisher, PHASE)
+    assert ran.returncode == 1
+
+
 def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(folder: Path, publisher: FeedPublisher) -> None:
     ran = started(folder, "--kind", "phases", "--count", "400")
 

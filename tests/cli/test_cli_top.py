@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.events import UniverseBuilt
 from observer.cli.app import command_line
 from observer.cli.top_screen import screen
 from observer.cli.top_texts import fit
@@ -118,7 +119,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def typed(folder: Path) -> Callable[..., Result]:
-    return typed_system(folder, trade(1), trade(2))
+    built = UniverseBuilt("kis", "kr_stocks", "2026-11-18", "2026-11-17", 1, 0, 0, 4_000.0)
+    return typed_system(folder, built, trade(1), trade(2))
 
 
 def test_a_stored_day_is_one_screen_or_json(typed: Callable[..., Result]) -> None:
@@ -166,7 +168,8 @@ class Shown:
         return self.output
 
     def wait_for(self, content: bytes) -> None:
-        until(lambda: content in self.read(), f"{content!r} on the screen")
+        until(lambda: content in self.read() or self.process.poll() is not None, f"{content!r} on the screen")
+        assert content in self.output, (self.output, self.process.poll())
 
     def type(self, keys: bytes) -> None:
         os.write(self._ours, keys)
@@ -237,7 +240,8 @@ def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(
         assert top.attributes() == top.before
 
 
-def test_a_system_that_does_not_answer_is_shown_as_critical(folder: Path) -> None:
+def test_a_system_that_does_not_answer_is_shown_as_critical(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("observer.cli.top.FIRST_S", 0.2)
     write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
     (folder / "data").mkdir()
     (folder / "run").mkdir(mode=0o700, exist_ok=True)

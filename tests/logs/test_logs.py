@@ -3,6 +3,8 @@
 import io
 import logging
 import math
+import os
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -221,3 +223,43 @@ def test_a_log_on_a_full_device_ends_nothing() -> None:
     with Path("/dev/full").open("w") as file:
         logs.set_up("track-b", ManualClock(NINE), stream=file)
         logging.getLogger("any").error("lost")
+
+
+# --- heads ---------------------------------------------------------------------------------------------------
+
+HEAD = logs.Head("config/observer.toml", "main", ["first", "second"])
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_a_log_begins_with_its_head_whatever_its_level(form: Form) -> None:
+    stream = io.StringIO()
+    logs.set_up("track-b", ManualClock(NINE), form=form, level="ERROR", stream=stream, head=HEAD)
+    logging.getLogger("any").warning("not written")
+    [line] = stream.getvalue().splitlines()
+    path = Path("config/observer.toml").absolute()
+    of_process = f"pid={os.getpid()} instance=main accounts=first,second configuration={path}"
+    assert re.search(rf"log begins: version=\S+ {re.escape(of_process)}", line)
+
+
+def test_a_second_file_gets_the_log_with_the_head_while_it_is_open() -> None:
+    stream, second = io.StringIO(), io.StringIO()
+    logs.set_up("track-b", ManualClock(NINE), form="plain", stream=stream, head=HEAD)
+    with logs.writing_also(second, "track-b", ManualClock(NINE)):
+        logging.getLogger("any").info("in both")
+    logging.getLogger("any").info("in the first")
+    head, line = objects(second)
+    assert head["event"].startswith("log begins: ")
+    assert line["event"] == "in both"
+    assert stream.getvalue().splitlines()[-1].endswith("in the first")
+
+
+@given(st.lists(st.binary(max_size=60).map(lambda part: part.replace(b"\n", b"")), max_size=8))
+def test_a_head_is_found_in_any_lines_and_made_of_no_others(others: list[bytes]) -> None:
+    stream = io.StringIO()
+    logs.set_up("track-b", ManualClock(NINE), stream=stream, head=HEAD)
+    before = b"".join(b"%s\n" % other for other in others)
+    assert logs.continued_head(before, before) is None
+    own = stream.getvalue().encode()
+    found = logs.continued_head(before + own + before, own)
+    assert found is not None
+    assert msgspec.json.decode(found) == {**objects(stream)[0], "event": HEAD.text().replace("begins", "goes on", 1)}
