@@ -18,7 +18,7 @@ def watched(
     folder: FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what the page, the exporter and their clients cost the trades. Needs the extra `web`."""
+    """Measure what page, exporter and their clients cost the trades. Needs the extra `web`."""
     from observer.bench.watched import measure_watched
 
     measure(
