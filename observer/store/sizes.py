@@ -69,16 +69,17 @@ class SizeReader(DatabaseReader):
         kind = self._engine.dialect.name
         with self._asking() as connection:
             [whole] = _rows(connection, _ALL[kind])
-            size, free = int(whole.bytes), int(whole.free)
             has_estimates = kind != "sqlite" or inspect(connection).has_table("sqlite_stat1")
             estimates = {row.name: row for row in _rows(connection, _ESTIMATES[kind])} if has_estimates else {}
             table_bytes: Mapping[str, int | None] = {name: row.bytes for name, row in estimates.items()}
-            if kind == "sqlite" and size <= pages_read_bytes_max:
+            if kind == "sqlite" and whole.bytes <= pages_read_bytes_max:
                 table_bytes = {row.name: int(row.bytes) for row in _rows(connection, _PAGES)}
             rows = {name: row.rows for name, row in estimates.items()}
             tables = [_size_of(connection, table, rows, table_bytes) for table in METADATA.tables.values()]
         tables.sort(key=lambda each: (-(each.size_bytes or 0), -(each.rows or 0), each.name))
-        return DatabaseSize(size_bytes=size, free_bytes=free, log_bytes=self._log_bytes(), tables=tables)
+        return DatabaseSize(
+            size_bytes=int(whole.bytes), free_bytes=int(whole.free), log_bytes=self._log_bytes(), tables=tables
+        )
 
     def last_days(self, count: int) -> Sequence[str]:
         """The dates of the last sessions that were swept, the newest first."""
