@@ -55,13 +55,9 @@ _PAGE_HEADERS: Final = {"ETag": "Of the page's content.", "Link": 'The next page
 Asked = Request[Any, Any, Any]
 Symbol = Annotated[
     str,
-    PathParameter(
-        pattern=_SYMBOL,
-        schema_extra={"examples": ["005930"]},
-        description="A stock, at all its venues (005930), or a line (005930.NXT).",
-    ),
+    PathParameter(pattern=_SYMBOL, description="A stock, at all its venues, or a line (SYMBOL.VENUE)."),
 ]
-Fund = Annotated[str, PathParameter(pattern=_SYMBOL, schema_extra={"examples": ["069500"]}, description="An ETF.")]
+Fund = Annotated[str, PathParameter(pattern=_SYMBOL, description="An ETF.")]
 Day = Annotated[str, PathParameter(pattern=_DAY, schema_extra=_A_DAY, description="A day of the market.")]
 On = Annotated[str, QueryParameter(pattern=_DAY, schema_extra=_A_DAY, description="The day.")]
 Since = Annotated[str, QueryParameter(pattern=_DAY, schema_extra=_A_DAY, description="The first day.")]

@@ -53,7 +53,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         raise NotImplementedError
 
     def require_collected(self, store: "Store") -> None:
-        """Raise the error for an answer of which no part was collected."""
+        """Raise the error for an answer without any collected part."""
 
 
 class _Whole(Question, frozen=True, kw_only=True):

@@ -1,11 +1,11 @@
 """Answers a request for rows: chooses the form, asks in a thread, and makes the response. No route is here."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
 from litestar import Request, Response
@@ -148,13 +148,19 @@ def paging(
 def _wrong_query(request: Request[Any, Any, Any]) -> str:
     """What is wrong with the names of the query's parameters; empty if nothing is."""
     known = sorted(_COMMON | request.route_handler.opt["parameters"])
-    given = [name for name, _ in request.query_params.multi_items()]
+    query = _query(request)
+    given = [name for name, _ in query]
     if unknown := [name for name in given if name not in known]:
         return f"there is no parameter {plain_text(unknown[0])!r}: there are {', '.join(known)}"
-    if nulls := [name for name in _CHOICES if request.query_params.get(name, "").lower() == "null"]:
+    if nulls := [name for name, value in query if name in _CHOICES and value.lower() == "null"]:
         return f"null is no {nulls[0]}: leave it out"
     twice = [name for name in known if given.count(name) > 1]
     return f"{twice[0]} is given more than once: give it once" if twice else ""
+
+
+def _query(request: Request[Any, Any, Any]) -> Sequence[tuple[str, str]]:
+    """The names and values of the query in the order in which they were given."""
+    return parse_qsl(request.scope["query_string"].decode(errors="replace"), keep_blank_values=True)
 
 
 def _form_of(accept: str | None) -> Form | None:
@@ -173,7 +179,7 @@ def _tags(if_none_match: str | None) -> frozenset[str]:
 
 def _next(request: Request[Any, Any, Any], cursor: str) -> str:
     """The address of the next page, relative to this host."""
-    asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    asked = [(name, value) for name, value in _query(request) if name != "cursor"]
     return f"{quote(request.scope['path'])}?{urlencode([*asked, ('cursor', cursor)])}"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import schemathesis
+import tomli_w
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.schemas import BaseSchema
@@ -79,9 +80,13 @@ def test_wrong_questions_are_refused_as_documented(schema: BaseSchema) -> None:
 
 
 @pytest.mark.slow
-def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names_what_is_stored", [False, True])
+def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path, names_what_is_stored: bool) -> None:
+    if names_what_is_stored:
+        stored = {"path.symbol": KNOWN["symbol"], "path.day": DAY, "query.start": DAY, "query.on": DAY}
+        (tmp_path / "schemathesis.toml").write_text(tomli_w.dumps({"parameters": stored}))
     program = Path(sys.executable).with_name("schemathesis")
-    asked = [program, "run", f"{address}{DOCUMENT}", "--checks", "all", "--max-examples", "200", "--seed", "1"]
+    asked = [program, "run", f"{address}{DOCUMENT}", "--checks", "all", "--max-examples", "150", "--seed", "1"]
     ran = subprocess.run(
         [*asked, "--continue-on-failure", "--generation-database", "none"],
         cwd=tmp_path,

@@ -85,6 +85,7 @@ function updateSlot(card, slot, state) {
   setText(card.change, signedPercent(slot.change_percent));
   setAttribute(card.change, "data-heat", heat(slot.change_percent).charAt(0));
   setText(card.why, slot.why);
+  setAttribute(card.why, "title", slot.why);
   setText(card.score, isKnown(slot.score) ? number(slot.score, 2) : "");
   setAttribute(card.element, "data-pinned", isPinned ? "yes" : null);
   const [rate, held, age] = factsOf(slot, state);

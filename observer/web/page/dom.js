@@ -96,6 +96,35 @@ export function keyed(parent, items, keyOf, create, update) {
   }
 }
 
+const sizes = new WeakMap();
+
+let onSize = () => {};
+
+const sized = new ResizeObserver((entries) => {
+  let isChanged = false;
+  for (const { target, contentRect } of entries) {
+    const [width, height] = [Math.floor(contentRect.width), Math.floor(contentRect.height)];
+    const known = sizes.get(target);
+    isChanged ||= known.width !== width || known.height !== height;
+    sizes.set(target, { width, height });
+  }
+  if (isChanged) onSize();
+});
+
+/** Calls back when an element that `sizeOf` was asked about has another size. */
+export function whenSizesChange(callback) {
+  onSize = callback;
+}
+
+/** An element's inner size in CSS pixels, without making the browser lay out the page at each question. */
+export function sizeOf(node) {
+  if (!sizes.has(node)) {
+    sizes.set(node, { width: node.clientWidth, height: node.clientHeight });
+    sized.observe(node);
+  }
+  return sizes.get(node);
+}
+
 const scrolling = new ResizeObserver((entries) => {
   for (const { target } of entries) {
     setAttribute(target, "tabindex", target.scrollWidth > target.clientWidth ? "0" : null);

@@ -5,7 +5,7 @@ import { dayAxis } from "./axis.js";
 import { board } from "./board.js";
 import { redrawCharts } from "./charts.js";
 import { Days } from "./days.js";
-import { setAttribute, setHidden, setText } from "./dom.js";
+import { setAttribute, setHidden, setText, whenSizesChange } from "./dom.js";
 import { Feed } from "./feed.js";
 import { age } from "./format.js";
 import { gaps } from "./gaps.js";
@@ -158,9 +158,9 @@ function startLinks() {
   });
 }
 
-/** Labels of axes depend on the width. */
+/** Labels of axes and the heat map depend on their room. */
 function startResizing() {
-  addEventListener("resize", () => {
+  whenSizesChange(() => {
     for (const kept of sections.values()) kept.mark = "";
     if (shown) drawSoon();
   });

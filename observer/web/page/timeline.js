@@ -1,7 +1,7 @@
 /** The day's plan on its axis, with now. */
 
 import { hours, position } from "./axis.js";
-import { element, keyed, once, setAttribute, setHidden, setStyle, setText } from "./dom.js";
+import { element, keyed, once, setAttribute, setHidden, setStyle, setText, sizeOf } from "./dom.js";
 import { minuteText, words } from "./format.js";
 
 function make(body) {
@@ -14,7 +14,8 @@ function make(body) {
 
 /** Labels of the hours, for an axis of any part. */
 export function showTicks(ticks, axis) {
-  const labelsMax = ticks.clientWidth > 0 ? Math.max(3, Math.floor(ticks.clientWidth / 52)) : undefined;
+  const { width } = sizeOf(ticks);
+  const labelsMax = width > 0 ? Math.max(3, Math.floor(width / 52)) : undefined;
   keyed(
     ticks,
     hours(axis, labelsMax),

@@ -1,6 +1,6 @@
 /** The universe as a heat map. One stop of the keyboard: arrows move between tiles, Enter asks to pin. */
 
-import { element, keyed, once, setAttribute, setClass, setHidden, setStyle, setText } from "./dom.js";
+import { element, keyed, once, setAttribute, setClass, setHidden, setStyle, setText, sizeOf } from "./dom.js";
 import { compact, counted, signedPercent } from "./format.js";
 import { heat, heatLayout, neighbour } from "./treemap.js";
 
@@ -35,17 +35,16 @@ class HeatMap {
     this.#map.addEventListener("focus", () => this.#activate(this.#active ?? this.#rooms[0]?.tile.line));
     this.#map.addEventListener("pointerover", (event) => this.#point(event));
     this.#map.addEventListener("click", (event) => this.#point(event));
-    new ResizeObserver(() => this.#layOut(true)).observe(this.#map);
   }
 
   update(tiles) {
     this.#tiles = tiles;
-    this.#layOut(false);
+    this.#layOut();
     this.#say();
   }
 
-  #layOut(isResized) {
-    const { clientWidth: width, clientHeight: height } = this.#map;
+  #layOut() {
+    const { width, height } = sizeOf(this.#map);
     const lines = new Set(this.#tiles.map((tile) => tile.line));
     const isSame = lines.size === this.#rooms.length && this.#rooms.every(({ tile }) => lines.has(tile.line));
     const size = `${width} ${height}`;
@@ -56,8 +55,6 @@ class HeatMap {
       this.#rooms = this.#sectors.flatMap(({ room: outer, tiles }) =>
         tiles.map(({ tile, room }) => ({ ...room, x: room.x + outer.x, y: room.y + outer.y, tile })),
       );
-    } else if (isResized) {
-      return;
     }
     this.#draw();
   }
