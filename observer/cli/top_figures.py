@@ -102,7 +102,7 @@ def stored(state: State, width: int, rows: int) -> Sequence[Text]:
     )
     parts = [f"{sum(part.rows.values()):,} rows of the day"]
     parts += [text.format(form(value)) for text, value, form in optional if value is not None]
-    kinds = sorted(part.rows.items(), key=lambda item: -item[1])
+    kinds = sorted((each for each in part.rows.items() if each[1]), key=lambda each: -each[1])
     parts += [f"{name} {count:,}" for name, count in kinds]
     return aged("stored", state, part, parts, width, rows)
 

@@ -106,7 +106,8 @@ def aged(
 def _age(state: State, part: Part) -> Sequence[Text]:
     """How old the part's figures are, where that matters."""
     age_ms = state.now_ms - part.known_ms
-    return [Text(f"{span_text(age_ms / 1000)} old", "yellow")] if state.is_live and age_ms >= _OLD_MS else []
+    is_old = state.is_live and not part.missing and age_ms >= _OLD_MS
+    return [Text(f"{span_text(age_ms / 1000)} old", "yellow")] if is_old else []
 
 
 def bounds(timeline: Timeline) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from observer.cli.top_screen import screen
 from observer.cli.top_texts import fit
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.text import plain_text
-from observer.web.model import State
+from observer.web.model import State, Universe
 from tests.builders import trade
 from tests.cli.top_states import STATES
 from tests.cli.typed import typed_system
@@ -85,6 +85,8 @@ def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size: tuple[i
 
 def test_old_figures_have_their_age_and_missing_ones_their_reason() -> None:
     assert "4 min old" in "\n".join(shown(STATES["a worker down"](), 120, 40))
+    unread = msgspec.structs.replace(STATES["night"](), universe=Universe(known_ms=0, missing="it is being read"))
+    assert "universe  it is being read" in "\n".join(shown(unread, 80, 24))
     assert "of the running system only" in "\n".join(shown(STATES["a stored day with gaps"](), 80, 24))
 
 
