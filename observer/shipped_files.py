@@ -4,12 +4,11 @@ They are data of the package `observer`, in its folder `shipped`. In a checkout 
 the repository has each file once; a wheel has copies of the named ones, and none of a person's (pyproject.toml).
 """
 
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-_FOLDER: Final = "shipped"
+# By this file's path: a folder `observer` where a person works would pass for a part of the package.
+_FOLDER: Final = Path(__file__).parent / "shipped"
 # What a configuration needs, at the same paths below its folder. Secrets have files of their own, which do not ship.
 _OF_A_CONFIGURATION: Final = (
     "observer.toml",
@@ -21,10 +20,9 @@ _OF_A_CONFIGURATION: Final = (
 )
 
 
-@cache
 def shipped_folder() -> Path:
     """The folder of all shipped files, which is to be read only."""
-    return Path(str(files("observer") / _FOLDER))
+    return _FOLDER
 
 
 def shipped_file(name: str) -> Path:
