@@ -18,7 +18,7 @@ from bus.producer import Producer
 from observer.backfill.plan import OVERLAP_DAYS, Span, SymbolNeeds, missing_days, needs_of, outcome_of
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
-from observer.errors import ProviderError, StoreFailedError
+from observer.errors import ObserverError, ProviderError, StoreFailedError
 from observer.lines import stock_of, venue_of
 from observer.local_time import local_datetime
 from observer.providers.broker import Bar, Priority
@@ -111,6 +111,7 @@ class Backfill:
         self._sessions: dict[tuple[date, str], str] = {}
         self._adjusted: set[tuple[str, str]] = set()
         self._failures = 0
+        self._failure: ObserverError | None = None
         self._refused_before = producer.refused
         self.result = Result()
 
@@ -129,12 +130,22 @@ class Backfill:
             async with asyncio.TaskGroup() as tasks:
                 for archive in archives:
                     for _ in range(SYMBOLS_AT_ONCE):
-                        tasks.create_task(self._work(archive, waiting))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
+                        tasks.create_task(self._work_on(archive, waiting))
         finally:
             self._producer.publish(*self._quarantine.finish(self._clock.now_ns()))
+        if self._failure is not None:
+            raise self._failure
         return self.result
+
+    async def _work_on(self, archive: BarArchive, waiting: deque[str]) -> None:
+        """Work until nothing waits. A failure ends all work, each after the symbol it has; the task group never sees it,
+        as that of Python 3.11 forgets a cancellation beside an error.
+        """
+        try:
+            await self._work(archive, waiting)
+        except ObserverError as error:
+            self._failure = self._failure or error
+            waiting.clear()
 
     async def _work(self, archive: BarArchive, waiting: deque[str]) -> None:
         while waiting:

@@ -1,7 +1,7 @@
 """The day's official minute bars: which lines come first, what is compared, and the process beside a broker."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -177,17 +177,23 @@ def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades() -> None:
     run(scenario)
 
 
+RULES = DayRules(sessions=read_session_rules(SHIPPED), venue="KRX")
+REACH = broker_named("kis").bar_reach
+
+
 class Silent:
     """Gives no bars of any line."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.when_asked: Callable[[], object] = bool
 
     def usable(self, _capability: str) -> Mapping[str, "Silent"]:
         return {"account": self}
 
     async def daily_page(self, symbol: str, *_: object) -> NoReturn:
         self.asked.append(symbol)
+        self.when_asked()
         raise TransportError("no answer")
 
 
@@ -201,14 +207,29 @@ def test_after_a_failure_as_a_whole_the_other_lines_come_first(monkeypatch: pyte
             found.store(*(report(symbol, 9, held) for held, symbol in enumerate("abc")))
             parts = msgspec.structs.replace(found.parts, alerts=Alerts(found.clock, "tape"))
             with short_folder() as name:
-                rules = DayRules(sessions=read_session_rules(SHIPPED), venue="KRX")
-                today = TradingDayService(Path(name), rules, found.clock)
-                reach = broker_named("kis").bar_reach
-                working = asyncio.create_task(fetch_official_bars(parts, reach, today, PLAN))
+                today = TradingDayService(Path(name), RULES, found.clock)
+                working = asyncio.create_task(fetch_official_bars(parts, REACH, today, PLAN))
                 await until_async(lambda: len(silent.asked) >= 4, "lines are asked again")
                 working.cancel()
                 await asyncio.gather(working, return_exceptions=True)
             assert silent.asked[:4] == ["a", "b", "c", "a"]
+
+    run(scenario)
+
+
+def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observer.backfill.fetching, "_FAILURES_MAX", 1)
+    silent = Silent()
+
+    async def scenario() -> None:
+        async with scene(silent) as found:
+            found.store(report("a", 9, 0))
+            with short_folder() as name:
+                today = TradingDayService(Path(name), RULES, found.clock)
+                working = asyncio.create_task(fetch_official_bars(found.parts, REACH, today, PLAN))
+                silent.when_asked = working.cancel
+                done, _ = await asyncio.wait([working], timeout=30)
+                assert done
 
     run(scenario)
 
@@ -235,7 +256,7 @@ def test_nothing_is_asked_where_it_is_off_or_the_day_is_over(is_on: bool) -> Non
                     clock=found.day.clock,
                     alerts=worker.alerts,
                 )
-                await fetch_official_bars(parts, broker_named("kis").bar_reach, worker.today, plan)
+                await fetch_official_bars(parts, REACH, worker.today, plan)
             worker.control.close()
             await found.stored()
             assert count(found, "bar_fetches", "1 = 1") == 0
