@@ -138,7 +138,7 @@ class Backfill:
         return self.result
 
     async def _work_on(self, archive: BarArchive, waiting: deque[str]) -> None:
-        """Work until nothing waits. A failure ends all work, each after the symbol it has; the task group never sees it,
+        """Work until nothing waits. A failure ends all work, each after the symbol it has; the group never sees it,
         as that of Python 3.11 forgets a cancellation beside an error.
         """
         try:

@@ -14,6 +14,7 @@ ABSENT = {
     "observer_gap_rate_ratio": EVENING,
     "observer_gap_seconds": EVENING,
     "observer_gap_in_time_ratio": EVENING,
+    "observer_heartbeat_left_out": "all figures fit",
     "observer_tape_held_ratio": "needs [tape]",
     "observer_tape_lines": "needs [tape]",
     "observer_tape_calls": "needs [tape]",

@@ -259,7 +259,7 @@ def test_without_the_extra_the_answer_says_what_to_install(folder: Path, monkeyp
     with served(data_app(folder)) as url:
         answer = httpx.get(f"{url}/api/universe/{DAY}", trust_env=False)
     assert answer.status_code == 501
-    assert "[research]" in answer.json()["error"]
+    assert "duckdb is not installed: " in answer.json()["error"]
 
 
 def test_without_a_database_the_answer_says_so(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_without_the_extra_the_section_is_a_wrong_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "litestar", None)
-    expected = r"web: litestar not installed: pip install --editable '.\[web\]' in Observer's folder"
+    expected = r"web: litestar not installed: .* -m pip install 'litestar>=.*' 'uvicorn>="
     with pytest.raises(ConfigError, match=expected) as failure:
         settings_of(tmp_path)
     assert "\n" not in str(failure.value)
