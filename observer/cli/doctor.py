@@ -6,7 +6,7 @@ from typing import Annotated
 from click.exceptions import Exit
 from rich.console import Console
 
-from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
+from observer.cli.context import ConfigOption, JsonOption, examined_configuration, print_json
 from observer.cli.options import Option
 from observer.cli.steps import steps
 from observer.cli.tables import Table, show
@@ -27,7 +27,7 @@ def doctor(
     Connects to the broker's hosts, and asks its REST host for the time; --offline leaves that out. Every line that is
     not ok names its remedy. Exit status 1 when one is critical.
     """
-    place = place_of(configuration_path(config), RealClock().now_ns(), is_offline=offline, recount=recount)
+    place = place_of(examined_configuration(config), RealClock().now_ns(), is_offline=offline, recount=recount)
     with steps(Console(stderr=True)) as step:
         findings = examine(place, begins=lambda name: step(f"checking: {name}"))
     if as_json:

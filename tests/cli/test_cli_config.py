@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bus.commands import Reload, ReloadReply
+from observer.backup.configuration import redacted
 from observer.cli.app import command_line
 from observer.cli.config_values import DEFAULT, values_of, with_origins
 from observer.config import Settings, load_settings
@@ -70,7 +71,19 @@ def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch: pytest.
     path = SHIPPED.relative_to(SHIPPED.parents[1])
     values = with_origins(path, load_settings(path))
     from_defaults = {each.key.partition(".")[0] for each in values if each.origin == DEFAULT}
-    commented = {"run", "store", "kis", "lake", "tape", "metrics", "simulator", "alerts", "provider_pool", "upbit"}
+    commented = {
+        "run",
+        "store",
+        "kis",
+        "lake",
+        "tape",
+        "metrics",
+        "simulator",
+        "alerts",
+        "provider_pool",
+        "upbit",
+        "web",
+    }
     assert from_defaults <= commented | {each for each in from_defaults if each in load_settings(path).brokers}
 
 
@@ -178,3 +191,48 @@ def test_every_field_of_the_settings_is_shown(folder: Path) -> None:
     keys = {each.key.partition(".")[0] for each in values_of(Settings())}
     sections = {field.name for field in msgspec.structs.fields(Settings)}
     assert sections - {"pool", "selection", "sessions", "keys_digest", "brokers"} <= keys
+
+
+def test_without_a_named_file_all_errors_are_shown_even_those_of_the_sections_that_say_what_runs(folder: Path) -> None:
+    configuration = folder / "config" / "observer.toml"
+    configuration.write_text('[run]\ndatta = "x"\n[backup]\ndaily_kep = 3\n')
+    problems = json.loads(typed("check", "--json").stdout)["problems"]
+    assert [each.split(": ")[1] for each in problems] == ["run.datta", "backup.daily_kep"]
+    configuration.write_text("[run\n")
+    ran = typed("check")
+    assert (ran.exit_code, "is not TOML" in ran.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg://u:ge/heim@h/db",
+        "postgresql+psycopg://u@corp:geheim@h/db",
+        "postgresql+psycopg://u:ge@heim@h/db",
+        "postgresql+psycopg://u@h/db?sslmode=require&sslpassword=geheim",
+        "postgresql+psycopg://u@h/db?oauth_client_secret=geheim",
+        "postgresql+psycopg://u@h/db?scram_client_key=geheim&scram_server_key=geheim",
+        "see postgresql+psycopg://u:ge/heim@h/db, http://h:80/",
+    ],
+)
+def test_every_form_of_a_secret_in_an_address_is_blanked_out(address: str) -> None:
+    assert "heim" not in str(redacted({"url": address}))
+
+
+def test_an_address_without_a_secret_is_shown_as_it_is() -> None:
+    for address in ("sqlite:///data/observer.db", "postgresql+psycopg://u@h:5432/db?sslmode=require", "http://h:80/a"):
+        assert redacted({"url": address}) == {"url": address}
+
+
+def test_a_difference_of_secrets_is_a_difference_and_shows_none(folder: Path) -> None:
+    (folder / "other.toml").write_text(TEXT.replace(PASSWORD, "another").replace("hush", "hash"))
+    found = json.loads(typed("diff", "other.toml", "--json").stdout)
+    assert [each["key"] for each in found] == ["store.url", "simulator.app_keys"]
+    assert not {PASSWORD, "another", "hush-hush-hush"} & set(str(found).replace(":", " ").replace("@", " ").split())
+
+
+def test_an_empty_group_is_no_difference_beside_the_keys_of_the_other(folder: Path) -> None:
+    (folder / "other.toml").write_text(f"{TEXT}\n[alerts.targets.phone]\n")
+    found = [each["key"] for each in json.loads(typed("diff", "other.toml", "--json").stdout)]
+    assert found
+    assert all(key.startswith("alerts.targets.phone.") for key in found)

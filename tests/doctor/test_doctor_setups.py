@@ -489,3 +489,12 @@ def test_the_command_prints_every_finding_with_its_remedy_and_ends_with_1_when_o
     found_ones = json.loads(CliRunner().invoke(command_line(), [*words, "--json"]).stdout)
     assert all(set(each) == {"check", "level", "text", "remedy"} for each in found_ones)
     assert all(each["remedy"] for each in found_ones if each["level"] != "ok")
+
+
+def test_without_a_named_file_a_wrong_section_is_a_finding_like_any_other(installation: Scene) -> None:
+    Path("config").mkdir()
+    Path("config/observer.toml").write_text('[run]\ndatta = "x"\n')
+    ran = CliRunner().invoke(command_line(), ["doctor", "--offline"])
+    assert ran.exit_code == 1
+    assert "config/observer.toml:2: run.datta: unknown key" in ran.stdout
+    assert "a process may open" in ran.stdout
