@@ -22,7 +22,7 @@ def as_owner(uid: int) -> str:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = f"'#{uid}'"
-    return f"run this command as its owner: `sudo -u {name} ...`"
+    return f"run this command as its owner, `sudo -u {name} ...`"
 
 
 def read_file(path: Path, bytes_max: int = WRITTEN_BYTES_MAX) -> bytes:

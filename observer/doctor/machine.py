@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from observer.doctor.finding import Finding, critical, ok, warning
+from observer.extras import packages_command
 from observer.units import NS_PER_S
 
 CLOCK_WARNING_S: Final = 1.0  # a gap is to be detected within a second
@@ -213,13 +214,13 @@ def judge_hosts(facts: Sequence[Host]) -> Iterator[Finding]:
 
 def judge_versions(facts: VersionFacts) -> Iterator[Finding]:
     """Python and packages below what this version needs."""
-    remedy = "`make .venv/runtime` in Observer's folder installs the pinned packages"
     is_well = True
     if is_older(facts.python, facts.python_least):
         is_well = False
         text = f"Python {facts.python}, at least {facts.python_least} is needed"
-        yield critical("versions", text, f"install Python {facts.python_least}, then {remedy}")
+        yield critical("versions", text, f"install Python {facts.python_least}, then Observer anew")
     for package in facts.packages:
+        remedy = f"`{packages_command([f'{package.name}>={package.least}'])}`"
         if not package.installed:
             is_well = False
             yield critical("versions", f"{package.name} is not installed, at least {package.least} is needed", remedy)
@@ -233,7 +234,7 @@ def judge_versions(facts: VersionFacts) -> Iterator[Finding]:
 
 def judge_zone(facts: ZoneFacts) -> Iterator[Finding]:
     """The time zone data that the calendar packages read."""
-    remedy = "install the system's package tzdata, or Python's: `make .venv/runtime`"
+    remedy = f"install the system's package tzdata, or Python's: `{packages_command(['tzdata'])}`"
     if facts.found_s is None:
         yield critical("time zone", f"this machine has no time zone data of {facts.name}", remedy)
     elif facts.found_s != facts.expected_s:
