@@ -6,7 +6,6 @@ registry is asked for a package of Observer's name, which is not ours there.
 
 import re
 import sys
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from shlex import quote
@@ -18,21 +17,20 @@ _EXTRA: Final = re.compile(r"""extra\s*==\s*["']([\w-]+)["']""")
 
 def install_command(extra: str, environment: Path | None = None) -> str:
     """What to type to install the extra; `environment` is the folder of the environment, else this process's."""
-    packages = _packages(extra)
+    packages = " ".join(quote(each) for each in _packages(extra))
     if not packages:  # run from a checkout that is not installed
         return f"pip install --editable '.[{extra}]' in Observer's folder"
-    return packages_command(packages, environment)
+    return f"{installer(environment)} {packages}"
 
 
-def packages_command(requirements: Sequence[str], environment: Path | None = None) -> str:
-    """What to type to install these packages; `environment` as above."""
-    packages = " ".join(quote(each) for each in requirements)
+def installer(environment: Path | None = None) -> str:
+    """What to type before the names of packages; `environment` as above."""
     folder = environment or Path(sys.prefix)
     if (folder / "pipx_metadata.json").exists():
-        return f"pipx inject {_NAME} {packages}"
+        return f"pipx inject {_NAME}"
     here = Path.cwd()
     shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    return f"{quote(str(shown / 'bin' / 'python'))} -m pip install {packages}"
+    return f"{quote(str(shown / 'bin' / 'python'))} -m pip install"
 
 
 def _packages(extra: str) -> list[str]:

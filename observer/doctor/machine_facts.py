@@ -40,6 +40,7 @@ from observer.doctor.machine import (
 from observer.doctor.notices import why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running
+from observer.extras import installer
 from observer.lake.layout import sealed_days
 from observer.providers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
@@ -296,8 +297,10 @@ def version_facts(place: Place) -> VersionFacts:
     try:
         least = metadata("observer")["Requires-Python"].removeprefix(">=")
     except PackageNotFoundError:  # a checkout on PYTHONPATH says nothing of what it needs
-        return VersionFacts(python, "", "that is not installed", [])
-    return VersionFacts(python, least, version("observer"), [_package(*each) for each in _required(extras)])
+        return VersionFacts(python, "", "(not installed)", [])
+    return VersionFacts(
+        python, least, version("observer"), [_package(*each) for each in _required(extras)], installer()
+    )
 
 
 def _required(extras: set[str]) -> Iterator[tuple[str, str]]:
@@ -335,4 +338,6 @@ def zone_facts(place: Place) -> ZoneFacts | None:
         found = now.astimezone(ZoneInfo(venue.zone_name)).utcoffset()
     except (ZoneInfoNotFoundError, OSError, ValueError):
         found = None
-    return ZoneFacts(venue.zone_name, None if found is None else found.total_seconds(), expected.total_seconds())
+    return ZoneFacts(
+        venue.zone_name, None if found is None else found.total_seconds(), expected.total_seconds(), installer()
+    )

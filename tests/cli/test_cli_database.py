@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -162,7 +163,7 @@ def test_an_upgrade_by_another_user_than_the_owner_is_refused(
     monkeypatch.setattr("observer.store.upgrade.known_revisions", lambda: {"0000"})
     monkeypatch.setattr("observer.store.upgrade._steps_from", lambda _: [Step("0001", "")])
     os.chown(folder / "data" / "observer.db", 65_534, 65_534)
-    assert "sudo -u nobody ..." in planned_upgrade(url_in(folder), Instance(), folder).refused
+    assert f"sudo -u {pwd.getpwuid(65_534).pw_name} ..." in planned_upgrade(url_in(folder), Instance(), folder).refused
     ran = typed("db", "upgrade")
     assert isinstance(ran.exception, StoreError)
     assert not list(folder.glob("data/*.before-*"))
