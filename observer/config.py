@@ -348,12 +348,12 @@ def _content_of(key: str, path: str, default: str, file: SettingsFile) -> bytes 
 
 def _keys_digest(pool: PoolSettings) -> str:
     """Digest of the keys files' contents; empty without any. `accounts.keys` reports missing files."""
-    paths = sorted({Path(account.keys_file).expanduser() for account in pool.accounts if account.keys_file})
+    names = sorted({account.keys_file for account in pool.accounts if account.keys_file})
     digest = hashlib.sha256()
     readable = False
-    for path in paths:
-        with contextlib.suppress(OSError):
-            digest.update(hashlib.sha256(read_file(path)).digest())
+    for name in names:
+        with contextlib.suppress(OSError, RuntimeError):  # the latter: ~USER without such a user
+            digest.update(hashlib.sha256(read_file(Path(name).expanduser())).digest())
             readable = True
     return digest.hexdigest() if readable else ""
 

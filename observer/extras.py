@@ -20,12 +20,17 @@ def install_command(extra: str, environment: Path | None = None) -> str:
     packages = " ".join(quote(each) for each in _packages(extra))
     if not packages:  # run from a checkout that is not installed
         return f"pip install --editable '.[{extra}]' in Observer's folder"
+    return f"{installer(environment)} {packages}"
+
+
+def installer(environment: Path | None = None) -> str:
+    """What to type before the names of packages; `environment` as above."""
     folder = environment or Path(sys.prefix)
     if (folder / "pipx_metadata.json").exists():
-        return f"pipx inject {_NAME} {packages}"
+        return f"pipx inject {_NAME}"
     here = Path.cwd()
     shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    return f"{quote(str(shown / 'bin' / 'python'))} -m pip install {packages}"
+    return f"{quote(str(shown / 'bin' / 'python'))} -m pip install"
 
 
 def _packages(extra: str) -> list[str]:

@@ -5,6 +5,7 @@ Their owner alone may read them.
 
 import errno
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,15 @@ from typing import BinaryIO, Final
 WRITTEN_BYTES_MAX: Final = 4_000_000  # of a file that a person writes: settings, keys, tables; real ones have some kB
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
+
+
+def as_owner(uid: int) -> str:
+    """The remedy for a command about another user's files: what root writes or takes over, their owner cannot use."""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"'#{uid}'"
+    return f"run this command as its owner, `sudo -u {name} ...`"
 
 
 def read_file(path: Path, bytes_max: int = WRITTEN_BYTES_MAX) -> bytes:

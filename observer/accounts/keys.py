@@ -104,7 +104,7 @@ def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> A
     if account.keys_file is None:
         raise MissingKeysError(f"{unset} (no keys_file is configured)")
     otherwise = f"{unset}, or " if missing else ""
-    path = Path(account.keys_file).expanduser()
+    path = _expanded(account.keys_file)
     try:
         entry = _read_file(path).get(name)
     except FileNotFoundError:
@@ -112,6 +112,13 @@ def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> A
     if entry is None or not entry.app_key.strip() or not entry.app_secret.strip():
         raise MissingKeysError(f"{otherwise}give [{name}] with app_key and app_secret in {path}")
     return AccountKeys(name, entry.app_key.strip(), entry.app_secret.strip())
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise MissingKeysError(f"{name}: {error}: correct the account's keys_file") from None
 
 
 def _read_file(path: Path) -> dict[str, _FileEntry]:

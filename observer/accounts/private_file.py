@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from observer.errors import MissingKeysError
-from observer.files import WRITTEN_BYTES_MAX, make_private_folder, replace_file
+from observer.files import WRITTEN_BYTES_MAX, as_owner, make_private_folder, replace_file
 
 
 def replace_privately(path: Path, content: bytes) -> None:
@@ -44,6 +44,7 @@ def _check_private(status: os.stat_result, path: Path) -> None:
     """Require that the file belongs to our user and is closed to all others."""
     quoted = shlex.quote(str(path))
     if status.st_uid != os.geteuid():
-        raise MissingKeysError(f"{path} belongs to another user: run `chown {os.geteuid()} {quoted}`")
+        remedy = f"run `chown {os.geteuid()} {quoted}`" if os.geteuid() else as_owner(status.st_uid)
+        raise MissingKeysError(f"{path} belongs to another user: {remedy}")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise MissingKeysError(f"{path} can be read by others: run `chmod 600 {quoted}`")

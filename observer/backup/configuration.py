@@ -12,14 +12,18 @@ import tomli_w
 from observer.base_settings import RunSettings
 from observer.etf.settings import EtfSettings
 from observer.providers.redaction import REDACTED
+from observer.store.engine import SECRET_OPTIONS
 
 # `token_renewal` and `keys_file` say when and where; `app_keys` is the simulated broker's table of keys.
 _SECRET_NAMES: Final = re.compile(
     r"(?:.*_)?(?:secret|password|passwd|token|app_?key|app_?keys|app_?secret|auth_key|api_key|approval_key)\Z",
     re.IGNORECASE,
 )
-_PASSWORD_IN_URL: Final = re.compile(r"(?P<user>\w[\w+.-]*://[^/@\s:]*):[^/@\s]+@")
-_PASSWORD_PARAMETER: Final = re.compile(r"(?P<name>[?&]password=)[^&\s]+", re.IGNORECASE)
+# SQLAlchemy's addresses: a user may hold an "@", a password a "/"; what was meant to be escaped is blanked out, too.
+_PASSWORD_IN_URL: Final = re.compile(r"(?P<user>\w[\w+.-]*://[^/\s:]*):[^@\s]+(?:@[^@/\s]+)*@")
+_PASSWORD_PARAMETER: Final = re.compile(
+    rf"(?P<name>[?&](?:{'|'.join(sorted({'password', *SECRET_OPTIONS}))})=)[^&\s]+", re.IGNORECASE
+)
 _NAMED_BY_RUN: Final = ("provider_pool", "symbol_selection", "trading_days", "sessions")
 
 

@@ -82,7 +82,7 @@ def _watching(
         try:
             yield
         finally:
-            out, _ = await process.communicate()  # closes its stdin, and it ends
+            out, _ = await process.communicate(b"")  # closes its stdin, and it ends
         watched = msgspec.json.decode(out, type=Watched)
         if watched.states < clients or not watched.scrapes:
             raise BenchError(f"the clients received {watched.states} states and {watched.scrapes} answers")

@@ -8,8 +8,8 @@ import msgspec
 from click.exceptions import Exit
 
 from bus.commands import Reload
-from observer.cli.config_values import Value, values_of, with_origins
-from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
+from observer.cli.config_values import Value, differences, with_origins
+from observer.cli.context import ConfigOption, JsonOption, examined_configuration, print_json
 from observer.cli.options import Argument, Option
 from observer.cli.system import ask
 from observer.cli.system import show as show_reply
@@ -19,14 +19,6 @@ from observer.doctor.notices import notices_of
 from observer.errors import ConfigError, did_you_mean
 
 _NONE = "(none)"
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """A setting with two values; None: it is not there."""
-
-    key: str
-    value: object
-    other: object
 
 
 def show_config(
@@ -39,7 +31,7 @@ def show_config(
 
     Keys of the accounts' file begin with provider_pool, those of the selection's with symbol_selection.
     """
-    path = configuration_path(config)
+    path = examined_configuration(config)
     values = _within(section, with_origins(path, load_settings(path)))
     if as_json:
         print_json(values if origin else {each.key: each.value for each in values})
@@ -59,7 +51,7 @@ def check_config(
     Also warns of keys that nothing reads, and of named files that are not there. Exit status 1 when there is an error;
     warnings alone are status 0.
     """
-    path = file or configuration_path(config)
+    path = file or examined_configuration(config)
     problems, notices = _checked(path)
     if as_json:
         print_json({"problems": problems, "notices": notices})
@@ -99,9 +91,9 @@ def diff_config(
     if file is None and not defaults:
         show_reply(ask(Reload(dry_run=True), config), as_json=as_json)
         return
-    path = configuration_path(config)
+    path = examined_configuration(config)
     other = Settings() if file is None else load_settings(file)
-    found = _differences(values_of(load_settings(path)), values_of(other))
+    found = differences(load_settings(path), other)
     name = "defaults" if file is None else str(file)
     if as_json:
         print_json(found)
@@ -110,14 +102,6 @@ def diff_config(
     else:
         rows = [(each.key, _text(each.value), _text(each.other)) for each in found]
         show(Table(("key", str(path), name), rows, "", folded=(str(path), name)))
-
-
-def _differences(values: Sequence[Value], others: Sequence[Value]) -> Sequence[Difference]:
-    ours = {each.key: each.value for each in values}
-    theirs = {each.key: each.value for each in others}
-    keys = [*ours, *(key for key in theirs if key not in ours)]
-    found = [Difference(key, ours.get(key), theirs.get(key)) for key in keys]
-    return [each for each in found if each.value != each.other]
 
 
 def _within(section: str | None, values: Sequence[Value]) -> Sequence[Value]:

@@ -25,6 +25,14 @@ class Value(msgspec.Struct, frozen=True):
     origin: str = DEFAULT
 
 
+class Difference(msgspec.Struct, frozen=True):
+    """A setting with two values, without secrets; None: it is not there."""
+
+    key: str
+    value: object
+    other: object
+
+
 def values_of(settings: Settings) -> Sequence[Value]:
     """Every setting with its value: the sections of the file, then the accounts and the selection, whose keys begin
     with `provider_pool` and `symbol_selection`. Secrets are blanked out.
@@ -52,13 +60,46 @@ def with_origins(path: Path, settings: Settings) -> Sequence[Value]:
     return [Value(_dotted(key), value, places.get(key, DEFAULT)) for key, value in _leaves(_document(settings))]
 
 
+def differences(settings: Settings, others: Settings) -> Sequence[Difference]:
+    """The settings that differ, secrets among them; a group that is empty on one side is stated by the other's keys."""
+    ours, theirs = _shown_and_whole(settings), _shown_and_whole(others)
+    none = (None, None)
+    found = []
+    for key in [*ours, *(key for key in theirs if key not in ours)]:
+        (value, whole), (other, other_whole) = ours.get(key, none), theirs.get(key, none)
+        is_said_below = not whole and not other_whole and (_has_below(ours, key) or _has_below(theirs, key))
+        if whole != other_whole and not is_said_below:
+            found.append(Difference(key, value, other))
+    return found
+
+
+def _shown_and_whole(settings: Settings) -> Mapping[str, tuple[object, object]]:
+    """Every setting as it may be shown, and as it is."""
+    document = _whole(settings)
+    return {_dotted(path): (value, _at(document, path)) for path, value in _leaves(redacted(document))}
+
+
+def _at(document: Any, path: SettingsPath) -> object:
+    for step in path:
+        document = document[step]
+    found: object = document
+    return found
+
+
+def _has_below(values: Mapping[str, object], key: str) -> bool:
+    return any(each.startswith((f"{key}.", f"{key}[")) for each in values)
+
+
 def _document(settings: Settings) -> Mapping[str, Any]:
-    """The settings as one document."""
+    """The settings as one document, without secrets."""
+    found: Mapping[str, Any] = redacted(_whole(settings))
+    return found
+
+
+def _whole(settings: Settings) -> Mapping[str, Any]:
     whole: dict[str, Any] = msgspec.to_builtins(settings)
     sections = {name: value for name, value in whole.items() if name not in _OTHER_FILES}
-    document = {**sections, **whole["brokers"], _POOL: whole["pool"], _SELECTION: whole["selection"]}
-    found: Mapping[str, Any] = redacted(document)
-    return found
+    return {**sections, **whole["brokers"], _POOL: whole["pool"], _SELECTION: whole["selection"]}
 
 
 def _leaves(value: Any, path: SettingsPath = ()) -> Iterator[tuple[SettingsPath, object]]:

@@ -150,6 +150,21 @@ def configuration_path(config: Path | None) -> Path:
     return config or _choice().path
 
 
+def examined_configuration(config: Path | None) -> Path:
+    """As `configuration_path`, for what says what is wrong: a configuration of this folder may be wrong.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return configuration_path(config)
+    except ConfigError:
+        here = [path for path in (DEFAULT_CONFIGURATION, DEMO_CONFIGURATION) if path.exists()]
+        if not here:
+            raise
+        return here[0]
+
+
 def running_system(config: Path | None) -> RunSettings:
     """The [run] section of the running system: of the named configuration, or of the chosen one of this folder.
 

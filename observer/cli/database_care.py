@@ -1,9 +1,13 @@
 """`observer db stats`, `check` and `upgrade`: size, integrity and schema of the configured database."""
 
+import contextlib
+import shlex
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Final
 
 import msgspec
@@ -79,14 +83,14 @@ def check(
 ) -> None:
     """Check that the database is whole and has the expected schema. Beside a running system, too; reads all of a file.
 
-    Exit status 1 when something is wrong. `observer doctor` examines everything else.
+    Exit status 1 when something is wrong, 130 after ctrl-C. `observer doctor` examines everything else.
     """
     path = configuration_path(config)
     load_base_settings(path)  # refuses what is wrong in its sections; the others may be wrong
     stored = stored_of(place_of(path, RealClock().now_ns(), recount=recount))
     assert stored is not None, "its sections are right"
-    with steps(Console(stderr=True)) as step:
-        findings = list(_checked(stored, step))
+    with steps(Console(stderr=True)) as step, _stop_on_interrupt() as stop:
+        findings = list(checked(stored, step, stop))
     if as_json:
         print_json(findings)
     else:
@@ -95,7 +99,28 @@ def check(
         raise Exit(1)
 
 
-def _checked(stored: Stored, step: Step) -> Iterator[Finding]:
+@contextlib.contextmanager
+def _stop_on_interrupt() -> Iterator[threading.Event]:
+    """Set by ctrl-C, which ends a query of SQLite with an error of its own: that is no finding."""
+    stop = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        raise KeyboardInterrupt
+
+    earlier = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+def checked(stored: Stored, step: Step, stop: threading.Event) -> Iterator[Finding]:
+    """What is found; a part that the database does not answer hides no other.
+
+    Raises:
+        StoppedError: `stop` was set.
+    """
     step("asking the database")
     facts = database_facts(stored)
     yield from judge_database(facts)
@@ -103,7 +128,7 @@ def _checked(stored: Stored, step: Step) -> Iterator[Finding]:
         return
     step("checking its integrity")
     try:
-        integrity = check_integrity(stored.url, threading.Event())
+        integrity = check_integrity(stored.url, stop)
     except StoreError as error:
         yield critical("integrity", str(error), _RESTORE)
     else:
@@ -113,15 +138,23 @@ def _checked(stored: Stored, step: Step) -> Iterator[Finding]:
             yield ok("integrity", integrity.examined)
     if not facts.schema_error:
         step("comparing the schema")
-        problems = schema_problems(stored.url)
-        for problem in problems:
-            remedy = "undo what was changed by hand, or put a package in its place: `observer backup restore`"
-            yield critical("schema", f"differs from this version's: {problem}", remedy)
-        if not problems:
-            yield ok("schema", "every table, column and index as this version expects")
+        yield from _judged_schema(stored)
     if stored.recount and facts.is_readable:
         step("counting all rows")
         yield from judge_rows(row_facts(stored))
+
+
+def _judged_schema(stored: Stored) -> Iterator[Finding]:
+    try:
+        problems = schema_problems(stored.url)
+    except StoreError as error:
+        yield critical("schema", str(error), _RESTORE)
+        return
+    for problem in problems:
+        remedy = "undo what was changed by hand, or put a package in its place: `observer backup restore`"
+        yield critical("schema", f"differs from this version's: {problem}", remedy)
+    if not problems:
+        yield ok("schema", "every table, column and index as this version expects")
 
 
 def upgrade_command(
@@ -131,7 +164,7 @@ def upgrade_command(
 ) -> None:
     """Bring the database to the schema of this version. A copy is made first; a running system refuses it.
 
-    `observer run` does the same at its start. The way back is printed.
+    To be run as the user that owns the database. `observer run` does the same at its start. The way back is printed.
     """
     path = configuration_path(config)
     base = load_base_settings(path)
@@ -146,10 +179,11 @@ def upgrade_command(
     if as_json:
         print_json(plan)
     else:
-        show_text("\n".join(_plan_lines(plan, is_done=not dry_run)))
+        show_text("\n".join(plan_lines(plan, is_done=not dry_run)))
 
 
-def _plan_lines(plan: Upgrade, *, is_done: bool) -> Iterator[str]:
+def plan_lines(plan: Upgrade, *, is_done: bool) -> Iterator[str]:
+    """What was done, or would be, and the way back."""
     if not plan.steps:
         yield f"{plan.database}: its schema is {plan.revision}, as this version needs it: nothing to do"
         return
@@ -164,10 +198,12 @@ def _plan_lines(plan: Upgrade, *, is_done: bool) -> Iterator[str]:
 
 def _way_back(plan: Upgrade) -> str:
     if plan.copy_bytes is None:
-        return f"`observer backup restore --yes` with the package from before, or pg_restore --clean with {plan.copy}"
-    name = Path(plan.copy).name.rpartition(".before-")[0]
-    file = Path(plan.copy).with_name(name)
-    return f"`rm -f {file}-wal {file}-shm && mv {plan.copy} {file}`"
+        return f"`observer backup restore --yes PACKAGE` with the package from before; {plan.copy} is one more dump"
+    copy = Path(plan.copy)
+    file = copy.with_name(copy.name.rpartition(".before-")[0])
+    old, new, kept = (shlex.quote(str(each)) for each in (copy, file, file.with_name(f"{file.name}.newer")))
+    logs = "".join(f" && {{ [ ! -e {new}{end} ] || mv {new}{end} {kept}{end}; }}" for end in ("-wal", "-shm"))
+    return f"`mv {new} {kept}{logs} && mv {old} {new}` (what was written since then stays in {kept})"
 
 
 # --- texts -----------------------------------------------------------------------------------------------------

@@ -1,19 +1,23 @@
 """`observer doctor`: the whole examination of a system, its machine and its data."""
 
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 from click.exceptions import Exit
 from rich.console import Console
 
-from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
+from observer.cli.context import ConfigOption, JsonOption, examined_configuration, print_json
 from observer.cli.options import Option
 from observer.cli.steps import steps
-from observer.cli.tables import Table, show
+from observer.cli.tables import Table, show, show_text
 from observer.clock import RealClock
-from observer.doctor.examination import examine
+from observer.doctor.examination import SUBJECTS
 from observer.doctor.finding import Finding
 from observer.doctor.place import place_of
+
+_LEVEL_WIDTH: Final = len("critical")
+_CHECK_WIDTH: Final = max(len(subject.name) for subject in SUBJECTS)
 
 
 def doctor(
@@ -27,15 +31,30 @@ def doctor(
     Connects to the broker's hosts, and asks its REST host for the time; --offline leaves that out. Every line that is
     not ok names its remedy. Exit status 1 when one is critical.
     """
-    place = place_of(configuration_path(config), RealClock().now_ns(), is_offline=offline, recount=recount)
-    with steps(Console(stderr=True)) as step:
-        findings = examine(place, begins=lambda name: step(f"checking: {name}"))
+    place = place_of(examined_configuration(config), RealClock().now_ns(), is_offline=offline, recount=recount)
+    findings: list[Finding] = []
+    if not as_json:
+        show_text(f"System of {place.path}")
+    for subject in SUBJECTS:
+        with steps(Console(stderr=True)) as step:  # ends before its findings are shown: it takes over the terminal
+            step(f"checking: {subject.name}")
+            found = subject.findings(place)
+        findings += found
+        if not as_json:
+            _show_at_once(found)
     if as_json:
         print_json(findings)
-    else:
-        show_findings(findings, f"System of {place.path}")
     if any(finding.level == "critical" for finding in findings):
         raise Exit(1)
+
+
+def _show_at_once(findings: Sequence[Finding]) -> None:
+    """Print the findings of one subject; the next one may hang."""
+    for finding in findings:
+        show_text(f"{finding.level:<{_LEVEL_WIDTH}}  {finding.check:<{_CHECK_WIDTH}}  {finding.text}")
+        if finding.remedy:
+            show_text(f"{' ' * (_LEVEL_WIDTH + _CHECK_WIDTH + 4)}{finding.remedy}")
+    sys.stdout.flush()
 
 
 def show_findings(findings: Sequence[Finding], title: str) -> None:

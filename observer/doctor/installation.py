@@ -29,12 +29,14 @@ class ConfigurationFacts(msgspec.Struct, frozen=True):
 
 
 class SecretFile(msgspec.Struct, frozen=True):
-    """A file or a folder of secrets: what is in it, its permissions (None: it is absent), whether it is ours."""
+    """A file or a folder of secrets: what is in it, its permissions (None: it is absent), what to do if it is
+    another user's (empty: it is ours).
+    """
 
     purpose: str
     path: str
     mode: int | None
-    is_ours: bool = True
+    foreign: str = ""
     is_folder: bool = False
 
 
@@ -47,14 +49,15 @@ class KeyFacts(msgspec.Struct, frozen=True):
 
 
 class RuntimeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The runtime folder: why it cannot be used (empty: it can), its permissions (None: it is absent); whether a system
-    runs there; else what one that ended without order left: sockets, and processes by pid.
+    """The runtime folder: why it cannot be used (empty: it can), its permissions (None: it is absent); what to do if it
+    is another user's (empty: it is ours); whether a system runs there; else what one that ended without order left:
+    sockets, and processes by pid.
     """
 
     folder: str
     error: str = ""
     mode: int | None = None
-    is_ours: bool = True
+    foreign: str = ""
     is_running: bool = False
     sockets: Sequence[str] = ()
     processes: Sequence[int] = ()
@@ -119,8 +122,8 @@ def judge_keys(facts: KeyFacts) -> Iterator[Finding]:
     for file in facts.files:
         if file.mode is None:
             continue
-        if not file.is_ours:
-            yield critical("keys", f"{file.purpose} {file.path} belongs to another user", f"chown it: {file.path}")
+        if file.foreign:
+            yield critical("keys", f"{file.purpose} {file.path} belongs to another user", file.foreign)
         elif file.mode & _PRIVATE:
             right = 700 if file.is_folder else 600
             text = f"{file.purpose} {file.path} can be read by others (mode {file.mode:o})"
@@ -140,8 +143,8 @@ def judge_runtime(facts: RuntimeFacts) -> Iterator[Finding]:
     if facts.mode is None:
         yield ok("runtime", f"{facts.folder}: made at the first start")
         return
-    if not facts.is_ours:
-        yield critical("runtime", f"{facts.folder} belongs to another user", "run as its owner, or chown it")
+    if facts.foreign:
+        yield critical("runtime", f"{facts.folder} belongs to another user", facts.foreign)
     elif facts.mode & _PRIVATE:
         text = f"{facts.folder} is open to others (mode {facts.mode:o})"
         yield critical("runtime", text, f"`chmod 700 {facts.folder}`")
@@ -160,7 +163,11 @@ def judge_calendar(facts: CalendarFacts) -> Iterator[Finding]:
     """How far the reviewed days reach, and how old their review is."""
     review = f"look at the exchange's notices, and date the review of {facts.path}"
     if facts.error:
-        yield critical("calendar", facts.error, "work in Observer's folder, or name the file in [run] trading_days")
+        yield critical(
+            "calendar",
+            facts.error,
+            "name the file in [run] trading_days; `observer init NEW` writes the shipped one into a new folder",
+        )
         return
     if facts.reviewed is None or facts.last_day is None:
         yield warning("calendar", f"{facts.path} has no reviewed day", review)

@@ -22,10 +22,11 @@ from observer.doctor.installation import (
     SecretFile,
     TargetFacts,
 )
+from observer.doctor.notices import why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running, left_processes, left_sockets
 from observer.errors import ConfigError, MissingKeysError
-from observer.files import read_file
+from observer.files import as_owner, read_file
 from observer.host.alert_targets import require_urls
 from observer.local_time import local_datetime
 from observer.settings_errors import decode_toml
@@ -36,7 +37,7 @@ _KEYS: Final = "keys"
 
 def configuration_facts(place: Place) -> ConfigurationFacts:
     """The configuration's problems and notices."""
-    return ConfigurationFacts(str(place.path), place.problems, place.notices, place.path.exists())
+    return ConfigurationFacts(str(place.path), place.problems, place.notices, not why_unseen(str(place.path)))
 
 
 def key_facts(place: Place) -> KeyFacts | None:
@@ -65,13 +66,17 @@ def _secret_files(place: Place) -> Iterator[SecretFile]:
 
 
 def _secret_file(purpose: str, path: Path) -> SecretFile:
-    path = path.expanduser()
     try:
+        path = path.expanduser()
         status = path.stat()
-    except OSError:
+    except (OSError, RuntimeError):  # the latter: ~USER without such a user
         return SecretFile(purpose, str(path), None)
-    is_ours, is_folder = status.st_uid == os.geteuid(), stat.S_ISDIR(status.st_mode)
-    return SecretFile(purpose, str(path), stat.S_IMODE(status.st_mode), is_ours, is_folder)
+    return SecretFile(purpose, str(path), stat.S_IMODE(status.st_mode), _foreign(status), stat.S_ISDIR(status.st_mode))
+
+
+def _foreign(status: os.stat_result) -> str:
+    """What to do about a file or folder of another user; empty if it is ours."""
+    return "" if status.st_uid == os.geteuid() else as_owner(status.st_uid)
 
 
 def runtime_facts(place: Place) -> RuntimeFacts | None:
@@ -79,21 +84,22 @@ def runtime_facts(place: Place) -> RuntimeFacts | None:
     if place.base is None:
         return None
     folder = Path(place.base.run.runtime)
-    if not folder.exists():
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
         return RuntimeFacts(folder=str(folder))
-    status = folder.lstat()
-    mode, is_ours = stat.S_IMODE(status.st_mode), status.st_uid == os.geteuid()
-    if is_ours and mode & 0o077 == 0:
+    mode, foreign = stat.S_IMODE(status.st_mode), _foreign(status)
+    if not foreign and mode & 0o077 == 0:
         try:
             Endpoints(folder)
         except BusError as error:
             return RuntimeFacts(folder=str(folder), error=str(error))
     if is_running(place.base.run):
-        return RuntimeFacts(folder=str(folder), mode=mode, is_ours=is_ours, is_running=True)
+        return RuntimeFacts(folder=str(folder), mode=mode, foreign=foreign, is_running=True)
     return RuntimeFacts(
         folder=str(folder),
         mode=mode,
-        is_ours=is_ours,
+        foreign=foreign,
         sockets=left_sockets(folder),
         processes=left_processes(folder),
     )

@@ -102,20 +102,26 @@ class Package(msgspec.Struct, frozen=True):
 
 
 class VersionFacts(msgspec.Struct, frozen=True):
-    """Of Python, of Observer, and of the packages that this configuration needs."""
+    """Of Python, of Observer, and of the packages that this configuration needs; what to type before a package's name
+    to install it.
+    """
 
     python: str
     python_least: str
     observer: str
     packages: Sequence[Package]
+    installer: str = "pip install"
 
 
 class ZoneFacts(msgspec.Struct, frozen=True):
-    """The venue's zone, its offset from UTC by the machine's time zone data (None: no data), and by the venue."""
+    """The venue's zone, its offset from UTC by the machine's time zone data (None: no data), and by the venue; what to
+    type before a package's name to install it.
+    """
 
     name: str
     found_s: float | None
     expected_s: float
+    installer: str = "pip install"
 
 
 class LimitFacts(msgspec.Struct, frozen=True):
@@ -213,13 +219,13 @@ def judge_hosts(facts: Sequence[Host]) -> Iterator[Finding]:
 
 def judge_versions(facts: VersionFacts) -> Iterator[Finding]:
     """Python and packages below what this version needs."""
-    remedy = "`make .venv/runtime` in Observer's folder installs the pinned packages"
     is_well = True
     if is_older(facts.python, facts.python_least):
         is_well = False
         text = f"Python {facts.python}, at least {facts.python_least} is needed"
-        yield critical("versions", text, f"install Python {facts.python_least}, then {remedy}")
+        yield critical("versions", text, f"install Python {facts.python_least}, then Observer anew")
     for package in facts.packages:
+        remedy = f"`{facts.installer} '{package.name}>={package.least}'`"
         if not package.installed:
             is_well = False
             yield critical("versions", f"{package.name} is not installed, at least {package.least} is needed", remedy)
@@ -233,7 +239,7 @@ def judge_versions(facts: VersionFacts) -> Iterator[Finding]:
 
 def judge_zone(facts: ZoneFacts) -> Iterator[Finding]:
     """The time zone data that the calendar packages read."""
-    remedy = "install the system's package tzdata, or Python's: `make .venv/runtime`"
+    remedy = f"install the system's package tzdata, or Python's: `{facts.installer} tzdata`"
     if facts.found_s is None:
         yield critical("time zone", f"this machine has no time zone data of {facts.name}", remedy)
     elif facts.found_s != facts.expected_s:

@@ -37,8 +37,10 @@ from observer.doctor.machine import (
     ZoneFacts,
     offset_bounds,
 )
+from observer.doctor.notices import why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running
+from observer.extras import installer
 from observer.lake.layout import sealed_days
 from observer.providers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
@@ -160,7 +162,7 @@ def disk_facts(place: Place) -> DiskFacts:
     """The disks of data, database, runtime folder and packages, that of the database first."""
     holds: dict[int, list[str]] = {}
     folders: dict[int, Path] = {}
-    for purpose, path in _places(place).items():
+    for purpose, path in places_of(place).items():
         folder = _nearest(path)
         device = folder.stat().st_dev
         folders.setdefault(device, folder)
@@ -170,8 +172,8 @@ def disk_facts(place: Place) -> DiskFacts:
     return DiskFacts(disks, _bytes_per_day(place), limit)
 
 
-def _places(place: Place) -> Mapping[str, Path]:
-    """What is written, by its purpose; an SQLite database first, as it grows."""
+def places_of(place: Place) -> Mapping[str, Path]:
+    """What is written, by its purpose; an SQLite database first, as it grows. Looks at no disk."""
     if place.base is None:
         return {}
     run, url = place.base.run, parse_url(place.base.store.url)
@@ -184,7 +186,7 @@ def _places(place: Place) -> Mapping[str, Path]:
 
 def _nearest(path: Path) -> Path:
     absolute = path.absolute()
-    return next(each for each in (absolute, *absolute.parents) if each.exists())
+    return next(each for each in (absolute, *absolute.parents) if not why_unseen(str(each)))
 
 
 def _disk(folder: Path, holds: Sequence[str]) -> Disk:
@@ -199,7 +201,7 @@ def _bytes_per_day(place: Place) -> float | None:
     """
     if place.base is None:
         return None
-    folder, places = place.backup.folder_of(place.base.run), _places(place)
+    folder, places = place.backup.folder_of(place.base.run), places_of(place)
     sizes = [(each.taken_ns, _copy_bytes(each.manifest)) for each in packages(folder) if each.manifest is not None]
     (first_ns, first_bytes), (last_ns, last_bytes) = (sizes[-_RATE_PACKAGES:] or [(0, 0)])[0], (sizes or [(0, 0)])[-1]
     days = (last_ns - first_ns) / _DAY_NS
@@ -229,7 +231,7 @@ def file_system_facts(place: Place) -> Sequence[FileSystem]:
     """The kinds of the file systems that hold what the system writes."""
     mounts = list(_mounts())
     found = []
-    for purpose, path in _places(place).items():
+    for purpose, path in places_of(place).items():
         real = _nearest(path).resolve()
         inside = [(mounted, kind) for mounted, kind in mounts if real.is_relative_to(mounted)]
         kind = max(inside, key=lambda each: len(str(each[0])), default=(Path("/"), ""))[1]
@@ -289,9 +291,16 @@ def version_facts(place: Place) -> VersionFacts:
     extras = {"lake"} if settings is not None and settings.lake is not None else set()
     if settings is not None and settings.alerts.targets:
         extras.add("alerts")
+    if settings is not None and settings.web is not None:
+        extras.add("web")
     python = ".".join(map(str, sys.version_info[:3]))
-    least = metadata("observer")["Requires-Python"].removeprefix(">=")
-    return VersionFacts(python, least, version("observer"), [_package(*each) for each in _required(extras)])
+    try:
+        least = metadata("observer")["Requires-Python"].removeprefix(">=")
+    except PackageNotFoundError:  # a checkout on PYTHONPATH says nothing of what it needs
+        return VersionFacts(python, "", "(not installed)", [])
+    return VersionFacts(
+        python, least, version("observer"), [_package(*each) for each in _required(extras)], installer()
+    )
 
 
 def _required(extras: set[str]) -> Iterator[tuple[str, str]]:
@@ -329,4 +338,6 @@ def zone_facts(place: Place) -> ZoneFacts | None:
         found = now.astimezone(ZoneInfo(venue.zone_name)).utcoffset()
     except (ZoneInfoNotFoundError, OSError, ValueError):
         found = None
-    return ZoneFacts(venue.zone_name, None if found is None else found.total_seconds(), expected.total_seconds())
+    return ZoneFacts(
+        venue.zone_name, None if found is None else found.total_seconds(), expected.total_seconds(), installer()
+    )

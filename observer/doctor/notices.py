@@ -1,5 +1,6 @@
 """What is valid in a configuration and may still be a mistake: keys that nothing reads, files that are not there."""
 
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,7 +64,8 @@ def notices_of(path: Path, settings: Settings, but: Collection[SettingsPath] = (
     """
     file = read_settings_file(path)
     lines = toml_lines(file.text)
-    found = [each for each in (*_unread(file, settings), *_absent(file, settings)) if each[0] not in but]
+    unread = [each for each in _unread(file, settings) if each[0] not in but]
+    found = [*unread, *_absent(file, settings, but)]
     for key, text in sorted(found, key=lambda each: lines.get(each[0], 0)):
         where = f"{file.source}:{lines[key]}" if key in lines else file.source
         yield f"{where}: {'.'.join(map(str, key))}: {text}"
@@ -91,8 +93,12 @@ def _section(document: Any, path: SettingsPath) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _absent(file: SettingsFile, settings: Settings) -> Iterator[tuple[SettingsPath, str]]:
-    """Files, folders and programs that the file names, and that are not there."""
+def _absent(
+    file: SettingsFile, settings: Settings, but: Collection[SettingsPath]
+) -> Iterator[tuple[SettingsPath, str]]:
+    """Files, folders and programs that the file names, and that are not there. Those of `but` are not looked at: one
+    may lie on a server that does not answer.
+    """
     is_read = {
         ("etf", "manual_file"): "csv" in settings.etf.sources,
         ("etf", "krx", "keys_file"): bool(_KRX_SOURCES & set(settings.etf.sources)),
@@ -100,14 +106,26 @@ def _absent(file: SettingsFile, settings: Settings) -> Iterator[tuple[SettingsPa
         ("lake", "keys_file"): True,
         ("backup", "copy_to"): True,
     }
-    for key in (each for each, named in is_read.items() if named):
+    for key in (each for each, named in is_read.items() if named and each not in but):
         name = _section(file.content, key[:-1]).get(key[-1])
-        if isinstance(name, str) and name and not Path(name).expanduser().exists():
-            yield key, f"{name} is not there"
-    if not Path(settings.run.trading_days).exists():
-        yield ("run", "trading_days"), f"{settings.run.trading_days} is not there"
-    for account in settings.pool.accounts:
-        if account.keys_file and not Path(account.keys_file).expanduser().exists():
-            yield ("run", "provider_pool"), f"{account.keys_file}, keys of {account.account_id}, is not there"
-    if settings.backup.command and shutil.which(settings.backup.command[0]) is None:
-        yield ("backup", "command"), f"{settings.backup.command[0]} is no program on PATH"
+        if isinstance(name, str) and name and (why := why_unseen(name)):
+            yield key, f"{name} {why}"
+    if ("run", "trading_days") not in but and (why := why_unseen(settings.run.trading_days)):
+        yield ("run", "trading_days"), f"{settings.run.trading_days} {why}"
+    for account in () if ("run", "provider_pool") in but else settings.pool.accounts:
+        if account.keys_file and (why := why_unseen(account.keys_file)):
+            yield ("run", "provider_pool"), f"{account.keys_file}, keys of {account.account_id}, {why}"
+    program = "" if ("backup", "command") in but else "".join(settings.backup.command[:1])
+    if program and shutil.which(program) is None:
+        yield ("backup", "command"), f"{program} is no program on PATH"
+
+
+def why_unseen(name: str) -> str:
+    """Why there is nothing to be seen under this name, which may begin with a user's home; empty if there is."""
+    try:
+        os.stat(os.path.expanduser(name))  # noqa: PTH111, PTH116 - an unknown user's ~ stays as it is
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not there"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    return ""

@@ -14,6 +14,7 @@ from bus.segments import published_by_stream
 from observer.backup.package import packages
 from observer.doctor.finding import Finding, critical, ok, warning
 from observer.errors import DataFileError, StoreError
+from observer.store.engine import parse_url, sqlite_path
 from observer.store.instance import Instance
 from observer.store.ownership import owner_of
 from observer.store.removal import SealedRows
@@ -45,12 +46,13 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the database says of itself. `error`: why it cannot be read at all; `schema_error`: why its tables cannot.
-    `foreign`: whose it is, if it is another instance's.
+    `foreign`: whose it is, if it is another instance's. `is_new`: it was never made, nothing waits for it.
     """
 
     error: str = ""
     schema_error: str = ""
     foreign: str = ""
+    is_new: bool = False
     events: int = 0
     streams: int = 0
     losses: Sequence[Loss] = ()
@@ -109,7 +111,7 @@ def database_facts(stored: Stored) -> DatabaseFacts:
     try:
         state = stored_state(stored.url)
     except StoreError as error:
-        return DatabaseFacts(error=str(error))
+        return DatabaseFacts(error=str(error), is_new=_is_new(stored))
     facts = DatabaseFacts(events=sum(state.marks.values()), streams=len(state.marks), losses=state.losses)
     try:
         with SummaryReader(stored.url) as reader:
@@ -121,6 +123,21 @@ def database_facts(stored: Stored) -> DatabaseFacts:
     if stored.instance is not None and owner is not None and owner.instance != stored.instance:
         foreign = other_owner("the database", owner.instance, stored.instance)
     return msgspec.structs.replace(facts, epochs=epochs, quarantined=quarantined, foreign=foreign)
+
+
+def _is_new(stored: Stored) -> bool:
+    """Whether there is no SQLite file, and neither an event nor a package that says that there was one."""
+    try:
+        url = parse_url(stored.url)
+    except StoreError:
+        return False
+    if url.get_backend_name() != "sqlite" or sqlite_path(url).exists() or packages(stored.backups):
+        return False
+    return not any(any(published_by_stream(folder).values()) for folder in _outboxes(stored))
+
+
+def _outboxes(stored: Stored) -> Sequence[Path]:
+    return sorted(path for path in stored.outboxes.glob("*") if path.is_dir())
 
 
 def row_facts(stored: Stored) -> RowFacts:
@@ -136,7 +153,7 @@ def row_facts(stored: Stored) -> RowFacts:
 
 def outbox_facts(stored: Stored) -> OutboxFacts:
     """What the outboxes hold, against the marks of the database."""
-    folders = sorted(path for path in stored.outboxes.glob("*") if path.is_dir())
+    folders = _outboxes(stored)
     published = {folder.name: published_by_stream(folder) for folder in folders}
     waiting: Mapping[str, int] | None = None
     try:
@@ -173,6 +190,9 @@ def backup_facts(stored: Stored) -> BackupFacts:
 
 def judge_database(facts: DatabaseFacts) -> Iterator[Finding]:
     """Reachable, ours, of this program's schema; nothing lost, put back or refused."""
+    if facts.is_new:
+        yield warning("database", facts.error.partition(":")[0], "`observer run` makes it")
+        return
     if facts.error:
         remedy = f"start the server, correct [store] url, or put a package in its place: {_RESTORE}"
         yield critical("database", facts.error, remedy)

@@ -1,11 +1,13 @@
 """A change of the schema by a person's command: what it would do, and doing it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from observer.errors import DatabaseInUseError, StoreError
+from observer.files import as_owner
 from observer.store import engine as opened
 from observer.store.backup import kept_before_migration
 from observer.store.engine import known_revisions, open_reader, parse_url, schema_revision, sqlite_path
@@ -78,6 +80,12 @@ def _file_bytes(url: str) -> int | None:
 
 
 def _refusal(url: str) -> str:
+    parsed = parse_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        path = sqlite_path(parsed)
+        owner = path.stat().st_uid
+        if owner != os.geteuid():  # the copy, which the way back puts in its place, would belong to another user
+            return f"{path} belongs to another user: {as_owner(owner)}"
     try:
         require_unused(url)
     except DatabaseInUseError as error:

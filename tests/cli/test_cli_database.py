@@ -1,14 +1,25 @@
 """`observer db stats`, `check` and `upgrade`, as a person types them."""
 
 import json
-from collections.abc import Iterator
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from observer.errors import StoreError
+from observer.cli.database_care import checked, plan_lines
+from observer.doctor.stored import Stored
+from observer.errors import StoppedError, StoreError
+from observer.store import integrity
+from observer.store.instance import Instance
 from observer.store.ownership import only_writer
 from observer.store.schema import SCHEMA_REVISION
+from observer.store.upgrade import Step, Upgrade, planned_upgrade
 from tests.builders import trades
 from tests.cli.typed import Typed, typed_system
 from tests.folders import short_folder
@@ -84,3 +95,75 @@ def test_a_check_reads_beside_a_writer(typed: Typed, folder: Path) -> None:
         assert typed("db", "check").exit_code == 0
         assert typed("db", "stats").exit_code == 0
     assert query(url_in(folder), "SELECT count(*) FROM streams") == [(1,)]
+
+
+def interrupted_in_sqlite(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A profile function that sends this process SIGINT as soon as SQLite asks whether it shall stop."""
+    monkeypatch.setattr(integrity, "_STEPS_AT_ONCE", 1)
+
+    def profile(frame: object, event: str, _: object) -> None:
+        code = getattr(frame, "f_code", None)
+        if event == "call" and getattr(code, "co_name", "") == "<lambda>" and code.co_filename == integrity.__file__:
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return profile
+
+
+def test_ctrl_c_ends_the_check_and_is_no_damage(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    sys.setprofile(interrupted_in_sqlite(monkeypatch))
+    try:
+        ran = typed("db", "check")
+    finally:
+        sys.setprofile(None)
+    assert isinstance(ran.exception, StoppedError)
+    assert "backup restore" not in ran.output
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_database_that_goes_away_meanwhile_hides_no_earlier_finding(typed: Typed, folder: Path) -> None:
+    def remove(step: str) -> None:
+        if step == "comparing the schema":
+            (folder / "data" / "observer.db").unlink()
+
+    stored = Stored(url=url_in(folder), outboxes=folder / "run" / "outbox", backups=folder / "data" / "backup")
+    found = {each.check: each for each in checked(stored, remove, threading.Event())}
+    assert found["integrity"].level == "ok"
+    assert (found["schema"].level, "there is no database" in found["schema"].text) == ("critical", True)
+
+
+def test_the_printed_way_back_keeps_the_upgraded_database_with_its_log(tmp_path: Path) -> None:
+    file = tmp_path / "my data" / "observer's.db"
+    file.parent.mkdir()
+    copy = file.with_name(f"{file.name}.before-0001")
+    file.write_text("newer")
+    file.with_name(f"{file.name}-wal").write_text("its log")
+    copy.write_text("earlier")
+    plan = Upgrade(database="", revision="0001", steps=[Step("0002", "")], copy=str(copy), copy_bytes=7)
+    command = list(plan_lines(plan, is_done=True))[-1].partition("`")[2].rpartition("`")[0]
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert {each.name: each.read_text() for each in file.parent.iterdir()} == {
+        "observer's.db": "earlier",
+        "observer's.db.newer": "newer",
+        "observer's.db.newer-wal": "its log",
+    }
+
+
+def test_the_way_back_of_a_server_is_a_package() -> None:
+    plan = Upgrade(database="", revision="0001", steps=[Step("0002", "")], copy="market.before-0001.dump")
+    assert "`observer backup restore --yes PACKAGE`" in list(plan_lines(plan, is_done=True))[-1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_an_upgrade_by_another_user_than_the_owner_is_refused(
+    typed: Typed, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(url_in(folder), "UPDATE alembic_version SET version_num = '0000'")
+    monkeypatch.setattr("observer.store.upgrade.known_revisions", lambda: {"0000"})
+    monkeypatch.setattr("observer.store.upgrade._steps_from", lambda _: [Step("0001", "")])
+    os.chown(folder / "data" / "observer.db", 65_534, 65_534)
+    assert f"sudo -u {pwd.getpwuid(65_534).pw_name} ..." in planned_upgrade(url_in(folder), Instance(), folder).refused
+    ran = typed("db", "upgrade")
+    assert isinstance(ran.exception, StoreError)
+    assert not list(folder.glob("data/*.before-*"))

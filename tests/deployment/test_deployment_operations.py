@@ -31,6 +31,8 @@ from tests.store.migrated import make_database
 from tests.system.running import OBSERVER, System
 
 PROGRAM: Final = ".venv/bin/observer"
+AS_OWNER: Final = "sudo -u observer "
+AS_ROOT: Final = ("init new",)  # writes beside the program, not into the system's data
 NEXT_DAY: Final = date(2026, 11, 19)
 
 # Run without a running system, in the order of this list, with the clock at the evening of the stored day or after it.
@@ -101,16 +103,28 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }
 
 
+def lines_of(page: str) -> list[str]:
+    """The lines of the blocks, without the comments behind them."""
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    return [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+
+
 def printed() -> list[str]:
-    """The commands of the page's blocks, each once, without the comments behind them."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "OPERATIONS.md").read_text(), re.DOTALL)
-    lines = [re.sub(r"\s+# .*", "", line) for block in blocks for line in block.splitlines()]
+    """The commands of the page's blocks, each once, without the comments behind them and the user before them."""
+    lines = [line.removeprefix(AS_OWNER) for line in lines_of((ROOT / "OPERATIONS.md").read_text())]
     return list(dict.fromkeys(line for line in lines if line.strip()))
 
 
 def test_every_command_of_the_page_is_run_or_has_its_reason() -> None:
     ours = {f"{PROGRAM} {words}" for words in (*AT_REST, *RUNNING)}
     assert set(printed()) == ours | set(LEFT_OUT)
+
+
+def test_an_upgrade_names_the_user_of_each_command_about_the_system_s_data() -> None:
+    lines = lines_of((ROOT / "OPERATIONS.md").read_text().partition("## Upgrade")[2])
+    ours = [line for line in lines if PROGRAM in line]
+    assert len(ours) > 9
+    assert [line for line in ours if not line.startswith(AS_OWNER)] == [f"{PROGRAM} {words}" for words in AS_ROOT]
 
 
 @pytest.fixture(scope="module")

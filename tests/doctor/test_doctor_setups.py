@@ -5,6 +5,7 @@ The ids of the tests are the list of the set-ups: `pytest --collect-only -q test
 
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -22,7 +24,7 @@ from bus.delivery import Delivered
 from bus.events import PhaseChanged
 from observer.cli.app import command_line
 from observer.doctor import machine
-from observer.doctor.examination import SUBJECTS, Subject, examine
+from observer.doctor.examination import SUBJECTS, Subject, examine, stored_of
 from observer.doctor.machine import (
     ClockFacts,
     Disk,
@@ -32,6 +34,7 @@ from observer.doctor.machine import (
     Package,
     VersionFacts,
 )
+from observer.doctor.machine_facts import version_facts
 from observer.doctor.place import place_of
 from observer.store.instance import Instance
 from observer.store.ownership import claim
@@ -54,6 +57,7 @@ from tests.doctor.scene import (
     replaced,
 )
 from tests.folders import short_folder
+from tests.privileges import in_a_fork
 from tests.store.migrated import make_database
 from tests.store.raw import execute
 
@@ -489,3 +493,113 @@ def test_the_command_prints_every_finding_with_its_remedy_and_ends_with_1_when_o
     found_ones = json.loads(CliRunner().invoke(command_line(), [*words, "--json"]).stdout)
     assert all(set(each) == {"check", "level", "text", "remedy"} for each in found_ones)
     assert all(each["remedy"] for each in found_ones if each["level"] != "ok")
+
+
+def test_without_a_named_file_a_wrong_section_is_a_finding_like_any_other(installation: Scene) -> None:
+    Path("config").mkdir()
+    Path("config/observer.toml").write_text('[run]\ndatta = "x"\n')
+    ran = CliRunner().invoke(command_line(), ["doctor", "--offline"])
+    assert ran.exit_code == 1
+    assert "config/observer.toml:2: run.datta: unknown key" in ran.stdout
+    assert "a process may open" in ran.stdout
+
+
+def test_a_subject_that_does_not_answer_is_a_finding_and_keeps_no_other_from_being_printed(
+    installation: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo("hangs")  # opened to read, it waits for a writer that never comes, as a dead mount does
+
+    def hang(_: object) -> None:
+        Path("hangs").read_bytes()
+
+    hanging = Subject("second copy", hang, list, lambda _: "backup.copy_to = /mnt/copies", limit_s=0.05)
+    monkeypatch.setattr("observer.cli.doctor.SUBJECTS", replaced({"second copy": hanging}))
+    ran = CliRunner().invoke(command_line(), ["doctor", "--offline", "--config", str(CONFIGURATION)])
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert ran.exit_code == 1
+    assert "critical  second copy    no answer within 0.05 s: backup.copy_to = /mnt/copies" in ran.stdout
+    assert [name for line in lines if (name := line[1]) in ("limits", "time") and line[0] == "ok"] == ["limits", "time"]
+    with Path("hangs").open("wb"):  # the thread ends
+        pass
+
+
+def test_each_subject_is_printed_before_the_next_one_is_looked_at(
+    installation: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def look(_: object) -> str:
+        seen.append(capsys.readouterr().out)
+        return ""
+
+    later = Subject("time zone", look, lambda _: [])
+    monkeypatch.setattr("observer.cli.doctor.SUBJECTS", [*replaced({})[:3], later])
+    command_line().main(["doctor", "--config", str(CONFIGURATION)], standalone_mode=False)
+    assert ["configuration" in seen[0], "keys" in seen[0], "runtime" in seen[0]] == [True, True, True]
+
+
+def test_a_server_that_does_not_take_a_connection_is_given_up_after_ten_seconds(installation: Scene) -> None:
+    stored = stored_of(place_of(CONFIGURATION, NOW_NS))
+    assert stored is not None
+    assert "connect_timeout" not in stored.url
+    reconfigure(URL, "postgresql+psycopg://observer:secret@127.0.0.1:9/market")
+    stored = stored_of(place_of(CONFIGURATION, NOW_NS))
+    assert stored is not None
+    assert stored.url == "postgresql+psycopg://observer:secret@127.0.0.1:9/market?connect_timeout=10"
+
+
+def test_files_of_other_users_are_findings_with_the_owner_s_command(installation: Scene) -> None:
+    closed = Path("closed")
+    closed.mkdir(mode=0o700)
+    (closed / "keys.toml").write_text("")
+    closed.chmod(0)
+    configure(
+        '[etf]\nsources = ["krx_open_api"]\n[etf.krx]\nkeys_file = "closed/keys.toml"\n[lake]\nfolder = "closed/lake"'
+    )
+    reconfigure('runtime = "run"', 'runtime = "closed/run"')
+
+    def look() -> None:
+        for finding in found():
+            sys.stdout.write(f"{finding.level} {finding.check} {finding.text} | {finding.remedy}\n")
+
+    ran = in_a_fork(look, Path.cwd(), as_user=True)
+    assert ran.status == 0, ran.stderr
+    assert "closed/keys.toml cannot be looked at: Permission denied" in ran.stdout
+    assert "critical runtime closed/run: Permission denied | run this command as its owner, `sudo -u" in ran.stdout
+    assert "failed itself" not in ran.stdout
+
+
+def test_a_home_of_an_unknown_user_is_a_finding(installation: Scene) -> None:
+    Path("pool.json").write_text(
+        '{"provider_pool": {"accounts": [{"account_id": "main", "keys_file": "~no-such-user/keys.toml"}]}}'
+    )
+    [finding] = [each for each in found() if each.level != "ok"]
+    assert (finding.check, "~no-such-user/keys.toml" in finding.text) == ("keys", True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the files of others")
+def test_root_should_work_as_the_owner_and_not_take_the_keys_away(installation: Scene) -> None:
+    for name in ("keys.toml", "run"):
+        os.chown(name, 65_534, 65_534)
+    remedies = {each.check: each.remedy for each in found() if each.level != "ok"}
+    assert remedies.keys() == {"keys", "runtime"}
+    assert all(
+        f"run this command as its owner, `sudo -u {pwd.getpwuid(65_534).pw_name} ...`" in each
+        for each in remedies.values()
+    )
+
+
+def test_the_database_of_a_new_installation_is_made_by_the_first_run(installation: Scene) -> None:
+    no_database(ExitStack())
+    shutil.rmtree("data/backup")
+    assert {each.check: each.level for each in found()}["database"] == "critical"  # the outbox has events
+    shutil.rmtree("run/outbox")
+    [finding] = [each for each in found() if each.check == "database"]
+    assert (finding.level, finding.remedy) == ("warning", "`observer run` makes it")
+
+
+def test_a_remedy_for_a_package_needs_no_checkout(installation: Scene) -> None:
+    facts = version_facts(place_of(CONFIGURATION, NOW_NS))
+    older = msgspec.structs.replace(facts, packages=[Package("pyzmq", "27", "26.4.0")])
+    [finding] = machine.judge_versions(older)
+    assert finding.remedy.endswith("/bin/python -m pip install 'pyzmq>=27'`")
