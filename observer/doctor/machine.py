@@ -42,7 +42,7 @@ class ClockFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """A file system: a folder in it, what it holds, bytes in all and free to us; what is root's alone counts in neither.
+    """A file system: a folder in it, what it holds, bytes in all and free to us; what only root may use is in neither.
 
     `is_out_of_names`: no new file.
     """
