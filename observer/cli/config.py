@@ -1,6 +1,6 @@
 """`observer config`: the effective configuration, what is wrong in it, what differs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +8,7 @@ import msgspec
 from click.exceptions import Exit
 
 from bus.commands import Reload
-from observer.cli.config_values import Value, values_of, with_origins
+from observer.cli.config_values import Value, compared_values_of, values_of, with_origins
 from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
 from observer.cli.options import Argument, Option
 from observer.cli.system import ask
@@ -101,7 +101,7 @@ def diff_config(
         return
     path = configuration_path(config)
     other = Settings() if file is None else load_settings(file)
-    found = _differences(values_of(load_settings(path)), values_of(other))
+    found = _differences(load_settings(path), other)
     name = "defaults" if file is None else str(file)
     if as_json:
         print_json(found)
@@ -112,12 +112,21 @@ def diff_config(
         show(Table(("key", str(path), name), rows, "", folded=(str(path), name)))
 
 
-def _differences(values: Sequence[Value], others: Sequence[Value]) -> Sequence[Difference]:
-    ours = {each.key: each.value for each in values}
-    theirs = {each.key: each.value for each in others}
-    keys = [*ours, *(key for key in theirs if key not in ours)]
-    found = [Difference(key, ours.get(key), theirs.get(key)) for key in keys]
-    return [each for each in found if each.value != each.other]
+def _differences(settings: Settings, other: Settings) -> Sequence[Difference]:
+    """What differs, also by a secret, which is not shown."""
+    values, others = compared_values_of(settings), compared_values_of(other)
+    ours, theirs = ({each.key: each.value for each in values_of(side)} for side in (settings, other))
+    keys = [key for key in dict.fromkeys((*values, *others)) if values.get(key) != others.get(key)]
+    return [
+        Difference(key, ours.get(key), theirs.get(key))
+        for key in keys
+        if not _is_group(key, ours) and not _is_group(key, theirs)
+    ]
+
+
+def _is_group(key: str, values: Mapping[str, object]) -> bool:
+    """Whether the values stand below this key, which the other side has as an empty group."""
+    return key not in values and any(each.startswith((f"{key}.", f"{key}[")) for each in values)
 
 
 def _within(section: str | None, values: Sequence[Value]) -> Sequence[Value]:

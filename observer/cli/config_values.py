@@ -32,6 +32,12 @@ def values_of(settings: Settings) -> Sequence[Value]:
     return [Value(_dotted(path), value) for path, value in _leaves(_document(settings))]
 
 
+def compared_values_of(settings: Settings) -> Mapping[str, object]:
+    """Every setting as `values_of` names it, with its secrets: to be compared, never shown."""
+    whole = _whole(settings)
+    return {_dotted(path): _value_at(path, whole) for path, _ in _leaves(_document(settings))}
+
+
 def with_origins(path: Path, settings: Settings) -> Sequence[Value]:
     """As `values_of`, each with the place that states it.
 
@@ -53,12 +59,15 @@ def with_origins(path: Path, settings: Settings) -> Sequence[Value]:
 
 
 def _document(settings: Settings) -> Mapping[str, Any]:
-    """The settings as one document."""
+    """The settings as one document, without secrets."""
+    found: Mapping[str, Any] = redacted(_whole(settings))
+    return found
+
+
+def _whole(settings: Settings) -> Mapping[str, Any]:
     whole: dict[str, Any] = msgspec.to_builtins(settings)
     sections = {name: value for name, value in whole.items() if name not in _OTHER_FILES}
-    document = {**sections, **whole["brokers"], _POOL: whole["pool"], _SELECTION: whole["selection"]}
-    found: Mapping[str, Any] = redacted(document)
-    return found
+    return {**sections, **whole["brokers"], _POOL: whole["pool"], _SELECTION: whole["selection"]}
 
 
 def _leaves(value: Any, path: SettingsPath = ()) -> Iterator[tuple[SettingsPath, object]]:
@@ -71,6 +80,12 @@ def _leaves(value: Any, path: SettingsPath = ()) -> Iterator[tuple[SettingsPath,
             yield from _leaves(inner, (*path, number))
     else:
         yield path, value
+
+
+def _value_at(path: SettingsPath, document: Any) -> object:
+    for step in path:
+        document = document[step]
+    return document
 
 
 def _places(file: SettingsFile, prefix: SettingsPath, lines: Mapping[SettingsPath, int]) -> dict[SettingsPath, str]:

@@ -113,6 +113,12 @@ def test_every_command_of_the_page_is_run_or_has_its_reason() -> None:
     assert set(printed()) == ours | set(LEFT_OUT)
 
 
+def test_the_way_back_installs_the_earlier_packages_too_before_it_restores() -> None:
+    way_back = (ROOT / "OPERATIONS.md").read_text().partition("The way back, ")[2].partition("```sh\n")[2]
+    commands = [line.split()[1:3] for line in way_back.partition("```")[0].splitlines()]
+    assert commands[1:4] == [["install", "--require-hashes"], ["install", "--no-deps"], ["backup", "restore"]]
+
+
 @pytest.fixture(scope="module")
 def at_rest() -> Iterator[Path]:
     """A new system's folder with the data of two days, and no running system."""
