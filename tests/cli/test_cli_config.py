@@ -70,7 +70,7 @@ def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch: pytest.
     path = SHIPPED.relative_to(SHIPPED.parents[1])
     values = with_origins(path, load_settings(path))
     from_defaults = {each.key.partition(".")[0] for each in values if each.origin == DEFAULT}
-    commented = {
+    commented = {"run", "store", "kis", "lake", "tape", "metrics", "web", "simulator", "alerts", "upbit"} | {"provider_pool"}
         "run",
         "store",
         "kis",
