@@ -71,18 +71,6 @@ def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch: pytest.
     values = with_origins(path, load_settings(path))
     from_defaults = {each.key.partition(".")[0] for each in values if each.origin == DEFAULT}
     commented = {"run", "store", "kis", "lake", "tape", "metrics", "web", "simulator", "alerts", "upbit"} | {"provider_pool"}
-        "run",
-        "store",
-        "kis",
-        "lake",
-        "tape",
-        "metrics",
-        "simulator",
-        "alerts",
-        "provider_pool",
-        "upbit",
-        "web",
-    }
     assert from_defaults <= commented | {each for each in from_defaults if each in load_settings(path).brokers}
 
 
