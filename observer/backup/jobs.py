@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bus.commands import Refused
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 _IDENTITY: Final = "backup"  # of the alert
 RESULT: Final = "result"  # the argument of the job that asks how the last package by hand ended
 MISSED: Final = "backup_missed"  # the alert that no daily package was made, whatever the reason
+TARGET: Final = "backup_target"  # the alert that the folder of second copies is not there
+_TARGET_S: Final = 20.0  # machine seconds in which a folder on the network has to answer
 _RETRY_S: Final = 3_600.0  # market seconds from a failed daily package to the next attempt
 OVERDUE_S: Final = 7_200.0  # market seconds from a package's time until it is missed: a package and one more attempt
 _WATCH_S: Final = 600.0  # market seconds
@@ -61,6 +64,7 @@ class BackupJobs:
         self._clock = clock
         self._alerts = alerts
         self._result: str | Refused | None = None  # of the last package by hand
+        self._look: asyncio.Task[bool] | None = None  # for the folder of second copies, while there is no answer
         self._is_unlisted = False  # the packages could not be listed when the daily one was due
 
     async def run(self, producer: "Producer") -> None:
@@ -83,7 +87,8 @@ class BackupJobs:
         """Report a daily package that is missing OVERDUE_S after its time, also while an attempt hangs.
 
         In the first OVERDUE_S it reports none, because what was missed before the start is made up for first; but it
-        resolves the alert that an earlier process left, when the package is there.
+        resolves the alert that an earlier process left, when the package is there. Report, too, that the folder of
+        second copies is not there: it may be mounted after the start.
         """
         begins_ns = self._clock.now_ns() + round(OVERDUE_S * NS_PER_S)
         while True:
@@ -95,6 +100,7 @@ class BackupJobs:
                 self._report_missed(due_ns, lacks=lacks, may_report=now_ns >= begins_ns)
             except OSError as error:  # whether it is missing is not known: the alert stays as it is
                 logger.warning("the packages cannot be listed, and are looked for again: %s", error)
+            await self._look_for_target()
             await self._clock.sleep(_WATCH_S)
 
     def _report_missed(self, due_ns: int, *, lacks: bool, may_report: bool) -> None:
@@ -103,6 +109,27 @@ class BackupJobs:
         elif may_report:
             text = f"no daily package since {local_datetime(due_ns):%m-%d %H:%M}, when it was due: the log says why"
             self._alerts.report(MISSED, "critical", text)
+
+    async def _look_for_target(self) -> None:
+        """A look that hangs, as in a folder of a server that is down, goes on; meanwhile there is no second one."""
+        name = self._plan.settings.copy_to
+        if not name:
+            self._alerts.resolve(TARGET, "there is no second target any more")
+            return
+        look = self._look or asyncio.create_task(asyncio.to_thread(Path(name).is_dir))
+        found, _ = await asyncio.wait([look], timeout=_TARGET_S)
+        self._look = None if found else look
+        error = "" if found else "it does not answer"
+        try:
+            if found and not look.result():
+                error = "no such folder"
+        except OSError as refusal:
+            error = str(refusal.strerror)
+        if error:
+            text = f"backup.copy_to = {name}: {error}: mount or make it, or remove the setting"
+            self._alerts.report(TARGET, "critical", text)
+        else:
+            self._alerts.resolve(TARGET, f"{name} is there")
 
     async def make_now(self, producer: "Producer") -> str | Refused:
         """Make a package beside the day's, on request of a person."""

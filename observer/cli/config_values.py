@@ -40,6 +40,12 @@ def values_of(settings: Settings) -> Sequence[Value]:
     return [Value(_dotted(path), value) for path, value in _leaves(_document(settings))]
 
 
+def compared_values_of(settings: Settings) -> Mapping[str, object]:
+    """Every setting as `values_of` names it, with its secrets: to be compared, never shown."""
+    whole = _whole(settings)
+    return {_dotted(path): _value_at(path, whole) for path, _ in _leaves(_document(settings))}
+
+
 def with_origins(path: Path, settings: Settings) -> Sequence[Value]:
     """As `values_of`, each with the place that states it.
 
@@ -112,6 +118,12 @@ def _leaves(value: Any, path: SettingsPath = ()) -> Iterator[tuple[SettingsPath,
             yield from _leaves(inner, (*path, number))
     else:
         yield path, value
+
+
+def _value_at(path: SettingsPath, document: Any) -> object:
+    for step in path:
+        document = document[step]
+    return document
 
 
 def _places(file: SettingsFile, prefix: SettingsPath, lines: Mapping[SettingsPath, int]) -> dict[SettingsPath, str]:

@@ -18,6 +18,7 @@ from observer.supervisor.linux import data_begin
 _SUFFIX: Final = ".log"
 _BLOCK_BYTES: Final = 1 << 18
 _LINE_BYTES_MAX: Final = 1 << 20  # a longer line is shown in parts
+_ANCHOR_BYTES: Final = 1024  # of a file that grows, before the place of a reader: elsewhere the file was rotated
 _ATTEMPTS: Final = 3  # a rotation within each of them is not to be expected
 
 Wanted = Callable[[LogEntry], bool]
@@ -31,7 +32,8 @@ def log_names(folder: Path) -> Sequence[str]:
 class ProcessLog:
     """The log of one process.
 
-    `newest` reads what is there; `new_entries` gives what was written since, from `newest` or the last call on.
+    `newest` and `all_since` read what is there; `new_entries` gives what was written since, from one of them, read to
+    its end, or from the last call on.
     """
 
     def __init__(self, folder: Path, process: str) -> None:
@@ -42,10 +44,9 @@ class ProcessLog:
         self._written_ns = 0  # when the present file was last written, at the last look; machine time
         self._at_ns = 0  # the newest line's market time
 
-    def newest(
-        self, wanted: Wanted, limit: int = 0, since_ns: int = 0, *, is_followed: bool = False
-    ) -> Sequence[LogEntry]:
-        """The wanted entries since this market time (UTC nanoseconds), oldest first; the last `limit` of them, 0: all.
+    def newest(self, wanted: Wanted, limit: int, since_ns: int = 0, *, is_followed: bool = False) -> Sequence[LogEntry]:
+        """The last `limit` of the wanted entries since this market time (UTC nanoseconds), oldest first.
+
         A last line without an end is left out of a log that is followed: `new_entries` gives it when it has one.
         """
         found: Sequence[LogEntry] = ()
@@ -57,6 +58,20 @@ class ProcessLog:
                     self._note_end(parts[-1])
                     break
         return found
+
+    def all_since(self, wanted: Wanted, since_ns: int = 0, *, is_followed: bool = False) -> Iterator[LogEntry]:
+        """As `newest`, but all of them: a block of a file is in memory at a time, however long the files are."""
+        with _opened(self._paths()) as opened:
+            parts = self._parts_since(opened, since_ns)
+            at_ns = self._first_ns(parts) if parts == opened else 0  # other output behind an older line is as old
+            is_within = at_ns >= since_ns or (parts == opened and not at_ns)
+            for content in self._lines_forwards(parts, is_followed=is_followed):
+                for entry in log_entries(self.process, content):
+                    if entry.line is not None:
+                        at_ns, is_within = entry.at_ns, entry.at_ns >= since_ns
+                        self._at_ns = max(self._at_ns, at_ns)
+                    if is_within and wanted(found := placed(entry, at_ns)):
+                        yield found
 
     def new_entries(self) -> Sequence[LogEntry]:
         """Entries of the lines that were finished since the last look."""
@@ -80,10 +95,56 @@ class ProcessLog:
                 self._at_ns = max(self._at_ns, entry.at_ns)
                 found += filter(wanted, [*(placed(each, entry.at_ns) for each in waiting), entry])
                 waiting = []
-            if limit and len(found) >= limit:
+            if len(found) >= limit:
                 return found[:limit][::-1]
         found += filter(wanted, (placed(each, found[-1].at_ns if found else self._at_ns) for each in waiting))
-        return (found[:limit] if limit else found)[::-1]
+        return found[:limit][::-1]
+
+    def _parts_since(self, parts: "Sequence[_Part]", since_ns: int) -> "Sequence[_Part]":
+        """The parts from a line on behind which those since this time begin: the last block that begins before it."""
+        for number in reversed(range(len(parts) if since_ns else 0)):
+            part = parts[number]
+            for at in _block_begins(part):
+                content = os.pread(part.descriptor, _BLOCK_BYTES, at)
+                skipped = content.find(b"\n") + 1 if at > part.begin else 0
+                first_ns = self._time_of_first(content[skipped:].split(b"\n"))
+                if 0 < first_ns < since_ns:
+                    return [part._replace(begin=at + skipped), *parts[number + 1 :]]
+        return parts
+
+    def _first_ns(self, parts: "Sequence[_Part]") -> int:
+        """The time of the first line, which other output before it takes; 0: there is no line."""
+        blocks = (os.pread(part.descriptor, _BLOCK_BYTES, at) for part in parts for at in reversed(_block_begins(part)))
+        return next(filter(None, (self._time_of_first(block.split(b"\n")) for block in blocks)), 0)
+
+    def _time_of_first(self, lines: Iterable[bytes]) -> int:
+        entries = (entry for content in lines for entry in log_entries(self.process, content))
+        return next((entry.at_ns for entry in entries if entry.line is not None), 0)
+
+    def _lines_forwards(self, parts: "Sequence[_Part]", *, is_followed: bool) -> Iterator[bytes]:
+        """The lines of these files joined in order, without their ends; then what a rotation meanwhile moved."""
+        rest = last = b""
+        unread = sum(part.end - part.begin for part in parts)  # less what was read in whole lines
+        self._offset, self._last_line, self._written_ns = 0, b"", parts[-1].written_ns if parts else 0
+        for block in _blocks(parts):
+            if block is None:
+                self._last_line = last
+                yield from self._new_lines()
+                return
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+            if lines:
+                last = lines[-1] + b"\n"
+                unread -= sum(map(len, lines)) + len(lines)
+            if len(rest) > _LINE_BYTES_MAX:
+                yield rest
+                unread -= len(rest)
+                rest = last = b""
+        if parts:
+            self._offset = max(parts[-1].begin, parts[-1].end - unread)
+            self._last_line = last[max(0, len(last) - (self._offset - parts[-1].begin)) :]
+        if not is_followed:
+            yield rest
 
     def _new_lines(self) -> Sequence[bytes]:
         with _opened([self._path]) as parts:
@@ -153,6 +214,36 @@ def _opened(paths: Sequence[Path]) -> Iterator[Sequence[_Part]]:
                 status = os.fstat(descriptor)
                 parts.insert(0, _Part(descriptor, data_begin(descriptor), status.st_size, status.st_mtime_ns))
         yield parts
+
+
+def _block_begins(part: _Part) -> Sequence[int]:
+    """Where blocks of this part begin, the last one first."""
+    return range(part.begin, part.end, _BLOCK_BYTES)[::-1]
+
+
+def _blocks(parts: Sequence[_Part]) -> Iterator[bytes | None]:
+    """The contents of these files in order. Only the last one may change: None at the end when it was rotated before
+    all of it was read.
+    """
+    if not parts:
+        return
+    *kept, present = parts
+    at = anchor_at = present.begin
+    anchor = os.pread(present.descriptor, min(_ANCHOR_BYTES, present.end - at), at)
+    for part in kept:
+        for begin in reversed(_block_begins(part)):
+            yield os.pread(part.descriptor, min(_BLOCK_BYTES, part.end - begin), begin)
+    while at < present.end:
+        size = min(at + _BLOCK_BYTES, present.end) - anchor_at
+        content = os.pread(present.descriptor, size, anchor_at)
+        is_there = len(content) == size and content.startswith(anchor)
+        if not is_there or os.pread(present.descriptor, len(anchor), anchor_at) != anchor:
+            yield None
+            return
+        yield content[at - anchor_at :]
+        at = anchor_at + size
+        anchor = content[-_ANCHOR_BYTES:]
+        anchor_at = at - len(anchor)
 
 
 def _is_rotated(part: _Part) -> bool:

@@ -58,9 +58,12 @@ def logs(
     def wanted(entry: LogEntry) -> bool:
         return reaches(entry, level)
 
-    found = (log.newest(wanted, limit, since_ns, is_followed=follow) for log in followed)
-    entries = list(heapq.merge(*found, key=attrgetter("at_ns")))
-    show(entries[-limit:] if limit else entries)
+    if limit:
+        newest = (log.newest(wanted, limit, since_ns, is_followed=follow) for log in followed)
+        show(list(heapq.merge(*newest, key=attrgetter("at_ns")))[-limit:])
+    else:
+        every = (log.all_since(wanted, since_ns, is_followed=follow) for log in followed)
+        show(heapq.merge(*every, key=attrgetter("at_ns")))
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
             _follow(followed, folder, wanted, show, grows=not process)

@@ -41,12 +41,13 @@ class Terminal:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
-        """The screen and the keys are ours while the block runs. q, ctrl-C, SIGTERM and SIGHUP set `stopping`; ctrl-Z
-        gives the terminal back until the process goes on.
+        """The screen and the keys are ours while the block runs. q, ctrl-C, SIGTERM, SIGHUP and SIGQUIT set
+        `stopping`; ctrl-Z gives the terminal back until the process goes on.
         """
         loop = asyncio.get_running_loop()
         handlers: dict[int, Callable[[], None]] = {
             signal.SIGHUP: self.stopping.set,
+            signal.SIGQUIT: self.stopping.set,
             signal.SIGTSTP: self._suspend,
             signal.SIGWINCH: self.changed.set,
         }

@@ -60,6 +60,8 @@ def _secret_files(place: Place) -> Iterator[SecretFile]:
         yield _secret_file("keys of the lake's target", Path(settings.lake.keys_file))
     if _KRX_SOURCES & set(settings.etf.sources):
         yield _secret_file("keys of KRX", Path(settings.etf.krx.keys_file))
+    if settings.web is not None:
+        yield _secret_file("token of the page's orders", settings.web.token_file_in(settings.run.runtime))
     folder = Path(settings.run.runtime) / _KEYS
     if settings.run.endpoints is not None:
         yield _secret_file("keys of the sockets", folder)

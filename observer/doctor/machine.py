@@ -18,6 +18,7 @@ DISK_DAYS_CRITICAL: Final = 3.0
 DISK_DAYS_WARNING: Final = 30.0
 OPEN_FILES_CRITICAL: Final = 256
 OPEN_FILES_WARNING: Final = 1_024  # the usual soft limit of Linux
+UNLIMITED: Final = -1  # resource.RLIM_INFINITY
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"}
     | {"glusterfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3", "smbfs", "virtiofs"}
@@ -41,7 +42,10 @@ class ClockFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """A file system: a folder in it, what it holds, bytes in all and free to us. `is_out_of_names`: no new file."""
+    """A file system: a folder in it, what it holds, bytes in all and free to us; what only root may use is in neither.
+
+    `is_out_of_names`: no new file.
+    """
 
     folder: str
     holds: Sequence[str]
@@ -252,6 +256,9 @@ def judge_zone(facts: ZoneFacts) -> Iterator[Finding]:
 def judge_limits(facts: LimitFacts) -> Iterator[Finding]:
     """How many files a process may open."""
     text = f"a process may open {facts.open_files:,} files"
+    if facts.open_files == UNLIMITED:
+        yield ok("limits", "a process may open any number of files")
+        return
     remedy = "raise it: `ulimit -n 4096`, LimitNOFILE= of the unit, minfds of supervisord"
     if facts.open_files < OPEN_FILES_CRITICAL:
         yield critical("limits", text, remedy)

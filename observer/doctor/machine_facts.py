@@ -191,7 +191,7 @@ def _nearest(path: Path) -> Path:
 
 def _disk(folder: Path, holds: Sequence[str]) -> Disk:
     usage, counts = shutil.disk_usage(folder), os.statvfs(folder)
-    return Disk(str(folder), holds, usage.total, usage.free, bool(counts.f_files) and not counts.f_favail)
+    return Disk(str(folder), holds, usage.used + usage.free, usage.free, bool(counts.f_files) and not counts.f_favail)
 
 
 def _bytes_per_day(place: Place) -> float | None:
@@ -233,10 +233,14 @@ def file_system_facts(place: Place) -> Sequence[FileSystem]:
     found = []
     for purpose, path in places_of(place).items():
         real = _nearest(path).resolve()
-        inside = [(mounted, kind) for mounted, kind in mounts if real.is_relative_to(mounted)]
-        kind = max(inside, key=lambda each: len(str(each[0])), default=(Path("/"), ""))[1]
-        found.append(FileSystem(purpose, str(path), kind, purpose == "database"))
+        found.append(FileSystem(purpose, str(path), kind_at(real, mounts), purpose == "database"))
     return found
+
+
+def kind_at(path: Path, mounts: Sequence[tuple[Path, str]]) -> str:
+    """The kind of the file system that holds this path; of two mounts at one folder the later one covers the other."""
+    inside = [(mounted, kind) for mounted, kind in reversed(mounts) if path.is_relative_to(mounted)]
+    return max(inside, key=lambda each: len(str(each[0])), default=(Path("/"), ""))[1]
 
 
 def _mounts() -> Iterator[tuple[Path, str]]:

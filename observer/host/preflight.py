@@ -38,15 +38,15 @@ def require_usable_machine(settings: Settings) -> None:
         OSError: a folder or the file of the database cannot be written, or a port is in use; names the setting.
         StoreError, ConfigError: the database is not this program's or not this instance's, or another living system
             owns it; the PostgreSQL server refuses its user.
-        ConfigError: a broker's address is none, the file of trading days cannot be read, or packages can neither be
-            copied nor handed on as `[backup]` says.
+        ConfigError: a broker's address is none, the file of trading days cannot be read, or there is no program to hand
+            packages to as `[backup]` says.
     """
     run = settings.run
     InstanceLock(Path(run.runtime)).release()
     for key, folder in (("data", run.data), ("data", f"{run.data}/logs"), ("universe", run.universe)):
         require_writable(Path(folder), f"run.{key}")
     require_writable(settings.backup.folder_of(run), "backup.folder")
-    _require_second_target(settings.backup)
+    _require_command(settings.backup)
     system = this_system(Path(run.runtime))
     if settings.store.url.startswith(_SQLITE):
         database = Path(settings.store.url.partition(":///")[2].partition("?")[0])
@@ -85,12 +85,8 @@ def _require_addresses(provider: str, broker: BrokerSettings) -> None:
             raise ConfigError(f"{provider}.{key} = {url!r}: give {forms}")
 
 
-def _require_second_target(backup: BackupSettings) -> None:
-    """Raises ConfigError where no package can be copied, or handed to the command."""
-    if backup.copy_to and not Path(backup.copy_to).is_dir():
-        raise ConfigError(
-            f"backup.copy_to = {backup.copy_to!r}: no such folder: mount or make it, or remove the setting"
-        )
+def _require_command(backup: BackupSettings) -> None:
+    """Raises ConfigError where no package can be handed to the command. A folder for copies may be mounted later."""
     if backup.command and shutil.which(backup.command[0]) is None:
         raise ConfigError(
             f"backup.command = {backup.command[0]!r}: no such program on PATH: install it, or give its path"

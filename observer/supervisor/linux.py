@@ -17,6 +17,7 @@ from observer.errors import ConfigError
 _KEEP_SIZE: Final = 0x01
 _PUNCH_HOLE: Final = 0x02
 _COLLAPSE_RANGE: Final = 0x08
+_FAR_BYTES: Final = 1 << 30  # behind a file's end, where appending does not get while a call lasts
 # include/uapi/linux/prctl.h
 _SET_CHILD_SUBREAPER: Final = 36
 
@@ -51,6 +52,15 @@ def cut_front(descriptor: int, length: int) -> None:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
         _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, 0, length)
+
+
+def require_cuttable(descriptor: int) -> None:
+    """Return if `cut_front` can free a part of this file. Changes nothing: it frees a gap far behind the file's end.
+
+    Raises:
+        OSError: the file system cannot (vfat, 9p, NFS before 4.2), or this file may not be cut.
+    """
+    _fallocate(descriptor, _PUNCH_HOLE | _KEEP_SIZE, os.fstat(descriptor).st_size + _FAR_BYTES, 1)
 
 
 def data_begin(descriptor: int) -> int:

@@ -29,6 +29,7 @@ from observer.supervisor.watch import Figures, HostWatch, Watch
 logger = logging.getLogger(__name__)
 
 POLL_S: Final = 1.0
+ROTATION_RETRY_S: Final = 600.0  # a file system that cannot cut does not learn it; a full disk may have room again
 
 
 class MonitorLoop:
@@ -55,7 +56,7 @@ class MonitorLoop:
         self._host = HostWatch(disk)
         self._watch = Watch()
         self._thresholds: Mapping[Resource, HysteresisThreshold] = {}
-        self._uncut: frozenset[Path] = frozenset()
+        self._uncut: dict[Path, float] = {}  # logs that cannot be rotated: when it is tried again, by the loop's clock
         self.figures: Mapping[int, Figures] = {}
         """Of the last check, by the pid of a child's leader."""
         self.host_figures: HostFigures | None = None
@@ -111,14 +112,18 @@ class MonitorLoop:
                 logger.exception("the listener failed on %s", crossing)
 
     async def _check_logs(self) -> None:
-        """Rotate long logs; log a failure once, not every second."""
+        """Rotate long logs. One that cannot be is reported once, and tried again after a while, not every second."""
+        now_s = asyncio.get_running_loop().time()
         children = [monitor.child for monitor in self._monitors.values()]
-        failures = await asyncio.to_thread(_rotate_logs, children)
+        due = [child for child in children if self._uncut.get(child.log_path, now_s) <= now_s]
+        failures = await asyncio.to_thread(_rotate_logs, due)
         for path, error in failures.items():
             if path not in self._uncut:
                 logger.error("cannot rotate %s, which goes on growing: %s", path, error)
                 self._report(f"cannot rotate {path}, which goes on growing: {error}")
-        self._uncut = frozenset(failures)
+        tried = {child.log_path for child in due}
+        waiting = {path: retry_s for path, retry_s in self._uncut.items() if path not in tried}
+        self._uncut = waiting | dict.fromkeys(failures, now_s + ROTATION_RETRY_S)
 
 
 def _rotate_logs(children: Sequence[Child]) -> Mapping[Path, OSError]:

@@ -5,24 +5,26 @@ crash or in the supervisor's, is in the file. So the file cannot be exchanged un
 length limit is copied to `NAME.log.1` and then taken off the front in one step of the file system (`linux.cut_front`),
 during which appending goes on. Copy and truncate, as in logrotate, loses output written between the two steps; this
 loses none: the kept files and the present one, joined in order, are the child's output. A supervisor killed between
-copy and cut leaves those bytes in both.
+copy and cut leaves those bytes in both. A cut that the file system refuses leaves all files as they were.
 
 A log that begins with a head (`observer.logs`) is cut behind a line, and what stays begins with the head again: it is
 written over the last blocks that were copied, blanks behind it. Any other log is cut at a block.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
 
 from observer.logs import continued_head
-from observer.supervisor.linux import cut_front, data_begin
+from observer.supervisor.linux import cut_front, data_begin, require_cuttable
 
 _BLOCK_BYTES: Final = 65536  # a multiple of every usual file system's block, which `cut_front` asks for
 _HEAD_BLOCK_BYTES: Final = 4096  # a front is so many, or a multiple; a file system with larger blocks punches a gap
 _SEARCHED_BYTES: Final = 1 << 20  # of a log at a time, for its head
 _HEAD_BYTES_MAX: Final = 8192  # of a head, which may lie across two parts
 _OWNER_ONLY: Final = 0o600
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def open_log(path: Path) -> int:
@@ -41,7 +43,8 @@ def rotate(path: Path, bytes_max: int, kept: int) -> bool:
     At most `kept` old files stay. Less than two blocks stay behind. To be called off the event loop: it copies.
 
     Raises:
-        OSError: the disk has no room, or the file system cannot cut; the log is as it was.
+        OSError: the disk has no room, or the file system cannot cut; the log and the kept files are as they were, but
+            that the oldest may have been removed to make room.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
@@ -53,12 +56,17 @@ def rotate(path: Path, bytes_max: int, kept: int) -> bool:
         end = (size - 1) // _BLOCK_BYTES * _BLOCK_BYTES  # a cut must leave something
         if size - begin <= bytes_max or end <= begin:
             return False
+        require_cuttable(descriptor)
         front, kept_end = _front(descriptor, begin, end)
         if kept > 0:
             _keep(descriptor, begin, kept_end, path, kept)
-        if front:
-            os.pwrite(descriptor, front, end - len(front))
-        cut_front(descriptor, end - len(front))
+        try:
+            _cut(descriptor, end, front)
+        except OSError:
+            if kept > 0:
+                _give_back(path, kept)
+            raise
+        _numbered(path, kept + 1).unlink(missing_ok=True)
         return True
     finally:
         os.close(descriptor)
@@ -91,19 +99,46 @@ def _last_head(descriptor: int, begin: int, end: int, last_lines: bytes) -> byte
     return None
 
 
+def _cut(descriptor: int, end: int, front: bytes) -> None:
+    """Take off what is before `end`, but for the bytes that the front takes the place of."""
+    at = end - len(front)
+    covered = os.pread(descriptor, len(front), at)
+    try:
+        os.pwrite(descriptor, front, at)
+        cut_front(descriptor, at)
+    except OSError:
+        os.pwrite(descriptor, covered, at)
+        raise
+
+
 def _keep(descriptor: int, begin: int, end: int, path: Path, kept: int) -> None:
-    """Copy those bytes to the first of the kept files, after the oldest has made room for them."""
-    _numbered(path, kept).unlink(missing_ok=True)
+    """Copy those bytes to the first of the kept files; the others move one number up. One too many stays until the cut
+    is made; where the disk has no room for it, the oldest goes first.
+    """
     new = path.with_name(f"{path.name}.new")
     try:
-        _copy(descriptor, begin, end, new)
+        try:
+            _copy(descriptor, begin, end, new)
+        except OSError as error:
+            if error.errno not in _NO_ROOM or not _numbered(path, kept).exists():
+                raise
+            _numbered(path, kept).unlink()
+            _copy(descriptor, begin, end, new)
     except OSError:
         new.unlink(missing_ok=True)
         raise
-    for number in range(kept - 1, 0, -1):
+    for number in range(kept, 0, -1):
         if (older := _numbered(path, number)).exists():
             older.replace(_numbered(path, number + 1))
     new.replace(_numbered(path, 1))
+
+
+def _give_back(path: Path, kept: int) -> None:
+    """Remove the first of the kept files, whose bytes are still in the log; the others move one number down."""
+    _numbered(path, 1).unlink(missing_ok=True)
+    for number in range(1, kept + 1):
+        if (newer := _numbered(path, number + 1)).exists():
+            newer.replace(_numbered(path, number))
 
 
 def _copy(source: int, begin: int, end: int, to: Path) -> None:
@@ -111,7 +146,8 @@ def _copy(source: int, begin: int, end: int, to: Path) -> None:
     try:
         while begin < end:
             copied = os.copy_file_range(source, target, end - begin, begin)
-            assert copied, "a log that only grows has the bytes that were counted"
+            if not copied:  # a person emptied the file meanwhile
+                raise OSError(errno.EIO, "the log became shorter while it was copied", str(to))
             begin += copied
     finally:
         os.close(target)

@@ -352,6 +352,28 @@ def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one
     asyncio.run(scenario())
 
 
+def test_a_second_target_that_is_not_mounted_is_an_alert_until_it_is(url: str, tmp_path: Path) -> None:
+    target = tmp_path / "mounted later"
+    plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(target)))
+
+    async def scenario() -> None:
+        clock, publication = WatchedClock(NOW_NS - 3_600 * NS_PER_S), Publication()
+        watching = asyncio.create_task(jobs_of(plan, tmp_path, clock, publication).watch())
+        await until_async(lambda: publication.events, "it has looked")
+        [alert] = publication.events
+        assert isinstance(alert, AlertRaised)
+        assert (alert.identity, alert.severity) == ("backup_target", "critical")
+        assert f"{target}: no such folder: mount" in alert.text
+        target.mkdir()
+        await until_async(lambda: clock.now_ns() + 600 * NS_PER_S in clock.waits, "it waits")
+        await clock.advance(600)
+        await until_async(lambda: AlertResolved in map(type, publication.events), "the folder is there")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("fault", ["none", "no database", "no list of the packages"])
 def test_the_watch_of_a_new_process_judges_by_the_packages_at_once_and_survives_an_unreadable_folder(
     url: str, tmp_path: Path, fault: str

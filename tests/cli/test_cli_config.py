@@ -168,6 +168,24 @@ def test_what_differs_from_another_file_is_shown(folder: Path) -> None:
     assert "no difference" in typed("diff", "other.toml").stdout
 
 
+def test_another_password_is_a_difference_and_is_not_shown(folder: Path) -> None:
+    assert TEXT.count(PASSWORD) == 1
+    (folder / "other.toml").write_text(TEXT.replace(PASSWORD, "another-secret"))
+    ran = typed("diff", "other.toml", "--json")
+    [difference] = json.loads(ran.stdout)
+    assert difference["key"] == "store.url"
+    assert PASSWORD not in ran.stdout
+    assert "another-secret" not in ran.stdout
+
+
+def test_an_empty_group_is_no_difference_beside_the_keys_of_the_other_side(folder: Path) -> None:
+    (folder / "other.toml").write_text(f'{TEXT}\n[alerts.targets.phone]\nseverity = "critical"\n')
+    keys = [each["key"] for each in json.loads(typed("diff", "other.toml", "--json").stdout)]
+    assert "alerts.targets" not in keys
+    assert all(key.startswith("alerts.targets.phone") for key in keys)
+    assert keys
+
+
 def test_the_running_system_is_asked_what_a_reload_would_restart_and_restarts_nothing(folder: Path) -> None:
     planned = ReloadReply(["track-b"], [], [], [], "dry_run")
     with answering(folder, lambda _: planned) as asked:

@@ -129,6 +129,11 @@ def test_the_unit_names_the_folder_and_the_program_everywhere() -> None:
     assert "/opt/observer" not in unit.partition("#   useradd")[2]
 
 
+def test_no_number_of_failed_starts_ends_the_unit_for_good() -> None:
+    unit = unit_of(Path("/srv/second")).splitlines()
+    assert {"StartLimitIntervalSec=0", "Restart=on-failure", "RestartSec=10"} <= set(unit)
+
+
 @pytest.mark.parametrize("folder", ["/home/me/observer", "/root/x"])
 def test_a_unit_is_refused_where_it_could_see_no_file(folder: str) -> None:
     with pytest.raises(ConfigError, match="the unit hides all home folders"):

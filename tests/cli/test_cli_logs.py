@@ -1,7 +1,9 @@
 """`observer logs`: the processes' files merged by time, over rotations, whatever stands in them."""
 
 import contextlib
+import heapq
 import io
+import itertools
 import json
 import logging
 import os
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,7 @@ from hypothesis import strategies as st
 from observer import logs
 from observer.cli.app import command_line
 from observer.cli.log_files import ProcessLog
-from observer.cli.log_lines import HumanLines, log_entries
+from observer.cli.log_lines import HumanLines, LogEntry, log_entries
 from observer.cli.run import own_log
 from observer.clock import ManualClock
 from observer.config import load_settings
@@ -29,6 +32,7 @@ from observer.demo.configuration import DemoConfiguration, write_demo_configurat
 from observer.host.process import NAME
 from observer.supervisor.output import rotate
 from observer.text import plain_text
+from observer.units import NS_PER_S
 from tests.waiting import DEADLINE_S, until
 
 TRACE = b'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: \x1b]0;owned\x07\n'
@@ -118,6 +122,63 @@ def test_rotated_files_are_read_across_their_borders(folder: Path, typed: Callab
     assert [int(event.split()[0]) for event in events(typed("--json", "-n", "0"))] == list(range(3_000))
 
 
+def test_all_lines_are_read_one_after_another_and_not_into_memory(folder: Path) -> None:
+    for name in ("track-a", "track-b"):
+        rotate(write(folder, name, *(line(each / 100, f"{each} {'x' * 400}") for each in range(1_500))), 131_072, 9)
+    asked: list[str] = []
+
+    def wanted(entry: LogEntry) -> bool:
+        asked.append(entry.text)
+        return True
+
+    parts = [ProcessLog(folder / "data" / "logs", name) for name in ("track-a", "track-b")]
+    found = heapq.merge(*(part.all_since(wanted) for part in parts), key=attrgetter("at_ns"))
+    assert [next(found).process for _ in range(4)] == ["track-a", "track-b"] * 2
+    assert len(asked) <= 6
+    assert len(list(found)) == 2 * 1_500 - 4
+
+
+def test_lines_since_a_time_are_found_without_all_before_it(folder: Path) -> None:
+    lines = [line(each, f"{each} {'x' * 500}") for each in range(3_000)]
+    lines[2_499] += TRACE  # behind an older line: as old
+    lines[2_600] += TRACE
+    write(folder, "any", *lines)
+    since_ns = log_entries("any", lines[2_500].strip())[0].at_ns
+    found = list(ProcessLog(folder / "data" / "logs", "any").all_since(lambda _: True, since_ns))
+    assert [each.text.split()[0] for each in found if each.line] == [str(each) for each in range(2_500, 3_000)]
+    assert [each.at_ns for each in found if not each.line] == [since_ns + 100 * NS_PER_S] * 3
+
+
+def test_other_output_before_the_first_line_takes_its_time(folder: Path, typed: Callable[..., Result]) -> None:
+    write(folder, "track-b", TRACE, line(5, "begins"))
+    write(folder, "track-a", line(1, "before"))
+    assert [event.split()[0] for event in events(typed("--json", "-n", "0"))] == [
+        *("before", "Traceback", "File", "ValueError:", "begins")
+    ]
+    assert len(events(typed("--json", "--since", "2026-11-18T09:00:02"))) == 4
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["disk", "memory"])
+@pytest.mark.parametrize("before", [0, 500, 3_000], ids=["in a kept file", "later", "in the present one"])
+def test_reading_all_gives_each_line_once_though_the_file_is_rotated_meanwhile(
+    tmp_path: Path, memory: bool, before: int
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if memory else tmp_path) as name:
+        path = Path(name) / "a.log"
+        path.write_bytes(b"".join(line(each, f"{each} {'x' * 300}") for each in range(1_000)))
+        rotate(path, 131_072, 9)
+        with path.open("ab") as out:
+            out.writelines(line(each, f"{each} {'x' * 300}") for each in range(1_000, 4_000))
+        log = ProcessLog(Path(name), "a")
+        found = log.all_since(lambda _: True, is_followed=True)
+        seen = list(itertools.islice(found, before + 1))
+        assert rotate(path, 131_072, 9)
+        with path.open("ab") as out:
+            out.writelines(line(each, f"{each} {'x' * 300}") for each in range(4_000, 8_000))
+        seen += [*found, *log.new_entries()]
+        assert [int(each.text.split()[0]) for each in seen] == list(range(8_000))
+
+
 def test_names_that_are_none_and_times_that_are_none_are_one_line(folder: Path, typed: Callable[..., Result]) -> None:
     ran = typed()
     assert "`observer run` writes them" in str(ran.exception)
@@ -150,7 +211,7 @@ def test_following_gives_each_line_once_over_rotations(tmp_path: Path, memory: b
         path = Path(name) / "a.log"
         seen: list[str] = []
         path.write_bytes(line(0, "0"))
-        seen += [entry.text for entry in log.newest(lambda _: True, is_followed=True)]
+        seen += [entry.text for entry in log.all_since(lambda _: True, is_followed=True)]
         number = 1
         for step in range(60):
             with path.open("ab") as out:
@@ -169,7 +230,7 @@ def test_following_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     path.write_bytes(line(1, "whole") + line(2, "in two parts")[:30])
     log = ProcessLog(tmp_path, "a")
-    assert [entry.text for entry in log.newest(lambda _: True, is_followed=True)] == ["whole"]
+    assert [entry.text for entry in log.all_since(lambda _: True, is_followed=True)] == ["whole"]
     assert log.new_entries() == []
     with path.open("ab") as out:
         out.write(line(2, "in two parts")[30:])
@@ -180,7 +241,7 @@ def test_a_file_that_is_replaced_is_followed_from_its_begin(tmp_path: Path) -> N
     path = tmp_path / "a.log"
     path.write_bytes(line(1, "old") * 3)
     log = ProcessLog(tmp_path, "a")
-    log.newest(lambda _: True, is_followed=True)
+    log.newest(lambda _: True, 1, is_followed=True)
     path.unlink()
     assert log.new_entries() == []
     path.write_bytes(line(2, "new"))

@@ -207,6 +207,7 @@ def showing(folder: Path, *words: str) -> Iterator[Shown]:
 ENDS: dict[str, Callable[[Shown], None]] = {
     "q": lambda top: top.type(b"q"),
     "ctrl-C": lambda top: top.type(b"\x03"),
+    "ctrl-backslash": lambda top: top.type(b"\x1c"),
     "SIGTERM": lambda top: top.process.send_signal(signal.SIGTERM),
     "SIGHUP": lambda top: top.process.send_signal(signal.SIGHUP),
 }

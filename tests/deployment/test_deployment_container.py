@@ -107,3 +107,7 @@ def test_its_introduction_names_commands_that_a_shell_can_split() -> None:
     text = (ROOT / "Containerfile").read_text().partition("\n\n")[0]
     commands = [line.lstrip("# ") for line in text.replace("\\\n#", "").splitlines() if line.startswith("#   ")]
     assert all(shlex.split(command)[0] == "podman" for command in commands)
+    [build] = [command for command in commands if command.startswith("podman build")]
+    [run] = [command for command in commands if "--detach" in command]
+    assert "--format docker" in build, "podman's own format has no health check"
+    assert "--restart on-failure --health-on-failure kill" in run

@@ -127,6 +127,13 @@ def test_an_upgrade_names_the_user_of_each_command_about_the_system_s_data() -> 
     assert [line for line in ours if not line.startswith(AS_OWNER)] == [f"{PROGRAM} {words}" for words in AS_ROOT]
 
 
+def test_the_way_back_installs_the_earlier_packages_too_before_it_restores() -> None:
+    way_back = (ROOT / "OPERATIONS.md").read_text().partition("The way back, ")[2].partition("```sh\n")[2]
+    lines = [line.removeprefix("sudo -u observer ") for line in way_back.partition("```")[0].splitlines()]
+    commands = [line.split()[1:3] for line in lines]
+    assert commands[1:4] == [["install", "--require-hashes"], ["install", "--no-deps"], ["backup", "restore"]]
+
+
 @pytest.fixture(scope="module")
 def at_rest() -> Iterator[Path]:
     """A new system's folder with the data of two days, and no running system."""

@@ -1,9 +1,11 @@
 """Figures behind the findings: versions in order, the bounds of a clock's offset, growth by packages."""
 
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,16 +17,18 @@ from observer.base_settings import RunSettings
 from observer.doctor.machine import (
     ClockFacts,
     Host,
+    LimitFacts,
     PortFacts,
     ZoneFacts,
     is_older,
     judge_clock,
     judge_hosts,
+    judge_limits,
     judge_ports,
     judge_zone,
     offset_bounds,
 )
-from observer.doctor.machine_facts import disk_facts, host_facts
+from observer.doctor.machine_facts import _disk, disk_facts, host_facts, kind_at
 from observer.doctor.place import place_of
 from observer.store.instance import Instance
 from observer.units import NS_PER_DAY
@@ -81,6 +85,22 @@ def test_a_clock_that_was_not_asked_about_is_no_finding() -> None:
 def test_wrong_time_zone_data_are_critical() -> None:
     [finding] = judge_zone(ZoneFacts("Asia/Seoul", 0.0, 32_400.0))
     assert "+0 h instead of +9 h" in finding.text
+
+
+def test_any_number_of_open_files_is_enough() -> None:
+    [finding] = judge_limits(LimitFacts(resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert (finding.level, finding.text) == ("ok", "a process may open any number of files")
+
+
+def test_of_two_mounts_at_one_folder_the_later_one_counts() -> None:
+    mounts = [("/", "ext4"), ("/data", "autofs"), ("/data", "nfs4"), ("/data/other", "xfs"), ("/datas", "btrfs")]
+    assert kind_at(Path("/data/observer.db"), [(Path(folder), kind) for folder, kind in mounts]) == "nfs4"
+
+
+def test_a_disk_is_as_full_as_the_alert_of_the_machine_says(tmp_path: Path) -> None:
+    """What a file system reserves for root is neither used nor free."""
+    disk, used_percent = _disk(tmp_path, ["data"]), psutil.disk_usage(str(tmp_path)).percent
+    assert 100 * (1 - disk.free_bytes / disk.total_bytes) == pytest.approx(used_percent, abs=0.1)
 
 
 def test_without_a_port_or_a_host_there_is_no_finding() -> None:

@@ -139,6 +139,12 @@ def open_lake_keys(_: ExitStack) -> None:
     configure('[lake]\ntarget = "s3://bucket/days"\nkeys_file = "lake.toml"')
 
 
+def open_web_token(_: ExitStack) -> None:
+    Path("web.token").write_text("secret")
+    Path("web.token").chmod(0o644)
+    configure('[web]\ntoken_file = "web.token"')
+
+
 # --- runtime folder ---------------------------------------------------------------------------------------------
 
 
@@ -374,6 +380,7 @@ SETUPS = [
     Broken("keys that others can read", "keys", "critical", "keys.toml can be read by others", open_keys),
     Broken("one app key for two accounts", "keys", "critical", "has the app key of account main", same_keys),
     Broken("keys of the lake that others can read", "keys", "critical", "lake.toml can be read", open_lake_keys),
+    Broken("a token of the page that others can read", "keys", "critical", "web.token can be read", open_web_token),
     Broken("an open runtime folder", "runtime", "critical", "run is open to others (mode 755)", open_runtime),
     Broken("a socket of a killed system", "runtime", "warning", "control of a system that did not end", left_socket),
     Broken("a process of a killed system", "runtime", "warning", "of a system that ended still run", left_process),

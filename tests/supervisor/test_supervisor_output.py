@@ -1,6 +1,7 @@
 """A child's log: the child writes to the file itself; rotation keeps every byte cut off the front."""
 
 import asyncio
+import errno
 import os
 import stat
 import subprocess
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from observer.supervisor import output
 from observer.supervisor.linux import data_begin
 from observer.supervisor.output import open_log, rotate
 from observer.supervisor.surroundings import SUPERVISOR
@@ -105,6 +107,47 @@ def test_a_copy_that_fails_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     assert log.stat().st_size == 2 * MAX_BYTES
 
 
+UNCUTTABLE = r"""
+import sys
+from pathlib import Path
+from observer import logs
+from observer.supervisor import output
+log = Path("a.log")
+head = b'{"time":"2026-11-18T09:00:00.000+09:00","level":"info","process":"a","logger":"observer.logs",'
+log.write_bytes(head + b'"event":"log begins: observer=1"}\n' + b"x\n" * 100_000)
+for number in range(1, 4): Path(f"a.log.{number}").write_bytes(b"%d" % number)
+if sys.argv[1] == "late": output.require_cuttable = lambda descriptor: None
+before = {path.name: path.read_bytes() for path in Path().iterdir()}
+for _ in range(4):
+    try:
+        output.rotate(log, 65_536, 3)
+    except OSError as error:
+        print(error.errno)
+assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+"""
+
+
+@pytest.mark.parametrize("found", ["before", "late"])
+def test_a_file_system_that_cannot_cut_leaves_the_log_and_the_kept_files_as_they_were(
+    tmp_path: Path, found: str
+) -> None:
+    mounted = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    script = f"mount -t ramfs none {tmp_path} && cd {tmp_path} && "
+    if subprocess.run([*mounted, f"{script} true"], capture_output=True, check=False).returncode:
+        pytest.skip("no file system of our own may be mounted")
+    command = [*mounted, f'{script} exec "$@"', "sh", sys.executable, "-c", UNCUTTABLE, found]
+    environment = {**os.environ, "PYTHONPATH": str(Path(output.__file__).parents[2])}
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (ran.stdout.split(), ran.stderr) == ([str(errno.EOPNOTSUPP)] * 4, "")
+
+
+def test_a_log_that_is_emptied_while_it_is_copied_is_an_error_of_the_system(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    filled(log, MAX_BYTES)
+    with log.open("rb") as source, pytest.raises(OSError, match="became shorter"):
+        output._copy(source.fileno(), 0, 2 * MAX_BYTES, tmp_path / "a.log.new")
+
+
 def test_kept_logs_are_their_owners_alone(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     filled(log, 2 * MAX_BYTES)
@@ -136,7 +179,9 @@ def test_the_supervisor_rotates_the_logs_of_its_children(tmp_path: Path, monkeyp
     asyncio.run(run())
 
 
-def test_a_log_that_cannot_be_rotated_is_complained_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_that_cannot_be_rotated_is_complained_of_once_and_tried_again_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def run() -> None:
         filled(tmp_path / "a.log", 2 * MAX_BYTES)
         (tmp_path / "a.log.new").mkdir()
@@ -145,9 +190,14 @@ def test_a_log_that_cannot_be_rotated_is_complained_of_once(tmp_path: Path, capl
             await scene.supervisor.start_all()
             await until_async(lambda: "cannot rotate" in caplog.text)
             monitor_loop = scene.supervisor._monitor_loop
+            (tmp_path / "a.log.new").rmdir()
             await monitor_loop._check_logs()
+            assert not (tmp_path / "a.log.1").exists(), "a path that failed is not tried again each second"
             reported = [change.reason for change in scene.changes.all if change.name == SUPERVISOR]
             assert [reason.partition(",")[0] for reason in reported] == [f"cannot rotate {tmp_path}/a.log"]
+            monitor_loop._uncut = dict.fromkeys(monitor_loop._uncut, 0.0)
+            await monitor_loop._check_logs()
+            assert (tmp_path / "a.log.1").exists()
         assert caplog.text.count("cannot rotate") == 1
 
     asyncio.run(run())
