@@ -1,6 +1,6 @@
 """`observer config`: the effective configuration, what is wrong in it, what differs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 

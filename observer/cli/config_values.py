@@ -33,21 +33,14 @@ class Difference(msgspec.Struct, frozen=True):
     other: object
 
 
-def values_of(settings: Settings) -> Sequence[Value]:
-    """Every setting with its value: the sections of the file, then the accounts and the selection, whose keys begin
-    with `provider_pool` and `symbol_selection`. Secrets are blanked out.
-    """
-    return [Value(_dotted(path), value) for path, value in _leaves(_document(settings))]
-
-
-def compared_values_of(settings: Settings) -> Mapping[str, object]:
-    """Every setting as `values_of` names it, with its secrets: to be compared, never shown."""
-    whole = _whole(settings)
-    return {_dotted(path): _value_at(path, whole) for path, _ in _leaves(_document(settings))}
+def values_of(settings: Settings) -> Mapping[str, object]:
+    """Every setting as it may be shown, by its key. Secrets are blanked out."""
+    return {key: shown for key, (shown, _) in _shown_and_whole(settings).items()}
 
 
 def with_origins(path: Path, settings: Settings) -> Sequence[Value]:
-    """As `values_of`, each with the place that states it.
+    """Every setting with its value and the place that states it: the sections of the file, then the accounts and the
+    selection, whose keys begin with `provider_pool` and `symbol_selection`. Secrets are blanked out.
 
     Raises:
         ConfigError: a file cannot be read any more.
@@ -118,12 +111,6 @@ def _leaves(value: Any, path: SettingsPath = ()) -> Iterator[tuple[SettingsPath,
             yield from _leaves(inner, (*path, number))
     else:
         yield path, value
-
-
-def _value_at(path: SettingsPath, document: Any) -> object:
-    for step in path:
-        document = document[step]
-    return document
 
 
 def _places(file: SettingsFile, prefix: SettingsPath, lines: Mapping[SettingsPath, int]) -> dict[SettingsPath, str]:

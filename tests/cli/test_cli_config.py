@@ -78,7 +78,7 @@ def test_every_setting_of_the_shipped_files_comes_from_them(monkeypatch: pytest.
 
 def test_values_are_those_of_the_settings(folder: Path) -> None:
     settings = load_settings(folder / "config" / "observer.toml")
-    values = {each.key: each.value for each in values_of(settings)}
+    values = values_of(settings)
     assert values["track_a.interval_s"] == settings.track_a.interval_s
     assert values["symbol_selection.slots.max_slots"] == settings.selection.slots.max_slots
     assert values["metrics"] is None
@@ -195,6 +195,6 @@ def test_the_running_system_is_asked_what_a_reload_would_restart_and_restarts_no
 
 
 def test_every_field_of_the_settings_is_shown(folder: Path) -> None:
-    keys = {each.key.partition(".")[0] for each in values_of(Settings())}
+    keys = {key.partition(".")[0] for key in values_of(Settings())}
     sections = {field.name for field in msgspec.structs.fields(Settings)}
     assert sections - {"pool", "selection", "sessions", "keys_digest", "brokers"} <= keys
