@@ -30,7 +30,7 @@ def watched(
 
 
 def _table(result: "WatchedResult") -> Lines:
-    yield (f"{len(result.alone)} rounds each", "without", f"with {result.clients} clients", "goal")
+    yield (f"{len(result.alone)} rounds each", "", "without", f"with {result.clients} clients", "goal")
     for number, (alone, beside) in enumerate(zip(result.alone, result.beside, strict=True), 1):
         yield (f"round {number}: trades a second", f"{alone.trades_per_s:,.0f}", f"{beside.trades_per_s:,.0f}", "")
         yield ("p50 ms, received to committed and heard of", f"{alone.p50_ms:.1f}", f"{beside.p50_ms:.1f}", "")
