@@ -72,6 +72,11 @@ class BoardFold:
         holding = {line for line, _ in self._slots.active}
         return sum(line in holding for line in self._slots.waiting)
 
+    @property
+    def slots_held(self) -> int:
+        """The number of lines with a slot."""
+        return len(self._slots.held)
+
     def board(self, prices: Prices, now_ns: int, known_ms: int, name_of: Callable[[str], str]) -> Board:
         """The board at this moment (UTC ns)."""
         held: dict[str, list[Slot]] = {}

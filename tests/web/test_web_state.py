@@ -284,7 +284,7 @@ processes = st.lists(
 )
 
 
-def answer(found: list[ProcessStatus], opened: list[ProcessAlert], feed_age_s: float | None = 1.0) -> tuple[int, str]:
+def answer(found: list[ProcessStatus], opened: list[ProcessAlert], feed_age_s: float = 1.0) -> tuple[int, str]:
     reply = StatusReply(found, "FULL_OPERATION", TEN_NS, 1, 1.0)
     level, text = answer_of(
         processes_of(reply, "1", 1), alerts_of(opened, 1), "FULL_OPERATION", feed_age_s, feed_age_s_max=60
@@ -327,7 +327,7 @@ def test_a_silent_feed_counts_only_while_slots_stream() -> None:
 
 def test_a_system_that_does_not_answer_is_critical() -> None:
     missing = Processes(known_ms=1, missing=NO_SYSTEM)
-    assert answer_of(missing, Alerts(known_ms=1), "", None, 60.0) == ("critical", NO_SYSTEM)
+    assert answer_of(missing, Alerts(known_ms=1), "", 0.0, 60.0) == ("critical", NO_SYSTEM)
 
 
 def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones() -> None:
