@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from observer.web.model import State, Strip, Universe
 from tests.web.page_browser import chromium
-from tests.web.page_parts import NOW_MS, PAST_DAY, slot, universe
+from tests.web.page_parts import DAY, NOW_MS, PAST_DAY, slot, universe
 from tests.web.page_server import TOKEN, PageServer
 from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
@@ -130,6 +130,17 @@ def test_a_worker_that_is_down_is_named_in_words_and_not_by_colour_alone(opened:
     assert "63 listings removed, more than 50" in text_of(opened, "listings")
 
 
+def test_alerts_of_one_name_are_all_shown(opened: Page, server: PageServer) -> None:
+    first = worker_down().alerts.alerts[1]
+    others = [{"process": "track-b", "text": "of another process"}, {"since": f"{DAY}T09:00:00+09:00", "text": "again"}]
+    found = [first, first, *(msgspec.structs.replace(first, **each) for each in others)]
+    state = full_operation()
+    shows(opened, server, msgspec.structs.replace(state, alerts=msgspec.structs.replace(state.alerts, alerts=found)))
+    expect(opened.locator("#alerts .alert-text")).to_have_text([each.text for each in found])
+    shows(opened, server, state)
+    expect(opened.locator("#alerts .alert-text")).to_have_count(0)
+
+
 def test_a_part_without_figures_says_why(opened: Page, server: PageServer) -> None:
     shows(opened, server, FOUR_STATES["night"]())
     assert "The day's universe is built at 08:35." in text_of(opened, "universe")
@@ -225,6 +236,7 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
     assert opened.url.endswith(f"#{PAST_DAY}")
     assert opened.locator("#day").input_value() == PAST_DAY
     assert "Only the running system knows this" in text_of(opened, "processes")
+    assert "Alerts of the day" in text_of(opened, "alerts")
     assert "113 recovered" in text_of(opened, "gaps")
     assert opened.locator("button.order:visible").count() == 0
     assert "all well" in opened.locator("#feed").inner_text()
@@ -246,6 +258,7 @@ def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
 
 def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page, server: PageServer) -> None:
     opened.goto(server.address)
+    expect(opened.locator("#processes tbody tr").first).to_be_visible()  # until then the page has no figures to reach
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.textContent") == "Skip to the figures"
     opened.keyboard.press("Enter")

@@ -32,7 +32,7 @@ const ORDERS = {
   },
   silence: {
     title: (identity) => `Silence ${identity}?`,
-    text: "No target gets a message about this alert for a while. It stays listed here.",
+    text: "No target gets a message about an alert of this name, of any process, for a while. It stays listed here.",
     button: "Silence",
     body: (identity, forS) => ({ alert: identity, for_s: forS }),
     hasTime: true,
