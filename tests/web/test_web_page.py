@@ -147,6 +147,19 @@ def test_a_part_without_figures_says_why(opened: Page, server: PageServer) -> No
     assert not opened.locator("#universe .heat").is_visible()
 
 
+def test_a_part_that_fails_says_so_and_the_others_go_on(opened: Page, server: PageServer) -> None:
+    state = full_operation()
+    broken = msgspec.structs.replace(state.gaps, strips=None)  # as a server of another version may send it
+    shows(opened, server, msgspec.structs.replace(worker_down(), gaps=broken))
+    expect(opened.locator("#gaps .missing")).to_contain_text("The page cannot show these figures")
+    assert not opened.locator("#gaps .body").is_visible()
+    assert opened.locator("#gaps .age").inner_text() == ""
+    assert "63 listings removed" in text_of(opened, "listings")  # drawn after the gaps
+    shows(opened, server, state)
+    expect(opened.locator("#gaps .missing")).to_be_hidden()
+    assert "6 recovered" in text_of(opened, "gaps")
+
+
 def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> None:
     state = full_operation()
     first, second = state.board.accounts
@@ -250,10 +263,16 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
 
 
 def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
+    expect(opened.locator("#processes")).to_be_visible()
     opened.evaluate("location.hash = '#2020-01-01'")
     expect(opened.locator("#trouble")).to_have_text("No day 2020-01-01 is stored: choose another.")
+    expect(opened.locator("#headline-text")).to_have_text("The page has no figures of 2020-01-01 yet.")
+    assert opened.locator("#head-day").inner_text() == "2020-01-01"
+    assert opened.locator("#processes").is_visible() is False  # figures of now are not shown as those of the day
     opened.get_by_role("button", name="Back to now").click()
     expect(opened.locator("#trouble")).to_be_hidden()
+    expect(opened.locator("#headline-text")).to_have_text(full_operation().headline)
+    expect(opened.locator("#processes")).to_be_visible()
 
 
 def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page, server: PageServer) -> None:
