@@ -32,6 +32,7 @@ from observer.processes import CORE_WRITER
 from observer.store.slots import day_bounds
 from observer.units import NS_PER_MS
 from observer.web.model import Alerts, Backups, Listings, Processes, State, Storage
+from observer.web.state_board import without_connections
 from observer.web.state_day import KINDS, DayBasis, DayFold
 from observer.web.state_system import (
     NO_SYSTEM,
@@ -60,6 +61,8 @@ _AFTER_SWEEP_S: Final = 60.0  # market seconds that a sweep may be late
 _AFTER_TRADE_S: Final = 60.0  # machine seconds without a trade of any of many lines with a slot
 _MANY_SLOTS: Final = 10
 _UP: Final = "RUNNING"
+_STREAMER: Final = "track-b"
+_YIELDING_EVENTS: Final = 500  # that are folded before other work gets its turn
 _FIRST: Final = "it is being read: a moment"
 
 Found = TypeVar("Found")
@@ -169,7 +172,11 @@ class Live:
     async def _follow_feed(self) -> None:
         feed = FeedSubscriber(self._endpoints.feed, KINDS, self._lose)
         try:
+            folded = 0
             async for event in feed:
+                folded += 1
+                if folded % _YIELDING_EVENTS == 0:
+                    await asyncio.sleep(0)  # a backlog is read without a pause of its own
                 self._heard_s = time.monotonic()
                 self._fold.apply(event, now_ms())
                 if isinstance(event, UniverseBuilt | EtfJobEnded):
@@ -246,7 +253,7 @@ class Live:
             pause_s = RETRY_S
             try:
                 found = await self._reading(
-                    lambda reader: read_slow_figures(reader, self._settings, self._day, self._market_ns, now_ms())
+                    lambda reader, day=day: read_slow_figures(reader, self._settings, day, self._market_ns, now_ms())
                 )
             except ObserverError as error:
                 self._slow_failure = self._logged(self._slow_failure, error)
@@ -324,6 +331,9 @@ class Live:
             level, headline = "warning", f"the stored day could not be read again: {self._failure}"
         known_ms = self._known_ms
         slow, missing = self._slow, self._slow_failure
+        board = fold.board(self._market_ns, known_ms)
+        if not self._is_up(_STREAMER):
+            board = without_connections(board)
         return State(
             now_ms=made_ms,
             is_live=True,
@@ -336,7 +346,7 @@ class Live:
             timeline=timeline_of(self._plan_today(), self._market_ns if status is not None else None, made_ms),
             processes=processes,
             alerts=alerts,
-            board=self._marked(fold.board(self._market_ns, known_ms)),
+            board=self._marked(board),
             universe=self._marked(fold.universe()),
             gaps=self._marked(fold.gaps(self._market_ns, known_ms)),
             sweeps=self._marked(fold.sweeps()),

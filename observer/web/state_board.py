@@ -117,6 +117,12 @@ def _slot(holder: SlotAssigned, prices: Prices, now_ns: int, name_of: Callable[[
 _NEVER_SEEN: Final = LinePrices()
 
 
+def without_connections(board: Board) -> Board:
+    """The board while the process that holds the connections does not run."""
+    accounts = [msgspec.structs.replace(account, is_connected=None) for account in board.accounts]
+    return msgspec.structs.replace(board, accounts=accounts)
+
+
 def without_live_figures(board: Board) -> Board:
     """The board of a past day: rates and ages are of a running one."""
     replace = msgspec.structs.replace
