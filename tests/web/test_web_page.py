@@ -62,7 +62,7 @@ def troubles(tab: Page) -> Iterator[list[str]]:
 @pytest.fixture
 def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]:
     """The page, which shows full operation; without a token and without an open dialog."""
-    server.refusal = None
+    server.refusal, server.refusal_status, server.is_losing_answers = None, 409, False
     server.orders.clear()
     tab.evaluate("() => { sessionStorage.clear(); document.getElementById('order').close(); location.hash = ''; }")
     shows(tab, server, full_operation())
@@ -187,7 +187,7 @@ def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itse
     stopped = opened.evaluate("performance.now()")
     expect(opened.locator("body")).to_have_attribute("data-feed", "stopped")
     assert opened.evaluate("performance.now()") - stopped < 5_000
-    assert re.search(r"No news since \d\d:\d\d:\d\d", opened.locator("#no-news").inner_text())
+    assert re.search(r"No news since \d\d:\d\d:\d\d [A-Z]{2,4}", opened.locator("#no-news").inner_text())
     assert opened.title() == "No news · Observer"
     assert opened.locator("#level-word").inner_text() == "Unknown"
     assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
@@ -241,6 +241,20 @@ def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened: Page, s
     expect(dialog.get_by_role("status")).to_have_text("Refused: 005930.NXT is not in the universe.")
     opened.keyboard.press("Escape")
     assert not dialog.is_visible()
+
+
+def test_an_order_without_an_answer_is_not_said_to_be_refused_or_not_sent(opened: Page, server: PageServer) -> None:
+    opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
+    opened.get_by_role("button", name="Restart track-b").click()
+    dialog = opened.get_by_role("dialog")
+    server.refusal, server.refusal_status = "no answer in 3 s", 503
+    opened.keyboard.press("Enter")
+    expect(dialog.get_by_role("status")).to_have_text("Not known whether it was done: no answer in 3 s")
+    server.refusal, server.is_losing_answers = None, True
+    dialog.get_by_role("button", name="Send it again").click()
+    expect(dialog.get_by_role("status")).to_contain_text("Not known whether it was done: the server gives no answer")
+    assert server.orders[0] == ("restart", {"process": "track-b"})  # it was done; Chromium may have sent it repeatedly
+    opened.keyboard.press("Escape")
 
 
 def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, server: PageServer) -> None:

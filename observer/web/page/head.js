@@ -47,8 +47,10 @@ export function showTitle(state, isStopped, day) {
   setText(document.querySelector("title"), day ? `${day} · Observer (now: ${level})` : `${level} · Observer`);
 }
 
+/** By this device's clock, with its time zone: times of the market stand beside it. */
 function deviceTime(ms) {
-  return new Date(ms).toLocaleTimeString("en-GB");
+  const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" };
+  return new Date(ms).toLocaleTimeString("en-GB", parts);
 }
 
 /**
