@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -252,9 +253,7 @@ class Live:
             began_s, day = time.monotonic(), self._day
             pause_s = RETRY_S
             try:
-                found = await self._reading(
-                    lambda reader, day=day: read_slow_figures(reader, self._settings, day, self._market_ns, now_ms())
-                )
+                found = await self._reading(partial(self._slow_figures, day))
             except ObserverError as error:
                 self._slow_failure = self._logged(self._slow_failure, error)
             else:
@@ -264,6 +263,9 @@ class Live:
                 self._slow, self._slow_failure = found if day == self._day else None, ""
                 pause_s = max(SLOW_S, _SLOW_SHARE * (time.monotonic() - began_s))
             await self._pause(pause_s)
+
+    def _slow_figures(self, day: str, reader: PageReader) -> SlowFigures:
+        return read_slow_figures(reader, self._settings, day, self._market_ns, now_ms())
 
     def _reading(self, question: Callable[[PageReader], Found]) -> Awaitable[Found]:
         """The answer of the database, asked in a thread."""
