@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from observer.web.model import State, Strip, Universe
 from tests.web.page_browser import chromium
-from tests.web.page_parts import DAY, NOW_MS, PAST_DAY, slot, universe
+from tests.web.page_parts import DAY, NOW_MS, PAST_DAY, TEXTS, slot, universe
 from tests.web.page_server import TOKEN, PageServer
 from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
@@ -338,28 +338,6 @@ def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: Pa
     server.push(later)
     expect(opened.locator("#head-instance")).to_have_text("again")
     assert opened.evaluate("window.changes") == 0
-
-
-TEXTS: Final = {
-    "number(null)": "–",
-    "number(-1234567)": "−1,234,567",
-    "signedPercent(1.204)": "+1.20 %",
-    "signedPercent(-0.001)": "0.00 %",
-    "bytes(1536)": "1.5 KiB",
-    "duration(0.0042)": "4.2 ms",
-    "duration(59.6)": "60 s",
-    "duration(3660)": "1 h 01 min",
-    "duration(400000)": "4 d",
-    "brief(6130)": "102 min",
-    "age(-5)": "now",
-    "age(119999)": "119 s ago",
-    "age(undefined)": "–",
-    "secondText(641.5)": "10:41:30",
-    "localTime('2026-11-18T09:00:01+09:00', '2026-11-18')": "09:00:01",
-    "localTime('2026-11-17T09:00:01+09:00', '2026-11-18')": "2026-11-17 09:00",
-    "secondsBetween('2026-11-17T23:59:50+09:00', '2026-11-18T00:00:10')": 20,
-    "words('TRACK_A_ONLY')": "Track A only",
-}
 
 
 def test_figures_have_the_texts_of_the_table(opened: Page) -> None:
