@@ -77,7 +77,7 @@ def refusal_of(headers: Mapping[str, str], port: int) -> str:
     if name.lower() not in HOSTS:
         return f"this server answers programs of its own machine: ask http://127.0.0.1:{port}/"
     origin = headers.get("origin")
-    if origin is not None and not _is_own(origin, port):
+    if origin is not None and not _is_own(origin, host):
         return "a page of another site may not ask this server: open its own page"
     if headers.get("sec-fetch-site", "same-origin") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
         return "a page of another site may not ask this server: open its own page"
@@ -88,10 +88,11 @@ def _has_port(host: str) -> bool:
     return host.rpartition(":")[2].isdigit() and not host.endswith("]") and host != "::1"
 
 
-def _is_own(origin: str, port: int) -> bool:
+def _is_own(origin: str, host: str) -> bool:
+    """Whether the page came from where the request goes to: by an SSH tunnel, at another port than ours."""
     try:
-        address = urlsplit(origin)
-        own = (address.scheme, address.port or 80) == ("http", port)
+        address, asked = urlsplit(origin), urlsplit(f"http://{host}")
+        own = (address.scheme, address.port or 80) == ("http", asked.port or 80)
     except ValueError:  # a port that is no number
         return False
     return own and address.hostname in HOSTS

@@ -3,6 +3,7 @@
 A store is a snapshot. The newest one is opened again when it is old and something was added. One that gave out a
 cursor is held for a while, so that the walk's further pages are of the same rows; the cursor names the identity of the
 answer. Where the same answer can be made of a newer snapshot, as that of sealed days, the walk goes on with this.
+Only the newest store keeps connections between questions; a held one connects again when it is asked.
 """
 
 import base64
@@ -12,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -110,20 +111,29 @@ class Answers:
             return self._page(question, cursor, limit, form, known)
         except StoreError:  # rows may have gone to the lake while the store was open
             with self._lock:
-                self._newest = None
+                self._replace(None)
             return self._page(question, cursor, limit, form, known)
 
     def _page(
         self, question: Question, cursor: str | None, limit: int, form: str, known: Callable[[str], bool]
     ) -> Page | Unchanged:
-        key = _digest(type(question).__name__, msgspec.json.encode(question).decode(), version("observer"))
+        key = _digest(type(question).__name__, msgspec.json.encode(question).decode(), _version())
         place = None if cursor is None else _place(cursor, key)
         store = self._current()
         answer = _digest(key, question.identity(store))
         if place is None:
             place = Position(key, answer)
         elif place.answer != answer:
+            self._disconnect_unless_newest(store)
             store = self._held_for(place)
+        try:
+            return self._page_of(question, store, place, limit, form, known)
+        finally:
+            self._disconnect_unless_newest(store)
+
+    def _page_of(
+        self, question: Question, store: "Store", place: Position, limit: int, form: str, known: Callable[[str], bool]
+    ) -> Page | Unchanged:
         tag = _digest(place.cursor, str(limit), form)
         if known(tag):
             return Unchanged(tag)
@@ -203,10 +213,15 @@ class Answers:
             assert self._newest is not None
             return self._newest
 
-    def _replace(self, opened: "Store") -> None:
+    def _replace(self, opened: "Store | None") -> None:
         before, self._newest = self._newest, opened
         if before is not None:
-            self._close_unused(before)
+            before.close()  # one that a thread still reads gives its connections back then
+
+    def _disconnect_unless_newest(self, store: "Store") -> None:
+        with self._lock:
+            if store is not self._newest:
+                store.close()
 
     def _hold(self, answer: str, store: "Store") -> None:
         with self._lock:
@@ -223,16 +238,10 @@ class Answers:
 
     def _give_up(self, now_s: float) -> None:
         while self._held:
-            answer, (store, used_s) = next(iter(self._held.items()))
+            answer, (_, used_s) = next(iter(self._held.items()))
             if len(self._held) <= _HELD_COUNT and now_s - used_s < _HELD_S:
                 return
             del self._held[answer]
-            self._close_unused(store)
-
-    def _close_unused(self, store: "Store") -> None:
-        """Close a snapshot that no walk holds; one that a thread still reads gives its connections back then."""
-        if store is not self._newest and all(store is not held for held, _ in self._held.values()):
-            store.close()
 
 
 def _lost() -> CursorLostError:
@@ -243,6 +252,13 @@ def _lost() -> CursorLostError:
 
 def _digest(*texts: str) -> str:
     return sha256("\n".join(texts).encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+def _version() -> str:
+    try:
+        return version("observer")
+    except PackageNotFoundError:  # it runs from a folder
+        return "unknown"
 
 
 def _place(cursor: str, question: str) -> Position:

@@ -167,7 +167,10 @@ def _form_of(accept: str | None) -> Form | None:
     """The form that a client accepts, JSON where it does not mind; None if it accepts none of ours."""
     if not accept or not accept.strip():
         return "json"
-    best = Accept(accept).best_match(list(MEDIA_TYPES.values()))
+    try:
+        best = Accept(accept).best_match(list(MEDIA_TYPES.values()))
+    except (ValueError, OverflowError):  # a weight that is no number, or an endless one
+        return None
     return next((form for form, media_type in MEDIA_TYPES.items() if media_type == best), None)
 
 

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -32,9 +33,11 @@ from observer.processes import CORE_WRITER
 from observer.store.slots import day_bounds
 from observer.units import NS_PER_MS
 from observer.web.model import Alerts, Backups, Listings, Processes, State, Storage
+from observer.web.state_board import without_connections
 from observer.web.state_day import KINDS, DayBasis, DayFold
 from observer.web.state_system import (
     NO_SYSTEM,
+    STREAMING,
     acknowledgement_s,
     alerts_of,
     answer_of,
@@ -56,7 +59,11 @@ _SLOW_SHARE: Final = 50
 RELOAD_S: Final = 10.0  # between two readings of the stored day, after losses on the feed
 HELD_EVENTS_MAX: Final = 200_000  # that arrive while the stored day is read
 _AFTER_SWEEP_S: Final = 60.0  # market seconds that a sweep may be late
-_WRITER_UP: Final = "RUNNING"
+_AFTER_TRADE_S: Final = 60.0  # machine seconds without a trade of any of many lines with a slot
+_MANY_SLOTS: Final = 10
+_UP: Final = "RUNNING"
+_STREAMER: Final = "track-b"
+_YIELDING_EVENTS: Final = 500  # that are folded before other work gets its turn
 _FIRST: Final = "it is being read: a moment"
 
 Found = TypeVar("Found")
@@ -85,7 +92,9 @@ class Live:
         self._status_ms = 0
         self._answers: deque[StatusReply] = deque(maxlen=ANSWERS_KEPT)
         self._market_ns = RealClock().now_ns()  # of the last status
-        self._event_s: float | None = None  # monotonic, of the last event
+        self._heard_s = time.monotonic()  # of the last event, or of the last moment at which none was due
+        self._lost_ms: int | None = None  # of the first loss on the feed since the stored day was read
+        self._losses = 0
         self._plan: tuple[str, DayPlan | None] = ("", None)
         self._fold = self._empty_fold(self._day)
         self._held: list[Event] | None = None  # while the stored day is read
@@ -157,13 +166,19 @@ class Live:
         if self._status is not None:
             self._status_ms, self._market_ns = now_ms(), self._status.market_time_ns
             self._answers.append(self._status)
+            if self._status.phase != STREAMING:
+                self._heard_s = time.monotonic()
         self._asked.set()
 
     async def _follow_feed(self) -> None:
         feed = FeedSubscriber(self._endpoints.feed, KINDS, self._lose)
         try:
+            folded = 0
             async for event in feed:
-                self._event_s = time.monotonic()
+                folded += 1
+                if folded % _YIELDING_EVENTS == 0:
+                    await asyncio.sleep(0)  # a backlog is read without a pause of its own
+                self._heard_s = time.monotonic()
                 self._fold.apply(event, now_ms())
                 if isinstance(event, UniverseBuilt | EtfJobEnded):
                     self._stale.set()  # members, and names of ETFs, are in the database
@@ -176,10 +191,13 @@ class Live:
 
     def _lose(self, severity: Severity, text: str) -> None:
         logger.log(logging.WARNING if severity == "warning" else logging.INFO, "%s: the stored day is read again", text)
+        self._losses += 1
+        self._lost_ms = self._lost_ms or now_ms()
         self._stale.set()
 
     def _begin_day(self) -> None:
         self._fold, self._failure, self._loaded_ms = self._empty_fold(self._day), _FIRST, 0
+        self._lost_ms = None
         self._slow, self._slow_failure = None, _FIRST
         self._stale.set()
 
@@ -200,7 +218,7 @@ class Live:
         """Read the stored day, then apply what the feed brought meanwhile. Returns whether that was possible: not where
         too much came, or the day ended.
         """
-        day, self._held = self._day, []
+        day, began_ms, losses, self._held = self._day, now_ms(), self._losses, []
         try:
             fold = await self._reading(lambda reader: read_day(reader, self._settings, day, now_ms()))
             if self._held is None or day != self._day:
@@ -208,7 +226,9 @@ class Live:
             known_ms = now_ms()
             for event in self._held:
                 fold.apply(event, known_ms)
-            self._fold, self._failure, self._loaded_ms = fold, "", known_ms
+            is_whole = self._losses == losses
+            self._lost_ms = None if is_whole else began_ms
+            self._fold, self._failure, self._loaded_ms = fold, "", known_ms if is_whole else began_ms
         finally:
             self._held = None
         return True
@@ -233,9 +253,7 @@ class Live:
             began_s, day = time.monotonic(), self._day
             pause_s = RETRY_S
             try:
-                found = await self._reading(
-                    lambda reader: read_slow_figures(reader, self._settings, self._day, self._market_ns, now_ms())
-                )
+                found = await self._reading(partial(self._slow_figures, day))
             except ObserverError as error:
                 self._slow_failure = self._logged(self._slow_failure, error)
             else:
@@ -245,6 +263,9 @@ class Live:
                 self._slow, self._slow_failure = found if day == self._day else None, ""
                 pause_s = max(SLOW_S, _SLOW_SHARE * (time.monotonic() - began_s))
             await self._pause(pause_s)
+
+    def _slow_figures(self, day: str, reader: PageReader) -> SlowFigures:
+        return read_slow_figures(reader, self._settings, day, self._market_ns, now_ms())
 
     def _reading(self, question: Callable[[PageReader], Found]) -> Awaitable[Found]:
         """The answer of the database, asked in a thread."""
@@ -273,10 +294,30 @@ class Live:
 
     @property
     def _known_ms(self) -> int:
-        """Until when the feed's figures are known: while its writer runs until now, for it sends all it commits."""
+        """Until when the feed's figures are known: while its writer runs until now, for it sends all it commits; but
+        not behind a loss, nor while the feed is silent for too long.
+        """
+        if not self._is_up(CORE_WRITER):
+            return self._loaded_ms
+        known_ms = self._status_ms
+        if self._lost_ms is not None:
+            known_ms = min(known_ms, self._lost_ms)
+        if self._phase == STREAMING and self._silent_s > self._feed_age_s_max:
+            known_ms = min(known_ms, now_ms() - round(self._silent_s * 1_000))
+        return max(known_ms, self._loaded_ms)
+
+    def _is_up(self, process: str) -> bool:
         processes = self._status.processes if self._status is not None else ()
-        is_up = any(each.name == CORE_WRITER and each.state == _WRITER_UP for each in processes)
-        return max(self._status_ms, self._loaded_ms) if is_up else self._loaded_ms
+        return any(each.name == process and each.state == _UP for each in processes)
+
+    @property
+    def _phase(self) -> str:
+        return self._status.phase if self._status is not None else ""
+
+    @property
+    def _silent_s(self) -> float:
+        """Machine seconds since the last event, as far as one was due."""
+        return time.monotonic() - self._heard_s
 
     def _made(self) -> State:
         made_ms, status, fold = now_ms(), self._status, self._fold
@@ -286,11 +327,15 @@ class Live:
         else:
             processes = processes_of(status, self._version, self._status_ms)
             alerts = alerts_of(status.alerts, self._status_ms)
-        phase = status.phase if status is not None else ""
-        silent_s = None if self._event_s is None else time.monotonic() - self._event_s
-        level, headline = answer_of(processes, alerts, phase, silent_s, self._feed_age_s_max)
+        phase = self._phase
+        level, headline = answer_of(processes, alerts, phase, self._silent_s, self._feed_age_s_max)
+        if level == "ok" and self._failure and self._loaded_ms:
+            level, headline = "warning", f"the stored day could not be read again: {self._failure}"
         known_ms = self._known_ms
         slow, missing = self._slow, self._slow_failure
+        board = fold.board(self._market_ns, known_ms)
+        if not self._is_up(_STREAMER):
+            board = without_connections(board)
         return State(
             now_ms=made_ms,
             is_live=True,
@@ -303,7 +348,7 @@ class Live:
             timeline=timeline_of(self._plan_today(), self._market_ns if status is not None else None, made_ms),
             processes=processes,
             alerts=alerts,
-            board=self._marked(fold.board(self._market_ns, known_ms)),
+            board=self._marked(board),
             universe=self._marked(fold.universe()),
             gaps=self._marked(fold.gaps(self._market_ns, known_ms)),
             sweeps=self._marked(fold.sweeps()),
@@ -333,7 +378,8 @@ class Live:
     @property
     def _feed_age_s_max(self) -> float:
         """Machine seconds; a market that runs faster than the machine is a demo's, which is silent for less."""
-        return self._settings.track_a.interval_s + _AFTER_SWEEP_S
+        after_sweep_s = self._settings.track_a.interval_s + _AFTER_SWEEP_S
+        return min(after_sweep_s, _AFTER_TRADE_S) if self._fold.slots_held >= _MANY_SLOTS else after_sweep_s
 
 
 PartT = TypeVar("PartT", bound=msgspec.Struct)

@@ -72,6 +72,11 @@ class BoardFold:
         holding = {line for line, _ in self._slots.active}
         return sum(line in holding for line in self._slots.waiting)
 
+    @property
+    def slots_held(self) -> int:
+        """The number of lines with a slot."""
+        return len(self._slots.held)
+
     def board(self, prices: Prices, now_ns: int, known_ms: int, name_of: Callable[[str], str]) -> Board:
         """The board at this moment (UTC ns)."""
         held: dict[str, list[Slot]] = {}
@@ -110,6 +115,12 @@ def _slot(holder: SlotAssigned, prices: Prices, now_ns: int, name_of: Callable[[
 
 
 _NEVER_SEEN: Final = LinePrices()
+
+
+def without_connections(board: Board) -> Board:
+    """The board while the process that holds the connections does not run."""
+    accounts = [msgspec.structs.replace(account, is_connected=None) for account in board.accounts]
+    return msgspec.structs.replace(board, accounts=accounts)
 
 
 def without_live_figures(board: Board) -> Board:

@@ -99,6 +99,11 @@ class DayFold:
         member = self._members.get(line)
         return member.name if member is not None else self.basis.etf_names.get(line, line)
 
+    @property
+    def slots_held(self) -> int:
+        """The number of lines with a slot."""
+        return self._board.slots_held
+
     def apply(self, event: Event, known_ms: int) -> None:
         """Apply the next event, which became known at this machine time."""
         match event:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from bus.events import Snapshot, Trade, TradesConflated
-from observer.units import NS_PER_MINUTE
+from observer.units import NS_PER_MINUTE, NS_PER_S
 
 POINT_MINUTES: Final = 5  # between two points of a chart: a session has some eighty
-_RATE_NS: Final = NS_PER_MINUTE
+_RATE_S: Final = 60
 _MINUTES: Final = 24 * 60
 
 
@@ -29,7 +29,7 @@ class LinePrices:
         # two rows of one length; some thousand lines have these, so they are packed
         self._minutes = array("H")
         self._points = array("d")
-        self._trades: deque[tuple[int, int]] = deque()  # the last minute's: time and number
+        self._trades: deque[tuple[int, int]] = deque()  # the last minute's, by second
 
     def see(self, at_ns: int, minute: int, price: float) -> None:
         """A price at a moment; one that is older than the last is ignored."""
@@ -45,8 +45,12 @@ class LinePrices:
 
     def count(self, at_ns: int, trades: int) -> None:
         """So many trades at a moment."""
-        self._trades.append((at_ns, trades))
-        self._forget(at_ns)
+        second = at_ns // NS_PER_S
+        if self._trades and self._trades[-1][0] == second:
+            self._trades[-1] = second, self._trades[-1][1] + trades
+        else:
+            self._trades.append((second, trades))
+            self._forget(at_ns)
 
     def trades_in_minute(self, now_ns: int) -> int:
         """The trades of the minute before."""
@@ -54,7 +58,7 @@ class LinePrices:
         return sum(trades for _, trades in self._trades)
 
     def _forget(self, now_ns: int) -> None:
-        while self._trades and self._trades[0][0] <= now_ns - _RATE_NS:
+        while self._trades and self._trades[0][0] <= now_ns // NS_PER_S - _RATE_S:
             self._trades.popleft()
 
     @property

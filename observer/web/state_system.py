@@ -19,7 +19,7 @@ _GIVEN_UP: Final = ("FATAL", "LOOPING")
 _AS_WISHED: Final = ("RUNNING", "EXITED")
 _RANK: Final[dict[Level, int]] = {"ok": 0, "warning": 1, "critical": 2}
 SEVERITIES: Final = ("critical", "warning", "info")
-_STREAMING: Final = "FULL_OPERATION"
+STREAMING: Final = "FULL_OPERATION"
 _CLOSED: Final = "IDLE"
 _MOST: Final = 0.99
 
@@ -100,7 +100,7 @@ def _alert(alert: ProcessAlert) -> Alert:
 
 
 def answer_of(
-    processes: Processes, alerts: Alerts, phase: str, feed_age_s: float | None, feed_age_s_max: float
+    processes: Processes, alerts: Alerts, phase: str, feed_age_s: float, feed_age_s_max: float
 ) -> tuple[Level, str]:
     """Whether all is well, and the worst finding in one sentence.
 
@@ -108,11 +108,11 @@ def answer_of(
         processes: as the supervisor states them now; missing when it does not answer.
         alerts: the open ones; a silenced one does not count.
         phase: of the day.
-        feed_age_s: machine seconds since the last committed event arrived; None before the first one.
+        feed_age_s: machine seconds since the last committed event arrived, or since the first one was due.
         feed_age_s_max: the longest time without an event while the market is streamed.
     """
     found = list(_findings(processes, alerts))
-    if phase == _STREAMING and feed_age_s is not None and feed_age_s > feed_age_s_max:
+    if phase == STREAMING and feed_age_s > feed_age_s_max:
         found.append(Finding("warning", f"no committed event has arrived for {feed_age_s:.0f} s while slots stream"))
     if not found:
         return "ok", f"All is well: {len(processes.processes)} processes run, {_phase_words(phase)}"

@@ -247,3 +247,26 @@ def gaps(lines: int = 3) -> Gaps:
         closing_p95_s=2.7,
         strips=strips,
     )
+
+
+# Calls of the page's format.js, and the text of each.
+TEXTS: Final = {
+    "number(null)": "–",
+    "number(-1234567)": "−1,234,567",
+    "signedPercent(1.204)": "+1.20 %",
+    "signedPercent(-0.001)": "0.00 %",
+    "bytes(1536)": "1.5 KiB",
+    "duration(0.0042)": "4.2 ms",
+    "duration(59.6)": "60 s",
+    "duration(3660)": "1 h 01 min",
+    "duration(400000)": "4 d",
+    "brief(6130)": "102 min",
+    "age(-5)": "now",
+    "age(119999)": "119 s ago",
+    "age(undefined)": "–",
+    "secondText(641.5)": "10:41:30",
+    "localTime('2026-11-18T09:00:01+09:00', '2026-11-18')": "09:00:01",
+    "localTime('2026-11-17T09:00:01+09:00', '2026-11-18')": "2026-11-17 09:00",
+    "secondsBetween('2026-11-17T23:59:50+09:00', '2026-11-18T00:00:10')": 20,
+    "words('TRACK_A_ONLY')": "Track A only",
+}

@@ -32,6 +32,8 @@ class PageServer:
         self.days = dict(days)
         self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refusal: str | None = None
+        self.refusal_status = 409
+        self.is_losing_answers = False  # an order is done, and its connection ends without an answer
         self.port = 0
         self._state: bytes | None = None
         self._changed: asyncio.Event | None = None
@@ -105,8 +107,10 @@ class PageServer:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _json({"error": "The token is another one: it is in run/web.token."}, 401)
         if self.refusal is not None:
-            return _json({"error": self.refusal}, 409)
+            return _json({"error": self.refusal}, self.refusal_status)
         self.orders.append((request.match_info["order"], await request.json()))
+        if self.is_losing_answers and request.transport is not None:
+            request.transport.abort()
         return _json({"text": "The system has the order."})
 
     def _app(self) -> web.Application:

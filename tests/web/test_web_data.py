@@ -230,6 +230,7 @@ def test_a_form_that_does_not_exist_is_not_acceptable(web: httpx.Client) -> None
     assert "text/csv" in answer.json()["error"]
     assert web.get(path, headers={"Accept": "text/html, */*;q=0.1"}).headers["content-type"] == "application/json"
     assert web.get(f"{path}?format=csv", headers={"Accept": "text/html"}).status_code == 200
+    assert web.get(path, headers={"Accept": "application/json;q=1e400"}).status_code == 406
 
 
 def test_a_cursor_of_another_question_is_refused(web: httpx.Client) -> None:

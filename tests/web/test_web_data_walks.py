@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 import observer
 from bus.events import Event
+from observer.errors import StoreError
 from observer.lake.sealing import seal_days
 from observer.research.reading import Rows
+from observer.research.store import Store
 from observer.web import data_questions as questions
 from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
 from observer.web.data_questions import Question
@@ -153,6 +155,64 @@ def test_an_answer_that_the_asker_has_reads_no_row(folder: Path, monkeypatch: py
     scanned = recorded(monkeypatch)
     assert asker.ask(question, known=tag) == Unchanged(tag)
     assert not scanned
+
+
+# --- connections -----------------------------------------------------------------------------------------------
+
+
+class Opened:
+    """The stores that an `Answers` opened, and those that it closed last of all that it did with them."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stores: list[Store] = []
+        self.closed: list[Store] = []
+        self._folder = folder
+        close = Store.close
+
+        def closing(store: Store) -> None:
+            close(store)
+            self.closed.append(store)
+
+        monkeypatch.setattr(Store, "close", closing)
+
+    def __call__(self) -> Store:
+        self.stores.append(observer.open_store(self._folder))
+        return self.stores[-1]
+
+
+def test_only_the_newest_of_many_held_snapshots_keeps_connections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_store(tmp_path)
+    opened = Opened(folder, monkeypatch)
+    moments_s = [0.0]
+    answers = Answers(opened, lambda: moments_s[-1], 0)
+    question = questions.Trades(start=DAY, symbol="005930")
+    first = answers.page(question, None, 1, "json", "".__eq__)
+    for number in range(3):
+        append(url_of(folder), STREAM, traded("005930", "09:05:00", 70_000, 1, 101 + number))
+        moments_s.append(moments_s[-1] + 20)
+        answers.page(question, None, 1, "json", "".__eq__)
+    assert len({id(store) for store in opened.stores}) == 4
+    assert opened.closed == opened.stores[:3]
+    assert isinstance(first, Page)
+    assert first.rest is not None
+    second = answers.page(question, first.rest.cursor, 1, "json", "".__eq__)
+    assert isinstance(second, Page)
+    assert opened.stores[0] is opened.closed[-1]  # the read connected it again
+
+
+def test_a_snapshot_that_cannot_be_read_any_more_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_store(tmp_path)
+    opened = Opened(folder, monkeypatch)
+    answers = Answers(opened, lambda: 0.0, 0)
+    question = questions.Trades(start=DAY, symbol="005930")
+    answers.page(question, None, 1, "json", "".__eq__)
+    for path in (folder / "data").glob("observer.db*"):
+        path.unlink()
+    with pytest.raises(StoreError):
+        answers.page(questions.Gaps(start=DAY), None, 1, "json", "".__eq__)
+    assert opened.stores[0] in opened.closed
 
 
 # --- sealed days -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from bus.feed import FeedPublisher
 from observer.base_settings import endpoints_of
 from observer.config import Settings
 from observer.store.writer import StoreWriter
+from observer.web import live as live_module
 from observer.web.live import Live
 from observer.web.model import State
 from tests.folders import short_folder
@@ -81,6 +83,72 @@ def test_a_system_that_goes_is_critical_and_its_figures_stay_with_their_age(sett
             assert "observer run" in state.headline
             assert state.universe.tiles == before.universe.tiles
             assert state.board.known_ms <= before.now_ms + 2_000 < state.now_ms + 2_000
+
+    asyncio.run(scenario())
+
+
+def test_a_feed_that_never_delivers_while_slots_stream_is_no_well_system(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "_AFTER_SWEEP_S", 0.1)
+    at_once = msgspec.structs.replace(settings.track_a, interval_s=0.1)
+
+    async def scenario() -> None:
+        async with system(settings), Live(msgspec.structs.replace(settings, track_a=at_once)) as live:
+            await loaded(live)
+            board_ms = live.state().board.known_ms
+
+            def said() -> State | None:
+                state = live.state()
+                return state if state.level == "warning" and state.now_ms > board_ms + 3_000 else None
+
+            state = await until_async(said, "the silent feed")
+            assert state is not None
+            assert "no committed event has arrived" in state.headline
+            assert state.board.known_ms <= board_ms + 2_000
+
+    asyncio.run(scenario())
+
+
+def test_figures_are_not_of_now_after_a_loss_until_the_stored_day_is_read_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "RETRY_S", 0.4)
+    monkeypatch.setattr(live_module, "RELOAD_S", 0.5)
+    assigned = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
+
+    async def scenario() -> None:
+        async with system(settings) as running, Live(settings) as live:
+            await loaded(live)
+
+            def is_followed() -> bool:
+                running.publish(assigned)
+                return any(slot.line == "000660" for slot in live.state().board.accounts[0].slots)
+
+            await until_async(is_followed, "the feed")
+            database = Path(settings.store.url.removeprefix("sqlite:///"))
+            database.rename(database.with_suffix(".away"))
+            running.feed.close()
+            running.feed = FeedPublisher(endpoints_of(settings.run).feed)
+
+            def said() -> State | None:
+                running.publish(assigned)
+                state = live.state()
+                is_said = "could not be read again" in state.headline
+                return state if is_said and state.now_ms > state.board.known_ms + 2_500 else None
+
+            state = await until_async(said, "the loss")
+            assert state is not None
+            assert state.level == "warning"
+            assert state.gaps.known_ms == state.board.known_ms
+            database.with_suffix(".away").rename(database)
+
+            def is_well() -> bool:
+                running.publish(assigned)
+                state = live.state()
+                return state.level == "ok" and state.now_ms < state.board.known_ms + 2_000
+
+            await until_async(is_well, "the stored day")
 
     asyncio.run(scenario())
 

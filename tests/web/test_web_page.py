@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from observer.web.model import State, Strip, Universe
 from tests.web.page_browser import chromium
-from tests.web.page_parts import NOW_MS, PAST_DAY, slot, universe
+from tests.web.page_parts import DAY, NOW_MS, PAST_DAY, TEXTS, slot, universe
 from tests.web.page_server import TOKEN, PageServer
 from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
@@ -62,7 +62,7 @@ def troubles(tab: Page) -> Iterator[list[str]]:
 @pytest.fixture
 def opened(tab: Page, server: PageServer, troubles: list[str]) -> Iterator[Page]:
     """The page, which shows full operation; without a token and without an open dialog."""
-    server.refusal = None
+    server.refusal, server.refusal_status, server.is_losing_answers = None, 409, False
     server.orders.clear()
     tab.evaluate("() => { sessionStorage.clear(); document.getElementById('order').close(); location.hash = ''; }")
     shows(tab, server, full_operation())
@@ -130,10 +130,34 @@ def test_a_worker_that_is_down_is_named_in_words_and_not_by_colour_alone(opened:
     assert "63 listings removed, more than 50" in text_of(opened, "listings")
 
 
+def test_alerts_of_one_name_are_all_shown(opened: Page, server: PageServer) -> None:
+    first = worker_down().alerts.alerts[1]
+    others = [{"process": "track-b", "text": "of another process"}, {"since": f"{DAY}T09:00:00+09:00", "text": "again"}]
+    found = [first, first, *(msgspec.structs.replace(first, **each) for each in others)]
+    state = full_operation()
+    shows(opened, server, msgspec.structs.replace(state, alerts=msgspec.structs.replace(state.alerts, alerts=found)))
+    expect(opened.locator("#alerts .alert-text")).to_have_text([each.text for each in found])
+    shows(opened, server, state)
+    expect(opened.locator("#alerts .alert-text")).to_have_count(0)
+
+
 def test_a_part_without_figures_says_why(opened: Page, server: PageServer) -> None:
     shows(opened, server, FOUR_STATES["night"]())
     assert "The day's universe is built at 08:35." in text_of(opened, "universe")
     assert not opened.locator("#universe .heat").is_visible()
+
+
+def test_a_part_that_fails_says_so_and_the_others_go_on(opened: Page, server: PageServer) -> None:
+    state = full_operation()
+    broken = msgspec.structs.replace(state.gaps, strips=None)  # as a server of another version may send it
+    shows(opened, server, msgspec.structs.replace(worker_down(), gaps=broken))
+    expect(opened.locator("#gaps .missing")).to_contain_text("The page cannot show these figures")
+    assert not opened.locator("#gaps .body").is_visible()
+    assert opened.locator("#gaps .age").inner_text() == ""
+    assert "63 listings removed" in text_of(opened, "listings")  # drawn after the gaps
+    shows(opened, server, state)
+    expect(opened.locator("#gaps .missing")).to_be_hidden()
+    assert "6 recovered" in text_of(opened, "gaps")
 
 
 def test_a_name_from_outside_stays_text(opened: Page, server: PageServer) -> None:
@@ -163,7 +187,7 @@ def test_the_page_is_grey_within_5_s_after_its_feed_stopped_and_recovers_by_itse
     stopped = opened.evaluate("performance.now()")
     expect(opened.locator("body")).to_have_attribute("data-feed", "stopped")
     assert opened.evaluate("performance.now()") - stopped < 5_000
-    assert re.search(r"No news since \d\d:\d\d:\d\d", opened.locator("#no-news").inner_text())
+    assert re.search(r"No news since \d\d:\d\d:\d\d [A-Z]{2,4}", opened.locator("#no-news").inner_text())
     assert opened.title() == "No news · Observer"
     assert opened.locator("#level-word").inner_text() == "Unknown"
     assert "grayscale(1)" in opened.eval_on_selector("#parts", "part => getComputedStyle(part).filter")
@@ -219,12 +243,27 @@ def test_a_refused_order_says_why_and_a_wrong_token_is_forgotten(opened: Page, s
     assert not dialog.is_visible()
 
 
+def test_an_order_without_an_answer_is_not_said_to_be_refused_or_not_sent(opened: Page, server: PageServer) -> None:
+    opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
+    opened.get_by_role("button", name="Restart track-b").click()
+    dialog = opened.get_by_role("dialog")
+    server.refusal, server.refusal_status = "no answer in 3 s", 503
+    opened.keyboard.press("Enter")
+    expect(dialog.get_by_role("status")).to_have_text("Not known whether it was done: no answer in 3 s")
+    server.refusal, server.is_losing_answers = None, True
+    dialog.get_by_role("button", name="Send it again").click()
+    expect(dialog.get_by_role("status")).to_contain_text("Not known whether it was done: the server gives no answer")
+    assert server.orders[0] == ("restart", {"process": "track-b"})  # it was done; Chromium may have sent it repeatedly
+    opened.keyboard.press("Escape")
+
+
 def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, server: PageServer) -> None:
     opened.get_by_role("button", name="The stored day before").click()
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
     assert opened.url.endswith(f"#{PAST_DAY}")
     assert opened.locator("#day").input_value() == PAST_DAY
     assert "Only the running system knows this" in text_of(opened, "processes")
+    assert "Alerts of the day" in text_of(opened, "alerts")
     assert "113 recovered" in text_of(opened, "gaps")
     assert opened.locator("button.order:visible").count() == 0
     assert "all well" in opened.locator("#feed").inner_text()
@@ -238,14 +277,21 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
 
 
 def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
+    expect(opened.locator("#processes")).to_be_visible()
     opened.evaluate("location.hash = '#2020-01-01'")
     expect(opened.locator("#trouble")).to_have_text("No day 2020-01-01 is stored: choose another.")
+    expect(opened.locator("#headline-text")).to_have_text("The page has no figures of 2020-01-01 yet.")
+    assert opened.locator("#head-day").inner_text() == "2020-01-01"
+    assert opened.locator("#processes").is_visible() is False  # figures of now are not shown as those of the day
     opened.get_by_role("button", name="Back to now").click()
     expect(opened.locator("#trouble")).to_be_hidden()
+    expect(opened.locator("#headline-text")).to_have_text(full_operation().headline)
+    expect(opened.locator("#processes")).to_be_visible()
 
 
 def test_the_keyboard_reaches_figures_and_orders_with_visible_focus(opened: Page, server: PageServer) -> None:
     opened.goto(server.address)
+    expect(opened.locator("#processes tbody tr").first).to_be_visible()  # until then the page has no figures to reach
     opened.keyboard.press("Tab")
     assert opened.evaluate("document.activeElement.textContent") == "Skip to the figures"
     opened.keyboard.press("Enter")
@@ -292,28 +338,6 @@ def test_the_headline_is_announced_only_when_it_changes(opened: Page, server: Pa
     server.push(later)
     expect(opened.locator("#head-instance")).to_have_text("again")
     assert opened.evaluate("window.changes") == 0
-
-
-TEXTS: Final = {
-    "number(null)": "–",
-    "number(-1234567)": "−1,234,567",
-    "signedPercent(1.204)": "+1.20 %",
-    "signedPercent(-0.001)": "0.00 %",
-    "bytes(1536)": "1.5 KiB",
-    "duration(0.0042)": "4.2 ms",
-    "duration(59.6)": "60 s",
-    "duration(3660)": "1 h 01 min",
-    "duration(400000)": "4 d",
-    "brief(6130)": "102 min",
-    "age(-5)": "now",
-    "age(119999)": "119 s ago",
-    "age(undefined)": "–",
-    "secondText(641.5)": "10:41:30",
-    "localTime('2026-11-18T09:00:01+09:00', '2026-11-18')": "09:00:01",
-    "localTime('2026-11-17T09:00:01+09:00', '2026-11-18')": "2026-11-17 09:00",
-    "secondsBetween('2026-11-17T23:59:50+09:00', '2026-11-18T00:00:10')": 20,
-    "words('TRACK_A_ONLY')": "Track A only",
-}
 
 
 def test_figures_have_the_texts_of_the_table(opened: Page) -> None:

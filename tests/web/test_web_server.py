@@ -239,6 +239,12 @@ def test_only_names_of_loopback_are_a_host(host: str, is_refused: bool) -> None:
     assert bool(refusal_of({"host": host}, 8765)) is is_refused
 
 
+def test_a_page_that_came_by_a_tunnel_of_another_port_may_ask() -> None:
+    assert not refusal_of({"host": "localhost:9000", "origin": "http://localhost:9000"}, 8765)
+    for origin in ("http://localhost:8765", "http://evil.example:9000", "https://localhost:9000", "http://localhost:x"):
+        assert refusal_of({"host": "localhost:9000", "origin": origin}, 8765)
+
+
 def test_a_link_from_another_site_opens_the_page_and_its_scripts_read_nothing() -> None:
     from_elsewhere = {"host": "localhost", "sec-fetch-site": "cross-site"}
     assert not refusal_of({**from_elsewhere, "sec-fetch-mode": "navigate"}, 8765)

@@ -27,9 +27,10 @@ from bus.histogram import BOUNDS_S
 from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
 from observer.units import NS_PER_MINUTE, NS_PER_S
 from observer.web.model import Alerts, Processes
+from observer.web.state_board import without_connections
 from observer.web.state_day import TILES_MAX, DayBasis, DayFold
 from observer.web.state_gaps import SPANS_MAX, STRIPS_MAX, GapEvent, GapFold
-from observer.web.state_prices import POINT_MINUTES, Prices
+from observer.web.state_prices import POINT_MINUTES, LinePrices, Prices
 from observer.web.state_system import (
     NO_SYSTEM,
     acknowledgement_s,
@@ -135,6 +136,20 @@ def test_an_account_shows_its_connection_and_its_token_s_end() -> None:
     renewed = TokenRenewed("kis", "main", TEN_NS, TEN_NS, "daily", True, "")
     [account] = fold(up, renewed).board(TEN_NS, 3).accounts
     assert (account.is_connected, account.token_expires) == (True, f"{DAY}T10:00:00+09:00")
+
+
+def test_trades_of_a_minute_take_an_entry_a_second() -> None:
+    line = LinePrices()
+    for number in range(200_000):
+        line.count(TEN_NS + number * NS_PER_S // 1_000, 1)
+    assert line.trades_in_minute(TEN_NS + 199 * NS_PER_S) == 60_000
+    assert len(line._trades) <= 61  # so a busy line costs no more than a quiet one
+
+
+def test_a_board_without_its_streaming_process_says_nothing_of_connections() -> None:
+    up = ConnectionChanged("kis", "main", TEN_NS, "connected", "", 0)
+    [account] = without_connections(fold(up).board(TEN_NS, 3)).accounts
+    assert (account.is_connected, account.slots_max) == (None, 41)
 
 
 @given(st.lists(st.tuples(st.integers(0, 24 * 60 - 1), st.floats(1, 1e6)), max_size=60))
@@ -284,7 +299,7 @@ processes = st.lists(
 )
 
 
-def answer(found: list[ProcessStatus], opened: list[ProcessAlert], feed_age_s: float | None = 1.0) -> tuple[int, str]:
+def answer(found: list[ProcessStatus], opened: list[ProcessAlert], feed_age_s: float = 1.0) -> tuple[int, str]:
     reply = StatusReply(found, "FULL_OPERATION", TEN_NS, 1, 1.0)
     level, text = answer_of(
         processes_of(reply, "1", 1), alerts_of(opened, 1), "FULL_OPERATION", feed_age_s, feed_age_s_max=60
@@ -327,7 +342,7 @@ def test_a_silent_feed_counts_only_while_slots_stream() -> None:
 
 def test_a_system_that_does_not_answer_is_critical() -> None:
     missing = Processes(known_ms=1, missing=NO_SYSTEM)
-    assert answer_of(missing, Alerts(known_ms=1), "", None, 60.0) == ("critical", NO_SYSTEM)
+    assert answer_of(missing, Alerts(known_ms=1), "", 0.0, 60.0) == ("critical", NO_SYSTEM)
 
 
 def test_the_worst_alerts_come_first_and_silenced_ones_after_loud_ones() -> None:

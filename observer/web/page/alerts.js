@@ -1,4 +1,4 @@
-/** Open alerts, each with the order that silences it. */
+/** Open alerts, each with the order that silences it; of a stored day, those that were raised. */
 
 import { element, icon, keyed, once, setAttribute, setHidden, setIcon, setText } from "./dom.js";
 import { counted, duration, localTime, secondsBetween } from "./format.js";
@@ -8,7 +8,7 @@ const ICONS = { info: "info", warning: "warning", critical: "critical" };
 
 function make(body) {
   const list = element("ul", { className: "alerts" });
-  const none = element("p", { className: "empty", text: "No alert is open." });
+  const none = element("p", { className: "empty" });
   body.append(list, none);
   return { list, none };
 }
@@ -29,10 +29,12 @@ function alertRow(orders, identity) {
 
 export function alerts(body, part, { orders, state }) {
   const kept = once(body, make);
+  setText(document.getElementById("alerts-title"), state.is_live ? "Open alerts" : "Alerts of the day");
+  setText(kept.none, state.is_live ? "No alert is open." : "No alert of this day is stored.");
   keyed(
     kept.list,
     part.alerts,
-    (alert) => alert.identity,
+    (alert) => JSON.stringify([alert.process, alert.identity, alert.since]),
     (alert) => alertRow(orders, alert.identity),
     (row, alert) => {
       setAttribute(row.element, "data-severity", alert.severity);
@@ -51,7 +53,7 @@ export function alerts(body, part, { orders, state }) {
   );
   setHidden(kept.none, part.alerts.length > 0);
   setHidden(kept.list, part.alerts.length === 0);
-  if (part.alerts.length === 0) return "None open";
+  if (part.alerts.length === 0) return state.is_live ? "None open" : "None";
   const severities = ["critical", "warning", "info"]
     .map((severity) => [severity, part.alerts.filter((alert) => alert.severity === severity).length])
     .filter(([, count]) => count > 0)

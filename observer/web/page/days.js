@@ -27,15 +27,19 @@ export class Days {
   #asked = null;
   #today = "";
   #onLive;
+  #onAsked;
   #onDay;
   #onTrouble;
 
   /**
-   * @param {{onLive: () => void, onDay: (state: object) => void, onTrouble: (text: string) => void}} handlers
-   *   the page shows the running system; a stored day; or why a day cannot be shown ("" ends that)
+   * @param {{onLive: () => void, onAsked: () => void, onDay: (state: object) => void,
+   *   onTrouble: (text: string) => void}} handlers
+   *   the page shows the running system; nothing, until a stored day is there; that day; or why it cannot be shown
+   *   ("" ends that)
    */
-  constructor({ onLive, onDay, onTrouble }) {
+  constructor({ onLive, onAsked, onDay, onTrouble }) {
     this.#onLive = onLive;
+    this.#onAsked = onAsked;
     this.#onDay = onDay;
     this.#onTrouble = onTrouble;
   }
@@ -114,6 +118,7 @@ export class Days {
   async #ask(day) {
     const asking = new AbortController();
     this.#asked = asking;
+    this.#onAsked();
     document.body.setAttribute("aria-busy", "true");
     try {
       const answer = await fetch(`api/days/${day}`, { signal: asking.signal });

@@ -74,11 +74,18 @@ function placeBefore(parent, child, next) {
 /**
  * The children of `parent` become those of `items`, in their order: kept by key, made by `create(item)`, which returns
  * an element with its parts, brought up to date by `update(row, item)`. `row.removed()`, if there is one, ends a row.
+ * Items with one key are all shown: the second one is kept by its key and `again`.
  */
 export function keyed(parent, items, keyOf, create, update) {
   let known = rows.get(parent);
   if (!known) rows.set(parent, (known = new Map()));
-  const wanted = new Set(items.map(keyOf));
+  const wanted = new Set();
+  const keys = items.map((item) => {
+    let key = keyOf(item);
+    while (wanted.has(key)) key = `${key} again`;
+    wanted.add(key);
+    return key;
+  });
   for (const [key, row] of known) {
     if (wanted.has(key)) continue;
     row.removed?.();
@@ -86,8 +93,8 @@ export function keyed(parent, items, keyOf, create, update) {
     known.delete(key);
   }
   let next = parent.firstElementChild;
-  for (const item of items) {
-    const key = keyOf(item);
+  for (const [order, item] of items.entries()) {
+    const key = keys[order];
     let row = known.get(key);
     if (!row) known.set(key, (row = create(item)));
     if (row.element === next) next = next.nextElementSibling;

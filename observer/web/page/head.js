@@ -1,6 +1,6 @@
 /** The head of the page: is all well, which day, and does the feed live? */
 
-import { age, localTime, words } from "./format.js";
+import { UNKNOWN, age, localTime, words } from "./format.js";
 import { icon, setAttribute, setClass, setHidden, setIcon, setText } from "./dom.js";
 
 const WORDS = { ok: "All well", warning: "Warning", critical: "Critical", unknown: "Unknown" };
@@ -29,14 +29,28 @@ export function showHead(state) {
   setHidden(byId("head-version-item"), !state.processes.version);
 }
 
+/** The head while the page has no figures to show: of a stored day that is asked for or not there, or of now. */
+export function showNoFigures(day) {
+  setClass(byId("headline"), "headline is-unknown");
+  setIcon(lamp, "unknown");
+  setText(byId("level-word"), WORDS.unknown);
+  setText(byId("headline-text"), `The page has no figures of ${day ?? "the running system"} yet.`);
+  setText(byId("head-day"), day ?? UNKNOWN);
+  setText(byId("head-time"), day === null ? UNKNOWN : "stored day");
+  setHidden(byId("head-phase-item"), true);
+  setHidden(byId("head-version-item"), true);
+}
+
 /** The title of the tab begins with what matters; it is kept up to date in a hidden tab, too. */
 export function showTitle(state, isStopped, day) {
   const level = isStopped ? "No news" : state ? WORDS[state.level] : "…";
   setText(document.querySelector("title"), day ? `${day} · Observer (now: ${level})` : `${level} · Observer`);
 }
 
+/** By this device's clock, with its time zone: times of the market stand beside it. */
 function deviceTime(ms) {
-  return new Date(ms).toLocaleTimeString("en-GB");
+  const parts = { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" };
+  return new Date(ms).toLocaleTimeString("en-GB", parts);
 }
 
 /**

@@ -9,7 +9,7 @@ import { setAttribute, setHidden, setText, whenSizesChange } from "./dom.js";
 import { Feed } from "./feed.js";
 import { age } from "./format.js";
 import { gaps } from "./gaps.js";
-import { showFeed, showFeedAge, showHead, showHeadline, showTitle } from "./head.js";
+import { showFeed, showFeedAge, showHead, showHeadline, showNoFigures, showTitle } from "./head.js";
 import { Orders } from "./orders.js";
 import { processes } from "./processes.js";
 import { storage, tape } from "./storage.js";
@@ -46,7 +46,7 @@ const sections = new Map(
     const [summary, stamp, missing, body] = [".summary", ".age", ".missing", ".body"].map((selector) =>
       section.querySelector(selector),
     );
-    return [name, { section, summary, stamp, missing, body, mark: "" }];
+    return [name, { section, summary, stamp, missing, body, mark: "", isBroken: false }];
   }),
 );
 
@@ -66,8 +66,17 @@ function drawSoon() {
   isDue = true;
   requestAnimationFrame(() => {
     isDue = false;
-    draw();
+    if (shown) draw();
   });
+}
+
+/** Nothing of another day stays visible while the chosen one is not there. Its room stays, so the page does not jump. */
+function blank() {
+  shown = null;
+  orders.isAllowed = false;
+  setAttribute(document.body, "data-view", days.shown === null ? "live" : "past");
+  setAttribute(document.getElementById("parts"), "data-blank", "yes");
+  showNoFigures(days.shown);
 }
 
 function draw() {
@@ -76,11 +85,29 @@ function draw() {
   orders.isAllowed = state.is_live;
   setAttribute(document.body, "data-view", state.is_live ? "live" : "past");
   setHidden(document.getElementById("parts"), false);
+  setAttribute(document.getElementById("parts"), "data-blank", null);
   setHidden(document.getElementById("waiting"), true);
   showHead(state);
   showHeadline(state, isGrey());
-  for (const name in PARTS) drawPart(name, state[name], context);
+  for (const name in PARTS) tryPart(name, state[name], context);
   showAges();
+}
+
+/** A part that fails says so in its own place, and leaves the others alone. */
+function tryPart(name, part, context) {
+  const kept = sections.get(name);
+  try {
+    drawPart(name, part, context);
+    kept.isBroken = false;
+  } catch (error) {
+    if (!kept.isBroken) console.error(error);
+    kept.isBroken = true;
+    kept.mark = "";
+    setText(kept.summary, "");
+    setText(kept.missing, `The page cannot show these figures (${error.message}). Load the page again.`);
+    setHidden(kept.missing, false);
+    setHidden(kept.body, true);
+  }
 }
 
 function drawPart(name, part, context) {
@@ -107,14 +134,14 @@ function showAges() {
   if (!shown) return;
   const { state } = shown;
   const sinceMs = Math.max(0, performance.now() - shown.steady, Date.now() - shown.wall);
-  for (const [name, { stamp }] of sections) {
+  for (const [name, { stamp, isBroken }] of sections) {
     const part = state[name];
-    setText(stamp, part.missing ? "" : age(state.now_ms - part.known_ms + sinceMs));
+    setText(stamp, isBroken || part.missing ? "" : age(state.now_ms - part.known_ms + sinceMs));
   }
 }
 
 const feed = new Feed("api/live", onState, showStatus);
-const days = new Days({ onLive, onDay: show, onTrouble });
+const days = new Days({ onLive, onAsked: blank, onDay: show, onTrouble });
 
 function onState(state) {
   live = state;
@@ -125,6 +152,7 @@ function onState(state) {
 
 function onLive() {
   if (live) show(live);
+  else blank();
   showStatus();
 }
 
@@ -132,6 +160,7 @@ function onTrouble(text) {
   const place = document.getElementById("trouble");
   setText(place, text);
   setHidden(place, text === "");
+  if (text) setHidden(document.getElementById("waiting"), true);
   showStatus();
 }
 

@@ -32,18 +32,25 @@ const ORDERS = {
   },
   silence: {
     title: (identity) => `Silence ${identity}?`,
-    text: "No target gets a message about this alert for a while. It stays listed here.",
+    text: "No target gets a message about an alert of this name, of any process, for a while. It stays listed here.",
     button: "Silence",
     body: (identity, forS) => ({ alert: identity, for_s: forS }),
     hasTime: true,
   },
 };
 
-/** What the server said about an order, as a sentence. */
+/** What became of an order: a sentence, whether it was done, and whether that is not known. */
 async function outcomeOf(answer) {
   const type = answer.headers.get("Content-Type") ?? "";
   const found = type.includes("json") ? await answer.json() : {};
-  return answer.ok ? (found.text ?? "Done.") : `Refused: ${found.error ?? `HTTP ${answer.status}.`}`;
+  if (answer.ok) return { isDone: true, text: found.text ?? "Done." };
+  const why = found.error ?? `HTTP ${answer.status}.`;
+  return answer.status < 500 ? { isDone: false, text: `Refused: ${why}` } : unknown(why);
+}
+
+/** An order without a clear answer may have reached the system: to send it again may do it twice. */
+function unknown(why) {
+  return { isDone: false, isUnknown: true, text: `Not known whether it was done: ${why}` };
 }
 
 /** Sends an order. Never throws: the outcome says what failed. */
@@ -55,9 +62,9 @@ async function send(kind, body, token) {
       body: JSON.stringify(body),
     });
     if (answer.status === 401) sessionStorage.removeItem(TOKEN_KEY);
-    return { isDone: answer.ok, text: await outcomeOf(answer) };
+    return await outcomeOf(answer);
   } catch (error) {
-    return { isDone: false, text: `Not sent: the server gives no answer (${error.message}). Try again.` };
+    return unknown(`the server gives no answer that can be read (${error.message}).`);
   }
 }
 
@@ -118,9 +125,9 @@ export class Orders {
     setText(this.#outcome, "Sending …");
     const forS = Number(new FormData(this.#form).get("for_s"));
     const body = current.order.body(current.subject, forS);
-    const { isDone, text } = await send(current.kind, body, sessionStorage.getItem(TOKEN_KEY) ?? "");
+    const { isDone, isUnknown, text } = await send(current.kind, body, sessionStorage.getItem(TOKEN_KEY) ?? "");
     if (current !== this.#current) return;
-    this.#show(text, "Try again");
+    this.#show(text, isUnknown ? "Send it again" : "Try again");
     this.#outcome.className = isDone ? "outcome is-done" : "outcome is-refused";
     if (isDone) {
       setHidden(this.#confirm, true);
