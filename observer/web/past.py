@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from observer.config import Settings
 from observer.store.alerts import StoredAlert
 from observer.store.slots import day_bounds
@@ -18,6 +20,8 @@ from observer.web.stored import (
     rows_of,
 )
 
+IN_THE_LAKE: Final = "its trades and snapshots are in the lake alone: `observer query`, `observer bars`, the data API"
+REMOVED: Final = ("trades", "recovered trades", "snapshots")
 OF_NOW: Final = "of the running system only: see the live page"
 
 
@@ -34,7 +38,7 @@ def past_state(reader: PageReader, settings: Settings, day: str, now_ms: int) ->
     gaps = fold.gaps(ends_ns, now_ms)
     stored = reader.alerts(begins_ns, ends_ns)
     level, headline = answer_of_day(day, gaps, stored)
-    return State(
+    state = State(
         now_ms=now_ms,
         is_live=False,
         day=day,
@@ -55,6 +59,22 @@ def past_state(reader: PageReader, settings: Settings, day: str, now_ms: int) ->
         storage=Storage(known_ms=now_ms, rows=rows_of(reader.day_summary(day))),
         backups=Backups(known_ms=0, missing=OF_NOW),
         tape=fold.tape(),
+    )
+    return without_removed(state)
+
+
+def without_removed(state: State) -> State:
+    """The state of a stored day, without zeros for rows that `[store] keep_days` removed: sweeps had answers, and no
+    snapshot of them is in the database.
+    """
+    swept = any(sweep.answered for sweep in state.sweeps.sweeps)
+    if not swept or state.storage.rows.get("snapshots"):
+        return state
+    rows = {kind: count for kind, count in state.storage.rows.items() if kind not in REMOVED}
+    return replace(
+        state,
+        universe=replace(state.universe, tiles=(), missing=IN_THE_LAKE),
+        storage=replace(state.storage, rows=rows, missing=IN_THE_LAKE),
     )
 
 

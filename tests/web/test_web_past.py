@@ -1,0 +1,22 @@
+"""A stored day whose rows were removed says where they are, instead of zeros."""
+
+from msgspec.structs import replace
+
+from observer.web.past import IN_THE_LAKE, without_removed
+from tests.web.page_states import past_day
+
+
+def test_a_day_whose_snapshots_were_removed_names_the_lake_and_shows_no_zero() -> None:
+    day = past_day()
+    rows = {"trades": 0, "recovered trades": 0, "snapshots": 0, "gaps": 14}
+    found = without_removed(replace(day, storage=replace(day.storage, rows=rows)))
+    assert (found.storage.rows, found.storage.missing) == ({"gaps": 14}, IN_THE_LAKE)
+    assert (list(found.universe.tiles), found.universe.missing) == ([], IN_THE_LAKE)
+    assert found.gaps == day.gaps
+
+
+def test_a_day_with_its_rows_and_one_without_an_answer_of_a_sweep_stay_as_they_are() -> None:
+    day = past_day()
+    stored = replace(day, storage=replace(day.storage, rows={"snapshots": 1}))
+    unswept = replace(day, sweeps=replace(day.sweeps, sweeps=()), storage=replace(day.storage, rows={"snapshots": 0}))
+    assert [without_removed(each) for each in (stored, unswept)] == [stored, unswept]
