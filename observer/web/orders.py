@@ -13,7 +13,8 @@ from litestar.params import JSONBody
 
 from bus.commands import Done, Pin, Refused, Reply, Restart, RunJob, SilenceAlert, UnderWay, Unpin
 from bus.commands import Request as Command
-from bus.control import ControlClient, ControlTimeoutError
+from bus.control import ControlClient
+from bus.endpoints import BusError
 from observer.errors import NoDataError
 from observer.store.listings import ListingReader
 from observer.web.access import is_authorized
@@ -84,11 +85,13 @@ class Orders:
         Raises:
             RefusedOrderError, UnansweredError: as these say.
         """
+        logger.info("%r from the page is given", command)  # also where its outcome is never known
         try:
             outcome = _outcome_of(await self._control.request(command, ANSWER_S))
-        except ControlTimeoutError as error:
+        except BusError as error:
             logger.warning("%r from the page: %s", command, error)
-            raise UnansweredError(f"{error}: `observer status` shows whether the system runs") from error
+            text = f"{error}: it is not known whether it was done: `observer status` shows whether the system runs"
+            raise UnansweredError(text) from error
         except RefusedOrderError as error:
             logger.warning("%r from the page was refused: %s", command, error)
             raise
@@ -119,6 +122,7 @@ class Orders:
 
         waiting = dict(await asyncio.to_thread(read))
         if exchange not in waiting:
+            logger.warning("an approval of %s from the page was refused: nothing of it waits", exchange)
             those = f"those of {', '.join(waiting)} do" if waiting else "none does"
             raise NoDataError(f"no changes of {exchange} wait for approval: {those}")
         return waiting[exchange]
