@@ -62,6 +62,6 @@ def place_of(path: Path, now_ns: int, *, is_offline: bool = False, recount: bool
         problems=problems,
         notices=notices,
         now_ns=now_ns,
-        is_offline=is_offline,
+        is_offline=is_offline or (settings is not None and settings.simulator is not None),  # it ends with its system
         recount=recount,
     )
