@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from observer.shipped_files import configuration_files
-from tests.deployment.installing import ROOT, SECRET, build, holds, install, names_in
+from tests.deployment.installing import ROOT, SECRET, all_run, build, holds, install, names_in
 from tests.folders import short_folder
 from tests.system.running import Completed, System
 
@@ -112,7 +112,8 @@ def a_system_runs_and_stops_in_order(installed: Installed, configuration: Path) 
         configuration.parent, "run", "--config", configuration, environment=ENVIRONMENT, program=str(installed.program)
     )
     try:
-        system.until(lambda: len(system.pids()) > 6, "all processes")
+        asked = ("status", "--json", "--config", str(configuration))
+        system.until(lambda: all_run(installed.typed(*asked, cwd=configuration.parent).stdout), "all processes")
         assert system.interrupt() == 0
     finally:
         system.clear_away()
