@@ -146,9 +146,11 @@ def _announcement(day: DemoDay, folder: Path) -> str:
     """What begins now, where, and about how long it takes."""
     first, last = local_datetime(day.begins_ns), local_datetime(day.ends_ns)
     minutes = (day.ends_ns - day.begins_ns) / NS_PER_S / day.clock.speed / 60
+    web = day.settings.web
+    page = "" if web is None else f"\nThe page, while the day runs: http://127.0.0.1:{web.port}/"
     return (
         f"Running the trading day of {first:%Y-%m-%d}, {first:%H:%M} to {last:%H:%M}, with every process and a "
-        f"simulated broker in {folder}: about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order."
+        f"simulated broker in {folder}: about {minutes + BOOT_MINUTES:.1f} minutes. Ctrl-C ends it in order.{page}"
     )
 
 
