@@ -24,7 +24,7 @@ def ingest(
     """Measure durable trades per second, beside the bare database. By 1 and by 4 producers at once.
 
     Bare is SQLite's executemany, or PostgreSQL's COPY, with the driver alone. Rows held beforehand need
-    `observer[research]`.
+    the extra `research`.
     """
     from observer.bench.ingest import measure_ingest
 

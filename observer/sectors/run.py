@@ -240,10 +240,8 @@ def _metrics(options: EnrichmentOptions) -> "EnrichmentMetrics | None":
     """The Prometheus metrics, if configured; with a port, already served."""
     if options.metrics_file is None and not options.prometheus_port:
         return None
-    try:
-        from observer.sectors.metrics import EnrichmentMetrics
-    except ImportError as error:
-        raise ConfigError(f"{error}: figures for Prometheus need observer[sectors]") from error
+    from observer.sectors.metrics import EnrichmentMetrics
+
     metrics = EnrichmentMetrics(options.metric_prefix)
     if options.prometheus_port:
         metrics.serve(options.prometheus_port)
