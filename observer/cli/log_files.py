@@ -84,20 +84,22 @@ class ProcessLog:
 
     def _newest_of(self, lines: Iterable[bytes], wanted: Wanted, limit: int, since_ns: int) -> Sequence[LogEntry]:
         found: list[LogEntry] = []
-        waiting: list[LogEntry] = []  # other output, until the time of the line before it is known
+        waiting: list[LogEntry] = []  # other output that is shown, until the time of the line before it is known
         for content in lines:
             for entry in reversed(log_entries(self.process, content)):
                 if entry.line is None:
-                    waiting.append(entry)
+                    if len(found) + len(waiting) < limit and wanted(entry):
+                        waiting.append(entry)
                     continue
                 if entry.at_ns < since_ns:
                     return found[::-1]
                 self._at_ns = max(self._at_ns, entry.at_ns)
-                found += filter(wanted, [*(placed(each, entry.at_ns) for each in waiting), entry])
+                found += (placed(each, entry.at_ns) for each in waiting)
+                found += filter(wanted, [entry])
                 waiting = []
             if len(found) >= limit:
                 return found[:limit][::-1]
-        found += filter(wanted, (placed(each, found[-1].at_ns if found else self._at_ns) for each in waiting))
+        found += [placed(each, found[-1].at_ns if found else self._at_ns) for each in waiting]
         return found[:limit][::-1]
 
     def _parts_since(self, parts: "Sequence[_Part]", since_ns: int) -> "Sequence[_Part]":

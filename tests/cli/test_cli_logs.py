@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
@@ -136,6 +137,17 @@ def test_all_lines_are_read_one_after_another_and_not_into_memory(folder: Path) 
     assert [next(found).process for _ in range(4)] == ["track-a", "track-b"] * 2
     assert len(asked) <= 6
     assert len(list(found)) == 2 * 1_500 - 4
+
+
+def test_of_a_long_other_output_only_the_last_lines_are_held_in_memory(folder: Path) -> None:
+    (folder / "any.log").write_bytes(line(1, "it begins") + b"a line of a library\n" * 200_000)
+    tracemalloc.start()
+    found = ProcessLog(folder, "any").newest(lambda _: True, 100)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert [each.text for each in found] == ["a line of a library"] * 100
+    assert {each.at_ns for each in found} == {log_entries("any", line(1, "it begins").strip())[0].at_ns}
+    assert peak_bytes < 5_000_000, "200,000 lines of other output would take 30 MB"
 
 
 def test_lines_since_a_time_are_found_without_all_before_it(folder: Path) -> None:
