@@ -165,7 +165,7 @@ async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], No
 def _totals(found: Sequence[SealedLine], days: int) -> str:
     written = sum(bool(line.written) for line in found)
     rest = f", {days - len(found)} not" if len(found) < days else ""
-    return f"{days} days: {written} sealed, {len(found) - written} unchanged{rest}"
+    return f"{days} day{'s' * (days != 1)}: {written} sealed, {len(found) - written} unchanged{rest}"
 
 
 def _text(line: SealedLine) -> str:
@@ -322,22 +322,20 @@ def verify_command(
 
 async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
     from observer.lake.target import wrong_at_target
-    from observer.lake.verification import verify_catalogue, verify_day
-    from observer.store.sealing import SealingReader
+    from observer.lake.verification import verify_catalogue, verify_stored_day
 
     target = lake.open_target()
 
     async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
         found = []
-        with SealingReader(lake.url, stop=stop) as reader:
-            for day in days:
-                show(f"verifying {day.session_date}: {day.rows:,} rows")
-                verified = await asyncio.to_thread(verify_day, lake.folder, day, reader, stop)
-                if target is not None:
-                    show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
-                    wrong = await asyncio.to_thread(wrong_at_target, lake.folder, target, day, stop)
-                    verified = msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
-                found.append(verified)
+        for day in days:
+            show(f"verifying {day.session_date}: {day.rows:,} rows")
+            verified = await asyncio.to_thread(verify_stored_day, lake.folder, day, lake.url, stop)
+            if target is not None:
+                show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
+                wrong = await asyncio.to_thread(wrong_at_target, lake.folder, target, day, stop)
+                verified = msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
+            found.append(verified)
         show("verifying the catalogue")
         return verify_catalogue(lake.folder, found)
 

@@ -12,7 +12,7 @@ can be behind, and nothing unfinished is ever visible. Engines ignore names that
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +62,10 @@ class Version(msgspec.Struct, frozen=True):
     schema_version: int
     streams: tuple[StreamRows, ...] = ()
     is_distinct: bool = False
+
+    def is_held_with(self, uids: Collection[str]) -> bool:
+        """Whether a database with these event streams can have all the rows; another one has the others."""
+        return all(each.uid in uids for each in self.streams)
 
 
 class SealedDay(msgspec.Struct, frozen=True):

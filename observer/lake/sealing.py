@@ -97,8 +97,8 @@ def seal(
     repaired the lake.
 
     All rows are read in one transaction of the database. A new file is read again and compared with them before the
-    manifest names it. Of a kind that is removed from the database, the new version has the rows of the one before and
-    those that came since.
+    manifest names it. Of a kind that is removed from the database, or whose sealed rows another database has, the new
+    version has the rows of the one before and those that came since.
 
     Raises:
         StoreError: the database does not answer.
@@ -185,11 +185,11 @@ def _sources(
     uids: Mapping[int, str],
 ) -> Generator[_Source]:
     """The kinds whose rows are not those of the newest version. Write each before you take the next one."""
-    removed = before.removed if before is not None else ()
-    for kind in _changed(before, {kind: rows for kind, rows in counts.items() if kind not in removed}, uids):
+    joined = _joined(before, uids) if before is not None else ()
+    for kind in _changed(before, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids):
         with closing(reader.batches(kind, session_date)) as found:
             yield _Source(kind, counts[kind], as_in_file(of_market(found, market), kind), uids)
-    for kind in removed:
+    for kind in joined:
         if before is None or not counts[kind] or (newest := before.newest(kind)) is None:
             continue
         with closing(reader.batches(kind, session_date)) as found:
@@ -201,6 +201,12 @@ def _sources(
             with closing(read_file(version_path(lake, kind, market, session_date, newest.version))) as sealed:
                 batches = merged(sealed, late, kind, numbers)
                 yield _Source(kind, newest.rows + late.num_rows, batches, {**uids, **own})
+
+
+def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
+    """The kinds whose sealed rows the database need not have: rows of theirs that it has join the sealed ones."""
+    held = set(uids.values())
+    return [kind for kind, found in before.kinds.items() if kind in before.removed or not found[-1].is_held_with(held)]
 
 
 def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ import msgspec
 from observer.errors import DataFileError, StoppedError
 from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
-from observer.lake.layout import SealedDay, Version, path_of, sealed_days, version_path
+from observer.lake.layout import SealedDay, Version, path_of, sealed_day, sealed_days, version_path
 from observer.lake.merging import late_rows
 from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file
 from observer.store.kinds import KINDS
@@ -27,11 +27,29 @@ class VerifiedDay(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
 
 
+def verify_stored_day(lake: Path, day: SealedDay, url: str, stop: threading.Event) -> VerifiedDay:
+    """As `verify_day`, with the present rows of the database at `url`; once more when something is wrong and the day
+    has another manifest by then: its rows were removed from the database, or it was sealed again, in the meantime.
+
+    Raises:
+        DataFileError: the manifest cannot be read.
+        StoreError, StoppedError: as `verify_day`.
+    """
+    while True:
+        with SealingReader(url, stop=stop) as reader:
+            found = verify_day(lake, day, reader, stop)
+        now = sealed_day(lake, day.market, day.session_date) or day
+        if not found.problems or now == day:
+            return found
+        day = now
+
+
 def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
     """Read every version of every kind, and the database's rows of the day where there is a reader.
 
     If the database has no rows at all of the day, it is compared with its manifest alone: another database has it. Of a
-    kind that is removed from the database only the rows count that the newest version does not have.
+    kind that is removed from the database, or whose sealed rows another database has, only the rows count that the
+    newest version does not have.
 
     Raises:
         StoreError: the database does not answer.
@@ -41,6 +59,7 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
     compared = 0
     counts = {kind: reader.count(kind, day.session_date) for kind in KINDS} if reader is not None else {}
     compares = reader if any(counts.values()) else None
+    uids = set(compares.marks()[1].values()) if compares is not None else set()
     for kind, found in day.kinds.items():
         for version in found:
             if stop.is_set():
@@ -48,7 +67,7 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
             path = version_path(lake, kind, day.market, day.session_date, version.version)
             problems += wrong_version(path, kind, version)
         problems += _wrong_glob(lake, day, kind, found[-1])
-        if compares is not None and kind in day.removed:
+        if compares is not None and (kind in day.removed or not found[-1].is_held_with(uids)):
             problems += _late_rows(compares, day, kind, found[-1])
         elif compares is not None:
             compared += found[-1].rows

@@ -81,8 +81,8 @@ def test_all_finished_days_are_sealed_in_their_order(scene: Scene) -> None:
 
 
 def test_each_day_has_its_line_and_the_last_line_has_the_sums(scene: Scene) -> None:
+    assert scene.typed("seal", "--all").stdout.splitlines()[-1] == "1 day: 1 sealed, 0 unchanged"
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
-    scene.typed("seal", DAY)
     lines = scene.typed("seal", "--all").stdout.splitlines()
     assert lines[0].startswith("[1/2] 2026-11-18: unchanged since it was sealed, 62 rows, ")
     assert lines[1].startswith("[2/2] 2026-11-19: sealed trades, sweeps, universes; 22 rows, ")

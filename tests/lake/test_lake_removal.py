@@ -26,7 +26,7 @@ from observer.lake.layout import (
 )
 from observer.lake.parquet import file_schema
 from observer.lake.sealing import SealingResult, seal_days
-from observer.lake.verification import verify_day
+from observer.lake.verification import verify_day, verify_stored_day
 from observer.store.removal import SealedRows
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
@@ -106,6 +106,23 @@ def test_only_the_sealed_rows_of_the_days_kinds_of_many_rows_are_removed(lake: P
     assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
     assert problems(lake, url) == ()
     assert recounted(url, lake, tmp_path) == ("ok", "9 rows and 60 in the lake alone, as the event streams' marks say")
+
+
+def test_a_verification_states_no_difference_while_the_day_s_rows_are_removed(lake: Path, url: str) -> None:
+    sealed(lake, url)
+    day = day_in(lake)
+
+    def remove(_: object) -> None:  # behind the reading of the manifest, before that of the rows
+        sealed(lake, url, remove=True)
+        remove_sealed(url, lake)
+
+    event.listen(Engine, "engine_connect", remove, once=True)
+    assert verify_stored_day(lake, day, url, threading.Event()).problems == ()
+    assert count(url, "trades") == 0
+
+    execute(url, "DELETE FROM sweeps")
+    [problem] = verify_stored_day(lake, day_in(lake), url, threading.Event()).problems
+    assert problem == f"sweeps of {DAY}: the database has 0 rows, the sealed day 1"
 
 
 def test_a_lost_lake_is_not_sealed_anew_without_its_removed_rows(lake: Path, url: str) -> None:
@@ -234,6 +251,24 @@ def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_fore
     assert {(each.stream, each.uid): each.rows for each in newest.streams} == {(1, OTHER): 1, (2, STREAM): 60}
     numbers = {row[0] for row in lake_rows([version_path(lake, "trades", MARKET, DAY, 1)], COLUMNS)}
     assert numbers == {each.stream for each in day_in(lake).kinds["trades"][0].streams} == {1}
+
+
+def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_sealed(
+    lake: Path, url: str, tmp_path: Path
+) -> None:
+    sealed(lake, url)
+    new = empty(tmp_path / "new")
+    deliver(new, OTHER, *of_every_kind(DAY, "000010", 1, ["bar_fetches", "fetched_minute_bars", "trades"]))
+    [first, second] = sealed(lake, new, now_ns=2)
+    assert (set(first.written), second.written) == ({"bar_fetches", "fetched_minute_bars", "trades"}, ())
+    newest = day_in(lake).newest("trades")
+    assert newest is not None
+    assert {each.uid: each.rows for each in newest.streams} == {STREAM: 60, OTHER: 1}
+    assert problems(lake, new) == ()
+    [again, _] = sealed(lake, new, now_ns=3, remove=True)
+    assert (again.written, again.removed) == ((), ("fetched_minute_bars", "trades"))
+    remove_sealed(new, lake)
+    assert count(new, "trades") == 0
 
 
 def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake: Path, url: str, tmp_path: Path) -> None:
