@@ -21,6 +21,7 @@ from bus.commands import OpenAlert
 from bus.events import AlertRaised, AlertResolved, Event, Severity
 from observer.alerts.decisions import (
     Condition,
+    Conditions,
     Report,
     Step,
     after_calm,
@@ -243,9 +244,10 @@ class Alerts:
             loop.call_soon(loop.call_soon, keep)
 
 
-def keepers(runtime: Path) -> Sequence[str]:
-    """The names of the processes whose files of open alerts are in this runtime directory."""
-    return sorted(path.stem for path in (runtime / FOLDER).glob("*.json") if _kept(path))
+def kept_alerts(runtime: Path) -> Mapping[str, Conditions]:
+    """The open alerts of each process that has a file of them in this runtime directory, by its name."""
+    found = {path.stem: _kept(path) for path in sorted((runtime / FOLDER).glob("*.json"))}
+    return {name: conditions for name, conditions in found.items() if conditions}
 
 
 def identity_of(kind: str, objects: Collection[str]) -> str:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
 from bus.commands import Done, OpenAlert, OrderReply, ProcessAlert, Refused, SilenceAlert
-from observer.alerts.decisions import SENT_MAX, history_text
+from observer.alerts.decisions import SENT_MAX, Conditions, after_time, history_text, sent_alerts
 from observer.alerts.process import LEVELS, Alerts
 from observer.alerts.silences import Silences, silenced_text
 from observer.clock import Clock
@@ -56,26 +57,40 @@ class SystemAlerts:
         own: the host's alerts, which write log lines themselves.
         silences: of the system.
         clock: market time.
-        children: returns the open alerts of each process's last heartbeat.
+        children: returns the open alerts of each process's last heartbeat; None of one that has sent none yet.
+        kept: what the processes of an earlier system left open, by name: open until such a process sends a heartbeat.
     """
 
     def __init__(
-        self, own: Alerts, silences: Silences, clock: Clock, children: Callable[[], Mapping[str, Sequence[OpenAlert]]]
+        self,
+        own: Alerts,
+        silences: Silences,
+        clock: Clock,
+        children: Callable[[], Mapping[str, Sequence[OpenAlert] | None]],
+        kept: Mapping[str, Conditions] = MappingProxyType({}),
     ) -> None:
         self._own = own
         self._silences = silences
         self._clock = clock
         self._children = children
+        self._kept = kept
 
     def all(self) -> list[ProcessAlert]:
         """Every open alert of severity warning and above, the host's last."""
-        silenced = self._silences.until(self._clock.now_ns())
-        by_process = {**self._children(), self._own.source: self._own.open}
+        now_ns = self._clock.now_ns()
+        silenced = self._silences.until(now_ns)
+        by_process = {
+            name: self._left_by(name, now_ns) if alerts is None else alerts for name, alerts in self._children().items()
+        }
+        by_process[self._own.source] = self._own.open
         return [
             ProcessAlert(**msgspec.structs.asdict(alert), process=name, silenced_until_ns=silenced.get(alert.identity))
             for name, alerts in by_process.items()
             for alert in alerts
         ]
+
+    def _left_by(self, name: str, now_ns: int) -> Sequence[OpenAlert]:
+        return sent_alerts(after_time(self._kept.get(name, {}), now_ns, name).conditions)
 
     def silence(self, order: SilenceAlert) -> OrderReply:
         """Silence an open alert, or end its silence."""

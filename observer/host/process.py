@@ -16,7 +16,7 @@ from bus.outbox import Outbox
 from bus.producer import Producer
 from observer import logs
 from observer.accounts.keys import keys_of
-from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts, keepers
+from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts, kept_alerts
 from observer.alerts.silences import Silences
 from observer.base_settings import endpoints_of
 from observer.calendar.phases import DayPlan, next_change, phase_at
@@ -107,7 +107,8 @@ class Host:
             preload=PRELOADED,
             status_metrics=DELIVERY_METRICS,
         )
-        self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts)
+        left = kept_alerts(Path(settings.run.runtime))
+        self._system_alerts = SystemAlerts(self._alerts, self._silences, clock, self._supervisor.alerts, left)
         self._delivery = AlertDelivery(
             settings.alerts,
             self._system_alerts.all,
@@ -325,8 +326,7 @@ class Host:
         kept = {f"{prefix}{name}" for name in employed for prefix in PREFIXES}
         for prefix in PREFIXES:
             self._alerts.resolve_all(prefix, "it is no process of the configuration", kept)
-        runtime = Path(self._settings.run.runtime)
-        for name in keepers(runtime):
+        for name in kept_alerts(runtime := Path(self._settings.run.runtime)):
             if name not in employed and name != NAME:
                 left = Alerts(self._clock, name, producer.publish, runtime=runtime)
                 left.resolve_all("", f"{name} is no process of the configuration")

@@ -48,8 +48,8 @@ class ChildMonitor:
     def __init__(self, child: Child, surroundings: Surroundings) -> None:
         self.child = child
         self.state = ProcessState.STOPPED
-        self.alerts: Sequence[OpenAlert] = ()
-        """The open alerts of the last heartbeat; a child that ended has not resolved them."""
+        self.alerts: Sequence[OpenAlert] | None = None
+        """The open alerts of the last heartbeat, None before the first; a child that ended has not resolved them."""
         self._around = surroundings
         self._inbox: asyncio.Queue[_Asked | _Received] = asyncio.Queue()
         self._waiting: list[asyncio.Future[Outcome]] = []  # callers of a start that is under way

@@ -88,7 +88,7 @@ class Supervisor:
         runtime_directory: Path,
         control_address: Address,
         listener: SupervisorListener,
-        extend_status: Callable[[Mapping[str, Sequence[OpenAlert]]], tuple[str, int, list[ProcessAlert]]],
+        extend_status: Callable[[Mapping[str, Sequence[OpenAlert] | None]], tuple[str, int, list[ProcessAlert]]],
         limits: RestartLimits | None = None,
         host_limits: HostLimits | None = None,
         disk: Path | None = None,
@@ -357,8 +357,8 @@ class Supervisor:
             },
         )
 
-    def alerts(self) -> Mapping[str, Sequence[OpenAlert]]:
-        """The open alerts in each child's last heartbeat, by its name."""
+    def alerts(self) -> Mapping[str, Sequence[OpenAlert] | None]:
+        """The open alerts in each child's last heartbeat, by its name; None of one that has sent none."""
         return {name: monitor.alerts for name, monitor in self._monitors.items()}
 
     def samples(self) -> Mapping[str, Sequence[Sample]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Event
-from observer.alerts.process import Alerts, damage_identity, identity_of, keepers
+from observer.alerts.process import Alerts, damage_identity, identity_of, kept_alerts
 from observer.alerts.silences import Silences
 from observer.clock import ManualClock
 from observer.local_time import local_ns
@@ -178,13 +178,13 @@ def test_the_file_has_an_alert_only_when_the_outbox_has_its_event(tmp_path: Path
 
     async def scene() -> None:
         def append_soon(*_events: Event) -> None:  # as `Producer.publish`
-            asyncio.get_running_loop().call_soon(lambda: appended.append(list(keepers(tmp_path))))
+            asyncio.get_running_loop().call_soon(lambda: appended.append(list(kept_alerts(tmp_path))))
 
         alerts = Alerts(ManualClock(5), "track-a", append_soon, runtime=tmp_path)
         alerts.report("no_universe", "critical", "none is built")
-        await until_async(lambda: keepers(tmp_path) == ["track-a"])
+        await until_async(lambda: list(kept_alerts(tmp_path)) == ["track-a"])
         append_soon(*alerts.resolved("no_universe", "it is built"))
-        await until_async(lambda: keepers(tmp_path) == [])
+        await until_async(lambda: list(kept_alerts(tmp_path)) == [])
 
     asyncio.run(scene())
     assert appended == [[], ["track-a"]]
@@ -196,7 +196,7 @@ def test_an_alert_that_was_not_published_is_raised_by_the_next_process(tmp_path:
     second.report("database_unavailable", "critical", "no answer")
     second.publish_with(published)
     assert [type(event) for event in published] == [AlertRaised]
-    assert keepers(tmp_path) == ["core-writer"]
+    assert list(kept_alerts(tmp_path)) == ["core-writer"]
 
 
 def test_damage_is_an_alert_with_its_remedy_until_a_person_has_deleted_the_kept_segments() -> None:

@@ -1,5 +1,6 @@
 """What `observer run` prints of the processes' alerts: each once when it is raised, and once when it is resolved."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from bus.commands import Done, OpenAlert, ProcessAlert, Refused, SilenceAlert
 from observer.alerts.decisions import SENT_MAX
-from observer.alerts.process import Alerts
+from observer.alerts.process import Alerts, kept_alerts
 from observer.alerts.silences import Silences
 from observer.clock import ManualClock
 from observer.host.alerts import Seen, SystemAlerts, news_of, resolved_text
@@ -72,6 +73,25 @@ def test_the_alerts_of_a_system_are_those_of_its_processes_and_of_the_host(syste
         ("track-b", "stream:main"),
         ("supervisor", "not_ready"),
     ]
+
+
+def test_alerts_of_an_earlier_system_stay_open_until_their_process_sends_a_heartbeat(tmp_path: Path) -> None:
+    clock = ManualClock(local_ns(date(2026, 11, 18), 12))
+    earlier = Alerts(clock, "etf", runtime=tmp_path, publish=lambda *_: None)
+    earlier.report("etf:list", "warning", "no source answers")
+    earlier.report("etf:values", "warning", "a source refuses")
+    earlier.settle("etf:values", "it answers")
+    earlier.happened("etf:removed", "warning", "5 were removed")
+    beats: dict[str, Sequence[OpenAlert] | None] = {"etf": None, "track-b": None}
+    own, silences = Alerts(clock, "supervisor"), Silences(tmp_path)
+    system = SystemAlerts(own, silences, clock, lambda: beats, kept_alerts(tmp_path))
+    assert {(each.process, each.identity) for each in system.all()} == {
+        *(("etf", "etf:list"), ("etf", "etf:values"), ("etf", "etf:removed"))
+    }, "its process does not run: a FATAL one never sends a heartbeat"
+    asyncio.run(clock.advance(86_400))
+    assert names(system.all()) == ["etf:list"], "what settled or happened is over by itself"
+    beats["etf"] = []
+    assert system.all() == []
 
 
 def test_an_open_alert_is_silenced_by_order_and_an_unknown_one_is_refused(system: SystemAlerts) -> None:

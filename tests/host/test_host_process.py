@@ -12,7 +12,7 @@ import pytest
 from bus.curve import UNKNOWN_CLIENTS
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.alerts.process import Alerts, keepers
+from observer.alerts.process import Alerts, kept_alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
@@ -141,7 +141,7 @@ def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host:
         producer = producer_of(host)
         host._settle_dismissed(frozenset({"etf"}), producer)
         assert open_alerts(host) == [("given_up:etf", "critical")]
-        await until_async(lambda: keepers(runtime) == ["etf"], "its file")
+        await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
         assert producer.published == 1, "the end of the row"
         producer.close()
 

@@ -16,7 +16,7 @@ from bus.endpoints import Endpoints
 from bus.events import AlertRaised, AlertRepeated, Event
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.alerts.process import Alerts, keepers
+from observer.alerts.process import Alerts, kept_alerts
 from observer.clock import ManualClock
 from observer.runtime import refusals
 from observer.runtime.refusals import REFUSED_EVENTS, REFUSED_MESSAGES, DiskAlerts, Refusals, refused_events
@@ -163,7 +163,7 @@ def test_a_full_disk_of_an_earlier_process_is_over_when_the_next_one_meets_none(
     async def scene() -> None:
         earlier = Alerts(ManualClock(0), "trial", lambda *_events: None, runtime=tmp_path)
         earlier.report("disk_full", "critical", "the disk takes no events")
-        await until_async(lambda: keepers(tmp_path), "its file")
+        await until_async(lambda: kept_alerts(tmp_path), "its file")
         alerts = Alerts(ManualClock(0), "trial", runtime=tmp_path)
         producer = Producer(Outbox(tmp_path / "outbox", "trial", STREAM), f"ipc://{tmp_path}/ingest")
         running = asyncio.create_task(DiskAlerts(alerts).run(producer))
