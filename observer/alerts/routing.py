@@ -211,6 +211,12 @@ def after_failure(state: TargetState, now_ns: int) -> TargetState:
     return msgspec.structs.replace(state, failures=state.failures + 1, next_attempt_ns=now_ns + wait_ns)
 
 
+def knows_the_same(state: TargetState, other: TargetState) -> bool:
+    """Whether two URLs of a target have got the same of the same alerts, and none of them fails."""
+    known, others = ({each.key: each.sent for each in found.tracked} for found in (state, other))
+    return known == others and not state.failures and not other.failures
+
+
 def message_of(lines: Sequence[Line], dropped: int, system: str) -> Message:
     """The message about these changes, the most urgent first."""
     order: dict[Change, int] = {"raised": 0, "over": 1, "resolved": 2}

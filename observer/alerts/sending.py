@@ -1,8 +1,9 @@
 """The process that sends one message to one target: `python -m observer.alerts.sending`.
 
-It reads a `Parcel` as JSON from its input and prints a `Result` as JSON. Its own process, because the library takes
-some 20 MB and half a second, and because a target that hangs can be ended with it. The URL is a secret: it comes by the
-pipe, and nothing that the library says is passed on but the status of an HTTP answer.
+It reads a `Parcel` as JSON from its input and prints a `Result` of each of the target's URLs as a line of JSON, as soon
+as it is known. Its own process, because the library takes some 20 MB and half a second, and because a target that hangs
+can be ended with it. The URLs are secrets: they come by the pipe, nothing that the library says is passed on but the
+status of an HTTP answer, and no variable of the parent's environment that may be a secret of another target or program.
 """
 
 import asyncio
@@ -11,27 +12,38 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from bus.events import Severity
-from observer.alerts.routing import Message
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
 
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
 _PROGRAM: Final = "observer.alerts.sending"
+_INHERITED: Final = re.compile(  # the variables that Python, the library or TLS may need
+    r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|PYTHON\w+|VIRTUAL_ENV|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|\w+_CA_BUNDLE"
+    r"|(HTTPS?|ALL|NO)_PROXY",
+    re.IGNORECASE,
+)
 
-Outcome = Literal["sent", "refused", "wrong_url", "timeout", "failed"]
+Outcome = Literal["begun", "sent", "refused", "wrong_url", "timeout", "failed"]
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """The message, and the URL of its target."""
+    """The message, and the URL of its target, or several with a space or a comma between them. `only` is the number of
+    the one that gets the message (None: all do but those of `besides`); the first has 1.
+    """
 
     url: str
     title: str
     body: str
     severity: Severity
+    only: int | None = None
+    besides: Collection[int] = ()
 
     def __repr__(self) -> str:
         """Shows no URL."""
@@ -41,10 +53,21 @@ class Parcel(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """How it ended; `status` is that of the target's last HTTP answer, if it gave one that refuses."""
+    """How it ended; `status` is that of the target's last HTTP answer, if it gave one that refuses. `number` is the
+    URL's; 0: it concerns all of the target's.
+    """
 
     outcome: Outcome
     status: int | None = None
+    number: int = 0
+
+
+def failure_text(results: Sequence[Result], timeout_s: float) -> str:
+    """Why a message was not accepted, in words; empty if each URL accepted it."""
+    failed = {each.number: result_text(each, timeout_s) for each in results if each.outcome != "sent"}
+    if len(results) == 1:
+        return "".join(failed.values())
+    return "; ".join(f"URL {number}: {text}" for number, text in sorted(failed.items()))
 
 
 def result_text(result: Result, timeout_s: float) -> str:
@@ -58,17 +81,16 @@ def result_text(result: Result, timeout_s: float) -> str:
             return "the target cannot be reached, or refuses the message"
         case "wrong_url":
             return "its URL is none that apprise knows: github.com/caronc/apprise/wiki lists them"
-        case "timeout":
+        case "timeout" | "begun":
             return f"no end within {timeout_s:g} s"
         case "failed":
             return "the sending process failed"
 
 
-async def deliver(url: str, message: Message, timeout_s: float, variables: Mapping[str, str]) -> Result:
-    """Send the message by a process of its own, which is killed after `timeout_s` machine seconds. Its environment has
-    these variables, too.
+async def deliver(parcel: Parcel, timeout_s: float, variables: Mapping[str, str]) -> Sequence[Result]:
+    """Send the message by a process of its own, which is killed after `timeout_s` machine seconds; return a result of
+    each URL that the parcel asks for. Of the parent's variables it has only those of `_INHERITED`, and these.
     """
-    parcel = Parcel(url, message.title, message.body, message.severity)
     try:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", _PROGRAM),
@@ -77,22 +99,33 @@ async def deliver(url: str, message: Message, timeout_s: float, variables: Mappi
             stderr=asyncio.subprocess.DEVNULL,
             # Its own group, so that ctrl-C does not end it; the session stays the supervisor's, which reaps others.
             process_group=0,
-            env={**os.environ, **variables},
+            env={**{name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}, **variables},
         )
     except OSError:
-        return Result("failed")
+        return [Result("failed")]
+    assert process.stdin is not None, "it is a pipe"
+    assert process.stdout is not None, "it is a pipe"
+    found: dict[int, Result] = {}
+    ended: Outcome = "failed"  # the outcome of what has none yet
     try:
         async with asyncio.timeout(timeout_s):
-            output, _ = await process.communicate(msgspec.json.encode(parcel))
-        return msgspec.json.decode(output, type=Result)
+            process.stdin.write(msgspec.json.encode(parcel))
+            process.stdin.write_eof()
+            async for line in process.stdout:
+                result = msgspec.json.decode(line, type=Result)
+                found[result.number] = result
+            await process.wait()
     except TimeoutError:
-        return Result("timeout")
+        ended = "timeout"
     except (msgspec.DecodeError, OSError):
-        return Result("failed")
+        pass
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    if not found and process.returncode != 0:
+        return [Result(ended)]
+    return [Result(ended, None, each.number) if each.outcome == "begun" else each for each in found.values()]
 
 
 class _Statuses(logging.Handler):
@@ -108,8 +141,8 @@ class _Statuses(logging.Handler):
             self.last = int(found[1])
 
 
-def send(parcel: Parcel) -> Result:
-    """Send the message by this process."""
+def send(parcel: Parcel, report: Callable[[Result], None]) -> None:
+    """Send the message by this process, to one of its URLs after another; report each as begun, then how it ended."""
     import apprise
 
     statuses = _Statuses()
@@ -117,21 +150,44 @@ def send(parcel: Parcel) -> Result:
     log.handlers, log.propagate = [statuses], False
     sender = apprise.Apprise()
     try:
-        if not sender.add(parcel.url):
-            return Result("wrong_url")
-        for service in sender:  # a text that is too long for it is cut: the most urgent alerts come first
-            service.overflow_mode = apprise.OverflowMode.TRUNCATE
-        kinds = {"info": "info", "warning": "warning", "critical": "failure"}
-        is_sent = sender.notify(
-            body=parcel.body,
-            title=parcel.title,
-            notify_type=apprise.NotifyType(kinds[parcel.severity]),
-            body_format=apprise.NotifyFormat.TEXT,
-            interpret_escapes=False,
+        is_known = sender.add(parcel.url)
+    except Exception:  # noqa: BLE001 - of a plugin; its text may have the URL
+        is_known = False
+    if not is_known:
+        report(Result("wrong_url"))
+        return
+    wanted = {
+        number: service
+        for number, service in enumerate(sender, 1)
+        if (number not in parcel.besides if parcel.only is None else number == parcel.only)
+    }
+    for number in wanted:
+        report(Result("begun", None, number))
+
+    for number, service in wanted.items():
+        statuses.last = None
+        report(Result("sent", None, number) if _is_sent(service, parcel) else Result("refused", statuses.last, number))
+
+
+def _is_sent(service: "NotifyBase", parcel: Parcel) -> bool:
+    import apprise
+
+    service.overflow_mode = apprise.OverflowMode.TRUNCATE  # of a text that is too long: the urgent alerts come first
+    kinds = {"info": "info", "warning": "warning", "critical": "failure"}
+    sender = apprise.Apprise()
+    sender.add(service)
+    try:
+        return bool(
+            sender.notify(
+                body=parcel.body,
+                title=parcel.title,
+                notify_type=apprise.NotifyType(kinds[parcel.severity]),
+                body_format=apprise.NotifyFormat.TEXT,
+                interpret_escapes=False,
+            )
         )
     except Exception:  # noqa: BLE001 - of a plugin; its text may have the URL
-        return Result("refused")
-    return Result("sent") if is_sent else Result("refused", statuses.last)
+        return False
 
 
 def main() -> None:
@@ -140,7 +196,7 @@ def main() -> None:
     parcel = msgspec.json.decode(sys.stdin.buffer.read(), type=Parcel)
     output = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a plugin prints is not passed on
-    os.write(output, msgspec.json.encode(send(parcel)))
+    send(parcel, lambda result: os.write(output, msgspec.json.encode(result) + b"\n"))  # one write is one whole line
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import msgspec
 from click.exceptions import Exit
 
 from observer.alerts.routing import trial_message
+from observer.alerts.sending import failure_text
 from observer.alerts.settings import AlertSettings, variable_of
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Option
-from observer.errors import ConfigError, did_you_mean
-from observer.host.delivery import failure_of, system_name
+from observer.errors import ConfigError, MissingKeysError, did_you_mean
+from observer.host.delivery import results_of, system_name
 from observer.supervisor.environment import withhold
 
 _SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no line
@@ -63,7 +64,11 @@ async def _results(settings: AlertSettings, names: Sequence[str], system: str, *
     """Send to all at once; print each result when it is there."""
 
     async def result(name: str) -> TargetResult:
-        failure = await failure_of(name, trial_message(name, system), settings)
+        try:
+            sent = await results_of(name, trial_message(name, system), settings)
+            failure = failure_text(sent, settings.timeout_s)
+        except MissingKeysError as error:
+            failure = str(error)
         if not as_json:
             click.echo(f"{name}: {failure or 'sent'}")
         return TargetResult(name, not failure, failure)

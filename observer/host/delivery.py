@@ -2,13 +2,16 @@
 
 It reads the open alerts as the processes' heartbeats carry them, so it needs neither the database nor the writer. Each
 message is sent by a process of its own. A failed delivery is an alert of the host, and is tried again.
+
+A target may have several URLs. Where some of them accept a message and others do not, each of the others gets a state
+of its own, TARGET.NUMBER, and its messages alone, until it has got what the target's other URLs have.
 """
 
 import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -25,8 +28,9 @@ from observer.alerts.routing import (
     after_failure,
     after_look,
     due_message,
+    knows_the_same,
 )
-from observer.alerts.sending import Result, deliver, result_text
+from observer.alerts.sending import Parcel, Result, deliver, failure_text
 from observer.alerts.settings import AlertSettings, AlertTarget
 from observer.clock import Clock
 from observer.errors import MissingKeysError
@@ -102,21 +106,38 @@ class AlertDelivery:
     def look(self) -> None:
         """Take the open alerts, and begin to send what is due; an error concerns one target and one look."""
         self._end_dismissed()
-        for name, target in self.settings.targets.items():
+        for key, target in [(key, each) for name, each in self.settings.targets.items() for key in self._keys(name)]:
             try:
-                self._look_for(name, target)
+                self._look_for(key, target)
             except Exception:
-                if name not in self._faulty:  # not twice a second
-                    logger.exception("what target %s has to get cannot be found; each look tries it again", name)
-                self._faulty.add(name)
-                text = f"target {name} gets no alerts: an error of the host process, see its log"
-                self._own.report(UNDELIVERED + name, "warning", text)
+                if key not in self._faulty:  # not twice a second
+                    logger.exception("what %s has to get cannot be found; each look tries it again", _said(key))
+                self._faulty.add(key)
+                text = f"{_said(key)} gets no alerts: an error of the host process, see its log"
+                self._own.report(UNDELIVERED + key, "warning", text)
             else:
-                self._end_fault(name)
+                self._end_fault(key)
+
+    def _keys(self, name: str) -> Sequence[str]:
+        """The names of a target's states: its own, and of its URLs that lack what the others have."""
+        if name not in self._states:
+            self._states[name] = self._kept(name)
+            for path in self._folder.glob(f"{name}.*.json"):
+                if path.stem.removeprefix(f"{name}.").isdecimal():
+                    self._states[path.stem] = self._kept(path.stem)
+        return [name, *(key for key in self._states if key.startswith(f"{name}."))]
+
+    def _rejoin(self, name: str) -> None:
+        """Send to those URLs again with the others that have got the same by now."""
+        for key in self._keys(name)[1:]:
+            is_still = not {name, key} & self._sending.keys()
+            if is_still and knows_the_same(self._states[key], self._states[name]):
+                del self._states[key]
+                (self._folder / f"{key}.json").unlink(missing_ok=True)
 
     def _look_for(self, name: str, target: AlertTarget) -> None:
         state = after_look(
-            self._states[name] if name in self._states else self._kept(name),
+            self._states[name],
             self._open_alerts(),
             target,
             self.settings,
@@ -133,10 +154,11 @@ class AlertDelivery:
         if name in self._faulty:
             self._faulty.remove(name)
             if not self._states[name].failures:
-                self._own.resolve(UNDELIVERED + name, f"target {name} gets alerts again")
+                self._own.resolve(UNDELIVERED + name, f"{_said(name)} gets alerts again")
 
-    def _ended(self, name: str, _task: asyncio.Task[None]) -> None:
-        self._sending.pop(name, None)
+    def _ended(self, key: str, _task: asyncio.Task[None]) -> None:
+        self._sending.pop(key, None)
+        self._rejoin(key.partition(".")[0])
 
     def _due(self, target: AlertTarget, state: TargetState) -> Message | None:
         return due_message(
@@ -148,27 +170,39 @@ class AlertDelivery:
             system=self._system,
         )
 
-    async def _send(self, name: str, message: Message) -> None:
+    async def _send(self, key: str, message: Message) -> None:
+        name, _, number = key.partition(".")
+        only, besides = int(number) if number else None, [int(each.partition(".")[2]) for each in self._keys(name)[1:]]
         try:
             mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
-            failure = await failure_of(name, message, self.settings, mark)
+            results = await results_of(name, message, self.settings, mark, only=only, besides=besides)
+            failure = failure_text(results, self.settings.timeout_s)
+        except MissingKeysError as error:
+            results, failure = [Result("failed")], str(error)
         except Exception as error:  # noqa: BLE001 - its text may have the URL
-            failure = result_text(Result("failed"), self.settings.timeout_s)
-            logger.warning("target %s: %s with %s", name, failure, type(error).__name__)
-        now_ns = self._machine.now_ns()
-        if not failure:
-            self._adopt(name, after_delivery(self._states[name], message, now_ns))
-            self._own.resolve(UNDELIVERED + name, f"target {name} gets alerts again")
-            return
-        state = after_failure(self._states[name], now_ns)
-        self._adopt(name, state)
+            results = [Result("failed")]
+            failure = failure_text(results, self.settings.timeout_s)
+            logger.warning("%s: %s with %s", _said(key), failure, type(error).__name__)
+        failed = [each for each in results if each.outcome != "sent"]
+        before, now_ns = self._states[key], self._machine.now_ns()
+        if not failed or (only is None and len(failed) < len(results)):
+            self._adopt(key, after_delivery(before, message, now_ns))
+            self._own.resolve(UNDELIVERED + key, f"{_said(key)} gets alerts again")
+            for each in failed:
+                self._fail(f"{key}.{each.number}", before, failure_text([each], self.settings.timeout_s), now_ns)
+        else:
+            self._fail(key, before, failure, now_ns)
+
+    def _fail(self, key: str, before: TargetState, failure: str, now_ns: int) -> None:
+        """Try it again later, and report it."""
+        self._adopt(key, state := after_failure(before, now_ns))
         wait_s = (state.next_attempt_ns - now_ns) / NS_PER_S
-        text = f"target {name} gets no alerts: {failure}; tried again in {wait_s:.0f} s (`observer alerts test`)"
-        self._own.report(UNDELIVERED + name, "warning", text)
+        text = f"{_said(key)} gets no alerts: {failure}; tried again in {wait_s:.0f} s (`observer alerts test`)"
+        self._own.report(UNDELIVERED + key, "warning", text)
 
     def _end_dismissed(self) -> None:
         """End the alerts about targets that are not configured any more."""
-        configured = {UNDELIVERED + name for name in self.settings.targets}
+        configured = {UNDELIVERED + key for name in self.settings.targets for key in self._keys(name)}
         self._own.resolve_all(UNDELIVERED, "it is no target of the configuration", configured)
 
     def _adopt(self, name: str, state: TargetState) -> None:
@@ -182,7 +216,7 @@ class AlertDelivery:
             beside.write_bytes(msgspec.json.encode(state))
             beside.replace(path)
         except (OSError, ValueError) as error:  # a full disk is itself an alert; the state in memory is whole
-            logger.warning("what target %s has is not kept for the next start: %s", name, error)
+            logger.warning("what %s has is not kept for the next start: %s", _said(name), error)
 
     def _kept(self, name: str) -> TargetState:
         """The state that an earlier host kept; an empty one where the file is missing or damaged."""
@@ -192,17 +226,28 @@ class AlertDelivery:
             return TargetState()
 
 
-async def failure_of(
-    name: str, message: Message, settings: AlertSettings, variables: Mapping[str, str] = MappingProxyType({})
-) -> str:
-    """Send one message to a target now, by a process with these variables; returns why it was not accepted, empty if it
-    was.
+def _said(key: str) -> str:
+    name, _, number = key.partition(".")
+    return f"URL {number} of target {name}" if number else f"target {name}"
+
+
+async def results_of(
+    name: str,
+    message: Message,
+    settings: AlertSettings,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    *,
+    only: int | None = None,
+    besides: Collection[int] = (),
+) -> Sequence[Result]:
+    """Send one message to a target now, by a process with these variables: to all its URLs but those of `besides`, or
+    to one. Returns the result of each.
+
+    Raises:
+        MissingKeysError: the target has no URL, or others may read the file; names the remedy.
     """
-    try:
-        result = await deliver(url_of(name, settings), message, settings.timeout_s, variables)
-    except MissingKeysError as error:
-        return str(error)
-    return "" if result.outcome == "sent" else result_text(result, settings.timeout_s)
+    parcel = Parcel(url_of(name, settings), message.title, message.body, message.severity, only, besides)
+    return await deliver(parcel, settings.timeout_s, variables)
 
 
 def system_name(instance: str) -> str:

@@ -1,13 +1,25 @@
 """One message to one target: what the sending process says of it, and what it never says."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from observer.alerts.sending import Parcel, Result, result_text, send
+from observer.alerts.sending import Parcel, Result, deliver, failure_text, result_text
+from observer.alerts.sending import send as send_all
 from tests.alerts.targets import SECRET, listening
 
 
 def parcel(url: str, body: str = "a text") -> Parcel:
     return Parcel(url, "a title", body, "critical")
+
+
+def send(parcel: Parcel) -> Result:
+    """The result of the parcel's one URL."""
+    found: dict[int, Result] = {}
+    send_all(parcel, lambda result: found.update({result.number: result}))
+    [result] = found.values()
+    return Result(result.outcome, result.status)
 
 
 def test_an_accepted_message_is_sent_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
@@ -54,3 +66,39 @@ def test_a_url_that_is_none_is_a_wrong_url(url: str) -> None:
 
 def test_no_text_of_a_parcel_has_its_url() -> None:
     assert SECRET not in f"{parcel(SECRET)!r} {parcel(SECRET)}"
+
+
+def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
+    async def body() -> None:
+        with listening() as good, listening() as bad:
+            bad.status = 503
+            message = ("a title", "a text", "critical")
+            urls = f"{good.url}, {bad.url} json://127.0.0.1:9/{SECRET}"
+            results = await deliver(Parcel(urls, *message), 60.0, {})
+            assert results == [Result("sent", None, 1), Result("refused", 503, 2), Result("refused", None, 3)]
+            assert failure_text(results, 60.0) == (
+                "URL 2: the target answers with HTTP status 503; "
+                "URL 3: the target cannot be reached, or refuses the message"
+            )
+            assert await deliver(Parcel(urls, *message, only=2), 60.0, {}) == [Result("refused", 503, 2)]
+            assert await deliver(Parcel(urls, *message, None, [2, 3]), 60.0, {}) == [Result("sent", None, 1)]
+            assert await deliver(Parcel(urls, *message, only=4), 60.0, {}) == [], "there are three"
+            assert len(good.messages) == 2
+
+    asyncio.run(body())
+
+
+def test_the_sending_process_has_no_variable_that_another_target_or_program_keeps_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen.json"
+    program = f"import json, os, pathlib\npathlib.Path({str(seen)!r}).write_text(json.dumps(dict(os.environ)))"
+    (tmp_path / "sitecustomize.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for name in ("OBSERVER_ALERTS_OTHER", "KIS_APP_SECRET", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, SECRET)
+    with listening() as target:
+        found = asyncio.run(deliver(parcel(target.url.replace(SECRET, "x")), 60.0, {"OWN": "its own"}))
+    assert found == [Result("sent", None, 1)]
+    assert '"OWN": "its own"' in seen.read_text()
+    assert SECRET not in seen.read_text()

@@ -163,6 +163,31 @@ def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_targ
         asyncio.run(body(target))
 
 
+def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: bad.attempts >= 3, "it is tried again")
+            await until_async(lambda: "alerts_undelivered:phone.2" in good.text, "the other URL is sent the failure")
+            assert scene.undelivered[0].startswith("URL 2 of target phone gets no alerts: the target answers with HTTP")
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in good.text, "a next alert does not wait for it")
+        async with scene.running():  # a host that starts again
+            bad.status = 200
+            await until_async(lambda: "disk_full" in bad.text and "queue" in bad.text)
+            await until_async(lambda: not scene.undelivered)
+            await until_async(lambda: not (tmp_path / "alert_targets/phone.2.json").exists(), "they have the same")
+            scene.raise_alert("third")
+            await until_async(lambda: "third" in good.text and "third" in bad.text)
+        for each in ("disk_full", "queue", "third"):
+            assert good.text.count(f"CRITICAL track-b: {each}") == bad.text.count(f"CRITICAL track-b: {each}") == 1
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
+
+
 def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path: Path) -> None:
     async def body(target: Target) -> None:
         scene = Scene(tmp_path, {"phone": target.url})
