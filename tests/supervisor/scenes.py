@@ -18,6 +18,7 @@ from bus.control import ControlClient
 from bus.endpoints import Endpoints
 from observer.supervisor.child import Child
 from observer.supervisor.limits import Crossing, HostLimits
+from observer.supervisor.linux import data_begin
 from observer.supervisor.restarts import RestartLimits
 from observer.supervisor.states import ProcessState
 from observer.supervisor.supervisor import Supervisor
@@ -173,3 +174,12 @@ def is_alive(pid: int) -> bool:
 
 def kill(pid: int) -> None:
     os.kill(pid, 9)
+
+
+def log_files(log: Path) -> list[bytes]:
+    """What each file of a log holds, the oldest first; the present one behind its gap."""
+    numbers = sorted((int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.[0-9]*")), reverse=True)
+    kept = [log.with_name(f"{log.name}.{number}").read_bytes() for number in numbers]
+    with log.open("rb") as present:
+        present.seek(data_begin(present.fileno()))
+        return [*kept, present.read()]

@@ -5,17 +5,14 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
-from observer.supervisor.linux import data_begin
 from observer.supervisor.output import open_log, rotate
+from tests.supervisor.scenes import log_files
 
 MAX_BYTES = 200_000
-MEMORY = Path("/dev/shm")
 WRITES = """
 import logging, sys
 from observer import logs
@@ -24,27 +21,6 @@ logs.REPEATED_MAX = 1 << 30
 logs.set_up("a", RealClock(), head=logs.Head("etc/o.toml", "main", ["first", "second"]))
 for number in range(%d): logging.getLogger("x").info("%%d %%s", number, "and so on " * (number %% 40))
 """
-
-
-@pytest.fixture(params=["disk", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system that takes bytes off a file's front, and one that only punches gaps."""
-    if request.param == "disk":
-        yield tmp_path
-    elif MEMORY.is_dir():
-        with TemporaryDirectory(dir=MEMORY) as name:
-            yield Path(name)
-    else:
-        pytest.skip("no file system in memory")
-
-
-def files(log: Path) -> list[bytes]:
-    """What each file holds, the oldest first."""
-    numbers = sorted((int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.[0-9]*")), reverse=True)
-    kept = [log.with_name(f"{log.name}.{number}").read_bytes() for number in numbers]
-    with log.open("rb") as present:
-        present.seek(data_begin(present.fileno()))
-        return [*kept, present.read()]
 
 
 def write_and_rotate(log: Path, lines: int) -> int:
@@ -61,7 +37,7 @@ def test_each_file_begins_with_the_head_and_no_line_is_cut_lost_or_doubled(folde
     log = folder / "a.log"
     assert write_and_rotate(log, 8_000) >= 3
     seen: list[int] = []
-    for content in files(log):
+    for content in log_files(log):
         assert content.endswith(b"\n")
         first, *lines = [json.loads(line) for line in content.splitlines()]
         begin, _, head = first["event"].partition(": ")
@@ -99,4 +75,4 @@ def test_a_log_without_a_head_is_cut_at_a_block(tmp_path: Path, content: bytes) 
     log = tmp_path / "a.log"
     log.write_bytes(content)
     assert rotate(log, MAX_BYTES, 3)
-    assert b"".join(files(log)) == content
+    assert b"".join(log_files(log)) == content

@@ -6,42 +6,17 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from observer.supervisor import output
-from observer.supervisor.linux import data_begin
 from observer.supervisor.output import open_log, rotate
 from observer.supervisor.surroundings import SUPERVISOR
-from tests.supervisor.scenes import LIVES, quiet, supervised
+from tests.supervisor.scenes import LIVES, log_files, quiet, supervised
 from tests.waiting import until_async
 
 MAX_BYTES = 200_000
-MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture(params=["disk", "memory"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system that takes bytes off a file's front, and one that only punches gaps."""
-    if request.param == "disk":
-        yield tmp_path
-    elif MEMORY.is_dir():
-        with TemporaryDirectory(dir=MEMORY) as name:
-            yield Path(name)
-    else:
-        pytest.skip("no file system in memory")
-
-
-def written(log: Path) -> bytes:
-    """All that the files hold, oldest first, as a reader of the present file sees it: behind its gap."""
-    numbers = sorted((int(path.suffix[1:]) for path in log.parent.glob(f"{log.name}.[0-9]*")), reverse=True)
-    kept = b"".join(log.with_name(f"{log.name}.{number}").read_bytes() for number in numbers)
-    with log.open("rb") as present:
-        present.seek(data_begin(present.fileno()))
-        return kept + present.read()
 
 
 def filled(log: Path, size_bytes: int, byte: bytes = b"x") -> None:
@@ -59,7 +34,7 @@ def test_nothing_is_lost_or_doubled_while_a_child_writes_on(folder: Path) -> Non
             rotations += rotate(log, MAX_BYTES, 1000)
     rotations += rotate(log, MAX_BYTES, 1000)
     assert rotations >= 1
-    assert written(log) == b"".join(b"%d and so on\n" % number for number in range(150_000))
+    assert b"".join(log_files(log)) == b"".join(b"%d and so on\n" % number for number in range(150_000))
 
 
 def test_a_rotated_log_returns_its_disk_space(folder: Path) -> None:
@@ -174,7 +149,7 @@ def test_the_supervisor_rotates_the_logs_of_its_children(tmp_path: Path, monkeyp
         async with supervised(tmp_path, [child]) as scene:
             await scene.supervisor.start_all()
             await until_async((tmp_path / "a.log.1").exists, "a rotation")
-        assert written(tmp_path / "a.log") == b"x" * 300_000 + b"\n"
+        assert b"".join(log_files(tmp_path / "a.log")) == b"x" * 300_000 + b"\n"
 
     asyncio.run(run())
 
