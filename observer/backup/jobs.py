@@ -11,7 +11,7 @@ from bus.commands import Refused
 from bus.events import BackupCompleted
 from observer.alerts.process import Alerts
 from observer.backup.manifest import Kind, encoded
-from observer.backup.package import Package, manifest_of, packages
+from observer.backup.package import Package, manifest_of, packages_of
 from observer.backup.process import back_up_apart
 from observer.backup.work import Plan
 from observer.calendar.service import TradingDayService
@@ -186,10 +186,8 @@ class BackupJobs:
 
     def _daily_ns(self) -> Sequence[int]:
         """When this instance's daily packages were taken."""
-        instance = self._plan.contents.instance
-        manifests = [package.manifest for package in packages(self._plan.folder)]
-        own = [each for each in manifests if each is not None and each.instance == instance]
-        return [each.taken_ns for each in own if each.kind == "daily"]
+        manifests = [each.manifest for each in packages_of(self._plan.folder, self._plan.contents.instance)]
+        return [each.taken_ns for each in manifests if each is not None and each.kind == "daily"]
 
     async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
         try:

@@ -18,7 +18,7 @@ import msgspec
 
 from observer.backup.configuration import configuration_files
 from observer.backup.lake_copy import removed_days
-from observer.backup.manifest import Kept, Kind, Manifest, PackagedFile, digest_line_of, encoded, outdated, stamp_of
+from observer.backup.manifest import Kept, Kind, Manifest, PackagedFile, digest_line_of, encoded, outdated, package_name
 from observer.backup.package import (
     DIGEST,
     MANIFEST,
@@ -28,7 +28,7 @@ from observer.backup.package import (
     digest_of,
     go_on,
     manifest_of,
-    packages,
+    packages_of,
     problem_of,
     read_package,
     verify,
@@ -72,7 +72,7 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
         StoppedError: `stop` was set.
         In each case no new package is there, and the earlier ones are untouched.
     """
-    path = folder / _new_name(folder, kind, now_ns)
+    path = folder / _new_name(folder, package_name(now_ns, kind, contents.instance))
     with _errors_of(folder), _alone(folder), _unfinished(folder, path.name) as unfinished:
         files = [*_copy_folders(contents, unfinished, stop), *_copy_configuration(contents, unfinished)]
         database = unfinished / copy_name(contents.url)
@@ -100,12 +100,11 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
     return read_package(path)
 
 
-def _new_name(folder: Path, kind: Kind, now_ns: int) -> str:
-    stamp = stamp_of(now_ns)
-    number, name = 1, f"{stamp}-{kind}"
+def _new_name(folder: Path, first: str) -> str:
+    number, name = 1, first
     while (folder / name).exists():
         number += 1
-        name = f"{stamp}-{kind}-{number}"
+        name = f"{first}-{number}"
     return name
 
 
@@ -242,8 +241,7 @@ def delete_outdated(folder: Path, instance: Instance, kept: Mapping[Kind, int]) 
     Raises:
         DataFileError: the disk refused, or another process makes a package.
     """
-    own = [each for each in packages(folder) if each.manifest and each.manifest.instance == instance]
-    states = [_kept(each) for each in own]
+    states = [_kept(each) for each in packages_of(folder, instance) if each.manifest]
     with _errors_of(folder), _alone(folder):
         for name in (gone := outdated(states, kept)):
             leaving = folder / f".{name}.unfinished"  # half of a package must not look like one

@@ -20,7 +20,7 @@ Stored = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number that a database can hold."""
 
 _STAMP: Final = "%Y%m%dT%H%M%S"
-_NAME: Final = re.compile(r"\d{8}T\d{6}-(daily|manual)(-\d+)?\Z")
+_NAME: Final = re.compile(r"\d{8}T\d{6}-(daily|manual)(?:-(?P<instance>[a-z][a-z0-9_]{0,39}))?(-\d+)?\Z")
 
 
 class PackagedFile(msgspec.Struct, frozen=True):
@@ -85,9 +85,15 @@ def is_package_name(name: str) -> bool:
         return False
 
 
-def stamp_of(moment_ns: int) -> str:
-    """The beginning of a package's name: the venue's local time."""
-    return local_datetime(moment_ns).strftime(_STAMP)
+def package_name(moment_ns: int, kind: Kind, instance: Instance) -> str:
+    """The name of a package: the venue's local time, its kind and its instance, as several share a folder."""
+    return f"{local_datetime(moment_ns).strftime(_STAMP)}-{kind}-{instance.name}"
+
+
+def instance_in(name: str) -> str | None:
+    """The instance in a package's name; None in a name of an earlier Observer, which has none."""
+    found = _NAME.match(name)
+    return found["instance"] if found else None
 
 
 def moment_in(name: str) -> int:

@@ -25,6 +25,7 @@ from observer.backup.manifest import (
     PackagedFile,
     Verified,
     decoded,
+    instance_in,
     is_package_name,
     moment_in,
 )
@@ -70,6 +71,32 @@ class Package(msgspec.Struct, frozen=True):
 def packages(folder: Path) -> Sequence[Package]:
     """All packages in the folder, oldest first."""
     return sorted(map(read_package, _paths_in(folder)), key=lambda package: (package.taken_ns, package.name))
+
+
+def packages_of(folder: Path, instance: Instance) -> Sequence[Package]:
+    """The packages of the instance in the folder, oldest first; also those without a manifest that may be its own."""
+    return [each for each in packages(folder) if is_of(each, instance)]
+
+
+def is_of(package: Package, instance: Instance) -> bool:
+    """Whether the package is the instance's by its manifest; without one, whether its name states no other instance."""
+    if package.manifest is not None:
+        return package.manifest.instance == instance
+    return instance_in(package.name) in (None, instance.name)
+
+
+def newest_packages(folder: Path, instance: Instance) -> Mapping[str, str]:
+    """The name of the instance's newest package of each kind that was verified, by kind. Manifests are read only of
+    packages whose names state no instance: those of an earlier Observer.
+    """
+    names = [path.name for path in _paths_in(folder) if (path / VERIFIED).exists()]
+    own = [
+        name
+        for name in names
+        if (stated := instance_in(name)) == instance.name
+        or (stated is None and is_of(read_package(folder / name), instance))
+    ]
+    return {name.split("-")[1]: name for name in sorted(own, key=moment_in)}
 
 
 def _paths_in(folder: Path) -> Sequence[Path]:
@@ -136,7 +163,7 @@ def require_restored(url: str, folder: Path, instance: Instance) -> None:
     parsed = parse_url(url)
     if parsed.get_backend_name() != "sqlite" or sqlite_path(parsed).exists():
         return
-    found = [each for each in packages(folder) if each.manifest and each.manifest.instance == instance]
+    found = packages_of(folder, instance)
     if any(each.verified_ns is not None for each in found):
         raise StoreFailedError(
             f"there is no database {sqlite_path(parsed)}, and {len(found)} packages of it are in {folder}: put it back "

@@ -23,6 +23,7 @@ from observer.backup.package import (
     Package,
     manifest_of,
     packages,
+    packages_of,
     read_package,
     verify,
 )
@@ -133,8 +134,8 @@ async def _make(system: System, *, as_json: bool) -> Package:
 
 async def _order(system: System, show: Callable[[str], None], stop: threading.Event) -> Package:
     """Have the running system make a package; wait for it."""
-    folder = system.plan.folder
-    known = {package.name for package in packages(folder)}
+    folder, instance = system.plan.folder, system.plan.contents.instance
+    known = {package.name for package in packages_of(folder, instance)}
     control = ControlClient(endpoints_of(system.settings.run).control)
     try:
         reply = await control.request(RunJob("backup"), ANSWER_S)
@@ -142,7 +143,7 @@ async def _order(system: System, show: Callable[[str], None], stop: threading.Ev
         while is_under_way:
             if stop.is_set():
                 raise StoppedError(f"{CORE_WRITER} goes on with the package: see `observer backup list`")
-            show(_step(folder, known))
+            show(_step(system.plan, known))
             await asyncio.sleep(_POLL_S)
             reply = await control.request(RunJob("backup", [RESULT]), ANSWER_S)
             is_under_way = isinstance(reply, Refused) and reply.code == "busy"
@@ -152,17 +153,17 @@ async def _order(system: System, show: Callable[[str], None], stop: threading.Ev
         control.close()
     if isinstance(reply, Refused):
         raise BackupFailedError(f"{reply.message} ({reply.code})")
-    if made := [each for each in packages(folder) if each.name not in known]:
+    if made := [each for each in packages_of(folder, instance) if each.name not in known]:
         return made[-1]
     raise BackupFailedError(f"no package was made: the log of {CORE_WRITER} says why")
 
 
-def _step(folder: Path, known: Collection[str]) -> str:
+def _step(plan: Plan, known: Collection[str]) -> str:
     """What the running system does with the package now."""
-    made = [package.name for package in packages(folder) if package.name not in known]
+    made = [each.name for each in packages_of(plan.folder, plan.contents.instance) if each.name not in known]
     if made:
         return f"{made[-1]} is made; waiting for [backup] copy_to and command"
-    return f"making a package: {unfinished_bytes(folder):,} bytes"
+    return f"making a package: {unfinished_bytes(plan.folder):,} bytes"
 
 
 # --- list, verify ------------------------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:
     """
     if name is not None and at is not None:
         raise ConfigError("give a package or --at, not both")
-    found = packages(plan.folder)
+    found = packages(plan.folder) if name is not None else packages_of(plan.folder, plan.contents.instance)
     if name is not None and Path(name).name != name:  # on a second target, say
         if not is_package_name(Path(name).name) and not (Path(name) / MANIFEST).is_file():
             raise ConfigError(

@@ -11,7 +11,7 @@ from typing import Final
 from bus.endpoints import BusError, Endpoints
 from observer.accounts.keys import keys_of
 from observer.alerts.settings import missing_library
-from observer.backup.package import packages
+from observer.backup.package import packages_of
 from observer.calendar.day_file import read_trading_days
 from observer.doctor.installation import (
     CalendarFacts,
@@ -49,7 +49,9 @@ def key_facts(place: Place) -> KeyFacts | None:
         keys_of(place.settings.pool)
     except MissingKeysError as error:
         problems = str(error).splitlines()
-    return KeyFacts(len(place.settings.pool.accounts), problems, list(_secret_files(place)))
+    accounts = place.settings.pool.accounts
+    are_removed = place.settings.simulator is not None and all(why_unseen(each.keys_file or "") for each in accounts)
+    return KeyFacts(len(accounts), problems, list(_secret_files(place)), are_removed)
 
 
 def _secret_files(place: Place) -> Iterator[SecretFile]:
@@ -145,7 +147,8 @@ def second_copy_facts(place: Place) -> SecondCopyFacts | None:
     if place.settings is None:
         return None
     backup = place.settings.backup
-    names = [each.name for each in packages(backup.folder_of(place.settings.run)) if each.verified_ns is not None]
+    own = packages_of(backup.folder_of(place.settings.run), place.settings.instance)
+    names = [each.name for each in own if each.verified_ns is not None]
     newest = names[-1] if names else ""
     program = backup.command[0] if backup.command else ""
     target = Path(backup.copy_to)

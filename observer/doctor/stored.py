@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from bus.segments import published_by_stream
-from observer.backup.package import packages
+from observer.backup.package import Package, packages, packages_of
 from observer.doctor.finding import Finding, critical, ok, warning
 from observer.errors import DataFileError, StoreError
 from observer.store.engine import parse_url, sqlite_path
@@ -131,9 +131,15 @@ def _is_new(stored: Stored) -> bool:
         url = parse_url(stored.url)
     except StoreError:
         return False
-    if url.get_backend_name() != "sqlite" or sqlite_path(url).exists() or packages(stored.backups):
+    if url.get_backend_name() != "sqlite" or sqlite_path(url).exists() or _packages(stored):
         return False
     return not any(any(published_by_stream(folder).values()) for folder in _outboxes(stored))
+
+
+def _packages(stored: Stored) -> Sequence[Package]:
+    if stored.instance is None:
+        return packages(stored.backups)
+    return packages_of(stored.backups, stored.instance)
 
 
 def _outboxes(stored: Stored) -> Sequence[Path]:
@@ -173,7 +179,7 @@ def outbox_facts(stored: Stored) -> OutboxFacts:
 
 def backup_facts(stored: Stored) -> BackupFacts:
     """The newest verified package and the newest event."""
-    verified = [package for package in packages(stored.backups) if package.verified_ns is not None]
+    verified = [package for package in _packages(stored) if package.verified_ns is not None]
     newest = max(verified, key=lambda package: package.taken_ns, default=None)
     try:
         with SummaryReader(stored.url) as reader:

@@ -2,11 +2,12 @@
 
 import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from observer.backup.manifest import is_package_name, moment_in
+from observer.backup.manifest import moment_in
+from observer.backup.package import newest_packages
 from observer.config import Settings
 from observer.metrics.host import Storage
 
@@ -17,6 +18,7 @@ def storage_of(settings: Settings) -> Storage:
     """The sizes on the disk now; what cannot be read is left out."""
     run = settings.run
     outboxes = [folder for folder in _entries(Path(run.runtime) / "outbox") if folder.is_dir()]
+    packages = newest_packages(settings.backup.folder_of(run), settings.instance)
     free_bytes = None
     with contextlib.suppress(OSError):
         free_bytes = shutil.disk_usage(run.data).free
@@ -25,7 +27,7 @@ def storage_of(settings: Settings) -> Storage:
         database_bytes=_database_bytes(settings.store.url),
         outbox_bytes={folder.name: _bytes_in(folder) for folder in outboxes},
         archive_bytes={folder.name: _bytes_in(folder / "archive") for folder in outboxes},
-        backups_ns={kind: moment_in(name) for kind, name in newest_packages(settings.backup.folder_of(run)).items()},
+        backups_ns={kind: moment_in(name) for kind, name in packages.items()},
     )
 
 
@@ -34,12 +36,6 @@ def _database_bytes(url: str) -> int | None:
         return None
     path = Path(url.partition(":///")[2].partition("?")[0])
     return sum(_size(path.with_name(path.name + suffix)) for suffix in ("", "-wal"))
-
-
-def newest_packages(folder: Path) -> Mapping[str, str]:
-    """The name of the newest package of each kind that was verified, by kind."""
-    names = [each.name for each in _entries(folder) if is_package_name(each.name) and (each / "verified.json").exists()]
-    return {name.split("-")[1]: name for name in sorted(names, key=moment_in)}
 
 
 def _bytes_in(folder: Path) -> int:

@@ -10,12 +10,13 @@ import msgspec
 from bus.events import Event, GapRecovered, GapUnrecoverable, ListingChanged, MasterFileChecked
 from observer.accounts.clients import capacity_of
 from observer.backup.manifest import moment_in
+from observer.backup.package import newest_packages
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, plan
 from observer.calendar.trading_day import TradingDay
 from observer.config import Settings
 from observer.errors import NoDataError
-from observer.host.storage import newest_packages, storage_of
+from observer.host.storage import storage_of
 from observer.listings.kinds import kind_of
 from observer.sectors.model import EXCHANGES
 from observer.store.alerts import AlertReader
@@ -168,7 +169,7 @@ def _pending(check: MasterFileChecked) -> PendingFile:
 
 def read_backups(settings: Settings, now_ns: int, known_ms: int) -> Backups:
     """The newest verified package of each kind."""
-    names = newest_packages(settings.backup.folder_of(settings.run))
+    names = newest_packages(settings.backup.folder_of(settings.run), settings.instance)
     found = [_backup(kind, name, now_ns) for kind, name in sorted(names.items())]
     missing = "" if found else "no package was made yet: `observer backup` makes one"
     return Backups(known_ms=known_ms, missing=missing, backups=found)

@@ -20,7 +20,7 @@ from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupComplete
 from observer.alerts.process import Alerts
 from observer.backup.jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
 from observer.backup.manifest import Kept, Kind, outdated
-from observer.backup.package import packages, read_package
+from observer.backup.package import newest_packages, packages, packages_of, read_package
 from observer.backup.settings import BackupSettings
 from observer.backup.work import Plan, back_up
 from observer.calendar.day_file import write_trading_days
@@ -34,7 +34,7 @@ from observer.runtime.orders import WorkerOrders
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.units import NS_PER_DAY, NS_PER_S
-from tests.backup.scene import GO_ON, NOW_NS, commit, plan_in
+from tests.backup.scene import GO_ON, NOW_NS, commit, package_of, plan_in
 from tests.day_plans import RULES
 from tests.store.migrated import make_database
 from tests.waiting import until_async
@@ -70,9 +70,9 @@ def test_the_oldest_packages_of_a_kind_are_deleted(url: str, tmp_path: Path) -> 
     for number, kind in enumerate(kinds):
         back_up(plan, kind, NOW_NS + number * NS_PER_S, GO_ON)
     assert [package.name for package in packages(plan.folder)] == [
-        "20261118T210001-daily",
-        "20261118T210003-daily",
-        "20261118T210004-manual",
+        "20261118T210001-daily-main",
+        "20261118T210003-daily-main",
+        "20261118T210004-manual-main",
     ]
     assert {path.name for path in plan.folder.glob(".*")} == {".lock"}
 
@@ -85,6 +85,35 @@ def test_a_package_of_another_instance_in_the_folder_is_left_alone(url: str, tmp
     for number in (1, 2):
         back_up(plan, "manual", NOW_NS + number * NS_PER_S, GO_ON)
     assert len(packages(plan.folder)) == 2
+
+
+def test_packages_of_two_instances_of_one_second_are_both_kept_in_a_folder_and_a_second_target(
+    url: str, tmp_path: Path
+) -> None:
+    (target := tmp_path / "nas").mkdir()
+    plan = plan_in(tmp_path, url, BackupSettings(copy_to=str(target)))
+    other = msgspec.structs.replace(plan.contents.instance, name="second")
+    of_other = msgspec.structs.replace(plan, contents=msgspec.structs.replace(plan.contents, instance=other))
+    for each in (plan, of_other):
+        assert back_up(each, "daily", NOW_NS, GO_ON).failures == []
+    names = ["20261118T210000-daily-main", "20261118T210000-daily-second"]
+    for folder in (plan.folder, target):
+        assert [package.name for package in packages(folder)] == names
+    assert newest_packages(plan.folder, other) == {"daily": names[1]}
+
+
+def test_a_package_whose_name_has_no_instance_is_found_by_its_manifest_and_takes_its_turn(
+    url: str, tmp_path: Path
+) -> None:
+    plan = plan_in(tmp_path, url, BackupSettings(manual_kept=1))
+    other = msgspec.structs.replace(plan.contents.instance, name="second")
+    earlier = package_of(plan).path
+    earlier = earlier.rename(earlier.with_name("20261118T210000-manual"))
+    assert newest_packages(plan.folder, plan.contents.instance) == {"manual": earlier.name}
+    assert newest_packages(plan.folder, other) == {}
+    assert [package.name for package in packages_of(plan.folder, other)] == []
+    back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON)
+    assert [package.name for package in packages(plan.folder)] == ["20261118T210001-manual-main"]
 
 
 def test_the_second_target_gets_a_whole_package_and_keeps_as_many(url: str, tmp_path: Path) -> None:
@@ -145,7 +174,7 @@ def test_a_failed_backup_leaves_the_earlier_packages(url: str, tmp_path: Path) -
     database.unlink()
     with pytest.raises(StoreError, match="there is no database"):
         back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON)
-    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-manual"]
+    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-manual-main"]
     assert len(list(plan.folder.iterdir())) == 2
 
 
@@ -196,7 +225,7 @@ def test_the_day_s_package_is_made_once_also_by_a_process_that_starts_later(url:
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(until_the_day_is_done(NOW_NS - 60 * NS_PER_S))
-    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily"]
+    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily-main"]
     asyncio.run(until_the_day_is_done(NOW_NS + 60 * NS_PER_S))
     assert len(packages(plan.folder)) == 1
 
@@ -223,8 +252,8 @@ def test_a_package_is_made_up_for_when_the_last_one_that_was_due_is_missing(
 @pytest.mark.parametrize(
     ("created_ns", "packages_before", "made"),
     [
-        (NOW_NS - NS_PER_DAY, [], ["20261119T070000-daily"]),
-        (NOW_NS - NS_PER_DAY, [NOW_NS - NS_PER_DAY], ["20261119T070000-daily"]),
+        (NOW_NS - NS_PER_DAY, [], ["20261119T070000-daily-main"]),
+        (NOW_NS - NS_PER_DAY, [NOW_NS - NS_PER_DAY], ["20261119T070000-daily-main"]),
         (NOW_NS - NS_PER_DAY, [NOW_NS], []),
         (NOW_NS + NS_PER_S, [], []),
     ],
@@ -296,7 +325,10 @@ def test_a_daily_package_of_another_instance_does_not_count_as_the_day_s(url: st
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(scenario())
-    assert [package.name for package in packages(plan.folder)] == ["20261118T210000-daily", "20261118T210001-daily"]
+    assert [package.name for package in packages(plan.folder)] == [
+        "20261118T210000-daily-second",
+        "20261118T210001-daily-main",
+    ]
 
 
 def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_until_one_succeeds(
@@ -324,7 +356,7 @@ def test_a_failed_daily_package_is_tried_again_each_hour_and_its_alert_is_open_u
         assert kinds == [AlertRaised, BackupCompleted, AlertResolved]
 
     asyncio.run(scenario())
-    assert [package.name for package in packages(plan.folder)] == ["20261119T010000-daily"]
+    assert [package.name for package in packages(plan.folder)] == ["20261119T010000-daily-main"]
 
 
 def test_a_daily_package_that_is_not_made_within_two_hours_is_an_alert_until_one_is(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def manifest_of(package: Package) -> Manifest:
 def test_a_package_states_what_it_holds(url: str, tmp_path: Path) -> None:
     package = package_of(plan_in(tmp_path, url))
     manifest = manifest_of(package)
-    assert package.name == "20261118T210000-manual"
+    assert package.name == "20261118T210000-manual-main"
     assert (manifest.kind, manifest.taken_ns, manifest.events) == ("manual", NOW_NS, 100)
     assert (manifest.marks, manifest.schema_revision) == ({STREAM: 100}, SCHEMA_REVISION)
     assert package.verified_ns == NOW_NS

@@ -84,14 +84,16 @@ def test_sizes_on_the_disk_are_by_process_and_only_verified_packages_count(setti
     (outbox / "a.journal").write_bytes(b"x" * 7)
     (outbox / "archive" / "b.journal.zst").write_bytes(b"x" * 5)
     folder = settings.backup.folder_of(settings.run)
-    for name in ("20261116T210000-daily", "20261117T210000-daily", "20261118T100000-manual"):
+    verified = ("20261116T210000-daily-main", "20261118T210000-daily-other")
+    for name in (*verified, "20261117T210000-daily-main", "20261118T100000-manual-main"):
         (folder / name).mkdir(parents=True)
-    (folder / "20261116T210000-daily" / "verified.json").touch()
+    for name in verified:
+        (folder / name / "verified.json").touch()
     database = Path(settings.store.url.partition(":///")[2])
     database.write_bytes(b"x" * 11)
     found = storage_of(settings)
     assert (found.outbox_bytes, found.archive_bytes) == ({"track-b": 7}, {"track-b": 5})
-    assert found.backups_ns == {"daily": local_ns(date(2026, 11, 16), 21)}
+    assert found.backups_ns == {"daily": local_ns(date(2026, 11, 16), 21)}, "another instance's hides no missed backup"
     assert found.database_bytes == 11
     assert found.disk_free_bytes
 

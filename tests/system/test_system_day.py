@@ -130,7 +130,7 @@ def test_the_new_listing_was_found(day: Day) -> None:
 
 
 def test_the_day_s_package_is_whole_and_has_a_database_of_its_own(day: Day) -> None:
-    [package] = (day.folder / "data" / "backup").glob("*-daily")
+    [package] = (day.folder / "data" / "backup").glob("*-daily-main")
     assert is_sound(package / "database.sqlite3")
     assert verify(package, 1, threading.Event()) == []
     assert {path.name for path in package.iterdir()} >= {"universe", "master", "configuration"}
