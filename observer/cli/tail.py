@@ -10,7 +10,7 @@ from bus.endpoints import Address
 from bus.events import Fact, Severity
 from bus.feed import FeedSubscriber
 from observer.base_settings import RunSettings
-from observer.cli.context import ConfigOption, base_settings, print_error
+from observer.cli.context import ConfigOption, base_settings, print_error, running_system
 from observer.cli.event_lines import event_line, json_line, symbol_of
 from observer.cli.lines import typed_line
 from observer.cli.options import Option
@@ -45,11 +45,12 @@ def tail(
     A line has the moment, the table, the symbol and what fits of the other fields; --json has all. What the feed lost
     is stated on stderr; the database has it. When the system ends, its next start is waited for.
 
-    Exit status 0 after --count events or ctrl-C; 1 when no system runs here.
+    Exit status 0 after --count events or ctrl-C; 2 when no system runs here, 1 when its core writer does not.
     """
     types = types_of(kind or [name for name in TABLE_NAMES.values() if name not in QUIET])
     settings = base_settings(config)
     lines = frozenset(typed_line(each, settings.instance.market) for each in symbol or ())
+    running_system(config)
     address = running_feed(settings.run)
     if not kind:
         print_error(f"all but {', '.join(QUIET[:-1])} and {QUIET[-1]}, which --kind shows")

@@ -22,7 +22,7 @@ from observer.web.stored import (
 
 IN_THE_LAKE: Final = "its trades and snapshots are in the lake alone: `observer query`, `observer bars`, the data API"
 REMOVED: Final = ("trades", "recovered trades", "snapshots")
-OF_NOW: Final = "of the running system only: see the live page"
+OF_NOW: Final = "not stored: only a running system shows it"
 
 
 def past_state(reader: PageReader, settings: Settings, day: str, now_ms: int) -> State:

@@ -326,6 +326,7 @@ MISTAKES = [
     # the running system
     Mistake("no system", "status", "no system runs here (run): start one with `observer run`", 2),
     Mistake("no system to command", "ctl restart track-b", "no system runs here (run): start one with", 2),
+    Mistake("no system to follow", "tail", "no system runs here (run): start one with `observer run`", 2),
     Mistake("no system to record", "capture --out x.journal", "no system runs here: start one with `observer run`", 2),
     Mistake("unknown process", "ctl restart trackb", "did you mean track-b?", 1, answering_system),
     Mistake("a second system", "run", "`observer ctl shutdown` stops it", 2, running_instance, KEYS),

@@ -33,7 +33,7 @@ from observer.web.model import (
 )
 
 NOW_MS: Final = 1_794_967_512_000
-OF_NOW: Final = "of the running system only: see the live page"
+OF_NOW: Final = "not stored: only a running system shows it"
 PROCESSES: Final = (
     *("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b", "lake", "tape"),
 )

@@ -22,9 +22,13 @@ from click.testing import CliRunner
 
 from bus.delivery import Delivered
 from bus.events import PhaseChanged
+from observer.accounts.private_file import replace_privately
 from observer.cli.app import command_line
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.doctor import machine
 from observer.doctor.examination import SUBJECTS, Subject, examine, stored_of
+from observer.doctor.installation import judge_keys
+from observer.doctor.installation_facts import key_facts
 from observer.doctor.machine import (
     ClockFacts,
     Disk,
@@ -475,6 +479,20 @@ def test_the_ports_of_a_running_system_are_its_own(installation: Scene) -> None:
         control.listen()
         [ports] = [finding for finding in found() if finding.check == "ports"]
     assert (ports.level, ports.text) == ("ok", "metrics.port: the running system's")
+
+
+def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path: Path) -> None:
+    place = place_of(write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7)), NOW_NS)
+    (tmp_path / "keys.toml").unlink(missing_ok=True)
+    facts = key_facts(place)
+    assert facts is not None
+    assert [(each.level, each.text) for each in judge_keys(facts)] == [
+        ("ok", "none: the demo has removed those of its simulated broker")
+    ]
+    replace_privately(tmp_path / "keys.toml", b"")
+    facts = key_facts(place)
+    assert facts is not None
+    assert [each.level for each in judge_keys(facts)] == ["critical"]
 
 
 def test_every_wrong_key_has_a_line_of_its_own(installation: Scene) -> None:
