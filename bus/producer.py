@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Final
 
 from bus.endpoints import Address
@@ -188,3 +188,18 @@ def _halves(events: Sequence[Event]) -> list[Sequence[Event]]:
     """Both halves; none of a single event."""
     middle = len(events) // 2
     return [events[:middle], events[middle:]] if middle else []
+
+
+@contextlib.asynccontextmanager
+async def delivering(outbox: Outbox, ingest_address: Address) -> AsyncIterator[Producer]:
+    """A producer that delivers while the block runs, and is closed at its end: what is not acknowledged by then stays
+    in the outbox.
+    """
+    producer = Producer(outbox, ingest_address)
+    delivery = asyncio.create_task(producer.run())
+    try:
+        yield producer
+    finally:
+        delivery.cancel()
+        await asyncio.gather(delivery, return_exceptions=True)
+        producer.close()

@@ -85,9 +85,14 @@ def is_package_name(name: str) -> bool:
         return False
 
 
+def stamp_of(moment_ns: int) -> str:
+    """The beginning of a package's name: the venue's local time."""
+    return local_datetime(moment_ns).strftime(_STAMP)
+
+
 def package_name(moment_ns: int, kind: Kind, instance: Instance) -> str:
-    """The name of a package: the venue's local time, its kind and its instance, as several share a folder."""
-    return f"{local_datetime(moment_ns).strftime(_STAMP)}-{kind}-{instance.name}"
+    """The name of a package: its time, its kind and its instance, as several share a folder."""
+    return f"{stamp_of(moment_ns)}-{kind}-{instance.name}"
 
 
 def instance_in(name: str) -> str | None:

@@ -10,11 +10,9 @@ call: three calls an ETF, 172 s for 1,029, once in an ETF's life. After that it 
 requirement's "~102 sec" for three calls an ETF counts 30 a second.)
 """
 
-import asyncio
-import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -24,7 +22,7 @@ import msgspec
 
 from bus.events import EtfJob, Event
 from bus.outbox import Outbox
-from bus.producer import Producer
+from bus.producer import Producer, delivering
 from observer.alerts.process import Alerts
 from observer.bench.broker import RunningBroker, running_broker
 from observer.bench.child import BenchError
@@ -128,7 +126,8 @@ async def _run_phases(
     url = f"sqlite:///{writer.database}"
     migrate(url)
     phases = []
-    async with _producer(writer) as producer:
+    outbox = Outbox(writer.database.parent / "outbox", "etf", uuid.uuid4().hex)
+    async with delivering(outbox, writer.endpoints.ingest) as producer:
         for exchange, content in contents.items():
             producer.publish_together(_listed(exchange, content))
         await _settled(producer)
@@ -189,19 +188,6 @@ def _collector(broker: RunningBroker, producer: Producer, reader: EtfReader) -> 
         settled=lambda: _settled(producer),
         alerts=Alerts(broker.clock, "etf", producer.publish),
     )
-
-
-@contextlib.asynccontextmanager
-async def _producer(writer: RunningWriter) -> AsyncIterator[Producer]:
-    outbox = Outbox(writer.database.parent / "outbox", "etf", uuid.uuid4().hex)
-    producer = Producer(outbox, writer.endpoints.ingest)
-    delivery = asyncio.create_task(producer.run())
-    try:
-        yield producer
-    finally:
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
-        producer.close()
 
 
 async def _settled(producer: Producer) -> None:

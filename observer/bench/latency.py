@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from bus.outbox import Outbox
-from bus.producer import Producer
+from bus.producer import Producer, delivering
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
@@ -119,9 +119,7 @@ def _measure_disk(path: Path) -> Spread:
 
 async def _measure_rate(writer: RunningWriter, outbox_folder: Path, rate: float, seconds: float) -> RateResult:
     outbox = TimedOutbox(outbox_folder, "source", uuid.uuid4().hex)
-    producer = Producer(outbox, writer.endpoints.ingest)
-    delivery = asyncio.create_task(producer.run())
-    try:
+    async with delivering(outbox, writer.endpoints.ingest) as producer:
         await _publish(producer, outbox, rate, _WARM_UP_S)
         if not await producer.drain(_DRAIN_S):
             raise BenchError("the writer did not acknowledge the first events")
@@ -129,10 +127,6 @@ async def _measure_rate(writer: RunningWriter, outbox_folder: Path, rate: float,
         await _publish(producer, outbox, rate, seconds)
         if not await producer.drain(_DRAIN_S):
             raise BenchError(f"{producer.unacknowledged} events were not acknowledged within {_DRAIN_S:g} s")
-    finally:
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
-        producer.close()
     published_ns, acknowledged_ns = outbox.published_ns[warm:], outbox.acknowledged_ns[warm:]
     reached_per_s = len(published_ns) / (published_ns[-1] - published_ns[0]) * 1e9
     spans_ns = [known_ns - began_ns for began_ns, known_ns in zip(published_ns, acknowledged_ns, strict=True)]

@@ -15,7 +15,7 @@ import msgspec
 
 from bus.endpoints import Address
 from bus.outbox import Outbox
-from bus.producer import BATCH_EVENTS_MAX, Producer
+from bus.producer import BATCH_EVENTS_MAX, Producer, delivering
 from observer.bench.trades import lots, trade
 
 WARM_UP_EVENTS: Final = 1
@@ -60,9 +60,7 @@ class WatchedOutbox(Outbox):
 async def deliver(order: Order) -> Report | None:
     """Carry out the order; None without a start signal."""
     outbox = WatchedOutbox(Path(order.outbox), order.name, uuid.uuid4().hex)
-    producer = Producer(outbox, order.ingest_address)
-    delivery = asyncio.create_task(producer.run())
-    try:
+    async with delivering(outbox, order.ingest_address) as producer:
         producer.publish(trade(1))
         if not await producer.drain(_WARM_UP_S):
             return None
@@ -70,10 +68,6 @@ async def deliver(order: Order) -> Report | None:
         if not await asyncio.to_thread(sys.stdin.readline):
             return None
         return await _measured(producer, outbox, order.events)
-    finally:
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
-        producer.close()
 
 
 async def _measured(producer: Producer, outbox: WatchedOutbox, events: int) -> Report | None:

@@ -14,7 +14,7 @@ from click.exceptions import Exit
 
 from bus.events import BarsChecked
 from bus.outbox import Outbox, OutboxInUseError
-from bus.producer import Producer
+from bus.producer import Producer, delivering
 from observer.accounts.clients import BrokerAccount, Brokers
 from observer.backfill.checking import check_of
 from observer.backfill.fetching import Asked, Backfill, Result, stored_of
@@ -297,16 +297,12 @@ async def _producing(settings: Settings) -> AsyncIterator[Producer]:
             outbox = Outbox(folder, _PROCESS, uuid.uuid4().hex, settings.backup.archive_limits)
         except OutboxInUseError as error:
             raise ConfigError("another `observer backfill` is under way") from error
-        producer = Producer(outbox, address)
-        delivery = asyncio.create_task(producer.run())
-        try:
-            yield producer
-        finally:
-            is_stored = await producer.drain(_DRAIN_S)
-            left = producer.unacknowledged
-            delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
-            producer.close()
+        async with delivering(outbox, address) as producer:
+            try:
+                yield producer
+            finally:
+                is_stored = await producer.drain(_DRAIN_S)
+                left = producer.unacknowledged
         if not is_stored:
             raise StoreFailedError(f"{left:,} events are not committed; the next run delivers them")
 

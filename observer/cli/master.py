@@ -15,7 +15,7 @@ from rich.console import Console
 from bus.commands import Done, Refused, RunJob, UnderWay
 from bus.events import Event, MasterFileChecked
 from bus.outbox import Outbox, OutboxInUseError
-from bus.producer import Producer
+from bus.producer import Producer, delivering
 from observer.accounts.clients import listing_files
 from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of, is_reachable
@@ -246,20 +246,13 @@ async def working(settings: Settings, clock: Clock) -> AsyncIterator[MasterFiles
     folder = endpoints_of(settings.run).runtime_directory / "outbox" / _NAME
     async with writer_of(settings.store.url, settings.instance) as writer:
         try:
-            producer = Producer(
-                Outbox(folder, _NAME, uuid.uuid4().hex, settings.backup.archive_limits), writer.ingest_address
-            )
+            outbox = Outbox(folder, _NAME, uuid.uuid4().hex, settings.backup.archive_limits)
         except OutboxInUseError as error:
             raise ConfigError("another `observer master` command is at work") from error
-        delivery = asyncio.create_task(producer.run())
-        try:
+        async with delivering(outbox, writer.ingest_address) as producer:
             async with _sync(settings, clock, producer) as sync:
                 yield sync
             await _settle(producer)
-        finally:
-            delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
-            producer.close()
 
 
 async def _settle(producer: Producer | None) -> None:

@@ -20,7 +20,7 @@ from bus.commands import Refused, Start, Status, StatusReply, Stop
 from bus.control import ControlClient, ControlTimeoutError
 from bus.endpoints import Address
 from bus.outbox import Outbox, OutboxInUseError
-from bus.producer import Producer
+from bus.producer import delivering
 from bus.segments import published_by_stream
 from observer.backup.manifest import Manifest, stamp_of
 from observer.backup.package import Package, manifest_of, problems_in
@@ -324,7 +324,8 @@ async def _delivered(
         producers = []
         for folder in _folders(outboxes):
             with contextlib.suppress(OutboxInUseError):
-                producers.append(await stack.enter_async_context(_producer_of(folder, ingest)))
+                outbox = Outbox(folder, folder.name, uuid.uuid4().hex)
+                producers.append(await stack.enter_async_context(delivering(outbox, ingest)))
         left, moved_s = -1, time.monotonic()
         while not stop.is_set():
             drained = [await producer.drain(_DRAIN_S) for producer in producers]
@@ -344,15 +345,3 @@ async def _delivered(
 
 def _folders(outboxes: Path) -> Sequence[Path]:
     return sorted(each for each in outboxes.glob("*") if each.is_dir())
-
-
-@contextlib.asynccontextmanager
-async def _producer_of(folder: Path, ingest: Address) -> AsyncIterator[Producer]:
-    producer = Producer(Outbox(folder, folder.name, uuid.uuid4().hex), ingest)
-    delivery = asyncio.create_task(producer.run())
-    try:
-        yield producer
-    finally:
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
-        producer.close()

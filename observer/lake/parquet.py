@@ -18,7 +18,7 @@ from observer.errors import DataFileError
 from observer.files import sync_path
 from observer.lake.digest import RowsDigest
 from observer.lake.layout import StreamRows
-from observer.store.arrow import schema_of
+from observer.store.arrow import in_tables, schema_of
 from observer.store.kinds import kind_named
 
 PARTITIONED_BY: Final = ("market", "session_date")
@@ -77,7 +77,7 @@ def write_file(
     with pq.ParquetWriter(path, schema, **file_options(schema)) as writer:
         with ThreadPoolExecutor(1) as background:  # a group is encoded while the next one is read
             written: Future[None] | None = None
-            for table in _groups(batches, schema):
+            for table in in_tables(batches, schema, GROUP_ROWS):
                 if written is not None:
                     written.result()
                 written = background.submit(writer.write_table, table, row_group_size=GROUP_ROWS)
@@ -162,21 +162,6 @@ def of_market(batches: Iterable[pa.RecordBatch], market: str) -> Iterator[pa.Rec
         if "market" in batch.schema.names and (others := set(batch.column("market").unique().to_pylist()) - {market}):
             raise DataFileError(f"rows of market {', '.join(map(str, sorted(others)))} in a database of {market}")
         yield batch
-
-
-def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
-    """The batches as tables of a whole group of rows each; the last one has the rest."""
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        held.append(batch)
-        count += batch.num_rows
-        while count >= GROUP_ROWS:
-            table = pa.Table.from_batches(held, schema)
-            yield table.slice(0, GROUP_ROWS)
-            held, count = table.slice(GROUP_ROWS).to_batches(), count - GROUP_ROWS
-    if count:
-        yield pa.Table.from_batches(held, schema)
 
 
 def read_file(path: Path, columns: list[str] | None = None) -> Generator[pa.RecordBatch]:

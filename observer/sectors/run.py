@@ -16,7 +16,7 @@ import msgspec
 from bus.endpoints import Address
 from bus.events import EnrichmentCompleted, Event
 from bus.outbox import Outbox, OutboxInUseError
-from bus.producer import Producer
+from bus.producer import Producer, delivering
 from observer.clock import Clock, clock_from_environment
 from observer.errors import ConfigError, StoreError
 from observer.extras import install_command
@@ -187,16 +187,10 @@ async def _producing(options: EnrichmentOptions, ingest: Address) -> AsyncIterat
         outbox = Outbox(options.outbox, OUTBOX, uuid.uuid4().hex, options.archive_limits)
     except OutboxInUseError as error:
         raise ConfigError("another `observer enrich run` is under way") from error
-    producer = Producer(outbox, ingest)
-    delivery = asyncio.create_task(producer.run())
-    try:
+    async with delivering(outbox, ingest) as producer:
         yield producer
         if not await producer.drain(_DRAIN_S):
             raise StoreError(f"{producer.unacknowledged} events are not committed; the next run delivers them")
-    finally:
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
-        producer.close()
 
 
 async def _until_stopped(

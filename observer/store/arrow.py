@@ -315,3 +315,18 @@ def count_rows(connection: Connection, kind: str, session_date: str) -> int:
     of_day = conditions_of_day(connection, of_kind, session_date, None)
     counted = select(func.count()).select_from(of_kind.table).where(*of_day)
     return int(connection.execute(counted).scalar_one())
+
+
+def in_tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows_each: int) -> Iterator[pa.Table]:
+    """The rows of the batches in tables of so many rows; the last one has the rest."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        while count >= rows_each:
+            table = pa.Table.from_batches(held, schema)
+            yield table.slice(0, rows_each)
+            held, count = table.slice(rows_each).to_batches(), count - rows_each
+    if count:
+        yield pa.Table.from_batches(held, schema)

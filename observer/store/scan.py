@@ -22,7 +22,16 @@ import pyarrow.compute as pc
 from sqlalchemy import Connection, Select, func, select
 
 from observer.errors import StoppedError
-from observer.store.arrow import POSITION, ROWS_AT_ONCE, columns_of, conditions_of_day, copied, fetched, schema_of
+from observer.store.arrow import (
+    POSITION,
+    ROWS_AT_ONCE,
+    columns_of,
+    conditions_of_day,
+    copied,
+    fetched,
+    in_tables,
+    schema_of,
+)
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.kinds import Kind, is_of_day_unindexed, kind_named
 
@@ -84,7 +93,7 @@ def read_spans(
     with ExitStack() as stack:
         lots = [
             _Lot.kept(lot, symbol, folder, stack) if number or lot.num_rows == lot_rows else _Lot.of(lot, symbol)
-            for number, lot in enumerate(_lots(found, schema, lot_rows))
+            for number, lot in enumerate(in_tables(found, schema, lot_rows))
         ]
         for rows in _by_symbols(lots):
             keys = [rows.column(number).to_numpy() for number in reversed(numbers)]
@@ -122,21 +131,6 @@ def statement_of(kind: Kind, session_date: str, span: Span, columns: Sequence[st
     table = kind.table
     within = (table.c.stream == span.stream, table.c.sequence.between(span.first, span.last))
     return select(*columns_of(kind, columns)).where(*within, is_of_day_unindexed(kind, session_date))
-
-
-def _lots(batches: Iterable[pa.RecordBatch], schema: pa.Schema, lot_rows: int) -> Iterator[pa.Table]:
-    """The rows in tables of `lot_rows` rows; the last one has the rest."""
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        held.append(batch)
-        count += batch.num_rows
-        while count >= lot_rows:
-            whole = pa.Table.from_batches(held, schema)
-            yield whole.slice(0, lot_rows)
-            held, count = whole.slice(lot_rows).to_batches(), count - lot_rows
-    if count:
-        yield pa.Table.from_batches(held, schema)
 
 
 class _Lot(msgspec.Struct, frozen=True):

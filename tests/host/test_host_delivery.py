@@ -13,11 +13,12 @@ import pytest
 from bus.commands import ProcessAlert
 from observer.alerts import routing
 from observer.alerts.process import Alerts
+from observer.alerts.routing import trial_message
 from observer.alerts.settings import AlertSettings, AlertTarget
 from observer.clock import ManualClock, RealClock
 from observer.errors import MissingKeysError
 from observer.host.alert_targets import require_urls
-from observer.host.delivery import UNDELIVERED, AlertDelivery
+from observer.host.delivery import UNDELIVERED, AlertDelivery, results_of
 from observer.local_time import local_ns
 from observer.supervisor.environment import forget_withheld
 from tests.alerts.targets import SECRET, Target, listening
@@ -292,6 +293,8 @@ def test_a_file_that_others_may_read_is_refused_with_the_remedy_and_without_the_
     settings = AlertSettings(targets_file=str(path), targets={"phone": AlertTarget()})
     with pytest.raises(MissingKeysError, match="chmod 600") as refused:
         require_urls(settings)
+    with pytest.raises(MissingKeysError, match="chmod 600"):
+        asyncio.run(results_of("phone", trial_message("phone", "main@here"), settings))
     path.chmod(0o600)
     path.write_text(f"phone = {SECRET}\n")
     with pytest.raises(MissingKeysError, match="is not TOML") as wrong:
