@@ -171,6 +171,8 @@ def show_report(
     else:
         _print_report(found)
     if not found.is_fresh:
+        due = ", ".join(each.job.removeprefix("etf_") for each in found.jobs if each.freshness != "fresh")
+        print_error(f"not up to date: {due}; a running system updates them daily, or at `observer etf update`")
         raise Exit(1)
 
 

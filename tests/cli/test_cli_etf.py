@@ -111,6 +111,7 @@ def test_the_report_shows_stale_jobs_and_missing_fields_and_ends_with_status_1(c
     result = ask(configuration, "report")
     assert result.exit_code == 1
     assert "never" in result.stdout
+    assert result.stderr.startswith("observer: not up to date: list, values, ")
     reported = asked(configuration, "report")
     assert {job["job"]: job["freshness"] for job in reported["jobs"]}["etf_list"] == "stale"
     assert {field["field"]: field["known"] for field in reported["fields"]}["aum"] == 2
