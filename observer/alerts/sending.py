@@ -141,7 +141,7 @@ class _Statuses(logging.Handler):
             self.last = int(found[1])
 
 
-def send(parcel: Parcel, report: Callable[[Result], None]) -> None:
+def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
     """Send the message by this process, to one of its URLs after another; report each as begun, then how it ended."""
     import apprise
 
