@@ -6,6 +6,7 @@ import hashlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -24,6 +25,7 @@ from observer.config import Settings
 from observer.errors import ConfigError
 from observer.web.access import guarded
 from observer.web.broadcast import CLIENTS_MAX, Broadcast, LiveResponse
+from observer.web.connections import REQUEST_BYTES_MAX, SEND_BUFFER_BYTES, Bounds, Connection, Connections
 from observer.web.data import data_routes
 from observer.web.failures import HANDLERS, UnansweredError, failures
 from observer.web.live import now_ms
@@ -36,9 +38,8 @@ logger = logging.getLogger(__name__)
 
 ADDRESS: Final = "127.0.0.1"
 PAGE: Final = Path(__file__).with_name("page")
+BOUNDS: Final = Bounds()
 STOP_S: Final = 2  # machine seconds for answers under way when the server stops
-REQUEST_BYTES_MAX: Final = 65_536
-CONNECTIONS_MAX: Final = 256
 _POLL_S: Final = 0.01
 _TYPES: Final = {  # the charset of those that begin with "text/" is added to the header
     ".html": "text/html",
@@ -156,12 +157,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve the app while the block runs."""
+async def serving(app: Litestar, listener: socket.socket, bounds: Bounds = BOUNDS) -> AsyncIterator[None]:
+    """Serve the app while the block runs, within these bounds of its connections."""
     port: int = listener.getsockname()[1]
+    connections = Connections(bounds)
     config = uvicorn.Config(
         guarded(app, port),
-        http="h11",
+        http=partial(Connection, connections),  # type: ignore[arg-type] - it is only called
         ws="none",
         lifespan="on",
         log_config=None,
@@ -170,7 +172,7 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=bounds.keep_alive_s,
         h11_max_incomplete_event_size=REQUEST_BYTES_MAX,
         timeout_graceful_shutdown=STOP_S,
     )
@@ -179,7 +181,8 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
     try:
         while not server.started and not task.done():  # noqa: ASYNC110 - it sets no event
             await asyncio.sleep(_POLL_S)
-        yield
+        async with connections.checked():
+            yield
     finally:
         server.should_exit = True
         await asyncio.wait([task])  # also where this block is cancelled: answers under way end first
@@ -194,6 +197,7 @@ def listening(port: int) -> socket.socket:
     """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # of its connections
     try:
         listener.bind((ADDRESS, port))
     except OSError as error:
