@@ -4,24 +4,19 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import httpx
-import msgspec
 import pytest
 
-from bus.control import ControlClient
-from observer.base_settings import endpoints_of
 from observer.config import Settings
 from observer.metrics.counters import COUNTERS
-from observer.web.broadcast import CLIENTS_MAX, Broadcast
+from observer.web.broadcast import CLIENTS_MAX
 from observer.web.connections import Bounds
-from observer.web.orders import Orders
-from observer.web.server import BOUNDS, listening, made_app, serving
+from observer.web.server import BOUNDS
 from tests.folders import short_folder
 from tests.waiting import until_async
-from tests.web.running import filled
-from tests.web.states import States
+from tests.web.running import filled, page
 
 LONG = "x" * 200_000
 FOLLOW = b"GET /api/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -32,43 +27,6 @@ PAGE = b"GET /page/main.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 def settings() -> Iterator[Settings]:
     with short_folder() as folder:
         yield filled(folder)
-
-
-class Page(msgspec.Struct, frozen=True):
-    port: int
-    broadcast: Broadcast
-    states: States
-
-    async def connection(self, receive_bytes: int | None = None) -> socket.socket:
-        """A client's socket; with so small a buffer that some states fill it."""
-        made = socket.socket()
-        made.setblocking(False)
-        if receive_bytes is not None:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", self.port))
-        return made
-
-    async def asked(self, path: str) -> httpx.Response:
-        """The answer to a request on a new connection."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as client:
-            return await client.get(path)
-
-
-@contextlib.asynccontextmanager
-async def page(settings: Settings, bounds: Bounds = BOUNDS) -> AsyncIterator[Page]:
-    """The server with states that the test gives."""
-    broadcast, states, control = Broadcast(), States(), ControlClient(endpoints_of(settings.run).control)
-    listener = listening(0)
-    port: int = listener.getsockname()[1]
-    app = made_app(broadcast, Orders(control, settings.store.url, "t" * 32, "web.token"), settings)
-    sending = asyncio.create_task(broadcast.run(states))
-    try:
-        async with serving(app, listener, bounds):
-            yield Page(port, broadcast, states)
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        control.close()
 
 
 def dropped(reason: str) -> float:
