@@ -160,7 +160,7 @@ async def serving(app: Litestar, listener: socket.socket, bounds: Bounds = BOUND
     connections = Connections(bounds)
     config = uvicorn.Config(
         guarded(app, port),
-        http=partial(Connection, connections),  # type: ignore[arg-type] - it is only called
+        http=partial(Connection, connections),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         log_config=None,

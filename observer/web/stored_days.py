@@ -50,7 +50,12 @@ class StoredDays:
             BusyError: too many days wait.
             NoDataError, StoreError: as `read`.
         """
-        return self._fresh(day) or await self._threads.run(lambda: self._fresh(day) or self._renewed(day))
+        if (found := self._fresh(day)) is not None:
+            return found
+        return await self._threads.run(lambda: self._fresh_or_renewed(day))
+
+    def _fresh_or_renewed(self, day: str) -> StoredDay:
+        return self._fresh(day) or self._renewed(day)  # it may have been read while this question waited
 
     def _fresh(self, day: str) -> StoredDay | None:
         found = self._kept.get(day)
