@@ -47,7 +47,7 @@ class Head(msgspec.Struct, frozen=True):
     def text(self) -> str:
         """The head of this process."""
         accounts = ",".join(self.accounts)
-        of_process = f"version={_version()} pid={os.getpid()} instance={self.instance} accounts={accounts}"
+        of_process = f"version={own_version()} pid={os.getpid()} instance={self.instance} accounts={accounts}"
         return f"{_BEGINS}{of_process} configuration={Path(self.configuration).absolute()}"
 
 
@@ -60,10 +60,11 @@ def present_head() -> Head | None:
     return _Present.head
 
 
-def _version() -> str:
+def own_version() -> str:
+    """The version of this program; "unknown" where it runs from a folder without being installed."""
     try:
         return version("observer")
-    except PackageNotFoundError:  # it runs from a folder
+    except PackageNotFoundError:
         return "unknown"
 
 

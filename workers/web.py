@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from observer.runtime.worker import Worker, run
 from observer.web.access import ensured_token
@@ -9,6 +10,7 @@ from observer.web.broadcast import Broadcast
 from observer.web.live import Live
 from observer.web.orders import Orders
 from observer.web.server import ADDRESS, listening, made_app, serving
+from observer.web.stored_days import StoredDays, read_stored_day
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +26,9 @@ async def web(worker: Worker) -> None:
     token_file = settings.web.token_file_in(settings.run.runtime)
     listener = listening(settings.web.port)
     orders = Orders(worker.control, settings.store.url, ensured_token(token_file), str(token_file))
-    broadcast = Broadcast()
+    broadcast, stored = Broadcast(), StoredDays(partial(read_stored_day, settings))
     async with (
-        serving(made_app(broadcast, orders, settings), listener),
+        serving(made_app(broadcast, orders, stored, settings), listener),
         Live(settings) as live,
         asyncio.TaskGroup() as tasks,
     ):

@@ -173,7 +173,8 @@ def _alert_lines(alert: Alert, width: int, depth: int) -> Sequence[Text]:
     title = f"  {alert.severity:<8} {alert.identity}"
     if depth == 1:
         return [Text(fit(f"{title}: {alert.text}", width), style)]
-    since = f"since {_minute_of(alert.since)}{times}{silenced}"
+    ended = "" if alert.ended is None else f" until {_minute_of(alert.ended)}"
+    since = f"since {_minute_of(alert.since)}{ended}{times}{silenced}"
     return [Text(fit(text, width), style) for text in (f"{title} at {alert.process}, {since}", f"    {alert.text}")]
 
 

@@ -7,7 +7,6 @@ what a slow reader does not take.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 import msgspec
@@ -21,6 +20,7 @@ from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.config import Settings
 from observer.host.storage import storage_of
+from observer.logs import own_version
 from observer.metrics import events
 from observer.metrics.counters import Counters
 from observer.metrics.delivery import producer_samples
@@ -75,7 +75,7 @@ class Exporter:
         self._counters = Counters()
         self._figures = events.FeedFigures(self._counters, OWNERS.slots)
         self._storage = Storage()
-        self._version = _version()
+        self._version = own_version()
         routes = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._readiness}
         self._server = Server(port, routes)
         self._port = port
@@ -165,10 +165,3 @@ def traffic() -> Traffic:
 
 def _json(status: int, content: object) -> Answer:
     return Answer(status, "application/json", msgspec.json.encode(content))
-
-
-def _version() -> str:
-    try:
-        return version("observer")
-    except PackageNotFoundError:  # it runs from a folder
-        return "unknown"

@@ -137,6 +137,15 @@ _REFERENCE: Final = (
     _gauge("tape_left_seconds", "", "Estimate until the tape is done, market seconds; absent before anything is known"),
 )
 
+_PAGE: Final = (
+    _counter(
+        "page_connections_dropped",
+        "reason",
+        "Connections that the page's server ended: no whole `request` came, `reading` stopped, or it waited longest as "
+        "another came (`displaced`)",
+    ),
+)
+
 GROUPS: Final[Mapping[str, tuple[Metric, ...]]] = {
     "System and processes": _SYSTEM,
     "Machine and storage": _MACHINE,
@@ -144,6 +153,7 @@ GROUPS: Final[Mapping[str, tuple[Metric, ...]]] = {
     "Broker": _BROKER,
     "Collection": _COLLECTION,
     "Reference data and tape": _REFERENCE,
+    "Page": _PAGE,
 }
 
 METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for group in GROUPS.values() for metric in group}

@@ -113,7 +113,7 @@ def guarded(app: ASGIApp, port: int) -> ASGIApp:
 
         if refusal := refusal_of(_texts(scope["headers"]), port):
             logger.warning("a request for %.200r was refused: %s", scope["path"], refusal)
-            await _refuse(send_with_headers, refusal)
+            await refuse(send_with_headers, 403, refusal)
             return
         await app(scope, receive, send_with_headers)
 
@@ -129,8 +129,9 @@ def _texts(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
     return found
 
 
-async def _refuse(send: Send, text: str) -> None:
+async def refuse(send: Send, status: int, text: str, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+    """Answer with a refusal without the app, with these headers, too."""
     body = msgspec.json.encode(Failure(text))
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,8 +1,6 @@
-"""The live state as server-sent events: encoded once for all clients; one that does not read is dropped."""
+"""The live state as server-sent events, encoded once for all clients. `web.connections` drops one that reads none."""
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import AsyncIterable
 from typing import Final
 
@@ -12,10 +10,7 @@ from litestar.types import Receive, Scope, Send
 
 from observer.web.model import State
 
-logger = logging.getLogger(__name__)
-
 CLIENTS_MAX: Final = 64
-SLOW_S: Final = 10.0
 RECONNECT_MS: Final = 1_000
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -25,14 +20,9 @@ _HEADERS: Final = [
 
 
 class Broadcast:
-    """Keeps the newest state as JSON and as an event; clients that are slow miss the ones between.
+    """Keeps the newest state as JSON and as an event; clients that are slow miss the ones between."""
 
-    Args:
-        slow_s: machine seconds in which a client must take an event.
-    """
-
-    def __init__(self, slow_s: float = SLOW_S) -> None:
-        self.slow_s = slow_s
+    def __init__(self) -> None:
         self._number = 0
         self._event = b""
         self._renewed = asyncio.Condition()
@@ -64,7 +54,7 @@ class Broadcast:
 
 
 class LiveResponse(ASGIResponse):
-    """The events for one client, until it goes or does not read."""
+    """The events for one client, until it goes."""
 
     def __init__(self, broadcast: Broadcast) -> None:
         super().__init__()
@@ -87,15 +77,11 @@ class LiveResponse(ASGIResponse):
     async def _send(self, send: Send) -> None:
         begin = b"retry: %d\n\n" % RECONNECT_MS
         number = 0
-        with contextlib.suppress(TimeoutError):
-            while (found := await self._broadcast.next_event(number)) is not None:
-                number, event = found
-                async with asyncio.timeout(self._broadcast.slow_s):
-                    await send({"type": "http.response.body", "body": begin + event, "more_body": True})
-                begin = b""
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        logger.info("a client of the page took nothing for %g s and is dropped", self._broadcast.slow_s)
+        while (found := await self._broadcast.next_event(number)) is not None:
+            number, event = found
+            await send({"type": "http.response.body", "body": begin + event, "more_body": True})
+            begin = b""
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _gone(receive: Receive) -> None:

@@ -37,8 +37,9 @@ from observer.web.data_rows import (
     TriggerRow,
     UniverseRow,
 )
-from observer.web.data_service import DataService, Paging, Threads, paging
+from observer.web.data_service import THREADS, DataService, Paging, paging
 from observer.web.failures import Failure
+from observer.web.threads import Threads
 
 if TYPE_CHECKING:
     from observer.research.store import Store
@@ -255,7 +256,7 @@ def data_routes(settings: Settings) -> Sequence[ControllerRouterHandler]:
 
         return open_parts(url, lake, records=settings.track_b.records, run=settings.run)
 
-    service = DataService(Answers(opened), Threads())
+    service = DataService(Answers(opened), Threads("data", THREADS))
     return [
         Router(
             "/api",

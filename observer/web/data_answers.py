@@ -13,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from observer.errors import ConfigError, NoDataError, StoreError
+from observer.logs import own_version
 from observer.web.data_questions import Question
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Answers:
     def _page(
         self, question: Question, cursor: str | None, limit: int, form: str, known: Callable[[str], bool]
     ) -> Page | Unchanged:
-        key = _digest(type(question).__name__, msgspec.json.encode(question).decode(), _version())
+        key = _digest(type(question).__name__, msgspec.json.encode(question).decode(), own_version())
         place = None if cursor is None else _place(cursor, key)
         store = self._current()
         answer = _digest(key, question.identity(store))
@@ -252,13 +252,6 @@ def _lost() -> CursorLostError:
 
 def _digest(*texts: str) -> str:
     return sha256("\n".join(texts).encode()).hexdigest()[:_DIGEST_LENGTH]
-
-
-def _version() -> str:
-    try:
-        return version("observer")
-    except PackageNotFoundError:  # it runs from a folder
-        return "unknown"
 
 
 def _place(cursor: str, question: str) -> Position:

@@ -6,7 +6,7 @@ here imports the extra `research` before a question is asked.
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import msgspec
 
@@ -27,21 +27,16 @@ _OF_COLLECTED: Final = ("slot_assignments", "tape_reports", "tape_pages", "unive
 _OF_WORDS: Final = ("quality", "tape_reports", "universe_members", "slot_assignments", "recovered_minute_bars")
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of the questions. `kinds` are the stored kinds that the answer is made of. `is_fixed`: an open store gives
-    the same answer again.
-    """
+class Question(Protocol):
+    """What can be asked. `is_fixed`: an open store gives the same answer again."""
 
-    kinds: ClassVar[Sequence[str]] = ()
-    is_fixed: ClassVar[bool] = True
+    is_fixed: ClassVar[bool]
 
     def identity(self, store: "Store") -> str:
         """A text that is another one when the answer is."""
-        return store.rows.digest
 
     def parts(self, store: "Store") -> Sequence[str]:
         """The parts of the answer in their order; at least one."""
-        raise NotImplementedError
 
     def read(self, store: "Store", part: str) -> "pl.DataFrame":
         """The rows of a part.
@@ -50,13 +45,26 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
             NotCollected: the part was not collected; another one may have been.
             NoDataError: there is no answer at all.
         """
-        raise NotImplementedError
 
     def require_collected(self, store: "Store") -> None:
         """Raise the error for an answer without any collected part."""
 
 
-class _Whole(Question, frozen=True, kw_only=True):
+class _Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What most questions have. `kinds` are the stored kinds that the answer is made of."""
+
+    kinds: ClassVar[Sequence[str]] = ()
+    is_fixed: ClassVar[bool] = True
+
+    def identity(self, store: "Store") -> str:
+        """That of all rows."""
+        return store.rows.digest
+
+    def require_collected(self, store: "Store") -> None:
+        """Nothing: all of it is collected."""
+
+
+class _Whole(_Question, frozen=True, kw_only=True):
     """A question with one part."""
 
     def parts(self, store: "Store") -> Sequence[str]:  # noqa: ARG002 - of other questions
@@ -124,7 +132,7 @@ class NewListings(_OfListings, frozen=True, kw_only=True):
         return instruments(new, None, str(everything.collect_schema()["changed"].time_zone))  # type: ignore[attr-defined]
 
 
-class _OfDays(Question, frozen=True, kw_only=True):
+class _OfDays(_Question, frozen=True, kw_only=True):
     """A question about each stored day of a span; `start` and `end` are days or moments."""
 
     start: str

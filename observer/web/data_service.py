@@ -1,10 +1,7 @@
 """Answers a request for rows: chooses the form, asks in a thread, and makes the response. No route is here."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode
 
 import msgspec
@@ -19,21 +16,19 @@ from observer.text import plain_text
 from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
 from observer.web.data_bodies import MEDIA_TYPES, Form, Piece, pieces_of
 from observer.web.data_questions import Question
-from observer.web.failures import failure
+from observer.web.failures import RETRY_S, failure
+from observer.web.tags import tags_in
+from observer.web.threads import Threads
 
 LIMIT: Final = 1_000
 LIMIT_MAX: Final = 50_000
 THREADS: Final = 2
-WAITING_MAX: Final = 16
 CURSOR_LENGTH_MAX: Final = 300
 """A cursor has some 130 letters."""
 
-_RETRY_S: Final = 1
 _COMMON: Final = frozenset({"format", "limit", "cursor"})
 _CHOICES: Final = ("format", "kind")  # their validation takes null for an absent one
 _HEADERS: Final = {"Cache-Control": "no-cache", "Vary": "Accept"}
-
-Found = TypeVar("Found")
 
 
 class Paging(msgspec.Struct, frozen=True):
@@ -43,38 +38,6 @@ class Paging(msgspec.Struct, frozen=True):
     limit: int
     cursor: str | None
     if_none_match: str | None
-
-
-class BusyError(ObserverError):
-    """So many questions wait already that another one would wait for long."""
-
-
-class Threads:
-    """Some threads for work that blocks, so that the event loop stays free; the rest waits, and not too much of it."""
-
-    def __init__(self, threads: int = THREADS, waiting_max: int = WAITING_MAX) -> None:
-        self._pool = ThreadPoolExecutor(threads, "data")
-        self._unfinished_max = threads + waiting_max
-        self._unfinished = 0
-        self._lock = Lock()
-
-    async def run(self, work: Callable[[], Found], *, is_new: bool = True) -> Found:
-        """The result of the work. Work that is a part of what began already (not `is_new`) is never refused.
-
-        Raises:
-            BusyError: too much waits.
-        """
-        with self._lock:
-            if is_new and self._unfinished >= self._unfinished_max:
-                raise BusyError(f"{self._unfinished} questions are not answered yet: ask again in {_RETRY_S} s")
-            self._unfinished += 1
-        future = self._pool.submit(work)
-        future.add_done_callback(self._finish)
-        return await asyncio.wrap_future(future)
-
-    def _finish(self, _: "Future[Any]") -> None:
-        with self._lock:
-            self._unfinished -= 1
 
 
 class DataService:
@@ -108,7 +71,7 @@ class DataService:
         return Stream(self._body(first, second, pieces), headers=headers, media_type=media_type)
 
     def _found(self, question: Question, paging: Paging, form: Form) -> tuple[Page, Iterator[Piece], bytes] | Unchanged:
-        tags = _tags(paging.if_none_match)
+        tags = tags_in(paging.if_none_match)
         found = self._answers.page(question, paging.cursor, paging.limit, form, tags.__contains__)
         if isinstance(found, Unchanged):
             return found
@@ -174,12 +137,6 @@ def _form_of(accept: str | None) -> Form | None:
     return next((form for form, media_type in MEDIA_TYPES.items() if media_type == best), None)
 
 
-def _tags(if_none_match: str | None) -> frozenset[str]:
-    """The ETags of the header, without their quotes; "*" stands for any."""
-    found = (each.strip().removeprefix("W/").strip('"') for each in (if_none_match or "").split(","))
-    return frozenset(tag for tag in found if tag)
-
-
 def _next(request: Request[Any, Any, Any], cursor: str) -> str:
     """The address of the next page, relative to this host."""
     asked = [(name, value) for name, value in _query(request) if name != "cursor"]
@@ -197,4 +154,4 @@ def _refusal(error: ObserverError) -> Response[Any]:
         case ConfigError():
             return failure(400, str(error))
         case _:
-            return failure(503, str(error), {"Retry-After": str(_RETRY_S)})
+            return failure(503, str(error), {"Retry-After": str(RETRY_S)})

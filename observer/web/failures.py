@@ -36,6 +36,10 @@ class UnansweredError(ObserverError):
     """The running system did not answer."""
 
 
+class BusyError(UnansweredError):
+    """So many questions wait already that another one would wait for long."""
+
+
 _STATUSES: Final[Mapping[type[ObserverError], int]] = {
     UnauthorizedError: 401,
     NoDataError: 404,
@@ -50,6 +54,9 @@ _TEXTS: Final[Mapping[int, str]] = {
     409: "The running system refused it.",
     503: "The database or the running system does not answer.",
 }
+RETRY_S: Final = 1
+"""After which a question that found too many others is asked again."""
+
 _OURS: Final = "the server failed in this; its log says why"
 
 
@@ -65,7 +72,9 @@ def failure(status: int, text: str, headers: Mapping[str, str] | None = None) ->
 
 def _of_observer(_request: Asked, error: ObserverError) -> Response[Failure]:
     status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 400)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = str(RETRY_S)
     return failure(status, str(error), headers)
 
 

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -29,6 +28,7 @@ from observer.clock import RealClock
 from observer.config import Settings
 from observer.errors import ObserverError
 from observer.local_time import local_datetime
+from observer.logs import own_version
 from observer.processes import CORE_WRITER
 from observer.store.slots import day_bounds
 from observer.units import NS_PER_MS
@@ -54,6 +54,7 @@ TICK_S: Final = 1.0
 ANSWERS_KEPT: Final = 31  # of the supervisor, one a tick: acknowledgements are those of half a minute
 ANSWER_S: Final = 1.0  # for the status; the page shows greyed figures when a state is 4 s old
 RETRY_S: Final = 5.0  # after the database did not answer
+PLAN_S: Final = 20.0  # between two readings of the trading days
 SLOW_S: Final = 10.0  # between the slow figures; but they take at most a fiftieth of the time
 _SLOW_SHARE: Final = 50
 RELOAD_S: Final = 10.0  # between two readings of the stored day, after losses on the feed
@@ -63,7 +64,7 @@ _AFTER_TRADE_S: Final = 60.0  # machine seconds without a trade of any of many l
 _MANY_SLOTS: Final = 10
 _UP: Final = "RUNNING"
 _STREAMER: Final = "track-b"
-_YIELDING_EVENTS: Final = 500  # that are folded before other work gets its turn
+YIELDING_EVENTS: Final = 500  # that are folded before other work gets its turn
 _FIRST: Final = "it is being read: a moment"
 
 Found = TypeVar("Found")
@@ -84,7 +85,7 @@ class Live:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._endpoints = endpoints_of(settings.run)
-        self._version = _version()
+        self._version = own_version()
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._renewed = asyncio.Condition()
@@ -92,10 +93,11 @@ class Live:
         self._status_ms = 0
         self._answers: deque[StatusReply] = deque(maxlen=ANSWERS_KEPT)
         self._market_ns = RealClock().now_ns()  # of the last status
+        self._market_ms = now_ms()  # the machine's time then
         self._heard_s = time.monotonic()  # of the last event, or of the last moment at which none was due
         self._lost_ms: int | None = None  # of the first loss on the feed since the stored day was read
         self._losses = 0
-        self._plan: tuple[str, DayPlan | None] = ("", None)
+        self._plan: tuple[str, DayPlan | None, float] = ("", None, 0.0)  # with when it was read
         self._fold = self._empty_fold(self._day)
         self._held: list[Event] | None = None  # while the stored day is read
         self._stale = asyncio.Event()  # the stored day is to be read (again)
@@ -164,7 +166,8 @@ class Live:
             reply = await control.request(Status(), ANSWER_S)
         self._status = reply if isinstance(reply, StatusReply) else None
         if self._status is not None:
-            self._status_ms, self._market_ns = now_ms(), self._status.market_time_ns
+            self._status_ms = self._market_ms = now_ms()
+            self._market_ns = self._status.market_time_ns
             self._answers.append(self._status)
             if self._status.phase != STREAMING:
                 self._heard_s = time.monotonic()
@@ -176,10 +179,10 @@ class Live:
             folded = 0
             async for event in feed:
                 folded += 1
-                if folded % _YIELDING_EVENTS == 0:
+                if folded % YIELDING_EVENTS == 0:
                     await asyncio.sleep(0)  # a backlog is read without a pause of its own
                 self._heard_s = time.monotonic()
-                self._fold.apply(event, now_ms())
+                self._fold.apply(event)
                 if isinstance(event, UniverseBuilt | EtfJobEnded):
                     self._stale.set()  # members, and names of ETFs, are in the database
                 if self._held is not None:
@@ -220,12 +223,12 @@ class Live:
         """
         day, began_ms, losses, self._held = self._day, now_ms(), self._losses, []
         try:
-            fold = await self._reading(lambda reader: read_day(reader, self._settings, day, now_ms()))
+            fold = await self._reading(lambda reader: read_day(reader, self._settings, day))
             if self._held is None or day != self._day:
                 return False
             known_ms = now_ms()
             for event in self._held:
-                fold.apply(event, known_ms)
+                fold.apply(event)
             is_whole = self._losses == losses
             self._lost_ms = None if is_whole else began_ms
             self._fold, self._failure, self._loaded_ms = fold, "", known_ms if is_whole else began_ms
@@ -283,13 +286,14 @@ class Live:
         return local_datetime(self._market_ns).date().isoformat()
 
     def _empty_fold(self, day: str) -> DayFold:
-        return DayFold(DayBasis(session_date=day, begins_ns=day_bounds(day)[0]), now_ms())
+        return DayFold(DayBasis(session_date=day, begins_ns=day_bounds(day)[0]))
 
     def _plan_today(self) -> DayPlan | None:
-        """The day's plan; the file is read until it has the day."""
-        if self._plan[0] != self._day or self._plan[1] is None:
+        """The day's plan; the file is read again at intervals, as the calendar may have been corrected."""
+        day, known, read_s = self._plan
+        if day != self._day or known is None or time.monotonic() - read_s >= PLAN_S:
             with contextlib.suppress(ObserverError):  # the calendar's process reports an unreadable file
-                self._plan = self._day, plan_on(self._settings, self._day)
+                self._plan = self._day, plan_on(self._settings, self._day), time.monotonic()
         return self._plan[1]
 
     @property
@@ -305,6 +309,10 @@ class Live:
         if self._phase == STREAMING and self._silent_s > self._feed_age_s_max:
             known_ms = min(known_ms, now_ms() - round(self._silent_s * 1_000))
         return max(known_ms, self._loaded_ms)
+
+    def _ms_of(self, moment_ns: int) -> int:
+        """The machine's time at a moment of the market: figures are as old as their records, also after a reading."""
+        return self._market_ms - (self._market_ns - moment_ns) // NS_PER_MS
 
     def _is_up(self, process: str) -> bool:
         processes = self._status.processes if self._status is not None else ()
@@ -349,14 +357,14 @@ class Live:
             processes=processes,
             alerts=alerts,
             board=self._marked(board),
-            universe=self._marked(fold.universe()),
+            universe=self._marked(fold.universe(self._ms_of)),
             gaps=self._marked(fold.gaps(self._market_ns, known_ms)),
-            sweeps=self._marked(fold.sweeps()),
+            sweeps=self._marked(fold.sweeps(known_ms, self._ms_of)),
             listings=slow.listings if slow is not None else Listings(known_ms=0, missing=missing),
-            premiums=self._marked(fold.premiums()),
+            premiums=self._marked(fold.premiums(self._ms_of)),
             storage=self._storage(slow, missing),
             backups=slow.backups if slow is not None else Backups(known_ms=0, missing=missing),
-            tape=fold.tape(),
+            tape=fold.tape(self._ms_of),
         )
 
     def _marked(self, part: "PartT") -> "PartT":
@@ -383,10 +391,3 @@ class Live:
 
 
 PartT = TypeVar("PartT", bound=msgspec.Struct)
-
-
-def _version() -> str:
-    try:
-        return version("observer")
-    except PackageNotFoundError:  # it runs from a folder
-        return "unknown"

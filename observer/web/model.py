@@ -1,8 +1,9 @@
 """What the page shows: one value for a moment of the running system or for a stored day, sent as JSON.
 
 Times of the machine are milliseconds of the Unix epoch (`_ms`); minutes of a day count from midnight of the venue's
-local time (`_minute`) and may have a fraction. `known_ms` of each part is when its figures were last found out: the
-page shows their age beside them. None means that a figure is not known, never zero.
+local time (`_minute`) and may have a fraction. `known_ms` of each part is when its figures were true: those of sweeps,
+universe, premiums and tape at the time of their newest record, others when they were last found out, all of a past day
+when it was read. The page shows their age beside them. None means that a figure is not known, never zero.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Processes(Part, frozen=True, kw_only=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """An open alert; times are of the market (`since`: local ISO time with offset)."""
+    """An alert; times are of the market (local ISO time with offset). `ended` is None while it is open."""
 
     identity: str
     severity: Literal["info", "warning", "critical"]
@@ -69,10 +70,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     since: str
     count: int
     silenced_until: str | None
+    ended: str | None = None
 
 
 class Alerts(Part, frozen=True, kw_only=True):
-    """Open alerts, worst first."""
+    """Open alerts, of a past day all of the day, worst first."""
 
     alerts: Sequence[Alert] = ()
 
@@ -181,9 +183,10 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Changes of an exchange's master file that wait for approval, and why."""
+    """Changes of an exchange's master file that wait for approval, and why; `run` names them."""
 
     exchange: str
+    run: str
     reason: str
     since: str
 

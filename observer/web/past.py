@@ -9,8 +9,8 @@ from observer.config import Settings
 from observer.store.alerts import StoredAlert
 from observer.store.slots import day_bounds
 from observer.units import NS_PER_S
-from observer.web.model import Alert, Alerts, Backups, Gaps, Level, Processes, State, Storage
-from observer.web.state_system import SEVERITIES, local_time, timeline_of
+from observer.web.model import Alerts, Backups, Gaps, Level, Processes, State, Storage
+from observer.web.state_system import SEVERITIES, alert_of, local_time, timeline_of
 from observer.web.stored import (
     PageReader,
     past_plan,
@@ -34,8 +34,12 @@ def past_state(reader: PageReader, settings: Settings, day: str, now_ms: int) ->
     """
     day = require_stored(reader, day)
     begins_ns, ends_ns = day_bounds(day)
-    fold = read_day(reader, settings, day, now_ms, is_past=True)
+    fold = read_day(reader, settings, day, is_past=True)
     gaps = fold.gaps(ends_ns, now_ms)
+
+    def read_at(_moment_ns: int) -> int:
+        return now_ms  # the day is over: nothing of it grows old
+
     stored = reader.alerts(begins_ns, ends_ns)
     level, headline = answer_of_day(day, gaps, stored)
     state = State(
@@ -51,14 +55,14 @@ def past_state(reader: PageReader, settings: Settings, day: str, now_ms: int) ->
         processes=Processes(known_ms=0, missing=OF_NOW),
         alerts=_alerts(stored, now_ms),
         board=fold.board(ends_ns, now_ms),
-        universe=fold.universe(),
+        universe=fold.universe(read_at),
         gaps=gaps,
-        sweeps=fold.sweeps(),
+        sweeps=fold.sweeps(now_ms, read_at),
         listings=read_listings(reader, ends_ns, now_ms, ends_ns),
-        premiums=fold.premiums(),
+        premiums=fold.premiums(read_at),
         storage=Storage(known_ms=now_ms, rows=rows_of(reader.day_summary(day))),
         backups=Backups(known_ms=0, missing=OF_NOW),
-        tape=fold.tape(),
+        tape=fold.tape(read_at),
     )
     return without_removed(state)
 
@@ -90,16 +94,7 @@ def answer_of_day(day: str, gaps: Gaps, alerts: Sequence[StoredAlert]) -> tuple[
 def _alerts(stored: Sequence[StoredAlert], known_ms: int) -> Alerts:
     """The alerts of the day, worst first."""
     ordered = sorted(stored, key=lambda each: (SEVERITIES.index(each.severity), -each.since_ns))
-    return Alerts(known_ms=known_ms, alerts=[_alert(each) for each in ordered])
-
-
-def _alert(alert: StoredAlert) -> Alert:
-    return Alert(
-        identity=alert.identity,
-        severity=alert.severity,
-        process=alert.source,
-        text=alert.text,
-        since=local_time(alert.since_ns),
-        count=alert.count,
-        silenced_until=None,
+    return Alerts(
+        known_ms=known_ms,
+        alerts=[alert_of(each, each.source, ended_ns=each.resolved_ns or each.until_ns) for each in ordered],
     )

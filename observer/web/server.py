@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,30 +14,32 @@ import uvicorn
 from litestar import Litestar, MediaType, Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import FromPath, PathParameter
+from litestar.params import FromPath, HeaderParameter, PathParameter
 from litestar.types import ControllerRouterHandler
 
 from observer.config import Settings
 from observer.errors import ConfigError
+from observer.logs import own_version
 from observer.web.access import guarded
 from observer.web.broadcast import CLIENTS_MAX, Broadcast, LiveResponse
+from observer.web.connections import REQUEST_BYTES_MAX, SEND_BUFFER_BYTES, Bounds, Connection, Connections
 from observer.web.data import data_routes
 from observer.web.failures import HANDLERS, UnansweredError, failures
-from observer.web.live import now_ms
 from observer.web.model import State
 from observer.web.orders import Orders, order_routes
-from observer.web.past import past_state
-from observer.web.stored import PageReader
+from observer.web.stored_days import StoredDays, read_days
+from observer.web.tags import tag_of, tagged
+from observer.web.threads import Threads
 
 logger = logging.getLogger(__name__)
 
 ADDRESS: Final = "127.0.0.1"
 PAGE: Final = Path(__file__).with_name("page")
+BOUNDS: Final = Bounds()
 STOP_S: Final = 2  # machine seconds for answers under way when the server stops
-REQUEST_BYTES_MAX: Final = 65_536
-CONNECTIONS_MAX: Final = 256
 _POLL_S: Final = 0.01
 _TYPES: Final = {  # the charset of those that begin with "text/" is added to the header
     ".html": "text/html",
@@ -50,9 +51,11 @@ _TYPES: Final = {  # the charset of those that begin with "text/" is added to th
 }
 _INDEX: Final = "index.html"
 _NEW: Final = "no-store"
+_KNOWN: Final = "The state is one that If-None-Match names."
 
 Asked = Request[Any, Any, Any]
 Day = Annotated[str, PathParameter(description="A stored day of the market, such as 2026-11-18.", max_length=32)]
+KnownTags = Annotated[str | None, HeaderParameter(name="If-None-Match", description="ETags of states that are known.")]
 
 
 class Days(msgspec.Struct, frozen=True):
@@ -81,15 +84,12 @@ def _file(request: Asked, name: str) -> Response[bytes]:
     if path.suffix not in _TYPES or path.parent != PAGE or name.startswith(".") or not path.is_file():
         raise NotFoundException
     content = path.read_bytes()
-    headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(b"", status_code=304, headers=headers)
-    return Response(content, media_type=_TYPES[path.suffix], headers=headers)
+    return tagged(content, tag_of(content), _TYPES[path.suffix], request.headers.get("if-none-match"))
 
 
-def state_routes(broadcast: Broadcast, settings: Settings) -> Sequence[ControllerRouterHandler]:
+def state_routes(broadcast: Broadcast, stored: StoredDays, settings: Settings) -> Sequence[ControllerRouterHandler]:
     """The live state and those of stored days."""
-    url = settings.store.url
+    lists = Threads("days", 1)
 
     @get("/api/state", summary="The state of the running system now", tags=["state"], responses=failures(503))
     async def state() -> State:
@@ -103,38 +103,36 @@ def state_routes(broadcast: Broadcast, settings: Settings) -> Sequence[Controlle
             raise UnansweredError(f"{CLIENTS_MAX} clients follow the state already: close one of them")
         return LiveResponse(broadcast)
 
-    @get("/api/days", summary="The stored days", tags=["state"], responses=failures(503), sync_to_thread=True)
-    def days() -> Days:
-        with PageReader(url) as reader:
-            return Days(reader.sessions())
+    @get("/api/days", summary="The stored days", tags=["state"], responses=failures(503))
+    async def days() -> Days:
+        return Days(await lists.run(lambda: read_days(settings)))
 
     @get(
         "/api/days/{day:str}",
         summary="The state of a stored day at its end",
         tags=["state"],
-        responses=failures(404, 503),
-        sync_to_thread=True,
+        responses={304: ResponseSpec(None, description=_KNOWN, generate_examples=False), **failures(404, 503)},
     )
-    def stored_day(day: Day) -> State:
-        with PageReader(url) as reader:
-            return past_state(reader, settings, day, now_ms())
+    async def stored_day(day: Day, if_none_match: KnownTags = None) -> State:
+        found = await stored.state_of(day)
+        return tagged(found.json, found.tag, MediaType.JSON, if_none_match)  # type: ignore[return-value]
 
     return state, live, days, stored_day
 
 
-def made_app(broadcast: Broadcast, orders: Orders, settings: Settings) -> Litestar:
+def made_app(broadcast: Broadcast, orders: Orders, stored: StoredDays, settings: Settings) -> Litestar:
     """The app without its guards of Host and Origin."""
     return Litestar(
         route_handlers=[
             *page_routes(),
-            *state_routes(broadcast, settings),
+            *state_routes(broadcast, stored, settings),
             order_routes(orders),
             *data_routes(settings),
         ],
         exception_handlers=HANDLERS,
         openapi_config=OpenAPIConfig(
             title="Observer",
-            version=_version(),
+            version=own_version(),
             description="The state of the running system, the stored days, orders, and the stored data.",
             path="/api/schema",
             render_plugins=[JsonRenderPlugin()],
@@ -156,12 +154,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve the app while the block runs."""
+async def serving(app: Litestar, listener: socket.socket, bounds: Bounds = BOUNDS) -> AsyncIterator[None]:
+    """Serve the app while the block runs, within these bounds of its connections."""
     port: int = listener.getsockname()[1]
+    connections = Connections(bounds)
     config = uvicorn.Config(
         guarded(app, port),
-        http="h11",
+        http=partial(Connection, connections),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",
         log_config=None,
@@ -170,7 +169,7 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=bounds.keep_alive_s,
         h11_max_incomplete_event_size=REQUEST_BYTES_MAX,
         timeout_graceful_shutdown=STOP_S,
     )
@@ -179,7 +178,8 @@ async def serving(app: Litestar, listener: socket.socket) -> AsyncIterator[None]
     try:
         while not server.started and not task.done():  # noqa: ASYNC110 - it sets no event
             await asyncio.sleep(_POLL_S)
-        yield
+        async with connections.checked():
+            yield
     finally:
         server.should_exit = True
         await asyncio.wait([task])  # also where this block is cancelled: answers under way end first
@@ -194,16 +194,10 @@ def listening(port: int) -> socket.socket:
     """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # of its connections
     try:
         listener.bind((ADDRESS, port))
     except OSError as error:
         listener.close()
         raise ConfigError(f"web.port = {port}: {error.strerror}: give another port, or end what uses it") from error
     return listener
-
-
-def _version() -> str:
-    try:
-        return version("observer")
-    except PackageNotFoundError:  # it runs from a folder
-        return "unknown"

@@ -4,7 +4,7 @@ An event may come twice: a process that starts reads the stored day while the fe
 meanwhile after it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -53,6 +53,9 @@ KINDS: Final[tuple[type[Fact], ...]] = (
 )
 """The kinds of events that a day's state is made of."""
 
+MsOf = Callable[[int], int]
+"""The machine's time (ms of the Unix epoch) at a moment of the market (UTC ns)."""
+
 TILES_MAX: Final = 400
 PREMIUMS_MAX: Final = 40
 SWEEPS_MAX: Final = 200
@@ -60,13 +63,15 @@ SWEEPS_MAX: Final = 200
 
 class DayBasis(msgspec.Struct, frozen=True, kw_only=True):
     """What stands for a whole day: its date, the local midnight (UTC ns) with which it begins, the number of slots of
-    each account, the universe, sectors by exchange and stock, names of ETFs, and whether the tape runs.
+    each account, the universe and when it was built, sectors by exchange and stock, names of ETFs, and whether the tape
+    runs.
     """
 
     session_date: str
     begins_ns: int
     capacities: Mapping[str, int] = {}
     members: Sequence[UniverseMember] = ()
+    built_ns: int = 0
     sectors: Mapping[tuple[str, str], str] = {}
     etf_names: Mapping[str, str] = {}
     has_tape: bool = False
@@ -77,11 +82,10 @@ class DayFold:
 
     Args:
         basis: of the day.
-        known_ms: machine time (ms of the Unix epoch) of what the basis and the first events say.
         is_past: whether the day is over: the last slots stay on the board.
     """
 
-    def __init__(self, basis: DayBasis, known_ms: int, *, is_past: bool = False) -> None:
+    def __init__(self, basis: DayBasis, *, is_past: bool = False) -> None:
         self.basis = basis
         self._is_past = is_past
         self._members = {member.symbol: member for member in basis.members}
@@ -91,8 +95,7 @@ class DayFold:
         self._sweeps: dict[int, SweepCompleted] = {}
         self._values: dict[str, EtfValued] = {}
         self._tape: TapeProgressed | None = None
-        self._swept_ms = self._valued_ms = self._taped_ms = known_ms
-        self._universe: Universe | None = None
+        self._tiles: Sequence[Tile] | None = None
 
     def name_of(self, line: str) -> str:
         """The name of a line, or the line itself where the day's universe does not have it."""
@@ -104,25 +107,22 @@ class DayFold:
         """The number of lines with a slot."""
         return self._board.slots_held
 
-    def apply(self, event: Event, known_ms: int) -> None:
-        """Apply the next event, which became known at this machine time."""
+    def apply(self, event: Event) -> None:
+        """Apply the next event."""
         match event:
             case Trade() | TradesConflated():
                 self.prices.apply(event)
             case Snapshot():
                 self.prices.apply(event)
-                self._universe = None
-                self._swept_ms = known_ms
+                self._tiles = None
             case SweepCompleted():
                 if event.session_date == self.basis.session_date:
                     self._sweeps[event.sweep] = event
-                    self._swept_ms = known_ms
             case EtfValued():
                 self._values[event.symbol] = event
-                self._valued_ms = known_ms
             case TapeProgressed():
                 if event.session_date == self.basis.session_date:
-                    self._tape, self._taped_ms = event, known_ms
+                    self._tape = event
             case _ if isinstance(event, GapEvent):
                 self._gaps.apply(event)
             case _ if isinstance(event, BoardEvent):
@@ -137,14 +137,14 @@ class DayFold:
         """The gaps at this moment (UTC ns)."""
         return self._gaps.gaps(now_ns, known_ms, self.name_of)
 
-    def universe(self) -> Universe:
-        """The largest lines by what they traded."""
+    def universe(self, ms_of: MsOf) -> Universe:
+        """The largest lines by what they traded, as old as the newest snapshot."""
         if not self._members:
             return Universe(known_ms=0, missing="no universe was built for this day: `observer universe` shows why")
-        if self._universe is None:
-            by_value = sorted(self._traded(), key=lambda tile: (-tile.value, tile.line))
-            self._universe = Universe(known_ms=self._swept_ms, lines=len(self._members), tiles=by_value[:TILES_MAX])
-        return self._universe
+        if self._tiles is None:
+            self._tiles = sorted(self._traded(), key=lambda tile: (-tile.value, tile.line))[:TILES_MAX]
+        known_ms = ms_of(self.prices.swept_ns or self.basis.built_ns)
+        return Universe(known_ms=known_ms, lines=len(self._members), tiles=self._tiles)
 
     def _traded(self) -> Iterable[Tile]:
         for line, member in self._members.items():
@@ -153,10 +153,12 @@ class DayFold:
                 sector = self.basis.sectors.get((member.exchange, stock_of(line)), "")
                 yield Tile(line, member.name, sector, seen.change_percent, seen.value)
 
-    def sweeps(self) -> Sweeps:
-        """The day's sweeps."""
+    def sweeps(self, known_ms: int, ms_of: MsOf) -> Sweeps:
+        """The day's sweeps, as old as the last one's end; before the first one that there is none is known."""
         ordered = sorted(self._sweeps.values(), key=lambda each: each.started_ns)[-SWEEPS_MAX:]
-        return Sweeps(known_ms=self._swept_ms, sweeps=[self._sweep(each) for each in ordered])
+        if ordered:
+            known_ms = ms_of(max(each.completed_ns for each in ordered))
+        return Sweeps(known_ms=known_ms, sweeps=[self._sweep(each) for each in ordered])
 
     def _sweep(self, event: SweepCompleted) -> Sweep:
         return Sweep(
@@ -166,14 +168,15 @@ class DayFold:
             answered=event.received,
         )
 
-    def premiums(self) -> Premiums:
-        """ETFs with the largest premiums and discounts of the newest day with values."""
+    def premiums(self, ms_of: MsOf) -> Premiums:
+        """ETFs with the largest premiums and discounts of the newest day with values, as old as the newest value."""
         day = max((each.session_date for each in self._values.values()), default="")
         if not day:
             return Premiums(known_ms=0, missing="no ETF was valued yet: `observer etf` shows the jobs")
-        found = [each for value in self._values.values() if value.session_date == day for each in self._premium(value)]
+        values = [each for each in self._values.values() if each.session_date == day]
+        found = [each for value in values for each in self._premium(value)]
         largest = sorted(found, key=lambda each: (-abs(each.premium_percent), each.symbol))[:PREMIUMS_MAX]
-        return Premiums(known_ms=self._valued_ms, day=day, premiums=largest)
+        return Premiums(known_ms=ms_of(max(each.valued_ns for each in values)), day=day, premiums=largest)
 
     def _premium(self, value: EtfValued) -> Iterable[Premium]:
         if value.price is not None and value.nav:
@@ -181,8 +184,8 @@ class DayFold:
             name = self.basis.etf_names.get(value.symbol, value.symbol)
             yield Premium(symbol=value.symbol, name=name, price=value.price, nav=value.nav, premium_percent=percent)
 
-    def tape(self) -> Tape:
-        """The tape's progress."""
+    def tape(self, ms_of: MsOf) -> Tape:
+        """The tape's progress, as old as its report."""
         if self._tape is None:
             missing = "it has not begun on this day" if self.basis.has_tape else "the tape is off: add a section [tape]"
             return Tape(known_ms=0, missing=missing, is_on=self.basis.has_tape)
@@ -190,7 +193,7 @@ class DayFold:
         left_s = progress.seconds_left
         done_ns = None if left_s is None else progress.progressed_ns + round(left_s * NS_PER_S)
         return Tape(
-            known_ms=self._taped_ms,
+            known_ms=ms_of(progress.progressed_ns),
             is_on=True,
             share_held=round(progress.held_volume / progress.day_volume, 5) if progress.day_volume else None,
             lines_complete=progress.complete_lines,

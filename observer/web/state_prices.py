@@ -75,12 +75,15 @@ class LinePrices:
 
 
 class Prices:
-    """Folds a day's snapshots and trades. `begins_ns` is the local midnight (UTC ns) with which the day begins."""
+    """Folds a day's snapshots and trades. `begins_ns` is the local midnight (UTC ns) with which the day begins,
+    `swept_ns` the time of the newest snapshot; 0 before the first.
+    """
 
     def __init__(self, session_date: str, begins_ns: int) -> None:
         self._session_date = session_date
         self._begins_ns = begins_ns
         self.lines: dict[str, LinePrices] = {}
+        self.swept_ns = 0
 
     def apply(self, event: Snapshot | Trade | TradesConflated) -> None:
         """Apply the next event; those of other days, and trades that were fetched later, are ignored."""
@@ -102,6 +105,7 @@ class Prices:
         self, symbol: str, at_ns: int, price: float, previous_close: float | None, cumulative_value: float
     ) -> None:
         """What a snapshot says of prices."""
+        self.swept_ns = max(self.swept_ns, at_ns)
         line = self._see(symbol, at_ns, price)
         line.previous_close = previous_close or line.previous_close
         line.value = max(line.value, cumulative_value)

@@ -1,7 +1,7 @@
 """The parts of a state that the supervisor's status gives, and the answer to "is all well?". Pure."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,6 +12,9 @@ from observer.local_time import local_datetime
 from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
 from observer.units import NS_PER_MINUTE
 from observer.web.model import Alert, Alerts, Level, Phase, Process, Processes, Timeline
+
+if TYPE_CHECKING:  # the store is no part of this module
+    from observer.store.alerts import StoredAlert
 
 NO_SYSTEM: Final = "the system does not answer: `observer run` starts it, `observer doctor` looks for the cause"
 HEARTBEAT_S_MAX: Final = 5.0  # of a process that beats once a second
@@ -84,18 +87,22 @@ def alerts_of(alerts: Iterable[ProcessAlert], known_ms: int) -> Alerts:
         alerts,
         key=lambda each: (SEVERITIES.index(each.severity), each.silenced_until_ns is not None, -each.since_ns),
     )
-    return Alerts(known_ms=known_ms, alerts=[_alert(each) for each in ordered])
+    return Alerts(known_ms=known_ms, alerts=[alert_of(each, each.process, each.silenced_until_ns) for each in ordered])
 
 
-def _alert(alert: ProcessAlert) -> Alert:
+def alert_of(
+    alert: "ProcessAlert | StoredAlert", process: str, silenced_until_ns: int | None = None, ended_ns: int | None = None
+) -> Alert:
+    """An alert as the page shows it."""
     return Alert(
         identity=alert.identity,
         severity=alert.severity,
-        process=alert.process,
+        process=process,
         text=alert.text,
         since=local_time(alert.since_ns),
         count=alert.count,
-        silenced_until=None if alert.silenced_until_ns is None else local_time(alert.silenced_until_ns),
+        silenced_until=None if silenced_until_ns is None else local_time(silenced_until_ns),
+        ended=None if ended_ns is None else local_time(ended_ns),
     )
 
 

@@ -51,6 +51,7 @@ def read_basis(reader: PageReader, settings: Settings, day: str) -> DayBasis:
         begins_ns=begins_ns,
         capacities={each.account_id: capacity_of(settings.clients, each) for each in settings.pool.by_priority},
         members=members,
+        built_ns=universe.built.built_ns if universe is not None else 0,
         sectors={
             (each.exchange, each.symbol): each.sector
             for region in regions
@@ -62,17 +63,17 @@ def read_basis(reader: PageReader, settings: Settings, day: str) -> DayBasis:
     )
 
 
-def read_day(reader: PageReader, settings: Settings, day: str, known_ms: int, *, is_past: bool = False) -> DayFold:
+def read_day(reader: PageReader, settings: Settings, day: str, *, is_past: bool = False) -> DayFold:
     """The day's state as far as it is stored.
 
     Raises:
         StoreError: the database does not answer.
     """
-    fold = DayFold(read_basis(reader, settings, day), known_ms, is_past=is_past)
+    fold = DayFold(read_basis(reader, settings, day), is_past=is_past)
     for seen in reader.price_snapshots(day):
         fold.prices.see_snapshot(*seen)
     for event in _events(reader, day, is_past=is_past):
-        fold.apply(event, known_ms)
+        fold.apply(event)
     return fold
 
 
@@ -164,7 +165,7 @@ def _listing(change: ListingChanged) -> Listing:
 
 
 def _pending(check: MasterFileChecked) -> PendingFile:
-    return PendingFile(exchange=check.exchange, reason=check.reason, since=local_time(check.checked_ns))
+    return PendingFile(exchange=check.exchange, run=check.run, reason=check.reason, since=local_time(check.checked_ns))
 
 
 def read_backups(settings: Settings, now_ns: int, known_ms: int) -> Backups:

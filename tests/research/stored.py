@@ -289,11 +289,17 @@ def _stored_file() -> bytes:
         return Path(place, "data", "observer.db").read_bytes()
 
 
-def make_store(folder: Path) -> Path:
-    """Write the store and its configuration; returns the folder."""
-    url = url_of(folder)
+def make_store(folder: Path, server_url: str | None = None) -> Path:
+    """Write the store and its configuration; returns the folder. With the URL of an empty schema of a server its rows
+    are there.
+    """
+    url = server_url or url_of(folder)
     (folder / "data").mkdir(parents=True)
-    (folder / "data" / "observer.db").write_bytes(_stored_file())
+    if server_url is None:
+        (folder / "data" / "observer.db").write_bytes(_stored_file())
+    else:
+        make_database(url)
+        append(url, STREAM, *all_events())
     (folder / "observer.toml").write_text(
         f'[run]\ndata = "{folder / "data"}"\nruntime = "{folder / "run"}"\n\n[store]\nurl = "{url}"\n'
     )

@@ -13,21 +13,20 @@ from observer.base_settings import RunSettings, StoreSettings
 from observer.config import Settings
 from observer.web.data import data_routes
 from observer.web.failures import HANDLERS
+from tests.research.stored import url_of
 from tests.waiting import until
 
 
-def settings_of(folder: Path) -> Settings:
-    data = folder / "data"
+def settings_of(folder: Path, url: str) -> Settings:
     return Settings(
-        run=RunSettings(data=str(data), runtime=str(folder / "run")),
-        store=StoreSettings(url=f"sqlite:///{data / 'observer.db'}"),
+        run=RunSettings(data=str(folder / "data"), runtime=str(folder / "run")), store=StoreSettings(url=url)
     )
 
 
-def data_app(folder: Path) -> Litestar:
-    """The data routes as the server has them, without its other routes."""
+def data_app(folder: Path, url: str | None = None) -> Litestar:
+    """The data routes as the server has them, without its other ones; the database is in the folder, or at the URL."""
     return Litestar(
-        list(data_routes(settings_of(folder))),
+        list(data_routes(settings_of(folder, url or url_of(folder)))),
         openapi_config=OpenAPIConfig("Observer", "1", path="/api/schema"),
         exception_handlers=HANDLERS,
         logging_config=None,

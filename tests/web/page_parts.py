@@ -191,7 +191,8 @@ def listings(pending: bool = False) -> Listings:
         Listing(symbol="0105A0", name="TIGER 미국배당100타겟", exchange="KOSPI", kind="etf", seen="2026-11-17"),
         Listing(symbol="488900", name="비츠로넥스텍", exchange="KOSDAQ", kind="stock", seen="2026-11-12"),
     ]
-    file = PendingFile(exchange="KOSDAQ", reason="63 listings removed, more than 50", since=f"{DAY}T06:00:41+09:00")
+    since = f"{DAY}T06:00:41+09:00"
+    file = PendingFile(exchange="KOSDAQ", run="KOSDAQ-1", reason="63 listings removed, more than 50", since=since)
     return Listings(known_ms=NOW_MS - 16_900_000, listings=found, pending=[file] if pending else [])
 
 

@@ -31,10 +31,12 @@ class PageServer:
     def __init__(self, days: Mapping[str, State]) -> None:
         self.days = dict(days)
         self.orders: list[tuple[str, dict[str, Any]]] = []
+        self.keys: list[str] = []  # with which they came
         self.refusal: str | None = None
         self.refusal_status = 409
         self.is_losing_answers = False  # an order is done, and its connection ends without an answer
         self.port = 0
+        self._keys_made = 0
         self._state: bytes | None = None
         self._changed: asyncio.Event | None = None
         self._is_over = False
@@ -51,6 +53,11 @@ class PageServer:
         """Sends this state to all open feeds, and to each that opens."""
         self._is_refusing = False
         self._set(msgspec.json.encode(state))
+
+    def forget_orders(self) -> None:
+        """Orders and keys are those from now on."""
+        self.orders.clear()
+        self.keys.clear()
 
     def silence(self) -> None:
         """No feed gets anything from now on; connections stay open."""
@@ -103,9 +110,15 @@ class PageServer:
     async def _days(self, _: web.Request) -> web.Response:
         return _json({"days": sorted(self.days, reverse=True)})
 
-    async def _order(self, request: web.Request) -> web.Response:
+    async def _key(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _json({"error": "The token is another one: it is in run/web.token."}, 401)
+        self._keys_made += 1
+        return _json({"key": f"key-{self._keys_made}"})
+
+    async def _order(self, request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == f"Bearer {TOKEN}"
+        self.keys.append(request.headers["Idempotency-Key"])
         if self.refusal is not None:
             return _json({"error": self.refusal}, self.refusal_status)
         self.orders.append((request.match_info["order"], await request.json()))
@@ -120,6 +133,7 @@ class PageServer:
                 web.get("/api/live", self._live),
                 web.get("/api/days", self._days),
                 web.get("/api/days/{day}", self._day),
+                web.get("/api/orders/key", self._key),
                 web.post("/api/orders/{order:.*}", self._order),
                 web.get("/", self._file),
                 web.get("/page/{name}", self._file),

@@ -201,8 +201,10 @@ def past_day() -> State:
         alerts=Alerts(
             known_ms=NOW_MS,
             alerts=[
-                msgspec.structs.replace(alert, since=alert.since.replace(DAY, PAST_DAY), silenced_until=None)
-                for alert in ALERTS[1:2]
+                msgspec.structs.replace(
+                    alert, since=alert.since.replace(DAY, PAST_DAY), silenced_until=None, ended=ended
+                )
+                for alert, ended in zip(ALERTS[1:3], (f"{PAST_DAY}T10:55:02+09:00", None), strict=True)
             ],
         ),
         board=past_board(),

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,13 +21,16 @@ from observer.demo.configuration import DemoConfiguration, write_demo_configurat
 from observer.store.writer import StoreWriter
 from observer.web.access import ensured_token
 from observer.web.broadcast import Broadcast
+from observer.web.connections import Bounds
 from observer.web.live import Live
 from observer.web.model import State
 from observer.web.orders import Orders
-from observer.web.server import listening, made_app, serving
+from observer.web.server import BOUNDS, listening, made_app, serving
+from observer.web.stored_days import StoredDays, read_stored_day
 from tests.store.filled import SESSIONS, STREAM, events, ten_ns
 from tests.store.migrated import make_database
 from tests.waiting import until_async
+from tests.web.states import States
 
 DAY = SESSIONS[1]
 NOON_NS = ten_ns(DAY) + 7_200_000_000_000
@@ -101,7 +106,8 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
     token, control, broadcast = ensured_token(path), ControlClient(endpoints_of(settings.run).control), Broadcast()
     listener = listening(0)
     port: int = listener.getsockname()[1]
-    app = made_app(broadcast, Orders(control, settings.store.url, token, str(path)), settings)
+    stored = StoredDays(partial(read_stored_day, settings))
+    app = made_app(broadcast, Orders(control, settings.store.url, token, str(path)), stored, settings)
     async with serving(app, listener), Live(settings) as live, httpx.AsyncClient(timeout=30) as client:
         client.base_url = httpx.URL(f"http://127.0.0.1:{port}")
         sending = asyncio.create_task(broadcast.run(live.states()))
@@ -111,6 +117,46 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
             control.close()
+
+
+class Page(msgspec.Struct, frozen=True):
+    """The running server, what it sends, and states to send."""
+
+    port: int
+    broadcast: Broadcast
+    states: States
+
+    async def connection(self, receive_bytes: int | None = None) -> socket.socket:
+        """A client's socket; with so small a buffer that some states fill it."""
+        made = socket.socket()
+        made.setblocking(False)
+        if receive_bytes is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", self.port))
+        return made
+
+    async def asked(self, path: str) -> httpx.Response:
+        """The answer to a request on a new connection."""
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as client:
+            return await client.get(path)
+
+
+@contextlib.asynccontextmanager
+async def page(settings: Settings, bounds: Bounds = BOUNDS, stored: StoredDays | None = None) -> AsyncIterator[Page]:
+    """The server with states, and maybe stored days, that the test gives."""
+    broadcast, states, control = Broadcast(), States(), ControlClient(endpoints_of(settings.run).control)
+    listener = listening(0)
+    port: int = listener.getsockname()[1]
+    days = stored or StoredDays(partial(read_stored_day, settings))
+    app = made_app(broadcast, Orders(control, settings.store.url, "t" * 32, "web.token"), days, settings)
+    sending = asyncio.create_task(broadcast.run(states))
+    try:
+        async with serving(app, listener, bounds):
+            yield Page(port, broadcast, states)
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        control.close()
 
 
 async def loaded(live: Live) -> State:

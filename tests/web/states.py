@@ -1,4 +1,7 @@
-"""A state without figures."""
+"""States without figures."""
+
+import asyncio
+from collections.abc import AsyncIterator
 
 from observer.web.model import (
     Alerts,
@@ -40,3 +43,17 @@ def state(headline: str) -> State:
         backups=Backups(known_ms=1),
         tape=Tape(known_ms=1),
     )
+
+
+class States:
+    """States as a test gives them."""
+
+    def __init__(self) -> None:
+        self._given: asyncio.Queue[State] = asyncio.Queue()
+
+    def give(self, headline: str) -> None:
+        self._given.put_nowait(state(headline))
+
+    async def __aiter__(self) -> AsyncIterator[State]:
+        while True:
+            yield await self._given.get()

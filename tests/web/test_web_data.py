@@ -1,4 +1,4 @@
-"""The data part of the HTTP API: rows, forms, pages, ETags and refusals, against a server on loopback."""
+"""The data part of the HTTP API on both databases, asked on loopback: rows, forms, pages, ETags and refusals."""
 
 import base64
 import io
@@ -20,6 +20,7 @@ import observer
 from observer.research.exporting import csv_of
 from observer.research.store import Store
 from observer.web import data_rows
+from tests.conformance.conftest import postgresql_schema
 from tests.research.stored import DAY, NEXT_DAY, STREAM, append, make_store, traded, url_of
 from tests.web.data_app import data_app, served
 
@@ -41,14 +42,27 @@ QUESTIONS = {
 TYPES = {str: pl.String, float: pl.Float64, int: pl.Int64, bool: pl.Boolean, date: pl.Date}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_store(tmp_path_factory.mktemp("data"))
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The URL of an empty schema of a server; None: the database is a file in the folder."""
+    if request.param == "sqlite":
+        yield None
+    else:
+        with postgresql_schema() as found:
+            yield found
 
 
 @pytest.fixture(scope="module")
-def web(folder: Path) -> Iterator[httpx.Client]:
-    with served(data_app(folder)) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+def folder(tmp_path_factory: pytest.TempPathFactory, url: str | None) -> Path:
+    return make_store(tmp_path_factory.mktemp("data"), url)
+
+
+@pytest.fixture(scope="module")
+def web(folder: Path, url: str | None) -> Iterator[httpx.Client]:
+    with (
+        served(data_app(folder, url)) as address,
+        httpx.Client(base_url=address, trust_env=False, timeout=60) as client,
+    ):
         yield client
 
 
@@ -255,9 +269,9 @@ def test_a_made_up_cursor_is_refused(web: httpx.Client) -> None:
         assert web.get(f"/api/universe/{DAY}", params={"cursor": cursor}).status_code == 404
 
 
-def test_without_the_extra_the_answer_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_answer_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    with served(data_app(folder)) as url:
+    with served(data_app(tmp_path)) as url:
         answer = httpx.get(f"{url}/api/universe/{DAY}", trust_env=False)
     assert answer.status_code == 501
     assert "duckdb is not installed: " in answer.json()["error"]

@@ -7,7 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from observer.web.data_service import THREADS, WAITING_MAX, BusyError, Threads
+from observer.web.data_service import THREADS
+from observer.web.failures import BusyError
+from observer.web.threads import WAITING_MAX, Threads
 from tests.research.stored import DAY, make_store
 from tests.waiting import until_async
 from tests.web.data_app import data_app
@@ -18,7 +20,7 @@ def test_two_questions_run_at_a_time_and_the_event_loop_goes_on() -> None:
 
 
 async def _two_questions_run_at_a_time_and_the_event_loop_goes_on() -> None:
-    threads, allowed = Threads(threads=2, waiting_max=3), threading.Event()
+    threads, allowed = Threads("two", 2, waiting_max=3), threading.Event()
     running: list[int] = []
 
     def work(number: int) -> int:
@@ -41,7 +43,7 @@ def test_a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> None
 
 
 async def _a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> None:
-    threads, allowed = Threads(threads=1, waiting_max=1), threading.Event()
+    threads, allowed = Threads("one", 1, waiting_max=1), threading.Event()
     asked: list[str] = []
     first = asyncio.create_task(threads.run(lambda: allowed.wait(60)))
     second = asyncio.create_task(threads.run(lambda: asked.append("second")))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from observer.store.writer import StoreWriter
 from observer.web import live as live_module
 from observer.web.live import Live
 from observer.web.model import State
+from tests.builders import trade
 from tests.folders import short_folder
 from tests.store.filled import SESSIONS, ten_ns
 from tests.waiting import until_async
@@ -149,6 +151,33 @@ def test_figures_are_not_of_now_after_a_loss_until_the_stored_day_is_read_again(
                 return state.level == "ok" and state.now_ms < state.board.known_ms + 2_000
 
             await until_async(is_well, "the stored day")
+
+    asyncio.run(scenario())
+
+
+def test_other_work_has_its_turns_while_a_backlog_of_the_feed_is_folded(settings: Settings) -> None:
+    assigned = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
+    many = 10 * live_module.YIELDING_EVENTS
+    backlog = [trade(number, symbol="000660", session_date=DAY, exchange_time_ns=NOON_NS) for number in range(many)]
+
+    async def scenario() -> None:
+        async with system(settings) as running, Live(settings) as live:
+            await loaded(live)
+
+            def is_followed() -> bool:
+                running.publish(assigned)
+                return any(slot.line == "000660" for slot in live.state().board.accounts[0].slots)
+
+            await until_async(is_followed, "the feed")
+            running.publish(*backlog)
+            folded = [0]
+            async with asyncio.timeout(60):
+                while folded[-1] < many:
+                    await asyncio.sleep(0)
+                    line = live._fold.prices.lines.get("000660")
+                    folded.append(0 if line is None else line.trades_in_minute(NOON_NS))
+            steps = {after - before for before, after in itertools.pairwise(folded)}
+            assert max(steps) <= live_module.YIELDING_EVENTS
 
     asyncio.run(scenario())
 

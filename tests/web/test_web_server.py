@@ -17,6 +17,7 @@ from observer.errors import ConfigError
 from observer.web.access import ensured_token, is_authorized, refusal_of
 from observer.web.live import Live
 from observer.web.model import State
+from observer.web.orders import KEYS_MAX, OrderKeys, Outcome
 from observer.web.server import listening
 from tests.builders import trade
 from tests.folders import short_folder
@@ -47,7 +48,7 @@ def test_the_page_shows_the_running_system_and_what_the_feed_brings(settings: Se
             assert first.universe.lines == 3
             assert first.board.accounts[0].slots_max == 41
             assert first.storage.rows["snapshots"] == 3
-            assert first.listings.pending[0].exchange == "KOSDAQ"
+            assert (first.listings.pending[0].exchange, first.listings.pending[0].run) == ("KOSDAQ", "r1")
             await until_async(lambda: _published(running, found), "the slot of the feed")
             answer = await found.client.get("/api/state")
             assert answer.headers["content-type"].startswith("application/json")
@@ -119,6 +120,8 @@ def test_a_stored_day_is_shown_at_its_end(settings: Settings) -> None:
             assert state.timeline.now_minute is None
             assert state.storage.rows["snapshots"] == 3
             assert state.gaps.lost == 1
+            [alert] = state.alerts.alerts
+            assert (alert.since, alert.ended) == (f"{SESSIONS[0]}T10:00:00+09:00", f"{SESSIONS[0]}T10:00:00+09:00")
             for day, text in (("2030-01-01", "the last stored session is"), ("today", "is no date")):
                 refused = await found.client.get(f"/api/days/{day}")
                 assert refused.status_code == 404
@@ -133,7 +136,7 @@ def test_orders_reach_the_system_with_the_token_alone(settings: Settings) -> Non
             "restart": ({"process": "track-b"}, Restart("track-b")),
             "pin": ({"line": "005930"}, Pin("005930")),
             "unpin": ({"line": "005930"}, Unpin("005930")),
-            "approve": ({"file": "KOSDAQ"}, RunJob("master_approve", ["r1"])),
+            "approve": ({"file": "KOSDAQ", "run": "r1"}, RunJob("master_approve", ["r1"])),
             "silence": ({"alert": "token:main", "for_s": 60}, SilenceAlert("token:main", 60)),
         }
         async with system(settings) as running, served(settings) as found:
@@ -164,9 +167,67 @@ def test_an_order_that_cannot_be_given_says_why(settings: Settings) -> None:
             assert "no answer" in await refused("restart", {"process": "track-b"}, 503)
             async with system(settings):
                 assert "no process is named" in await refused("restart", {"process": "unknown"}, 409)
-            assert "KOSDAQ do" in await refused("approve", {"file": "KOSPI"}, 404)
+            assert "KOSDAQ do" in await refused("approve", {"file": "KOSPI", "run": "r1"}, 404)
+            assert "`run`" in await refused("approve", {"file": "KOSDAQ"}, 400)
+            other = await refused("approve", {"file": "KOSDAQ", "run": "r0"}, 409)
+            assert other.startswith("another file of KOSDAQ waits now (900 new listings, over 50), not the one")
             assert "for_s" in await refused("silence", {"alert": "token:main", "for_s": -1}, 400)
             assert "line" in await refused("pin", {"line": ""}, 400)
+
+    asyncio.run(scenario())
+
+
+def test_an_order_that_arrives_again_with_its_key_is_given_once_and_one_of_an_earlier_server_never(
+    settings: Settings,
+) -> None:
+    async def scenario() -> None:
+        async with system(settings) as running:
+            async with served(settings) as found:
+
+                async def given(order: object, key: str, name: str = "restart") -> tuple[int, str]:
+                    headers = {**authorized(found), "Idempotency-Key": key}
+                    answer = await found.client.post(f"/api/orders/{name}", json=order, headers=headers)
+                    return answer.status_code, next(iter(answer.json().values()))
+
+                async def new_key() -> str:
+                    answer = await found.client.get("/api/orders/key", headers=authorized(found))
+                    key: str = answer.json()["key"]
+                    return key
+
+                assert (await found.client.get("/api/orders/key")).status_code == 401
+                web, first = {"process": "web"}, await new_key()
+                answers = await asyncio.gather(*(given(web, first) for _ in range(3)))
+                assert [*answers, await given(web, first)] == [(200, "supervisor: it is done")] * 4
+                assert running.orders == [Restart("web")]
+                status, text = await given({"process": "track-b"}, first)
+                assert (status, "used for another order" in text) == (409, True)
+                unknown, second = {"process": "unknown"}, await new_key()
+                assert [(await given(unknown, second))[0] for _ in range(2)] == [409, 409]
+                assert running.orders == [Restart("web"), Restart("unknown")]
+                approved, third = {"file": "KOSDAQ", "run": "r1"}, await new_key()
+                assert [(await given(approved, third, "approve"))[0] for _ in range(2)] == [200, 200]
+                assert len(running.orders) == 3
+            async with served(settings) as found:  # the page's process after its restart
+                status, text = await given(web, first)
+                assert (status, "does not know whether it was done" in text) == (503, True)
+                assert len(running.orders) == 3
+                assert (await given(web, await new_key()))[0] == 200
+
+    asyncio.run(scenario())
+
+
+def test_the_last_keys_of_orders_are_known() -> None:
+    async def scenario() -> None:
+        keys, given = OrderKeys(), []
+
+        async def give() -> Outcome:
+            given.append(1)
+            return Outcome("done")
+
+        made = [keys.new() for _ in range(KEYS_MAX + 1)]
+        for key in (*made, *made[1:]):
+            assert (await keys.once(key, Pin("005930"), give)).text == "done"
+        assert (len(given), len(keys._outcomes)) == (KEYS_MAX + 1, KEYS_MAX)
 
     asyncio.run(scenario())
 

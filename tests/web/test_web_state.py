@@ -25,7 +25,7 @@ from bus.events import (
 )
 from bus.histogram import BOUNDS_S
 from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
-from observer.units import NS_PER_MINUTE, NS_PER_S
+from observer.units import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from observer.web.model import Alerts, Processes
 from observer.web.state_board import without_connections
 from observer.web.state_day import TILES_MAX, DayBasis, DayFold
@@ -51,6 +51,10 @@ BEGINS_NS = TEN_NS - 600 * NS_PER_MINUTE
 LEVELS = ("ok", "warning", "critical")
 
 
+def ms_of(moment_ns: int) -> int:
+    return moment_ns // NS_PER_MS
+
+
 def member(rank: int, line: str) -> UniverseMember:
     return UniverseMember("kis", "KR", DAY, rank, line, f"name of {line}", "KOSPI", 1e12, 100.0, None, None)
 
@@ -69,9 +73,9 @@ def fold(*events: Event, lines: int = 3, is_past: bool = False) -> DayFold:
         sectors={("KOSPI", "000001"): "Energy"},
         etf_names={"069500": "a fund"},
     )
-    made = DayFold(basis, 1, is_past=is_past)
+    made = DayFold(basis, is_past=is_past)
     for event in events:
-        made.apply(event, 2)
+        made.apply(event)
     return made
 
 
@@ -172,30 +176,30 @@ def test_points_are_in_order_and_the_last_is_the_newest_price(seen: list[tuple[i
 
 def test_tiles_are_the_lines_with_the_largest_traded_value() -> None:
     found = fold(snapshot("000001", 101.0, 5.0), snapshot("000002", 90.0, 9.0), snapshot("999999", 1.0, 99.0))
-    universe = found.universe()
+    universe = found.universe(ms_of)
     assert [(tile.line, tile.change_percent, tile.sector) for tile in universe.tiles] == [
         ("000002", -10.0, ""),
         ("000001", 1.0, "Energy"),
     ]
-    assert (universe.lines, universe.known_ms) == (3, 2)
+    assert universe.lines == 3
 
 
 def test_there_are_no_more_tiles_than_the_page_shows() -> None:
     many = [snapshot(f"{number:06}", 100.0, float(number)) for number in range(1, TILES_MAX + 50)]
-    tiles = fold(*many, lines=TILES_MAX + 49).universe().tiles
+    tiles = fold(*many, lines=TILES_MAX + 49).universe(ms_of).tiles
     assert len(tiles) == TILES_MAX
     assert tiles[0].line == f"{TILES_MAX + 49:06}"
 
 
 def test_a_day_without_a_universe_says_so() -> None:
-    assert "universe" in fold(lines=0).universe().missing
+    assert "universe" in fold(lines=0).universe(ms_of).missing
 
 
 def test_sweeps_are_in_order_and_each_is_once() -> None:
     later = SweepCompleted("kis", DAY, 2, TEN_NS + 60 * NS_PER_S, TEN_NS + 90 * NS_PER_S, 3, 2, 1)
     first = SweepCompleted("kis", DAY, 1, TEN_NS, TEN_NS + NS_PER_S, 3, 3, 1)
     other_day = SweepCompleted("kis", SESSIONS[0], 3, TEN_NS, TEN_NS + NS_PER_S, 3, 3, 1)
-    found = fold(later, first, later, other_day).sweeps().sweeps
+    found = fold(later, first, later, other_day).sweeps(3, ms_of).sweeps
     assert [(sweep.begin_minute, sweep.duration_s, sweep.answered) for sweep in found] == [(600, 1, 3), (601, 30, 2)]
 
 
@@ -206,15 +210,15 @@ def test_premiums_are_of_the_newest_day_and_the_largest_first() -> None:
     found = fold(
         value("069500", DAY, 101.0), value("2", DAY, 97.0), value("3", SESSIONS[0], 1.0), value("4", DAY, None)
     )
-    premiums = found.premiums()
+    premiums = found.premiums(ms_of)
     assert premiums.day == DAY
     assert [(each.name, each.premium_percent) for each in premiums.premiums] == [("2", -3.0), ("a fund", 1.0)]
 
 
 def test_the_tape_shows_its_share_and_its_end() -> None:
-    assert fold().tape().missing
+    assert fold().tape(ms_of).missing
     progress = TapeProgressed("kis", DAY, TEN_NS, 3, 1, 1, 3, 30.0, 9.0, 1.0, 1, 2, 60.0, False)
-    tape = fold(progress).tape()
+    tape = fold(progress).tape(ms_of)
     assert (tape.share_held, tape.lines_complete, tape.done_at) == (0.3, 1, f"{DAY}T10:01:00+09:00")
 
 

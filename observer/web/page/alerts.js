@@ -27,6 +27,12 @@ function alertRow(orders, identity) {
   };
 }
 
+/** When an alert of a stored day ended; an open one has no end. */
+function ended(alert, { is_live, day }) {
+  if (is_live) return "";
+  return alert.ended === null ? ", not ended" : ` until ${localTime(alert.ended, day)}`;
+}
+
 export function alerts(body, part, { orders, state }) {
   const kept = once(body, make);
   setText(document.getElementById("alerts-title"), state.is_live ? "Open alerts" : "Alerts of the day");
@@ -46,7 +52,7 @@ export function alerts(body, part, { orders, state }) {
       const seconds = state.is_live ? secondsBetween(alert.since, state.market_time) : null;
       const open = seconds === null ? "" : ` (${duration(seconds)})`;
       const times = alert.count > 1 ? `, ${counted(alert.count, "time")}` : "";
-      setText(row.since, `since ${localTime(alert.since, state.day)}${open}${times}`);
+      setText(row.since, `since ${localTime(alert.since, state.day)}${ended(alert, state)}${open}${times}`);
       const end = alert.silenced_until === null ? "" : `silenced until ${localTime(alert.silenced_until, state.day)}`;
       setText(row.silenced, end);
     },

@@ -8,44 +8,51 @@ const TOKEN_KEY = "observer-token"; // in sessionStorage: gone with the tab
 const ORDERS = {
   restart: {
     title: (name) => `Restart ${name}?`,
-    text: "The process ends in order and starts again. Events of its outbox are delivered; a gap is found and filled.",
+    text: () =>
+      "The process ends in order and starts again. Events of its outbox are delivered; a gap is found and filled.",
     button: "Restart",
     body: (name) => ({ process: name }),
   },
   pin: {
     title: (line) => `Pin ${line}?`,
-    text: "The line holds a slot above all triggers until it is unpinned.",
+    text: () => "The line holds a slot above all triggers until it is unpinned.",
     button: "Pin",
     body: (line) => ({ line }),
   },
   unpin: {
     title: (line) => `Unpin ${line}?`,
-    text: "The line keeps its slot only while a trigger earns it.",
+    text: () => "The line keeps its slot only while a trigger earns it.",
     button: "Unpin",
     body: (line) => ({ line }),
   },
   approve: {
-    title: (exchange) => `Approve the file of ${exchange}?`,
-    text: "The changes of this master file that wait for approval become the listings of the system.",
+    title: ({ exchange }) => `Approve the file of ${exchange}?`,
+    text: ({ reason }) => `The changes of this master file become the listings of the system: ${reason}.`,
     button: "Approve",
-    body: (exchange) => ({ file: exchange }),
+    body: ({ exchange, run }) => ({ file: exchange, run }),
   },
   silence: {
     title: (identity) => `Silence ${identity}?`,
-    text: "No target gets a message about an alert of this name, of any process, for a while. It stays listed here.",
+    text: () =>
+      "No target gets a message about an alert of this name, of any process, for a while. It stays listed here.",
     button: "Silence",
     body: (identity, forS) => ({ alert: identity, for_s: forS }),
     hasTime: true,
   },
 };
 
-/** What became of an order: a sentence, whether it was done, and whether that is not known. */
+/** What became of an order: a sentence, whether it was done, and whether that is not known. Forgets a wrong token. */
 async function outcomeOf(answer) {
   const type = answer.headers.get("Content-Type") ?? "";
   const found = type.includes("json") ? await answer.json() : {};
   if (answer.ok) return { isDone: true, text: found.text ?? "Done." };
+  if (answer.status === 401) sessionStorage.removeItem(TOKEN_KEY);
   const why = found.error ?? `HTTP ${answer.status}.`;
   return answer.status < 500 ? { isDone: false, text: `Refused: ${why}` } : unknown(why);
+}
+
+function notSent(why) {
+  return { isDone: false, text: `Not sent: ${why}` };
 }
 
 /** An order without a clear answer may have reached the system: to send it again may do it twice. */
@@ -53,16 +60,31 @@ function unknown(why) {
   return { isDone: false, isUnknown: true, text: `Not known whether it was done: ${why}` };
 }
 
-/** Sends an order. Never throws: the outcome says what failed. */
-async function send(kind, body, token) {
+/**
+ * Sends an order with a key, so that it is done once however often the browser sends it. It keeps its key until it
+ * is answered. Never throws: the outcome says what failed.
+ */
+async function send(order, body, token) {
+  const authorization = { Authorization: `Bearer ${token}` };
   try {
-    const answer = await fetch(`api/orders/${kind}`, {
+    if (order.key === null) {
+      const asked = await fetch("api/orders/key", { headers: authorization });
+      if (asked.status >= 500) return notSent(`HTTP ${asked.status}.`);
+      if (!asked.ok) return await outcomeOf(asked);
+      order.key = (await asked.json()).key;
+    }
+  } catch (error) {
+    return notSent(`the server gives no answer (${error.message}).`);
+  }
+  try {
+    const answer = await fetch(`api/orders/${order.kind}`, {
       method: "POST",
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
+      headers: { "Content-Type": "application/json", "Idempotency-Key": order.key, ...authorization },
       body: JSON.stringify(body),
     });
-    if (answer.status === 401) sessionStorage.removeItem(TOKEN_KEY);
-    return await outcomeOf(answer);
+    const outcome = await outcomeOf(answer);
+    order.key = null;
+    return outcome;
   } catch (error) {
     return unknown(`the server gives no answer that can be read (${error.message}).`);
   }
@@ -92,13 +114,13 @@ export class Orders {
     this.#cancel.addEventListener("click", () => this.#dialog.close());
   }
 
-  /** Opens the dialog of an order: `kind` is a key of ORDERS, `subject` a process, line, exchange or alert. */
+  /** Opens the dialog of an order: `kind` is a key of ORDERS, `subject` a process, line, file or alert. */
   ask(kind, subject) {
     if (!this.isAllowed) return;
     const order = ORDERS[kind];
-    this.#current = { kind, subject, order };
+    this.#current = { kind, subject, order, key: null };
     setText(this.#title, order.title(subject));
-    setText(this.#text, order.text);
+    setText(this.#text, order.text(subject));
     setHidden(this.#time, !order.hasTime);
     this.#token.value = "";
     this.#show("", order.button);
@@ -125,7 +147,7 @@ export class Orders {
     setText(this.#outcome, "Sending …");
     const forS = Number(new FormData(this.#form).get("for_s"));
     const body = current.order.body(current.subject, forS);
-    const { isDone, isUnknown, text } = await send(current.kind, body, sessionStorage.getItem(TOKEN_KEY) ?? "");
+    const { isDone, isUnknown, text } = await send(current, body, sessionStorage.getItem(TOKEN_KEY) ?? "");
     if (current !== this.#current) return;
     this.#show(text, isUnknown ? "Send it again" : "Try again");
     this.#outcome.className = isDone ? "outcome is-done" : "outcome is-refused";

@@ -36,9 +36,9 @@ function showRows(kept, items, keyOf, update, create = (row) => row) {
 
 const LISTING_COLUMNS = [["Name", "wide-name"], ["Exchange"], ["Kind"], ["Seen"], ["Symbol"]];
 
-function pendingRow(orders, { exchange }) {
+function pendingRow(orders, file) {
   const facts = element("span");
-  const order = orderButton(orders, "approve", "Approve", `Approve the file of ${exchange}`, () => exchange);
+  const order = orderButton(orders, "approve", "Approve", `Approve the file of ${file.exchange}`, () => file);
   return { element: element("li", {}, facts, order), facts };
 }
 
@@ -56,7 +56,7 @@ export function listings(body, part, { orders, state }) {
   keyed(
     kept.pending,
     part.pending,
-    (file) => file.exchange,
+    (file) => `${file.exchange} ${file.run}`,
     (file) => pendingRow(orders, file),
     (row, file) => {
       setText(row.facts, `${file.exchange}: ${file.reason} (since ${localTime(file.since, state.day)})`);
