@@ -26,6 +26,7 @@ wheel: .venv/runtime  ## a wheel in dist, which runs without this checkout (OPER
 	@rm -rf build && ls dist/*.whl
 
 test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting)
+	@$(BIN)/python -m compileall -q -j 2 -x /test_ observer bus workers tests  # or each of the three compiles all
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 properties: .venv/development  ## random examples for every property; prints the failing seed (EXAMPLES=2000 SEED=...)

@@ -1,5 +1,6 @@
 """Hypothesis strategies for facts."""
 
+from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -20,6 +21,7 @@ BY_TYPE = {
 }
 
 
+@cache
 def events_of(event_type: type[Fact | Document]) -> st.SearchStrategy[Event]:
     """Any event of this type that both databases can store."""
     hints = get_type_hints(event_type)
@@ -41,6 +43,7 @@ def _values_of(annotation: object) -> st.SearchStrategy[object]:
     return st.from_type(annotation)
 
 
+@cache
 def events() -> st.SearchStrategy[Event]:
     """Any event."""
     return st.one_of([events_of(event_type) for event_type in EVENT_TYPES])

@@ -12,8 +12,8 @@ Found = TypeVar("Found")
 
 DEADLINE_S: Final = 120.0
 _PAUSE_S_MIN: Final = 0.002
-_PAUSE_S_MAX: Final = 0.01
-_SOON_S: Final = 0.5
+_PAUSE_S_MAX: Final = 0.05
+_PAUSES_A_LOOK: Final = 4  # so that looking, which often reads a database, takes at most a fifth of a processor
 
 
 def until(
@@ -24,10 +24,12 @@ def until(
 ) -> Found:
     """The first true value of the condition; for code without an event loop. A costly look is taken less often."""
     begin = time.monotonic()
+    looked_s = time.thread_time()
     while not (found := condition()):
         waited_s = time.monotonic() - begin
         assert waited_s < within_s, f"{what} did not come true within {within_s:g} s"
-        time.sleep(max(every_s, pause_s(waited_s)))
+        time.sleep(max(every_s, pause_s(waited_s, time.thread_time() - looked_s)))
+        looked_s = time.thread_time()
     return found
 
 
@@ -36,13 +38,17 @@ async def until_async(
 ) -> Found:
     """As `until`, while the event loop goes on."""
     begin = time.monotonic()
+    looked_s = time.thread_time()
     while not (found := condition()):
         waited_s = time.monotonic() - begin
         assert waited_s < within_s, f"{what} did not come true within {within_s:g} s"
-        await asyncio.sleep(pause_s(waited_s))
+        await asyncio.sleep(pause_s(waited_s, time.thread_time() - looked_s))
+        looked_s = time.thread_time()
     return found
 
 
-def pause_s(waited_s: float) -> float:
-    """The pause before the next look: looks become rarer while nothing happens, as many of them read a database."""
-    return _PAUSE_S_MIN if waited_s < _SOON_S else _PAUSE_S_MAX
+def pause_s(waited_s: float, look_s: float = 0.0) -> float:
+    """The pause before the next look, which took `look_s` of the processor: looks become rarer while nothing happens,
+    and costly ones are rare from the start.
+    """
+    return min(_PAUSE_S_MAX, max(_PAUSE_S_MIN, waited_s / 50, _PAUSES_A_LOOK * look_s))

@@ -27,7 +27,7 @@ from tests.store.raw import query
 from tests.waiting import until_async
 from tests.workers.three_accounts import Scene, run, scene
 
-SYMBOLS = 3
+SYMBOLS = 2
 FIRST = "2026-11-13"
 EVENING = 21
 SPEED = 20.0  # of the clock: the limit of calls is one of market time

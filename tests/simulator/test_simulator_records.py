@@ -15,7 +15,7 @@ from observer.simulator.market.instruments import price_limits, tick_size
 from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
 
 MARKET = market_of(settings(symbols=120))
-SYMBOL = max((i.symbol for i in MARKET.instruments if i.ordinary), key=lambda symbol: len(MARKET.tape(symbol)))
+SYMBOL = max((i.symbol for i in MARKET.instruments if i.ordinary), key=lambda symbol: MARKET.plan(symbol).usual_trades)
 ETF = next(i.symbol for i in MARKET.instruments if i.group == "EF" and i.trades)
 CAPTURED_TRADE = "0|H0STCNT0|001|" + "^".join(["005930", "140610", "277750", *["1"] * 44])
 

@@ -19,9 +19,7 @@ from tests.simulator.simulator_client import APP_KEYS, at, request_text, setting
 
 MARKET = market_of(settings())
 TIMELINES = Timelines(MARKET, trade_fields=47, book_fields=63, state_fields=10)
-SYMBOLS = sorted(
-    (i.symbol for i in MARKET.instruments if i.trades), key=lambda symbol: len(MARKET.tape(symbol)), reverse=True
-)
+SYMBOLS = sorted((i.symbol for i in MARKET.instruments if i.trades), key=lambda each: -MARKET.plan(each).usual_trades)
 QUIET = SYMBOLS[-4:]  # a few hundred trades each
 
 
