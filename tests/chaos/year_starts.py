@@ -76,12 +76,15 @@ def _of_start(producer: str, begins_ns: int) -> Sequence[Event]:
 
 
 def _of_day(session_date: str) -> Iterator[Event]:
-    """The rows of a day; each alert is raised, repeated and resolved."""
+    """The rows of a day; each alert is raised, repeated and resolved. Alerts have few identities, which come again."""
     for event_type, count in SYSTEM_ROWS.items():
         for number in range(1, count + 1):
             event = made_of(event_type, session_date, f"{number:06}", number)
             if event_type in (events.AlertRaised, events.AlertRepeated, events.AlertResolved):
-                event = msgspec.structs.replace(event, source="track-a", identity=f"{session_date} {number}")
+                later = {"resolved_ns": event.resolved_ns + NS_PER_S} if isinstance(event, events.AlertResolved) else {}
+                event = msgspec.structs.replace(
+                    event, **later, source="track-a", identity=f"{session_date[-1]} {number}"
+                )
             yield event
 
 
