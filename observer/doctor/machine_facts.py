@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
@@ -41,7 +41,7 @@ from observer.doctor.notices import why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running
 from observer.extras import installer
-from observer.lake.layout import sealed_days
+from observer.lake.layout import newest_sealed_days
 from observer.providers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
 from observer.units import NS_PER_S
@@ -222,9 +222,12 @@ def _copy_bytes(manifest: Manifest) -> int:
 
 
 def _sealed_bytes(lake: Path) -> float:
-    """The mean size of the last sealed days."""
-    last = sorted(sealed_days(lake), key=lambda day: day.session_date)[-_RATE_PACKAGES:]
-    return sum(day.size_bytes for day in last) / len(last) if last else 0.0
+    """What the last sealed days add a day of the calendar, most of whose weeks have five sessions."""
+    last = newest_sealed_days(lake, _RATE_PACKAGES)
+    if not last:
+        return 0.0
+    passed = (date.fromisoformat(last[-1].session_date) - date.fromisoformat(last[0].session_date)).days
+    return sum(day.size_bytes for day in last[1:]) / passed if passed else float(last[0].size_bytes)
 
 
 def file_system_facts(place: Place) -> Sequence[FileSystem]:

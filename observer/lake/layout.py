@@ -12,7 +12,7 @@ can be behind, and nothing unfinished is ever visible. Engines ignore names that
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -185,7 +185,52 @@ def sealed_days(lake: Path) -> list[SealedDay]:
     Raises:
         DataFileError: a manifest cannot be read, or is of a later version of Observer.
     """
-    return [_read_manifest(path) for path in sorted((lake / DAYS).glob("market=*/*.json"))]
+    return [_read_manifest(path) for path in _manifests(lake)]
+
+
+def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
+    """So many of the newest sealed days of all markets, by date; the manifests of the others are not read.
+
+    Raises:
+        DataFileError: as for `sealed_days`.
+    """
+    newest = sorted(_manifests(lake), key=lambda path: path.stem)[-count:]
+    return [_read_manifest(path) for path in newest]
+
+
+def sealed_markets(lake: Path) -> Sequence[str]:
+    """The markets with a sealed day, sorted; no manifest is read."""
+    return sorted({path.parent.name.removeprefix("market=") for path in _manifests(lake)})
+
+
+class SealedDays(Mapping[str, SealedDay]):
+    """The sealed days of a market by date, as their manifests are when this is made. A manifest is decoded when its day
+    is asked for: to decode those of a year takes a tenth of a second.
+
+    Raises:
+        DataFileError: a manifest cannot be read; of a damaged or later one, when its day is asked for.
+    """
+
+    def __init__(self, lake: Path, market: str) -> None:
+        self._contents = {path: _manifest_bytes(path) for path in _manifests(lake, market)}
+        self._paths = {path.stem: path for path in self._contents}
+
+    def __getitem__(self, day: str) -> SealedDay:
+        """The day's manifest, decoded anew each time."""
+        path = self._paths[day]
+        return manifest_from(self._contents[path], str(path), _REMEDY)
+
+    def __iter__(self) -> Iterator[str]:
+        """The dates, in order."""
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        """The number of days."""
+        return len(self._paths)
+
+
+def _manifests(lake: Path, market: str = "*") -> Sequence[Path]:
+    return sorted((lake / DAYS).glob(f"market={market}/*.json"))
 
 
 def sealed_dates(lake: Path) -> set[str]:
@@ -272,11 +317,14 @@ def manifest_from(content: bytes, name: str, remedy: str) -> SealedDay:
 
 
 def _read_manifest(path: Path) -> SealedDay:
+    return manifest_from(_manifest_bytes(path), str(path), _REMEDY)
+
+
+def _manifest_bytes(path: Path) -> bytes:
     try:
-        content = read_file(path)
+        return read_file(path)
     except OSError as error:
         raise DataFileError(f"{path}: {error.strerror}") from error
-    return manifest_from(content, str(path), _REMEDY)
 
 
 def days_to_remove(days: Sequence[SealedDay], market: str, keep_days: int) -> Sequence[SealedDay]:

@@ -1,6 +1,6 @@
 """Opens the stored data of an instance, from whatever names it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +10,7 @@ import msgspec
 from observer.base_settings import RunSettings, load_base_settings, read_settings_file
 from observer.calendar.venues import venue_of_market
 from observer.errors import ConfigError, NoDataError
-from observer.lake.layout import SealedDay, sealed_day, sealed_days, version_path
+from observer.lake.layout import SealedDay, SealedDays, sealed_dates, sealed_day, sealed_markets, version_path
 from observer.lake.settings import TARGET_SCHEME, LakeSettings
 from observer.local_time import use_zone
 from observer.research.arguments import path_of
@@ -85,18 +85,15 @@ def open_parts(
         ConfigError, StoreError: it cannot be read.
     """
     database = None if url is None else ResearchReader(url)
-    sealed = [] if lake is None else sealed_days(lake)
-    market = (database.market() if database is not None else None) or next((each.market for each in sealed), "")
+    market = (database.market() if database is not None else None) or ""
+    if not market and lake is not None:
+        market = next(iter(sealed_markets(lake)), "")
     venue = venue_of_market(market)
     use_zone(venue.zone)
     return Store(
         Rows(
             database,
-            {
-                each.session_date: _files(each, partial(version_path, lake))
-                for each in sealed
-                if lake and each.market == market
-            },
+            {} if lake is None else _SealedFiles(lake, market),
             market,
             never_removed if lake is None else partial(_removed_version, lake, market),
         ),
@@ -126,6 +123,26 @@ def _open_published(url: str, tz: str | None) -> Store:
     sealed = {each.session_date: _files(each, url_of) for each in days if each.market == market}
     rows = Rows(None, sealed, market, storage=store.polars_options)
     return Store(rows, url, _zone(tz) or venue.zone_name, feed=Feed(None))
+
+
+class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
+    """By sealed day and kind the file of the newest version at the opening."""
+
+    def __init__(self, lake: Path, market: str) -> None:
+        self._days = SealedDays(lake, market)
+        self._path = partial(version_path, lake)
+        self._known: dict[str, Mapping[str, SealedFile]] = {}
+
+    def __getitem__(self, day: str) -> Mapping[str, SealedFile]:
+        if day not in self._known:
+            self._known[day] = _files(self._days[day], self._path)
+        return self._known[day]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._days)
+
+    def __len__(self) -> int:
+        return len(self._days)
 
 
 def _files(day: SealedDay, path: Callable[[str, str, str, int], Path | str]) -> Mapping[str, SealedFile]:
@@ -171,7 +188,7 @@ def _found(target: str | Path | None) -> _Target:
     for name in _DATABASES:
         if (path / name).is_file():
             return _Target(url=f"{_SQLITE}{(path / name).absolute()}")
-    if sealed_days(path):
+    if sealed_dates(path):
         return _Target(lake=path)
     raise NoDataError(
         f"{path} has no observer.toml, no observer.db and no sealed day: `observer demo` makes the first two"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Connection, func, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, bindparam, func, select, tuple_
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bus.events import AlertRaised, AlertRepeated, AlertResolved, Severity
@@ -91,7 +91,7 @@ class AlertReader(DayReader):
         raising.
         """
         with self._asking() as connection:
-            found = [each for key in _keys(connection) for each in _events(connection, *key, from_ns)]
+            found = [each for key in _keys(connection, from_ns) for each in _events(connection, *key, from_ns)]
         stories = stories_of(event for _, event in sorted(found, key=lambda each: each[0]))
         return [
             each
@@ -102,13 +102,35 @@ class AlertReader(DayReader):
         ]
 
 
-def _keys(connection: Connection) -> Iterator[tuple[str, str]]:
-    """The source and the identity of every alert that was ever raised, each found by one search in the index."""
-    key = (_RAISED.source, _RAISED.identity)
+def _keys(connection: Connection, from_ns: int) -> Iterator[tuple[str, str]]:
+    """The source and the identity of every alert that was ever raised, each found by one search in the index, but of
+    those that were resolved for the last time before that moment.
+    """
     last = ("", "")
-    while found := connection.execute(select(*key).where(tuple_(*key) > tuple_(*last)).order_by(*key).limit(1)).first():
+    while found := connection.execute(_NEXT, {"source": last[0], "identity": last[1]}).first():
         last = (found.source, found.identity)
-        yield last
+        if found.resolved_ns is None or not found.raised_ns < found.resolved_ns < from_ns:
+            yield last
+
+
+def _next() -> Select[tuple[str, str, int, int | None]]:
+    """The key behind a source and an identity, with the last moments of its alert. It is made once: each reading of
+    alerts executes it as often as there are keys.
+    """
+    later = EVENT_TABLES[AlertRaised].alias("later").c
+    key = (_RAISED.source, _RAISED.identity)
+    raised_ns = select(func.max(later.raised_ns)).where(*_of(later, *key))
+    resolved_ns = select(func.max(_RESOLVED.resolved_ns)).where(*_of(_RESOLVED, *key))
+    return (
+        select(
+            *key,
+            raised_ns.correlate(EVENT_TABLES[AlertRaised]).scalar_subquery().label("raised_ns"),
+            resolved_ns.correlate(EVENT_TABLES[AlertRaised]).scalar_subquery().label("resolved_ns"),
+        )
+        .where(tuple_(*key) > tuple_(bindparam("source"), bindparam("identity")))
+        .order_by(*key)
+        .limit(1)
+    )
 
 
 def _events(
@@ -143,7 +165,9 @@ def _events(
             yield (_moment(event), position_of(row)), event
 
 
-def _of(columns: Columns, source: str, identity: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+def _of(
+    columns: Columns, source: str | ColumnElement[str], identity: str | ColumnElement[str]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return columns.source == source, columns.identity == identity
 
 
@@ -155,3 +179,6 @@ def _moment(event: AlertEvent) -> int:
             return event.repeated_ns
         case AlertResolved():
             return event.resolved_ns
+
+
+_NEXT: Final = _next()

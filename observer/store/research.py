@@ -17,6 +17,7 @@ from bus.events import (
 from observer.local_time import local_datetime
 from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
 from observer.store.kinds import kind_named
+from observer.store.lines import distinct_values
 from observer.store.removal import lacks_snapshots
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
@@ -58,15 +59,12 @@ class ResearchReader(DatabaseReader):
             return read_uids(connection)
 
     def session_dates(self) -> Sequence[str]:
-        """The stored sessions in order; one search in an index for each of them."""
+        """The stored sessions in order; one search in an index for each of them, in one statement a kind."""
         found: set[str] = set()
         with self._asking() as connection:
             for kind in _OF_SESSIONS:
-                column = EVENT_TABLES[kind].c.session_date
-                day: str | None = connection.scalar(select(func.min(column)))
-                while day is not None:
-                    found.add(day)
-                    day = connection.scalar(select(func.min(column)).where(column > day))
+                days = distinct_values(EVENT_TABLES[kind].c.session_date).c.value
+                found.update(connection.scalars(select(days).where(days.is_not(None))))
         return sorted(found)
 
     def batches(

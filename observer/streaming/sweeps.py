@@ -63,20 +63,24 @@ class Sweeps:
             await self._clock.sleep_until(plan.warm_up_ns)
             await self._warm_up()
         completed = self._reader.completed_sweeps(session_date)
+        if all(map(self._is_over, self._sweeps(plan))):
+            return  # a start in the evening: no universe is due any more
         universe = await self._universe(plan)
         if universe is None:
             return
         async with asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(self._requests.run(plan, universe))
             for sweep in self._sweeps(plan):
-                is_over = self._clock.now_ns() >= sweep.begins_ns + self._settings.interval_s * NS_PER_S
-                if is_over or sweep.number in completed:
+                if self._is_over(sweep) or sweep.number in completed:
                     continue
                 await self._clock.sleep_until(sweep.begins_ns)
                 await self._check_universe(session_date)
                 with self._requests.paused(session_date, sweep.number):
                     self._requests.update_sweep(await self._sweep(plan, sweep, universe.members))
             asking.cancel()
+
+    def _is_over(self, sweep: Sweep) -> bool:
+        return self._clock.now_ns() >= sweep.begins_ns + self._settings.interval_s * NS_PER_S
 
     def _sweeps(self, plan: DayPlan) -> Sequence[Sweep]:
         interval_ns = round(self._settings.interval_s * NS_PER_S)

@@ -1,51 +1,72 @@
-"""A year of market days in one folder: `python -m tests.chaos.lake_year --folder F --trades-per-day 20000`.
+"""A year of market days in one folder: `python -m tests.chaos.lake_year --folder F [--db URL]`.
 
-Each day is written by the real store writer, rows of every kind; then, in the order of the real system, it is backed up
-(every few days), sealed, and the rows of old sealed days are removed. A run that is ended goes on in its folder.
+Each day every process is started once (its stream, its outbox, its log), and rows of every kind are written by the real
+store writer; then, in the order of the real system, the day is backed up (every few days), sealed, and the rows of old
+sealed days are removed. After some of the days (--look-after) the whole system is started on the folder against the
+simulated broker, measured (tests.chaos.year_looks) and stopped. A run that is ended goes on in its folder.
 
-Prints a line a day on stderr and a table in the end. Exit status 0: neither the hot database nor the backup grew beyond
-the limit after the days that are kept; 1: one did; 3: --minutes are over, run it again.
+Prints a line a day on stderr and tables in the end. Exit status 0: nothing that has to stay as it is grew beyond the
+limit from the last look but one to the last one (tests.chaos.year_growth); 1: something did; 3: --minutes are over, run
+it again.
 """
 
 import argparse
-import statistics
+import socket
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import tomli_w
+from sqlalchemy import make_url
 
-import observer
 from bus.delivery import Delivered
-from observer.backup.settings import BackupSettings
-from observer.backup.work import Plan, back_up, plan_of
-from observer.base_settings import RunSettings
+from observer.backup.package import safe_marks
+from observer.backup.work import back_up, plan_of
 from observer.cli.tables import Table, show
+from observer.config import Settings, load_settings
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.lake.jobs import days_to_seal
 from observer.lake.layout import days_to_remove, sealed_days
+from observer.lake.projection import DayFiles
 from observer.lake.removal import Removal
 from observer.lake.sealing import seal_days
 from observer.local_time import local_ns
-from observer.store.instance import Instance
+from observer.store.exports import Ledgers, ledgers_folder
+from observer.store.instance import schema_in
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.ownership import claim
+from observer.store.statistics import refresh_statistics
 from observer.store.write_ahead_log import fold_log
 from observer.store.writer import StoreWriter
-from tests.chaos.year_days import FIRST_DAY, MARKET, SYMBOLS, events_of, session_dates
+from tests.chaos.year_days import FIRST_DAY, MARKET, events_of, session_dates
+from tests.chaos.year_growth import growths
+from tests.chaos.year_looks import Look, look_at, table_bytes_of
+from tests.chaos.year_starts import LOG_BYTES_MAX, LOGS_KEPT, start_processes
+from tests.chaos.year_tables import look_tables
+from tests.store.raw import execute
 
 COMMIT_ROWS = 20_000  # of one transaction, as a writer under load has them
-BARS_DAYS = 20
-GROWTH_MAX = 1.3
-BASE_DAY = 60  # twice the usual kept days: from then on nothing should grow
-SHOWN_DAYS = (1, 30, 60, 125)
-BACKUPS_COMPARED = 5  # the median of the newest ones: a single one takes turns with everything else on the machine
+SYMBOLS_LISTED = 50  # by the simulated broker: the fewest that it takes
+YEAR_KINDS = (
+    *("trades", "conflated_trades", "snapshots", "order_books", "tape_pages", "tape_reports", "sweeps", "quality"),
+    *("universes", "universe_members", "triggers", "slot_assignments", "slot_releases", "selection_steps"),
+    *("gaps", "gap_recoveries"),
+)
+"""The kinds of the default: to seal one more costs as much as its rows do."""
+KEPT_DAYS_LEAST = 30  # that the configuration takes; a short year of a test keeps fewer
+LOOKS = (1, 50, 250)
+COMPARED_DAYS = 5  # the shortest of the newest ones: a single one takes turns with everything else on the machine
 UNFINISHED = 3
+
+
+_Noted = TypeVar("_Noted", bound=msgspec.Struct)
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -56,6 +77,7 @@ class Options(msgspec.Struct, frozen=True):
     keep_days: int
     backup_every: int = 5
     kinds: tuple[str, ...] = tuple(KINDS)
+    look_after: tuple[int, ...] = ()
 
 
 class DayMeasures(msgspec.Struct, frozen=True):
@@ -74,56 +96,98 @@ class DayMeasures(msgspec.Struct, frozen=True):
 
 
 class Year:
-    """The system's folder, and its days."""
+    """The system's folder, `system` below this one, and its days. Without a URL the database is SQLite's file in it."""
 
-    def __init__(self, folder: Path, options: Options) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, options: Options, url: str = "") -> None:
+        self._folder = folder / "system"  # of the commands that name it, none runs on at the end of a look
         self._options = options
-        self._lake = folder / "data/lake"
-        self._database = folder / "data/observer.db"
-        self.url = f"sqlite:///{self._database}"
-        self._progress = folder / "days.jsonl"
-        self._plan = self._prepared()
+        self._lake = self._folder / "data/lake"
+        self._days = folder / "days.jsonl"
+        self._looks = folder / "looks.jsonl"
+        self.settings = self._prepared(url)
+        self.url = self.settings.store.url
+        self._instance = self.settings.instance
+        self._plan = plan_of(self.settings.backup, self.settings.run, self._instance, self.url, None, self._lake)
 
-    def _prepared(self) -> Plan:
-        """Write the configuration, make the database, and plan the backups."""
-        run = {"data": str(self._folder / "data"), "runtime": str(self._folder / "run")}
-        document = {"run": run, "store": {"url": self.url}, "lake": {}}
-        (self._folder / "data").mkdir(parents=True, exist_ok=True)
-        (self._folder / "observer.toml").write_text(tomli_w.dumps(document))
-        claim(self.url, Instance(), ["kis"], local_ns(FIRST_DAY))
-        settings = BackupSettings(daily_kept=2)
-        paths = RunSettings(data=run["data"], universe=str(self._folder / "universe"))
-        return plan_of(settings, paths, Instance(), self.url, None, self._lake)
+    def _prepared(self, url: str) -> Settings:
+        """Write the configuration and make the database, if that is not done."""
+        path = self._folder / "observer.toml"
+        if not path.exists():
+            (self._folder / "data").mkdir(parents=True, exist_ok=True)
+            (self._folder / "run").mkdir(mode=0o700, exist_ok=True)
+            if url and (schema := schema_in(str(make_url(url).query.get("options", "")))) is not None:
+                execute(url.split("?", maxsplit=1)[0], f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            metrics_port, web_port = _free_ports()
+            demo = DemoConfiguration(
+                symbols=SYMBOLS_LISTED,
+                seed=7,
+                day=FIRST_DAY,
+                database=url,
+                metrics_port=metrics_port,
+                web_port=web_port,
+            )
+            write_demo_configuration(self._folder, demo)
+            document = msgspec.toml.decode(path.read_bytes())
+            document["store"]["keep_days"] = max(KEPT_DAYS_LEAST, self._options.keep_days)
+            document |= {"lake": {}, "backup": {"daily_kept": 2}}
+            document |= {"supervision": {"log_bytes_max": LOG_BYTES_MAX, "logs_kept": LOGS_KEPT}}
+            path.write_text(tomli_w.dumps(document))
+            settings = load_settings(path)
+            claim(settings.store.url, settings.instance, settings.providers, local_ns(FIRST_DAY))
+        return load_settings(path)
 
     def measured(self) -> list[DayMeasures]:
         """The days that are done."""
-        lines = self._progress.read_bytes().splitlines() if self._progress.exists() else []
-        return [msgspec.json.decode(line, type=DayMeasures) for line in lines]
+        return _read(self._days, DayMeasures)
+
+    def looks(self) -> list[Look]:
+        """The looks that are done."""
+        return _read(self._looks, Look)
 
     def run(self, end_s: float) -> bool:
-        """Make the days that are left, but begin none after `end_s`; return whether all are done."""
+        """Make the days and the looks that are left, but begin none after `end_s`; return whether all are done."""
         dates = session_dates(self._options.days)
-        for number in range(len(self.measured()) + 1, len(dates) + 1):
+        for number in range(1, len(dates) + 1):
             if time.monotonic() >= end_s:
                 return False
-            found = self._day(number, dates)
-            with self._progress.open("ab") as progress:
-                progress.write(msgspec.json.encode(found) + b"\n")
-            sys.stderr.write(
-                f"{found.session_date}: day {number}, hot {found.hot_bytes / 1e6:.1f} MB, lake "
-                f"{found.lake_bytes / 1e6:.1f} MB, sealed in {found.seal_s:.1f} s, backup {found.backup_s or 0:.1f} s\n"
-            )
+            if number > len(self.measured()):
+                found = self._day(number, dates)
+                _add(self._days, found)
+                sys.stderr.write(
+                    f"{found.session_date}: day {number}, hot {found.hot_bytes / 1e6:.1f} MB, lake "
+                    f"{found.lake_bytes / 1e6:.1f} MB, written in {found.write_s:.1f}, sealed in {found.seal_s:.1f}, "
+                    f"backup {found.backup_s or 0:.1f} s\n"
+                )
+            if number in self._options.look_after and number not in {look.number for look in self.looks()}:
+                self.look(dates[:number])
         return True
+
+    def look(self, dates: Sequence[str]) -> Look:
+        """Start the system after the last of these days, and note what was found."""
+        path = self._folder / "observer.toml"
+        document = msgspec.toml.decode(path.read_bytes())
+        document["simulator"]["session_date"] = dates[-1]
+        path.write_text(tomli_w.dumps(document))
+        days = self.measured()[: len(dates)]
+        work_s = {
+            "seal a day": min(day.seal_s for day in days[-COMPARED_DAYS:]),
+            "write a day": min(day.write_s for day in days[-COMPARED_DAYS:]),
+        }
+        if backups := [day.backup_s for day in days if day.backup_s is not None]:
+            work_s["backup"] = min(backups[-COMPARED_DAYS:])
+        found = look_at(self._folder, self.url, dates, work_s)
+        _add(self._looks, found)
+        sys.stderr.write(f"{found.session_date}: looked at, {found.seconds}\n")
+        return found
 
     def _day(self, number: int, dates: Sequence[str]) -> DayMeasures:
         session_date = dates[number - 1]
-        _, write_s = _timed(lambda: self._write(session_date))
+        write_s = _taken(lambda: self._write(session_date))
         backup_s = None
-        if number % self._options.backup_every == 0:
-            _, backup_s = _timed(lambda: self._back_up(session_date))
-        _, seal_s = _timed(lambda: self._seal(dates[:number]))
-        _, remove_s = _timed(self._remove)
+        if number % self._options.backup_every == 0 or number in self._options.look_after:
+            backup_s = round(_taken(lambda: self._back_up(session_date)), 2)
+        seal_s = _taken(lambda: self._seal(dates[:number]))
+        remove_s = _taken(self._remove)
         fold_log(self.url, 5.0)
         days = sealed_days(self._lake)
         newest = next(day.newest("trades") for day in days if day.session_date == session_date)
@@ -131,23 +195,33 @@ class Year:
         return DayMeasures(
             number=number,
             session_date=session_date,
-            hot_bytes=sum(path.stat().st_size for path in self._database.parent.glob("observer.db*")),
+            hot_bytes=table_bytes_of(self.url)["database"],
             lake_bytes=sum(day.size_bytes for day in days),
             bytes_a_trade=round(newest.size_bytes / newest.rows, 1),
             write_s=round(write_s, 2),
             seal_s=round(seal_s, 2),
             remove_s=round(remove_s, 2),
             removed_days=sum(bool(day.removed) for day in days),
-            backup_s=None if backup_s is None else round(backup_s, 2),
+            backup_s=backup_s,
         )
 
     def _write(self, session_date: str) -> None:
-        """Store the day as one event stream; what a killed run stored of it is not stored again."""
+        """Store the day as one event stream; what a killed run stored of it is not stored again. Then the ledgers and
+        the statistics, as the core writer makes them.
+        """
         events = events_of(session_date, self._options.trades_per_day, self._options.kinds)
         stream = uuid.uuid5(uuid.NAMESPACE_OID, session_date).hex
         with closing(self._writer()) as writer:
-            for first in range(writer.high_water_marks([stream])[stream], len(events), COMMIT_ROWS):
+            stored = writer.high_water_marks([stream])[stream]
+            if not stored:
+                backed_up = safe_marks(self._plan.folder, self._instance)
+                start_processes(self._folder, writer, session_date, backed_up)
+            for first in range(stored, len(events), COMMIT_ROWS):
                 writer.commit([Delivered("track-b", stream, first + 1, events[first : first + COMMIT_ROWS])])
+        folder = ledgers_folder(self.settings.run.data)
+        with closing(Ledgers(self.url, folder, self.settings.provider, MARKET)) as ledgers:
+            ledgers.catch_up()
+        refresh_statistics(self.url)
 
     def _writer(self) -> StoreWriter:
         writer = StoreWriter(self.url)
@@ -167,8 +241,9 @@ class Year:
         days = days_to_seal(stored, {day.session_date for day in sealed})
         days += sorted(leaving.difference(days))
         now_ns = local_ns(date.fromisoformat(stored[-1]), 21, 30)
-        for _ in seal_days(self._lake, self.url, MARKET, days, lambda: now_ns, threading.Event(), remove=leaving):
-            pass
+        files = DayFiles(ledgers_folder(self.settings.run.data), self.settings.provider)
+        for each in seal_days(self._lake, self.url, MARKET, days, lambda: now_ns, threading.Event(), remove=leaving):
+            files.write(self._lake, each.day)
 
     def _remove(self) -> None:
         """As the core writer while no event waits."""
@@ -179,94 +254,71 @@ class Year:
             while removal.step_from_thread():
                 pass
 
-    def questions(self) -> Mapping[str, tuple[float, float]]:
-        """The milliseconds of five questions about the first and the last day, each the median of three."""
-        dates = session_dates(self._options.days)
-        first, last = (
-            _asked(self._folder, dates[0], dates[:BARS_DAYS]),
-            _asked(self._folder, dates[-1], dates[-BARS_DAYS:]),
-        )
-        return {name: (first[name], last[name]) for name in first}
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
-def _timed(work: Callable[[], object]) -> tuple[object, float]:
+def _read(path: Path, kind: type[_Noted]) -> list[_Noted]:
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [msgspec.json.decode(line, type=kind) for line in lines]
+
+
+def _add(path: Path, found: msgspec.Struct) -> None:
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(found) + b"\n")
+
+
+def _taken(work: Callable[[], object]) -> float:
     began_s = time.perf_counter()
-    found = work()
-    return found, time.perf_counter() - began_s
-
-
-def _asked(folder: Path, day: str, span: Sequence[str]) -> Mapping[str, float]:
-    symbol = SYMBOLS[0]
-    top = (
-        f"SELECT symbol, sum(volume) AS shares FROM trades WHERE day = '{day}' GROUP BY symbol ORDER BY 2 DESC LIMIT 10"
-    )
-    with observer.open_store(folder / "observer.toml") as store:
-        questions: Mapping[str, Callable[[], object]] = {
-            "one symbol's trades of a day": lambda: store.trades(symbol, day).collect(),
-            f"one symbol's 1-minute bars of {len(span)} days": lambda: store.bars(symbol, span[0], span[-1]).collect(),
-            "all symbols' 1-minute bars of a day": lambda: store.bars(None, day).collect(),
-            "quality of a day": lambda: store.quality(day).collect(),
-            "ten symbols of the largest volume of a day": lambda: store.sql(top).collect(),
-        }
-        return {
-            name: round(statistics.median(_timed(ask)[1] for _ in range(3)) * 1_000, 1)
-            for name, ask in questions.items()
-        }
-
-
-def growths(days: Sequence[DayMeasures], base_day: int = BASE_DAY) -> list[str]:
-    """What grew beyond the limit from the base day to the last one."""
-    base, last = days[:base_day], days
-    pairs = {
-        "the hot database": (base[-1].hot_bytes, last[-1].hot_bytes),
-        "the backup": (_backup_s(base), _backup_s(last)),
-    }
-    return [
-        f"{what} grew to {after / before:.2f} of day {base_day}'s ({before:,} to {after:,}), allowed are {GROWTH_MAX}"
-        for what, (before, after) in pairs.items()
-        if before and after and after > GROWTH_MAX * before
-    ]
-
-
-def _backup_s(days: Sequence[DayMeasures]) -> float:
-    newest = [day.backup_s for day in days if day.backup_s is not None][-BACKUPS_COMPARED:]
-    return statistics.median(newest) if newest else 0.0
-
-
-def _row(days: Sequence[DayMeasures], number: int) -> Sequence[str]:
-    day, backup_s = days[number - 1], _backup_s(days[:number])
-    sizes = (f"{day.hot_bytes / 1e6:,.1f}", f"{day.lake_bytes / 1e6:,.1f}", f"{day.bytes_a_trade:g}")
-    return (str(number), *sizes, f"{day.seal_s:.1f}", f"{day.remove_s:.2f}", f"{backup_s:.2f}" if backup_s else "")
-
-
-def report(days: Sequence[DayMeasures], asked: Mapping[str, tuple[float, float]]) -> None:
-    """Print both tables."""
-    numbers = [*(number for number in SHOWN_DAYS if number < len(days)), len(days)]
-    columns = ("day", "hot MB", "lake MB", "B a trade", "seal s", "remove s", "backup s")
-    show(Table(columns, [_row(days, number) for number in numbers], right=columns))
-    rows = [(name, f"{first:,.1f}", f"{last:,.1f}") for name, (first, last) in asked.items()]
-    show(Table(("question, ms", "first day", "last day"), rows, right=("first day", "last day")))
+    work()
+    return time.perf_counter() - began_s
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="of the system; a run goes on in it")
+    parser.add_argument("--db", default="", help="URL of a PostgreSQL server and schema; default: SQLite in the folder")
     parser.add_argument("--days", type=int, default=250)
-    parser.add_argument("--trades-per-day", type=int, default=20_000)
+    parser.add_argument("--trades-per-day", type=int, default=2_000)
     parser.add_argument("--keep-days", type=int, default=30)
     parser.add_argument("--backup-every", type=int, default=5)
-    parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS), help="default: all")
+    parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=YEAR_KINDS)
+    parser.add_argument(
+        "--look-after", nargs="*", type=int, default=LOOKS, help="the system is started after these days"
+    )
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no day after these")
     given = parser.parse_args(arguments)
-    year = Year(
-        given.folder, Options(given.days, given.trades_per_day, given.keep_days, given.backup_every, tuple(given.kinds))
+    options = Options(
+        *(given.days, given.trades_per_day, given.keep_days, given.backup_every),
+        *(tuple(given.kinds), tuple(given.look_after)),
     )
+    year = Year(given.folder.absolute(), options, given.db)
     if not year.run(time.monotonic() + given.minutes * 60):
         return UNFINISHED
-    report(days := year.measured(), year.questions())
-    for problem in (problems := growths(days)):
+    _report(year.measured(), looks := year.looks())
+    problems = growths(looks[-2], looks[-1]) if len(looks) > 1 else []
+    for problem in problems:
         sys.stderr.write(f"{problem}\n")
     return 1 if problems else 0
+
+
+def _report(days: Sequence[DayMeasures], looks: Sequence[Look]) -> None:
+    """Print the tables."""
+    columns = ("day", "hot MB", "lake MB", "B a trade", "removed days")
+    rows = [
+        (
+            *(str(day.number), f"{day.hot_bytes / 1e6:,.1f}", f"{day.lake_bytes / 1e6:,.1f}"),
+            *(f"{day.bytes_a_trade:g}", str(day.removed_days)),
+        )
+        for day in (days[look.number - 1] for look in looks)
+    ]
+    show(Table(columns, rows, right=columns))
+    for table in look_tables(looks):
+        show(table)
 
 
 if __name__ == "__main__":

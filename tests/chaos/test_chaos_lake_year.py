@@ -1,43 +1,86 @@
-"""A short year: the hot database stays as large as its kept days, and one that keeps all days is found to grow."""
+"""A short year: the hot database stays as large as its kept days, and a system that is started in it is measured."""
 
 import time
 from pathlib import Path
 
-import msgspec
+import pytest
 
-from tests.chaos.lake_year import DayMeasures, Options, Year, growths
+from tests.chaos.lake_year import DayMeasures, Options, Year
+from tests.chaos.year_growth import growths
+from tests.chaos.year_looks import Look, rows_of, sizes_of, table_bytes_of
 
-BASE_DAY = 4  # with two kept days: until then the day that is written and the one that leaves add to them
 KINDS = ("trades", "snapshots", "universes", "sweeps", "universe_members", "slot_assignments", "quality")
 
 
-def run_of(folder: Path, keep_days: int) -> list[DayMeasures]:
-    year = Year(folder, Options(days=6, trades_per_day=4_000, keep_days=keep_days, backup_every=2, kinds=KINDS))
+def run_of(folder: Path, keep_days: int, days: int = 6) -> tuple[Year, list[DayMeasures], list[Look]]:
+    """A year of so many days, with what is in its folder after its fourth day and in the end."""
+    found = []
+    year = Year(folder, Options(days, 4_000, keep_days, backup_every=2, kinds=KINDS))
     assert not year.run(time.monotonic() - 1), "no day is begun when the time is over"
-    assert year.run(float("inf"))
+    for until in (4, days):
+        year = Year(folder, Options(until, 4_000, keep_days, backup_every=2, kinds=KINDS))
+        assert year.run(float("inf"))
+        sizes, files = sizes_of(folder / "system")
+        sizes = {part: size for part, size in sizes.items() if part != "data/logs"}  # shorter than they may be, still
+        rows = rows_of(year.url)
+        found.append(Look(until, "", {}, {}, {**sizes, **table_bytes_of(year.url)}, files, rows))
     assert year.run(float("inf")), "nothing is left to do"
-    return year.measured()
-
-
-def timeless(days: list[DayMeasures]) -> list[DayMeasures]:
-    """The same sizes; the times of so small backups say nothing."""
-    return [msgspec.structs.replace(day, backup_s=None) for day in days]
+    return year, year.measured(), found
 
 
 def test_a_year_with_few_kept_days_stays_small(tmp_path: Path) -> None:
-    days = run_of(tmp_path, keep_days=2)
-    assert growths(timeless(days), BASE_DAY) == []
+    _, days, looks = run_of(tmp_path, keep_days=2)
+    assert growths(*looks) == []
     assert [day.removed_days for day in days] == [0, 0, 0, 1, 2, 3]
     assert days[5].lake_bytes > 5 * days[0].lake_bytes
     assert [day.backup_s is not None for day in days] == [False, True] * 3
 
 
 def test_a_year_that_keeps_all_days_is_found_to_grow(tmp_path: Path) -> None:
-    [text] = growths(timeless(run_of(tmp_path, keep_days=9)), BASE_DAY)
-    assert text.startswith("the hot database grew to ")
+    _, _, looks = run_of(tmp_path, keep_days=9)
+    texts = growths(*looks)
+    assert {text.partition(":")[0] for text in texts} >= {"rows of trade_rows", "rows of snapshots"}, texts
 
 
-def test_a_backup_that_takes_ever_longer_is_found() -> None:
-    days = [DayMeasures(number, "", 1, 1, 1.0, 0, 0, 0, 0, 1.0 + number / 10) for number in range(20)]
-    assert growths(days, 10) == ["the backup grew to 1.59 of day 10's (1.7 to 2.7), allowed are 1.3"]
-    assert growths(days[:11], 10) == []
+def look(number: int, **changes: dict[str, float]) -> Look:
+    """A look at a folder and a system in which nothing that has to stay as it is has changed since the first day."""
+    found = Look(
+        number,
+        "2026-03-12",
+        {"start, all": 4.0, "summary of a day": 0.004},
+        {"core-writer": 80.0},
+        {"data/lake": 1_000_000 * number, "exports.json": 400, "table alerts": 40_960 * number, "data/logs": 500_000},
+        {"data/lake": 50 * number, "data/logs": 30},
+        {"alerts": 3 * number, "trade_rows": 60_000, "owner": 1},
+    )
+    parts = {name: {**getattr(found, name), **values} for name, values in changes.items()}
+    return Look(**{**{name: getattr(found, name) for name in found.__struct_fields__}, **parts})
+
+
+def test_what_a_day_adds_may_grow_by_the_days() -> None:
+    assert growths(look(50), look(250)) == []
+
+
+@pytest.mark.parametrize(
+    ("grown", "text"),
+    [
+        ({"seconds": {"start, all": 5.1}}, "start, all: 4.000 s after day 50, 5.100 s after day 250: 1.27 times"),
+        ({"seconds": {"summary of a day": 0.02}}, "summary of a day: 0.004 s after day 50, 0.020 s after day 250"),
+        ({"memory_mb": {"core-writer": 101.0}}, "the memory of core-writer: 80.0 MB after day 50, 101.0 MB"),
+        ({"sizes": {"exports.json": 400_000}}, "bytes of exports.json: 400 after day 50, 400,000 after day 250"),
+        ({"sizes": {"data/lake": 400_000_000}}, "bytes of data/lake: 50,000,000 after day 50, 400,000,000"),
+        ({"files": {"data/logs": 90}}, "files of data/logs: 30 after day 50, 90 after day 250: 3.00 times"),
+        ({"rows": {"trade_rows": 80_000}}, "rows of trade_rows: 60,000 after day 50, 80,000 after day 250"),
+        ({"rows": {"alerts": 1_000}}, "rows of alerts: 150 after day 50, 1,000 after day 250: 6.67 times"),
+        ({"rows": {"made_up": 21}}, "rows of made_up: 0 after day 50, 21 after day 250: inf times"),
+    ],
+)
+def test_what_grows_beyond_that_is_refused(grown: dict[str, dict[str, float]], text: str) -> None:
+    [found] = growths(look(50), look(250, **grown))
+    assert found.startswith(text)
+    assert growths(look(50), look(250)) == []
+
+
+def test_a_made_up_table_that_each_day_adds_rows_to_is_refused() -> None:
+    [found] = growths(look(50, rows={"made_up": 500}), look(250, rows={"made_up": 2_500}))
+    assert found == "rows of made_up: 500 after day 50, 2,500 after day 250: 5.00 times"

@@ -1,30 +1,44 @@
 """Synthetic market days for tests.chaos.lake_year: rows of every kind, and walks of prices where there are many."""
 
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
 
 import msgspec
 
 from bus.events import (
+    ConnectionChanged,
+    EtfValued,
     Event,
     ExpectedPrice,
+    GapDetected,
+    GapOpened,
+    GapRecovered,
     NavObserved,
     OrderBook,
     QualityJudged,
+    SelectionAdvanced,
     SlotAssigned,
+    SlotExtended,
+    SlotReleased,
     Snapshot,
+    SweepCompleted,
+    TapeJudged,
+    TapePage,
     Trade,
     TradesConflated,
+    TriggerEnded,
+    TriggerFired,
     UniverseMember,
+    VenueEligibility,
     VolumeRise,
 )
 from observer.local_time import local_ns
 from observer.store.kinds import KINDS
 from observer.units import NS_PER_S
 from tests.builders import trade
-from tests.lake.stored import of_every_kind
+from tests.lake.stored import made_of, of_every_kind
 
 MARKET = "kr_stocks"
 FIRST_DAY = date(2026, 1, 2)
@@ -34,6 +48,16 @@ SESSION_S = 23_400  # 09:00 to 15:30
 RATIOS = {TradesConflated: 50, OrderBook: 50, ExpectedPrice: 100, NavObserved: 100, VolumeRise: 400}
 """One row of these kinds for so many trades."""
 SNAPSHOT_RATIO = 10
+COUNTS: Mapping[type[Event], int] = {
+    **dict.fromkeys((TriggerFired, TriggerEnded, SlotExtended, SlotReleased, TapePage, TapeJudged), len(SYMBOLS)),
+    **dict.fromkeys((GapOpened, GapDetected, GapRecovered), 5),
+    SelectionAdvanced: 100,
+    SweepCompleted: 23,
+    ConnectionChanged: 10,
+    VenueEligibility: 41,
+    EtfValued: 10,
+}
+"""So many rows of these kinds a day, however many trades there are."""
 
 
 def session_dates(days: int) -> Sequence[str]:
@@ -52,11 +76,23 @@ def events_of(session_date: str, trades: int, kinds: Collection[str] = KINDS.key
             if event_type in prototypes:
                 found.append(msgspec.structs.replace(prototypes[event_type], symbol=symbol, **values))
     found += _traded(session_date, trades)
+    for event_type, count in COUNTS.items():
+        if event_type in prototypes:
+            found += _repeated(event_type, session_date, count)
     beside = [(Snapshot, SNAPSHOT_RATIO), *RATIOS.items()]
     for event_type, ratio in beside:
         if event_type in prototypes:
             found += _spread(prototypes[event_type], session_date, trades // ratio)
     return found
+
+
+def _repeated(event_type: type[Event], session_date: str, count: int) -> Iterator[Event]:
+    """So many events of a kind, each of another symbol, and of a gap of its own where it belongs to one."""
+    for number in range(count):
+        symbol = SYMBOLS[number % len(SYMBOLS)]
+        event = _in_market(made_of(event_type, session_date, symbol, number + 2))
+        is_of_gap = "gap_id" in event.__struct_fields__
+        yield msgspec.structs.replace(event, gap_id=f"{session_date}-{number}") if is_of_gap else event
 
 
 def _in_market(event: Event) -> Event:

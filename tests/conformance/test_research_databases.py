@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from polars.testing import assert_frame_equal
+from sqlalchemy import event
 
 import observer
+from bus.events import SweepCompleted
+from observer.store.research import ResearchReader
 from tests.research.stored import DAY, NEXT_DAY, STREAM, all_events, append, make_store
 
 
@@ -20,3 +23,17 @@ def test_both_databases_give_the_same_frames(database_url: str, tmp_path: Path) 
         for name in ("gaps", "quality", "slots", "triggers"):
             assert_frame_equal(getattr(found, name)(DAY, NEXT_DAY), getattr(expected, name)(DAY, NEXT_DAY))
         assert found.listed("247540", "2019-03-04") == expected.listed("247540", "2019-03-04")
+
+
+def test_the_stored_days_take_one_statement_a_kind(database_url: str) -> None:
+    days = [f"2026-01-{number:02}" for number in range(1, 21)]
+    append(database_url, STREAM, *(SweepCompleted("kis", day, 1, 2, 3, 1, 1, 0) for day in days))
+    statements: list[str] = []
+    with ResearchReader(database_url) as reader:
+
+        @event.listens_for(reader._engine, "before_cursor_execute")
+        def _note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            statements.append(statement)
+
+        assert reader.session_dates() == days
+    assert sum("session_date" in each for each in statements) == 5

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import event
 
 from bus.delivery import Delivered
 from bus.events import AlertRaised, AlertRepeated, AlertResolved
@@ -84,3 +85,16 @@ def test_a_day_has_what_happened_before_it_and_counts_until_then(commit, reader)
     assert [(each.since_ns, each.count) for each in reader.alerts(250)] == [(110, 2)]
     assert reader.alerts(400) == []
     assert [each.since_ns for each in reader.alerts()] == [10, 110]
+
+
+def test_alerts_that_are_long_over_take_one_statement_each(commit, reader) -> None:
+    for number in range(20):
+        commit(raised(10, identity=f"{number}"), AlertResolved(20, "track-b", f"{number}", 1, "over"))
+    statements: list[str] = []
+
+    @event.listens_for(reader._engine, "before_cursor_execute")
+    def _note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    assert reader.alerts(30, 40) == []
+    assert sum("resolved_ns" in each for each in statements) == 20 + 1  # and one that finds no further identity

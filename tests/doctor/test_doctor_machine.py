@@ -30,6 +30,7 @@ from observer.doctor.machine import (
 )
 from observer.doctor.machine_facts import _disk, disk_facts, host_facts, kind_at
 from observer.doctor.place import place_of
+from observer.lake.layout import SealedDay, Version, write_manifest
 from observer.store.instance import Instance
 from observer.units import NS_PER_DAY
 from tests.backup.scene import GO_ON
@@ -127,6 +128,18 @@ def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(install
     grown = [each.stat().st_size for each in sorted(Path("data/backup").glob("*/database.sqlite3"))]
     assert facts.bytes_per_day == 3 * (grown[1] - grown[0])  # the database, and two packages of it
     assert "database" in facts.disks[0].holds
+
+
+def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
+    with CONFIGURATION.open("a") as file:
+        file.write("[lake]\n")
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
+    for session_date in ("2026-11-04", "2026-11-05", "2026-11-06", "2026-11-09", "2026-11-10", "2026-11-11"):
+        version = Version(1, 1_000, "", 70_000_000, NOW_NS, 1)
+        write_manifest(Path("data/lake"), SealedDay("kr_stocks", session_date, NOW_NS, {"trades": (version,)}))
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 70_000_000 / 7
 
 
 def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(

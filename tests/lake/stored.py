@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pyarrow.parquet as pq
 
@@ -98,10 +98,11 @@ def remove_sealed(url: str, lake: Path) -> int:
 def of_every_kind(session_date: str, symbol: str, number: int, kinds: Collection[str] = KINDS.keys()) -> list[Event]:
     """One event of each of these kinds on a day; `number` makes it another one than the others."""
     types = {name: event_type for event_type, name in TABLE_NAMES.items()}
-    return [_made(types[kind], session_date, symbol, number) for kind in KINDS if kind in kinds]
+    return [made_of(types[kind], session_date, symbol, number) for kind in KINDS if kind in kinds]
 
 
-def _made(event_type: type[Any], session_date: str, symbol: str, number: int) -> Event:
+def made_of(event_type: type[Any], session_date: str, symbol: str, number: int) -> Event:
+    """An event of this type with these values where it has such fields, and made-up ones in all others."""
     named = {"session_date": session_date, "symbol": symbol, "market": MARKET, "gap_id": f"gap-{session_date}"}
     at_ns = local_ns(date.fromisoformat(session_date), 10) + number * 1_000_003
     values: dict[str, Any] = {}
@@ -123,4 +124,5 @@ def _value_of(hint: Any, number: int) -> object:
         return container()
     if isinstance(first, type) and issubclass(first, Document):
         return first(**{name: _value_of(each, number) for name, each in get_type_hints(first).items()})
-    return {int: number, float: float(number), bool: False, str: f"x{number}"}[first]
+    plain = {int: number, float: float(number), bool: False, str: f"x{number}", bytes: f"x{number}".encode()}
+    return plain[get_args(first)[0] if get_origin(first) is Annotated else first]

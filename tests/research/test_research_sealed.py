@@ -10,8 +10,8 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import DailyBar, TradesConflated
-from observer.errors import NoDataError, StoreError
-from observer.lake.layout import sealed_days
+from observer.errors import DataFileError, NoDataError, StoreError
+from observer.lake.layout import manifest_path, sealed_days
 from observer.lake.sealing import seal_days
 from observer.research.store import Store
 from observer.store.removal import SealedRows
@@ -102,6 +102,16 @@ def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path: P
         with pytest.raises(NoDataError, match="the rows of 2026-11-18 were removed from this database"):
             database.trades("005930", DAY).collect()
         assert database.quality(DAY).collect().height > 0
+
+
+def test_a_store_decodes_the_manifests_of_the_days_alone_that_are_asked_for(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    seal(folder)
+    manifest_path(folder / "data/lake", MARKET, "2026-01-02").write_bytes(b"damaged")
+    with observer.open_store(folder) as opened:
+        assert opened.trades("005930", DAY).collect().height > 0
+        with pytest.raises(DataFileError, match=r"2026-01-02\.json"):
+            opened.trades("005930", "2026-01-02").collect()
 
 
 def removable(folder: Path) -> Sequence[SealedRows]:

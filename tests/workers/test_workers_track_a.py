@@ -283,6 +283,16 @@ def test_a_day_without_a_universe_uses_the_last_one_to_the_end_and_raises_one_al
     run(scenario)
 
 
+def test_a_start_in_the_evening_misses_no_universe():
+    async def scenario():
+        async with scene(22, 30, speed=480) as day:
+            async with running(day) as sweeping:
+                await sweeping
+            assert not day.reported(AlertRaised, "track-a")
+
+    run(scenario)
+
+
 def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_built():
     async def scenario():
         async with scene(15, 28, speed=480, held=True) as day:
