@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.schema import CreateSchema
 
 from observer.errors import StoreError, StoreFailedError
+from observer.store.compiled_statements import make_engine
 from observer.store.identity import STANDBY, require_encoding
 from observer.store.instance import schema_in
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema
@@ -163,8 +164,7 @@ def open_writer(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         _require_writable(sqlite_path(parsed).absolute())
-        engine = create_engine(parsed)
-        return _with_sqlite_rules(engine, _SQLITE_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
+        return _with_sqlite_rules(make_engine(parsed), _SQLITE_WRITER_PRAGMAS, begin="BEGIN IMMEDIATE")
     return _with_postgresql_rules(parsed, _POSTGRESQL_WRITER_SETTINGS)
 
 
@@ -200,7 +200,7 @@ def open_reader(url: str) -> Engine:
             )
         # A connection is closed after each use. An idle one to a file that was removed or replaced would show that file
         # for ever; and one that found the new file beside the log of the old one keeps the writer from making its log.
-        engine = _opening_read_only(create_engine(parsed, poolclass=NullPool), path)
+        engine = _opening_read_only(make_engine(parsed, poolclass=NullPool), path)
         return _with_sqlite_rules(engine, _SQLITE_READER_PRAGMAS, begin="BEGIN")
     # An idle connection may be one to a server that was restarted since: a query of its own finds that out.
     return _with_postgresql_rules(parsed, _POSTGRESQL_READER_SETTINGS, tests_idle_connections=True)
@@ -257,7 +257,7 @@ def _with_sqlite_rules(engine: Engine, pragmas: tuple[str, ...], begin: str) -> 
 
 def _with_postgresql_rules(url: URL, settings: tuple[str, ...], *, tests_idle_connections: bool = False) -> Engine:
     options = {name: value for name, value in _POSTGRESQL_CLIENT_OPTIONS.items() if name not in url.query}
-    engine = create_engine(url, connect_args=options, pool_pre_ping=tests_idle_connections)
+    engine = make_engine(url, connect_args=options, pool_pre_ping=tests_idle_connections)
 
     @event.listens_for(engine, "do_connect")
     def connect(

@@ -13,33 +13,25 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, func, select
 
 from observer.errors import StoppedError
-from observer.store.arrow import (
-    POSITION,
-    ROWS_AT_ONCE,
-    columns_of,
-    conditions_of_day,
-    copied,
-    fetched,
-    in_tables,
-    schema_of,
-)
+from observer.store.arrow import POSITION, ROWS_AT_ONCE, conditions_of_day, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
-from observer.store.kinds import Kind, is_of_day_unindexed, kind_named
+from observer.store.kinds import kind_named
+from observer.store.scanned_rows import StoredRows, stored_rows
 
 ROWS_MIN: Final = 100_000
 """Of fewer rows a sorted statement takes no longer."""
 LOT_ROWS: Final = 1_000_000
 _GROUP_ROWS: Final = 200_000  # symbols with so many rows together are sorted at once
-_SPREAD_MAX: Final = 20  # numbers of the streams for each row of the day: beyond, other days' rows lie between
+SPREAD_MAX: Final = 20
+"""Numbers of the streams for each row of the day: beyond, other days' rows lie between."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -64,7 +56,7 @@ def spans_of(connection: Connection, kind: str, session_date: str) -> Sequence[S
     wanted = wanted.where(*conditions_of_day(connection, of_kind, session_date, None)).group_by(columns.stream)
     spans = [Span(*row) for row in connection.execute(wanted)]
     spread = sum(span.last - span.first + 1 for span in spans)
-    return spans if spread <= _SPREAD_MAX * sum(span.rows for span in spans) else ()
+    return spans if spread <= SPREAD_MAX * sum(span.rows for span in spans) else ()
 
 
 def read_spans(
@@ -85,38 +77,33 @@ def read_spans(
         StoreError: the database does not answer.
         StoppedError: `stop` was set before all rows were read.
     """
-    of_kind, schema = kind_named(kind), schema_of(kind)
-    numbers = [schema.get_field_index(name) for name in (*of_kind.order, *POSITION)]
-    symbol = schema.get_field_index("symbol")
-    unsorted = _unsorted(connection, of_kind, session_date, spans, schema, columns_min)
-    found = _until_stopped(unsorted, stop)
+    of_kind = kind_named(kind)
+    stored = stored_rows(connection, of_kind, session_date)
+    found = _until_stopped(_unsorted(connection, stored, spans, columns_min), stop)
     with ExitStack() as stack:
         lots = [
-            _Lot.kept(lot, symbol, folder, stack) if number or lot.num_rows == lot_rows else _Lot.of(lot, symbol)
-            for number, lot in enumerate(in_tables(found, schema, lot_rows))
+            _Lot.kept(lot, stored, folder, stack) if number or lot.num_rows == lot_rows else _Lot.of(lot, stored)
+            for number, lot in enumerate(in_tables(found, stored.schema, lot_rows))
         ]
         for rows in _by_symbols(lots):
-            keys = [rows.column(number).to_numpy() for number in reversed(numbers)]
-            place = np.lexsort([*keys, _ranks(rows.column(symbol))])
-            yield from rows.take(pa.array(place)).to_batches(ROWS_AT_ONCE)
+            keys = [rows.column(name).to_numpy() for name in reversed((*of_kind.order, *POSITION))]
+            ranks, _ = stored.ranks(rows)
+            place = np.lexsort([*keys, ranks])
+            yield from stored.whole(rows.take(pa.array(place))).to_batches(ROWS_AT_ONCE)
 
 
 def _unsorted(
-    connection: Connection,
-    kind: Kind,
-    session_date: str,
-    spans: Sequence[Span],
-    schema: pa.Schema,
-    columns_min: int,
+    connection: Connection, stored: StoredRows, spans: Sequence[Span], columns_min: int
 ) -> Iterator[pa.RecordBatch]:
     for span in sorted(spans, key=lambda each: each.stream):
-        statement = statement_of(kind, session_date, span, schema.names)
+        statement = stored.statement(span.stream, span.first, span.last)
         if connection.dialect.name == "postgresql":
-            yield from copied(connection, statement, schema, ROWS_AT_ONCE)
+            batches = copied(connection, statement, stored.schema, ROWS_AT_ONCE)
         elif span.rows >= columns_min and can_read_columns():
-            yield from read_columns(connection, statement, schema)
+            batches = read_columns(connection, statement, stored.schema)
         else:
-            yield from fetched(connection, statement, schema, {}, ROWS_AT_ONCE)
+            batches = fetched(connection, statement, stored.schema, {}, ROWS_AT_ONCE)
+        yield from map(stored.of_day, batches)
 
 
 def _until_stopped(batches: Iterable[pa.RecordBatch], stop: threading.Event | None) -> Iterator[pa.RecordBatch]:
@@ -126,13 +113,6 @@ def _until_stopped(batches: Iterable[pa.RecordBatch], stop: threading.Event | No
         yield batch
 
 
-def statement_of(kind: Kind, session_date: str, span: Span, columns: Sequence[str]) -> Select[*tuple[Any, ...]]:
-    """The statement of a span's rows, in no order: a search of the primary key."""
-    table = kind.table
-    within = (table.c.stream == span.stream, table.c.sequence.between(span.first, span.last))
-    return select(*columns_of(kind, columns)).where(*within, is_of_day_unindexed(kind, session_date))
-
-
 class _Lot(msgspec.Struct, frozen=True):
     """Rows sorted by symbol, and for each symbol the place and the number of its rows."""
 
@@ -140,21 +120,19 @@ class _Lot(msgspec.Struct, frozen=True):
     places: dict[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, rows: pa.Table, symbol: int) -> "_Lot":
+    def of(cls, rows: pa.Table, stored: StoredRows) -> "_Lot":
         """The rows, sorted by symbol."""
-        ranks = _ranks(rows.column(symbol))
-        ordered = rows.take(pa.array(np.argsort(ranks, kind="stable")))
-        places: dict[str, tuple[int, int]] = {}
-        begin = 0
-        for found in pc.value_counts(ordered.column(symbol)).to_pylist():
-            places[found["values"]] = (begin, found["counts"])
-            begin += found["counts"]
+        ranks, symbols = stored.ranks(rows)
+        ordered = rows.combine_chunks().take(pa.array(np.argsort(ranks, kind="stable")))
+        counts = np.bincount(ranks, minlength=len(symbols))
+        begins = np.cumsum(counts) - counts
+        places = {symbols[rank]: (int(begins[rank]), int(counts[rank])) for rank in np.flatnonzero(counts).tolist()}
         return cls(ordered, places)
 
     @classmethod
-    def kept(cls, rows: pa.Table, symbol: int, folder: Path | None, stack: ExitStack) -> "_Lot":
+    def kept(cls, rows: pa.Table, stored: StoredRows, folder: Path | None, stack: ExitStack) -> "_Lot":
         """The same in a file that lives as long as the stack; it loses its name here, so that a kill leaves nothing."""
-        made = cls.of(rows, symbol)
+        made = cls.of(rows, stored)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".rows") as file:
             with pa.ipc.new_file(file.name, made.rows.schema) as writer:
                 writer.write_table(made.rows)
@@ -176,13 +154,3 @@ def _by_symbols(lots: Sequence[_Lot]) -> Iterator[pa.Table]:
             held, count = [], 0
     if count:
         yield pa.concat_tables(held).combine_chunks()
-
-
-def _ranks(texts: pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.int32]]":
-    """Of each text its rank among these, by bytes."""
-    coded = texts.combine_chunks().dictionary_encode()
-    values = coded.dictionary.to_pylist()
-    rank = {value: number for number, value in enumerate(sorted(values, key=str.encode))}
-    found: np.ndarray[Any, np.dtype[np.int32]]
-    found = np.array([rank[value] for value in values], np.int32)[coded.indices.to_numpy()]
-    return found

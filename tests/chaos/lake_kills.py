@@ -6,6 +6,10 @@ and the streams are delivered again in another order, under other numbers. After
 reads what an engine would read. After each tenth kill both processes run to their end, and the glob, the catalogue and
 the database must have every row that was ever stored.
 
+Half of the kills wait until a sealing reads a kind's rows as it reads those of a large day: by columns, unsorted, in
+lots that are kept in files (`observer.store.scan`), here from few rows on. The process that reads SQLite for it must
+end with it.
+
 With `--target` a third life publishes the lake at a real S3 server, and the first day's rows are removed only when the
 target has them. After each kill all its objects are read with another library: what a manifest there names is whole,
 and each stored row is in the database or in the newest version at the target.
@@ -24,11 +28,16 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+import psutil
+import pyarrow as pa
+import pytest
+from sqlalchemy import Connection
 
 from bus.delivery import Delivered
 from bus.events import Event
@@ -39,6 +48,7 @@ from observer.lake.sealing import seal_days
 from observer.lake.target import publish_days
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.removal import SealedRows
+from observer.store.scan import read_spans
 from observer.store.writer import StoreWriter
 from tests.chaos.lake_judge import LakeJudge, Seen
 from tests.lake.object_stores import S3Server, fetch, s3_server, store_at
@@ -51,15 +61,26 @@ RESTORED_EACH: Final = 5  # kills
 LATE_ROWS_MAX: Final = 60
 BATCH_ROWS: Final = 20  # of a removal: many batches, so many edges to be killed at
 FIRST_ROWS: Final = 40  # of each kind and day
+# A kind of a day is scanned from so many rows on, and sorted in lots of so many.
+SCANNED_ROWS_MIN: Final = 20
+LOT_ROWS: Final = 16
+BY_COLUMNS: Final = "trades"  # only these are read by columns: to start a process for each kind takes too long
+KILLED_WHILE_SCANNING: Final = 0.5  # of the kills
+SCANNING_S: Final = 0.5  # from the begin of a scan to its kill at most; a span by columns takes as long
+READER_ENDS_S: Final = 30.0
 NEW_STREAM: Final = 0.2  # how often late rows come in a stream of their own
 
 _Act = Callable[[], None]
 
 
 class Ended(msgspec.Struct):
-    """What a campaign saw: kills by what was killed, lives that ended before their kill, and what the judge read."""
+    """What a campaign saw: kills by what was killed, those of them amid the scan of a kind's rows, lives that ended
+    before their kill, scans in all lives, and what the judge read.
+    """
 
     killed: dict[str, int] = {}
+    killed_scanning: int = 0
+    scans: int = 0
     finished: int = 0
     restored: int = 0
     wholes: int = 0
@@ -95,6 +116,7 @@ class Campaign:
         self._copies: list[Path] = []
         for path in (self._database, self._truth):
             make_database(f"sqlite:///{path}")
+        self._scans = _Scans()
         self._judge = LakeJudge(self._lake, self._database, self._truth, kinds, DAYS)
         self._target_judge = LakeJudge(self._fetched, self._database, self._truth, kinds, DAYS, removed_by=self._lake)
         self.ended = Ended(seen=self._judge.seen)
@@ -112,7 +134,8 @@ class Campaign:
         while self.ended.kills < kills:
             self._append_late()
             name = self._rng.choice(list(acts))
-            if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1)):
+            is_aimed = self._rng.random() < KILLED_WHILE_SCANNING
+            if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1), is_aimed=is_aimed):
                 self.ended.killed[name] = self.ended.killed.get(name, 0) + 1
             else:
                 self.ended.finished += 1
@@ -159,8 +182,9 @@ class Campaign:
     def _seal_days(self, remove: Sequence[str] = (), target: ObjectStore | None = None) -> None:
         url = f"sqlite:///{self._database}"
         stop = threading.Event()
-        for _ in seal_days(self._lake, url, MARKET, DAYS, time.monotonic_ns, stop, remove=remove, target=target):
-            pass
+        with self._scans.of_few_rows():
+            for _ in seal_days(self._lake, url, MARKET, DAYS, time.monotonic_ns, stop, remove=remove, target=target):
+                pass
 
     def _publish(self) -> None:
         """As the lake's process does it: what is sealed, then the removal of rows, then what that changed."""
@@ -188,17 +212,36 @@ class Campaign:
             pass
         writer.close()
 
-    def _is_killed(self, act: _Act, after_s: float) -> bool:
-        """Start a process, and kill it after so many seconds; False if it had ended by then."""
+    def _is_killed(self, act: _Act, after_s: float, *, is_aimed: bool) -> bool:
+        """Start a process, and kill it after so many seconds, or if `is_aimed` amid its first scan, if it has one;
+        False if it had ended by then.
+        """
         process = _started(act)
+        if is_aimed and self._scans.is_begun(process):
+            after_s = self._rng.uniform(0, SCANNING_S)
         process.join(after_s)
-        if process.exitcode is not None:
-            assert process.exitcode == 0, f"a process failed with status {process.exitcode}"
-            return False
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        return process.exitcode == -signal.SIGKILL
+        if process.exitcode is None:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        is_killed = process.exitcode == -signal.SIGKILL
+        assert is_killed or process.exitcode == 0, f"a process failed with status {process.exitcode}"
+        self._count_scans(is_killed=is_killed)
+        return is_killed
+
+    def _count_scans(self, *, is_killed: bool) -> None:
+        begun, is_amid = self._scans.taken()
+        self.ended.scans += begun
+        self.ended.killed_scanning += is_killed and is_amid
+        readers = [each for each in psutil.process_iter() if self._is_reader(each)]
+        _, left = psutil.wait_procs(readers, READER_ENDS_S)
+        assert not any(map(self._is_reader, left)), f"{left} outlived the sealing that it read for"
+
+    def _is_reader(self, process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            return "observer.store.column_process" in words and str(self._database) in words[-1]
+        return False
 
     def _to_the_end(self, act: _Act) -> float:
         """Let a process run to its end; return how long that took."""
@@ -206,6 +249,7 @@ class Campaign:
         process = _started(act)
         process.join()
         assert process.exitcode == 0, f"a process failed with status {process.exitcode}"
+        self._count_scans(is_killed=False)
         return time.monotonic() - began_s
 
     def _whole(self, acts: dict[str, _Act]) -> None:
@@ -244,6 +288,40 @@ class Campaign:
         ):
             source.backup(target)
         self._copies.append(copy)
+
+
+class _Scans:
+    """Has the sealings of forked processes scan days of few rows, and takes note of each scan in a pipe, which a kill
+    leaves as it is.
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = multiprocessing.get_context("fork").Pipe(duplex=False)
+
+    @contextlib.contextmanager
+    def of_few_rows(self) -> Generator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("observer.store.scan.SPREAD_MAX", sys.maxsize)  # rows of all kinds and days are mixed here
+            patch.setattr("observer.store.sealing.ROWS_MIN", SCANNED_ROWS_MIN)
+            patch.setattr("observer.store.sealing.read_spans", self._read_spans)
+            yield
+
+    def _read_spans(self, connection: Connection, kind: str, *others: Any) -> Generator[pa.RecordBatch]:
+        self._writer.send("begun")
+        columns_min = 1 if kind == BY_COLUMNS else sys.maxsize
+        yield from read_spans(connection, kind, *others, lot_rows=LOT_ROWS, columns_min=columns_min)
+        self._writer.send("ended")
+
+    def is_begun(self, process: multiprocessing.process.BaseProcess) -> bool:
+        """Wait for a scan of the process; False if it ends without one."""
+        return self._reader in wait([self._reader, process.sentinel])
+
+    def taken(self) -> tuple[int, bool]:
+        """How many scans began since it was asked last, and whether the last one did not end."""
+        notes = []
+        while self._reader.poll():
+            notes.append(self._reader.recv())
+        return notes.count("begun"), notes[-1:] == ["begun"]
 
 
 class _InSmallBatches:

@@ -17,6 +17,8 @@ KINDS = ("trades", "snapshots", "universes", "triggers", "gaps", "gap_recoveries
 def test_killed_sealings_and_removals_lose_and_double_nothing(tmp_path: Path, kills: int) -> None:
     ended = Campaign(tmp_path, seed=1, kinds=KINDS).run(kills)
     assert ended.kills == kills
+    assert ended.scans >= kills
+    assert ended.killed_scanning >= 1, "the path of large days is killed, too"
     assert ended.restored >= 1
     assert ended.versions >= 2
     assert ended.rows >= 2 * len(KINDS) * FIRST_ROWS

@@ -20,7 +20,7 @@ from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.kinds import KINDS, REMOVABLE, kind_named
 from observer.store.removal import SealedRows, count_left, lacks_snapshots, remove_batch
-from observer.store.scan import Span, statement_of
+from observer.store.scanned_rows import stored_rows
 from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
 from observer.store.sizes import SizeReader
@@ -170,7 +170,7 @@ WHOLE: Final[Mapping[str, str]] = {
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
-    "scan.py", "columns.py", "integrity.py",
+    "scan.py", "scanned_rows.py", "columns.py", "integrity.py",
 )  # fmt: skip
 
 # Kinds of the lake without an index of their day: sealing them reads their whole table.
@@ -311,9 +311,10 @@ def test_rows_between_two_numbers_of_a_stream_are_found_by_the_primary_key(
     with explaining(whole_database_url) as connection:
         indexes = first_columns(connection)
         for kind in sorted(REMOVABLE):
-            wanted = statement_of(kind_named(kind), DAY, Span(1, 1, 100, 100), schema_of(kind).names)
+            wanted = stored_rows(connection, kind_named(kind), DAY).statement(1, 1, 100)
             text = str(wanted.compile(connection, compile_kwargs={"literal_binds": True})).replace("%", "%%")
             assert not scans(connection, Statement(text, (), ()), GROWING, indexes)
+            assert TRADE_GROUPS.name not in text, "a trade's texts are read once for its group"
             if connection.dialect.name == "sqlite":
                 plan = plan_of(connection, Statement(text, (), ()))
                 assert "USING PRIMARY KEY (stream=? AND sequence>? AND sequence<?)" in plan

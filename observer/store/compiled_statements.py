@@ -1,0 +1,44 @@
+"""Engines that share compiled statements: each statement is compiled once a process, not once an engine.
+
+SQLAlchemy finds a compiled statement by the engine's own dialect object. A sealing opens an engine a day and each
+reader one of its own, so most of their statements would be compiled anew.
+"""
+
+from typing import Any, Final
+
+from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy.util import LRUCache
+
+_STATEMENTS: Final = 1_000
+"""Statements of both databases that are kept; SQLAlchemy keeps 500 for each engine. When they are half as many more,
+those unused for longest go.
+"""
+
+
+class _CompiledStatements(LRUCache[tuple[Any, ...], Any]):
+    """Compiled statements by what decides on their text instead of by the dialect object."""
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get(_without_engine(key), default)
+
+    def __setitem__(self, key: tuple[Any, ...], value: Any) -> None:
+        super().__setitem__(_without_engine(key), value)
+
+
+def _without_engine(key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The key with the database, the driver and the server's version, which decide on the text and the conversions of
+    values, instead of the dialect. A statement is compiled when its engine has connected, so the version is known.
+    """
+    dialect, *statement = key
+    return (dialect.name, dialect.driver, dialect.server_version_info, *statement)
+
+
+_COMPILED: Final = _CompiledStatements(_STATEMENTS)
+
+
+def make_engine(url: URL, **options: Any) -> Engine:
+    """An engine as SQLAlchemy makes it with these options, whose compiled statements all engines of the process share.
+
+    Threads may use them: they are what a single engine's threads share, too.
+    """
+    return create_engine(url, execution_options={"compiled_cache": _COMPILED}, **options)
