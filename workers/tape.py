@@ -1,5 +1,6 @@
 """Fetches every trade of the day's lines with the calls that nothing else needs; runs only where [tape] is on."""
 
+from observer.accounts.limiter import background_pace
 from observer.providers.broker import broker_named
 from observer.runtime.worker import Worker, run
 from observer.tape.collector import TapeDay
@@ -21,7 +22,7 @@ async def tape(worker: Worker) -> None:
             settings=settings.tape,
             provider=settings.provider,
             page_trades=answers.page_trades,
-            calls_per_second=settings.broker.rate_limit.lasting_per_second,
+            calls_per_second=background_pace(settings.broker.rate_limit, settings.tape.share_of_limit),
             rest=rest,
             reader=reader,
             producer=producer,

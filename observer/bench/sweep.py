@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from observer.accounts.limiter import background_pace
 from observer.bench.broker import RunningBroker, running_broker
 from observer.bench.child import BenchError
 from observer.bench.machine import Machine, this_machine
@@ -157,7 +158,8 @@ class _Tape:
         self._clients = clients
         self._clock = broker.clock
         self._symbols = itertools.cycle(symbols)
-        self._spacing_ns = round(NS_PER_S / (broker.settings.broker.rate_limit.lasting_per_second * len(clients)))
+        pace = background_pace(broker.settings.broker.rate_limit, share=1.0)
+        self._spacing_ns = round(NS_PER_S / (pace * len(clients)))
         self._next_ns = 0
 
     async def ask(self, number: int) -> None:

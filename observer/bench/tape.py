@@ -11,6 +11,7 @@ are: each second has the calls of the limit.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
@@ -20,7 +21,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from observer.accounts.limiter import limits_of
+from observer.accounts.limiter import background_pace
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
 from observer.providers.settings import RateLimitSettings
@@ -44,6 +45,9 @@ class TapeShare(msgspec.Struct, frozen=True, kw_only=True):
 
     `held_percent` is of all trades, streamed ones included, `reachable_percent` of those that are streamed or on some
     page; `calls_of_floor` is the number of calls over that of full pages and one a line, for the trades fetched.
+    `places` are those of the calls' pages by what filled them: *new* trades; trades that the page before had, which
+    ends in the *same_second*; those *held* since an earlier visit; those *above_limit*, later than what was evaluated;
+    or none (*short*: the line's day begins).
     """
 
     share: float
@@ -55,6 +59,7 @@ class TapeShare(msgspec.Struct, frozen=True, kw_only=True):
     calls_of_floor: float
     done_at: str
     planner_bytes: int
+    places: Mapping[str, int]
 
 
 class TapeResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +172,6 @@ async def measure_tape(
     report: ReportProgress,
 ) -> TapeResult:
     """Plan the whole day once for each share, beside so many slots, with accounts of this limit."""
-    limits = limits_of(limit.calls_per_second, limit.calls_per_minute, limit.penalty_s)
     market = made_up_market(trades, lines, seed=7)
     total = sum(len(line.seconds) for line in market.values())
     streamed = sum(len(market.pop(symbol).seconds) for symbol in most_crowded(market, slots))
@@ -175,8 +179,8 @@ async def measure_tape(
     found: list[TapeShare] = []
     for number, share in enumerate(shares):
         report(f"share {share}: {number + 1} of {len(shares)}")
-        pace = min(share * limit.lasting_per_second, limits.lasting_per_second("background"))
-        found.append(_Day(market, pace * accounts).run(share, slots, streamed))
+        pace = background_pace(limit, share) * accounts
+        found.append(_Day(market, pace).run(share, slots, streamed))
     fetched = sum(len(line.seconds) - line.unreachable for line in market.values())
     pages = sum(line.pages for line in market.values())
     return TapeResult(
@@ -228,6 +232,7 @@ class _Day:
         self._calls = 0
         self._fetched = 0
         self._bytes = 0
+        self._places = Counter[str]()
 
     def run(self, share: float, slots: int, streamed: int) -> TapeShare:
         """Fetch until everything is held or midnight comes; so many trades are streamed beside it, of `slots` lines."""
@@ -257,6 +262,7 @@ class _Day:
             calls_of_floor=self._calls / floor,
             done_at=f"{int(self._now_s) // 3600:02}:{int(self._now_s) // 60 % 60:02}" if is_done else "",
             planner_bytes=self._bytes,
+            places=dict(self._places),
         )
 
     @property
@@ -278,12 +284,29 @@ class _Day:
 
     def _visit(self, visit: Visit, end_s: float) -> None:
         line = self._market[visit.symbol]
+        before: Page | None = None
         while self._now_s < end_s and (second := self._planner.ask(visit)) is not None:
             self._now_s += self._spacing_s
             self._calls += 1
-            for after, upto in self._planner.page(visit, second, line.page(second)).new:
-                self._fetched += line.trades_in(after, upto)
+            page, limit = line.page(second), visit.chain.limit
+            taken = self._planner.page(visit, second, page)
+            new = sum(line.trades_in(after, upto) for after, upto in taken.new)
+            self._fetched += new
+            self._places.update(_places(line, page, before, limit, new))
+            before = page
         self._planner.end(visit)
+
+
+def _places(line: MadeUpLine, page: Page | None, before: Page | None, limit: float, new: int) -> Mapping[str, int]:
+    """What filled the places of a page with so many new trades; `before` is the visit's page before it."""
+    if page is None:
+        return {"short": PAGE_TRADES}
+    above_from = min(max(limit, page.after_volume), page.upto_volume)
+    had_from = min(max(page.after_volume, before.after_volume), above_from) if before else above_from
+    above, same_second = line.trades_in(above_from, page.upto_volume), line.trades_in(had_from, above_from)
+    held = page.trades - new - above - same_second
+    short = PAGE_TRADES - page.trades
+    return {"new": new, "same_second": same_second, "held": held, "above_limit": above, "short": short}
 
 
 def size_of(planner: TapePlanner) -> int:

@@ -13,7 +13,7 @@ def tape(
     lines: Annotated[int, Option(min=100, max=10_000, help="Lines: stocks, ETFs and ETNs.")] = 3_700,
     share: Annotated[list[float] | None, Option(min=0.01, max=1, help="Share of the limit; may be repeated.")] = None,
     calls: Annotated[float, Option(min=1, help="Calls a second that the broker allows an account.")] = 18.0,
-    per_minute: Annotated[float, Option(min=0, help="Calls a minute; the tape gets 80 %. 0: no such limit.")] = 1000.0,
+    per_minute: Annotated[float, Option(min=0, help="Calls a minute; the tape: 7 of 8. 0: no such limit.")] = 1000.0,
     accounts: Annotated[int, Option(min=1, help="Accounts.")] = 1,
     slots: Annotated[int, Option(min=0, help="Lines that are streamed all day: those whose seconds lose most.")] = 0,
     folder: FolderOption = None,
@@ -22,9 +22,10 @@ def tape(
     """Measure which part of a market's day the tape can hold. A made-up day and a virtual clock.
 
     The first rows are the arithmetic of the broker's pages: one visit of each line, and the lines that calls within
-    crowded seconds complete at most. A second is crowded if it has more trades than a page.
+    crowded seconds complete at most. A second is crowded if it has more trades than a page. Below each share are its
+    calls by what filled the places of their pages.
     """
-    from observer.bench.tape import TapeResult, measure_tape
+    from observer.bench.tape import PAGE_TRADES, TapeResult, measure_tape
     from observer.providers.settings import RateLimitSettings
 
     def table(result: TapeResult) -> Lines:
@@ -47,6 +48,8 @@ def tape(
                 each.done_at or "-",
                 f"{each.planner_bytes / 1e6:.1f}",
             )
+            for name, places in each.places.items():
+                yield ("", "", "", "", name, f"{places / PAGE_TRADES:,.0f}", "", "", "")
 
     def arithmetic(result: TapeResult) -> Lines:
         incomplete = (result.crowded_lines, result.crowded_lines - result.polled_lines)

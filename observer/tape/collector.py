@@ -263,7 +263,7 @@ class TapeDay:
 
     @property
     def _calls_per_second(self) -> float:
-        return self._parts.settings.share_of_limit * self._parts.calls_per_second * max(1, len(self._clients))
+        return self._parts.calls_per_second * max(1, len(self._clients))
 
     # --- reporting ---
 

@@ -34,7 +34,9 @@ _UNWRITTEN: Final = "tape_unwritten"
 
 
 class TapeParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tape works with. `calls_per_second` is the limit of one account, `page_trades` the broker's page."""
+    """What the tape works with. `calls_per_second` is the tape's pace in one account, `page_trades` the
+    broker's page.
+    """
 
     settings: TapeSettings
     provider: str

@@ -17,6 +17,7 @@ from observer.accounts.limiter import (
     Wait,
     after_loss,
     after_rate_error,
+    background_pace,
     decide,
     fresh,
     is_believable,
@@ -24,6 +25,7 @@ from observer.accounts.limiter import (
     limits_of,
     pace_at,
 )
+from observer.providers.settings import RateLimitSettings
 from tests.accounts.virtual_account import (
     MS,
     NOW_NS,
@@ -115,7 +117,9 @@ def test_calls_keep_to_the_beat_but_for_the_few_slots_that_are_made_up_for(calls
         assert span_ns >= (count - SLOTS_MADE_UP) * SECOND_NS // 10
 
 
-@pytest.mark.parametrize(("priority", "share"), [("urgent", 1.0), ("normal", 1.0), ("bulk", 0.9), ("background", 0.8)])
+@pytest.mark.parametrize(
+    ("priority", "share"), [("urgent", 1.0), ("normal", 1.0), ("bulk", 0.9), ("background", 0.875)]
+)
 def test_the_lasting_rate_of_a_priority_is_what_the_minute_leaves_to_it(priority, share):
     assert limits(18.0, 1000.0).lasting_per_second(priority) == pytest.approx(share * 1000 / 60)
     assert limits(18.0).lasting_per_second(priority) == 18
@@ -164,9 +168,20 @@ def test_a_sweep_beside_background_calls_takes_as_long_as_alone():
         assert started[-1] - started[0] <= 1.02 * 83 * SECOND_NS / 20
 
 
-def test_background_calls_leave_a_fifth_of_a_minutes_limit():
+def test_background_calls_leave_an_eighth_of_a_minutes_limit():
     account = Account(limits(20.0, 100.0), saturating(["background"], 300)).run()
-    assert worst(account.started["background"], MINUTE_NS) == 80
+    assert worst(account.started["background"], MINUTE_NS) == 88
+
+
+@pytest.mark.parametrize("begins_s", [53, 60, 90, 114])
+def test_a_sweep_of_the_whole_market_beside_lasting_background_calls_takes_as_long_as_alone(begins_s):
+    settings = RateLimitSettings(calls_per_second=18.0, calls_per_minute=1000.0)
+    spacing_ns = round(SECOND_NS / background_pace(settings, share=1.0))
+    before, after = (round(span_s * SECOND_NS / spacing_ns) for span_s in (begins_s, 10))
+    tape = [("background", spacing_ns, 0, 5 * MS)]
+    sweep = [("bulk", 0, 0, 5 * MS)] * 124  # 3,700 lines, 30 a call
+    started = Account(limits(18.0, 1000.0), [*tape * before, *sweep, *tape * after]).run().started["bulk"]
+    assert started[-1] - started[0] <= 1.02 * 123 * SECOND_NS / 18
 
 
 def test_an_urgent_call_waits_for_one_slot_behind_any_sweep():

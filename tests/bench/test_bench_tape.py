@@ -62,6 +62,15 @@ def test_calls_within_crowded_seconds_complete_as_many_lines_as_the_limit_has_ca
     assert polled_lines([{11: 92 + PAGE_TRADES}], 3.0) == 0
 
 
+def test_each_place_of_a_page_has_one_cause(tmp_path: Path) -> None:
+    whole = result(tmp_path, 1.0, calls=1.0)
+    (share,) = whole.shares
+    assert sum(share.places.values()) == share.calls * PAGE_TRADES
+    assert share.places["new"] == whole.trades - whole.unreachable
+    assert min(share.places.values()) >= 0
+    assert share.places["same_second"] > share.places["held"] > 0
+
+
 def page_of(line: MadeUpLine, second: int) -> range:
     end = int(np.searchsorted(line.seconds, second, "right"))
     return range(max(0, end - PAGE_TRADES), end)

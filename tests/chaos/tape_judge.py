@@ -6,7 +6,7 @@ The judge reads the database and the market, and uses none of Observer's code or
 - each trade that is not stored lies in a named span: a recorded gap, conflated trades, or a span of the tape's report;
 - a span that the report calls unreachable holds no trade among the newest PAGE of its second;
 - the report's word is what is stored; the official minute bars equal those of the stored trades, but for minutes with
-  missing trades.
+  missing trades; where the system compared them itself, it found no other difference.
 """
 
 import json
@@ -37,6 +37,11 @@ PAGES = "SELECT symbol, asked_ns, after_volume, upto_volume, stored FROM tape_pa
 PAGES_OF = (
     "SELECT asked_ns, trades, upto_volume FROM tape_pages WHERE symbol = ? AND session_date = ? ORDER BY fetched_ns"
 )
+OFFICIAL = (
+    "SELECT symbol, minutes, equal, without_trades, differences FROM bar_checks "
+    "WHERE session_date = ? ORDER BY checked_ns"
+)
+FETCHES = "SELECT COUNT(*), SUM(calls), SUM(bars) FROM bar_fetches WHERE session_date = ? AND kind = 'minutes'"
 ASSIGNED = """
     SELECT a.symbol, a.assigned_ns, MAX(t.fired_ns) FROM slot_assignments a
     JOIN triggers t ON t.symbol = a.symbol AND t.fired_ns <= a.assigned_ns GROUP BY a.symbol, a.assigned_ns
@@ -78,6 +83,7 @@ class SymbolDay:
     places: Counter[str] = field(default_factory=Counter)
     minutes: int = 0
     minutes_excused: int = 0
+    missing_minutes: set[int] = field(default_factory=set)
 
 
 def finding(
@@ -97,6 +103,7 @@ def finding(
                 session[symbol] = market
         prerolls = _prerolls(connection, session_date, session, preroll_s)
         calls = _calls(connection, session_date, days)
+        official = _official(connection, session_date, days)
     faults: defaultdict[str, list[str]] = defaultdict(list)
     for day in days.values():
         for kind, example in day.faults.items():
@@ -116,6 +123,7 @@ def finding(
             "compared": sum(day.minutes for day in days.values()),
             "excused": sum(day.minutes_excused for day in days.values()),
         },
+        "official_bars": official,
         "prerolls": prerolls,
         "calls": calls,
     }
@@ -145,7 +153,7 @@ def symbol_day(symbol: str, market: Offered, rows: Sequence[Sequence[Any]], name
     day.fates.update(source for source, *_ in stored.values())
     seconds = [time_ns // NS_PER_S for time_ns in market.times_ns]
     spans = {"unreachable": named.unreachable, "gap": united(named.gaps), "unknown": named.unknown}
-    missing_minutes = set[int]()
+    missing_minutes = day.missing_minutes
     for index, after in enumerate(market.volumes_after):
         is_reachable = index >= bisect_right(seconds, seconds[index]) - PAGE
         day.fates["truly_unreachable"] += not is_reachable and index not in stored
@@ -277,6 +285,24 @@ def _check_minutes(
         bar = (prices[0], max(prices), min(prices), prices[-1], sum(stored[index][2] for index in made[minute]))
         if bar != official:
             day.faults.setdefault("minute_bar", f"{symbol} at {start_ns}: {bar}, official {official}")
+
+
+def _official(connection: sqlite3.Connection, session_date: str, days: Mapping[str, SymbolDay]) -> dict[str, int]:
+    """The system's own comparisons with official bars: a minute that differs must have missing trades."""
+    latest = {symbol: row for symbol, *row in connection.execute(OFFICIAL, (session_date,))}
+    named = 0
+    for symbol, (*_, differences) in latest.items():
+        for each in json.loads(differences):
+            if each["minute_start_ns"] // (60 * NS_PER_S) in days[symbol].missing_minutes:
+                named += 1
+            else:
+                days[symbol].faults.setdefault("official_bar", f"{symbol}: {each}")
+    lines, calls, bars = connection.execute(FETCHES, (session_date,)).fetchone()
+    minutes, equal, without_trades = (sum(row[at] for row in latest.values()) for at in range(3))
+    return {
+        "lines": lines, "calls": calls or 0, "bars": bars or 0, "compared_lines": len(latest), "minutes": minutes,
+        "equal": equal, "without_trades": without_trades, "differ_where_trades_are_named_missing": named,
+    }  # fmt: skip
 
 
 def _prerolls(

@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, SlotAssigned, TapeJudged, TapePage, TapeSpan, TriggerFired
+from bus.events import (
+    BarsChecked,
+    Event,
+    GapDetected,
+    MinuteDifference,
+    SlotAssigned,
+    TapeJudged,
+    TapePage,
+    TapeSpan,
+    TriggerFired,
+)
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
@@ -65,6 +75,7 @@ def events() -> list[Event]:
         SlotAssigned("a:1", SLOTTED, assigned_ns, "volume_surge", 1.0, "free_slot", None),
         GapDetected("g", "kis", SLOTTED, DAY, gap_ns[1], *gap_ns, 30.0, 32.0, 2.0, 2, "reconnect"),
         *(page(number) for number in range(4)),
+        official(BURST_S // 60),
         report(BUSY, "seconds", unreachable=(lost,)),
         report(SLOTTED, "spans", unknown=(TapeSpan(30.0, 32.0, *gap_ns),)),
     ]
@@ -74,6 +85,12 @@ def page(number: int) -> TapePage:
     moment_ns = OPEN_NS + number * 60 * S
     bounds = (number * PAGE + 0.0, number * PAGE + PAGE + 0.0)
     return TapePage("kis", BUSY, DAY, moment_ns, moment_ns, PAGE, PAGE, PAGE, *bounds, moment_ns, moment_ns)
+
+
+def official(minute: int) -> BarsChecked:
+    """A comparison of the busy symbol: one minute differs."""
+    differs = MinuteDifference(OPEN_NS + minute * 60 * S, "volume", float(BURST), float(PAGE))
+    return BarsChecked("kis", BUSY, DAY, OPEN_NS, 12, 11, 1, 0, 0, 0, 100.0, 95.0, (differs,))
 
 
 def report(
@@ -113,6 +130,8 @@ def test_a_whole_tape_is_sound_and_each_trade_has_its_fate(tmp_path: Path) -> No
     assert reported["reachable_share"] == round((count - 7) / (count - 5), 6)
     assert reported["prerolls"] == {"slots": 1, "missing": [], "delay_p50_s": 7.0, "delay_p95_s": 7.0}
     assert reported["calls"]["pages"] == 4
+    assert reported["official_bars"]["compared_lines"] == 1
+    assert reported["official_bars"]["differ_where_trades_are_named_missing"] == 1
     assert sum(part["offered"] for part in reported["deciles"]) == count
     assert f"{count}" in table(reported)
 
@@ -129,6 +148,7 @@ def test_a_whole_tape_is_sound_and_each_trade_has_its_fate(tmp_path: Path) -> No
         ("UPDATE tape_reports SET quality = 'complete'", "wrong_quality"),
         (f"DELETE FROM tape_reports WHERE symbol = '{SLOTTED}'", "no_report"),
         (f"DELETE FROM trades WHERE symbol = '{BUSY}' AND cumulative_volume = {LOST.stop + 1}", "unnamed"),
+        ("UPDATE bar_checks SET differences = replace(differences, '600000000000', '660000000000')", "official_bar"),
     ],
 )
 def test_the_judge_notices_each_kind_of_tampering(tmp_path: Path, statement: str, fault: str) -> None:

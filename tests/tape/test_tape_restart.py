@@ -26,6 +26,12 @@ class Process:
         self.planner._threshold = 0.0
         restore(self.planner, stored)
 
+    def learn(self, moments):
+        """Take in the sweeps of these seconds."""
+        for moment in moments:
+            for symbol, line in self.market.items():
+                self.planner.learn(symbol, line.volume_at(moment), moment)
+
     def close(self):
         self.planner.close(volumes(self.market), DAY_END)
 
@@ -47,7 +53,7 @@ class Process:
 
 def repeated(pages):
     """The pages that were fetched more than once."""
-    counts = Counter((each.symbol, each.asked_ns, each.after_volume, each.upto_volume) for each in pages)
+    counts = Counter(map(_key, pages))
     return {page: count for page, count in counts.items() if count > 1}
 
 
@@ -72,3 +78,30 @@ def test_processes_that_are_killed_ask_what_one_process_asks(market, size, kills
         process.close()
         process.work(calls)
     assert {(each.symbol, each.asked_ns) for each in stored} == {(each.symbol, each.asked_ns) for each in whole}
+
+
+@given(markets, sizes, st.lists(st.tuples(st.integers(0, 200), st.lists(st.integers(0, 12), max_size=3)), max_size=6))
+def test_kills_in_the_session_add_no_page(market, size, sweeps):
+    """The pages that one process asks twice are those below a second fuller than a page: whether the second before it
+    leads further is not known, if that one was the last before an earlier sweep.
+    """
+    sweeps.sort()
+    whole, stored = [], []
+    alone, killed = Process(market, size, whole), Process(market, size, stored)
+    for number, (moment, kills) in enumerate(sweeps, start=1):
+        alone.learn([moment])
+        alone.work(FOR_EVER)
+        killed.learn([moment])
+        for calls in kills:
+            killed.work(calls)
+            killed = Process(market, size, stored)
+            killed.learn([each for each, _ in sweeps[:number]])
+        killed.work(FOR_EVER)
+    for process in (alone, killed):
+        process.close()
+        process.work(FOR_EVER)
+    assert Counter(map(_key, stored)) == Counter(map(_key, whole))
+
+
+def _key(page):
+    return page.symbol, page.asked_ns, page.after_volume, page.upto_volume
