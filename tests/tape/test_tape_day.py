@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import threading
 import time
@@ -602,12 +603,15 @@ def test_a_restart_holds_a_part_of_the_pages_and_makes_its_planner_beside_the_ev
 
     async def peak_bytes(found: Scene) -> int:
         day = TapeDay(found.parts, PLAN)
+        threshold = gc.get_threshold()
+        gc.set_threshold(700, 10, 10)  # Python's, which the process has
         tracemalloc.start()
         try:
             assert await day._resume()
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
+            gc.set_threshold(*threshold)
             assert all(len(list(chain.held)) == 1 for chain in day.planner.chains.values())
 
     async def scenario() -> None:
