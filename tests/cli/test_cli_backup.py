@@ -198,9 +198,11 @@ def test_the_package_of_a_time_is_the_newest_up_to_then(scene: Scene) -> None:
 
 def test_a_package_of_another_instance_is_refused(scene: Scene) -> None:
     scene.typed("now")
+    [name] = scene.packages()
     document = (scene.folder / "observer.toml").read_text()
     (scene.folder / "observer.toml").write_text(document + '[instance]\nname = "second"\n')
-    refused = scene.typed("restore", "--yes")
+    assert isinstance(scene.typed("restore", "--yes").exception, NoDataError)
+    refused = scene.typed("restore", name, "--yes")
     assert isinstance(refused.exception, ConfigError)
     assert "the package is of instance 'main'" in str(refused.exception)
 
