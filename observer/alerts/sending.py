@@ -12,7 +12,9 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from apprise import NotifyBase
 
 _STATUS: Final = re.compile(r"error=(\d{3})\b")
+# A variable of the context: the library sends by threads of its own, which get a copy of their caller's context.
+_statuses: ContextVar[list[int | None]] = ContextVar("_statuses")
 _PROGRAM: Final = "observer.alerts.sending"
 _INHERITED: Final = re.compile(  # the variables that Python, the library or TLS may need
     r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|PYTHON\w+|VIRTUAL_ENV|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|\w+_CA_BUNDLE"
@@ -129,25 +133,22 @@ async def deliver(parcel: Parcel, timeout_s: float, variables: Mapping[str, str]
 
 
 class _Statuses(logging.Handler):
-    """Keeps the last HTTP status that the library's log names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last: int | None = None
+    """Keeps the HTTP statuses that the library's log names, in the list of the URL that is sent to."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Takes one record."""
         if found := _STATUS.search(record.getMessage()):
-            self.last = int(found[1])
+            _statuses.get([]).append(int(found[1]))
 
 
 def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
-    """Send the message by this process, to one of its URLs after another; report each as begun, then how it ended."""
+    """Send the message by this process, to all its URLs at the same time, so that none waits for one that hangs; report
+    each as begun, then how it ended, by its own thread.
+    """
     import apprise
 
-    statuses = _Statuses()
     log = logging.getLogger("apprise")
-    log.handlers, log.propagate = [statuses], False
+    log.handlers, log.propagate = [_Statuses()], False
     sender = apprise.Apprise()
     try:
         is_known = sender.add(parcel.url)
@@ -164,9 +165,16 @@ def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
     for number in wanted:
         report(Result("begun", None, number))
 
-    for number, service in wanted.items():
-        statuses.last = None
-        report(Result("sent", None, number) if _is_sent(service, parcel) else Result("refused", statuses.last, number))
+    def send_one(number: int, service: "NotifyBase") -> None:
+        _statuses.set(statuses := [])
+        is_sent = _is_sent(service, parcel)
+        report(Result("sent", None, number) if is_sent else Result("refused", (statuses or [None])[-1], number))
+
+    threads = [threading.Thread(target=send_one, args=each) for each in wanted.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def _is_sent(service: "NotifyBase", parcel: Parcel) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from observer.alerts.sending import Parcel, Result, deliver, failure_text, result_text
 from observer.alerts.sending import send as send_all
 from tests.alerts.targets import SECRET, listening
+from tests.waiting import until_async
 
 
 def parcel(url: str, body: str = "a text") -> Parcel:
@@ -84,6 +85,22 @@ def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
             assert await deliver(Parcel(urls, *message, None, [2, 3]), 60.0, {}) == [Result("sent", None, 1)]
             assert await deliver(Parcel(urls, *message, only=4), 60.0, {}) == [], "there are three"
             assert len(good.messages) == 2
+
+    asyncio.run(body())
+
+
+def test_a_url_that_hangs_does_not_keep_the_message_from_the_others() -> None:
+    async def body() -> None:
+        with listening() as hanging, listening() as good, listening() as bad:
+            hanging.hangs.set()
+            bad.status = 503
+            urls = f"{hanging.url}?rto=120, {good.url}, {bad.url}"
+            sending = asyncio.create_task(deliver(Parcel(urls, "a title", "a text", "critical"), 600.0, {}))
+            await until_async(lambda: hanging.attempts and good.messages and bad.attempts, "all at the same time")
+            assert not sending.done()
+            hanging.released.set()
+            assert await sending == [Result("refused", 503, 1), Result("sent", None, 2), Result("refused", 503, 3)]
+            assert len(good.messages) == 1
 
     asyncio.run(body())
 

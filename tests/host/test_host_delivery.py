@@ -175,6 +175,8 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
             assert scene.undelivered[0].startswith("URL 2 of target phone gets no alerts: the target answers with HTTP")
             scene.raise_alert("queue")
             await until_async(lambda: "queue" in good.text, "a next alert does not wait for it")
+            kept = tmp_path / "alert_targets/phone.json"
+            await until_async(lambda: kept.read_text().count('"sent":"critical"') == 2, "the end of its process")
         async with scene.running():  # a host that starts again
             bad.status = 200
             await until_async(lambda: "disk_full" in bad.text and "queue" in bad.text)
@@ -187,6 +189,25 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
 
     with listening() as good, listening() as bad:
         asyncio.run(body(good, bad))
+
+
+def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_gets_the_message_once(
+    tmp_path: Path,
+) -> None:
+    async def body(hanging: Target, good: Target) -> None:
+        hanging.hangs.set()
+        scene = Scene(tmp_path, {"phone": f"{hanging.url}?rto=120, {good.url}"}, timeout_s=4.0)
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
+            await until_async(lambda: any(each.startswith("URL 1 of target phone") for each in scene.undelivered))
+            await until_async(lambda: "disk_full" in good.text)
+            delivery.adopt(msgspec.structs.replace(scene.settings, timeout_s=600.0))
+            hanging.hangs.clear()
+            await until_async(lambda: "disk_full" in hanging.text, "it is tried again")
+        assert good.text.count("CRITICAL track-b: disk_full") == 1
+
+    with listening() as hanging, listening() as good:
+        asyncio.run(body(hanging, good))
 
 
 def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path: Path) -> None:
