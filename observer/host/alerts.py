@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -73,14 +73,16 @@ class SystemAlerts:
         self._silences = silences
         self._clock = clock
         self._children = children
-        self._kept = kept
+        self._kept = dict(kept)
 
     def all(self) -> list[ProcessAlert]:
         """Every open alert of severity warning and above, the host's last."""
         now_ns = self._clock.now_ns()
         silenced = self._silences.until(now_ns)
+        children = self._children()
+        self.forget(name for name, alerts in children.items() if alerts is not None)
         by_process = {
-            name: self._left_by(name, now_ns) if alerts is None else alerts for name, alerts in self._children().items()
+            name: self._left_by(name, now_ns) if alerts is None else alerts for name, alerts in children.items()
         }
         by_process[self._own.source] = self._own.open
         return [
@@ -88,6 +90,11 @@ class SystemAlerts:
             for name, alerts in by_process.items()
             for alert in alerts
         ]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Take what these processes left open in an earlier system for over: a later child of such a name has none."""
+        for name in names:
+            self._kept.pop(name, None)
 
     def _left_by(self, name: str, now_ns: int) -> Sequence[OpenAlert]:
         return sent_alerts(after_time(self._kept.get(name, {}), now_ns, name).conditions)

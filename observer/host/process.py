@@ -326,10 +326,10 @@ class Host:
         kept = {f"{prefix}{name}" for name in employed for prefix in PREFIXES}
         for prefix in PREFIXES:
             self._alerts.resolve_all(prefix, "it is no process of the configuration", kept)
-        for name in kept_alerts(runtime := Path(self._settings.run.runtime)):
-            if name not in employed and name != NAME:
-                left = Alerts(self._clock, name, producer.publish, runtime=runtime)
-                left.resolve_all("", f"{name} is no process of the configuration")
+        for name in kept_alerts(runtime := Path(self._settings.run.runtime)).keys() - employed - {NAME}:
+            left = Alerts(self._clock, name, producer.publish, runtime=runtime)
+            left.resolve_all("", f"{name} is no process of the configuration")
+            self._system_alerts.forget([name])
 
     async def _report_phases(self, producer: Producer) -> None:
         while True:

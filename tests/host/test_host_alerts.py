@@ -92,6 +92,8 @@ def test_alerts_of_an_earlier_system_stay_open_until_their_process_sends_a_heart
     assert names(system.all()) == ["etf:list"], "what settled or happened is over by itself"
     beats["etf"] = []
     assert system.all() == []
+    beats["etf"] = None
+    assert system.all() == [], "a reload removed it, and a later one added it: its first life has ended the alert"
 
 
 def test_an_open_alert_is_silenced_by_order_and_an_unknown_one_is_refused(system: SystemAlerts) -> None:

@@ -134,6 +134,7 @@ def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host:
     runtime = host.endpoints.runtime_directory
     for name in ("dismissed", "etf"):
         Alerts(ManualClock(0), name, lambda *_events: None, runtime=runtime).report("queue", "warning", "a text")
+    host = Host(host._settings, host._configuration, host._clock)
     host._alerts.report("given_up:dismissed", "critical", "exit 1")
     host._alerts.report("given_up:etf", "critical", "exit 1")
 
@@ -143,6 +144,9 @@ def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host:
         assert open_alerts(host) == [("given_up:etf", "critical")]
         await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
         assert producer.published == 1, "the end of the row"
+        host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
+        found = [(each.process, each.identity) for each in host._system_alerts.all()]
+        assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
         producer.close()
 
     asyncio.run(scene())
