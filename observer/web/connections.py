@@ -73,7 +73,8 @@ class Connection(H11Protocol):
         """What the client has to do next, since `since_s`; None: the server has to answer."""
         wait: tuple[Wait | None, object] = (None, None)
         if self.flow.write_paused or self.transport.is_closing():
-            wait = "reading", self._pauses
+            # One large write drains without another pause: what is left of it shows that the client takes some.
+            wait = "reading", (self._pauses, self.transport.get_write_buffer_size())
         elif self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             wait = "request", self.cycle
         if wait != self._wait:

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
 from observer.config import Settings
 from observer.metrics.counters import COUNTERS
 from observer.web.broadcast import CLIENTS_MAX
-from observer.web.connections import Bounds
+from observer.web.connections import Bounds, Connection, Connections
 from observer.web.server import BOUNDS
 from tests.folders import short_folder
 from tests.waiting import until_async
@@ -93,6 +95,34 @@ def test_a_stream_that_is_read_stays_while_others_are_dropped(settings: Settings
                     while "the end" not in data:
                         data = await anext(lines)
                     assert json.loads(data.removeprefix("data: "))["headline"] == "the end"
+
+    asyncio.run(scenario())
+
+
+async def _app(_scope: object, _receive: object, _send: object) -> None:
+    """Answers nothing."""
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_client_that_takes_some_of_a_large_answer_does_not_count_as_one_that_takes_nothing(closing: bool) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        config = Config(_app, ws="none", lifespan="off")
+        connection = Connection(Connections(Bounds()), config=config, server_state=ServerState(), app_state={})
+        server, client = socket.socketpair()
+        client.setblocking(False)
+        with contextlib.closing(client):
+            transport, _ = await loop.connect_accepted_socket(lambda: connection, server)
+            transport.write(b"x" * 8_000_000)
+            if closing:
+                transport.close()
+            assert (connection.waits_for(1.0), connection.since_s) == ("reading", 1.0)
+            assert (connection.waits_for(9.0), connection.since_s) == ("reading", 1.0), "it takes nothing"
+            left_bytes = transport.get_write_buffer_size()
+            while transport.get_write_buffer_size() == left_bytes:
+                await loop.sock_recv(client, 65_536)
+            assert (connection.waits_for(10.0), connection.since_s) == ("reading", 10.0), "it takes some"
+            transport.abort()
 
     asyncio.run(scenario())
 
