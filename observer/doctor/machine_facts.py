@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from observer.backup.manifest import Manifest
-from observer.backup.package import packages
+from observer.backup.package import packages_of
 from observer.clock import RealClock
 from observer.doctor.machine import (
     ClockFacts,
@@ -202,7 +202,8 @@ def _bytes_per_day(place: Place) -> float | None:
     if place.base is None:
         return None
     folder, places = place.backup.folder_of(place.base.run), places_of(place)
-    sizes = [(each.taken_ns, _copy_bytes(each.manifest)) for each in packages(folder) if each.manifest is not None]
+    own = packages_of(folder, place.base.instance)
+    sizes = [(each.taken_ns, _copy_bytes(each.manifest)) for each in own if each.manifest is not None]
     (first_ns, first_bytes), (last_ns, last_bytes) = (sizes[-_RATE_PACKAGES:] or [(0, 0)])[0], (sizes or [(0, 0)])[-1]
     days = (last_ns - first_ns) / _DAY_NS
     if days < _RATE_DAYS_MIN:

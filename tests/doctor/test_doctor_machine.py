@@ -5,6 +5,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from hypothesis import given
@@ -128,6 +129,10 @@ def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(install
     grown = [each.stat().st_size for each in sorted(Path("data/backup").glob("*/database.sqlite3"))]
     assert facts.bytes_per_day == 3 * (grown[1] - grown[0])  # the database, and two packages of it
     assert "database" in facts.disks[0].holds
+    place = place_of(CONFIGURATION, NOW_NS)
+    assert place.base is not None
+    other = msgspec.structs.replace(place.base, instance=Instance(name="other"))
+    assert disk_facts(msgspec.structs.replace(place, base=other)).bytes_per_day is None, "these are not its packages"
 
 
 def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
