@@ -28,9 +28,9 @@ _STATUS: Final = re.compile(r"error=(\d{3})\b")
 # A variable of the context: the library sends by threads of its own, which get a copy of their caller's context.
 _statuses: ContextVar[list[int | None]] = ContextVar("_statuses")
 _PROGRAM: Final = "observer.alerts.sending"
-_INHERITED: Final = re.compile(  # the variables that Python, the library or TLS may need
+_INHERITED: Final = re.compile(  # the variables that Python, the library, TLS or a desktop target may need
     r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|PYTHON\w+|VIRTUAL_ENV|LD_LIBRARY_PATH|SSL_CERT_(FILE|DIR)|\w+_CA_BUNDLE"
-    r"|(HTTPS?|ALL|NO)_PROXY",
+    r"|(HTTPS?|ALL|NO)_PROXY|DBUS_SESSION_BUS_ADDRESS|XDG_RUNTIME_DIR|DISPLAY",
     re.IGNORECASE,
 )
 

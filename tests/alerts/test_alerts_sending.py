@@ -114,8 +114,11 @@ def test_the_sending_process_has_no_variable_that_another_target_or_program_keep
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name in ("OBSERVER_ALERTS_OTHER", "KIS_APP_SECRET", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, SECRET)
+    for name in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "DISPLAY"):
+        monkeypatch.setenv(name, "of the desktop")
     with listening() as target:
         found = asyncio.run(deliver(parcel(target.url.replace(SECRET, "x")), 60.0, {"OWN": "its own"}))
     assert found == [Result("sent", None, 1)]
     assert '"OWN": "its own"' in seen.read_text()
+    assert seen.read_text().count("of the desktop") == 3, "a desktop target needs them"
     assert SECRET not in seen.read_text()
