@@ -1,11 +1,11 @@
 """Packages in a folder: listed and verified.
 
-<stamp>-<kind>/                a package; it has this name once it is whole and on the disk
-manifest.json              see `observer.backup.manifest`
-manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
-verified.json              when the package was last found whole
-database.sqlite3           or database.dump
-universe/ ledgers/ master/ configuration/
+<stamp>-<kind>-<instance>/     a package; it has this name once it is whole and on the disk
+    manifest.json              see `observer.backup.manifest`
+    manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
+    verified.json              when the package was last found whole
+    database.sqlite3           or database.dump
+    universe/ ledgers/ master/ configuration/
 lake/                          the sealed days' files, see `observer.backup.lake_copy`
 .<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
 .lock                          held while a process makes or deletes packages
