@@ -50,7 +50,9 @@ def key_facts(place: Place) -> KeyFacts | None:
     except MissingKeysError as error:
         problems = str(error).splitlines()
     accounts = place.settings.pool.accounts
-    are_removed = place.settings.simulator is not None and all(why_unseen(each.keys_file or "") for each in accounts)
+    are_removed = place.settings.simulator is not None and all(
+        each.keys_file is not None and why_unseen(each.keys_file) for each in accounts
+    )
     return KeyFacts(len(accounts), problems, list(_secret_files(place)), are_removed)
 
 

@@ -493,6 +493,16 @@ def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path: Pa
     facts = key_facts(place)
     assert facts is not None
     assert [each.level for each in judge_keys(facts)] == ["critical"]
+    assert place.settings is not None
+    accounts = [
+        msgspec.structs.replace(each, keys_file=None, app_key_variable="NO_KEY", app_secret_variable="NO_SECRET")
+        for each in place.settings.pool.accounts
+    ]
+    pool = msgspec.structs.replace(place.settings.pool, accounts=accounts)
+    settings = msgspec.structs.replace(place.settings, pool=pool)
+    facts = key_facts(msgspec.structs.replace(place, settings=settings))
+    assert facts is not None
+    assert {each.level for each in judge_keys(facts)} == {"critical"}, "no demo removes variables"
 
 
 def test_every_wrong_key_has_a_line_of_its_own(installation: Scene) -> None:
