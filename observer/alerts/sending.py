@@ -166,7 +166,8 @@ def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
         report(Result("begun", None, number))
 
     def send_one(number: int, service: "NotifyBase") -> None:
-        _statuses.set(statuses := [])
+        statuses: list[int | None] = []
+        _statuses.set(statuses)
         is_sent = _is_sent(service, parcel)
         report(Result("sent", None, number) if is_sent else Result("refused", (statuses or [None])[-1], number))
 
