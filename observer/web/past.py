@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from observer.config import Settings
 from observer.store.alerts import StoredAlert
 from observer.store.slots import day_bounds
-from observer.units import NS_PER_S
+from observer.units import NS_PER_MS, NS_PER_S
 from observer.web.model import Alerts, Backups, Gaps, Level, Processes, State, Storage
 from observer.web.state_system import SEVERITIES, alert_of, local_time, timeline_of
 from observer.web.stored import (
@@ -92,9 +92,13 @@ def answer_of_day(day: str, gaps: Gaps, alerts: Sequence[StoredAlert]) -> tuple[
 
 
 def _alerts(stored: Sequence[StoredAlert], known_ms: int) -> Alerts:
-    """The alerts of the day, worst first."""
+    """The alerts of the day, worst first. One that is still open has no end, though the time is known when it ends."""
+    now_ns = known_ms * NS_PER_MS
     ordered = sorted(stored, key=lambda each: (SEVERITIES.index(each.severity), -each.since_ns))
     return Alerts(
         known_ms=known_ms,
-        alerts=[alert_of(each, each.source, ended_ns=each.resolved_ns or each.until_ns) for each in ordered],
+        alerts=[
+            alert_of(each, each.source, ended_ns=None if each.is_open(now_ns) else each.resolved_ns or each.until_ns)
+            for each in ordered
+        ],
     )

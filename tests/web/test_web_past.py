@@ -2,7 +2,8 @@
 
 from msgspec.structs import replace
 
-from observer.web.past import IN_THE_LAKE, without_removed
+from observer.store.alerts import StoredAlert
+from observer.web.past import IN_THE_LAKE, _alerts, without_removed
 from tests.web.page_states import past_day
 
 
@@ -20,3 +21,19 @@ def test_a_day_with_its_rows_and_one_without_an_answer_of_a_sweep_stay_as_they_a
     stored = replace(day, storage=replace(day.storage, rows={"snapshots": 1}))
     unswept = replace(day, sweeps=replace(day.sweeps, sweeps=()), storage=replace(day.storage, rows={"snapshots": 0}))
     assert [without_removed(each) for each in (stored, unswept)] == [stored, unswept]
+
+
+def test_an_alert_of_today_that_is_open_until_midnight_has_no_end_before() -> None:
+    raised = StoredAlert(
+        source="etf",
+        identity="etf:removed",
+        severity="warning",
+        since_ns=0,
+        last_ns=0,
+        count=1,
+        text="5",
+        until_ns=5_000_000,
+    )
+    resolved = replace(raised, resolved_ns=2_000_000, until_ns=None)
+    assert [each.ended is None for each in _alerts([raised, resolved], 4).alerts] == [True, False]
+    assert [each.ended is None for each in _alerts([raised], 5).alerts] == [False]
