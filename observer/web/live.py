@@ -311,8 +311,10 @@ class Live:
         return max(known_ms, self._loaded_ms)
 
     def _ms_of(self, moment_ns: int) -> int:
-        """The machine's time at a moment of the market: figures are as old as their records, also after a reading."""
-        return self._market_ms - (self._market_ns - moment_ns) // NS_PER_MS
+        """The machine's time at a moment of the market, at most now: figures are as old as their records, also after a
+        reading. A demo's market goes faster than the machine, and these ages are the market's there.
+        """
+        return min(self._market_ms - (self._market_ns - moment_ns) // NS_PER_MS, now_ms())
 
     def _is_up(self, process: str) -> bool:
         processes = self._status.processes if self._status is not None else ()

@@ -3,7 +3,8 @@
 Times of the machine are milliseconds of the Unix epoch (`_ms`); minutes of a day count from midnight of the venue's
 local time (`_minute`) and may have a fraction. `known_ms` of each part is when its figures were true: those of sweeps,
 universe, premiums and tape at the time of their newest record, others when they were last found out, all of a past day
-when it was read. The page shows their age beside them. None means that a figure is not known, never zero.
+when it was read. A demo's market goes faster than the machine: ages of records are the market's there. The page shows
+the age of each part. None means that a figure is not known, never zero.
 """
 
 from collections.abc import Sequence

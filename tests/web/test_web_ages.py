@@ -48,6 +48,18 @@ def test_figures_are_as_old_as_their_newest_records() -> None:
     assert [part.known_ms for part in parts] == [ms_of(TEN_NS) + 1_000 * second for second in (5, 7, 4, 60)]
 
 
+def test_a_record_later_than_the_last_status_is_of_now() -> None:
+    async def scenario() -> None:
+        with short_folder() as folder:
+            settings = filled(folder)
+            async with system(settings), Live(settings) as live:
+                state = await loaded(live)
+                later_ms = live._ms_of(NOON_NS + 3_600 * NS_PER_S)
+                assert state.now_ms <= later_ms <= live_module.now_ms()
+
+    asyncio.run(scenario())
+
+
 def test_a_page_that_has_just_read_the_day_shows_how_old_its_figures_are() -> None:
     async def scenario() -> None:
         with short_folder() as folder:
