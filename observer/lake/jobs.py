@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import DataFileError, ObserverError
 from observer.lake.layout import SealedDay, days_to_remove, forgotten_dates, sealed_days
+from observer.lake.merging import late_rows
 from observer.lake.object_store import ObjectStore
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
@@ -250,8 +252,18 @@ def _texts(result: SealingResult) -> Sequence[str]:
 
 def _has_more(day: SealedDay, reader: SealingReader) -> bool:
     """Whether rows came that announce others of a day long past. They are few and stay in the database."""
-    sealed = {kind: newest.rows if (newest := day.newest(kind)) else 0 for kind in ANNOUNCING}
-    return any(reader.count(kind, day.session_date) > rows for kind, rows in sealed.items())
+    _, uids = reader.marks()
+    held = set(uids.values())
+    for kind in ANNOUNCING:
+        newest = day.newest(kind)
+        if newest is None or newest.is_held_with(held):
+            if reader.count(kind, day.session_date) > (newest.rows if newest else 0):
+                return True
+        elif reader.count(kind, day.session_date):  # another database has sealed rows: the number does not show it
+            with closing(reader.batches(kind, day.session_date)) as found:
+                if any(late_rows(found, newest.streams, uids)):
+                    return True
+    return False
 
 
 def days_to_seal(stored: Sequence[str], sealed: set[str]) -> list[str]:

@@ -5,13 +5,17 @@ positions of its rows, so a row of the database is a late one if the version doe
 that the database still has, or has again after it was restored, count once.
 """
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from observer.lake.layout import StreamRows
+from observer.lake.parquet import file_schema
 from observer.store.kinds import kind_named
 
 _POSITION: Final = ("stream", "sequence")
@@ -54,22 +58,17 @@ def numbers_of(sealed: Sequence[StreamRows], uids: Mapping[int, str]) -> Mapping
 
 
 def merged(
-    sealed: Iterable[pa.RecordBatch], late: pa.Table, kind: str, numbers: Mapping[int, int]
+    sealed: Iterable[pa.RecordBatch], late: Iterable[pa.RecordBatch], kind: str, numbers: Mapping[int, int]
 ) -> Iterator[pa.RecordBatch]:
-    """The sealed rows under these numbers of their streams and the late ones, sorted as one sealing would have sorted
-    them. At most one symbol's rows are held at a time.
+    """The sealed rows under these numbers of their streams and the late ones, which both are sorted by symbol, sorted
+    as one sealing would have sorted them. A symbol's rows are held at a time; all rows of a kind without symbols.
     """
     keys = [(name, "ascending") for name in (*kind_named(kind).order, *_POSITION)]
-    waiting = {symbol: late.filter(pc.equal(late["symbol"], symbol)) for symbol in late["symbol"].unique().to_pylist()}
-    for symbol, rows in _by_symbol(_with_columns(sealed, late.schema)):
-        for name in sorted(each for each in waiting if each < symbol):
-            yield from waiting.pop(name).sort_by(keys).to_batches()
-        own = _renumbered(rows, numbers)
-        beside = waiting.pop(symbol, None)
-        whole = own if beside is None else pa.concat_tables([own, beside])
-        yield from whole.sort_by(keys).to_batches()
-    for name in sorted(waiting):
-        yield from waiting[name].sort_by(keys).to_batches()
+    of_file = _by_symbol(_with_columns(sealed, file_schema(kind)))
+    own = ((symbol, _renumbered(rows, numbers)) for symbol, rows in of_file)
+    by_symbol = itemgetter(0)
+    for _, found in groupby(heapq.merge(own, _by_symbol(late), key=by_symbol), by_symbol):
+        yield from pa.concat_tables([rows for _, rows in found]).sort_by(keys).to_batches()
 
 
 def _with_columns(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -81,12 +80,13 @@ def _with_columns(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Itera
 
 
 def _by_symbol(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each symbol, which stand together."""
+    """The rows of each symbol, which stand together; all under no symbol where the kind has none."""
     held: list[pa.RecordBatch] = []
     name = ""
     for batch in batches:
         begin = 0
-        for found in pc.value_counts(batch["symbol"]).to_pylist():
+        whole = {"values": "", "counts": batch.num_rows}
+        for found in pc.value_counts(batch["symbol"]).to_pylist() if "symbol" in batch.schema.names else [whole]:
             if held and found["values"] != name:
                 yield name, pa.Table.from_batches(held)
                 held = []

@@ -21,7 +21,7 @@ from observer.lake.catalogue import update_catalogue
 from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
 from observer.lake.merging import late_rows, merged, numbers_of
 from observer.lake.object_store import ObjectStore
-from observer.lake.parquet import as_in_file, file_schema, of_market, read_file, write_file
+from observer.lake.parquet import as_in_file, of_market, read_file, write_file
 from observer.lake.publishing import locked, publish, repair, scratch_folder, staging_path
 from observer.lake.target import wrong_at_target
 from observer.lake.verification import require_rows, verify_day
@@ -193,20 +193,21 @@ def _sources(
         if before is None or not counts[kind] or (newest := before.newest(kind)) is None:
             continue
         with closing(reader.batches(kind, session_date)) as found:
-            stored = as_in_file(of_market(found, market), kind)
-            late = pa.Table.from_batches(late_rows(stored, newest.streams, uids), file_schema(kind))
-        if late.num_rows:
+            late = sum(batch.num_rows for batch in late_rows(as_in_file(found, kind), newest.streams, uids))
+        if late:  # they are read again: all rows of a large day would not be held
             numbers = numbers_of(newest.streams, uids)
             own = {numbers[each.stream]: each.uid for each in newest.streams}
-            with closing(read_file(version_path(lake, kind, market, session_date, newest.version))) as sealed:
-                batches = merged(sealed, late, kind, numbers)
-                yield _Source(kind, newest.rows + late.num_rows, batches, {**uids, **own})
+            path = version_path(lake, kind, market, session_date, newest.version)
+            with closing(read_file(path)) as sealed, closing(reader.batches(kind, session_date)) as found:
+                stored = late_rows(as_in_file(of_market(found, market), kind), newest.streams, uids)
+                yield _Source(kind, newest.rows + late, merged(sealed, stored, kind, numbers), {**uids, **own})
 
 
 def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
     """The kinds whose sealed rows the database need not have: rows of theirs that it has join the sealed ones."""
     held = set(uids.values())
-    return [kind for kind, found in before.kinds.items() if kind in before.removed or not found[-1].is_held_with(held)]
+    known = [(kind, found[-1]) for kind, found in before.kinds.items() if kind in KINDS]
+    return [kind for kind, newest in known if kind in before.removed or not newest.is_held_with(held)]
 
 
 def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) -> Mapping[str, int]:

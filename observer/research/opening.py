@@ -1,6 +1,6 @@
 """Opens the stored data of an instance, from whatever names it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -90,10 +90,11 @@ def open_parts(
         market = next(iter(sealed_markets(lake)), "")
     venue = venue_of_market(market)
     use_zone(venue.zone)
+    uids = None if database is None else set(database.stream_uids().values())
     return Store(
         Rows(
             database,
-            {} if lake is None else _SealedFiles(lake, market),
+            {} if lake is None else _SealedFiles(lake, market, uids),
             market,
             never_removed if lake is None else partial(_removed_version, lake, market),
         ),
@@ -126,16 +127,19 @@ def _open_published(url: str, tz: str | None) -> Store:
 
 
 class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
-    """By sealed day and kind the file of the newest version at the opening."""
+    """By sealed day and kind the file of the newest version at the opening; `uids` are the random ids of the database's
+    event streams, None without a database.
+    """
 
-    def __init__(self, lake: Path, market: str) -> None:
+    def __init__(self, lake: Path, market: str, uids: Collection[str] | None) -> None:
+        self._uids = uids
         self._days = SealedDays(lake, market)
         self._path = partial(version_path, lake)
         self._known: dict[str, Mapping[str, SealedFile]] = {}
 
     def __getitem__(self, day: str) -> Mapping[str, SealedFile]:
         if day not in self._known:
-            self._known[day] = _files(self._days[day], self._path)
+            self._known[day] = _files(self._days[day], self._path, self._uids)
         return self._known[day]
 
     def __iter__(self) -> Iterator[str]:
@@ -145,9 +149,12 @@ class _SealedFiles(Mapping[str, Mapping[str, SealedFile]]):
         return len(self._days)
 
 
-def _files(day: SealedDay, path: Callable[[str, str, str, int], Path | str]) -> Mapping[str, SealedFile]:
+def _files(
+    day: SealedDay, path: Callable[[str, str, str, int], Path | str], uids: Collection[str] | None = None
+) -> Mapping[str, SealedFile]:
     """By kind the file of the newest version, which never changes; `path` gives that of a kind, market, day and
-    version.
+    version. A database with the streams `uids` need not have the rows of a kind that is removed or that another
+    database sealed.
     """
     newest = {kind: versions[-1] for kind, versions in day.kinds.items()}
     return {
@@ -158,6 +165,7 @@ def _files(day: SealedDay, path: Callable[[str, str, str, int], Path | str]) -> 
             version.streams,
             kind in day.removed,
             version.is_distinct,
+            is_of_another=uids is not None and not version.is_held_with(uids),
         )
         for kind, version in newest.items()
     }

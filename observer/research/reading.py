@@ -1,9 +1,9 @@
 """The rows of a day by kind, from the sealed file of the day or from the database, and no row twice.
 
 Rows are only added. So a sealed kind of a day is read from the database if that has more rows: some came after the
-sealing, as a late recovery's. A kind that is removed from the database is read from its file, and from the database
-only at the positions that the file does not have. What is read of the database is bounded by the high-water marks of
-the moment at which the store was opened.
+sealing, as a late recovery's. A kind that is removed from the database, or whose sealed rows another database has, is
+read from its file, and from the database only at the positions that the file does not have. What is read of the
+database is bounded by the high-water marks of the moment at which the store was opened.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,8 @@ def stored_schema(kind: str) -> Schema:
 
 class SealedFile(msgspec.Struct, frozen=True):
     """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
-    the rows, whether the database need not have them, and `Version.is_distinct`.
+    the rows, whether they were removed from the database, `Version.is_distinct`, and whether another database has rows
+    of it.
     """
 
     path: Path | str
@@ -49,6 +50,12 @@ class SealedFile(msgspec.Struct, frozen=True):
     streams: Sequence[StreamRows]
     is_removed: bool
     is_distinct: bool = False
+    is_of_another: bool = False
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the database need not have the rows: those that it has at other positions join them."""
+        return self.is_removed or self.is_of_another
 
     @property
     def removed_version(self) -> int:
@@ -129,11 +136,11 @@ class Rows:
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
         file = self._sealed.get(day, {}).get(kind)
-        if file is not None and file.is_removed:
+        if file is not None and file.is_joined:
             sealed = self._of_file(kind, day, lines)
             if not self._count(kind, day):
                 return sealed
-            keys = ("symbol", *kind_named(kind).order, *_POSITION)
+            keys = [name for name in ("symbol", *kind_named(kind).order, *_POSITION) if name in stored_schema(kind)]
             return pl.concat([sealed, self._of_database(kind, day, lines)]).sort(keys)
         if day in self._sealed and not self._is_behind(kind, day):
             return self._of_file(kind, day, lines)
@@ -144,7 +151,7 @@ class Rows:
         file = self._sealed.get(day, {}).get(kind)
         if file is None or not file.is_distinct:
             return False
-        return not self._count(kind, day) if file.is_removed else not self._is_behind(kind, day)
+        return not self._count(kind, day) if file.is_joined else not self._is_behind(kind, day)
 
     def small(self, kind: str, day: str) -> pl.DataFrame:
         """All rows of a day of a kind with few; read once."""
@@ -218,7 +225,7 @@ class Rows:
         file = self._sealed.get(day, {}).get(kind)
         if day not in self._sealed:
             is_settled = False
-        elif file is not None and file.is_removed:
+        elif file is not None and file.is_joined:
             is_settled = not self._count(kind, day)
         else:
             is_settled = not self._is_behind(kind, day)
@@ -265,7 +272,7 @@ class Rows:
             raise rows_removed(day)
         file = self._sealed.get(day, {}).get(kind)
         removed = file.removed_version if file is not None else 0
-        last = {each.uid: each.last for each in file.streams} if file is not None and file.is_removed else {}
+        last = {each.uid: each.last for each in file.streams} if file is not None and file.is_joined else {}
         sealed = {stream: last[uid] for stream, uid in self._uids.items() if uid in last}
 
         def require_current() -> None:

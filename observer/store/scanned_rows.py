@@ -27,7 +27,7 @@ _Places = np.ndarray[Any, np.dtype[np.int32]]
 
 
 class StoredRows(Protocol):
-    """The rows of a kind and a day as they are read. `names` are the columns that are read."""
+    """The rows of a kind and a day as they are read. `schema` has the columns that are read."""
 
     schema: pa.Schema
 

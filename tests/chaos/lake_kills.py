@@ -134,7 +134,7 @@ class Campaign:
         while self.ended.kills < kills:
             self._append_late()
             name = self._rng.choice(list(acts))
-            is_aimed = self._rng.random() < KILLED_WHILE_SCANNING
+            is_aimed = self._rng.random() < KILLED_WHILE_SCANNING and name != "remove"  # which scans nothing
             if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1), is_aimed=is_aimed):
                 self.ended.killed[name] = self.ended.killed.get(name, 0) + 1
             else:

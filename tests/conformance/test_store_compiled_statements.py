@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import Select, bindparam, column, literal, select
 from sqlalchemy.engine.interfaces import CacheStats
@@ -24,7 +25,8 @@ def _cached(url: str, statement: Select[Any]) -> bool:
 
 
 def test_a_second_engine_does_not_compile_a_statement_again(database_url: str) -> None:
-    statement = select(STREAMS.c.id, column("uid").label("seen_once")).select_from(STREAMS)
+    label = f"seen_{uuid4().hex}"  # compiled statements stay for the process: a second run of this test has another one
+    statement = select(STREAMS.c.id, column("uid").label(label)).select_from(STREAMS)
     assert not _cached(database_url, statement)
     assert _cached(database_url, statement)
     assert not _cached(database_url, statement.where(STREAMS.c.id == 1))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
+from bus.delivery import Delivered
 from bus.events import BackupCompleted, SweepCompleted, TradesConflated
 from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
@@ -22,11 +23,13 @@ from observer.lake.settings import LakeSettings
 from observer.lake.target import publish_days, published_days
 from observer.local_time import local_ns
 from observer.store.kinds import REMOVABLE
+from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import RULES, day_plan
 from tests.lake.object_stores import Gate, S3Server, store_at
 from tests.lake.stored import MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
+from tests.store.migrated import make_database
 from tests.waiting import until_async
 from tests.watched import WatchedClock, run_beside
 
@@ -221,6 +224,27 @@ def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_
         return [day.session_date for day in sealed_days(scene.lake) if day.newest("fetched_minute_bars")]
 
     scene.run(lambda: until_async(lambda: with_bars() == days[:2], "the bars are sealed"))
+
+
+def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches_of(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
+    (tmp_path / "old").mkdir()
+    kinds = ["fetched_minute_bars", "bar_fetches"]
+    fetched = [event for number in (1, 2) for event in of_every_kind(days[0], "000010", number, kinds)]
+    old = make_stored(tmp_path / "old", *(event for day in days for event in day_of(day, 1, 1)), *fetched)
+    new = f"sqlite:///{tmp_path / 'new.sqlite3'}"
+    make_database(new)
+    list(seal_days(tmp_path / "lake", old, MARKET, days, lambda: 1, threading.Event()))
+    writer = StoreWriter(new)
+    writer.open()
+    writer.commit([Delivered("fetch", "6" * 32, 1, of_every_kind(days[0], "000010", 3, kinds))])
+    writer.close()
+    scene = Scene(tmp_path, url=new)
+
+    def rows() -> list[int]:
+        return [sealed_days(scene.lake)[0].kinds[kind][-1].rows for kind in kinds]
+
+    scene.run(lambda: until_async(lambda: rows() == [3, 3], "the bars are sealed"))
 
 
 def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:

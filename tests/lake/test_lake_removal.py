@@ -5,9 +5,11 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pytest
 from sqlalchemy import Engine, event
 
@@ -24,9 +26,11 @@ from observer.lake.layout import (
     version_path,
     write_manifest,
 )
+from observer.lake.merging import merged
 from observer.lake.parquet import file_schema
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.verification import verify_day, verify_stored_day
+from observer.store.kinds import KINDS
 from observer.store.removal import SealedRows
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
@@ -269,6 +273,44 @@ def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_
     assert (again.written, again.removed) == ((), ("fetched_minute_bars", "trades"))
     remove_sealed(new, lake)
     assert count(new, "trades") == 0
+
+
+def test_rows_of_every_kind_in_a_new_database_join_the_sealed_ones_as_if_all_had_been_sealed_at_once(
+    lake: Path, tmp_path: Path
+) -> None:
+    old, new = of_every_kind(DAY, "000010", 2), of_every_kind(DAY, "000010", 1)
+    urls = {name: empty(tmp_path / name) for name in ("old", "new", "whole")}
+    deliver(urls["old"], STREAM, *old)
+    deliver(urls["new"], OTHER, *new)
+    for stream, events in ((OTHER, new), (STREAM, old)):
+        deliver(urls["whole"], stream, *events)
+
+    def seal(folder: Path, name: str) -> dict[str, tuple[int, str]]:
+        [found] = seal_days(folder, urls[name], MARKET, [DAY], lambda: 1, threading.Event())
+        return {kind: (versions[-1].rows, versions[-1].digest) for kind, versions in found.day.kinds.items()}
+
+    seal(lake, "old")
+    assert seal(lake, "new") == seal(tmp_path / "at_once", "whole")
+    assert {len(found) for found in day_in(lake).kinds.values()} == {2}, "each kind has a joined version"
+    assert day_in(lake).kinds.keys() == KINDS.keys()
+    assert problems(lake, urls["new"]) == ()
+
+
+def test_late_rows_are_taken_as_their_symbols_come() -> None:
+    taken = []
+    schema = file_schema("trades")
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for number in range(5):
+            taken.append(number)
+            symbol = pa.array([f"{number:06}"])
+            columns = [symbol if each.name == "symbol" else pa.nulls(1, each.type) for each in schema]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    found = merged([], rows(), "trades", {})
+    assert next(found).num_rows == 1
+    assert len(taken) < 4, "the other symbols' rows are not held"
+    assert sum(batch.num_rows for batch in found) == 4
 
 
 def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake: Path, url: str, tmp_path: Path) -> None:

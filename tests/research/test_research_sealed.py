@@ -17,6 +17,7 @@ from observer.research.store import Store
 from observer.store.removal import SealedRows
 from tests.lake.stored import remove_sealed, removing
 from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded, url_of
+from tests.store.migrated import make_database
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +208,22 @@ def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path)
         assert before.trades("005930", DAY).collect().height == 6
     with observer.open_store(folder) as after:
         assert after.trades("005930", DAY).collect().height == 8
+
+
+def test_rows_of_a_new_database_are_read_beside_those_that_an_earlier_one_sealed(tmp_path: Path) -> None:
+    folder = make_store(tmp_path)
+    seal(folder)
+    for path in (folder / "data").glob("observer.db*"):
+        path.unlink()
+    make_database(url_of(folder))
+
+    def trades_after(minute: int, rows: int) -> int:
+        """The trades of a line after so many new ones."""
+        trades = [traded("005930", f"10:{minute}:{second:02}", 70_000, 1, 200) for second in range(rows)]
+        append(url_of(folder), "6" * 32, *trades)
+        with observer.open_store(folder) as opened:
+            return opened.trades("005930", DAY).collect().height
+
+    assert trades_after(10, 12) == 6 + 12, "the database has more rows than the file"
+    seal(folder)
+    assert trades_after(11, 3) == 6 + 12 + 3, "the database has fewer rows than the file of both"
