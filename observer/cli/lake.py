@@ -321,6 +321,7 @@ def verify_command(
 
 
 async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
+    from observer.lake.layout import sealed_day
     from observer.lake.target import wrong_at_target
     from observer.lake.verification import verify_catalogue, verify_stored_day
 
@@ -333,7 +334,8 @@ async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Se
             verified = await asyncio.to_thread(verify_stored_day, lake.folder, day, lake.url, stop)
             if target is not None:
                 show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
-                wrong = await asyncio.to_thread(wrong_at_target, lake.folder, target, day, stop)
+                now = sealed_day(lake.folder, day.market, day.session_date) or day  # it may have been sealed again
+                wrong = await asyncio.to_thread(wrong_at_target, lake.folder, target, now, stop)
                 verified = msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
             found.append(verified)
         show("verifying the catalogue")
