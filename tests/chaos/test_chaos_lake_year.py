@@ -49,7 +49,8 @@ def look(number: int, **changes: dict[str, float]) -> Look:
         "2026-03-12",
         {"start, all": 4.0, "summary of a day": 0.004},
         {"core-writer": 80.0},
-        {"data/lake": 1_000_000 * number, "exports.json": 400, "table alerts": 40_960 * number, "data/logs": 500_000},
+        {"data/lake": 1_000_000 * number, "exports.json": 400, "table alerts": 40_960 * number, "data/logs": 500_000}
+        | {"database beside its tables": 2_000_000},
         {"data/lake": 50 * number, "data/logs": 30},
         {"alerts": 3 * number, "trade_rows": 60_000, "owner": 1},
     )
@@ -69,6 +70,7 @@ def test_what_a_day_adds_may_grow_by_the_days() -> None:
         ({"memory_mb": {"core-writer": 101.0}}, "the memory of core-writer: 80.0 MB after day 50, 101.0 MB"),
         ({"sizes": {"exports.json": 400_000}}, "bytes of exports.json: 400 after day 50, 400,000 after day 250"),
         ({"sizes": {"data/lake": 400_000_000}}, "bytes of data/lake: 50,000,000 after day 50, 400,000,000"),
+        ({"sizes": {"database beside its tables": 9_000_000}}, "bytes of database beside its tables: 2,000,000 after"),
         ({"files": {"data/logs": 90}}, "files of data/logs: 30 after day 50, 90 after day 250: 3.00 times"),
         ({"rows": {"trade_rows": 80_000}}, "rows of trade_rows: 60,000 after day 50, 80,000 after day 250"),
         ({"rows": {"alerts": 1_000}}, "rows of alerts: 150 after day 50, 1,000 after day 250: 6.67 times"),

@@ -20,7 +20,8 @@ GAINING_TABLES = frozenset(set(TABLE_NAMES.values()) - REMOVABLE - {"trades"}) |
 GAINING_PARTS = frozenset({"data/lake", "data/observer", "backup, lake", "finished"})
 """The parts of the folder that each day adds to: the sealed days, their copies, the ledgers."""
 GAINING_SIZES = GAINING_PARTS | {f"table {name}" for name in GAINING_TABLES} | {"database", "backup, packages"}
-"""The tables of the database are judged one by one; a package is a copy of it and of the ledgers."""
+"""The tables of the database are judged one by one, and what is in none of them; a package is a copy of it and of the
+ledgers."""
 
 
 def growths(base: Look, last: Look) -> list[str]:

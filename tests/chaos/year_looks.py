@@ -108,10 +108,15 @@ def rows_of(url: str) -> Mapping[str, int]:
 
 
 def table_bytes_of(url: str) -> Mapping[str, int]:
-    """The bytes of each table with its indexes, and of the whole database."""
+    """The bytes of each table with its indexes, of the whole database, and of what is in no table: free pages, say."""
     with SizeReader(url) as reader:
         found = reader.sizes()
-    return {"database": found.size_bytes, **{f"table {each.name}": each.size_bytes or 0 for each in found.tables}}
+    tables = {f"table {each.name}": each.size_bytes or 0 for each in found.tables}
+    return {
+        "database": found.size_bytes,
+        "database beside its tables": found.size_bytes - sum(tables.values()),
+        **tables,
+    }
 
 
 def _started(
