@@ -22,7 +22,9 @@ from tests.builders import trade
 from tests.folders import short_folder
 from tests.store.filled import SESSIONS, ten_ns
 from tests.waiting import until_async
-from tests.web.running import DAY, NOON_NS, STATUS, filled, loaded, system
+from tests.web.running import DAY, NOON_NS, STATUS, System, filled, loaded, system
+
+ASSIGNED = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
 
 
 @pytest.fixture
@@ -43,19 +45,23 @@ def test_with_another_day_its_stored_state_is_shown(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
+async def followed(running: System, live: Live) -> None:
+    """Wait until the page shows what the feed sends."""
+
+    def is_followed() -> bool:
+        running.publish(ASSIGNED)
+        return any(slot.line == ASSIGNED.symbol for slot in live.state().board.accounts[0].slots)
+
+    await until_async(is_followed, "the feed")
+
+
 def test_after_a_restart_of_the_writer_the_stored_day_is_read_again(settings: Settings) -> None:
     sweep = SweepCompleted("kis", DAY, 2, NOON_NS, NOON_NS + 1, 3, 3, 1)
-    assigned = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
 
     async def scenario() -> None:
         async with system(settings) as running, Live(settings) as live:
             await loaded(live)
-
-            def is_followed() -> bool:
-                running.publish(assigned)
-                return any(slot.line == "000660" for slot in live.state().board.accounts[0].slots)
-
-            await until_async(is_followed, "the feed")
+            await followed(running, live)
             running.feed.close()
             with contextlib.closing(StoreWriter(settings.store.url)) as writer:
                 writer.open()
@@ -63,7 +69,7 @@ def test_after_a_restart_of_the_writer_the_stored_day_is_read_again(settings: Se
             running.feed = FeedPublisher(endpoints_of(settings.run).feed)
 
             def is_read() -> bool:
-                running.publish(assigned)
+                running.publish(ASSIGNED)
                 return len(live.state().sweeps.sweeps) == 2
 
             await until_async(is_read, "the sweep that the feed did not bring")
@@ -117,24 +123,18 @@ def test_figures_are_not_of_now_after_a_loss_until_the_stored_day_is_read_again(
 ) -> None:
     monkeypatch.setattr(live_module, "RETRY_S", 0.4)
     monkeypatch.setattr(live_module, "RELOAD_S", 0.5)
-    assigned = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
 
     async def scenario() -> None:
         async with system(settings) as running, Live(settings) as live:
             await loaded(live)
-
-            def is_followed() -> bool:
-                running.publish(assigned)
-                return any(slot.line == "000660" for slot in live.state().board.accounts[0].slots)
-
-            await until_async(is_followed, "the feed")
+            await followed(running, live)
             database = Path(settings.store.url.removeprefix("sqlite:///"))
             database.rename(database.with_suffix(".away"))
             running.feed.close()
             running.feed = FeedPublisher(endpoints_of(settings.run).feed)
 
             def said() -> State | None:
-                running.publish(assigned)
+                running.publish(ASSIGNED)
                 state = live.state()
                 is_said = "could not be read again" in state.headline
                 return state if is_said and state.now_ms > state.board.known_ms + 2_500 else None
@@ -146,7 +146,7 @@ def test_figures_are_not_of_now_after_a_loss_until_the_stored_day_is_read_again(
             database.with_suffix(".away").rename(database)
 
             def is_well() -> bool:
-                running.publish(assigned)
+                running.publish(ASSIGNED)
                 state = live.state()
                 return state.level == "ok" and state.now_ms < state.board.known_ms + 2_000
 
@@ -156,19 +156,13 @@ def test_figures_are_not_of_now_after_a_loss_until_the_stored_day_is_read_again(
 
 
 def test_other_work_has_its_turns_while_a_backlog_of_the_feed_is_folded(settings: Settings) -> None:
-    assigned = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
     many = 10 * live_module.YIELDING_EVENTS
     backlog = [trade(number, symbol="000660", session_date=DAY, exchange_time_ns=NOON_NS) for number in range(many)]
 
     async def scenario() -> None:
         async with system(settings) as running, Live(settings) as live:
             await loaded(live)
-
-            def is_followed() -> bool:
-                running.publish(assigned)
-                return any(slot.line == "000660" for slot in live.state().board.accounts[0].slots)
-
-            await until_async(is_followed, "the feed")
+            await followed(running, live)
             running.publish(*backlog)
             folded = [0]
             async with asyncio.timeout(60):
