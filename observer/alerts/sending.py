@@ -7,6 +7,7 @@ status of an HTTP answer, and no variable of the parent's environment that may b
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import re
@@ -34,20 +35,20 @@ _INHERITED: Final = re.compile(  # the variables that Python, the library, TLS o
     re.IGNORECASE,
 )
 
-Outcome = Literal["begun", "sent", "refused", "wrong_url", "timeout", "failed"]
+Outcome = Literal["sent", "refused", "wrong_url", "timeout", "failed"]
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """The message, and the URL of its target, or several with a space or a comma between them. `only` is the number of
-    the one that gets the message (None: all do but those of `besides`); the first has 1.
+    """The message, and the URL of its target, or several with a space or a comma between them. `only` is the digest of
+    the one that gets the message (None: all do but those of `besides`).
     """
 
     url: str
     title: str
     body: str
     severity: Severity
-    only: int | None = None
-    besides: Collection[int] = ()
+    only: str | None = None
+    besides: Collection[str] = ()
 
     def __repr__(self) -> str:
         """Shows no URL."""
@@ -58,12 +59,20 @@ class Parcel(msgspec.Struct, frozen=True):
 
 class Result(msgspec.Struct, frozen=True):
     """How it ended; `status` is that of the target's last HTTP answer, if it gave one that refuses. `number` is the
-    URL's; 0: it concerns all of the target's.
+    URL's place among the target's, the first has 1; 0: it concerns all of them. `digest` is the URL's.
     """
 
     outcome: Outcome
     status: int | None = None
     number: int = 0
+    digest: str = ""
+
+
+def digest_of(url: str) -> str:
+    """The name of a URL where the URL may not stand: in a file, a log, an alert. It stays when its place changes. It is
+    slow (some 40 ms) and short, so that it does not help to guess a password in the URL.
+    """
+    return hashlib.scrypt(url.encode(), salt=b"a URL of alerts", n=2**14, r=8, p=1, dklen=4).hex()
 
 
 def failure_text(results: Sequence[Result], timeout_s: float) -> str:
@@ -85,7 +94,7 @@ def result_text(result: Result, timeout_s: float) -> str:
             return "the target cannot be reached, or refuses the message"
         case "wrong_url":
             return "its URL is none that apprise knows: github.com/caronc/apprise/wiki lists them"
-        case "timeout" | "begun":
+        case "timeout":
             return f"no end within {timeout_s:g} s"
         case "failed":
             return "the sending process failed"
@@ -129,7 +138,9 @@ async def deliver(parcel: Parcel, timeout_s: float, variables: Mapping[str, str]
             await process.wait()
     if not found and process.returncode != 0:
         return [Result(ended)]
-    return [Result(ended, None, each.number) if each.outcome == "begun" else each for each in found.values()]
+    return [
+        msgspec.structs.replace(each, outcome=ended) if each.outcome == "failed" else each for each in found.values()
+    ]
 
 
 class _Statuses(logging.Handler):
@@ -143,13 +154,15 @@ class _Statuses(logging.Handler):
 
 def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
     """Send the message by this process, to all its URLs at the same time, so that none waits for one that hangs; report
-    each as begun, then how it ended, by its own thread.
+    each as failed, which holds until its own thread reports how it ended.
     """
     import apprise
+    from apprise.utils.parse import parse_urls
 
     log = logging.getLogger("apprise")
     log.handlers, log.propagate = [_Statuses()], False
-    sender = apprise.Apprise()
+    # Without a limit of its own the library sends by the thread that asks it; with one, by a pool of a few threads.
+    sender = apprise.Apprise(asset=apprise.AppriseAsset(service_timeout=0))
     try:
         is_known = sender.add(parcel.url)
     except Exception:  # noqa: BLE001 - of a plugin; its text may have the URL
@@ -157,21 +170,25 @@ def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
     if not is_known:
         report(Result("wrong_url"))
         return
-    wanted = {
-        number: service
-        for number, service in enumerate(sender, 1)
-        if (number not in parcel.besides if parcel.only is None else number == parcel.only)
-    }
-    for number in wanted:
-        report(Result("begun", None, number))
+    urls = zip(parse_urls(parcel.url), sender, strict=True)  # type: ignore[no-untyped-call]
+    services = {digest_of(url): (number, service) for number, (url, service) in enumerate(urls, 1)}
+    wanted = [
+        (Result("failed", None, number, digest), service)
+        for digest, (number, service) in services.items()
+        if (digest not in parcel.besides if parcel.only is None else digest == parcel.only)
+    ]
+    for begun, _ in wanted:
+        report(begun)
 
-    def send_one(number: int, service: "NotifyBase") -> None:
+    def send_one(begun: Result, service: "NotifyBase") -> None:
         statuses: list[int | None] = []
         _statuses.set(statuses)
-        is_sent = _is_sent(service, parcel)
-        report(Result("sent", None, number) if is_sent else Result("refused", (statuses or [None])[-1], number))
+        if _is_sent(service, parcel):
+            report(msgspec.structs.replace(begun, outcome="sent"))
+        else:
+            report(msgspec.structs.replace(begun, outcome="refused", status=(statuses or [None])[-1]))
 
-    threads = [threading.Thread(target=send_one, args=each) for each in wanted.items()]
+    threads = [threading.Thread(target=send_one, args=each) for each in wanted]
     for thread in threads:
         thread.start()
     for thread in threads:

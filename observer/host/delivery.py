@@ -122,9 +122,8 @@ class AlertDelivery:
         """The names of a target's states: its own, and of its URLs that lack what the others have."""
         if name not in self._states:
             self._states[name] = self._kept(name)
-            for path in self._folder.glob(f"{name}.*.json"):
-                if path.stem.removeprefix(f"{name}.").isdecimal():
-                    self._states[path.stem] = self._kept(path.stem)
+            for path in self._folder.glob(f"{name}.{'[0-9a-f]' * 8}.json"):
+                self._states[path.stem] = self._kept(path.stem)
         return [name, *(key for key in self._states if key.startswith(f"{name}."))]
 
     def _rejoin(self, name: str) -> None:
@@ -171,11 +170,11 @@ class AlertDelivery:
         )
 
     async def _send(self, key: str, message: Message) -> None:
-        name, _, number = key.partition(".")
-        only, besides = int(number) if number else None, [int(each.partition(".")[2]) for each in self._keys(name)[1:]]
+        name, _, only = key.partition(".")
+        besides = [each.partition(".")[2] for each in self._keys(name)[1:]]
         try:
             mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
-            results = await results_of(name, message, self.settings, mark, only=only, besides=besides)
+            results = await results_of(name, message, self.settings, mark, only=only or None, besides=besides)
             failure = failure_text(results, self.settings.timeout_s)
         except MissingKeysError as error:
             results, failure = [Result("failed")], str(error)
@@ -185,19 +184,20 @@ class AlertDelivery:
             logger.warning("%s: %s with %s", _said(key), failure, type(error).__name__)
         failed = [each for each in results if each.outcome != "sent"]
         before, now_ns = self._states[key], self._machine.now_ns()
-        if not failed or (only is None and len(failed) < len(results)):
+        if not failed or (not only and len(failed) < len(results)):
             self._adopt(key, after_delivery(before, message, now_ns))
             self._own.resolve(UNDELIVERED + key, f"{_said(key)} gets alerts again")
             for each in failed:
-                self._fail(f"{key}.{each.number}", before, failure_text([each], self.settings.timeout_s), now_ns)
+                text = failure_text([each], self.settings.timeout_s)
+                self._fail(f"{key}.{each.digest}", each.number, before, text, now_ns)
         else:
-            self._fail(key, before, failure, now_ns)
+            self._fail(key, failed[0].number if only else 0, before, failure, now_ns)
 
-    def _fail(self, key: str, before: TargetState, failure: str, now_ns: int) -> None:
-        """Try it again later, and report it."""
+    def _fail(self, key: str, number: int, before: TargetState, failure: str, now_ns: int) -> None:
+        """Try it again later, and report it; `number` is the URL's place by now, 0 if it is not known."""
         self._adopt(key, state := after_failure(before, now_ns))
         wait_s = (state.next_attempt_ns - now_ns) / NS_PER_S
-        text = f"{_said(key)} gets no alerts: {failure}; tried again in {wait_s:.0f} s (`observer alerts test`)"
+        text = f"{_said(key, number)} gets no alerts: {failure}; tried again in {wait_s:.0f} s (`observer alerts test`)"
         self._own.report(UNDELIVERED + key, "warning", text)
 
     def _end_dismissed(self) -> None:
@@ -226,9 +226,11 @@ class AlertDelivery:
             return TargetState()
 
 
-def _said(key: str) -> str:
-    name, _, number = key.partition(".")
-    return f"URL {number} of target {name}" if number else f"target {name}"
+def _said(key: str, number: int = 0) -> str:
+    name, _, digest = key.partition(".")
+    if not digest:
+        return f"target {name}"
+    return f"URL {number} of target {name}" if number else f"one URL of target {name}"
 
 
 async def results_of(
@@ -237,8 +239,8 @@ async def results_of(
     settings: AlertSettings,
     variables: Mapping[str, str] = MappingProxyType({}),
     *,
-    only: int | None = None,
-    besides: Collection[int] = (),
+    only: str | None = None,
+    besides: Collection[str] = (),
 ) -> Sequence[Result]:
     """Send one message to a target now, by a process with these variables: to all its URLs but those of `besides`, or
     to one. Returns the result of each.

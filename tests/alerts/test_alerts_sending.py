@@ -1,11 +1,12 @@
 """One message to one target: what the sending process says of it, and what it never says."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
 
-from observer.alerts.sending import Parcel, Result, deliver, failure_text, result_text
+from observer.alerts.sending import Parcel, Result, deliver, digest_of, failure_text, result_text
 from observer.alerts.sending import send as send_all
 from tests.alerts.targets import SECRET, listening
 from tests.waiting import until_async
@@ -74,33 +75,54 @@ def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
         with listening() as good, listening() as bad:
             bad.status = 503
             message = ("a title", "a text", "critical")
-            urls = f"{good.url}, {bad.url} json://127.0.0.1:9/{SECRET}"
+            absent = f"json://127.0.0.1:9/{SECRET}"
+            urls, names = f"{good.url}, {bad.url} {absent}", [*map(digest_of, (good.url, bad.url, absent))]
+            ended = [
+                Result("sent", None, 1, names[0]),
+                Result("refused", 503, 2, names[1]),
+                Result("refused", None, 3, names[2]),
+            ]
             results = await deliver(Parcel(urls, *message), 60.0, {})
-            assert results == [Result("sent", None, 1), Result("refused", 503, 2), Result("refused", None, 3)]
+            assert results == ended
             assert failure_text(results, 60.0) == (
                 "URL 2: the target answers with HTTP status 503; "
                 "URL 3: the target cannot be reached, or refuses the message"
             )
-            assert await deliver(Parcel(urls, *message, only=2), 60.0, {}) == [Result("refused", 503, 2)]
-            assert await deliver(Parcel(urls, *message, None, [2, 3]), 60.0, {}) == [Result("sent", None, 1)]
-            assert await deliver(Parcel(urls, *message, only=4), 60.0, {}) == [], "there are three"
+            assert await deliver(Parcel(urls, *message, only=names[1]), 60.0, {}) == [ended[1]]
+            assert await deliver(Parcel(urls, *message, None, names[1:]), 60.0, {}) == [ended[0]]
+            assert await deliver(Parcel(urls, *message, only=digest_of("json://x")), 60.0, {}) == [], "no such URL"
             assert len(good.messages) == 2
 
     asyncio.run(body())
 
 
-def test_a_url_that_hangs_does_not_keep_the_message_from_the_others() -> None:
+def test_urls_that_hang_do_not_keep_the_message_from_the_others() -> None:
+    count = (os.cpu_count() or 1) + 4  # the threads of the library's own pool
+
     async def body() -> None:
         with listening() as hanging, listening() as good, listening() as bad:
             hanging.hangs.set()
             bad.status = 503
-            urls = f"{hanging.url}?rto=120, {good.url}, {bad.url}"
+            hang = [f"{hanging.url}/{number}?rto=120" for number in range(count)]
+            urls = ", ".join([*hang, good.url, bad.url])
             sending = asyncio.create_task(deliver(Parcel(urls, "a title", "a text", "critical"), 600.0, {}))
-            await until_async(lambda: hanging.attempts and good.messages and bad.attempts, "all at the same time")
+            await until_async(lambda: hanging.attempts == count and good.messages and bad.attempts, "at the same time")
             assert not sending.done()
             hanging.released.set()
-            assert await sending == [Result("refused", 503, 1), Result("sent", None, 2), Result("refused", 503, 3)]
+            assert [each.outcome for each in await sending] == [*["refused"] * count, "sent", "refused"]
             assert len(good.messages) == 1
+
+    asyncio.run(body())
+
+
+def test_what_has_no_end_in_time_is_a_timeout_of_its_url_alone() -> None:
+    async def body() -> None:
+        with listening() as hanging, listening() as good:
+            hanging.hangs.set()
+            urls = f"{good.url}, {hanging.url}?rto=120"
+            results = await deliver(Parcel(urls, "a title", "a text", "critical"), 4.0, {})
+            assert [(each.outcome, each.number) for each in results] == [("sent", 1), ("timeout", 2)]
+            assert failure_text(results, 4.0) == "URL 2: no end within 4 s"
 
     asyncio.run(body())
 
@@ -118,7 +140,7 @@ def test_the_sending_process_has_no_variable_that_another_target_or_program_keep
         monkeypatch.setenv(name, "of the desktop")
     with listening() as target:
         found = asyncio.run(deliver(parcel(target.url.replace(SECRET, "x")), 60.0, {"OWN": "its own"}))
-    assert found == [Result("sent", None, 1)]
+    assert [each.outcome for each in found] == ["sent"]
     assert '"OWN": "its own"' in seen.read_text()
     assert seen.read_text().count("of the desktop") == 3, "a desktop target needs them"
     assert SECRET not in seen.read_text()

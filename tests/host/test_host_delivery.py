@@ -14,6 +14,7 @@ from bus.commands import ProcessAlert
 from observer.alerts import routing
 from observer.alerts.process import Alerts
 from observer.alerts.routing import trial_message
+from observer.alerts.sending import digest_of
 from observer.alerts.settings import AlertSettings, AlertTarget
 from observer.clock import ManualClock, RealClock
 from observer.errors import MissingKeysError
@@ -171,7 +172,8 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
         scene.raise_alert("disk_full")
         async with scene.running():
             await until_async(lambda: bad.attempts >= 3, "it is tried again")
-            await until_async(lambda: "alerts_undelivered:phone.2" in good.text, "the other URL is sent the failure")
+            lost = f"phone.{digest_of(bad.url)}"
+            await until_async(lambda: f"alerts_undelivered:{lost}" in good.text, "the other URL is sent the failure")
             assert scene.undelivered[0].startswith("URL 2 of target phone gets no alerts: the target answers with HTTP")
             scene.raise_alert("queue")
             await until_async(lambda: "queue" in good.text, "a next alert does not wait for it")
@@ -181,7 +183,7 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
             bad.status = 200
             await until_async(lambda: "disk_full" in bad.text and "queue" in bad.text)
             await until_async(lambda: not scene.undelivered)
-            await until_async(lambda: not (tmp_path / "alert_targets/phone.2.json").exists(), "they have the same")
+            await until_async(lambda: not (tmp_path / f"alert_targets/{lost}.json").exists(), "they have the same")
             scene.raise_alert("third")
             await until_async(lambda: "third" in good.text and "third" in bad.text)
         for each in ("disk_full", "queue", "third"):
@@ -208,6 +210,43 @@ def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_g
 
     with listening() as hanging, listening() as good:
         asyncio.run(body(hanging, good))
+
+
+def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: "disk_full" in good.text)
+            await until_async(lambda: any(each.startswith("URL 2 of") for each in scene.undelivered))
+            scene.write({"phone": f"{bad.url}, {good.url}"})
+            await until_async(lambda: any(each.startswith("URL 1 of") for each in scene.undelivered))
+            bad.status = 200
+            await until_async(lambda: "disk_full" in bad.text and not scene.undelivered)
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in good.text and "queue" in bad.text)
+        assert good.text.count("CRITICAL track-b: disk_full") == bad.text.count("CRITICAL track-b: disk_full") == 1
+        assert SECRET not in "".join(f"{each} {each.read_text()}" for each in (tmp_path / "alert_targets").iterdir())
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
+
+
+def test_what_a_removed_url_lacks_is_forgotten(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{bad.url}, {good.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: "disk_full" in good.text and bad.attempts)
+            scene.write({"phone": good.url})
+            await until_async(lambda: not scene.undelivered, "no URL lacks it")
+            await until_async(lambda: len(list((tmp_path / "alert_targets").iterdir())) == 1)
+        assert good.text.count("CRITICAL track-b: disk_full") == 1
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
 
 
 def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path: Path) -> None:
