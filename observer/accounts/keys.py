@@ -77,7 +77,7 @@ def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str
             problems.append(f"account {account.account_id}: {error}")
     problems += _shared_keys(found)
     if problems or not found:
-        raise MissingKeysError("\n".join(problems) or "no account is configured")
+        raise MissingKeysError("\n".join(problems) or "no account is configured: name one in [run] provider_pool")
     return found
 
 
@@ -87,7 +87,7 @@ def _shared_keys(found: Sequence[AccountKeys]) -> list[str]:
     for keys in (each for each in found if each.app_key):
         owner = owners.setdefault(keys.app_key, keys.account)
         if owner != keys.account:
-            problems.append(f"account {keys.account}: has the app key of account {owner}; each needs its own")
+            problems.append(f"account {keys.account}: has the app key of account {owner}: give each its own")
     return problems
 
 
@@ -100,10 +100,10 @@ def _read_account(account: AccountSettings, environment: Mapping[str, str]) -> A
     if values and all(values):
         return AccountKeys(name, *values)
     missing = [variable for variable, value in zip(variables, values, strict=True) if not value]
-    unset = f"set {' and '.join(missing)}"
+    unset = f"no keys: set {' and '.join(missing)}"
     if account.keys_file is None:
         raise MissingKeysError(f"{unset} (no keys_file is configured)")
-    otherwise = f"{unset}, or " if missing else ""
+    otherwise = f"{unset}, or " if missing else "no keys: "
     path = _expanded(account.keys_file)
     try:
         entry = _read_file(path).get(name)

@@ -34,9 +34,9 @@ def read_privately(path: Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise MissingKeysError(f"{path} cannot be read: {error.strerror}") from None
+        raise MissingKeysError(f"{path} cannot be read ({error.strerror}): give a file that can be") from None
     if len(content) > WRITTEN_BYTES_MAX:
-        raise MissingKeysError(f"{path} has more than {WRITTEN_BYTES_MAX:,} bytes: it is no file of keys")
+        raise MissingKeysError(f"{path} has more than {WRITTEN_BYTES_MAX:,} bytes: give a file of keys")
     return content
 
 

@@ -41,8 +41,8 @@ class SecretFile(msgspec.Struct, frozen=True):
 
 
 class KeyFacts(msgspec.Struct, frozen=True):
-    """The accounts, why some have no usable keys (a line each), and the files of other secrets. `are_removed`: a demo
-    has removed the keys of its simulated broker at its end.
+    """The accounts, why some have no usable keys (a line each), and the files of other secrets. `are_removed`: as
+    `notices.are_keys_removed`.
     """
 
     accounts: int
@@ -99,11 +99,10 @@ class SecondCopyFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TargetFacts(msgspec.Struct, frozen=True):
-    """The targets of alerts, what keeps messages from them (a line each), what must be installed (empty: nothing)."""
+    """The targets of alerts, and what keeps messages from them, a line each."""
 
     targets: Sequence[str]
     problems: Sequence[str]
-    missing: str = ""
 
 
 def judge_configuration(facts: ConfigurationFacts) -> Iterator[Finding]:
@@ -207,14 +206,14 @@ def judge_second_copy(facts: SecondCopyFacts) -> Iterator[Finding]:
 
 def judge_targets(facts: TargetFacts) -> Iterator[Finding]:
     """Whether a message about an alert can be sent."""
-    for line in (*([f"no message is sent: {facts.missing}"] if facts.missing else ()), *facts.problems):
+    for line in facts.problems:
         yield critical("alerts", *_parted(line))
-    if not facts.missing and not facts.problems:
+    if not facts.problems:
         names = ", ".join(facts.targets)
         yield ok("alerts", f"sent to {names}" if names else "no target: alerts stay on this machine ([alerts.targets])")
 
 
 def _parted(line: str) -> tuple[str, str]:
-    """The text and the remedy of an error's line, "what: why: remedy"; of "what: remedy" the text is the whole line."""
+    """The text and the remedy of an error's line, "what: why: remedy"."""
     text, _, remedy = line.rpartition(": ")
-    return text if ": " in text else line, remedy
+    return text or line, remedy

@@ -10,7 +10,6 @@ from typing import Final
 
 from bus.endpoints import BusError, Endpoints
 from observer.accounts.keys import keys_of
-from observer.alerts.settings import missing_library
 from observer.backup.package import packages_of
 from observer.calendar.day_file import read_trading_days
 from observer.doctor.installation import (
@@ -22,7 +21,7 @@ from observer.doctor.installation import (
     SecretFile,
     TargetFacts,
 )
-from observer.doctor.notices import why_unseen
+from observer.doctor.notices import are_keys_removed, why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running, left_processes, left_sockets
 from observer.errors import ConfigError, MissingKeysError
@@ -49,11 +48,8 @@ def key_facts(place: Place) -> KeyFacts | None:
         keys_of(place.settings.pool)
     except MissingKeysError as error:
         problems = str(error).splitlines()
-    accounts = place.settings.pool.accounts
-    are_removed = place.settings.simulator is not None and all(
-        each.keys_file is not None and why_unseen(each.keys_file) for each in accounts
-    )
-    return KeyFacts(len(accounts), problems, list(_secret_files(place)), are_removed)
+    files, are_removed = list(_secret_files(place)), are_keys_removed(place.settings)
+    return KeyFacts(len(place.settings.pool.accounts), problems, files, are_removed)
 
 
 def _secret_files(place: Place) -> Iterator[SecretFile]:
@@ -174,4 +170,4 @@ def target_facts(place: Place) -> TargetFacts | None:
         require_urls(alerts)
     except MissingKeysError as error:
         problems = str(error).splitlines()
-    return TargetFacts(list(alerts.targets), problems, missing_library(alerts))
+    return TargetFacts(list(alerts.targets), problems)

@@ -10,6 +10,7 @@ import msgspec
 
 from observer.base_settings import read_settings_file
 from observer.config import Settings
+from observer.doctor.running import is_running
 from observer.settings_errors import SettingsFile, SettingsPath, toml_lines
 
 _KRX_SOURCES: Final = frozenset({"krx_open_api", "krx_data"})
@@ -112,12 +113,22 @@ def _absent(
             yield key, f"{name} {why}"
     if ("run", "trading_days") not in but and (why := why_unseen(settings.run.trading_days)):
         yield ("run", "trading_days"), f"{settings.run.trading_days} {why}"
-    for account in () if ("run", "provider_pool") in but else settings.pool.accounts:
+    is_unread = ("run", "provider_pool") in but or are_keys_removed(settings)
+    for account in () if is_unread else settings.pool.accounts:
         if account.keys_file and (why := why_unseen(account.keys_file)):
             yield ("run", "provider_pool"), f"{account.keys_file}, keys of {account.account_id}, {why}"
     program = "" if ("backup", "command") in but else "".join(settings.backup.command[:1])
     if program and shutil.which(program) is None:
         yield ("backup", "command"), f"{program} is no program on PATH"
+
+
+def are_keys_removed(settings: Settings) -> bool:
+    """Whether a demo has removed the keys of its simulated broker at its end: all their files are gone, and no system
+    runs that needs them.
+    """
+    files = [each.keys_file for each in settings.pool.accounts]
+    is_demo = settings.simulator is not None and not is_running(settings.run)
+    return is_demo and all(file is not None and why_unseen(file) for file in files)
 
 
 def why_unseen(name: str) -> str:

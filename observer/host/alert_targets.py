@@ -51,10 +51,10 @@ def _in_file(name: str, variable: str, path: Path) -> str:
     try:
         lines = _lines(path)
     except FileNotFoundError:
-        raise MissingKeysError(f"set {variable}, or create {path} (mode 600)") from None
+        raise MissingKeysError(f"no URL: set {variable}, or create {path} (mode 600)") from None
     url = lines.get(name)
     if not isinstance(url, str) or not url.strip():
-        raise MissingKeysError(f'set {variable}, or write {name} = "URL" in {path}')
+        raise MissingKeysError(f'no URL: set {variable}, or write {name} = "URL" in {path}')
     return url.strip()
 
 

@@ -54,8 +54,8 @@ def test_everything_missing_of_all_accounts_is_named_at_once(tmp_path):
     with pytest.raises(MissingKeysError) as caught:
         read_keys([MAIN, absent], {})
     assert str(caught.value).splitlines() == [
-        "account main: set MAIN_KEY and MAIN_SECRET (no keys_file is configured)",
-        f"account second: create {tmp_path / 'absent.toml'} (mode 600)",
+        "account main: no keys: set MAIN_KEY and MAIN_SECRET (no keys_file is configured)",
+        f"account second: no keys: create {tmp_path / 'absent.toml'} (mode 600)",
     ]
 
 

@@ -46,7 +46,7 @@ def test_each_target_gets_a_message_and_has_a_line_and_one_that_failed_decides_t
         assert lines["phone"] == "sent"
         assert lines["mail"] == "the target answers with HTTP status 401"
         assert "none that apprise knows" in lines["chat"]
-        assert lines["pager"] == f'set OBSERVER_ALERTS_PAGER, or write pager = "URL" in {folder}/targets.toml'
+        assert lines["pager"] == f'no URL: set OBSERVER_ALERTS_PAGER, or write pager = "URL" in {folder}/targets.toml'
         assert len(good.messages) == 1
         assert SECRET not in shown.output
 

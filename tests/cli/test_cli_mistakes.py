@@ -464,7 +464,7 @@ MISTAKES = [
     Mistake(
         "keys file is a folder",
         "run",
-        "account main: data cannot be read: Is a directory",
+        "account main: data cannot be read (Is a directory): give a file",
         2,
         both(keys_folder, configuration(OWN_POOL)),
     ),

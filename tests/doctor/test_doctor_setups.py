@@ -39,7 +39,9 @@ from observer.doctor.machine import (
     VersionFacts,
 )
 from observer.doctor.machine_facts import version_facts
+from observer.doctor.notices import notices_of
 from observer.doctor.place import place_of
+from observer.files import make_private_folder
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.supervisor.environment import forget_withheld
@@ -380,7 +382,7 @@ SETUPS = [
     Broken("a file that is no TOML", "configuration", "critical", "is not TOML", no_toml),
     Broken("an account without keys", "configuration", "critical", "pool.json:1", wrong_pool),
     Broken("a key that nothing reads", "configuration", "warning", "nothing reads this key", unread_key),
-    Broken("no keys file", "keys", "critical", "create keys.toml (mode 600)", no_keys),
+    Broken("no keys file", "keys", "critical", "account main: no keys", no_keys),
     Broken("keys that others can read", "keys", "critical", "keys.toml can be read by others", open_keys),
     Broken("one app key for two accounts", "keys", "critical", "has the app key of account main", same_keys),
     Broken("keys of the lake that others can read", "keys", "critical", "lake.toml can be read", open_lake_keys),
@@ -444,6 +446,7 @@ def test_a_broken_installation_has_its_one_finding_with_a_remedy(installation: S
     assert (finding.check, finding.level) == (broken.check, broken.level)
     assert broken.words in finding.text
     assert finding.remedy
+    assert finding.remedy not in finding.text
 
 
 def test_a_check_that_fails_itself_is_a_finding_and_hides_no_other(installation: Scene) -> None:
@@ -489,6 +492,8 @@ def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path: Pa
     assert [(each.level, each.text) for each in judge_keys(facts)] == [
         ("ok", "none: the demo has removed those of its simulated broker")
     ]
+    assert place.settings is not None
+    assert not [line for line in notices_of(place.path, place.settings) if "keys.toml" in line]
     replace_privately(tmp_path / "keys.toml", b"")
     facts = key_facts(place)
     assert facts is not None
@@ -503,6 +508,21 @@ def test_the_keys_that_a_demo_has_removed_at_its_end_are_no_finding(tmp_path: Pa
     facts = key_facts(msgspec.structs.replace(place, settings=settings))
     assert facts is not None
     assert {each.level for each in judge_keys(facts)} == {"critical"}, "no demo removes variables"
+
+
+def test_the_keys_that_a_running_demo_has_lost_are_a_finding(tmp_path: Path) -> None:
+    with short_folder() as folder, socket.socket(socket.AF_UNIX) as control:
+        place = place_of(write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7)), NOW_NS)
+        (folder / "keys.toml").unlink(missing_ok=True)
+        assert place.settings is not None
+        make_private_folder(Path(place.settings.run.runtime))
+        control.bind(f"{place.settings.run.runtime}/control")
+        control.listen()
+        facts = key_facts(place)
+        assert facts is not None
+        text = "account main: no keys"
+        assert [(each.level, each.text) for each in judge_keys(facts)] == [("critical", text)]
+        assert [line for line in notices_of(place.path, place.settings) if "keys.toml" in line]
 
 
 def test_every_wrong_key_has_a_line_of_its_own(installation: Scene) -> None:

@@ -369,6 +369,6 @@ def test_every_target_without_a_url_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(MissingKeysError) as missing:
         require_urls(settings)
     assert str(missing.value).splitlines() == [
-        f"alert target phone: set OBSERVER_ALERTS_PHONE, or create {tmp_path / 'absent'} (mode 600)",
-        f"alert target mail: set OBSERVER_ALERTS_MAIL, or create {tmp_path / 'absent'} (mode 600)",
+        f"alert target phone: no URL: set OBSERVER_ALERTS_PHONE, or create {tmp_path / 'absent'} (mode 600)",
+        f"alert target mail: no URL: set OBSERVER_ALERTS_MAIL, or create {tmp_path / 'absent'} (mode 600)",
     ]

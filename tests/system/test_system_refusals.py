@@ -47,7 +47,7 @@ def test_a_start_without_keys_names_the_variables_and_the_file() -> None:
         completed = run_with(folder, keys=None)
         assert completed.returncode == 2
         assert completed.stderr == (
-            "observer: account main: set KIS_APP_KEY and KIS_APP_SECRET, or create keys.toml (mode 600)\n"
+            "observer: account main: no keys: set KIS_APP_KEY and KIS_APP_SECRET, or create keys.toml (mode 600)\n"
         )
         assert was_nothing_started(folder)
 
