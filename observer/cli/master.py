@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -60,13 +61,17 @@ def update(
     """Check master files now, and apply their changes. The running system does it, or this command where none runs."""
     settings = full_settings(config)
     exchanges = _exchanges(settings, exchange, every=every)
+    _require_broker(settings)
     console = Console(stderr=True, quiet=as_json)
     if dry_run:
-        show_dry_run(asyncio.run(_check(settings, exchanges, console, force=force)), as_json=as_json)
+        with _unlogged():
+            found = asyncio.run(_check(settings, exchanges, console, force=force))
+        show_dry_run(found, as_json=as_json)
         return
     arguments = [*exchanges, *([FORCE] if force else [])]
     began_ns = market_time_ns(settings.run)
-    _do(settings, "master_files", arguments, lambda sync: _check_all(sync, exchanges, console, force=force))
+    with _unlogged():
+        _do(settings, "master_files", arguments, lambda sync: _check_all(sync, exchanges, console, force=force))
     checks = _wait_for_checks(settings, exchanges, began_ns, console)
     show_checks(checks, "checked now", as_json=as_json)
     if any(check.outcome in ("pending", "failed") for check in checks) or len(checks) < len(exchanges):
@@ -146,6 +151,29 @@ def verify(
         show_verified(found)
     if any(each.problems for each in found):
         raise Exit(1)
+
+
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Log no failure of an exchange within the block: the table that follows has it."""
+    loggers = [logging.getLogger(name) for name in ("observer.listings.sync", "observer.alerts.process")]
+    for each in loggers:
+        each.disabled = True
+    try:
+        yield
+    finally:
+        for each in loggers:
+            each.disabled = False
+
+
+def _require_broker(settings: Settings) -> None:
+    """Return unless the hosts of master files are those of a simulated broker that does not run.
+
+    Raises:
+        NoDataError: it does not.
+    """
+    if settings.simulator is not None and not is_reachable(settings.run):
+        raise NoDataError("the simulated broker runs only while its system does: `observer demo` runs another day")
 
 
 # --- doing ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Tables, lines and JSON of `observer master`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import click
@@ -48,7 +48,7 @@ def show_dry_run(found: Sequence[Examined], *, as_json: bool) -> None:
 
 def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: bool) -> None:
     """Print the checks as a table, with numbers for parsed files, and beneath it the reasons of rejected files.
-    Failures in a row are one line: an unreachable host is asked every minute.
+    Failures in a row are one line, as an unreachable host is asked every minute; so are runs that failed alike.
     """
     if as_json:
         print_json(as_maps(checks))
@@ -61,10 +61,12 @@ def show_checks(checks: Sequence[MasterFileChecked], title: str, *, as_json: boo
         texts = (check.exchange, moment_text(check.checked_ns), check.outcome)
         rows.append((*texts, *(f"{number:,}" for number in read), *("" for _ in columns[len(texts) + len(read) :])))
     show(Table(columns, rows, title, right=_NUMBERS))
+    reasons: list[tuple[str, str]] = []
     for check, earlier in times:
         if check.outcome in ("pending", "failed"):
             repeated = f" ({len(earlier) + 1:,} checks since {moment_text(earlier[-1].checked_ns)})" if earlier else ""
-            show_text(f"{check.run} {check.outcome}: {_reason(check)}{repeated}")
+            reasons.append((check.run, f"{check.outcome}: {_reason(check)}{repeated}"))
+    _show_reasons(reasons)
 
 
 def failures_in_a_row(
@@ -145,9 +147,9 @@ def show_status(rows: Sequence[ExchangeStatus], *, as_json: bool) -> None:
             )
         )
     show(Table(columns, lines, right=_NUMBERS))
+    last = [row.last_check for row in rows if row.last_check is not None]
+    _show_reasons((each.exchange, f"failed: {_reason(each)}") for each in last if each.outcome == "failed")
     for row in rows:
-        if row.last_check is not None and row.last_check.outcome == "failed":
-            show_text(f"{row.exchange} failed: {_reason(row.last_check)}")
         if row.waits is not None:
             show_text(
                 f"{row.exchange} has a pending approval: {row.waits.reason}\n"
@@ -172,9 +174,18 @@ def _short(moment_ns: int | None) -> str:
     return moment_text(moment_ns)[len("2026-") :]
 
 
+def _show_reasons(reasons: Iterable[tuple[str, str]]) -> None:
+    """Print each reason once, after all the names that it has."""
+    alike: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        alike.setdefault(reason, []).append(name)
+    for reason, names in alike.items():
+        show_text(f"{', '.join(names)} {reason}")
+
+
 def _reason(check: MasterFileChecked) -> str:
-    """The reason without the exchange, which errors name first."""
-    return check.reason.removeprefix(f"{check.exchange}: ")
+    """The reason without the exchange, which errors name first or after the call."""
+    return check.reason.removeprefix(f"{check.exchange}: ").replace(f"master_file {check.exchange}: ", "", 1)
 
 
 def _report(each: Verified) -> str:

@@ -2,6 +2,7 @@
 
 import http.server
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from rich.cells import cell_len
 
 from observer.cli.app import command_line
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.errors import NoDataError
 from observer.providers.kis.listings import file_name
 from tests.listings.scene import contents, symbols
@@ -126,6 +128,25 @@ def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene
     assert (scene.folder / "data" / "master" / "nasd.mst").read_bytes() == contents(symbols(299)) + contents(
         ["NEW"], "새회사"
     )
+
+
+def test_a_demo_that_has_ended_has_no_host_to_ask(tmp_path: Path) -> None:
+    path = write_demo_configuration(tmp_path, DemoConfiguration(symbols=10, seed=7))
+    for words in (["update", "--all"], ["update", "--dry-run"]):
+        refused = CliRunner().invoke(command_line(), ["master", *words, "--config", str(path)])
+        assert isinstance(refused.exception, NoDataError)
+        assert "the simulated broker runs only while its system does" in str(refused.exception)
+
+
+def test_the_reasons_of_a_failed_update_stand_in_its_table_alone(scene: Scene, caplog) -> None:
+    absent = scene.folder / "absent.toml"
+    document = tomllib.loads((scene.folder / "observer.toml").read_text())
+    document["reference"]["exchanges"] = ["NYSE"]
+    absent.write_text(tomli_w.dumps(document))
+    failed = CliRunner().invoke(command_line(), ["master", "update", "--all", "--config", str(absent)])
+    assert failed.exit_code == 1
+    assert failed.stdout.count("HTTP 404") == 1
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,15 @@ def test_every_check_is_in_exactly_one_row(checks: list[MasterFileChecked]) -> N
         assert in_rows == [check for check in checks if check.exchange == exchange]
 
 
+def test_runs_that_failed_alike_are_one_line(capsys) -> None:
+    failed = [checked(each, 1, reason=f"master_file {each}: ConnectError") for each in ("KOSPI", "NASD", "NYSE")]
+    show_checks([*failed, checked("AMEX", 1, reason="HTTP 500")], "checked now", as_json=False)
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "KOSPI-1, NASD-1, NYSE-1 failed: ConnectError",
+        "AMEX-1 failed: HTTP 500",
+    ]
+
+
 def test_how_often_a_host_failed_and_since_when_is_reported(capsys) -> None:
     show_checks([checked("NASD", minute) for minute in range(1_100, 0, -1)], "the last day", as_json=False)
     reported = capsys.readouterr().out
