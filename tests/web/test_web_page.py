@@ -258,6 +258,23 @@ def test_an_order_without_an_answer_is_not_said_to_be_refused_or_not_sent(opened
     opened.keyboard.press("Escape")
 
 
+def test_an_order_with_another_time_is_another_order(opened: Page, server: PageServer) -> None:
+    shows(opened, server, worker_down())
+    opened.evaluate("token => sessionStorage.setItem('observer-token', token)", TOKEN)
+    opened.get_by_role("button", name="Silence process_fatal:track-b", exact=True).click()
+    dialog = opened.get_by_role("dialog")
+    server.is_losing_answers = True
+    dialog.get_by_role("button", name="Silence").click()
+    expect(dialog.get_by_role("status")).to_contain_text("Not known whether it was done")
+    server.is_losing_answers = False
+    dialog.get_by_label("30 minutes").check()
+    dialog.get_by_role("button", name="Send it again").click()
+    expect(dialog.get_by_role("status")).to_have_text("The system has the order.")
+    given = {(key, body["for_s"]) for key, (_, body) in zip(server.keys, server.orders, strict=True)}
+    assert sorted(for_s for _, for_s in given) == [1800, 7200]
+    assert len({key for key, _ in given}) == 2, "a server refuses a key that another order had"
+
+
 def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, server: PageServer) -> None:
     opened.get_by_role("button", name="The stored day before").click()
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)

@@ -62,10 +62,12 @@ function unknown(why) {
 
 /**
  * Sends an order with a key, so that it is done once however often the browser sends it. It keeps its key until it
- * is answered. Never throws: the outcome says what failed.
+ * is answered, or until it is another order: with another time. Never throws: the outcome says what failed.
  */
 async function send(order, body, token) {
   const authorization = { Authorization: `Bearer ${token}` };
+  const content = JSON.stringify(body);
+  if (content !== order.content) Object.assign(order, { content, key: null });
   try {
     if (order.key === null) {
       const asked = await fetch("api/orders/key", { headers: authorization });
@@ -80,7 +82,7 @@ async function send(order, body, token) {
     const answer = await fetch(`api/orders/${order.kind}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", "Idempotency-Key": order.key, ...authorization },
-      body: JSON.stringify(body),
+      body: content,
     });
     const outcome = await outcomeOf(answer);
     order.key = null;
@@ -118,7 +120,7 @@ export class Orders {
   ask(kind, subject) {
     if (!this.isAllowed) return;
     const order = ORDERS[kind];
-    this.#current = { kind, subject, order, key: null };
+    this.#current = { kind, subject, order, content: null, key: null };
     setText(this.#title, order.title(subject));
     setText(this.#text, order.text(subject));
     setHidden(this.#time, !order.hasTime);
