@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -322,24 +323,36 @@ def verify_command(
 
 async def _verify(lake: Lake, days: Sequence[SealedDay], *, as_json: bool) -> Sequence["VerifiedDay"]:
     from observer.lake.layout import sealed_day
+    from observer.lake.publishing import confirmed
     from observer.lake.target import wrong_at_target
     from observer.lake.verification import verify_catalogue, verify_stored_day
 
     target = lake.open_target()
 
     async def verifying(show: Callable[[str], None], stop: threading.Event) -> Sequence["VerifiedDay"]:
-        found = []
-        for day in days:
+        def whole(day: SealedDay) -> "VerifiedDay":
             show(f"verifying {day.session_date}: {day.rows:,} rows")
-            verified = await asyncio.to_thread(verify_stored_day, lake.folder, day, lake.url, stop)
-            if target is not None:
-                show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
-                now = sealed_day(lake.folder, day.market, day.session_date) or day  # it may have been sealed again
-                wrong = await asyncio.to_thread(wrong_at_target, lake.folder, target, now, stop)
-                verified = msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
-            found.append(verified)
-        show("verifying the catalogue")
-        return verify_catalogue(lake.folder, found)
+            verified = verify_stored_day(lake.folder, day, lake.url, stop)
+            if target is None:
+                return verified
+            show(f"verifying {day.session_date} at {target.url}: {day.size_bytes:,} bytes")
+            now = sealed_day(lake.folder, day.market, day.session_date) or day  # it may have been sealed again
+            wrong = wrong_at_target(lake.folder, target, now, stop)
+            return msgspec.structs.replace(verified, problems=(*verified.problems, *wrong))
+
+        def waiting() -> None:
+            show("waiting for the process that changes the lake")
+
+        def work() -> list["VerifiedDay"]:
+            found = [
+                confirmed(lake.folder, partial(whole, day), lambda each: each.problems, stop, waiting) for day in days
+            ]
+            show("verifying the catalogue")
+            wrong = confirmed(lake.folder, partial(verify_catalogue, lake.folder), lambda each: each, stop, waiting)
+            last = msgspec.structs.replace(found[-1], problems=(*found[-1].problems, *wrong))
+            return [*found[:-1], last]
+
+        return await asyncio.to_thread(work)
 
     return await shown(verifying, as_json=as_json)
 

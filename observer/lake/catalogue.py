@@ -39,6 +39,7 @@ from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, Nest
 from observer.errors import DataFileError
 from observer.lake.layout import CATALOGUE, SealedDay, version_path
 from observer.lake.parquet import PARTITIONED_BY, file_schema
+from observer.store.kinds import KINDS
 
 logger = logging.getLogger(__name__)
 
@@ -174,16 +175,18 @@ def outdated_tables(lake: Path, days: Sequence[SealedDay]) -> list[str]:
 
 def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
     with open_catalogue(lake) as catalogue:
-        there = {str(name[-1]) for name in catalogue.list_tables(NAMESPACE)}
+        there = KINDS.keys() & {str(name[-1]) for name in catalogue.list_tables(NAMESPACE)}
         return {kind: _held(catalogue.load_table((NAMESPACE, kind))) for kind in there}
 
 
 def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
-    """The files of the newest versions, by kind and address."""
+    """The files of the newest versions, by kind and address. The tables of a kind that a later Observer sealed stay."""
     found: dict[str, dict[str, _File]] = {}
     whole = lake.absolute()
     for day in days:
         for kind, versions in day.kinds.items():
+            if kind not in KINDS:
+                continue
             path = version_path(whole, kind, day.market, day.session_date, versions[-1].version)
             found.setdefault(kind, {})[_address(path)] = _File(path, day)
     return found

@@ -19,7 +19,7 @@ from observer.files import sync_path
 from observer.lake.digest import RowsDigest
 from observer.lake.layout import StreamRows
 from observer.store.arrow import in_tables, schema_of
-from observer.store.kinds import kind_named
+from observer.store.kinds import KINDS, kind_named
 
 PARTITIONED_BY: Final = ("market", "session_date")
 """The columns that a file does not hold: its folders' names give them."""
@@ -45,9 +45,20 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def file_schema(kind: str) -> pa.Schema:
-    """The columns of a kind's files."""
+    """The columns of a kind's files.
+
+    Raises:
+        DataFileError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise DataFileError(unknown_kind(kind))
     held = [field for field in schema_of(kind) if field.name not in PARTITIONED_BY]
     return pa.schema([field.with_name(NAMES_IN_FILE.get(field.name, field.name)) for field in held])
+
+
+def unknown_kind(kind: str) -> str:
+    """What to do about sealed rows of a kind that is none of `KINDS`."""
+    return f"this program knows no rows of the kind {kind}: a later Observer sealed them, use that one"
 
 
 def as_in_file(batches: Iterable[pa.RecordBatch], kind: str) -> Iterator[pa.RecordBatch]:

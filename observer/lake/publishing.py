@@ -8,14 +8,15 @@ import fcntl
 import filecmp
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from observer.errors import DataFileError, LakeInUseError
+from observer.errors import DataFileError, LakeInUseError, StoppedError
 from observer.files import sync_path
 from observer.lake.layout import (
     STAGING,
@@ -31,7 +32,10 @@ from observer.lake.layout import (
 )
 from observer.lake.parquet import metadata_of
 
+Found = TypeVar("Found")
+
 _LOCK: Final = "_lock"
+_POLL_S: Final = 0.2  # machine seconds, while another process has the lock
 # A file system without hard links says one of these.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS})
 
@@ -62,6 +66,40 @@ def locked(lake: Path) -> Iterator[None]:
         except BlockingIOError:
             raise LakeInUseError(f"{lake}: another process seals days in it: wait until it has ended") from None
         yield
+
+
+def confirmed(
+    lake: Path,
+    look: Callable[[], Found],
+    problems_of: Callable[[Found], Sequence[str]],
+    stop: threading.Event,
+    waiting: Callable[[], object] = lambda: None,
+) -> Found:
+    """What `look` finds. What it finds wrong has to be found twice, and again after the end of a process that changes
+    the lake (`waiting` is called then): such a process writes a manifest before the files that follow from it.
+
+    Raises:
+        StoppedError: `stop` was set.
+    """
+    found, before = look(), None
+    while problems_of(found) and found != before:
+        while _is_locked(lake):
+            waiting()
+            if stop.wait(_POLL_S):
+                raise StoppedError("the verification was interrupted")
+        found, before = look(), found
+    return found
+
+
+def _is_locked(lake: Path) -> bool:
+    try:
+        with (lake / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def scratch_folder(lake: Path) -> Path:

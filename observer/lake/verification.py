@@ -11,7 +11,7 @@ from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, path_of, sealed_day, sealed_days, version_path
 from observer.lake.merging import late_rows
-from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file
+from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file, unknown_kind
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
 
@@ -28,20 +28,15 @@ class VerifiedDay(msgspec.Struct, frozen=True):
 
 
 def verify_stored_day(lake: Path, day: SealedDay, url: str, stop: threading.Event) -> VerifiedDay:
-    """As `verify_day`, with the present rows of the database at `url`; once more when something is wrong and the day
-    has another manifest by then: its rows were removed from the database, or it was sealed again, in the meantime.
+    """As `verify_day`, with the present manifest of the day and the present rows of the database at `url`.
 
     Raises:
         DataFileError: the manifest cannot be read.
         StoreError, StoppedError: as `verify_day`.
     """
-    while True:
-        with SealingReader(url, stop=stop) as reader:
-            found = verify_day(lake, day, reader, stop)
-        now = sealed_day(lake, day.market, day.session_date) or day
-        if not found.problems or now == day:
-            return found
-        day = now
+    now = sealed_day(lake, day.market, day.session_date) or day
+    with SealingReader(url, stop=stop) as reader:
+        return verify_day(lake, now, reader, stop)
 
 
 def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: threading.Event) -> VerifiedDay:
@@ -61,6 +56,9 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
     compares = reader if any(counts.values()) else None
     uids = set(compares.marks()[1].values()) if compares is not None else set()
     for kind, found in day.kinds.items():
+        if kind not in KINDS:
+            problems.append(f"{kind} of {day.session_date}: {unknown_kind(kind)}")
+            continue
         for version in found:
             if stop.is_set():
                 raise StoppedError(f"the verification of {day.session_date} was interrupted")
@@ -81,13 +79,12 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
     return VerifiedDay(day.market, day.session_date, len(day.kinds), day.rows, compared, tuple(problems))
 
 
-def verify_catalogue(lake: Path, found: Sequence[VerifiedDay]) -> list[VerifiedDay]:
-    """The verified days; the last one also has the tables of the catalogue that have other files than the manifests."""
-    if not (outdated := outdated_tables(lake, sealed_days(lake))) or not found:
-        return list(found)
+def verify_catalogue(lake: Path) -> Sequence[str]:
+    """What is wrong with the catalogue: tables that have other files than the manifests."""
+    if not (outdated := outdated_tables(lake, sealed_days(lake))):
+        return ()
     text = f"the catalogue's tables {', '.join(outdated)} have other files: `observer lake seal` of any day corrects it"
-    last = msgspec.structs.replace(found[-1], problems=(*found[-1].problems, text))
-    return [*found[:-1], last]
+    return (text,)
 
 
 def wrong_version(path: Path, kind: str, version: Version) -> list[str]:

@@ -28,6 +28,7 @@ from observer.lake.layout import (
 )
 from observer.lake.merging import merged
 from observer.lake.parquet import file_schema
+from observer.lake.publishing import confirmed
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.verification import verify_day, verify_stored_day
 from observer.store.kinds import KINDS
@@ -121,7 +122,8 @@ def test_a_verification_states_no_difference_while_the_day_s_rows_are_removed(la
         remove_sealed(url, lake)
 
     event.listen(Engine, "engine_connect", remove, once=True)
-    assert verify_stored_day(lake, day, url, threading.Event()).problems == ()
+    stop = threading.Event()
+    assert confirmed(lake, lambda: verify_stored_day(lake, day, url, stop).problems, lambda each: each, stop) == ()
     assert count(url, "trades") == 0
 
     execute(url, "DELETE FROM sweeps")

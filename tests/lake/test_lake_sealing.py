@@ -1,10 +1,13 @@
 """A sealed day has the database's rows, each version stays, and a kill leaves nothing that a reader sees."""
 
 import os
+import shutil
 import threading
 from collections.abc import Generator
+from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,11 +17,11 @@ from bus.delivery import Delivered
 from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, LakeInUseError, StoppedError
 from observer.lake.digest import digest_of
-from observer.lake.layout import glob_of, path_of, sealed_day, sealed_days, version_path, versions
+from observer.lake.layout import glob_of, path_of, sealed_day, sealed_days, version_path, versions, write_manifest
 from observer.lake.parquet import file_schema, metadata_of, read_file
-from observer.lake.publishing import locked, repair
-from observer.lake.sealing import SealingResult, seal
-from observer.lake.verification import VerifiedDay, verify_day
+from observer.lake.publishing import confirmed, locked, publish, repair
+from observer.lake.sealing import SealingResult, seal, seal_days
+from observer.lake.verification import VerifiedDay, verify_catalogue, verify_day, verify_stored_day
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
@@ -238,6 +241,57 @@ def test_verification_compares_files_with_the_database(lake: Path, url: str) -> 
     append(url, trade(99, symbol="000010"))
     [problem] = verified(lake, url).problems
     assert problem.startswith("trades of 2026-11-18: the database has 61 rows, the sealed day 60: `observer lake seal")
+
+
+def test_what_a_process_is_about_to_publish_is_no_difference(lake: Path, url: str) -> None:
+    seal_day(lake, url)
+    append(url, trade(99, symbol="000010", gap_id="late"))
+    stop, waits = threading.Event(), 0
+    [before] = sealed_days(lake)
+    with ExitStack() as sealing:
+        sealing.enter_context(locked(lake))
+        seal(lake, url, MARKET, DAY, 2, stop)
+        [day] = sealed_days(lake)
+        publish(lake, before, by_content=True)  # as it is between the manifest and the publication
+
+        def waiting() -> None:
+            nonlocal waits
+            waits += 1
+            publish(lake, day)
+            sealing.close()
+
+        found = confirmed(
+            lake, lambda: verify_stored_day(lake, day, url, stop), lambda each: each.problems, stop, waiting
+        )
+    assert (found.problems, waits) == ((), 1)
+    publish(lake, before, by_content=True)
+    found = confirmed(lake, lambda: verify_stored_day(lake, day, url, stop), lambda each: each.problems, stop, waiting)
+    [problem] = found.problems
+    assert problem.endswith(f"`observer lake seal {DAY}` publishes it again"), "no process is about to"
+    with locked(lake):
+        stop.set()
+        with pytest.raises(StoppedError):
+            confirmed(lake, lambda: ["wrong"], lambda each: each, stop)
+
+
+def test_rows_of_a_kind_that_only_a_later_observer_knows_are_one_line_and_keep_nothing_from_being_sealed(
+    lake: Path, url: str
+) -> None:
+    seal_day(lake, url)
+    [day] = sealed_days(lake)
+    later = msgspec.structs.replace(day, kinds={**day.kinds, "dreams": day.kinds["trades"]})
+    write_manifest(lake, later)
+    path = version_path(lake, "dreams", MARKET, DAY, 1)
+    path.parent.mkdir(parents=True)
+    shutil.copyfile(version_path(lake, "trades", MARKET, DAY, 1), path)
+    text = "this program knows no rows of the kind dreams: a later Observer sealed them, use that one"
+    assert verified(lake, url).problems == (f"dreams of {DAY}: {text}",)
+    with pytest.raises(DataFileError, match=text):
+        file_schema("dreams")
+    append(url, trade(99, symbol="000010", gap_id="late"))
+    [result] = seal_days(lake, url, MARKET, [DAY], lambda: 2, threading.Event())
+    assert result.written == ("trades",)
+    assert verify_catalogue(lake) == ()
 
 
 def test_verification_counts_kinds_that_one_side_lacks(lake: Path, tmp_path: Path) -> None:
