@@ -12,6 +12,8 @@ from observer.accounts.health_file import HealthFile
 from observer.accounts.pool import AccountSettings
 from observer.accounts.token_cache import TokenRecord, TokenStore
 from observer.base_settings import is_reachable
+from observer.calendar.phases import phase_at
+from observer.calendar.service import TradingDayService
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
@@ -21,6 +23,7 @@ from observer.cli.context import (
     print_json,
 )
 from observer.cli.tables import Table, show
+from observer.clock import ManualClock
 from observer.config import Settings
 from observer.errors import DataFileError, NoDataError, StoreError
 from observer.local_time import local_datetime, local_ns
@@ -62,7 +65,7 @@ def accounts(
     if as_json:
         print_json(states)
     else:
-        show(_table(states))
+        show(_table(states, _closed(settings, market_time_ns(settings.run))))
 
 
 def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
@@ -124,7 +127,16 @@ def _in_use(url: str, since_ns: int) -> tuple[Mapping[str, str], Sequence[str] |
         return {}, None
 
 
-def _table(states: list[AccountState]) -> Table:
+def _closed(settings: Settings, now_ns: int) -> str:
+    """Why no market data stream is connected; empty while one is due, or where the day's plan is not known."""
+    plan = TradingDayService(Path(settings.run.runtime), settings.day_rules, ManualClock(now_ns)).known()
+    if plan is None or phase_at(plan, now_ns) != "IDLE":
+        return ""
+    begins = [span.start_ns for span in plan.phases if span.phase != "IDLE" and span.start_ns > now_ns]
+    return f"market closed, next {local_datetime(min(begins)):%H:%M}" if begins else "market closed"
+
+
+def _table(states: list[AccountState], closed: str) -> Table:
     words = {True: "healthy", False: "unhealthy", None: "not checked"}
     rows = [
         (
@@ -134,7 +146,7 @@ def _table(states: list[AccountState]) -> Table:
             _hours(state.token_age_s),
             _hours(state.token_expires_in_s),
             f"{'?' if state.slots_held is None else state.slots_held} of {state.max_slots}",
-            state.stream or "",
+            state.stream or closed,
         )
         for state in states
     ]

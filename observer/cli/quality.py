@@ -85,7 +85,8 @@ def quality(
     In slots, the times with a slot: complete: every trade was streamed. recovered: what was missing was filled trade by
     trade. degraded: part of it is known as minute bars or conflated rows only, or not at all, or nothing shows what a
     cut missed. missing: it traded, and nothing was streamed. unknown: nothing was streamed, and no source shows whether
-    it traded. At most: the most shares that may be missing in these times.
+    it traded. Missing: the shares of these times that are known not to be
+    stored. At most: the most that these can be.
 
     The day, from the open to the close: whole: every trade is stored. part: the trades of volume % of the day's shares
     are, streamed in time % of the session.
@@ -250,6 +251,7 @@ def _reported(found: DayQuality, of_slots: Mapping[str, int], of_day: Mapping[st
     Monitoring & Alerting) and how many rows have each word.
     """
     yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)
+    yield "missing: shares known not to be stored; at most: the most that these can be"
     yield (
         f"traded in slots: {_shown(found.streamed_percent)} streamed, "
         f"{_shown(found.recovered_percent)} recovered, {_shown(found.missing_percent)} missing"

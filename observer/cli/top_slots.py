@@ -26,7 +26,8 @@ def slots(state: State, width: int, rows: int) -> Sequence[Text]:
     held = sum(len(account.slots) for account in part.accounts)
     most = sum(account.slots_max for account in part.accounts)
     waiting = f"{part.waiting} candidates wait" if part.waiting else "no candidate waits"
-    accounts = [_account(each) for each in part.accounts]
+    unconnected = _unconnected(state)
+    accounts = [_account(each, unconnected) for each in part.accounts]
     parts: list[str | Text] = [f"{held} of {most} held", *accounts, waiting]
     lines = [*aged("slots", state, part, parts, width, 1 + (rows > _CELLS_UP_TO))]
     busiest = sorted(
@@ -44,8 +45,19 @@ def slots(state: State, width: int, rows: int) -> Sequence[Text]:
     return [*lines, *(Text(" ").join(cells[at : at + columns]) for at in range(0, len(cells), columns))]
 
 
-def _account(account: Account) -> Text:
-    stream = {True: "connected", False: "not connected", None: "connection not known"}[account.is_connected]
+def _unconnected(state: State) -> str:
+    """What an account without a report of its connection is: at night none is due."""
+    if state.phase != "IDLE" or not state.is_live:
+        return "connection not known"
+    now_minute = state.timeline.now_minute or 0.0
+    begins = [each.begin_minute for each in state.timeline.phases if each.name != "IDLE"]
+    next_minute = round(min((each for each in begins if each > now_minute), default=0.0))
+    next_text = f", next {next_minute // 60:02}:{next_minute % 60:02}" if next_minute else ""
+    return f"not connected: the market is closed{next_text}"
+
+
+def _account(account: Account, unconnected: str) -> Text:
+    stream = {True: "connected", False: "not connected", None: unconnected}[account.is_connected]
     text = f"{account.name} {len(account.slots)} of {account.slots_max}, {stream}"
     return Text(text, "yellow" if account.is_connected is False else "")
 

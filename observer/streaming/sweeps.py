@@ -56,7 +56,13 @@ class Sweeps:
         self._requests = AttentionRequests(parts)
 
     async def run(self, plan: DayPlan) -> None:
-        """Run all remaining sweeps of the day; the sweep of the current interval is made up for."""
+        """Run all remaining sweeps of the day; the sweep of the current interval is made up for. The alert about a
+        missing universe ends with them: the next session needs its own, and raises its own.
+        """
+        await self._run(plan)
+        self._alerts.resolve(NO_UNIVERSE, f"the sweeps of {plan.day} are over")
+
+    async def _run(self, plan: DayPlan) -> None:
         session_date = plan.day.isoformat()
         self._alerts.resolve_all(UNANSWERED, "the sweeps begin anew")  # perhaps of a venue that is not asked any more
         if self._clock.now_ns() < plan.track_a_start_ns:

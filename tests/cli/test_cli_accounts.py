@@ -11,6 +11,8 @@ from bus.events import ConnectionChanged, SlotAssigned
 from observer.accounts.health import Health, HealthDecision
 from observer.accounts.health_file import HealthFile
 from observer.accounts.token_cache import TokenRecord, TokenStore
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
 from observer.cli.accounts import states_of
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
@@ -74,6 +76,27 @@ def test_streams_and_slots_come_from_the_database(settings: Settings) -> None:
     writer.close()
     found = [(state.slots_held, state.stream, state.max_slots) for state in states_of(settings, NOON_NS)]
     assert found == [(2, "connected", 41), (1, None, 41), (0, None, 41)]
+
+
+@pytest.mark.parametrize(
+    ("hour", "text"), [(3, "market closed, next 08:00"), (22, "market closed"), (12, ""), (None, "")]
+)
+def test_at_night_no_stream_is_due(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    hour: int | None,
+    text: str,
+) -> None:
+    write_files(settings)
+    make_database(settings.store.url)
+    if hour is not None:
+        write_trading_days(Path(settings.run.runtime), [TradingDay(DAY, True, "test")])
+    monkeypatch.setattr("observer.cli.accounts.market_time_ns", lambda _: local_ns(DAY, hour or 3))
+    assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml") == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(THIRD))
+    assert row.partition("of 41")[2].strip() == text
 
 
 def test_the_command_prints_one_array_without_a_secret(

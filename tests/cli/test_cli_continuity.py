@@ -51,6 +51,7 @@ def test_quality_fits_eighty_columns_and_says_that_nothing_was_stored(typed: Typ
     assert [line for line in reported.stdout.splitlines() if len(line) > 80] == []
     assert "000001" in reported.stdout
     assert "computed now" in reported.stdout
+    assert "at most: the most that these can be" in reported.stdout
 
 
 def test_quality_shows_the_gap_rate_with_its_limit_and_the_slot_utilization(typed: Typed) -> None:

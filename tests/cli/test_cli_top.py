@@ -91,6 +91,23 @@ def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size: tuple[i
     assert "not connected" in text
 
 
+@pytest.mark.parametrize(
+    ("minute", "text"),
+    [(300.0, "not connected: the market is closed, next 08:35"), (1_200.0, "not connected: the market is closed")],
+)
+def test_at_night_no_connection_is_due(minute: float, text: str) -> None:
+    state = STATES["night"]()
+    accounts = [msgspec.structs.replace(each, is_connected=None) for each in state.board.accounts]
+    board = msgspec.structs.replace(state.board, accounts=accounts)
+    timeline = msgspec.structs.replace(state.timeline, now_minute=minute)
+    night = msgspec.structs.replace(state, board=board, timeline=timeline)
+    slots = next(line for line in shown(night, 200, 40) if line.startswith("slots"))
+    assert text in slots
+    assert ("next" in slots) is ("next" in text)
+    day = msgspec.structs.replace(night, phase="FULL_OPERATION")
+    assert "connection not known" in "\n".join(shown(day, 200, 40))
+
+
 def test_old_figures_have_their_age_and_missing_ones_their_reason() -> None:
     assert "4 min old" in "\n".join(shown(worker_down(), 120, 40))
     unread = msgspec.structs.replace(STATES["night"](), universe=Universe(known_ms=0, missing="it is being read"))

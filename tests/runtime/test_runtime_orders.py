@@ -5,7 +5,7 @@ import logging
 import threading
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from bus.endpoints import Endpoints
 from bus.events import AlertRaised, AlertResolved, Event, PhaseChanged
 from bus.ingest import Ingest
 from bus.outbox import Outbox
-from bus.producer import Producer
+from bus.producer import Producer, delivering
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.errors import DataFileError, StoreError
@@ -232,16 +232,8 @@ def changed(number: int) -> PhaseChanged:
     return PhaseChanged("2026-11-18", number, "IDLE", "WARMUP")
 
 
-@asynccontextmanager
-async def producing(folder: Path) -> AsyncIterator[Producer]:
-    producer = Producer(Outbox(folder / "outbox", "trial", uuid.uuid4().hex), Endpoints(folder / "run").ingest)
-    delivery = asyncio.create_task(producer.run())
-    try:
-        yield producer
-    finally:
-        delivery.cancel()
-        await asyncio.gather(delivery, return_exceptions=True)
-        producer.close()
+def producing(folder: Path) -> AbstractAsyncContextManager[Producer]:
+    return delivering(Outbox(folder / "outbox", "trial", uuid.uuid4().hex), Endpoints(folder / "run").ingest)
 
 
 @asynccontextmanager

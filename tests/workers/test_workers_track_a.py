@@ -322,7 +322,8 @@ def test_a_process_that_resumes_a_day_raises_no_second_alert():
             assert set(requested(day)) == {4}
             [alert] = day.reported(AlertRaised, "track-a")
             assert (alert.severity, alert.identity) == ("critical", "no_universe")
-            assert not day.reported(AlertResolved, "track-a")
+            [resolved] = day.reported(AlertResolved, "track-a")
+            assert resolved.text == f"the sweeps of {DAY} are over", "it is critical no more in the evening"
 
     run(scenario)
 
