@@ -12,6 +12,9 @@ from tests.chaos.lake_kills import FIRST_ROWS, Campaign
 KINDS = ("trades", "snapshots", "universes", "triggers", "gaps", "gap_recoveries")
 """Of both kinds of removal, and of each way in which a row belongs to a day."""
 
+LIFE_S_MAX = 60.0
+TRIES = 10
+
 
 @pytest.mark.parametrize("kills", [5, pytest.param(8, marks=pytest.mark.slow)])
 def test_killed_sealings_and_removals_lose_and_double_nothing(tmp_path: Path, kills: int) -> None:
@@ -23,6 +26,18 @@ def test_killed_sealings_and_removals_lose_and_double_nothing(tmp_path: Path, ki
     assert ended.versions >= 2
     assert ended.rows >= 2 * len(KINDS) * FIRST_ROWS
     assert ended.hot == 0
+
+
+def test_an_aimed_kill_is_amid_a_scan_and_another_is_not_counted_as_one(tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, seed=1, kinds=KINDS)
+    assert campaign._is_killed(campaign._seal, 0.0, is_aimed=False)
+    assert campaign.ended.killed_scanning == 0, "it was killed in front of its first scan"
+    assert not campaign._is_killed(campaign._remove, LIFE_S_MAX, is_aimed=True), "it scans nothing, and runs to its end"
+    for _ in range(TRIES):  # the scans of a short life may be over half a second later
+        campaign._append_late()
+        if campaign._is_killed(campaign._seal, LIFE_S_MAX, is_aimed=True) and campaign.ended.killed_scanning:
+            break
+    assert campaign.ended.killed_scanning == 1
 
 
 def test_killed_publications_lose_and_double_nothing() -> None:
