@@ -205,7 +205,7 @@ class LakeJobs:
         with SealingReader(self._url) as reader:
             stored = [day for day in reader.collected_days() if day <= last and day not in forgotten]
             late = removed & reader.oldest_days() if removed else set()
-            late |= {each.session_date for each in sealed if _has_more(each, reader)}
+            late |= {each.session_date for each in sealed if has_more(each, reader)}
         days = days_to_seal(stored, {each.session_date for each in sealed})
         days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
         return self._seal_days(days, stop, remove, None, wrong)
@@ -250,7 +250,7 @@ def _texts(result: SealingResult) -> Sequence[str]:
     return [*written, *removed]
 
 
-def _has_more(day: SealedDay, reader: SealingReader) -> bool:
+def has_more(day: SealedDay, reader: SealingReader) -> bool:
     """Whether rows came that announce others of a day long past. They are few and stay in the database."""
     _, uids = reader.marks()
     held = set(uids.values())

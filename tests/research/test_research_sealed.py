@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from bus.events import DailyBar, TradesConflated
+from bus.events import DailyBar, SweepCompleted, TradesConflated
 from observer.errors import DataFileError, NoDataError, StoreError
 from observer.lake.layout import manifest_path, sealed_days
 from observer.lake.sealing import seal_days
@@ -227,3 +227,7 @@ def test_rows_of_a_new_database_are_read_beside_those_that_an_earlier_one_sealed
     assert trades_after(10, 12) == 6 + 12, "the database has more rows than the file"
     seal(folder)
     assert trades_after(11, 3) == 6 + 12 + 3, "the database has fewer rows than the file of both"
+    append(url_of(folder), "6" * 32, SweepCompleted("kis", DAY, 2, at("09:13:00"), at("09:13:10"), 1, 1, 1))
+    with observer.open_store(folder) as opened:
+        sweeps = opened.rows.scan("sweeps", DAY).collect()
+    assert sweeps["sweep"].to_list() == [1, 2], "rows without a symbol join, too"
