@@ -188,7 +188,7 @@ def _copy(source: Path, target: Path, stop: threading.Event) -> None:
         while portion := reading.read(PORTION_BYTES):
             go_on(stop)
             writing.write(portion)
-        to_disk(writing)
+            to_disk(writing)  # each portion: a commit would wait until all of a large file is there
 
 
 # --- days and their notes ------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def _copy_file(source: Path, package: Path, name: str, stop: threading.Event) ->
             go_on(stop)
             digest.update(portion)
             size_bytes += writing.write(portion)
-        to_disk(writing)
+            to_disk(writing)  # each portion: a commit would wait until all of a large file is there
     return PackagedFile(name, size_bytes, digest.hexdigest())
 
 

@@ -4,6 +4,7 @@ SQLite is copied by its own backup call; PostgreSQL is dumped by `pg_dump`. What
 that its marks and its rows are of one moment.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,7 @@ SQLITE_COPY: Final = "database.sqlite3"
 POSTGRESQL_COPY: Final = "database.dump"
 
 _USUAL_SCHEMA: Final = "public"  # where the server selects it, and it was dropped
-_PAGES_AT_ONCE: Final = 4_096  # 16 MB: `stop` is looked at between two portions
+_PAGES_AT_ONCE: Final = 4_096  # 16 MB: `stop` is looked at between two portions, and each is brought to the disk
 _STEPS_AT_ONCE: Final = 1_000_000  # instructions of SQLite's virtual machine, some 50 ms
 
 
@@ -148,13 +149,19 @@ def _copy_sqlite(url: URL, destination: Path, stop: threading.Event) -> None:
     if not source_path.is_file():
         raise StoreError(f"there is no database {source_path}")
 
-    def look(_status: int, _remaining: int, _total: int) -> None:
-        if stop.is_set():
-            raise StoppedError(f"the copy of {source_path} was interrupted")
-
     try:
         address = f"file:{quote(str(source_path))}?mode=ro"  # a writing one may fold a log when it is closed
-        with closing(sqlite3.connect(address, uri=True)) as source, closing(sqlite3.connect(destination)) as copy:
+        with (
+            destination.open("rb") as written,  # is closed last: a process that closes a file gives up its locks
+            closing(sqlite3.connect(address, uri=True)) as source,
+            closing(sqlite3.connect(destination)) as copy,
+        ):
+
+            def look(_status: int, _remaining: int, _total: int) -> None:
+                if stop.is_set():
+                    raise StoppedError(f"the copy of {source_path} was interrupted")
+                os.fdatasync(written.fileno())  # else a commit waits until all of the copy is on the disk
+
             # The copy is made in portions inside one read transaction: it is of one moment, and a commit meanwhile does
             # not make it begin again.
             source.isolation_level = None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
 from bus.outbox import FINISHED_STREAMS_MAX
@@ -161,7 +161,7 @@ class Ledgers:
                     continue
                 after = done.get(uid, 0)
                 if mark > after:
-                    reached[uid] = upto = min(mark, after + _PORTION)
+                    reached[uid] = upto = min(mark, _before_next(connection, stream, after, mark) + _PORTION)
                     overflows += _overflows(connection, stream, after, upto)
                     gap_ids += _closed_gaps(connection, stream, after, upto)
             self._add_overflows(connection, sorted(overflows, key=lambda each: each[0]))
@@ -268,6 +268,16 @@ def _newest(streams: Sequence[tuple[str, str]]) -> set[str]:
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
+
+
+def _before_next(connection: Connection, stream: int, after: int, mark: int) -> int:
+    """The number in front of the stream's next row for the files: a day's trades in between are no portions."""
+    tables = (EVENT_TABLES[SlotOverflowed], EVENT_TABLES[GapRecovered])
+    behind = (
+        select(func.min(each.c.sequence)).where(each.c.stream == stream, each.c.sequence > after) for each in tables
+    )
+    found = [connection.scalar(wanted) for wanted in behind]
+    return min((number - 1 for number in found if number is not None), default=mark)
 
 
 def _overflows(connection: Connection, stream: int, after: int, upto: int) -> list[tuple[_Key, SlotOverflowed]]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from observer.store.rows import Row
 from observer.store.tables import EVENT_TABLES, QUARANTINE, ROW_TABLES, TRADE_ROWS
 from observer.store.trade_groups import TradeGroups
 
-_InsertRows = Callable[[Connection, Table, Sequence[Row]], None]
-"""Inserts rows into one of the tables that the writer appends to."""
+_InsertRows = Callable[[Connection, Table, Iterable[Row]], None]
+"""Inserts rows into one of the tables that the writer appends to, trades as rows of TRADE_ROWS."""
 
 _TABLES: Final = (*ROW_TABLES.values(), QUARANTINE)
 
@@ -38,7 +38,7 @@ class Insertion(msgspec.Struct, frozen=True):
     trades are packed with `groups`, which the transaction around it begins and keeps.
     """
 
-    insert: _InsertRows
+    insert: Callable[[Connection, Table, Sequence[Row]], None]
     refusals: tuple[type[Exception], ...]
     groups: TradeGroups
 
@@ -50,7 +50,8 @@ def insertion_of(engine: Engine) -> Insertion:
 
     def insert_packed(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         if table is EVENT_TABLES[Trade]:
-            insert_rows(connection, TRADE_ROWS, groups.packed(connection, rows))
+            for packed in groups.packing(connection, rows):
+                insert_rows(connection, TRADE_ROWS, packed)
         else:
             insert_rows(connection, table, rows)
 
@@ -76,14 +77,15 @@ def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
         statements[table.name] = statement
         lots[table.name] = statement + f", ({row})" * (size - 1), size
 
-    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    def insert_rows(connection: Connection, table: Table, found: Iterable[Row]) -> None:
         statement, size = lots[table.name]
+        rows = list(found)
         in_lots = len(rows) - len(rows) % size
         if in_lots:
             values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
             connection.exec_driver_sql(statement, values)
         if in_lots < len(rows):
-            connection.exec_driver_sql(statements[table.name], list(rows[in_lots:]))
+            connection.exec_driver_sql(statements[table.name], rows[in_lots:])
 
     return insert_rows, _REFUSALS
 
@@ -112,7 +114,7 @@ def _postgresql() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     }
     column_types = {table.name: [_TYPES[type(column.type)] for column in table.columns] for table in _TABLES}
 
-    def insert_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    def insert_rows(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
         driver_connection = connection.connection.driver_connection
         assert isinstance(driver_connection, psycopg.Connection)
         with driver_connection.cursor() as cursor, cursor.copy(statements[table.name]) as copy:

@@ -10,13 +10,14 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
 
 from observer.errors import StoppedError, StoreError, StoreFailedError
+from observer.files import sync_path
 from observer.store.engine import SECRET_OPTIONS
 
 _DUMP_S_MAX: Final = 3_600.0  # machine seconds
@@ -41,7 +42,9 @@ def dump(url: URL, schema: str, destination: Path, stop: threading.Event) -> Non
         StoppedError: `stop` was set.
     """
     options = ("--format=custom", "--no-password", f'--schema="{schema}"', f"--file={destination}")
-    _run(["pg_dump", *options, f"--dbname={_address(url)}"], f"pg_dump of {url}", stop, _password(url))
+    command = ["pg_dump", *options, f"--dbname={_address(url)}"]
+    # Bit by bit: a commit of a server on the same disk would wait until all of the dump is there.
+    _run(command, f"pg_dump of {url}", stop, _password(url), lambda: sync_path(destination))
 
 
 def require_readable(path: Path, stop: threading.Event) -> None:
@@ -119,8 +122,14 @@ def _last_words(*programs: _Program) -> str:
     return " ".join(text.replace("\n", " ") for text in found if text) or "it ended without a message"
 
 
-def _run(command: Sequence[str], what: str, stop: threading.Event, environment: Mapping[str, str] | None = None) -> str:
-    """The program's output."""
+def _run(
+    command: Sequence[str],
+    what: str,
+    stop: threading.Event,
+    environment: Mapping[str, str] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> str:
+    """The program's output; `meanwhile` is called some ten times a second."""
     program, *arguments = command
     with subprocess.Popen(  # noqa: S603 - the arguments are a list, and the address is the operator's own
         [_program(program), *arguments],
@@ -131,7 +140,7 @@ def _run(command: Sequence[str], what: str, stop: threading.Event, environment: 
         text=True,
     ) as process:
         try:
-            output, complaint = _finished(process, what, stop)
+            output, complaint = _finished(process, what, stop, meanwhile)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -140,7 +149,9 @@ def _run(command: Sequence[str], what: str, stop: threading.Event, environment: 
     return output
 
 
-def _finished(process: "subprocess.Popen[str]", what: str, stop: threading.Event) -> tuple[str, str]:
+def _finished(
+    process: "subprocess.Popen[str]", what: str, stop: threading.Event, meanwhile: Callable[[], None]
+) -> tuple[str, str]:
     """What it wrote on stdout and stderr."""
     deadline_s = time.monotonic() + _DUMP_S_MAX
     while not stop.is_set():
@@ -149,6 +160,7 @@ def _finished(process: "subprocess.Popen[str]", what: str, stop: threading.Event
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline_s:
                 raise StoreError(f"{what} took more than {_DUMP_S_MAX:.0f} s") from None
+            meanwhile()
     raise StoppedError(f"{what} was interrupted")
 
 

@@ -3,6 +3,7 @@ ask for those of a line's day.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any, Final
 
@@ -58,17 +59,33 @@ class TradeGroups:
         self._is_uncertain = False
 
     def packed(self, connection: Connection, rows: Sequence[EventRow]) -> list[EventRow]:
-        """Rows of trades as rows of TRADE_ROWS; makes the groups that the database does not have.
+        """Rows of trades as rows of TRADE_ROWS; raises as `packing`."""
+        return list(chain.from_iterable(self.packing(connection, rows)))
+
+    def packing(self, connection: Connection, rows: Sequence[EventRow]) -> Iterator[Iterator[EventRow]]:
+        """Rows of trades as rows of TRADE_ROWS, made while they are read: so the server stores the first ones while the
+        last ones are made. Read each part to its end before you take the next one: in front of a part this makes the
+        groups that the database does not have. There are at most two parts.
 
         Raises:
             One of the insertion's refusals: a group's text cannot be stored.
         """
-        try:
-            return [(self._ids[_key_of(row)], *_own_values(row)) for row in rows]
-        except KeyError:
-            keys = dict.fromkeys(map(_key_of, rows))
-            self._add(connection, [key for key in keys if key not in self._ids])
-        return [(self._ids[_key_of(row)], *_own_values(row)) for row in rows]
+        done = 0
+
+        def of_known_groups() -> Iterator[EventRow]:
+            nonlocal done
+            for number, row in enumerate(islice(rows, done, None), done):
+                if (group := self._ids.get(_key_of(row))) is None:
+                    done = number
+                    return
+                yield (group, *_own_values(row))
+            done = len(rows)
+
+        while done < len(rows):
+            if _key_of(rows[done]) not in self._ids:
+                keys = dict.fromkeys(map(_key_of, islice(rows, done, None)))
+                self._add(connection, [key for key in keys if key not in self._ids])
+            yield of_known_groups()
 
     def _add(self, connection: Connection, missing: Sequence[_Key]) -> None:
         self._is_uncertain = True

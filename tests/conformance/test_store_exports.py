@@ -15,7 +15,9 @@ from observer.errors import StoreError
 from observer.store import exports
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter
+from tests.builders import trade
 from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.store.plans import recorded
 from tests.store.raw import execute
 
 ROOT = Path(__file__).parents[2]
@@ -242,3 +244,17 @@ def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(
         store(refusal(7 + number), stream=f"{number:032x}")
     ledgers.catch_up()
     assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 15
+
+
+def test_what_has_no_line_in_a_ledger_is_passed_at_once(
+    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "_PORTION", 2)
+    trades = [trade(number) for number in range(1, 60)]
+    store(*trades, refusal(1), *trades, refusal(2), *trades)
+    with recorded() as statements:
+        ledgers.catch_up()
+    assert (
+        len([each for each in statements if "FROM streams" in each.text]) == 4
+    )  # a portion each, and one finds nothing
+    assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 2

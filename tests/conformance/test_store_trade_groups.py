@@ -75,6 +75,16 @@ def test_trades_with_the_same_texts_are_one_group_and_each_other_text_is_another
     assert groups(database_url) == len(texts)
 
 
+def test_new_groups_between_known_ones_are_made_at_once(storing: Storing, database_url: str) -> None:
+    storing.commit(trade(1))
+    mixed = [trade(2), trade(3, side="sell"), trade(4), trade(5, session="after"), trade(6, side="sell")]
+    with recorded() as statements:
+        assert storing.commit(*mixed) == 0
+    assert stored(database_url) == [trade(1), *mixed]
+    assert groups(database_url) == 3
+    assert len([each for each in statements if each.text.startswith("INSERT INTO trade_groups")]) == 1
+
+
 def test_the_next_writer_takes_the_groups_that_are_there(storing: Storing, database_url: str) -> None:
     storing.commit(trade(1), trade(2, symbol="000660"))
     storing.writer.close()

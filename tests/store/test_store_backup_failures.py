@@ -1,7 +1,10 @@
 """A copy that cannot be made is an error that names its reason, and no argument of a program has a secret."""
 
 import os
+import sqlite3
 import threading
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,12 @@ PG_DUMP = """#!/bin/sh
 for argument; do case "$argument" in --file=*) file="${argument#--file=}";; esac; done
 echo "$PGPASSWORD $*" > "$file"
 """
+WAITING_PG_DUMP = """#!/bin/sh
+for turn in $(seq 100); do [ -e "$SYNCED" ] && exit 0; sleep 0.1; done
+exit 1
+"""
 GO_ON = threading.Event()
+PORTION_BYTES = 20_000_000  # 16 MB of pages, and what the copy's page cache held back
 
 
 def test_a_copy_of_nothing_is_an_error(tmp_path: Path) -> None:
@@ -32,6 +40,35 @@ def test_an_empty_database_is_none_of_observer(tmp_path: Path) -> None:
     (tmp_path / SQLITE_COPY).touch()
     with pytest.raises(StoreError, match="no database of Observer"):
         content_of(tmp_path / SQLITE_COPY, GO_ON)
+
+
+def test_a_large_copy_is_brought_to_the_disk_portion_by_portion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "observer.sqlite3")) as database:
+        database.execute("CREATE TABLE large AS SELECT zeroblob(50000000) AS content")
+        database.commit()
+    copied = tmp_path / SQLITE_COPY
+    sizes: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    copy_database(f"sqlite:///{tmp_path}/observer.sqlite3", copied, GO_ON)
+    steps = [after - before for before, after in pairwise([0, *sizes, copied.stat().st_size])]
+    assert max(steps) <= PORTION_BYTES, sizes
+
+
+def test_a_dump_is_brought_to_the_disk_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pg_dump"
+    program.write_text(WAITING_PG_DUMP)
+    program.chmod(0o700)
+    synced = tmp_path / "synced"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SYNCED", str(synced))
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: synced.touch())
+    copy_database("postgresql://a@db.invalid/market?options=-csearch_path%3Dcoins", tmp_path / POSTGRESQL_COPY, GO_ON)
 
 
 def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
