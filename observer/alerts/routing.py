@@ -54,7 +54,7 @@ class Tracked(msgspec.Struct, frozen=True):
 
 class TargetState(msgspec.Struct, frozen=True):
     """The alerts of a target, the times of the last hour's messages, and its failures in a row since `failing_ns`.
-    `dropped` counts alerts without room.
+    `dropped` counts alerts without room. A URL's own state has in `reached` the digests of URLs that have what it lacks.
     """
 
     tracked: tuple[Tracked, ...] = ()
@@ -62,6 +62,7 @@ class TargetState(msgspec.Struct, frozen=True):
     failures: int = 0
     next_attempt_ns: int = 0
     dropped: int = 0
+    reached: tuple[str, ...] = ()
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -200,7 +201,7 @@ def after_delivery(state: TargetState, message: Message, now_ns: int) -> TargetS
             kept.append(msgspec.structs.replace(each, sent=line.alert.severity))
         elif each.gone_ns is None:  # it has come back meanwhile: it is another one
             kept.append(msgspec.structs.replace(each, sent=None, seen_ns=now_ns))
-    return TargetState(tuple(kept), (*state.messages_ns, now_ns))
+    return TargetState(tuple(kept), (*state.messages_ns, now_ns), reached=state.reached)
 
 
 def after_failure(state: TargetState, now_ns: int) -> TargetState:
@@ -209,6 +210,18 @@ def after_failure(state: TargetState, now_ns: int) -> TargetState:
     """
     wait_ns = min(FIRST_RETRY_NS * 2 ** min(state.failures, 20), _longest_retry_ns(state))
     return msgspec.structs.replace(state, failures=state.failures + 1, next_attempt_ns=now_ns + wait_ns)
+
+
+def lacking_both(state: TargetState, other: TargetState) -> TargetState:
+    """The first state, as that of a URL that also lacks what the other lacks."""
+    others = {each.key: each for each in other.tracked}
+    tracked = [min(each, others.pop(each.key, each), key=_known_urgency) for each in state.tracked]
+    reached = tuple(each for each in state.reached if each in other.reached)
+    return msgspec.structs.replace(state, tracked=(*tracked, *others.values()), reached=reached)
+
+
+def _known_urgency(tracked: Tracked) -> int:
+    return -1 if tracked.sent is None else URGENCY[tracked.sent]
 
 
 def knows_the_same(state: TargetState, other: TargetState) -> bool:

@@ -40,7 +40,7 @@ Outcome = Literal["sent", "refused", "wrong_url", "timeout", "failed"]
 
 class Parcel(msgspec.Struct, frozen=True):
     """The message, and the URL of its target, or several with a space or a comma between them. `only` is the digest of
-    the one that gets the message (None: all do but those of `besides`).
+    the one that gets the message (None: all do but those of `besides`). `salt` is that of the digests.
     """
 
     url: str
@@ -49,6 +49,7 @@ class Parcel(msgspec.Struct, frozen=True):
     severity: Severity
     only: str | None = None
     besides: Collection[str] = ()
+    salt: str = ""
 
     def __repr__(self) -> str:
         """Shows no URL."""
@@ -68,11 +69,11 @@ class Result(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
-def digest_of(url: str) -> str:
-    """The name of a URL where the URL may not stand: in a file, a log, an alert. It stays when its place changes. It is
-    slow (some 40 ms) and short, so that it does not help to guess a password in the URL.
+def digest_of(url: str, salt: str) -> str:
+    """The name of a URL where the URL may not stand: in a file, a log, an alert. It stays when its place changes. Nobody
+    can try guesses of the URL with it who does not know the salt.
     """
-    return hashlib.scrypt(url.encode(), salt=b"a URL of alerts", n=2**14, r=8, p=1, dklen=4).hex()
+    return hashlib.blake2b(url.encode(), key=salt.encode(), digest_size=4).hexdigest()
 
 
 def failure_text(results: Sequence[Result], timeout_s: float) -> str:
@@ -163,15 +164,16 @@ def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
     log.handlers, log.propagate = [_Statuses()], False
     # Without a limit of its own the library sends by the thread that asks it; with one, by a pool of a few threads.
     sender = apprise.Apprise(asset=apprise.AppriseAsset(service_timeout=0))
+    url = parcel.url.strip(" \t\r\n,;")  # what stands behind the last URL would be a part of it
     try:
-        is_known = sender.add(parcel.url)
+        is_known = sender.add(url)
+        urls = list(zip(parse_urls(url), sender, strict=True))  # type: ignore[no-untyped-call]
     except Exception:  # noqa: BLE001 - of a plugin; its text may have the URL
         is_known = False
     if not is_known:
         report(Result("wrong_url"))
         return
-    urls = zip(parse_urls(parcel.url), sender, strict=True)  # type: ignore[no-untyped-call]
-    services = {digest_of(url): (number, service) for number, (url, service) in enumerate(urls, 1)}
+    services = {digest_of(each, parcel.salt): (number, service) for number, (each, service) in enumerate(urls, 1)}
     wanted = [
         (Result("failed", None, number, digest), service)
         for digest, (number, service) in services.items()

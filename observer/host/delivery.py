@@ -4,12 +4,14 @@ It reads the open alerts as the processes' heartbeats carry them, so it needs ne
 message is sent by a process of its own. A failed delivery is an alert of the host, and is tried again.
 
 A target may have several URLs. Where some of them accept a message and others do not, each of the others gets a state
-of its own, TARGET.NUMBER, and its messages alone, until it has got what the target's other URLs have.
+of its own, TARGET.DIGEST, and its messages alone, until it has got what the target's other URLs have. Where the digest
+is that of no URL of the target any more, as of a corrected one, each URL that may lack the same gets that state.
 """
 
 import asyncio
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -29,6 +31,7 @@ from observer.alerts.routing import (
     after_look,
     due_message,
     knows_the_same,
+    lacking_both,
 )
 from observer.alerts.sending import Parcel, Result, deliver, failure_text
 from observer.alerts.settings import AlertSettings, AlertTarget
@@ -42,6 +45,7 @@ from observer.units import NS_PER_S
 UNDELIVERED: Final = "alerts_undelivered:"
 FOLDER: Final = "alert_targets"  # in the runtime directory: the state of each target
 STOP_S: Final = 3.0  # machine seconds at an orderly stop for what is being sent
+_SALT: Final = "salt"  # in the folder
 _POLL_S: Final = 0.5  # machine seconds; a heartbeat comes each second
 
 logger = logging.getLogger(__name__)
@@ -82,6 +86,7 @@ class AlertDelivery:
         self._system = system
         self._states: dict[str, TargetState] = {}
         self._sending: dict[str, asyncio.Task[None]] = {}
+        self._salt = ""  # until the first message
         self._faulty: set[str] = set()  # targets for which the last look failed
 
     async def run(self) -> None:
@@ -122,7 +127,7 @@ class AlertDelivery:
         """The names of a target's states: its own, and of its URLs that lack what the others have."""
         if name not in self._states:
             self._states[name] = self._kept(name)
-            for path in self._folder.glob(f"{name}.{'[0-9a-f]' * 8}.json"):
+            for path in self._folder.glob(f"{name}.*.json"):  # an earlier version wrote NAME.PLACE
                 self._states[path.stem] = self._kept(path.stem)
         return [name, *(key for key in self._states if key.startswith(f"{name}."))]
 
@@ -131,8 +136,11 @@ class AlertDelivery:
         for key in self._keys(name)[1:]:
             is_still = not {name, key} & self._sending.keys()
             if is_still and knows_the_same(self._states[key], self._states[name]):
-                del self._states[key]
-                (self._folder / f"{key}.json").unlink(missing_ok=True)
+                self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        del self._states[key]
+        (self._folder / f"{key}.json").unlink(missing_ok=True)
 
     def _look_for(self, name: str, target: AlertTarget) -> None:
         state = after_look(
@@ -174,7 +182,14 @@ class AlertDelivery:
         besides = [each.partition(".")[2] for each in self._keys(name)[1:]]
         try:
             mark = {MARK_VARIABLE: str(own_mark(self._runtime))}  # so that it does not outlive the system
-            results = await results_of(name, message, self.settings, mark, only=only or None, besides=besides)
+            self._salt = self._kept_salt()
+            send = partial(results_of, name, message, self.settings, mark, salt=self._salt)
+            results = await send(only=only or None, besides=besides)
+            if only and not results:  # it is no URL of the target any more
+                results = await send(besides=self._states[key].reached)
+                if all(each.digest for each in results):
+                    self._hand_over(key, message, results)
+                    return
             failure = failure_text(results, self.settings.timeout_s)
         except MissingKeysError as error:
             results, failure = [Result("failed")], str(error)
@@ -187,11 +202,31 @@ class AlertDelivery:
         if not failed or (not only and len(failed) < len(results)):
             self._adopt(key, after_delivery(before, message, now_ns))
             self._own.resolve(UNDELIVERED + key, f"{_said(key)} gets alerts again")
+            reached = tuple(each.digest for each in results if each.outcome == "sent")
             for each in failed:
+                lacking = self._lacking(f"{key}.{each.digest}", msgspec.structs.replace(before, reached=reached))
                 text = failure_text([each], self.settings.timeout_s)
-                self._fail(f"{key}.{each.digest}", each.number, before, text, now_ns)
+                self._fail(f"{key}.{each.digest}", each.number, lacking, text, now_ns)
         else:
             self._fail(key, failed[0].number if only else 0, before, failure, now_ns)
+
+    def _hand_over(self, key: str, message: Message, results: Sequence[Result]) -> None:
+        """Give the state of what is no URL any more to the URLs that the message was sent to instead."""
+        before, now_ns = self._states[key], self._machine.now_ns()
+        for each in results:
+            to = f"{key.partition('.')[0]}.{each.digest}"
+            lacking = self._lacking(to, before)
+            if each.outcome == "sent":
+                self._adopt(to, after_delivery(lacking, message, now_ns))
+                self._own.resolve(UNDELIVERED + to, f"{_said(to)} gets alerts again")
+            else:
+                self._fail(to, each.number, lacking, failure_text([each], self.settings.timeout_s), now_ns)
+        self._forget(key)
+        self._own.resolve(UNDELIVERED + key, "it is no URL of the target any more")
+
+    def _lacking(self, key: str, state: TargetState) -> TargetState:
+        """The state of a URL that lacks what this state lacks, and what it lacked before."""
+        return lacking_both(self._states[key], state) if key in self._states else state
 
     def _fail(self, key: str, number: int, before: TargetState, failure: str, now_ns: int) -> None:
         """Try it again later, and report it; `number` is the URL's place by now, 0 if it is not known."""
@@ -209,14 +244,25 @@ class AlertDelivery:
         if state == self._states.get(name):
             return
         self._states[name] = state
-        path = self._folder / f"{name}.json"
+        self._write(f"{name}.json", msgspec.json.encode(state))
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._folder / name
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:  # without waiting for the disk: a power failure may cost the file, a kill does not
             make_private_folder(self._folder)
-            beside.write_bytes(msgspec.json.encode(state))
+            beside.write_bytes(content)
             beside.replace(path)
         except (OSError, ValueError) as error:  # a full disk is itself an alert; the state in memory is whole
-            logger.warning("what %s has is not kept for the next start: %s", _said(name), error)
+            logger.warning("%s is not kept for the next start: %s", path, error)
+
+    def _kept_salt(self) -> str:
+        """The salt of the URLs' digests. With another one, each URL gets once more what one of them lacks."""
+        try:
+            return self._salt or read_file(self._folder / _SALT).decode()
+        except (OSError, ValueError):
+            self._write(_SALT, (salt := secrets.token_hex(16)).encode())
+            return salt
 
     def _kept(self, name: str) -> TargetState:
         """The state that an earlier host kept; an empty one where the file is missing or damaged."""
@@ -241,6 +287,7 @@ async def results_of(
     *,
     only: str | None = None,
     besides: Collection[str] = (),
+    salt: str = "",
 ) -> Sequence[Result]:
     """Send one message to a target now, by a process with these variables: to all its URLs but those of `besides`, or
     to one. Returns the result of each.
@@ -248,7 +295,7 @@ async def results_of(
     Raises:
         MissingKeysError: the target has no URL, or others may read the file; names the remedy.
     """
-    parcel = Parcel(url_of(name, settings), message.title, message.body, message.severity, only, besides)
+    parcel = Parcel(url_of(name, settings), message.title, message.body, message.severity, only, besides, salt)
     return await deliver(parcel, settings.timeout_s, variables)
 
 

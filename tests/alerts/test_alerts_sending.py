@@ -76,21 +76,21 @@ def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
             bad.status = 503
             message = ("a title", "a text", "critical")
             absent = f"json://127.0.0.1:9/{SECRET}"
-            urls, names = f"{good.url}, {bad.url} {absent}", [*map(digest_of, (good.url, bad.url, absent))]
+            urls, names = f"{good.url}, {bad.url} {absent}", [digest_of(each, "salt") for each in (good.url, bad.url, absent)]
             ended = [
                 Result("sent", None, 1, names[0]),
                 Result("refused", 503, 2, names[1]),
                 Result("refused", None, 3, names[2]),
             ]
-            results = await deliver(Parcel(urls, *message), 60.0, {})
+            results = await deliver(Parcel(f"{urls}, ;", *message, salt="salt"), 60.0, {})
             assert results == ended
             assert failure_text(results, 60.0) == (
                 "URL 2: the target answers with HTTP status 503; "
                 "URL 3: the target cannot be reached, or refuses the message"
             )
-            assert await deliver(Parcel(urls, *message, only=names[1]), 60.0, {}) == [ended[1]]
-            assert await deliver(Parcel(urls, *message, None, names[1:]), 60.0, {}) == [ended[0]]
-            assert await deliver(Parcel(urls, *message, only=digest_of("json://x")), 60.0, {}) == [], "no such URL"
+            assert await deliver(Parcel(urls, *message, only=names[1], salt="salt"), 60.0, {}) == [ended[1]]
+            assert await deliver(Parcel(urls, *message, None, names[1:], "salt"), 60.0, {}) == [ended[0]]
+            assert await deliver(Parcel(urls, *message, only=names[1], salt="other"), 60.0, {}) == [], "no such URL"
             assert len(good.messages) == 2
 
     asyncio.run(body())
