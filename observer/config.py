@@ -253,9 +253,8 @@ def _require_libraries(settings: Settings, file: SettingsFile) -> None:
         problems.append(Problem(("lake",), text))
     if settings.web is not None and (missing := [name for name in _WEB_LIBRARIES if find_spec(name) is None]):
         problems.append(Problem(("web",), f"{' and '.join(missing)} not installed: {install_command('web')}"))
-    if library := missing_library(settings.alerts):
-        text = f"{library} is not installed: {install_command('alerts')}"
-        problems.append(Problem(("alerts", "targets"), text))
+    if wrong := missing_library(settings.alerts):
+        problems.append(Problem(("alerts", "targets"), f"{wrong}: {install_command('alerts')}"))
     if problems:
         raise wrong_settings(file, problems)
 

@@ -54,7 +54,7 @@ class Tracked(msgspec.Struct, frozen=True):
 
 class TargetState(msgspec.Struct, frozen=True):
     """The alerts of a target, the times of the last hour's messages, and its failures in a row since `failing_ns`.
-    `dropped` counts alerts without room. A URL's own state has in `reached` the digests of URLs that have what it lacks.
+    `dropped` counts alerts without room; `reached` are the digests of URLs that have what this state's URL lacks.
     """
 
     tracked: tuple[Tracked, ...] = ()

@@ -70,8 +70,8 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def digest_of(url: str, salt: str) -> str:
-    """The name of a URL where the URL may not stand: in a file, a log, an alert. It stays when its place changes. Nobody
-    can try guesses of the URL with it who does not know the salt.
+    """The name of a URL where the URL may not stand: in a file, a log, an alert. It stays when its place changes.
+    Without the salt nobody can try with it whether a guess of the URL is right.
     """
     return hashlib.blake2b(url.encode(), key=salt.encode(), digest_size=4).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Annotated, Final, Literal
 
@@ -10,6 +11,7 @@ import msgspec
 from observer.settings_errors import Problem, SettingsFile, converted
 
 _LIBRARY: Final = "apprise"
+_OLDEST: Final = [2, 2]  # its version, as of the extra `alerts` in pyproject.toml
 _VARIABLE: Final = "OBSERVER_ALERTS_"
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")  # it is a part of a variable's and of a file's name
@@ -94,5 +96,11 @@ def variable_of(target: str) -> str:
 
 
 def missing_library(settings: AlertSettings) -> str:
-    """The library that is not installed and that configured targets need; else empty."""
-    return "" if not settings.targets or find_spec(_LIBRARY) is not None else _LIBRARY
+    """What is wrong with the library that configured targets need; else empty."""
+    if not settings.targets:
+        return ""
+    if find_spec(_LIBRARY) is None:
+        return f"{_LIBRARY} is not installed"
+    found = version(_LIBRARY)
+    is_old = [int(part) for part in re.findall(r"\d+", found)[:2]] < _OLDEST
+    return f"{_LIBRARY} {found} is too old" if is_old else ""

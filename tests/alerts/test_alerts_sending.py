@@ -76,7 +76,10 @@ def test_each_url_of_a_target_has_a_result_of_its_own() -> None:
             bad.status = 503
             message = ("a title", "a text", "critical")
             absent = f"json://127.0.0.1:9/{SECRET}"
-            urls, names = f"{good.url}, {bad.url} {absent}", [digest_of(each, "salt") for each in (good.url, bad.url, absent)]
+            urls, names = (
+                f"{good.url}, {bad.url} {absent}",
+                [digest_of(each, "salt") for each in (good.url, bad.url, absent)],
+            )
             ended = [
                 Result("sent", None, 1, names[0]),
                 Result("refused", 503, 2, names[1]),

@@ -86,3 +86,16 @@ def test_without_the_extra_the_configuration_is_refused_with_the_remedy(
     error = asked(config).exception
     assert isinstance(error, ConfigError)
     assert str(error).endswith(f"alerts.targets: apprise is not installed: {install_command('alerts')}")
+
+
+def test_with_a_library_that_is_too_old_the_configuration_is_refused_with_the_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configuration(folder, phone="json://127.0.0.1")
+    installed = folder / "apprise-1.9.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: apprise\nVersion: 1.9.0\n")
+    monkeypatch.syspath_prepend(folder)
+    error = asked(config).exception
+    assert isinstance(error, ConfigError)
+    assert str(error).endswith(f"alerts.targets: apprise 1.9.0 is too old: {install_command('alerts')}")
