@@ -294,7 +294,8 @@ def verify_command(
     """Compare sealed days with their digests and the database. Exit status 1: one differs.
 
     Each version's file is read whole, also at the object store ([lake] target). Rows of the database are compared as
-    long as it has rows of that day.
+    long as it has rows of that day. What differs is verified again after the end of a process that changes the lake:
+    beside `lake seal --all` the command waits for the end of its last day.
     """
     lake = lake_of(config)
     _require_one(day, every=every)

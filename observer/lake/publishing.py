@@ -9,10 +9,11 @@ import filecmp
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +37,8 @@ Found = TypeVar("Found")
 
 _LOCK: Final = "_lock"
 _POLL_S: Final = 0.2  # machine seconds, while another process has the lock
+_TAKE_S: Final = 0.1  # machine seconds to take the lock, as `_is_locked` of a verification has it for a moment
+_LOOKS_MAX: Final = 3  # of a verification: late rows that keep coming make each look differ
 # A file system without hard links says one of these.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS})
 
@@ -61,11 +64,20 @@ def locked(lake: Path) -> Iterator[None]:
     """
     lake.mkdir(parents=True, exist_ok=True)
     with (lake / _LOCK).open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LakeInUseError(f"{lake}: another process seals days in it: wait until it has ended") from None
+        give_up_s = time.monotonic() + _TAKE_S
+        while not _is_taken(lock, fcntl.LOCK_EX):
+            if time.monotonic() > give_up_s:
+                raise LakeInUseError(f"{lake}: another process seals days in it: wait until it has ended")
+            time.sleep(_TAKE_S / 20)
         yield
+
+
+def _is_taken(lock: BinaryIO, mode: int) -> bool:
+    try:
+        fcntl.flock(lock, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def confirmed(
@@ -76,13 +88,16 @@ def confirmed(
     waiting: Callable[[], object] = lambda: None,
 ) -> Found:
     """What `look` finds. What it finds wrong has to be found twice, and again after the end of a process that changes
-    the lake (`waiting` is called then): such a process writes a manifest before the files that follow from it.
+    the lake (`waiting` is called then): such a process writes a manifest before the files that follow from it. The
+    third look's is what counts where each finds something else.
 
     Raises:
         StoppedError: `stop` was set.
     """
     found, before = look(), None
-    while problems_of(found) and found != before:
+    for _ in range(_LOOKS_MAX - 1):
+        if not problems_of(found) or found == before:
+            break
         while _is_locked(lake):
             waiting()
             if stop.wait(_POLL_S):
@@ -94,12 +109,9 @@ def confirmed(
 def _is_locked(lake: Path) -> bool:
     try:
         with (lake / _LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return not _is_taken(lock, fcntl.LOCK_SH)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def scratch_folder(lake: Path) -> Path:

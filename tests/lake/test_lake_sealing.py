@@ -1,10 +1,12 @@
 """A sealed day has the database's rows, each version stays, and a kill leaves nothing that a reader sees."""
 
+import fcntl
 import os
 import shutil
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -232,6 +234,25 @@ def test_a_copy_with_another_byte_is_noticed_and_published_again(
 def test_only_one_process_changes_a_lake(lake: Path) -> None:
     with locked(lake), pytest.raises(LakeInUseError, match="another process seals"), locked(lake):
         pass
+
+
+def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.lake.publishing._TAKE_S", 60.0)
+    with locked(lake):
+        looking = (lake / "_lock").open("rb")
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    looked = threading.Timer(0.02, looking.close)
+    looked.start()
+    with locked(lake):
+        assert looking.closed
+    looked.join()
+
+
+def test_a_verification_that_finds_something_else_each_time_ends_with_its_third_look(lake: Path) -> None:
+    looks = count(1)
+    assert confirmed(lake, lambda: [f"{next(looks)} rows"], lambda each: each, threading.Event()) == ["3 rows"]
 
 
 def test_verification_compares_files_with_the_database(lake: Path, url: str) -> None:
