@@ -146,7 +146,7 @@ def _table(states: list[AccountState], closed: str) -> Table:
             _hours(state.token_age_s),
             _hours(state.token_expires_in_s),
             f"{'?' if state.slots_held is None else state.slots_held} of {state.max_slots}",
-            state.stream or closed,
+            closed if closed and state.stream in (None, "closed") else state.stream or "",
         )
         for state in states
     ]

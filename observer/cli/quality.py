@@ -85,8 +85,7 @@ def quality(
     In slots, the times with a slot: complete: every trade was streamed. recovered: what was missing was filled trade by
     trade. degraded: part of it is known as minute bars or conflated rows only, or not at all, or nothing shows what a
     cut missed. missing: it traded, and nothing was streamed. unknown: nothing was streamed, and no source shows whether
-    it traded. Missing: the shares of these times that are known not to be
-    stored. At most: the most that these can be.
+    it traded. Missing: the shares of these times that are known not to be stored. At most: the most that these can be.
 
     The day, from the open to the close: whole: every trade is stored. part: the trades of volume % of the day's shares
     are, streamed in time % of the session.

@@ -1,6 +1,6 @@
 """The slots on the screen of `observer top`. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.text import Text
@@ -13,6 +13,7 @@ _CELL_WIDTH: Final = 26
 _TABLE_WIDTH: Final = 80  # columns of the table, without its charts
 _CELLS_UP_TO: Final = 8  # rows, from which there is a table
 _CHARTS_FROM: Final = 100  # columns
+_UNCONNECTED: Final = "not connected"
 _OLD_S: Final = 60.0  # market seconds, from which a price is shown dim
 _SPARKS: Final = "▁▂▃▄▅▆▇█"
 _SPARK_WIDTH: Final = 16
@@ -26,8 +27,8 @@ def slots(state: State, width: int, rows: int) -> Sequence[Text]:
     held = sum(len(account.slots) for account in part.accounts)
     most = sum(account.slots_max for account in part.accounts)
     waiting = f"{part.waiting} candidates wait" if part.waiting else "no candidate waits"
-    unconnected = _unconnected(state)
-    accounts = [_account(each, unconnected) for each in part.accounts]
+    words = _connection_words(state)
+    accounts = [_account(each, words[each.is_connected]) for each in part.accounts]
     parts: list[str | Text] = [f"{held} of {most} held", *accounts, waiting]
     lines = [*aged("slots", state, part, parts, width, 1 + (rows > _CELLS_UP_TO))]
     busiest = sorted(
@@ -45,21 +46,21 @@ def slots(state: State, width: int, rows: int) -> Sequence[Text]:
     return [*lines, *(Text(" ").join(cells[at : at + columns]) for at in range(0, len(cells), columns))]
 
 
-def _unconnected(state: State) -> str:
-    """What an account without a report of its connection is: at night none is due."""
+def _connection_words(state: State) -> Mapping[bool | None, str]:
+    """What an account's connection is, by `is_connected`: at night none is due."""
     if state.phase != "IDLE" or not state.is_live:
-        return "connection not known"
+        return {True: "connected", False: _UNCONNECTED, None: "connection not known"}
     now_minute = state.timeline.now_minute or 0.0
     begins = [each.begin_minute for each in state.timeline.phases if each.name != "IDLE"]
     next_minute = round(min((each for each in begins if each > now_minute), default=0.0))
     next_text = f", next {next_minute // 60:02}:{next_minute % 60:02}" if next_minute else ""
-    return f"not connected: the market is closed{next_text}"
+    closed = f"{_UNCONNECTED}: the market is closed{next_text}"
+    return {True: "connected", False: closed, None: closed}
 
 
-def _account(account: Account, unconnected: str) -> Text:
-    stream = {True: "connected", False: "not connected", None: unconnected}[account.is_connected]
-    text = f"{account.name} {len(account.slots)} of {account.slots_max}, {stream}"
-    return Text(text, "yellow" if account.is_connected is False else "")
+def _account(account: Account, connection: str) -> Text:
+    text = f"{account.name} {len(account.slots)} of {account.slots_max}, {connection}"
+    return Text(text, "yellow" if connection == _UNCONNECTED else "")
 
 
 def _slot_cell(slot: Slot) -> Text:

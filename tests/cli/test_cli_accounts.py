@@ -91,6 +91,12 @@ def test_at_night_no_stream_is_due(
 ) -> None:
     write_files(settings)
     make_database(settings.store.url)
+    if hour == 22:
+        writer = StoreWriter(settings.store.url)
+        writer.open()
+        closed = ConnectionChanged("kis", THIRD, local_ns(DAY, 20), "closed", "", 0)
+        writer.commit([Delivered("track-b", "5" * 32, 1, [closed])])
+        writer.close()
     if hour is not None:
         write_trading_days(Path(settings.run.runtime), [TradingDay(DAY, True, "test")])
     monkeypatch.setattr("observer.cli.accounts.market_time_ns", lambda _: local_ns(DAY, hour or 3))

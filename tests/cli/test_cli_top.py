@@ -91,13 +91,14 @@ def test_a_worker_that_is_down_is_named_with_its_end_and_its_alert(size: tuple[i
     assert "not connected" in text
 
 
+@pytest.mark.parametrize("reported", [None, False], ids=["since midnight", "closed in the evening"])
 @pytest.mark.parametrize(
     ("minute", "text"),
     [(300.0, "not connected: the market is closed, next 08:35"), (1_200.0, "not connected: the market is closed")],
 )
-def test_at_night_no_connection_is_due(minute: float, text: str) -> None:
+def test_at_night_no_connection_is_due(minute: float, text: str, reported: bool | None) -> None:
     state = STATES["night"]()
-    accounts = [msgspec.structs.replace(each, is_connected=None) for each in state.board.accounts]
+    accounts = [msgspec.structs.replace(each, is_connected=reported) for each in state.board.accounts]
     board = msgspec.structs.replace(state.board, accounts=accounts)
     timeline = msgspec.structs.replace(state.timeline, now_minute=minute)
     night = msgspec.structs.replace(state, board=board, timeline=timeline)
@@ -105,7 +106,9 @@ def test_at_night_no_connection_is_due(minute: float, text: str) -> None:
     assert text in slots
     assert ("next" in slots) is ("next" in text)
     day = msgspec.structs.replace(night, phase="FULL_OPERATION")
-    assert "connection not known" in "\n".join(shown(day, 200, 40))
+    due = next(line for line in shown(day, 200, 40) if line.startswith("slots"))
+    assert ("connection not known" if reported is None else "not connected") in due
+    assert "closed" not in due
 
 
 def test_old_figures_have_their_age_and_missing_ones_their_reason() -> None:

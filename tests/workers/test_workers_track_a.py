@@ -26,6 +26,7 @@ from bus.events import (
     UniverseMember,
     VolumeRise,
 )
+from observer.calendar.phases import DayPlan
 from observer.demo.configuration import DAY
 from observer.local_time import local_ns
 from observer.providers.broker import Quote
@@ -230,6 +231,7 @@ def test_a_sweep_asks_only_lines_of_its_venues():
 # --- the day's universe --------------------------------------------------------------------------------------
 
 YESTERDAY = (DAY - timedelta(days=1)).isoformat()
+TOMORROW = DAY + timedelta(days=1)
 OLD = (DAY - timedelta(days=194)).isoformat()
 
 
@@ -247,11 +249,11 @@ def built(day: Scene, session_date: str, built_ns: int, count: int) -> list[Even
 
 
 @contextlib.asynccontextmanager
-async def running(day: Scene) -> AsyncIterator[asyncio.Task[None]]:
+async def running(day: Scene, plan: DayPlan = PLAN) -> AsyncIterator[asyncio.Task[None]]:
     worker = Worker("track-a", day.settings, day.clock)
     try:
         async with worker.producer() as producer, day.brokers.rest() as rest, worker.reader() as reader:
-            sweeping = asyncio.create_task(sweeps_of(worker, producer, rest, reader).run(PLAN))
+            sweeping = asyncio.create_task(sweeps_of(worker, producer, rest, reader).run(plan))
             try:
                 yield sweeping
             finally:
@@ -324,6 +326,10 @@ def test_a_process_that_resumes_a_day_raises_no_second_alert():
             assert (alert.severity, alert.identity) == ("critical", "no_universe")
             [resolved] = day.reported(AlertResolved, "track-a")
             assert resolved.text == f"the sweeps of {DAY} are over", "it is critical no more in the evening"
+            day.clock.move_to(local_ns(TOMORROW, 15, 28))
+            async with running(day, day_plan(TOMORROW)):
+                await day.until(lambda: len(day.reported(AlertRaised, "track-a")) == 2, "the next day raises its own")
+            assert f"no universe for {TOMORROW} when it was due" in day.reported(AlertRaised, "track-a")[1].text
 
     run(scenario)
 
