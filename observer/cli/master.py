@@ -20,7 +20,7 @@ from bus.producer import Producer, delivering
 from observer.accounts.clients import listing_files
 from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of, is_reachable
-from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
+from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_error, print_json
 from observer.cli.master_queries import RegionOption, local_files
 from observer.cli.master_tables import change_line, counts_text, show_checks, show_dry_run, show_verified
 from observer.cli.options import Argument, Option
@@ -64,16 +64,20 @@ def update(
     _require_broker(settings)
     console = Console(stderr=True, quiet=as_json)
     if dry_run:
-        with _unlogged():
+        with _stated_once() as reasons:
             found = asyncio.run(_check(settings, exchanges, console, force=force))
+            reasons += [each.outcome.reason for each in found]
         show_dry_run(found, as_json=as_json)
         return
     arguments = [*exchanges, *([FORCE] if force else [])]
     began_ns = market_time_ns(settings.run)
-    with _unlogged():
+    with _stated_once() as reasons:
         _do(settings, "master_files", arguments, lambda sync: _check_all(sync, exchanges, console, force=force))
-    checks = _wait_for_checks(settings, exchanges, began_ns, console)
+        checks = _wait_for_checks(settings, exchanges, began_ns, console)
+        reasons += [check.reason for check in checks if check.outcome in ("pending", "failed")]
     show_checks(checks, "checked now", as_json=as_json)
+    if missing := sorted({*exchanges} - {check.exchange for check in checks}):
+        print_error(f"{', '.join(missing)}: no result within {_WAIT_S:.0f} s: see `observer master status`")
     if any(check.outcome in ("pending", "failed") for check in checks) or len(checks) < len(exchanges):
         raise Exit(1)
 
@@ -154,16 +158,28 @@ def verify(
 
 
 @contextlib.contextmanager
-def _unlogged() -> Iterator[None]:
-    """Log no failure of an exchange within the block: the table that follows has it."""
+def _stated_once() -> Iterator[list[str]]:
+    """Log at the block's end what the checks logged within it, but for what has one of the reasons that the block
+    appends: the table that follows states them.
+    """
     loggers = [logging.getLogger(name) for name in ("observer.listings.sync", "observer.alerts.process")]
+    held: list[logging.LogRecord] = []
+    reasons: list[str] = []
+
+    def hold(record: logging.LogRecord) -> bool:
+        held.append(record)
+        return False
+
     for each in loggers:
-        each.disabled = True
+        each.addFilter(hold)
     try:
-        yield
+        yield reasons
     finally:
         for each in loggers:
-            each.disabled = False
+            each.removeFilter(hold)
+        for record in held:
+            if not any(reason and reason in record.getMessage() for reason in reasons):
+                logging.getLogger(record.name).handle(record)
 
 
 def _require_broker(settings: Settings) -> None:

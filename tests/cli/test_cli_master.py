@@ -149,6 +149,23 @@ def test_the_reasons_of_a_failed_update_stand_in_its_table_alone(scene: Scene, c
     assert caplog.text == ""
 
 
+def test_an_update_says_what_its_table_does_not(scene: Scene, caplog, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
+    assert scene.typed("update", "--all").exit_code == 0
+    scene.offer(contents(symbols(299)) + contents(["NEW", "OTHER"], "새회사"))
+    assert scene.typed("update", "--all").exit_code == 0
+    caplog.clear()
+    in_force = scene.folder / "data" / "master" / "nasd.mst"
+    in_force.write_bytes(b"damaged")
+    assert scene.typed("update", "--all").exit_code == 0
+    assert "NASD: the local file was damaged" in caplog.text
+
+    monkeypatch.setattr("observer.cli.master._WAIT_S", 0.0)
+    monkeypatch.setattr("observer.cli.master.market_time_ns", lambda _: 2**62)
+    unknown = scene.typed("update", "--all")
+    assert (unknown.exit_code, "NASD: no result within 0 s" in unknown.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     "words", [("update", "--exchange", "NASDAQ"), ("new", "tomorrow"), ("verify", "--region", "EU")]
 )
