@@ -189,6 +189,7 @@ def _copy(source: Path, target: Path, stop: threading.Event) -> None:
             go_on(stop)
             writing.write(portion)
             to_disk(writing)  # each portion: a commit would wait until all of a large file is there
+        to_disk(writing)  # of an empty file, too
 
 
 # --- days and their notes ------------------------------------------------------------------------------------

@@ -178,6 +178,7 @@ def _copy_file(source: Path, package: Path, name: str, stop: threading.Event) ->
             digest.update(portion)
             size_bytes += writing.write(portion)
             to_disk(writing)  # each portion: a commit would wait until all of a large file is there
+        to_disk(writing)  # of an empty file, too
     return PackagedFile(name, size_bytes, digest.hexdigest())
 
 
