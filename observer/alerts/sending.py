@@ -71,7 +71,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def digest_of(url: str, salt: str) -> str:
     """The name of a URL where the URL may not stand: in a file, a log, an alert. It stays when its place changes.
-    Without the salt nobody can try with it whether a guess of the URL is right.
+    Without the salt it does not show whether a guess of the URL is right.
     """
     return hashlib.blake2b(url.encode(), key=salt.encode(), digest_size=4).hexdigest()
 

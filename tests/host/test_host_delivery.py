@@ -275,7 +275,7 @@ def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("lost", ["salt", "name"])
-def test_what_a_url_lacks_reaches_it_where_nothing_tells_which_one_lacks_it(tmp_path: Path, lost: str) -> None:
+def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path: Path, lost: str) -> None:
     async def body(good: Target, bad: Target) -> None:
         bad.status = 503
         scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
