@@ -45,6 +45,7 @@ from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
 
+NO_ACCOUNT: Final = "none"  # of a symbol without a slot
 SOURCE: Final = "track-b"  # in alerts: the process that runs this
 CONTRADICTIONS_MAX: Final = 5
 """Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
@@ -70,7 +71,7 @@ class TradeRecorder:
         apply: takes each stored trade or row when it is published.
         alerts: of the process.
         quarantine: takes each trade that is not believed.
-        account_of: returns the account that streams a symbol.
+        account_of: returns the account with the symbol's slot; NO_ACCOUNT without one.
         late_end: bounds the volumes of symbols that are left after the day's stop; None: they are taken as they are.
     """
 
@@ -150,8 +151,18 @@ class TradeRecorder:
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
+        elif outcome == "unwatched":
+            self._take_unwatched(trade)
         else:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
+
+    def _take_unwatched(self, trade: Trade) -> None:
+        """Store a trade that comes before the acknowledgement of its subscription, and drop one that comes after the
+        watch: what is traded then may be fetched, and would be stored twice.
+        """
+        if self._account_of(trade.symbol) != NO_ACCOUNT:
+            self.report_rows(trade.symbol)
+            self._keep(trade)
 
     def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
         """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
