@@ -118,6 +118,7 @@ class Learning:
         self._begun: dict[str, int] = {}  # by line, the assignment whose pre-roll was asked
         self.read_until_ns = 0
         self.last: dict[str, float] = {}  # by line, its last volume, evaluated or not
+        self.last_s = 0  # the second of the newest of them
 
     def learn(
         self, volumes: Iterable[Snapshot | VolumeRise], claims: dict[str, list[Claim]], evaluated_ns: int, now_ns: int
@@ -135,7 +136,7 @@ class Learning:
             is_within = any(span.from_ns < at_ns <= span.to_ns for span in spans)
             if not self._covers(each.symbol, each.venue):
                 continue
-            self.last[each.symbol] = each.cumulative_volume
+            self.last[each.symbol], self.last_s = each.cumulative_volume, at_ns // NS_PER_S
             if spans:  # the planner may not have known the line above
                 self._planner.chain(each.symbol).is_streamed = True
             if is_settled and not is_within:

@@ -25,7 +25,7 @@ from tests.tape.market import Line
 from tests.tape.test_tape_day import BUSY, CLOSED, OPENS_S, PLAN, QUIET, SESSION, Broker, Scene, line, run, scene, swept
 from tests.waiting import until_async
 
-CLOSES_NS = max(PLAN.track_a_stop_ns, PLAN.trades_to_ns) + CLOSED_AFTER_NS
+CLOSES_NS = PLAN.track_a_stop_ns + CLOSED_AFTER_NS
 
 
 @pytest.fixture(autouse=True)
@@ -136,5 +136,23 @@ def test_a_day_that_track_b_never_closes_is_asked_an_hour_later() -> None:
             await found.day.run()
             assert found.clock.now_ns() >= CLOSES_NS + OVER_AT_LAST_NS
             assert volumes_of([], found) == once(market[BUSY], 2**40)
+
+    run(scenario)
+
+
+def test_the_day_is_asked_from_the_last_sweep_on_while_other_venues_trade() -> None:
+    market = {BUSY: line(100)}
+    broker = Broker(market)
+    later = [(PLAN.closes_ns // NS_PER_S + 1_800 + number, 1) for number in range(100)]  # no sweep sees these
+    broker.market[BUSY] = Line([*zip(market[BUSY].seconds, market[BUSY].volumes, strict=True), *later])
+
+    async def scenario() -> None:
+        async with scene(broker, CLOSES_NS + 3_000 * NS_PER_S) as found:
+            assert found.clock.now_ns() < PLAN.trades_to_ns
+            found.store(*swept({BUSY: line(100)}, PLAN.closes_ns), CLOSED)
+            await found.day.run()
+            assert volumes_of([], found) == once(line(100), 2**40)
+            assert len(broker.asked) <= 100 / 25 + 1
+            assert {each.quality for each in found.published(TapeJudged)} == {"complete"}
 
     run(scenario)
