@@ -152,17 +152,10 @@ class TradeRecorder:
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
         elif outcome == "unwatched":
-            self._take_unwatched(trade)
+            if self._account_of(trade.symbol) != NO_ACCOUNT:  # else it came behind the watch: the tape may fetch it
+                self._keep(trade)
         else:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
-
-    def _take_unwatched(self, trade: Trade) -> None:
-        """Store a trade that comes before the acknowledgement of its subscription, and drop one that comes after the
-        watch: what is traded then may be fetched, and would be stored twice.
-        """
-        if self._account_of(trade.symbol) != NO_ACCOUNT:
-            self.report_rows(trade.symbol)
-            self._keep(trade)
 
     def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
         """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
