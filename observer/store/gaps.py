@@ -148,8 +148,8 @@ class GapReader(DatabaseReader):
             return recovered_rows(connection, gap)
 
     def stored_names(self, gap: GapDetected) -> frozenset[tuple[str, float]]:
-        """The names of the rows that are stored of a gap: of all trades in its volumes, the tape's too, and of the minute
-        bars of its recovery.
+        """The names of the rows that are stored of a gap: of all trades in its volumes, the tape's too, and of the
+        minute bars of its recovery.
         """
         trades = EVENT_TABLES[Trade].c
         wanted = select(trades.cumulative_volume).where(

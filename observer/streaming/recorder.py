@@ -50,8 +50,8 @@ SOURCE: Final = "track-b"  # in alerts: the process that runs this
 CONTRADICTIONS_MAX: Final = 5
 """Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
 REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
-_LEFT: Final = "the symbol was left before the exchange's volume was known"
 REPEATED_MIN: Final = 5  # trades; below it the share means nothing
+_LEFT: Final = "the symbol was left before the exchange's volume was known"
 
 
 class TradeRecorder:
@@ -162,11 +162,8 @@ class TradeRecorder:
         begin again with the last of them.
         """
         symbol = trade.symbol
-        if not is_contradiction:
-            self._repeated[symbol] += 1
-            return
-        row = self._contradictions.setdefault(symbol, [])
-        if row and trade.cumulative_volume <= row[-1].cumulative_volume:
+        row = self._contradictions.setdefault(symbol, []) if is_contradiction else []
+        if not is_contradiction or (row and trade.cumulative_volume <= row[-1].cumulative_volume):
             self._repeated[symbol] += 1
             return
         row.append(trade)
