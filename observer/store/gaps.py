@@ -21,6 +21,7 @@ from bus.events import (
     WatchObserved,
 )
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.gaps.recovery import name_of
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
@@ -145,6 +146,21 @@ class GapReader(DatabaseReader):
         """The rows of a gap's recovery: trades by cumulative volume, then minute bars by time."""
         with self._asking() as connection:
             return recovered_rows(connection, gap)
+
+    def stored_names(self, gap: GapDetected) -> frozenset[tuple[str, float]]:
+        """The names of the rows that are stored of a gap: of all trades in its volumes, the tape's too, and of the
+        minute bars of its recovery.
+        """
+        trades = EVENT_TABLES[Trade].c
+        wanted = select(trades.cumulative_volume).where(
+            trades.symbol == gap.symbol,
+            trades.session_date == gap.session_date,
+            trades.cumulative_volume > gap.after_volume,
+            trades.cumulative_volume <= gap.before_volume + VOLUME_NOISE,
+        )
+        with self._asking() as connection:
+            volumes = connection.scalars(wanted).all()
+            return frozenset([*(("trade", each) for each in volumes), *map(name_of, recovered_rows(connection, gap))])
 
 
 def unresolved_cuts(connection: Connection, session_date: str) -> dict[str, int]:

@@ -333,7 +333,7 @@ class GapFiller:
             if not rows or not (closed.complete or is_last):  # the source lags behind streaming: it may have more soon
                 queue.put_back(attempt, f"{planned.source} returned {len(rows)} rows of it", self._clock.now_ns())
                 return
-            new = await self._not_stored(gap, rows) if attempt.again else rows
+            new = await self._not_stored(attempt, rows)
         except (ProviderError, StoreError) as error:
             logger.warning("gap %s: %s", gap.gap_id, error)
             queue.put_back(attempt, str(error), self._clock.now_ns())
@@ -346,11 +346,22 @@ class GapFiller:
         began_s = self._began_s.pop(attempt.gap.gap_id)
         self._worklist.closed(attempt, is_recovered=is_recovered, began_s=began_s)
 
-    async def _not_stored(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
-        """The rows that no earlier recovery stored."""
-        while not await self._producer.drain(SETTLE_S):
+    async def _not_stored(self, attempt: Attempt, rows: Sequence[Row]) -> Sequence[Row]:
+        """The rows that are not stored yet. The tape may have trades of a gap that was given up before, and of one that
+        begins at a volume from before its slot; never of one behind a counted trade. All rows if the database does not
+        answer, but for a gap that is tried again (StoreError).
+        """
+        gap = attempt.gap
+        if not attempt.again and gap.missing_trades is not None:
+            return rows
+        while attempt.again and not await self._producer.drain(SETTLE_S):
             logger.info("gap %s: waiting for what was recovered earlier to be stored", gap.gap_id)
-        stored = {recovery.name_of(row) for row in await asyncio.to_thread(self._reader.recovered_rows, gap)}
+        try:
+            stored = await asyncio.to_thread(self._reader.stored_names, gap)
+        except StoreError:
+            if attempt.again:
+                raise
+            return rows
         return [row for row in rows if recovery.name_of(row) not in stored]
 
     async def _recover(self, plan: RecoveryPlan) -> tuple[Sequence[Row], GapRecovered]:

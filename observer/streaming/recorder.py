@@ -45,12 +45,13 @@ from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
 
+NO_ACCOUNT: Final = "none"  # of a symbol without a slot
 SOURCE: Final = "track-b"  # in alerts: the process that runs this
 CONTRADICTIONS_MAX: Final = 5
 """Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
 REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
-_LEFT: Final = "the symbol was left before the exchange's volume was known"
 REPEATED_MIN: Final = 5  # trades; below it the share means nothing
+_LEFT: Final = "the symbol was left before the exchange's volume was known"
 
 
 class TradeRecorder:
@@ -70,7 +71,7 @@ class TradeRecorder:
         apply: takes each stored trade or row when it is published.
         alerts: of the process.
         quarantine: takes each trade that is not believed.
-        account_of: returns the account that streams a symbol.
+        account_of: returns the account with the symbol's slot; NO_ACCOUNT without one.
         late_end: bounds the volumes of symbols that are left after the day's stop; None: they are taken as they are.
     """
 
@@ -150,6 +151,9 @@ class TradeRecorder:
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
+        elif outcome == "unwatched":
+            if self._account_of(trade.symbol) != NO_ACCOUNT:  # else it came behind the watch: the tape may fetch it
+                self._keep(trade)
         else:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
 
@@ -158,11 +162,8 @@ class TradeRecorder:
         begin again with the last of them.
         """
         symbol = trade.symbol
-        if not is_contradiction:
-            self._repeated[symbol] += 1
-            return
-        row = self._contradictions.setdefault(symbol, [])
-        if row and trade.cumulative_volume <= row[-1].cumulative_volume:
+        row = self._contradictions.setdefault(symbol, []) if is_contradiction else []
+        if not is_contradiction or (row and trade.cumulative_volume <= row[-1].cumulative_volume):
             self._repeated[symbol] += 1
             return
         row.append(trade)

@@ -35,7 +35,8 @@ from observer.units import NS_PER_S
 
 VISITS_PER_ACCOUNT: Final = 8  # at once: the pace is the setting's; this only hides the answers' latency
 CHECK_AGAIN_S: Final = 2.0  # machine seconds between checks of the database, in case the feed lost a message
-CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is evaluated, and what streamed is stored
+CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is stored
+OVER_AT_LAST_NS: Final = 3600 * NS_PER_S  # after that, when Track B has not closed its day: it may never do so
 JUDGED_BEFORE_NS: Final = 120 * NS_PER_S  # before midnight, when today's trades are gone
 OFFER_AGAIN_NS: Final = 60 * NS_PER_S  # between visits of a line that waits for a gap, an answer or the disk
 REFUSALS_MAX: Final = 3  # of a line after the close, which the broker would repeat; then it is not waited for
@@ -133,8 +134,8 @@ class TapeDay:
         for begin_ns, end_ns in windows(since_ns, now_ns + 1, self._plan.track_a_start_ns):
             volumes = await self._stored.volumes(begin_ns, end_ns)
             self._learning.learn(volumes, claims, evaluated_ns, end_ns - 1)
-        if now_ns >= self._closes_ns:
-            self._close(now_ns, {symbol for symbol, spans in claims.items() if spans[-1].to_ns >= now_ns})
+        if now_ns >= self._closes_ns and (self._stored.is_over or now_ns >= self._closes_ns + OVER_AT_LAST_NS):
+            self._close({symbol for symbol, spans in claims.items() if spans[-1].to_ns >= now_ns})
         await self._offer_again(now_ns)
         self._wake()
 
@@ -154,13 +155,13 @@ class TapeDay:
 
     @property
     def _closes_ns(self) -> int:
-        return max(self._plan.track_a_stop_ns, self._plan.trades_to_ns) + CLOSED_AFTER_NS
+        return self._plan.track_a_stop_ns + CLOSED_AFTER_NS
 
-    def _close(self, now_ns: int, streaming: Collection[str]) -> None:
+    def _close(self, streaming: Collection[str]) -> None:
         """Ask whole days, but not of lines that still have a slot: Track B ends it and states what the stream lacks."""
         ended = {symbol: volume for symbol, volume in self._learning.last.items() if symbol not in streaming}
         if not self._is_closed or ended.keys() - self._ended:
-            self.planner.close(ended, now_ns // NS_PER_S)
+            self.planner.close(ended, self._learning.last_s + 1)  # later trades are above every volume
             self._ended |= ended.keys()
             self._is_closed = True
         self._is_streaming = bool(streaming)
@@ -292,7 +293,7 @@ class TapeDay:
         before the day's end has learned nothing yet.
         """
         await self._learn()
-        self.planner.close(self._learning.last, self._parts.clock.now_ns() // NS_PER_S)
+        self.planner.close(self._learning.last, self._learning.last_s + 1)
         for symbol, chain in self.planner.chains.items():
             if chain.is_streamed:  # not all were visited since
                 await self._stored.take_streamed(symbol, chain)

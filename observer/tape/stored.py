@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Final, ParamSpec, TypeVar
 
-from bus.events import SlotAssigned, SlotReleased, Snapshot, TapePage, VolumeRise
+from bus.events import Snapshot, TapePage, VolumeRise
 from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.store.reader import StoreReader
+from observer.store.slots import day_bounds
 from observer.store.tape import Evaluated, PageMark
 from observer.tape.chain import Chain, Span
-from observer.tape.learning import Claim, claims_of
+from observer.tape.learning import Change, Claim, claims_of
 from observer.units import NS_PER_S
 
 P = ParamSpec("P")
@@ -29,7 +30,8 @@ class StoredDay:
         self._reader = reader
         self._alerts = alerts
         self._day = day
-        self._slots: list[SlotAssigned | SlotReleased] = []
+        self._ends_ns = day_bounds(day)[1]
+        self._changes: list[tuple[int, Change]] = []
         self._evaluated = Evaluated(0, 0)
         self._read_upto: Mapping[str, int] | None = None
         self.claims: dict[str, list[Claim]] = {}
@@ -39,6 +41,11 @@ class StoredDay:
     def evaluated_ns(self) -> int:
         """Until when Track B has evaluated the day's volumes (UTC ns); 0 before its first evaluation."""
         return self._evaluated.until_ns
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Track B has closed the day: no line is streamed any more, and what was streamed is stored."""
+        return self.evaluated_ns >= self._ends_ns
 
     async def is_done(self) -> bool:
         """Whether an earlier process finished the day's tape."""
@@ -58,10 +65,10 @@ class StoredDay:
         """Take in what Track B decided since the last call."""
         found = await self._read(self._reader.decided, self._day, self._read_upto)
         self._read_upto = found.upto
-        self._evaluated = max(self._evaluated, found.evaluated or self._evaluated)
-        if found.slots:
-            self._slots += found.slots
-            self.claims = claims_of(self._slots)
+        was_over, self._evaluated = self.is_over, max(self._evaluated, found.evaluated or self._evaluated)
+        if found.changes or was_over != self.is_over:
+            self._changes += found.changes
+            self.claims = claims_of(self._changes, self._evaluated.advanced_ns if self.is_over else None)
 
     async def volumes(self, since_ns: int, upto_ns: int) -> Sequence[Snapshot | VolumeRise]:
         """The volumes received in [since, upto), oldest first."""

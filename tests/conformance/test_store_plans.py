@@ -108,6 +108,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "gap": ((GAP_ID,),),
     "gap_ids": ((NEXT_DAY, "ga"),),
     "recovered_rows": (),  # of a gap that another query finds
+    "stored_names": (),  # as well
     "quality": ((DAY,), (DAY, SYMBOLS[0])),
     "symbol_days": ((DAY, NOON_NS, SESSION), (DAY, NOON_NS, SESSION, SYMBOLS[:1])),
     "day_volumes": ((DAY, SESSION, SYMBOLS),),
@@ -226,6 +227,9 @@ def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory
         [story] = [story for story in reader.gaps(NEXT_DAY) if story.gap.gap_id == GAP_ID]
         reader.recovered_rows(story.gap)
     found["recovered_rows"] = of_gap
+    with recorded() as of_volumes:
+        reader.stored_names(story.gap)
+    found["stored_names"] = of_volumes
     return found
 
 

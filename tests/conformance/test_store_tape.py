@@ -22,10 +22,12 @@ from bus.events import (
     TapeSpan,
     TradesConflated,
     UniverseEvaluated,
+    WatchChanged,
+    WatchStopped,
 )
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
-from observer.store.tape import Evaluated, HeldSpan
+from observer.store.tape import Decided, Evaluated, HeldSpan
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.plans import recorded
@@ -74,6 +76,10 @@ def progress(at_ns: int, *, is_done: bool) -> TapeProgressed:
 
 def report(symbol: str, at_ns: int, word: str) -> TapeJudged:
     return TapeJudged("kis", symbol, DAY, at_ns, word, 30.0, 29.0, 3, (SPAN,), (), "KRX")
+
+
+def events(found: Decided) -> list[Event]:
+    return [event for _, event in found.changes]
 
 
 def test_pages_come_back_by_line_in_their_order_of_a_line_or_of_all(store: Store, reader: StoreReader) -> None:
@@ -164,15 +170,17 @@ def test_decisions_since_an_earlier_answer_are_the_new_ones_of_the_day(store: St
     first = SlotAssigned("a:01", "005930", FROM_NS + 1, "volume_surge", 1.0, "free_slot", None)
     store.append(SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)), first)
     found = reader.decided(DAY)
-    assert (found.slots, found.evaluated) == ([first], Evaluated(5, 3))
+    assert (events(found), found.evaluated) == ([first], Evaluated(5, 3))
     again = reader.decided(DAY, found.upto)
-    assert (again.slots, again.evaluated, again.upto) == ([], None, found.upto)
+    assert (events(again), again.evaluated, again.upto) == ([], None, found.upto)
     released = SlotReleased("a:01", "005930", FROM_NS + 2, 1.0, "expired")
     back = SlotAssigned("a:01", "005930", FROM_NS + 2, "volume_surge", 1.0, "free_slot", None)
     other_day = SlotReleased("a:02", "000660", TO_NS, 1.0, "expired")
-    store.append(released, back, other_day, SelectionAdvanced(NEXT_DAY, 8, SlotsClosed("closed")))
+    left, of_other_day = (WatchChanged("kis", "005930", day, FROM_NS + 3, WatchStopped()) for day in (DAY, NEXT_DAY))
+    store.append(released, left, of_other_day, back, other_day, SelectionAdvanced(NEXT_DAY, 8, SlotsClosed("closed")))
     new = reader.decided(DAY, found.upto)
-    assert (new.slots, new.evaluated) == ([released, back], None)
+    assert (events(new), new.evaluated) == ([released, left, back], None)
+    assert events(reader.decided(DAY)) == [first, released, left, back]
 
 
 def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_none(
@@ -183,7 +191,10 @@ def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_
     found = reader.decided(DAY)
     later = msgspec.structs.replace(slot, symbol="000660")
     store.append(later, stream="8" * 32)
-    assert reader.decided(DAY, found.upto).slots == [later]
+    [new] = reader.decided(DAY, found.upto).changes
+    assert new[1] == later
+    assert new[0] != found.changes[0][0]
+    assert reader.decided(DAY).changes == [*found.changes, new]
     ahead = {stream: number + 1 for stream, number in found.upto.items()}
     assert reader.decided(DAY, ahead).upto.items() >= ahead.items()
 

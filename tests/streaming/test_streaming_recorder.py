@@ -13,7 +13,7 @@ from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import Kept, SamplingSettings
-from observer.streaming.recorder import TradeRecorder
+from observer.streaming.recorder import NO_ACCOUNT, TradeRecorder
 from tests.builders import screen, trades
 
 SYMBOL = "005930"
@@ -42,7 +42,7 @@ class SlowQuotes:
 class Scene:
     """A symbol with five trades and a lost connection, under release; the query for its day volume is pending."""
 
-    def __init__(self, folder: Path, missed: Sequence[Trade]) -> None:
+    def __init__(self, folder: Path, missed: Sequence[Trade], account: str = "main") -> None:
         self.published: list[Event] = []
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
@@ -51,7 +51,7 @@ class Scene:
             *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), screen(), self.seen.append),
             alerts=Alerts(ManualClock(), "track-b", self.producer.publish),
             quarantine=self.producer.publish,
-            account_of=lambda _symbol: "main",
+            account_of=lambda _symbol: account,
         )
         self.recorder.watch(SYMBOL)
         for trade in trades(5):
@@ -106,6 +106,25 @@ def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Pat
         scene.producer.flush()
         assert scene.recorder.detector.watched == frozenset()
         assert scene.producer.published == before + 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
+        scene.producer.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(("account", "is_stored"), [("main", True), (NO_ACCOUNT, False)])
+def test_a_trade_of_an_unwatched_symbol_is_stored_while_it_has_a_slot(
+    tmp_path: Path, missed: Sequence[Trade], account: str, is_stored: bool
+) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path, missed, account)
+        scene.recorder.watch(SYMBOL)
+        scene.recorder.detector.stop(SYMBOL)
+        before = scene.producer.published
+        scene.recorder.take(missed[0])
+        scene.recorder.take(missed[0])
+        scene.producer.flush()
+        assert (scene.seen[5:] == [missed[0]]) == is_stored
+        assert scene.producer.published - before - 6 - 1 == is_stored, "the five trades, the start, and the watch again"
         scene.producer.close()
 
     asyncio.run(test())
