@@ -62,14 +62,10 @@ class _Line:
                 self.is_watched = True
             case WatchChanged(change=WatchStopped() | WatchSettled()):
                 self.is_watched = False
-        self._note(at_ns)
+        self.note(at_ns)
 
-    def end_watch(self, at_ns: int) -> None:
-        """The process that watched it, or its day, has ended."""
-        self.is_watched = False
-        self._note(at_ns)
-
-    def _note(self, at_ns: int) -> None:
+    def note(self, at_ns: int) -> None:
+        """Begin or end a claim, as slots and watch are now."""
         is_open = bool(self.claims) and self.claims[-1].to_ns == _OPEN_NS
         if self.slots or self.is_watched:
             if not is_open:
@@ -78,22 +74,36 @@ class _Line:
             self.claims[-1].to_ns = at_ns
 
 
-def claims_of(changes: Iterable[tuple[int, Change]], over_ns: int | None = None) -> dict[str, list[Claim]]:
+def claims_of(changes: Iterable[tuple[int, Change]], closed_ns: int | None = None) -> dict[str, list[Claim]]:
     """The claims of each line, oldest first, from a day's events of Track B in order, each with the number of its
-    process's event stream. `over_ns` is when Track B closed the day; None: it has not.
+    process's event stream. `closed_ns` is when Track B closed the day's slots; None: it has not.
+
+    An event that the disk refused is missing: a slot's next assignment ends its last one, a new process the watches of
+    the one before it, and the closed day everything.
     """
     lines: dict[str, _Line] = {}
+    holders: dict[str, _Line] = {}  # by slot
     stream: int | None = None
     for of_stream, event in changes:
         at_ns = _moment_of(event)
         if of_stream != stream:
             stream = of_stream
-            for line in lines.values():
-                line.end_watch(at_ns)
-        lines.setdefault(event.symbol, _Line()).change(event, at_ns)
-    if over_ns is not None:
+            for each in lines.values():
+                each.is_watched = False
+                each.note(at_ns)
+        line = lines.setdefault(event.symbol, _Line())
+        if isinstance(event, SlotAssigned):
+            holder = holders.get(event.slot, line)
+            holder.slots.discard(event.slot)
+            if holder is not line:
+                holder.note(at_ns)
+            holders[event.slot] = line
+        line.change(event, at_ns)
+    if closed_ns is not None:
         for line in lines.values():
-            line.end_watch(over_ns)
+            line.slots.clear()
+            line.is_watched = False
+            line.note(closed_ns)
     return {symbol: line.claims for symbol, line in lines.items() if line.claims}
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,7 +20,7 @@ from observer.providers.domestic import UnreadableRow
 from observer.providers.quarantine import InputQuarantine
 from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
-from observer.streaming.sweep_times import session_of
+from observer.streaming.sweep_times import Sweep, session_of
 from observer.tape.answers import breaks_of, judged, new_trades, page_of, progressed, stored_page, unreadable_end
 from observer.tape.planner import TapePlanner, Visit
 from observer.tape.settings import TapeSettings
@@ -35,13 +35,15 @@ _UNWRITTEN: Final = "tape_unwritten"
 
 class TapeParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the tape works with. `calls_per_second` is the tape's pace in one account, `page_trades` the
-    broker's page.
+    broker's page; `sweeps` returns Track A's of a day, which are `sweep_interval_s` apart.
     """
 
     settings: TapeSettings
     provider: str
     page_trades: int
     calls_per_second: float
+    sweeps: Callable[[DayPlan], Sequence[Sweep]]
+    sweep_interval_s: float
     rest: RestOfAll
     reader: StoreReader
     producer: Producer

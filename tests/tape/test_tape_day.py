@@ -7,7 +7,8 @@ import random
 import threading
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -48,6 +49,8 @@ from observer.providers.domestic import UnreadableRow
 from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.streaming.settings import TrackASettings
+from observer.streaming.track_a import sweeps_on
 from observer.tape.answers import restore
 from observer.tape.collector import REFUSALS_MAX, TapeDay
 from observer.tape.output import TapeParts
@@ -56,7 +59,7 @@ from observer.tape.settings import TapeSettings
 from observer.tape.stored import StoredDay
 from observer.units import NS_PER_S
 from tests.chaos.faulty_disk import FaultyDisk
-from tests.day_plans import day_plan
+from tests.day_plans import RULES, day_plan
 from tests.folders import short_folder
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
@@ -67,6 +70,7 @@ from tests.waiting import until_async
 DAY = date(2026, 11, 18)
 SESSION = DAY.isoformat()
 PLAN = day_plan(DAY)
+SWEEPS = sweeps_on(PLAN, TrackASettings(), RULES.sessions, ["KRX"])
 OPENS_S = PLAN.opens_ns // NS_PER_S
 EVENING_NS = PLAN.ends_ns - 3 * 3600 * NS_PER_S
 BUSY, QUIET, SMALL = "000001", "000002", "000003"
@@ -149,9 +153,10 @@ class Scene:
     """The day, its database, and what it published."""
 
     def __init__(self, folder: Path, broker: Broker, now_ns: int) -> None:
-        self._writer = StoreWriter(f"sqlite:///{folder}/observer.db")
+        self.file = folder / "observer.db"
+        self._writer = StoreWriter(f"sqlite:///{self.file}")
         self._writer.open()
-        self._stored = 0
+        self._stored = Counter[str]()
         self._outbox = Outbox(folder / "outbox", "tape", "2" * 32)
         self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.clock = ScaledClock(now_ns, time.monotonic_ns(), 600.0)
@@ -162,6 +167,8 @@ class Scene:
             provider="kis",
             page_trades=PAGE,
             calls_per_second=18.0,
+            sweeps=lambda _: SWEEPS,
+            sweep_interval_s=600.0,
             rest=broker,
             reader=self.reader,
             producer=self.producer,
@@ -171,9 +178,18 @@ class Scene:
         )
         self.day = TapeDay(self.parts, PLAN)
 
-    def store(self, *events: Event) -> None:
-        self._writer.commit([Delivered("track-b", "1" * 32, self._stored + 1, events)])
-        self._stored += len(events)
+    def store(self, *events: Event, stream: str = "1" * 32) -> None:
+        """Store events at the end of an event stream."""
+        self._writer.commit([Delivered("track-b", stream, self._stored[stream] + 1, events)])
+        self._stored[stream] += len(events)
+
+    def put_back(self, put_copy: Callable[[], None]) -> None:
+        """Put an earlier copy of the database in its place; what is stored next begins where that one ended."""
+        self._writer.close()
+        put_copy()
+        self._writer = StoreWriter(f"sqlite:///{self.file}")
+        self._writer.open()
+        self._stored = Counter(self._writer.high_water_marks(list(self._stored)))
 
     def published(self, kind: type[Event]) -> list[Event]:
         self.producer.flush()
@@ -469,7 +485,7 @@ def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> N
     async def scenario() -> None:
         async with scene(Broker({})) as found:
             found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
-            stored = StoredDay(found.reader, found.alerts, SESSION)
+            stored = StoredDay(found.reader, found.alerts, SESSION, EVENING_NS)
             with recorded() as statements:
                 assert await stored.has_open_gap(BUSY)
                 assert not await stored.has_open_gap(QUIET)
@@ -494,25 +510,6 @@ def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
             assert set(broker.asked) == {QUIET}
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
-
-    run(scenario)
-
-
-def test_a_line_with_a_slot_at_the_close_waits_for_its_release() -> None:
-    market = {BUSY: line(100), QUIET: line(40, 2)}
-    broker = Broker(market)
-
-    async def scenario() -> None:
-        async with scene(broker) as found:
-            slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
-            found.store(slot, *swept(market, PLAN.closes_ns), CLOSED)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
-            assert set(broker.asked) == {QUIET}
-            assert not working.done()
-            found.store(SlotReleased("a:01", BUSY, PLAN.closes_ns, 1.0, "closed"))
-            await working
-            assert len(found.published(Trade)) == 140
 
     run(scenario)
 
