@@ -1046,7 +1046,9 @@ class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_chan
 
 
 class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recovered"):
-    """A gap was filled. `complete`: the recovered volume equals the missing volume, to the share."""
+    """A gap was filled. `complete`: the recovered volume equals the missing volume, to the share. `rows` are stored for
+    the gap; what the tape has of it is in the volume alone.
+    """
 
     gap_id: str
     symbol: str

@@ -36,7 +36,7 @@ from observer.store.tables import EVENT_TABLES, STREAMS
 
 _STEPS_AT_ONCE: Final = 500  # of a day's steps, newest first: a sweep's evaluation is among so many
 _CHANGES: Final[Sequence[type[SlotAssigned | SlotReleased | WatchChanged]]] = (SlotAssigned, SlotReleased, WatchChanged)
-_WATCHES: Final = (WatchStarted, WatchStopped, WatchSettled, WatchResumed)  # WatchResumed is a new process's first event
+_WATCHES: Final = (WatchStarted, WatchStopped, WatchSettled, WatchResumed)  # the last: a new process's first event
 _PAGES_AT_ONCE: Final = 2_000  # of a day's some 500,000: what a reader holds in memory
 
 
@@ -169,7 +169,7 @@ class TapeReader(DatabaseReader):
     def is_behind(self, upto: Mapping[str, int]) -> bool:
         """Whether the database lacks events of these (`Decided.upto`): it went back, and does not have them again."""
         with self._asking() as connection:
-            marks = {uid: mark for uid, mark in connection.execute(select(STREAMS.c.uid, STREAMS.c.high_water_mark))}
+            marks = {row.uid: row.high_water_mark for row in connection.execute(select(STREAMS))}
         return any(marks.get(uid, 0) < number for uid, number in upto.items())
 
     def lines_with_minute_bars(self, session_date: str) -> frozenset[str]:
@@ -189,8 +189,7 @@ def _decided(connection: Connection, session_date: str, marks: Mapping[int, int]
         rows_of_day = connection.execute(select(EVENT_TABLES[kind]).where(_is_of(kind, session_date)))
         found += [(position_of(row), event_of(kind, row)) for row in rows_of_day]
     in_order = sorted(found, key=itemgetter(0))
-    read = [(stream, change) for (stream, sequence), change in in_order if sequence <= marks.get(stream, 0)]
-    changes = [each for each in read if not isinstance(each[1], WatchChanged) or isinstance(each[1].change, _WATCHES)]
+    changes = [(stream, change) for (stream, sequence), change in in_order if sequence <= marks.get(stream, 0)]
     table = EVENT_TABLES[SelectionAdvanced]
     # By position, not by time: an unfinished day is closed at the time of its stop, which can be before its last step.
     newest = (table.c.stream.desc(), table.c.sequence.desc())
@@ -221,7 +220,7 @@ def _decided_since(
             match each:
                 case SelectionAdvanced(session_date=day) if day == session_date:
                     steps.append(each)
-                case WatchChanged(session_date=day, change=change) if day == session_date and isinstance(change, _WATCHES):
+                case WatchChanged(session_date=day) if day == session_date:
                     changes.append((stream, each))
                 case SlotAssigned(assigned_ns=at_ns) | SlotReleased(released_ns=at_ns) if from_ns <= at_ns < to_ns:
                     changes.append((stream, each))
@@ -233,6 +232,9 @@ def _found(
     steps: Sequence[SelectionAdvanced],
     upto: Mapping[str, int],
 ) -> Decided:
+    begun_or_ended = [
+        each for each in changes if not isinstance(each[1], WatchChanged) or isinstance(each[1].change, _WATCHES)
+    ]
     evaluated = (each.step.completed_ns for each in steps if isinstance(each.step, UniverseEvaluated))
     closed = (each.advanced_ns for each in steps if isinstance(each.step, SlotsClosed))
-    return Decided(changes, max(evaluated, default=0), max(closed, default=None), len(steps), upto)
+    return Decided(begun_or_ended, max(evaluated, default=0), max(closed, default=None), len(steps), upto)

@@ -200,8 +200,8 @@ class TapeDay:
             self._prerolls[visit.symbol] = min(visit.since_s, self._prerolls.get(visit.symbol, visit.since_s))
 
     async def _visit(self, visit: Visit, number: int) -> bool:
-        """Ask the line's pages and publish what they bring. False: the line waits for a gap, an answer, the disk or what
-        the database lost.
+        """Ask the line's pages and publish what they bring. False: the line waits for a gap, an answer, the disk or a
+        database that went back.
         """
         self._put_off.discard(visit.symbol)
         if visit.chain.is_streamed:

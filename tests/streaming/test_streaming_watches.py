@@ -2,13 +2,31 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
-from bus.events import GapDetected, ListingChanged, SelectionAdvanced, SlotReleased, SlotsClosed, Trade, WatchChanged
+from bus.events import (
+    DayBegan,
+    GapDetected,
+    GapOpened,
+    ListingChanged,
+    Reached,
+    SelectionAdvanced,
+    SlotReleased,
+    SlotsClosed,
+    Trade,
+    WatchChange,
+    WatchChanged,
+    WatchInterrupted,
+    WatchStarted,
+    WatchStopped,
+)
 from observer.cli.decisions import verified_day
 from observer.selection.sampling import SamplingSettings
 from observer.store.reader import StoreReader
+from observer.streaming.decisions import DecisionReplay
 from observer.streaming.pins import Pins
 from observer.units import NS_PER_S
+from tests.builders import trades
 from tests.streaming.day_scene import PLAN, SESSION, SLOTS, SYMBOLS, Market, Process, idle_process, market, process
 
 LINE = SYMBOLS[-1]
@@ -63,6 +81,23 @@ def test_a_trade_that_is_dropped_after_its_watch_leaves_no_trace_in_the_next_one
         assert compared.is_same, compared
 
     play(scene)
+
+
+def test_a_replay_s_next_watch_begins_behind_a_trade_that_was_kept_before_it() -> None:
+    def watched(change: WatchChange) -> WatchChanged:
+        return WatchChanged("kis", "005930", "2026-11-18", 9, change)
+
+    def no_selector(_began: DayBegan) -> NoReturn:
+        raise AssertionError
+
+    every = trades(9, symbol="005930", session_date="2026-11-18")
+    replay = DecisionReplay(no_selector, ())
+    known = Reached(every[2].cumulative_volume, None, 1)
+    for event in (watched(WatchStarted()), every[0], watched(WatchStopped()), every[4], watched(WatchStarted(known))):
+        assert not replay.take(event)
+    [opened] = replay.take(watched(WatchInterrupted("reconnect", 10)))
+    assert isinstance(opened, GapOpened)
+    assert opened.after_volume == every[4].cumulative_volume
 
 
 def delisted(symbol: str) -> ListingChanged:

@@ -30,7 +30,6 @@ from bus.events import (
     InputQuarantined,
     SelectionAdvanced,
     SlotAssigned,
-    SlotReleased,
     SlotsClosed,
     TapeJudged,
     TapePage,

@@ -232,7 +232,7 @@ def test_nothing_is_done_before_the_last_sweep_is_stored_though_track_a_and_b_ha
     broker = Broker({BUSY: whole})
 
     async def scenario() -> None:
-        assert LAST_NS > PLAN.track_a_stop_ns
+        assert PLAN.track_a_stop_ns < LAST_NS
         async with scene(broker, LAST_NS + 30 * NS_PER_S) as found:
             found.store(*swept({BUSY: whole}, PLAN.closes_ns), done(PLAN.closes_ns), CLOSED)
             working = asyncio.create_task(found.day.run())
