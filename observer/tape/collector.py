@@ -25,6 +25,7 @@ from bus.feed import FeedSubscriber
 from observer.calendar.phases import DayPlan
 from observer.errors import MalformedError, ProviderError
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import venue_of
 from observer.providers.time_and_sales import TradePageSource, TradesPage
 from observer.tape.answers import restore
 from observer.tape.learning import Learning
@@ -61,8 +62,10 @@ class TapeDay:
         self._put_off: set[str] = set()
         self._refused: dict[str, int] = {}  # lines without an answer, and how often for good after the close
         self._prerolls: dict[str, int] = {}  # put off: by line, back to which second
-        covered = [each for each in parts.sweeps(plan) if each.venues & (set(parts.settings.lines) or each.venues)]
-        self._last_sweep_ns = covered[-1].begins_ns if covered else plan.track_a_stop_ns
+        sweeps, lines = parts.sweeps(plan), parts.settings.lines
+        swept = ((venue, sweep.begins_ns) for sweep in sweeps for venue in sweep.venues)
+        self._last_sweeps = {venue: begins_ns for venue, begins_ns in swept if not lines or venue in lines}
+        self._last_sweep_ns = max(self._last_sweeps.values(), default=plan.track_a_stop_ns)
         self._closed_s = 0  # whole days are asked: the second of the newest of their volumes
         self._is_closed = False
         self._offer_ns = 0
@@ -306,4 +309,11 @@ class TapeDay:
             if chain.is_streamed:  # not all were visited since
                 await self._stored.take_streamed(symbol, chain)
         self._parts.alerts.resolve(_REFUSED, "the day's tape is done")
-        await self._output.judge(self.planner, await self._stored.lines_with_minute_bars(), self._calls_per_second)
+        with_bars = await self._stored.lines_with_minute_bars()
+        unswept = {symbol for symbol in self.planner.chains if self._is_unswept(symbol)}
+        await self._output.judge(self.planner, with_bars, unswept, self._calls_per_second)
+
+    def _is_unswept(self, symbol: str) -> bool:
+        """Whether the last sweep of the line's venue did not bring its volume: it may have traded more."""
+        begins_ns = self._last_sweeps.get(venue_of(symbol, self._plan.venue), 0)
+        return self._learning.last_ns.get(symbol, 0) < begins_ns

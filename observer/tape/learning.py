@@ -128,7 +128,12 @@ class Learning:
         self._begun: dict[str, int] = {}  # by line, the assignment whose pre-roll was asked
         self.read_until_ns = 0
         self.last: dict[str, float] = {}  # by line, its last volume, evaluated or not
-        self.last_s = 0  # the second of the newest of them
+        self.last_ns: dict[str, int] = {}  # by line, when it was received
+
+    @property
+    def last_s(self) -> int:
+        """The second of the newest volume; 0 without one."""
+        return max(self.last_ns.values(), default=0) // NS_PER_S
 
     def learn(
         self, volumes: Iterable[Snapshot | VolumeRise], claims: dict[str, list[Claim]], evaluated_ns: int, now_ns: int
@@ -146,7 +151,7 @@ class Learning:
             is_within = any(span.from_ns < at_ns <= span.to_ns for span in spans)
             if not self._covers(each.symbol, each.venue):
                 continue
-            self.last[each.symbol], self.last_s = each.cumulative_volume, at_ns // NS_PER_S
+            self.last[each.symbol], self.last_ns[each.symbol] = each.cumulative_volume, at_ns
             if spans:  # the planner may not have known the line above
                 self._planner.chain(each.symbol).is_streamed = True
             if is_settled and not is_within:

@@ -123,8 +123,12 @@ class TapeOutput:
             is_done=is_done,
         )
 
-    async def judge(self, planner: TapePlanner, with_bars: Collection[str], calls_per_second: float) -> None:
-        """Publish the report on every line, and that the day's tape is done."""
+    async def judge(
+        self, planner: TapePlanner, with_bars: Collection[str], unswept: Collection[str], calls_per_second: float
+    ) -> None:
+        """Publish the report on every line, and that the day's tape is done. `unswept` lines have no known volume of
+        the whole day.
+        """
         now_ns = self._parts.clock.now_ns()
         self._parts.producer.publish(*self._quarantine.finish(now_ns))
         reports = [
@@ -137,10 +141,12 @@ class TapeOutput:
                 venue=venue_of(symbol, self._plan.venue),
                 fetched_trades=self._fetched[symbol],
                 has_minute_bars=symbol in with_bars,
+                is_swept=symbol not in unswept,
             )
             for symbol, chain in sorted(planner.chains.items())
         ]
-        done = self.progress(planner, calls_per_second, is_done=True)
+        complete = sum(each.quality == "complete" for each in reports)
+        done = replace(self.progress(planner, calls_per_second, is_done=True), complete_lines=complete)
         parts: list[Sequence[Event]] = [*in_batches(reports), [done]]
         for part in parts:
             while not self._is_written(part):

@@ -70,6 +70,7 @@ DAY = date(2026, 11, 18)
 SESSION = DAY.isoformat()
 PLAN = day_plan(DAY)
 SWEEPS = sweeps_on(PLAN, TrackASettings(), RULES.sessions, ["KRX"])
+LAST_NS = SWEEPS[-1].begins_ns
 OPENS_S = PLAN.opens_ns // NS_PER_S
 EVENING_NS = PLAN.ends_ns - 3 * 3600 * NS_PER_S
 BUSY, QUIET, SMALL = "000001", "000002", "000003"
@@ -238,7 +239,7 @@ def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged() -> Non
 
     async def scenario() -> None:
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             trades = found.published(Trade)
             assert len(trades) == 495
@@ -261,7 +262,7 @@ def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
 
     async def scenario() -> None:
         async with scene(Broker(market, refusals=2)) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert len(found.published(Trade)) == 100
             assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
@@ -279,7 +280,7 @@ def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_aler
 
     async def scenario() -> None:
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert found.clock.now_ns() < EVENING_NS + 1800 * NS_PER_S, "the day is not waited for"
             assert broker.asked.count(QUIET) == REFUSALS_MAX
@@ -308,7 +309,7 @@ def test_one_empty_answer_writes_no_trade_off() -> None:
 
     async def scenario() -> None:
         async with scene(Broker(market, empties=1)) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
 
@@ -321,7 +322,7 @@ def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(s
 
     async def scenario() -> None:
         async with scene(Broker(market, shorts=shorts)) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
             assert report.quality == quality
@@ -337,7 +338,7 @@ def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number: i
 
     async def scenario() -> None:
         async with scene(Broker(market, unreadable={number})) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert len(found.published(Trade)) == 99
             [report] = found.published(TapeJudged)
@@ -355,7 +356,7 @@ def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
 
     async def scenario() -> None:
         async with scene(Broker(market, unreadable=range(3))) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
             [span] = report.unreachable
@@ -371,7 +372,7 @@ def test_a_page_without_a_readable_row_is_a_refused_call() -> None:
 
     async def scenario() -> None:
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: found.published(AlertRaised), "an alert")
             broker.unreadable = ()
@@ -390,7 +391,7 @@ def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatc
     async def scenario() -> None:
         disk.install(monkeypatch, Path())
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             disk.room_bytes = 10_000
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: "tape_unwritten" in found.alerts.identities, "an alert")
@@ -503,7 +504,7 @@ def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
     async def scenario() -> None:
         async with scene(broker) as found:
             slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
-            found.store(slot, gap, *swept(market, PLAN.closes_ns), CLOSED)
+            found.store(slot, gap, *swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
             assert set(broker.asked) == {QUIET}
@@ -518,7 +519,7 @@ def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw(
 
     async def scenario() -> None:
         async with scene(Broker(market), PLAN.ends_ns - 60 * NS_PER_S) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
             assert (report.day_volume, report.quality) == (market[BUSY].volume, "snapshots")
@@ -628,14 +629,14 @@ def test_a_process_goes_on_where_an_earlier_one_stopped() -> None:
 
     async def scenario() -> None:
         async with scene(first) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             kept = [each for each in found.published(Event.__args__) if isinstance(each, Trade | TapePage)]
         async with scene(second) as found:
-            found.store(*kept, *swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*kept, *swept(market, LAST_NS), CLOSED)
             await found.day.run()
             names = [each.cumulative_volume for each in [*kept, *found.published(Trade)] if isinstance(each, Trade)]
             assert sorted(names) == sorted(float(volume) for volume in market[BUSY].cumulative[1:])

@@ -32,11 +32,11 @@ from tests.tape.test_tape_day import (
     BUSY,
     CLOSED,
     EVENING_NS,
+    LAST_NS,
     OPENS_S,
     PLAN,
     QUIET,
     SESSION,
-    SWEEPS,
     Broker,
     Scene,
     line,
@@ -46,7 +46,6 @@ from tests.tape.test_tape_day import (
 )
 from tests.waiting import until_async
 
-LAST_NS = SWEEPS[-1].begins_ns
 OTHERS = "4" * 32
 PROGRESS = TapeProgressed("kis", "2026-11-17", 1, 0, 0, 0, 0, 0.0, 0.0, 0.0, 0, 0, None, False)
 
@@ -148,7 +147,7 @@ def test_the_day_s_last_volumes_are_asked_when_track_b_s_whole_day_is_stored() -
 
     async def scenario() -> None:
         async with scene(broker, LAST_NS + 200 * NS_PER_S) as found:
-            found.store(*swept(market, PLAN.closes_ns), done(LAST_NS))
+            found.store(*swept(market, LAST_NS), done(LAST_NS))
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: BUSY in found.day._learning.last, "the volume is read")
             await until_async(lambda: found.clock.now_ns() > LAST_NS + 400 * NS_PER_S, "the sweep is long over")
@@ -275,7 +274,22 @@ def test_trades_of_the_last_snapshot_are_asked_although_the_machine_s_clock_is_b
             found.store(replace(seen, receive_time_ns=last_ns - behind_ns), done(LAST_NS), CLOSED)
             await found.day.run()
             assert volumes_of([], found) == once(market[BUSY], 2**40)
-            assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
+
+    run(scenario)
+
+
+def test_a_line_that_the_last_sweep_does_not_have_is_not_complete() -> None:
+    market = {BUSY: line(100), QUIET: line(100, 2)}
+
+    async def scenario() -> None:
+        async with scene(Broker(market), EVENING_NS) as found:
+            found.store(*swept({QUIET: market[QUIET]}, LAST_NS - NS_PER_S), *swept({BUSY: market[BUSY]}, LAST_NS))
+            found.store(done(LAST_NS), CLOSED)
+            await found.day.run()
+            reports = {each.symbol: each for each in found.published(TapeJudged)}
+            assert {symbol: each.quality for symbol, each in reports.items()} == {BUSY: "complete", QUIET: "spans"}
+            assert found.published(TapeProgressed)[-1].complete_lines == 1
+            assert volumes_of([], found, QUIET) == once(market[QUIET], 2**40)
 
     run(scenario)
 
