@@ -285,17 +285,17 @@ class GapDetector:
         return "duplicate"
 
     def _observe_unwatched(self, trade: Trade) -> TradeOutcome:
-        """Classify a trade of an unwatched symbol: two connections may still deliver it."""
         self.unwatched += 1
-        reached = self._reached.get(trade.symbol)
-        is_known = reached is not None and reached.session_date == trade.session_date
-        if reached is not None and is_known and trade.cumulative_volume <= reached.cumulative_volume:
+        left = self._reached.get(trade.symbol)
+        if left and left.session_date == trade.session_date and trade.cumulative_volume <= left.cumulative_volume:
             self.duplicates += 1
             return "duplicate"
-        self._reached[trade.symbol] = Mark(
-            trade.symbol, trade.session_date, trade.cumulative_volume, trade.cumulative_trades, trade.exchange_time_ns
-        )
         return "unwatched"
+
+    def note(self, trade: Trade) -> None:
+        """Continue behind an unwatched trade, which is stored; one that is not must leave no trace in the chain."""
+        volume, count = trade.cumulative_volume, trade.cumulative_trades
+        self._reached[trade.symbol] = Mark(trade.symbol, trade.session_date, volume, count, trade.exchange_time_ns)
 
     def _other_session(self, chain: _Chain, trade: Trade) -> TradeOutcome:
         """Classify the first trade of a chain or of another day; a late trade of an earlier day is a duplicate."""

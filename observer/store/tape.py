@@ -21,6 +21,10 @@ from bus.events import (
     TradesConflated,
     UniverseEvaluated,
     WatchChanged,
+    WatchResumed,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
 )
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.store.decisions import events_between
@@ -32,6 +36,7 @@ from observer.store.tables import EVENT_TABLES, STREAMS
 
 _STEPS_AT_ONCE: Final = 500  # of a day's steps, newest first: a sweep's evaluation is among so many
 _CHANGES: Final[Sequence[type[SlotAssigned | SlotReleased | WatchChanged]]] = (SlotAssigned, SlotReleased, WatchChanged)
+_WATCHES: Final = (WatchStarted, WatchStopped, WatchSettled, WatchResumed)  # the last: a new process's first event
 _PAGES_AT_ONCE: Final = 2_000  # of a day's some 500,000: what a reader holds in memory
 
 
@@ -43,23 +48,17 @@ class PageMark(NamedTuple):
     sequence: int
 
 
-class Evaluated(msgspec.Struct, frozen=True, order=True):
-    """A step of Track B at `advanced_ns` that has evaluated the day's volumes until `until_ns`: the end of a sweep; the
-    end of the day when its slots are closed.
-    """
-
-    advanced_ns: int
-    until_ns: int
-
-
 class Decided(msgspec.Struct, frozen=True):
     """What Track B decided of a day: which lines it streamed, in order, each change with the number of its event stream
-    (each process has its own); its last evaluation, None without one; and of each event stream (its random id) the
-    number up to which this is read. Whatever Track B published before one of these is stored: streamed trades, too.
+    (each process has its own); until when it has evaluated the day's volumes (UTC ns; 0: no sweep of them); when it
+    closed the day's slots, None if it has not; how many steps of it were read; and of each event stream (its random id)
+    the number up to which this is read. Whatever Track B published before one of these is stored: streamed trades, too.
     """
 
     changes: Sequence[tuple[int, SlotAssigned | SlotReleased | WatchChanged]]
-    evaluated: Evaluated | None
+    evaluated_ns: int
+    closed_ns: int | None
+    steps: int
     upto: Mapping[str, int]
 
 
@@ -167,6 +166,12 @@ class TapeReader(DatabaseReader):
             new = [(stream, since.get(uid, 0) + 1, mark + 1) for stream, uid, mark in streams]
             return _decided_since(connection, session_date, [each for each in new if each[1] < each[2]], upto)
 
+    def is_behind(self, upto: Mapping[str, int]) -> bool:
+        """Whether the database lacks events of these (`Decided.upto`): it went back, and does not have them again."""
+        with self._asking() as connection:
+            marks = {row.uid: row.high_water_mark for row in connection.execute(select(STREAMS))}
+        return any(marks.get(uid, 0) < number for uid, number in upto.items())
+
     def lines_with_minute_bars(self, session_date: str) -> frozenset[str]:
         """The lines that have minute bars of the day in the place of trades."""
         bars = EVENT_TABLES[MinuteBarRecovered].c
@@ -186,10 +191,12 @@ def _decided(connection: Connection, session_date: str, marks: Mapping[int, int]
     in_order = sorted(found, key=itemgetter(0))
     changes = [(stream, change) for (stream, sequence), change in in_order if sequence <= marks.get(stream, 0)]
     table = EVENT_TABLES[SelectionAdvanced]
-    newest = select(table).where(table.c.session_date == session_date).order_by(table.c.advanced_ns.desc())
-    rows = [(row, *position_of(row)) for row in connection.execute(newest.limit(_STEPS_AT_ONCE))]
-    steps = (event_of(SelectionAdvanced, row) for row, stream, sequence in rows if sequence <= marks.get(stream, 0))
-    return Decided(changes, _last(steps), upto)
+    # By position, not by time: an unfinished day is closed at the time of its stop, which can be before its last step.
+    newest = (table.c.stream.desc(), table.c.sequence.desc())
+    wanted = select(table).where(table.c.session_date == session_date).order_by(*newest).limit(_STEPS_AT_ONCE)
+    rows = [(row, *position_of(row)) for row in connection.execute(wanted)]
+    steps = [event_of(SelectionAdvanced, row) for row, stream, sequence in rows if sequence <= marks.get(stream, 0)]
+    return _found(changes, steps, upto)
 
 
 def _is_of(kind: type[Event], session_date: str) -> ColumnElement[bool]:
@@ -217,15 +224,17 @@ def _decided_since(
                     changes.append((stream, each))
                 case SlotAssigned(assigned_ns=at_ns) | SlotReleased(released_ns=at_ns) if from_ns <= at_ns < to_ns:
                     changes.append((stream, each))
-    return Decided(changes, _last(steps), upto)
+    return _found(changes, steps, upto)
 
 
-def _last(steps: Iterable[SelectionAdvanced]) -> Evaluated | None:
-    """The last evaluation among a day's steps."""
-    found: list[Evaluated] = []
-    for each in steps:
-        if isinstance(each.step, SlotsClosed):
-            found.append(Evaluated(each.advanced_ns, day_bounds(each.session_date)[1]))
-        elif isinstance(each.step, UniverseEvaluated):
-            found.append(Evaluated(each.advanced_ns, each.step.completed_ns))
-    return max(found, default=None)
+def _found(
+    changes: Sequence[tuple[int, SlotAssigned | SlotReleased | WatchChanged]],
+    steps: Sequence[SelectionAdvanced],
+    upto: Mapping[str, int],
+) -> Decided:
+    begun_or_ended = [
+        each for each in changes if not isinstance(each[1], WatchChanged) or isinstance(each[1].change, _WATCHES)
+    ]
+    evaluated = (each.step.completed_ns for each in steps if isinstance(each.step, UniverseEvaluated))
+    closed = (each.advanced_ns for each in steps if isinstance(each.step, SlotsClosed))
+    return Decided(begun_or_ended, max(evaluated, default=0), max(closed, default=None), len(steps), upto)

@@ -55,8 +55,7 @@ _LEFT: Final = "the symbol was left before the exchange's volume was known"
 
 
 class TradeRecorder:
-    """The trades of one day's market data stream. All inputs of the gap detector are published, so a replay
-    finds the same gaps.
+    """One day's streamed trades. All inputs of the gap detector are published, so a replay finds the same gaps.
 
     Conflated trades reach the selection only when their row is published: before any other event of their symbol, and
     before any decision (`report_rows`). So a replay, which has only the rows, reproduces the decisions.
@@ -152,7 +151,9 @@ class TradeRecorder:
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
         elif outcome == "unwatched":
-            if self._account_of(trade.symbol) != NO_ACCOUNT:  # else it came behind the watch: the tape may fetch it
+            # Before the acknowledgement of its subscription. One after its watch may be fetched, and is dropped.
+            if self._account_of(trade.symbol) != NO_ACCOUNT:
+                self.detector.note(trade)
                 self._keep(trade)
         else:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
@@ -196,9 +197,8 @@ class TradeRecorder:
         if now_ns - self._counted_ns < NS_PER_MINUTE:
             return
         count = self._repeated.total()
-        share = count / max(self._taken, 1)
         text = f"{count:,} of {self._taken:,} trades had come before"
-        if count >= REPEATED_MIN and share >= REPEATED_SHARE_MAX:
+        if count >= REPEATED_MIN and count >= REPEATED_SHARE_MAX * self._taken:
             often = [f"{name} (account {self._account_of(name)})" for name, _ in self._repeated.most_common(3)]
             self._alerts.report("repeated_trades", "warning", f"{text} within a minute, most of {', '.join(often)}")
         else:
@@ -301,8 +301,7 @@ class TradeRecorder:
         publish the gap or its end that this shows.
         """
         now_ns = self._clock.now_ns()
-        found = self.gaps.account(self._provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns)
-        if found is not None:
+        if found := self.gaps.account(self._provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns):
             self._report(symbol, WatchObserved(Reached(volume, None, asked_ns)), now_ns)
             self._producer.publish(found)
 

@@ -62,14 +62,10 @@ class _Line:
                 self.is_watched = True
             case WatchChanged(change=WatchStopped() | WatchSettled()):
                 self.is_watched = False
-        self._note(at_ns)
+        self.note(at_ns)
 
-    def end_watch(self, at_ns: int) -> None:
-        """The process that watched it, or its day, has ended."""
-        self.is_watched = False
-        self._note(at_ns)
-
-    def _note(self, at_ns: int) -> None:
+    def note(self, at_ns: int) -> None:
+        """Begin or end a claim, as slots and watch are now."""
         is_open = bool(self.claims) and self.claims[-1].to_ns == _OPEN_NS
         if self.slots or self.is_watched:
             if not is_open:
@@ -78,22 +74,36 @@ class _Line:
             self.claims[-1].to_ns = at_ns
 
 
-def claims_of(changes: Iterable[tuple[int, Change]], over_ns: int | None = None) -> dict[str, list[Claim]]:
+def claims_of(changes: Iterable[tuple[int, Change]], closed_ns: int | None = None) -> dict[str, list[Claim]]:
     """The claims of each line, oldest first, from a day's events of Track B in order, each with the number of its
-    process's event stream. `over_ns` is when Track B closed the day; None: it has not.
+    process's event stream. `closed_ns` is when Track B closed the day's slots; None: it has not.
+
+    An event that the disk refused is missing: a slot's next assignment ends its last one, a new process the watches of
+    the one before it, and the closed day everything.
     """
     lines: dict[str, _Line] = {}
+    holders: dict[str, _Line] = {}  # by slot
     stream: int | None = None
     for of_stream, event in changes:
         at_ns = _moment_of(event)
         if of_stream != stream:
             stream = of_stream
-            for line in lines.values():
-                line.end_watch(at_ns)
-        lines.setdefault(event.symbol, _Line()).change(event, at_ns)
-    if over_ns is not None:
+            for each in lines.values():
+                each.is_watched = False
+                each.note(at_ns)
+        line = lines.setdefault(event.symbol, _Line())
+        if isinstance(event, SlotAssigned):
+            holder = holders.get(event.slot, line)
+            holder.slots.discard(event.slot)
+            if holder is not line:
+                holder.note(at_ns)
+            holders[event.slot] = line
+        line.change(event, at_ns)
+    if closed_ns is not None:
         for line in lines.values():
-            line.end_watch(over_ns)
+            line.slots.clear()
+            line.is_watched = False
+            line.note(closed_ns)
     return {symbol: line.claims for symbol, line in lines.items() if line.claims}
 
 
@@ -118,7 +128,12 @@ class Learning:
         self._begun: dict[str, int] = {}  # by line, the assignment whose pre-roll was asked
         self.read_until_ns = 0
         self.last: dict[str, float] = {}  # by line, its last volume, evaluated or not
-        self.last_s = 0  # the second of the newest of them
+        self.last_ns: dict[str, int] = {}  # by line, when it was received
+
+    @property
+    def last_s(self) -> int:
+        """The second of the newest volume; 0 without one."""
+        return max(self.last_ns.values(), default=0) // NS_PER_S
 
     def learn(
         self, volumes: Iterable[Snapshot | VolumeRise], claims: dict[str, list[Claim]], evaluated_ns: int, now_ns: int
@@ -136,7 +151,7 @@ class Learning:
             is_within = any(span.from_ns < at_ns <= span.to_ns for span in spans)
             if not self._covers(each.symbol, each.venue):
                 continue
-            self.last[each.symbol], self.last_s = each.cumulative_volume, at_ns // NS_PER_S
+            self.last[each.symbol], self.last_ns[each.symbol] = each.cumulative_volume, at_ns
             if spans:  # the planner may not have known the line above
                 self._planner.chain(each.symbol).is_streamed = True
             if is_settled and not is_within:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, GapUnrecoverable
+from bus.events import Event, GapRecovered, GapUnrecoverable
 from observer.errors import StoreError
 from observer.store import exports
 from observer.store.exports import Ledgers
@@ -122,6 +123,17 @@ def test_gaps_of_one_symbol_that_began_in_one_second_share_a_file(
     path = tmp_path / "observer" / RECOVERIES / "recovery_100000_000001.jsonl"
     methods = [json.loads(line)["meta"]["recovery_method"] for line in path.read_text().splitlines()]
     assert methods == ["rest_api_time_and_sales"] * 2 + ["rest_api_minute_bar"]
+
+
+def test_a_gap_whose_trades_the_tape_has_leaves_the_file_of_its_second_to_the_others(
+    store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
+    gap, *_, closed = recovery(1)
+    assert isinstance(closed, GapRecovered)
+    store(gap, msgspec.structs.replace(closed, rows=0), *recovery(6))
+    ledgers.catch_up()
+    [line] = (tmp_path / "observer" / RECOVERIES / "recovery_100000_000001.jsonl").read_text().splitlines()
+    assert json.loads(line)["meta"]["recovery_method"] == "rest_api_minute_bar"
 
 
 def test_a_gap_that_was_given_up_has_no_file(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "tape_reports": ((DAY,), (DAY, SYMBOLS[0])),
     "held_spans": ((SYMBOLS[0], DAY),),
     "decided": ((DAY,), (DAY, {STREAM: 1})),
+    "is_behind": (({STREAM: 1},),),
     "lines_with_minute_bars": ((DAY,),),
     "daily_bars": ((20,), (20, SYMBOLS[0])),
     "closes": ((DAY,),),

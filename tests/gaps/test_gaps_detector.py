@@ -587,8 +587,23 @@ def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_new_once(
     detector.stop("005930")
     assert detector.observe(TEN[3]) == "duplicate"
     assert detector.observe(TEN[4]) == "unwatched"
+    detector.note(TEN[4])
     assert detector.observe(TEN[4]) == "duplicate"
     assert (detector.unwatched, detector.duplicates) == (3, 2)
+
+
+def test_an_unwatched_trade_that_is_not_stored_leaves_no_trace() -> None:
+    detector = GapDetector()
+    detector.start("005930")
+    assert detector.observe(TEN[3]) == "new"
+    detector.stop("005930")
+    for _ in range(2):
+        assert detector.observe(TEN[8]) == "unwatched"
+    detector.start("005930", Mark("005930", DAY, TEN[5].cumulative_volume, None, 7))
+    detector.interrupted("005930", "reconnect")
+    gap = detector.observe(TEN[9])
+    assert isinstance(gap, GapDetected)
+    assert gap.after_volume == TEN[5].cumulative_volume
 
 
 def test_a_gap_never_reaches_back_into_an_earlier_interval() -> None:

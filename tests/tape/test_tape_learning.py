@@ -16,12 +16,12 @@ def snapshot(symbol, second, volume, venue="KRX"):
     return seen(symbol, float(volume), session_date="2026-11-18", receive_time_ns=second * S, venue=venue)
 
 
-def assigned(symbol, second):
-    return SlotAssigned("a:01", symbol, second * S, "volume_surge", 1.0, "free_slot", None)
+def assigned(symbol, second, slot="a:01"):
+    return SlotAssigned(slot, symbol, second * S, "volume_surge", 1.0, "free_slot", None)
 
 
-def released(symbol, second):
-    return SlotReleased("a:01", symbol, second * S, 1.0, "expired")
+def released(symbol, second, slot="a:01"):
+    return SlotReleased(slot, symbol, second * S, 1.0, "expired")
 
 
 def watch(symbol, second, change):
@@ -87,15 +87,22 @@ def test_a_line_that_moves_to_another_slot_stays_claimed():
 
 
 def test_a_new_process_watches_nothing_and_keeps_the_slots():
-    changes = [assigned(A, 1), watch(A, 2, WatchStarted()), assigned(B, 1), watch(B, 2, WatchStarted()), released(B, 3)]
+    of_b = [assigned(B, 1, "a:02"), watch(B, 2, WatchStarted()), released(B, 3, "a:02")]
+    changes = [assigned(A, 1), watch(A, 2, WatchStarted()), *of_b]
     assert claims(*changes) == {A: [(1, OPEN)], B: [(1, OPEN)]}
     assert claims(*changes, (2, watch(A, 9, WatchStarted()))) == {A: [(1, OPEN)], B: [(1, 9)]}
 
 
-def test_a_closed_day_watches_nothing_and_waits_for_the_end_of_its_slots():
+def test_a_closed_day_streams_nothing_whatever_was_lost_of_its_end():
     changes = [assigned(A, 1), watch(A, 2, WatchStarted()), watch(B, 2, WatchStarted())]
-    assert claims(*changes, over_s=9) == {A: [(1, OPEN)], B: [(2, 9)]}
+    assert claims(*changes, over_s=9) == {A: [(1, 9)], B: [(2, 9)]}
     assert claims(*changes, released(A, 8), over_s=9) == {A: [(1, 9)], B: [(2, 9)]}
+
+
+def test_a_slot_that_goes_to_another_line_was_released_whatever_the_disk_refused():
+    changes = [assigned(A, 1), assigned(B, 4)]
+    assert claims(*changes) == {A: [(1, 4)], B: [(4, OPEN)]}
+    assert claims(*changes, assigned(B, 5), released(B, 8)) == {A: [(1, 4)], B: [(4, 8)]}
 
 
 def test_only_the_venues_that_are_covered_count():
