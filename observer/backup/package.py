@@ -5,7 +5,8 @@
     manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
     verified.json              when the package was last found whole
     database.sqlite3           or database.dump
-    universe/ ledgers/ master/ configuration/
+    universe/ master/ configuration/
+    ledgers/                   a file for each month (`observer.backup.bundles`), and those without a date
 lake/                          the sealed days' files, see `observer.backup.lake_copy`
 .<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
 .lock                          held while a process makes or deletes packages
