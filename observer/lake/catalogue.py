@@ -2,9 +2,9 @@
 
 A table's files are the newest versions; a snapshot replaces a version by the next one, so that the snapshot before it
 still reads the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed.
-Few snapshots stay: a table's metadata would grow with each day, and each sealing reads and writes them. The files of
-all versions stay in any case. A catalogue that is lost, damaged or of another folder is made again from
-the manifests, without its earlier snapshots.
+Few snapshots stay: a table's metadata would grow with each day, and each sealing reads and writes them. What no
+snapshot needs goes a week later (`observer.lake.catalogue_files`). The files of all versions stay in any case. A
+catalogue that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
 from observer.errors import DataFileError
+from observer.lake.catalogue_files import SCHEME, delete_unneeded
 from observer.lake.layout import CATALOGUE, SealedDay, version_path
 from observer.lake.parquet import PARTITIONED_BY, file_schema
 
@@ -50,7 +51,6 @@ MARKS: Final = "observer.marks"
 """The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
 
 _FILE: Final = "catalogue.sqlite3"
-_SCHEME: Final = "file://"
 # The snapshots of a table that stay: the newest ones, and of older ones those with an earlier version. Each commit
 # copies them several times.
 _KEPT_SNAPSHOTS: Final = 5
@@ -95,7 +95,7 @@ def catalogue_uri(lake: Path) -> str:
 
 def _address(path: Path) -> str:
     """A file's address as Iceberg's readers take it: without escapes, which none of them resolves."""
-    return f"{_SCHEME}{path}"
+    return f"{SCHEME}{path}"
 
 
 @contextmanager
@@ -234,8 +234,7 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], 
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
         if expired:
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
-    for each in expired:
-        Path(each.manifest_list.removeprefix(_SCHEME)).unlink(missing_ok=True)
+    delete_unneeded(table, expired)
     return True
 
 

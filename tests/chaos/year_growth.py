@@ -17,6 +17,9 @@ BYTES_ALLOWANCE = 131_072
 
 GAINING_TABLES = frozenset(set(TABLE_NAMES.values()) - REMOVABLE - {"trades"}) | {"streams"}
 """The tables that each day adds rows to which stay: what happened on the day. `streams`: each start adds some."""
+DAILY_BYTES_MAX = {"lake's catalogue": 65_536}
+"""Bytes on the disk that a day may add at most to a part that no other limit holds for: the catalogue has an entry for
+each file of the lake. (It added 160,000 of 16 kinds while it kept what no snapshot needs.)"""
 GAINING_PARTS = frozenset({"data/lake", "data/observer", "backup, lake", "finished"})
 """The parts of the folder that each day adds to: the sealed days, their copies, the ledgers."""
 GAINING_SIZES = GAINING_PARTS | {f"table {name}" for name in GAINING_TABLES} | {"database", "backup, packages"}
@@ -47,12 +50,16 @@ def _larger(base: Look, last: Look) -> Iterator[str]:
         ("files of", base.files, last.files, GAINING_PARTS | {"backup, packages"}, ROWS_ALLOWANCE),
     )
     for what, earlier, later, gaining, allowance in kinds:
-        for name, after in later.items():
-            before = earlier.get(name, 0)
+        for name in later.keys() - DAILY_BYTES_MAX.keys():
+            before, after = earlier.get(name, 0), later[name]
             share = days if name in gaining else 1.0
             if after > GROWTH_MAX * share * before + allowance:
                 ratio = after / before if before else float("inf")
                 yield _text(base, last, f"{what} {name}", f"{before:,}", f"{after:,}", ratio)
+    for name, most in DAILY_BYTES_MAX.items():
+        before, after = base.sizes.get(name, 0), last.sizes.get(name, 0)
+        if after - before > most * (last.number - base.number):
+            yield _text(base, last, f"bytes of {name}", f"{before:,}", f"{after:,}", after / before if before else 0.0)
 
 
 def _text(base: Look, last: Look, what: str, before: str, after: str, ratio: float) -> str:
