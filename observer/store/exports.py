@@ -10,9 +10,10 @@ access in a process a file is written whole, under another name until it is comp
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,6 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
-from bus.outbox import FINISHED_STREAMS_MAX
 from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.files import read_file, replace_file, replacing, to_disk
@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 1.0  # machine seconds between checks at whether there is something to write
 CHECK_ANYWAY_S: Final = 60.0  # a commit with an unknown outcome sets no flag
 _PORTION: Final = 50_000  # events of a stream that one transaction reads
+_NAMED_STREAMS: Final = 3  # of each producer; a process that starts has a stream more
 _IDS_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 2_000
 
@@ -54,9 +55,22 @@ def ledgers_folder(data: str) -> Path:
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """The exported position of each stream that may still grow, by the stream's random id."""
+    """How far the files are: the exported number of each stream that is likely to grow, by its random id. All other
+    streams up to the id `through` are exported as far as they were committed; `settled` is the digest of their marks.
+    """
 
     streams: dict[str, int] = {}
+    through: int = 0
+    settled: str = ""
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    """An event stream as the database has it."""
+
+    uid: str
+    id: int
+    mark: int
+    producer: str
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -86,6 +100,7 @@ class Ledgers:
         self._provider = provider
         self._market = market
         self._overflows: dict[Path, _Written] = {}
+        self._exported: Mapping[str, int] = {}  # by this process; the position in its file is shorter
 
     def close(self) -> None:
         """Give the connection back."""
@@ -99,14 +114,10 @@ class Ledgers:
             StoreError: the database does not answer, or what says how far the files are is not ours.
         """
         with self._locked():
-            done = self._read_position()
-            of_all_streams = not done
-            while True:
-                reached, growing = self._write_portion(done, of_all_streams=of_all_streams)
-                if reached == done:
-                    return
-                _write(self._position_path, msgspec.json.encode(_Position(growing)))
-                done = reached
+            position = self._read_position()
+            while (reached := self._write_portion(position)) is not None:
+                _write(self._position_path, msgspec.json.encode(reached))
+                position = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
         """Rebuild the files of one day, and remove recoveries that the database does not have; return the files. Those
@@ -134,40 +145,47 @@ class Ledgers:
     def _position_path(self) -> Path:
         return self._folder / "system" / "exports.json"
 
-    def _read_position(self) -> Mapping[str, int]:
+    def _read_position(self) -> _Position:
         try:
-            return msgspec.json.decode(read_file(self._position_path), type=_Position).streams
+            return msgspec.json.decode(read_file(self._position_path), type=_Position)
         except FileNotFoundError:
-            return {}
+            return _Position()
         except (ValueError, RecursionError) as error:
             text = f"{self._position_path}: {error}; remove it, and all ledgers are made anew"
             raise StoreError(text) from error
 
-    def _write_portion(
-        self, done: Mapping[str, int], *, of_all_streams: bool
-    ) -> tuple[Mapping[str, int], dict[str, int]]:
-        """Export one portion, of all streams or of those that may have grown; return the new position, and of it what
-        the next portion needs: each start of a process is a stream.
-        """
-        reached = dict(done)
+    def _write_portion(self, position: _Position) -> _Position | None:
+        """Export one portion of each stream; return the new position, None where there was nothing to export."""
         overflows: list[tuple[_Key, SlotOverflowed]] = []
         gap_ids: list[str] = []
         with store_errors(self._engine), self._engine.connect() as connection:
             columns = (STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark, STREAMS.c.producer)
-            streams = connection.execute(select(*columns).order_by(STREAMS.c.id)).all()
-            newest = _newest([(row.producer, row.uid) for row in streams])
-            for uid, stream, mark, _producer in streams:
-                if not (of_all_streams or uid in newest or uid in done):
-                    continue
-                after = done.get(uid, 0)
-                if mark > after:
-                    reached[uid] = upto = min(mark, after + _PORTION)
-                    overflows += _overflows(connection, stream, after, upto)
-                    gap_ids += _closed_gaps(connection, stream, after, upto)
+            streams = [_Stream(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
+            done = self._done(position, streams)
+            reached = dict(done)
+            for row in streams:
+                if row.mark > (after := done[row.uid]):
+                    reached[row.uid] = upto = min(row.mark, after + _PORTION)
+                    overflows += _overflows(connection, row.id, after, upto)
+                    gap_ids += _closed_gaps(connection, row.id, after, upto)
+            if reached == done:
+                return None
             self._add_overflows(connection, sorted(overflows, key=lambda each: each[0]))
             self._add_recoveries(connection, gap_ids)
-        unfinished = {row.uid for row in streams if reached.get(row.uid, 0) < row.high_water_mark}
-        return reached, {uid: number for uid, number in reached.items() if uid in newest | unfinished}
+        self._exported = reached
+        named = _newest(streams) | {row.uid for row in streams if reached[row.uid] != row.mark}
+        through = streams[-1].id
+        return _Position({uid: reached[uid] for uid in named}, through, _settled(streams, named, through))
+
+    def _done(self, position: _Position, streams: Sequence[_Stream]) -> dict[str, int]:
+        """The exported number of each stream. Where a stream grew that was not likely to (an old outbox is delivered),
+        or the database went back, all that the position does not name are exported again, from what this process
+        knows: that makes the same files.
+        """
+        is_settled = _settled(streams, position.streams.keys(), position.through) == position.settled
+        done = {row.uid: row.mark if is_settled else self._exported.get(row.uid, 0) for row in streams}
+        done |= {row.uid: 0 for row in streams if row.id > position.through}
+        return {uid: position.streams.get(uid, number) for uid, number in done.items()}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -257,14 +275,18 @@ class Ledgers:
         return list(written), [self._folder / name for name in removed]
 
 
-def _newest(streams: Sequence[tuple[str, str]]) -> set[str]:
-    """The newest streams of each producer, of pairs (producer, random id), the oldest first. What a process has not
-    delivered yet is of one of these; what it delivers again of an older one is exported.
-    """
+def _newest(streams: Sequence[_Stream]) -> set[str]:
+    """The newest streams of each producer: those that still grow."""
     by_producer: dict[str, list[str]] = {}
-    for producer, uid in streams:
-        by_producer.setdefault(producer, []).append(uid)
-    return {uid for uids in by_producer.values() for uid in uids[-FINISHED_STREAMS_MAX - 1 :]}
+    for row in streams:
+        by_producer.setdefault(row.producer, []).append(row.uid)
+    return {uid for uids in by_producer.values() for uid in uids[-_NAMED_STREAMS:]}
+
+
+def _settled(streams: Sequence[_Stream], named: Collection[str], through: int) -> str:
+    """The digest of the marks of the streams up to this id that are not named."""
+    lines = [f"{row.uid} {row.mark}" for row in streams if row.id <= through and row.uid not in named]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy import Connection
 
 from bus.delivery import Delivered
 from bus.events import Event, GapUnrecoverable
@@ -217,25 +218,71 @@ def test_a_recovery_whose_trades_left_the_database_keeps_its_file(
     assert files_in(tmp_path / "observer") == before
 
 
-def test_the_position_has_only_the_newest_streams_of_a_process_and_no_row_is_missing_or_doubled(
-    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def position_in(folder: Path) -> dict[str, int]:
+    found: dict[str, int] = json.loads((folder / "observer/system/exports.json").read_text())["streams"]
+    return found
+
+
+@pytest.mark.parametrize("is_same_process", [True, False])
+def test_the_position_names_few_streams_and_no_row_is_missing_or_doubled(
+    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path, is_same_process: bool
 ) -> None:
-    monkeypatch.setattr(exports, "FINISHED_STREAMS_MAX", 20)
-    for number in range(200):  # each start of a process is a stream
+    for number in range(60):  # each start of a process is a stream
         store(refusal(number), stream=f"{number:032x}")
         if number % 7 == 0:
             ledgers.catch_up()
-    store(refusal(200), stream=f"{195:032x}")  # what a process left is delivered by a later one
     ledgers.catch_up()
-    position = json.loads((tmp_path / "observer/system/exports.json").read_text())["streams"]
-    assert position == {f"{number:032x}": 2 if number == 195 else 1 for number in range(179, 200)}
-    assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 201
+    assert position_in(tmp_path) == {f"{number:032x}": 1 for number in (57, 58, 59)}
+    store(refusal(200), stream=f"{5:032x}")  # what a process left is delivered by a later one
+    if not is_same_process:
+        ledgers.close()
+        ledgers = Ledgers(database_url, tmp_path / "observer", "kis", "kr_stocks")
+    ledgers.catch_up()
+    assert position_in(tmp_path) == {f"{number:032x}": 1 for number in (57, 58, 59)}
+    found = files_in(tmp_path / "observer")
+    assert len(found[OVERFLOW].splitlines()) == 61
+    ledgers.close()
+    assert found == rebuilt(database_url, tmp_path / "rebuilt")
+
+
+def test_only_what_is_new_is_read_of_a_stream(
+    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[tuple[int, int, int]] = []
+    closed_gaps = exports._closed_gaps
+
+    def noted(connection: Connection, stream: int, after: int, upto: int) -> Sequence[str]:
+        read.append((stream, after, upto))
+        return closed_gaps(connection, stream, after, upto)
+
+    monkeypatch.setattr(exports, "_closed_gaps", noted)
+    for number in range(9):
+        store(refusal(number), stream=f"{number:032x}")
+    ledgers.catch_up()
+    read.clear()
+    ledgers.catch_up()
+    store(refusal(99), stream=f"{2:032x}")  # an old stream grows: this process knows how far the others are
+    ledgers.catch_up()
+    store(refusal(100), stream=f"{8:032x}")
+    ledgers.catch_up()
+    assert read == [(3, 1, 2), (9, 1, 2)]
+
+
+def test_a_position_of_an_earlier_version_is_read(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
+    for number in range(9):
+        store(refusal(number), stream=f"{number:032x}")
+    ledgers.catch_up()
+    before = files_in(tmp_path / "observer")
+    path = tmp_path / "observer/system/exports.json"
+    path.write_text(json.dumps({"streams": {f"{number:032x}": 1 for number in range(4, 9)}}))
+    ledgers.catch_up()
+    assert files_in(tmp_path / "observer") == before
+    assert position_in(tmp_path) == {f"{number:032x}": 1 for number in (6, 7, 8)}
 
 
 def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(
     store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "FINISHED_STREAMS_MAX", 3)
     monkeypatch.setattr(exports, "_PORTION", 2)  # the first stream needs several portions
     store(*(refusal(number) for number in range(7)), stream=f"{0:032x}")
     for number in range(1, 9):
