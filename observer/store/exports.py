@@ -114,9 +114,11 @@ class Ledgers:
             StoreError: the database does not answer, or what says how far the files are is not ours.
         """
         with self._locked():
-            position = self._read_position()
-            while (reached := self._write_portion(position)) is not None:
-                _write(self._position_path, msgspec.json.encode(reached))
+            position, is_done = self._read_position(), False
+            while not is_done:
+                reached, is_done = self._write_portion(position)
+                if reached != position:
+                    _write(self._position_path, msgspec.json.encode(reached))
                 position = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
@@ -154,8 +156,8 @@ class Ledgers:
             text = f"{self._position_path}: {error}; remove it, and all ledgers are made anew"
             raise StoreError(text) from error
 
-    def _write_portion(self, position: _Position) -> _Position | None:
-        """Export one portion of each stream; return the new position, None where there was nothing to export."""
+    def _write_portion(self, position: _Position) -> tuple[_Position, bool]:
+        """Export one portion of each stream; return the new position, and whether nothing is left."""
         overflows: list[tuple[_Key, SlotOverflowed]] = []
         gap_ids: list[str] = []
         with store_errors(self._engine), self._engine.connect() as connection:
@@ -169,13 +171,15 @@ class Ledgers:
                     overflows += _overflows(connection, row.id, after, upto)
                     gap_ids += _closed_gaps(connection, row.id, after, upto)
             if reached == done:
-                return None
+                return position, True
             self._add_overflows(connection, sorted(overflows, key=lambda each: each[0]))
             self._add_recoveries(connection, gap_ids)
         self._exported = reached
+        is_done = all(reached[row.uid] >= row.mark for row in streams)
         named = _newest(streams) | {row.uid for row in streams if reached[row.uid] != row.mark}
         through = streams[-1].id
-        return _Position({uid: reached[uid] for uid in named}, through, _settled(streams, named, through))
+        named_numbers = {row.uid: reached[row.uid] for row in streams if row.uid in named}
+        return _Position(named_numbers, through, _settled(streams, named, through)), is_done
 
     def _done(self, position: _Position, streams: Sequence[_Stream]) -> dict[str, int]:
         """The exported number of each stream. Where a stream grew that was not likely to (an old outbox is delivered),
