@@ -2,7 +2,8 @@
 
 `Ledgers.catch_up` continues after the last exported row of each stream. It writes that position after the files, so a
 kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: at its first
-access in a process a file is written whole, under another name until it is complete.
+access in a process a file is written whole, under another name until it is complete. Each start of a process is a
+stream: the few positions that changed of late are in a file of their own, `exports.json`, which is written each time.
 
 `LedgerExport` writes them after the commits, beside the thread that commits, which never waits for this.
 """
@@ -10,10 +11,9 @@ access in a process a file is written whole, under another name until it is comp
 import asyncio
 import contextlib
 import fcntl
-import hashlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,14 @@ from observer.files import read_file, replace_file, replacing, to_disk
 from observer.local_time import local_datetime
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.gaps import GapStory, gap_stories, recovered_rows
-from observer.store.ledgers import overflow_line, overflow_path, recovery_folder, recovery_lines, recovery_path
+from observer.store.ledgers import (
+    lines_without,
+    overflow_line,
+    overflow_path,
+    recovery_folder,
+    recovery_lines,
+    recovery_path,
+)
 from observer.store.rows import Position, event_of, position_of
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
@@ -42,7 +49,8 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 1.0  # machine seconds between checks at whether there is something to write
 CHECK_ANYWAY_S: Final = 60.0  # a commit with an unknown outcome sets no flag
 _PORTION: Final = 50_000  # events of a stream that one transaction reads
-_NAMED_STREAMS: Final = 3  # of each producer; a process that starts has a stream more
+_RECENT_STREAMS_MAX: Final = 100  # in exports.json: some starts of the system
+_POSITION_BYTES_MAX: Final = 100_000_000  # a stream has 40 bytes and its number
 _IDS_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 2_000
 
@@ -55,22 +63,9 @@ def ledgers_folder(data: str) -> Path:
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """How far the files are: the exported number of each stream that is likely to grow, by its random id. All other
-    streams up to the id `through` are exported as far as they were committed; `settled` is the digest of their marks.
-    """
+    """How far the files are: the exported number of each stream, by its random id."""
 
     streams: dict[str, int] = {}
-    through: int = 0
-    settled: str = ""
-
-
-class _Stream(msgspec.Struct, frozen=True):
-    """An event stream as the database has it."""
-
-    uid: str
-    id: int
-    mark: int
-    producer: str
 
 
 class _Written(msgspec.Struct, frozen=True):
@@ -100,7 +95,6 @@ class Ledgers:
         self._provider = provider
         self._market = market
         self._overflows: dict[Path, _Written] = {}
-        self._exported: Mapping[str, int] = {}  # by this process; the position in its file is shorter
 
     def close(self) -> None:
         """Give the connection back."""
@@ -114,16 +108,17 @@ class Ledgers:
             StoreError: the database does not answer, or what says how far the files are is not ours.
         """
         with self._locked():
-            position, is_done = self._read_position(), False
+            settled, recent = self._read_positions()
+            position, is_done = {**settled, **recent}, False
             while not is_done:
                 reached, is_done = self._write_portion(position)
                 if reached != position:
-                    _write(self._position_path, msgspec.json.encode(reached))
+                    settled = self._write_positions(settled, reached)
                 position = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
-        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files. Those
-        of recoveries whose rows left the database for the lake stay as they are.
+        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files. Lines
+        of recoveries whose rows left the database for the lake stay.
 
         Raises:
             OSError, StoreError: as for `catch_up`.
@@ -131,65 +126,61 @@ class Ledgers:
         with self._locked(), store_errors(self._engine), self._engine.connect() as connection:
             overflow = self._write_overflow(connection, session_date)
             stories = gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date)
-            recoveries, left = self._write_recoveries(connection, stories)
+            recoveries = self._write_recoveries(connection, stories, is_rebuild=True)
             folders = {
                 self._folder / recovery_folder(self._provider, self._market, session_date),
                 *(path.parent for path in recoveries),
             }
             for folder in folders:
-                for stale in {*folder.glob("recovery_*.jsonl")}.difference(recoveries, left):
+                for stale in {*folder.glob("recovery_*.jsonl")}.difference(recoveries):
                     stale.unlink()
         return [*([overflow] if overflow else []), *recoveries]
 
     # --- what is new ---
 
     @property
-    def _position_path(self) -> Path:
+    def _recent_path(self) -> Path:
         return self._folder / "system" / "exports.json"
 
-    def _read_position(self) -> _Position:
-        try:
-            return msgspec.json.decode(read_file(self._position_path), type=_Position)
-        except FileNotFoundError:
-            return _Position()
-        except (ValueError, RecursionError) as error:
-            text = f"{self._position_path}: {error}; remove it, and all ledgers are made anew"
-            raise StoreError(text) from error
+    @property
+    def _settled_path(self) -> Path:
+        return self._folder / "system" / "exports-settled.json"
 
-    def _write_portion(self, position: _Position) -> tuple[_Position, bool]:
-        """Export one portion of each stream; return the new position, and whether nothing is left."""
+    def _read_positions(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The position as it was some starts ago, and what of it has changed since."""
+        recent = _read_position(self._recent_path)
+        return (_read_position(self._settled_path) or {}, recent) if recent is not None else ({}, {})
+
+    def _write_positions(self, settled: Mapping[str, int], reached: Mapping[str, int]) -> Mapping[str, int]:
+        """Write this position; return the settled one."""
+        recent = _changed(settled, reached)
+        if len(recent) > _RECENT_STREAMS_MAX or settled.keys() - reached.keys():
+            self._recent_path.unlink(missing_ok=True)  # a kill here: all is exported again
+            _write(self._settled_path, msgspec.json.encode(_Position(dict(reached))))
+            settled, recent = reached, {}
+        _write(self._recent_path, msgspec.json.encode(_Position(recent)))
+        return settled
+
+    def _write_portion(self, position: Mapping[str, int]) -> tuple[Mapping[str, int], bool]:
+        """Export one portion of each stream; return the new position, and whether nothing is left. A database that went
+        back takes the position with it: what is delivered again is exported again.
+        """
+        reached: dict[str, int] = {}
         overflows: list[tuple[_Key, SlotOverflowed]] = []
         gap_ids: list[str] = []
+        is_done = True
         with store_errors(self._engine), self._engine.connect() as connection:
-            columns = (STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark, STREAMS.c.producer)
-            streams = [_Stream(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
-            done = self._done(position, streams)
-            reached = dict(done)
-            for row in streams:
-                if row.mark > (after := done[row.uid]):
-                    reached[row.uid] = upto = min(row.mark, after + _PORTION)
-                    overflows += _overflows(connection, row.id, after, upto)
-                    gap_ids += _closed_gaps(connection, row.id, after, upto)
-            if reached == done:
-                return position, True
+            columns = (STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark)
+            for uid, stream, mark in connection.execute(select(*columns).order_by(STREAMS.c.id)).all():
+                after = min(mark, position.get(uid, 0))
+                reached[uid] = upto = min(mark, after + _PORTION)
+                is_done = is_done and upto == mark
+                if upto > after:
+                    overflows += _overflows(connection, stream, after, upto)
+                    gap_ids += _closed_gaps(connection, stream, after, upto)
             self._add_overflows(connection, sorted(overflows, key=lambda each: each[0]))
             self._add_recoveries(connection, gap_ids)
-        self._exported = reached
-        is_done = all(reached[row.uid] >= row.mark for row in streams)
-        named = _newest(streams) | {row.uid for row in streams if reached[row.uid] != row.mark}
-        through = streams[-1].id
-        named_numbers = {row.uid: reached[row.uid] for row in streams if row.uid in named}
-        return _Position(named_numbers, through, _settled(streams, named, through)), is_done
-
-    def _done(self, position: _Position, streams: Sequence[_Stream]) -> dict[str, int]:
-        """The exported number of each stream. Where a stream grew that was not likely to (an old outbox is delivered),
-        or the database went back, all that the position does not name are exported again, from what this process
-        knows: that makes the same files.
-        """
-        is_settled = _settled(streams, position.streams.keys(), position.through) == position.settled
-        done = {row.uid: row.mark if is_settled else self._exported.get(row.uid, 0) for row in streams}
-        done |= {row.uid: 0 for row in streams if row.id > position.through}
-        return {uid: position.streams.get(uid, number) for uid, number in done.items()}
+        return reached, is_done
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -259,38 +250,41 @@ class Ledgers:
                 )
 
     def _write_recoveries(
-        self, connection: Connection, stories: Iterable[GapStory]
-    ) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Write the files of these gaps; return them, and those that are left as they are: of gaps whose rows left the
-        database for the lake.
+        self, connection: Connection, stories: Iterable[GapStory], *, is_rebuild: bool = False
+    ) -> Sequence[Path]:
+        """Write the files of these gaps; return them. A file's line whose row the database does not have (it left for
+        the lake, or the database went back) stays. A rebuild keeps such lines only where rows are known to be missing.
         """
-        contents: dict[str, bytes] = {}
-        removed: set[str] = set()
+        lines: dict[Path, list[bytes]] = {}
+        lacking: set[Path] = set()
         for story in stories:
             if story.recovered is not None:
                 rows = recovered_rows(connection, story.gap)
-                name = recovery_path(self._market, story.gap)
-                contents[name] = contents.get(name, b"") + recovery_lines(story.gap, story.recovered, rows)
-                removed |= {name} if story.recovered.rows and not rows else set()
-        kept = contents.keys() - removed
-        written = {self._folder / name: content for name, content in contents.items() if content and name in kept}
-        for path, content in written.items():
-            _write(path, content)
-        return list(written), [self._folder / name for name in removed]
+                path = self._folder / recovery_path(self._market, story.gap)
+                lines.setdefault(path, []).extend(recovery_lines(story.gap, story.recovered, rows))
+                lacking |= {path} if len(rows) < story.recovered.rows else set()
+        written: list[Path] = []
+        for path, found in lines.items():
+            held = path.read_bytes() if path.exists() else b""
+            kept = lines_without(found, held.splitlines(keepends=True)) if path in lacking or not is_rebuild else []
+            if content := b"".join([*kept, *found]):
+                written.append(path)
+                if content != held:  # a file that is written anew is another one for the backup
+                    _write(path, content)
+        return written
 
 
-def _newest(streams: Sequence[_Stream]) -> set[str]:
-    """The newest streams of each producer: those that still grow."""
-    by_producer: dict[str, list[str]] = {}
-    for row in streams:
-        by_producer.setdefault(row.producer, []).append(row.uid)
-    return {uid for uids in by_producer.values() for uid in uids[-_NAMED_STREAMS:]}
+def _read_position(path: Path) -> dict[str, int] | None:
+    try:
+        return msgspec.json.decode(read_file(path, _POSITION_BYTES_MAX), type=_Position).streams
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: {error}; remove it, and all ledgers are made anew") from error
 
 
-def _settled(streams: Sequence[_Stream], named: Collection[str], through: int) -> str:
-    """The digest of the marks of the streams up to this id that are not named."""
-    lines = [f"{row.uid} {row.mark}" for row in streams if row.id <= through and row.uid not in named]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def _changed(settled: Mapping[str, int], reached: Mapping[str, int]) -> dict[str, int]:
+    return {uid: number for uid, number in reached.items() if settled.get(uid) != number}
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ is Korean; times in the lines are UTC, as both formats write them (`Z`, `+00:00`
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -22,6 +23,7 @@ from observer.local_time import local_datetime
 from observer.selection.triggers import OVERFLOW_MEASURES
 from observer.units import NS_PER_S, plain
 
+_INSTRUMENTS: Final = "instruments"
 _METHODS: Final[dict[RecoverySource, str]] = {
     "minute_bars": "rest_api_minute_bar",
     "time_and_sales": "rest_api_time_and_sales",
@@ -78,7 +80,9 @@ def recovery_path(market: str, gap: GapDetected) -> str:
     return f"{recovery_folder(gap.provider, market, gap.session_date)}/recovery_{began:%H%M%S}_{gap.symbol}.jsonl"
 
 
-def recovery_lines(gap: GapDetected, recovered: GapRecovered, rows: Sequence[Trade | MinuteBarRecovered]) -> bytes:
+def recovery_lines(
+    gap: GapDetected, recovered: GapRecovered, rows: Sequence[Trade | MinuteBarRecovered]
+) -> list[bytes]:
     """The lines of a gap's recovery: one for each bar; a trade is a bar of its one price."""
     meta = {
         "source": "gap_recovery",
@@ -91,7 +95,23 @@ def recovery_lines(gap: GapDetected, recovered: GapRecovered, rows: Sequence[Tra
         },
         "recovered_at": _moment(recovered.recovered_ns).isoformat(),
     }
-    return b"".join(_line({"meta": meta, "instruments": [_instrument(row)]}) for row in rows)
+    return [_line({"meta": meta, _INSTRUMENTS: [_instrument(row)]}) for row in rows]
+
+
+def lines_without(rows: Iterable[bytes], lines: Iterable[bytes]) -> list[bytes]:
+    """Those of a recovery's lines whose bars are not among the lines of `rows`, whatever both say of the gap."""
+    left = Counter(map(_bar_in, rows))
+    kept: list[bytes] = []
+    for line in lines:
+        if left[bar := _bar_in(line)]:
+            left[bar] -= 1
+        else:
+            kept.append(line)
+    return kept
+
+
+def _bar_in(line: bytes) -> bytes:
+    return line.partition(f'"{_INSTRUMENTS}": '.encode())[2]
 
 
 def _instrument(row: Trade | MinuteBarRecovered) -> dict[str, object]:
