@@ -2,10 +2,13 @@
 
 A package of a year would have a file for each ledger otherwise, and each backup would write all of them anew. A month
 that is over does not change: the next package has its bundle as a hard link to that of the package before. Links are
-made between packages only, never to a ledger, which can grow in its place.
+made between packages only, never to a ledger, which can grow in its place. A few packages share a file, not all: damage
+of it is damage of each of them.
 """
 
+import contextlib
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -17,14 +20,25 @@ from typing import Final
 
 import msgspec
 
-from observer.backup.manifest import PackagedFile, is_below
-from observer.backup.package import Package, digest_of, go_on, manifest_of
+from observer.backup.manifest import Bundle, PackagedFile, is_below
+from observer.backup.package import (
+    PORTION_BYTES,
+    Package,
+    digest_of,
+    go_on,
+    manifest_of,
+    problem_of,
+    unverify,
+)
 from observer.errors import DataFileError
-from observer.files import PRIVATE_FILE, make_private_folder, replace_file, to_disk
+from observer.files import PRIVATE_FILE, make_private_folder, replacing, to_disk
 from observer.lake.projection import is_day_file
 
 _DAY: Final = re.compile(r"(?<!\d)(20\d\d(?:0[1-9]|1[0-2]))(?:0[1-9]|[12]\d|3[01])(?!\d)")
 _SUFFIX: Final = ".tar"
+_SHARED_BY_MAX: Final = 3  # packages
+
+logger = logging.getLogger(__name__)
 
 
 class FoundFile(msgspec.Struct, frozen=True):
@@ -79,9 +93,9 @@ def bundle(
     files: Sequence[FoundFile],
     earlier: Sequence[Package],
     stop: threading.Event,
-) -> tuple[PackagedFile, str]:
+) -> tuple[PackagedFile, Bundle]:
     """Make the package's bundle `name` (`ledgers/202611`) of these files of a folder; a link to that of an earlier
-    package where none of the files has changed since. Returns it, and the digest of what it was made from.
+    package where none of the files has changed since.
 
     Raises:
         OSError: the folders cannot be read or written.
@@ -91,54 +105,80 @@ def bundle(
     made_from = hashlib.sha256(msgspec.json.encode(files)).hexdigest()
     for before in earlier:
         manifest = manifest_of(before)
-        if manifest.bundles.get(path) != made_from:
+        stated = manifest.bundles.get(path)
+        if stated is None or stated.made_from != made_from:
             continue
         file = next(file for file in manifest.files if file.path == path)
-        if link_from([before], package, file, stop):
-            return file, made_from
+        if link_from(earlier, package, file, stop):
+            return file, stated
     make_private_folder((package / path).parent)
-    descriptor = os.open(package / path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        count = _write_bundle(package / path, source, files, stop)
+    except OSError:  # a file became shorter while it was read
+        count = _write_bundle(package / path, source, files, stop)
+    made = PackagedFile(path, (package / path).stat().st_size, digest_of(package / path, stop))
+    return made, Bundle(made_from, count)
+
+
+def _write_bundle(path: Path, source: Path, files: Sequence[FoundFile], stop: threading.Event) -> int:
+    """Write the bundle; return how many files it holds."""
+    count = 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
     with os.fdopen(descriptor, "wb") as writing:
         with tarfile.open(fileobj=writing, mode="w", format=tarfile.GNU_FORMAT) as tar:
             for each in files:
                 go_on(stop)
-                _add(tar, source, each.name)
+                count += _add(tar, source, each.name)
         to_disk(writing)
-    return PackagedFile(path, (package / path).stat().st_size, digest_of(package / path, stop)), made_from
+    return count
 
 
-def _add(tar: tarfile.TarFile, source: Path, name: str) -> None:
-    """Add what the file has now; it may have grown since it was found, and is another one for the next package then."""
+def _add(tar: tarfile.TarFile, source: Path, name: str) -> bool:
+    """Add what the file has now; it may have grown since it was found, and is another one for the next package then.
+    False for one that is gone.
+    """
     try:
         reading = (source / name).open("rb")
     except FileNotFoundError:
-        return
+        return False
     with reading:
         found = os.fstat(reading.fileno())
         entry = tarfile.TarInfo(name)
         entry.size, entry.mtime, entry.mode = found.st_size, int(found.st_mtime), PRIVATE_FILE
         tar.addfile(entry, reading)
+    return True
 
 
 def link_from(earlier: Sequence[Package], package: Path, file: PackagedFile, stop: threading.Event) -> bool:
     """Whether one of the earlier packages had exactly this file, and the package has a link to it now. A file that is
-    damaged there is not linked: the package gets its own.
+    damaged there is not linked, and the mark of all packages that have it is taken away. The caller holds their lock.
 
     Raises:
+        OSError: the folders cannot be written.
         StoppedError: `stop` was set.
     """
     target = package / file.path
-    for each in earlier:
-        if file not in manifest_of(each).files:
-            continue
-        make_private_folder(target.parent)
+    holders = [each for each in earlier if file in manifest_of(each).files]
+    damaged: set[str] = set()
+    make_private_folder(target.parent)
+    for each in holders:
+        held = each.path / file.path
         try:
-            os.link(each.path / file.path, target)
+            if each.name in damaged or held.stat().st_nlink >= _SHARED_BY_MAX:
+                continue
+            os.link(held, target)
         except OSError:  # it is gone, or the file system has no links
             continue
-        if digest_of(target, stop) == file.sha256:
+        if problem := problem_of(package, file, stop):
+            for other in holders:
+                with contextlib.suppress(FileNotFoundError):
+                    if target.samefile(other.path / file.path):
+                        logger.warning("%s is no verified package any more: %s", other.path, problem)
+                        unverify(other.path)
+                        damaged.add(other.name)
+            target.unlink()
+        else:
             return True
-        target.unlink()
     return False
 
 
@@ -161,22 +201,29 @@ def held_files(package: Package) -> list[HeldFile]:
     """
     manifest = manifest_of(package)
     found = [HeldFile(file.path) for file in manifest.files if file.path not in manifest.bundles]
-    for path in manifest.bundles:
+    for path, stated in manifest.bundles.items():
         folder = path.partition("/")[0]
         with _opened(package.path / path) as tar:
-            found += [HeldFile(f"{folder}/{name}", path) for name in tar.getnames() if is_below(name)]
+            names = tar.getnames()
+        if len(names) != stated.files:  # damage ends the reading of a bundle like its end
+            raise DataFileError(f"{package.path / path} is damaged: {len(names)} of its {stated.files} files are found")
+        if strange := [name for name in names if not is_below(name)]:
+            raise DataFileError(f"{package.path / path} has {strange[0]!r}, which is no file of the package")
+        found += [HeldFile(f"{folder}/{name}", path) for name in names]
     return found
 
 
-def put_back(package: Package, wanted: Mapping[HeldFile, Path]) -> None:
+def put_back(package: Package, wanted: Mapping[HeldFile, Path], stop: threading.Event) -> None:
     """Write files that the package holds to where they are wanted; their folders are made.
 
     Raises:
         DataFileError: a bundle cannot be read.
         OSError: likewise, or a folder cannot be written.
+        StoppedError: `stop` was set. In each case some files may be back.
     """
     by_bundle: dict[str, dict[str, Path]] = {}
     for file, target in wanted.items():
+        go_on(stop)
         target.parent.mkdir(parents=True, exist_ok=True)
         if file.bundle:
             by_bundle.setdefault(file.bundle, {})[file.path.partition("/")[2]] = target
@@ -185,13 +232,26 @@ def put_back(package: Package, wanted: Mapping[HeldFile, Path]) -> None:
     for path, targets in by_bundle.items():
         with _opened(package.path / path) as tar:
             for entry in tar:
-                if (target_of := targets.get(entry.name)) and (content := tar.extractfile(entry)):
-                    replace_file(target_of, content.read())
-                    os.utime(target_of, (entry.mtime, entry.mtime))
+                if target_of := targets.pop(entry.name, None):
+                    _take_out(tar, entry, target_of, stop)
+        if targets:
+            raise DataFileError(f"{package.path / path} is damaged: {min(targets)} is not found in it")
 
 
-def _opened(path: Path) -> tarfile.TarFile:
+def _take_out(tar: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, stop: threading.Event) -> None:
+    content = tar.extractfile(entry)
+    assert content is not None, "a bundle has files only"
+    with replacing(target) as file:
+        while portion := content.read(PORTION_BYTES):
+            go_on(stop)
+            file.write(portion)
+    os.utime(target, (entry.mtime, entry.mtime))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     try:
-        return tarfile.open(path, "r:")
+        with tarfile.open(path, "r:") as tar:
+            yield tar
     except tarfile.TarError as error:
-        raise DataFileError(f"{path}: {error}") from error
+        raise DataFileError(f"{path} is damaged: {error}") from error

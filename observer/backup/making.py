@@ -19,7 +19,17 @@ import msgspec
 from observer.backup.bundles import bundle, by_month, files_in, held_files, link_from, put_back
 from observer.backup.configuration import configuration_files
 from observer.backup.lake_copy import removed_days
-from observer.backup.manifest import Kept, Kind, Manifest, PackagedFile, digest_line_of, encoded, outdated, package_name
+from observer.backup.manifest import (
+    Bundle,
+    Kept,
+    Kind,
+    Manifest,
+    PackagedFile,
+    digest_line_of,
+    encoded,
+    outdated,
+    package_name,
+)
 from observer.backup.package import (
     DIGEST,
     MANIFEST,
@@ -164,19 +174,23 @@ def _verified(folder: Path, instance: Instance) -> Sequence[Package]:
 
 def _pack_folders(
     contents: Contents, unfinished: Path, earlier: Sequence[Package], stop: threading.Event
-) -> tuple[list[PackagedFile], dict[str, str]]:
-    """Bring the folders into the package; return its files, and from what its bundles were made."""
+) -> tuple[list[PackagedFile], dict[str, Bundle]]:
+    """Bring the folders into the package; return its files and its bundles. Of a folder in bundles the files without a
+    date come first, before the others are looked for: how far the ledgers are must not be ahead of the ledgers.
+    """
     packed: list[PackagedFile] = []
-    bundles: dict[str, str] = {}
+    bundles: dict[str, Bundle] = {}
     for name, folder in contents.folders.items():
-        months = by_month(files_in(folder)) if name in contents.bundled else {"": files_in(folder)}
-        dateless = months.pop("", [])
-        copied = (_copy_file(folder / file.name, unfinished, f"{name}/{file.name}", stop) for file in dateless)
+        is_bundled, found = name in contents.bundled, files_in(folder)
+        single = by_month(found).get("", []) if is_bundled else found
+        copied = (_copy_file(folder / file.name, unfinished, f"{name}/{file.name}", stop) for file in single)
         packed += [file for file in copied if file]
+        months = by_month(files_in(folder)) if is_bundled else {}
         for month, files in months.items():
-            made, made_from = bundle(folder, unfinished, f"{name}/{month}", files, earlier, stop)
-            packed.append(made)
-            bundles[made.path] = made_from
+            if month:
+                made, stated = bundle(folder, unfinished, f"{name}/{month}", files, earlier, stop)
+                packed.append(made)
+                bundles[made.path] = stated
     return packed, bundles
 
 
@@ -260,11 +274,10 @@ def unpack(package: Package, folder: Path, stop: threading.Event) -> None:
     for file in manifest.files:
         if file.path not in manifest.bundles:
             _copy_packaged(package, file, folder, stop)
-    go_on(stop)
     bundled = {file: folder / file.path for file in held_files(package) if file.bundle}
     for parent in sorted({parent for file in bundled for parent in Path(file.path).parents}):
         make_private_folder(folder / parent)
-    put_back(package, bundled)
+    put_back(package, bundled, stop)
 
 
 def delete_outdated(folder: Path, instance: Instance, kept: Mapping[Kind, int]) -> Sequence[str]:

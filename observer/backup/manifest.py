@@ -32,13 +32,22 @@ class PackagedFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Bundle(msgspec.Struct, frozen=True):
+    """A file of a package that holds others (`observer.backup.bundles`): the digest of names, sizes and times of the
+    files that it was made from, and how many it holds.
+    """
+
+    made_from: str
+    files: Stored
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`. `taken_ns` is market time in UTC nanoseconds, before the copy began.
 
     `database` is the path of the database's copy, `schema` its PostgreSQL schema, and None for SQLite. `marks` are the
     last committed numbers of all event streams, as the copy itself has them. `lake_days` are the days whose rows it
-    need not have: the lake has them, whose copy lies beside the packages. `bundles` are the files that hold others
-    (`observer.backup.bundles`), each with the digest of the names, sizes and times of the files that it was made from.
+    need not have: the lake has them, whose copy lies beside the packages. `bundles` are the files that hold
+    others, by path.
     """
 
     format: int = FORMAT
@@ -51,7 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     marks: Mapping[str, Stored]
     files: Sequence[PackagedFile]
     lake_days: Sequence[str] = ()
-    bundles: Mapping[str, str] = {}
+    bundles: Mapping[str, Bundle] = {}
 
     @property
     def events(self) -> int:

@@ -194,11 +194,12 @@ async def restore(
     show: Show,
     stop: threading.Event,
 ) -> RestoreReport:
-    """Put the package's database in the place of the system's, which is kept aside, and files that are missing; then
-    wait until the outboxes have delivered what they hold. `stop` ends the work before the replacement, or the waiting.
+    """Put files back that are missing, and the package's database in the place of the system's, which is kept aside;
+    then wait until the outboxes have delivered what they hold. `stop` ends the work before the replacement, or the
+    waiting.
 
     Raises:
-        StoreError, DataFileError, StoppedError: nothing was replaced.
+        StoreError, DataFileError, StoppedError: nothing was replaced; files that were missing may be back.
         ConfigError: the running system's writer cannot be stopped or started.
     """
     manifest, url = manifest_of(package), settings.store.url
@@ -207,12 +208,13 @@ async def restore(
     expected = await asyncio.to_thread(published_in, outboxes)
     control = _writer_stopped(settings.run, show) if chosen.is_running else contextlib.nullcontext()
     async with control:
+        missing = _missing_files(plan, package)
+        await asyncio.to_thread(put_back, package, missing, stop)  # before: damage found here replaces nothing
         show("putting the database back")
         copy, stamp = package.path / manifest.database, stamp_of(clock.now_ns())
         system = this_system(Path(settings.run.runtime))
         aside = await asyncio.to_thread(replace_database, url, copy, stamp, system, stop)
         noted = await asyncio.to_thread(stored_state, url)
-        put_back(package, missing := _missing_files(plan, package))
     if chosen.is_running:
         undelivered = await _delivered(outboxes, endpoints_of(settings.run).ingest, url, expected, show, stop)
     else:

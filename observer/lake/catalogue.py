@@ -37,7 +37,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
 from observer.errors import DataFileError
-from observer.lake.catalogue_files import SCHEME, delete_unneeded
+from observer.lake.catalogue_files import SCHEME, delete_unneeded, leaving
 from observer.lake.layout import CATALOGUE, SealedDay, version_path
 from observer.lake.parquet import PARTITIONED_BY, file_schema
 
@@ -223,7 +223,7 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], 
     new = {uri: file for uri, file in files.items() if uri not in held}
     marks = {f"{file.day.market} {file.day.session_date}": file.day.marks for file in new.values()}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
-    expired = _expired(table)
+    expired = leaving(_expired(table))
     with table.transaction() as transaction:
         update = transaction.update_snapshot(snapshot_properties=summary)
         with update.overwrite() if gone else update.merge_append() as snapshot:
@@ -234,7 +234,7 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], 
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
         if expired:
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
-    delete_unneeded(table, expired)
+    delete_unneeded(table)
     return True
 
 

@@ -22,24 +22,42 @@ from observer.units import NS_PER_DAY
 logger = logging.getLogger(__name__)
 
 KEPT_NS: Final = 7 * NS_PER_DAY
-"""How long lists of snapshots stay that are gone, and every manifest: the time of the disk until the last commit."""
+"""How long lists of snapshots stay that are gone, and every manifest: counted back from the file time of the newest
+metadata.
+"""
 SCHEME: Final = "file://"
 _LIST: Final = "snap-"
 _SUFFIX: Final = ".avro"
 
 
-def delete_unneeded(table: Table, expired: Iterable[Snapshot]) -> int:
-    """Delete the lists and manifests that are not needed; return how many. `expired` are the snapshots that the last
-    commit took from the table: the week of their lists begins. Lists go first: what a kill leaves is found at the next
-    commit with an old list. The caller holds the lake's lock.
-
-    Raises:
-        OSError: the folder cannot be read or written.
-        Exception: the list of a snapshot that the table has is damaged; its library has no common error.
+def leaving(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Begin the week of the lists of these snapshots; return those of which it could be begun. This is done before the
+    commit that takes them from the table: a kill behind the commit must not leave lists that look old.
     """
-    for each in expired:
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(each.manifest_list.removeprefix(SCHEME))
+    begun: list[Snapshot] = []
+    for each in snapshots:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(each.manifest_list.removeprefix(SCHEME))
+            begun.append(each)
+        except OSError as error:
+            logger.warning("a snapshot stays in the catalogue: %s", error)
+    return begun
+
+
+def delete_unneeded(table: Table) -> int:
+    """Delete the lists and manifests that are not needed; return how many. What cannot be read or deleted is logged and
+    tried again at the next commit: no sealing fails for it. Lists go first: what a kill leaves is found at the next
+    commit with an old list. The caller holds the lake's lock.
+    """
+    try:
+        return _delete_unneeded(table)
+    except OSError as error:
+        logger.warning("what the catalogue does not need stays: %s", error)
+        return 0
+
+
+def _delete_unneeded(table: Table) -> int:
     newest = Path(table.metadata_location.removeprefix(SCHEME))
     limit_ns = newest.stat().st_mtime_ns - KEPT_NS
     written = {each.path: each.stat().st_mtime_ns for each in os.scandir(newest.parent) if each.name.endswith(_SUFFIX)}
@@ -58,11 +76,14 @@ def delete_unneeded(table: Table, expired: Iterable[Snapshot]) -> int:
 
 
 def _manifests_of(table: Table, path: str, *, is_kept: bool) -> set[str]:
+    """The manifests that a list names. Raises OSError when it cannot be read."""
     try:
         found = read_manifest_list(table.io.new_input(f"{SCHEME}{path}"))
         return {each.manifest_path.removeprefix(SCHEME) for each in found}
-    except Exception as error:
+    except OSError:
+        raise
+    except Exception as error:  # of a library that has no common error
         if is_kept:
-            raise
+            raise OSError(f"{path} is damaged, and what it needs is not known: {error}") from error
         logger.warning("%s names no manifests, a killed sealing left it: %s", path, error)
         return set()

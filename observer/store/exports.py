@@ -109,7 +109,7 @@ class Ledgers:
         """
         with self._locked():
             settled, recent = self._read_positions()
-            position, is_done = {**settled, **recent}, False
+            is_done, position = False, {**settled, **recent}
             while not is_done:
                 reached, is_done = self._write_portion(position)
                 if reached != position:
@@ -161,7 +161,7 @@ class Ledgers:
         _write(self._recent_path, msgspec.json.encode(_Position(recent)))
         return settled
 
-    def _write_portion(self, position: Mapping[str, int]) -> tuple[Mapping[str, int], bool]:
+    def _write_portion(self, position: Mapping[str, int]) -> tuple[dict[str, int], bool]:
         """Export one portion of each stream; return the new position, and whether nothing is left. A database that went
         back takes the position with it: what is delivered again is exported again.
         """

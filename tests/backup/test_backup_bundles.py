@@ -1,18 +1,24 @@
 """A month's ledgers are one file of a package, and a link to that of the package before while none of them changes."""
 
+import json
 import os
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from observer.backup import bundles as bundles_module
+from observer.backup import making
+from observer.backup import package as package_module
 from observer.backup.bundles import by_month, files_in, held_files, put_back
 from observer.backup.making import Contents, copy_package, unpack
-from observer.backup.manifest import decoded, digest_line_of, encoded
-from observer.backup.package import manifest_of, packages, verify
+from observer.backup.manifest import Bundle, PackagedFile, decoded, digest_line_of, encoded
+from observer.backup.package import manifest_of, packages, safe_marks, verify
 from observer.backup.work import Plan
-from observer.errors import DataFileError
+from observer.errors import DataFileError, StoppedError
 from observer.units import NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, package_of, plan_in
 from tests.store.migrated import make_database
@@ -67,7 +73,7 @@ def test_the_next_package_has_the_months_that_did_not_change_as_links(plan: Plan
     assert (first.path / "ledgers/202611.tar").read_bytes() == before
     assert [verify(each.path, LATER_NS, GO_ON) for each in (first, second, third)] == [[], [], []]
     held = {file.path: file for file in held_files(third)}
-    put_back(third, {held[f"ledgers/{OVERFLOW}"]: (target := third.path.parent / "overflow.jsonl")})
+    put_back(third, {held[f"ledgers/{OVERFLOW}"]: (target := third.path.parent / "overflow.jsonl")}, GO_ON)
     assert target.read_bytes() == b"an overflow\nanother\n"
 
 
@@ -134,25 +140,136 @@ def test_a_ledger_that_is_being_written_is_in_no_package(plan: Plan) -> None:
     }
 
 
-def test_a_package_of_the_first_format_is_still_read(plan: Plan) -> None:
+def test_a_package_of_the_first_format_is_still_read(plan: Plan, tmp_path: Path) -> None:
     package = package_of(msgspec.structs.replace(plan, contents=_unbundled(plan)))
-    content = encoded(msgspec.structs.replace(manifest_of(package), format=1))
+    manifest = json.loads((package.path / "manifest.json").read_bytes())
+    del manifest["bundles"]
+    content = json.dumps(manifest | {"format": 1}).encode()
     (package.path / "manifest.json").write_bytes(content)
     (package.path / "manifest.sha256").write_bytes(digest_line_of(content))
     assert verify(package.path, LATER_NS, GO_ON) == []
     [again] = packages(package.path.parent)
-    assert {file.path for file in held_files(again) if file.path.startswith("ledgers/")} == {
-        "ledgers/kis/ledger.csv",
-        *(f"ledgers/{name}" for name in LEDGERS),
-    }
+    held = [file for file in held_files(again) if file.path.startswith("ledgers/")]
+    put_back(again, {file: tmp_path / "look" / file.path for file in held}, GO_ON)
+    found = {path for path in (tmp_path / "look").rglob("*") if path.is_file()}
+    assert {path.relative_to(tmp_path / "look/ledgers").as_posix() for path in found} == {"kis/ledger.csv", *LEDGERS}
+    assert all((tmp_path / "look/ledgers" / name).read_bytes() == content for name, content in LEDGERS.items())
 
 
 def _unbundled(plan: Plan) -> Contents:
     return msgspec.structs.replace(plan.contents, bundled=frozenset())
 
 
+def test_how_far_the_ledgers_are_is_never_ahead_of_those_of_a_package(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = plan.contents.folders["ledgers"]
+    (folder / "system/exports.json").write_text('{"n": 1}')
+    package_of(plan)
+    copy_file = making._copy_file
+
+    def copy_beside_an_export(source: Path, *others: Any) -> PackagedFile | None:
+        if source.name == "exports.json":  # a ledger grows and one is new; the position follows
+            with (folder / OVERFLOW).open("ab") as file:
+                file.write(b"another\n")
+            (folder / "system/20261231_new.jsonl").write_bytes(b"new\n")
+            source.write_text('{"n": 2}')
+        return copy_file(source, *others)
+
+    monkeypatch.setattr(making, "_copy_file", copy_beside_an_export)
+    package = package_of(plan, LATER_NS)
+    unpack(package, look := plan.folder.parent / "look", GO_ON)
+    assert (look / "ledgers/system/exports.json").read_text() == '{"n": 2}'
+    assert (look / "ledgers" / OVERFLOW).read_bytes().endswith(b"another\n")
+    assert (look / "ledgers/system/20261231_new.jsonl").exists()
+
+
+def test_a_bundle_that_cannot_be_read_in_the_last_package_is_made_anew(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = package_of(plan)
+    bad = bundles(first.path)["202610.tar"]
+    digest = package_module.digest_of
+
+    def digest_beside_a_bad_sector(path: Path, stop: threading.Event) -> str:
+        if path.stat().st_ino == bad:
+            raise OSError(5, "Input/output error", str(path))
+        return digest(path, stop)
+
+    monkeypatch.setattr(package_module, "digest_of", digest_beside_a_bad_sector)
+    monkeypatch.setattr(bundles_module, "digest_of", digest_beside_a_bad_sector)
+    second = package_of(plan, LATER_NS)
+    assert second.verified_ns == LATER_NS
+    assert bundles(second.path)["202610.tar"] != bad
+    assert [each.verified_ns for each in packages(plan.folder)] == [None, LATER_NS]
+
+
+def test_damage_takes_the_mark_from_all_packages_that_share_the_file(
+    plan: Plan, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = [package_of(plan, NOW_NS + number * NS_PER_S) for number in range(3)]
+    fourth = package_of(plan, LATER_NS)
+    assert len({bundles(each.path)["202610.tar"] for each in shared}) == 1
+    assert bundles(fourth.path)["202610.tar"] != bundles(shared[0].path)["202610.tar"], "not all have the same file"
+    shutil.rmtree(fourth.path)
+    shutil.rmtree(shared[0].path)
+    damaged = shared[1].path / "ledgers/202610.tar"
+    damaged.write_bytes(damaged.read_bytes().replace(b"symbol", b"SYMBOL"))
+    caplog.set_level("WARNING")
+    last = package_of(plan, LATER_NS)
+    assert [each.verified_ns for each in packages(plan.folder)] == [None, None, LATER_NS]
+    assert safe_marks(plan.folder, plan.contents.instance) == {}
+    assert [each.path.name for each in shared[1:] if each.path.name in caplog.text] == [
+        shared[1].name,
+        shared[2].name,
+    ]
+    assert verify(last.path, LATER_NS, GO_ON) == []
+
+
+@pytest.mark.parametrize("damage", ["header", "cut"])
+def test_damage_of_a_bundle_is_an_error_also_where_its_digest_was_not_read(plan: Plan, damage: str) -> None:
+    package = package_of(plan)
+    files = {file: plan.folder / "look" / file.path for file in held_files(package) if file.bundle}
+    path = package.path / "ledgers/202611.tar"
+    content = bytearray(path.read_bytes())
+    content[1024 + 5] ^= 0xFF  # in the second file's header
+    path.write_bytes(content if damage == "header" else content[: 1024 + 100])
+    with pytest.raises(DataFileError, match=r"202611\.tar is damaged"):
+        held_files(package)
+    with pytest.raises(DataFileError, match=r"202611\.tar is damaged"):
+        put_back(package, files, GO_ON)
+
+
+def test_a_ledger_that_becomes_shorter_while_it_is_read_fails_no_backup(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fstat, cut = os.fstat, []
+
+    def fstat_before_a_cut(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        if not cut and str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith(OVERFLOW):
+            cut.append(os.truncate(plan.contents.folders["ledgers"] / OVERFLOW, 3))
+        return found
+
+    monkeypatch.setattr(bundles_module.os, "fstat", fstat_before_a_cut)
+    package = package_of(plan)
+    assert cut
+    assert package.verified_ns == NOW_NS
+    unpack(package, plan.folder.parent / "look", GO_ON)
+    assert (plan.folder.parent / "look/ledgers" / OVERFLOW).read_bytes() == LEDGERS[OVERFLOW][:3]
+
+
+def test_files_are_put_back_until_the_work_is_stopped(plan: Plan) -> None:
+    package = package_of(plan)
+    (stop := threading.Event()).set()
+    wanted = {file: plan.folder / "look" / file.path for file in held_files(package) if file.bundle}
+    with pytest.raises(StoppedError):
+        put_back(package, wanted, stop)
+    assert not [path for path in (plan.folder / "look").rglob("*") if path.is_file()]
+
+
 def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan: Plan) -> None:
-    manifest = msgspec.structs.replace(manifest_of(package_of(plan)), bundles={"ledgers/202612.tar": ""})
+    manifest = msgspec.structs.replace(manifest_of(package_of(plan)), bundles={"ledgers/202612.tar": Bundle("", 0)})
     content = encoded(manifest)
     with pytest.raises(DataFileError, match=r"does not state the digest of ledgers/202612\.tar"):
         decoded(content, digest_line_of(content))

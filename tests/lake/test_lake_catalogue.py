@@ -12,6 +12,7 @@ from pyiceberg.manifest import read_manifest_list
 from pyiceberg.table import Table
 
 from observer.errors import DataFileError
+from observer.lake import catalogue
 from observer.lake.catalogue import MARKS, NAMESPACE, open_catalogue, outdated_tables
 from observer.lake.catalogue_files import KEPT_NS, SCHEME
 from observer.lake.layout import CATALOGUE, glob_of, sealed_days
@@ -165,6 +166,69 @@ def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake:
     assert torn.exists(), "it is not a week old"
     assert len(list(folder.glob("snap-*"))) < before
     assert len(catalogue_rows(lake)) == 10
+
+
+def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(lake: Path, url: str) -> None:
+    sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
+    damaged = table_of(lake).snapshots()[1]
+    Path(damaged.manifest_list.removeprefix(SCHEME)).write_bytes(b"Obj\x01half")
+    grow_older(lake, 9.0)
+    before = {each.snapshot_id for each in table_of(lake).snapshots()}
+    folder = lake / CATALOGUE / "observer/trades/metadata"
+    there = set(folder.glob("*.avro"))
+    append(url, *day_of("2026-12-01", symbols=1, each=1))
+    seal_all(lake, url, "2026-12-01")
+    assert len(before - {each.snapshot_id for each in table_of(lake).snapshots()}) == 1, "the one that expires"
+    assert there < set(folder.glob("*.avro")), "nothing is deleted while it is not known what is needed"
+    assert outdated_tables(lake, sealed_days(lake)) == []
+
+
+@pytest.mark.parametrize("refused", ["utime", "scandir"])
+def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
+    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
+    before = {each.snapshot_id for each in table_of(lake).snapshots()}
+    append(url, *day_of("2026-12-01", symbols=1, each=1))
+
+    call = getattr(os, refused)
+
+    def refuse(path: str | Path) -> object:
+        if "/metadata" in str(path):
+            raise PermissionError(1, "Operation not permitted")
+        return call(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, refused, refuse)
+        seal_all(lake, url, "2026-12-01")
+    after = {each.snapshot_id for each in table_of(lake).snapshots()}
+    assert (before < after) == (refused == "utime"), "a snapshot whose week cannot begin stays"
+    assert outdated_tables(lake, sealed_days(lake)) == []
+    assert len(catalogue_rows(lake)) == 10
+
+
+def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
+    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed_one_by_one(lake, url, 10, 6, age_days=1.0)
+    grow_older(lake, 8.0)
+    earlier = table_of(lake).snapshots()
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    append(url, *(event for day in (1, 2, 20) for event in day_of(f"2026-12-{day:02}", symbols=1, each=1)))
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "delete_unneeded", kill)
+        for day in ("2026-12-01", "2026-12-02"):
+            with pytest.raises(KilledError):
+                seal_all(lake, url, day)
+    seal_all(lake, url, "2026-12-20")
+    assert table_of(lake).snapshot_by_id(earlier[0].snapshot_id) is None
+    assert all(Path(each.manifest_list.removeprefix(SCHEME)).exists() for each in earlier)
 
 
 def test_a_sealing_that_changes_nothing_makes_no_snapshot(lake: Path, url: str) -> None:
