@@ -232,8 +232,11 @@ def test_damage_of_a_bundle_is_an_error_also_where_its_digest_was_not_read(plan:
     files = {file: plan.folder / "look" / file.path for file in held_files(package) if file.bundle}
     path = package.path / "ledgers/202611.tar"
     content = bytearray(path.read_bytes())
-    content[1024 + 5] ^= 0xFF  # in the second file's header
-    path.write_bytes(content if damage == "header" else content[: 1024 + 100])
+    if damage == "header":
+        content[1024 + 5] ^= 0xFF  # of the second file
+    else:
+        del content[1024 + 514 :]
+    path.write_bytes(content)
     with pytest.raises(DataFileError, match=r"202611\.tar is damaged"):
         held_files(package)
     with pytest.raises(DataFileError, match=r"202611\.tar is damaged"):
@@ -259,13 +262,26 @@ def test_a_ledger_that_becomes_shorter_while_it_is_read_fails_no_backup(
     assert (plan.folder.parent / "look/ledgers" / OVERFLOW).read_bytes() == LEDGERS[OVERFLOW][:3]
 
 
-def test_files_are_put_back_until_the_work_is_stopped(plan: Plan) -> None:
+class SetLater(threading.Event):
+    """An event that is set from the question on that has this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._left = number
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left <= 0
+
+
+@pytest.mark.parametrize("questions", [1, 5])
+def test_files_are_put_back_until_the_work_is_stopped(plan: Plan, questions: int) -> None:
     package = package_of(plan)
-    (stop := threading.Event()).set()
     wanted = {file: plan.folder / "look" / file.path for file in held_files(package) if file.bundle}
-    with pytest.raises(StoppedError):
-        put_back(package, wanted, stop)
-    assert not [path for path in (plan.folder / "look").rglob("*") if path.is_file()]
+    assert len(wanted) == 3
+    with pytest.raises(StoppedError):  # before a file is looked for, and with the second that is taken out
+        put_back(package, wanted, SetLater(questions))
+    assert len([path for path in (plan.folder / "look").rglob("*") if path.is_file()]) == questions // 5
 
 
 def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan: Plan) -> None:
