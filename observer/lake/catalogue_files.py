@@ -31,7 +31,7 @@ _SUFFIX: Final = ".avro"
 
 
 def leaving(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-    """Begin the week of the lists of these snapshots; return those of which it could be begun. This is done before the
+    """Begin the week of the lists of these snapshots; return those whose week began. This is done before the
     commit that takes them from the table: a kill behind the commit must not leave lists that look old.
     """
     begun: list[Snapshot] = []

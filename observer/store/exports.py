@@ -265,12 +265,12 @@ class Ledgers:
                 lacking |= {path} if len(rows) < story.recovered.rows else set()
         written: list[Path] = []
         for path, found in lines.items():
-            held = path.read_bytes() if path.exists() else b""
-            kept = lines_without(found, held.splitlines(keepends=True)) if path in lacking or not is_rebuild else []
-            if content := b"".join([*kept, *found]):
+            held = _lines_of(path)
+            kept = lines_without(found, held) if path in lacking or not is_rebuild else []
+            if content := [*kept, *found]:
                 written.append(path)
                 if content != held:  # a file that is written anew is another one for the backup
-                    _write(path, content)
+                    _write(path, b"".join(content))
         return written
 
 
@@ -320,6 +320,14 @@ def _closed_gaps(connection: Connection, stream: int, after: int, upto: int) -> 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)
+
+
+def _lines_of(path: Path) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            return list(file)
+    except FileNotFoundError:
+        return []
 
 
 def _size_of(path: Path) -> int | None:

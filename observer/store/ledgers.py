@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from bus.events import (
     GapDetected,
     GapReason,
@@ -23,7 +25,6 @@ from observer.local_time import local_datetime
 from observer.selection.triggers import OVERFLOW_MEASURES
 from observer.units import NS_PER_S, plain
 
-_INSTRUMENTS: Final = "instruments"
 _METHODS: Final[dict[RecoverySource, str]] = {
     "minute_bars": "rest_api_minute_bar",
     "time_and_sales": "rest_api_time_and_sales",
@@ -95,7 +96,7 @@ def recovery_lines(
         },
         "recovered_at": _moment(recovered.recovered_ns).isoformat(),
     }
-    return [_line({"meta": meta, _INSTRUMENTS: [_instrument(row)]}) for row in rows]
+    return [_line({"meta": meta, "instruments": [_instrument(row)]}) for row in rows]
 
 
 def lines_without(rows: Iterable[bytes], lines: Iterable[bytes]) -> list[bytes]:
@@ -110,8 +111,17 @@ def lines_without(rows: Iterable[bytes], lines: Iterable[bytes]) -> list[bytes]:
     return kept
 
 
+class _Line(msgspec.Struct, frozen=True):
+    """What says which bar a recovery's line has."""
+
+    instruments: msgspec.Raw
+
+
 def _bar_in(line: bytes) -> bytes:
-    return line.partition(f'"{_INSTRUMENTS}": '.encode())[2]
+    try:
+        return bytes(msgspec.json.decode(line, type=_Line).instruments)
+    except (ValueError, RecursionError):  # a person wrote it
+        return line
 
 
 def _instrument(row: Trade | MinuteBarRecovered) -> dict[str, object]:

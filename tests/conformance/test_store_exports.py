@@ -239,7 +239,7 @@ BY_TRADES_THEN_BAR = [
     ],
 )
 @pytest.mark.parametrize("removed", ["sequence = 2", "sequence IN (2, 3)"])
-def test_a_recovery_of_which_rows_left_the_database_keeps_its_file(
+def test_a_recovery_that_lost_rows_to_the_lake_keeps_its_file(
     store: Store,
     ledgers: Ledgers,
     database_url: str,
