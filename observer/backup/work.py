@@ -24,6 +24,7 @@ from observer.store.write_ahead_log import fold_log
 
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
+_LEDGERS: Final = "ledgers"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -45,10 +46,11 @@ def plan_of(
     """The plan of a system: the database, universe files, ledgers, master files, the configuration and the lake."""
     folders = {
         "universe": Path(run.universe),
-        "ledgers": ledgers_folder(run.data),
+        _LEDGERS: ledgers_folder(run.data),
         "master": Path(run.data) / MASTER_FOLDER,
     }
-    return Plan(settings, settings.folder_of(run), Contents(url, instance, folders, configuration, lake))
+    contents = Contents(url, instance, folders, configuration, lake, bundled=frozenset({_LEDGERS}))
+    return Plan(settings, settings.folder_of(run), contents)
 
 
 class Made(msgspec.Struct, frozen=True):
