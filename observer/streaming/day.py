@@ -245,7 +245,7 @@ class StreamingDay:
         if any(isinstance(event, SlotAssigned) for event in reported):
             self.overflow.resume(reported, self._clock.now_ns())
             if self.overflow.level == "normal":
-                self._alerts.resolve("overflow", "slots, last hour: normal")
+                self._alerts.resolve("overflow", "slots, last hour: level normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.trades.hold(selector.wanted)
             self.receiver.outages.stay_down(selector.closed_accounts)
