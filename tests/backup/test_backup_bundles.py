@@ -17,7 +17,7 @@ from observer.backup.bundles import by_month, files_in, held_files, put_back
 from observer.backup.making import Contents, copy_package, unpack
 from observer.backup.manifest import Bundle, PackagedFile, decoded, digest_line_of, encoded
 from observer.backup.package import manifest_of, packages, safe_marks, verify
-from observer.backup.work import Plan
+from observer.backup.work import Plan, back_up
 from observer.errors import DataFileError, StoppedError
 from observer.units import NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, package_of, plan_in
@@ -224,6 +224,15 @@ def test_damage_takes_the_mark_from_all_packages_that_share_the_file(
         shared[2].name,
     ]
     assert verify(last.path, LATER_NS, GO_ON) == []
+
+
+def test_a_backup_that_finds_an_earlier_package_damaged_says_so(plan: Plan) -> None:
+    first = package_of(plan)
+    damaged = first.path / "ledgers/202610.tar"
+    damaged.write_bytes(damaged.read_bytes().replace(b"symbol", b"SYMBOL"))
+    made = back_up(plan, "daily", LATER_NS, GO_ON)
+    assert made.failures == [f"damaged packages, which are verified no more: {first.name}"]
+    assert back_up(plan, "daily", LATER_NS + NS_PER_S, GO_ON).failures == []
 
 
 @pytest.mark.parametrize("damage", ["header", "cut"])
