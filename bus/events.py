@@ -1046,7 +1046,9 @@ class WatchChanged(Fact, frozen=True, array_like=True, gc=False, tag="watch_chan
 
 
 class GapRecovered(Fact, frozen=True, array_like=True, gc=False, tag="gap_recovered"):
-    """A gap was filled. `complete`: the recovered volume equals the missing volume, to the share."""
+    """A gap was filled. `complete`: the recovered volume equals the missing volume, to the share. `rows` are stored for
+    the gap; what the tape has of it is in the volume alone.
+    """
 
     gap_id: str
     symbol: str
@@ -1409,9 +1411,9 @@ class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"
     """What a line's stored trades are of its day, whether it had a slot or not.
 
     *complete*: all, to the share; *seconds*: all but those of the seconds in `unreachable`; *spans*: also those in
-    `unknown` are missing; *minute_bars*: no trade, but minute bars; *snapshots*: neither. `day_volume` is the
-    exchange's volume of the day, `held_volume` what is stored of it trade by trade, `fetched_trades` what the tape
-    brought.
+    `unknown` are missing, or the last sweep did not have the line, so that its volume of the day is not known;
+    *minute_bars*: no trade, but minute bars; *snapshots*: neither. `day_volume` is the exchange's volume of the day,
+    `held_volume` what is stored of it trade by trade, `fetched_trades` what the tape brought.
     """
 
     provider: str

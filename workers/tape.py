@@ -3,6 +3,7 @@
 from observer.accounts.limiter import background_pace
 from observer.providers.broker import broker_named
 from observer.runtime.worker import Worker, run
+from observer.streaming.track_a import sweeps_on
 from observer.tape.collector import TapeDay
 from observer.tape.official import fetch_official_bars
 from observer.tape.output import TapeParts
@@ -23,6 +24,8 @@ async def tape(worker: Worker) -> None:
             provider=settings.provider,
             page_trades=answers.page_trades,
             calls_per_second=background_pace(settings.broker.rate_limit, settings.tape.share_of_limit),
+            sweeps=lambda plan: sweeps_on(plan, settings.track_a, settings.sessions, settings.universe.venues),
+            sweep_interval_s=settings.track_a.interval_s,
             rest=rest,
             reader=reader,
             producer=producer,

@@ -104,14 +104,14 @@ def _lost_days(copy: Path, days: Sequence[SealedDay]) -> list[str]:
 def _copy_day(lake: Path, copy: Path, day: SealedDay, stop: threading.Event) -> Sequence[PackagedFile]:
     """Bring the day's copy up to date; return the files that were added."""
     before = _known(copy, day)
+    if before is not None and before.day == day and _are_there(copy, before.files):
+        return ()
     if before is not None and (kind := other_rows(before.day, day)):
         raise DataFileError(
             f"{day.session_date}: the lake has fewer or other rows of {kind} than the copy in {copy}, which stays as "
             "it is: `observer backup restore --lake` says more"
         )
     known = _whole_files(copy, before, day) if before is not None else {}
-    if before is not None and before.day == day and len(known) == len(before.files):
-        return ()
     added: list[PackagedFile] = []
     for kind, version in versions_of(day):
         name = file_name(day, kind, version)
@@ -135,12 +135,21 @@ def _whole_files(copy: Path, before: CopiedDay, day: SealedDay) -> dict[str, Pac
     """The files that need not be copied: copied from exactly this version, and there by their size."""
     copied = {file.path: file for file in before.files}
     same = {file_name(day, kind, version) for kind, version in set(versions_of(before.day)) & set(versions_of(day))}
-    return {name: copied[name] for name in same & copied.keys() if _size_bytes(copy / name) == copied[name].size_bytes}
+    return {
+        name: copied[name] for name in same & copied.keys() if _size_bytes(f"{copy}/{name}") == copied[name].size_bytes
+    }
 
 
-def _size_bytes(path: Path) -> int:
+def _are_there(copy: Path, files: Sequence[PackagedFile]) -> bool:
+    """Whether the copy has these files, by their sizes."""
+    folder = str(copy)
+    return all(_size_bytes(f"{folder}/{file.path}") == file.size_bytes for file in files)
+
+
+def _size_bytes(path: str) -> int:
+    """Of each file of each day, in each backup: paths of pathlib would take ten times as long."""
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116
     except FileNotFoundError:
         return -1
 

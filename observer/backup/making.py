@@ -16,9 +16,20 @@ from typing import Final
 
 import msgspec
 
+from observer.backup.bundles import bundle, by_month, files_in, held_files, link_from, put_back
 from observer.backup.configuration import configuration_files
 from observer.backup.lake_copy import removed_days
-from observer.backup.manifest import Kept, Kind, Manifest, PackagedFile, digest_line_of, encoded, outdated, package_name
+from observer.backup.manifest import (
+    Bundle,
+    Kept,
+    Kind,
+    Manifest,
+    PackagedFile,
+    digest_line_of,
+    encoded,
+    outdated,
+    package_name,
+)
 from observer.backup.package import (
     DIGEST,
     MANIFEST,
@@ -35,7 +46,6 @@ from observer.backup.package import (
 )
 from observer.errors import DataFileError
 from observer.files import PRIVATE_FILE, make_private_folder, replace_file, sync_path, to_disk
-from observer.lake.projection import is_day_file
 from observer.store.backup import SQLITE_COPY, content_of, copy_database, copy_name, selected_schema
 from observer.store.instance import Instance
 
@@ -46,7 +56,8 @@ _LOCK: Final = ".lock"
 class Contents(msgspec.Struct, frozen=True):
     """What goes into a package: the database, folders by their names in the package, and the configuration that names
     further files (None: without it). An absent folder is left out. The files of the lake are copied beside the packages
-    (`observer.backup.lake_copy`), and a folder's day files, which follow from them, are left out.
+    (`observer.backup.lake_copy`), and a folder's day files, which follow from them, are left out. The files of the
+    folders in `bundled` go into one file a month (`observer.backup.bundles`).
     """
 
     url: str
@@ -54,6 +65,7 @@ class Contents(msgspec.Struct, frozen=True):
     folders: Mapping[str, Path]
     configuration: Path | None
     lake: Path | None = None
+    bundled: frozenset[str] = frozenset()
 
 
 def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: threading.Event) -> Package:
@@ -74,7 +86,9 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
     """
     path = folder / _new_name(folder, package_name(now_ns, kind, contents.instance))
     with _errors_of(folder), _alone(folder), _unfinished(folder, path.name) as unfinished:
-        files = [*_copy_folders(contents, unfinished, stop), *_copy_configuration(contents, unfinished)]
+        earlier = _verified(folder, contents.instance)
+        files, bundles = _pack_folders(contents, unfinished, earlier, stop)
+        files += _copy_configuration(contents, unfinished)
         database = unfinished / copy_name(contents.url)
         copy_database(contents.url, database, stop)
         content = content_of(database, stop)
@@ -89,6 +103,7 @@ def make(folder: Path, contents: Contents, kind: Kind, now_ns: int, stop: thread
             marks=content.marks,
             files=files,
             lake_days=removed_days(contents.lake),  # after the copy: no row is in neither
+            bundles=bundles,
         )
         replace_file(unfinished / MANIFEST, described := encoded(manifest))
         replace_file(unfinished / DIGEST, digest_line_of(described))
@@ -152,14 +167,31 @@ def unfinished_bytes(folder: Path) -> int:
     return total
 
 
-def _copy_folders(contents: Contents, unfinished: Path, stop: threading.Event) -> Iterator[PackagedFile]:
+def _verified(folder: Path, instance: Instance) -> Sequence[Package]:
+    """The instance's verified packages, the newest first."""
+    return [each for each in reversed(packages_of(folder, instance)) if each.verified_ns is not None]
+
+
+def _pack_folders(
+    contents: Contents, unfinished: Path, earlier: Sequence[Package], stop: threading.Event
+) -> tuple[list[PackagedFile], dict[str, Bundle]]:
+    """Bring the folders into the package; return its files and its bundles. Of a folder in bundles the files without a
+    date come first, before the others are looked for: how far the ledgers are must not be ahead of the ledgers.
+    """
+    packed: list[PackagedFile] = []
+    bundles: dict[str, Bundle] = {}
     for name, folder in contents.folders.items():
-        for path in sorted(folder.rglob("[!.]*")):  # a name with a dot is a file that is being written
-            copied = f"{name}/{(inside := path.relative_to(folder)).as_posix()}"
-            if is_day_file(inside) or not path.is_file():
-                continue
-            if found := _copy_file(path, unfinished, copied, stop):
-                yield found
+        is_bundled, found = name in contents.bundled, files_in(folder)
+        single = by_month(found).get("", []) if is_bundled else found
+        copied = (_copy_file(folder / file.name, unfinished, f"{name}/{file.name}", stop) for file in single)
+        packed += [file for file in copied if file]
+        months = by_month(files_in(folder)) if is_bundled else {}
+        for month, files in months.items():
+            if month:
+                made, stated = bundle(folder, unfinished, f"{name}/{month}", files, earlier, stop)
+                packed.append(made)
+                bundles[made.path] = stated
+    return packed, bundles
 
 
 def _copy_file(source: Path, package: Path, name: str, stop: threading.Event) -> PackagedFile | None:
@@ -212,7 +244,10 @@ def copy_package(package: Package, folder: Path, stop: threading.Event) -> Path:
     if path.exists():
         return path
     with _errors_of(folder), _alone(folder), _unfinished(folder, package.name) as unfinished:
-        unpack(package, unfinished, stop)
+        earlier = _verified(folder, manifest.instance)
+        for file in manifest.files:
+            if not (file.path in manifest.bundles and link_from(earlier, unfinished, file, stop)):
+                _copy_packaged(package, file, unfinished, stop)
         for name in (MANIFEST, DIGEST, VERIFIED):
             _copy_file(package.path / name, unfinished, name, stop)
         if problems := [found for file in manifest.files if (found := problem_of(unfinished, file, stop))]:
@@ -223,17 +258,27 @@ def copy_package(package: Package, folder: Path, stop: threading.Event) -> Path:
     return path
 
 
+def _copy_packaged(package: Package, file: PackagedFile, folder: Path, stop: threading.Event) -> None:
+    if _copy_file(package.path / file.path, folder, file.path, stop) is None:
+        raise DataFileError(f"{package.path}: {file.path} is not there")
+
+
 def unpack(package: Package, folder: Path, stop: threading.Event) -> None:
-    """Copy the files of a package to a folder in which none of them is.
+    """Copy the files that a package holds to a folder in which none of them is.
 
     Raises:
         DataFileError: the package has no manifest, or a file of it is not there.
         OSError: the folder cannot be written.
         StoppedError: `stop` was set.
     """
-    for file in manifest_of(package).files:
-        if _copy_file(package.path / file.path, folder, file.path, stop) is None:
-            raise DataFileError(f"{package.path}: {file.path} is not there")
+    manifest = manifest_of(package)
+    for file in manifest.files:
+        if file.path not in manifest.bundles:
+            _copy_packaged(package, file, folder, stop)
+    bundled = {file: folder / file.path for file in held_files(package) if file.bundle}
+    for parent in sorted({parent for file in bundled for parent in Path(file.path).parents}):
+        make_private_folder(folder / parent)
+    put_back(package, bundled, stop)
 
 
 def delete_outdated(folder: Path, instance: Instance, kept: Mapping[Kind, int]) -> Sequence[str]:

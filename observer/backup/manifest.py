@@ -14,7 +14,8 @@ from observer.local_time import local_datetime, local_ns
 from observer.store.instance import Instance
 
 Kind = Literal["daily", "manual"]
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""2: ledgers are in bundles. This program reads 1, too."""
 
 Stored = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number that a database can hold."""
@@ -31,12 +32,22 @@ class PackagedFile(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Bundle(msgspec.Struct, frozen=True):
+    """A file of a package that holds others (`observer.backup.bundles`): the digest of names, sizes and times of the
+    files that it was made from, and how many it holds.
+    """
+
+    made_from: str
+    files: Stored
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`. `taken_ns` is market time in UTC nanoseconds, before the copy began.
 
     `database` is the path of the database's copy, `schema` its PostgreSQL schema, and None for SQLite. `marks` are the
     last committed numbers of all event streams, as the copy itself has them. `lake_days` are the days whose rows it
-    need not have: the lake has them, whose copy lies beside the packages.
+    need not have: the lake has them, whose copy lies beside the packages. `bundles` are the files that hold
+    others, by path.
     """
 
     format: int = FORMAT
@@ -49,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     marks: Mapping[str, Stored]
     files: Sequence[PackagedFile]
     lake_days: Sequence[str] = ()
+    bundles: Mapping[str, Bundle] = {}
 
     @property
     def events(self) -> int:
@@ -125,15 +137,18 @@ def decoded(content: bytes, digest_line: bytes) -> Manifest:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (ValueError, RecursionError) as error:
         raise DataFileError(f"manifest.json cannot be read: {error}") from error
-    if manifest.format != FORMAT:
+    if not 1 <= manifest.format <= FORMAT:
         raise DataFileError(f"the package has format {manifest.format}, this program reads {FORMAT}")
-    for path in (manifest.database, *(file.path for file in manifest.files)):
-        if not _is_below(path):
+    files = {file.path for file in manifest.files}
+    if absent := manifest.bundles.keys() - files:
+        raise DataFileError(f"manifest.json does not state the digest of {min(absent)}")
+    for path in (manifest.database, *files):
+        if not is_below(path):
             raise DataFileError(f"manifest.json names {path!r}, which is no file of the package")
     return manifest
 
 
-def _is_below(path: str) -> bool:
+def is_below(path: str) -> bool:
     """Whether the path stays below the folder that it is joined to."""
     parts = PurePosixPath(path)
     return bool(parts.name) and not parts.is_absolute() and ".." not in parts.parts and "\0" not in path

@@ -5,7 +5,8 @@
     manifest.sha256            the digest of manifest.json, as `sha256sum --check` reads it
     verified.json              when the package was last found whole
     database.sqlite3           or database.dump
-    universe/ ledgers/ master/ configuration/
+    universe/ master/ configuration/
+    ledgers/                   a file for each month (`observer.backup.bundles`), and those without a date
 lake/                          the sealed days' files, see `observer.backup.lake_copy`
 .<name>.unfinished/            a package that is being made; a killed process leaves it to the next backup
 .lock                          held while a process makes or deletes packages
@@ -185,7 +186,7 @@ def verify(path: Path, now_ns: int, stop: threading.Event) -> Sequence[str]:
     """
     problems = problems_in(path, stop)
     if problems:
-        (path / VERIFIED).unlink(missing_ok=True)
+        unverify(path)
     else:
         _mark_verified(path, now_ns)
     return problems
@@ -195,6 +196,12 @@ def problems_in(path: Path, stop: threading.Event) -> Sequence[str]:
     """As `verify`, without a mark: the package may lie on a disk that cannot be written."""
     package = read_package(path)
     return [package.problem] if package.manifest is None else _problems(path, package.manifest, stop)
+
+
+def unverify(path: Path) -> None:
+    """Take a package's mark away: it is not counted any more. Raises OSError when its folder cannot be written."""
+    (path / VERIFIED).unlink(missing_ok=True)
+    sync_path(path)
 
 
 def _mark_verified(path: Path, now_ns: int) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from observer.backup.lake_copy import copy_lake, copy_of_lake
 from observer.backup.making import Contents, copy_package, delete_outdated, make
 from observer.backup.manifest import Kind
-from observer.backup.package import Package
+from observer.backup.package import Package, packages_of
 from observer.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base_settings import RunSettings
 from observer.errors import DataFileError, ObserverError, StoppedError, StoreError
@@ -24,6 +24,7 @@ from observer.store.write_ahead_log import fold_log
 
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
+_LEDGERS: Final = "ledgers"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -45,14 +46,17 @@ def plan_of(
     """The plan of a system: the database, universe files, ledgers, master files, the configuration and the lake."""
     folders = {
         "universe": Path(run.universe),
-        "ledgers": ledgers_folder(run.data),
+        _LEDGERS: ledgers_folder(run.data),
         "master": Path(run.data) / MASTER_FOLDER,
     }
-    return Plan(settings, settings.folder_of(run), Contents(url, instance, folders, configuration, lake))
+    contents = Contents(url, instance, folders, configuration, lake, bundled=frozenset({_LEDGERS}))
+    return Plan(settings, settings.folder_of(run), contents)
 
 
 class Made(msgspec.Struct, frozen=True):
-    """A package, and what failed after it was whole: the lake, the second target, the command, old packages."""
+    """A package, and what failed beside it: earlier packages that are damaged, the lake, the second target, the
+    command, old packages.
+    """
 
     package: Package
     failures: Sequence[str]
@@ -65,8 +69,10 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
     Raises:
         StoreError, DataFileError, StoppedError: as `observer.backup.making.make`; there is no new package.
     """
+    before = _verified_in(plan)
     package = make(plan.folder, plan.contents, kind, now_ns, stop)
-    failures: list[str] = []
+    damaged = sorted(before - _verified_in(plan))
+    failures = [f"damaged packages, which are verified no more: {', '.join(damaged)}"] if damaged else []
     for work in (_copy_lake, _copy_to_target, _run_command, _delete_old, _fold):
         try:
             work(plan, package, stop)
@@ -75,6 +81,11 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
         except (ObserverError, OSError) as error:
             failures.append(str(error))
     return Made(package, failures)
+
+
+def _verified_in(plan: Plan) -> set[str]:
+    found = packages_of(plan.folder, plan.contents.instance)
+    return {package.name for package in found if package.verified_ns is not None}
 
 
 def _copy_lake(plan: Plan, _package: Package, stop: threading.Event) -> None:

@@ -5,11 +5,12 @@ missing range. A span begins with the detection (`detected_ns`) and ends when th
 the feed, after the commit of the rows: an upper bound. The clock is not scaled, as the broker's rate limit is part of
 the result.
 
-Beside a tape, that process is on, may use the whole limit and has missing trades to ask for: the bursts begin when it
-has asked for a while.
+Beside a tape, each round has its bursts twice in the same system: while the tape's process is stopped, and while it
+asks at the whole limit. Which of both comes first alternates. It has trades to ask for from the first sweep on.
 """
 
 import asyncio
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ import httpx
 import msgspec
 import psutil
 
+from bus.commands import Start, Stop
 from bus.events import GapDetected, GapRecovered, GapUnrecoverable, TapePage, Trade
 from bus.feed import FeedSubscriber
 from observer.bench.child import BenchError
@@ -28,35 +30,47 @@ from observer.bench.system import RunningSystem, running_system
 from observer.config import load_settings
 
 _BEGINS_AT: Final = (9, 31)  # Track B streams
-_TRADES_TIMES: Final = 10.0  # a busy market: every symbol trades within seconds after a burst
+_BEGINS_BESIDE_TAPE: Final = (9, 39)  # a minute before a sweep: the tape asks up to evaluated volumes
+_TRADES_TIMES: Final = 5.0  # a busy market: every symbol trades within seconds after a burst
 _STREAMING_S: Final = 60.0
 _SHARE: Final = 0.3  # of the frames in a burst
 _LATER_TRADES_S: Final = 5.0
-_SETTLED_S: Final = 30.0
+_SETTLED_S: Final = 120.0  # a gap in a crowded second is tried five times, then filled with minute bars
 _TAPE_PAGES: Final = 100
-_TAPE_S: Final = 900.0  # with the next sweep and its evaluation
+_TAPE_S: Final = 180.0  # with the next sweep and its evaluation
 _POLL_S: Final = 0.05
+_SWITCH_S: Final = 30.0
+_TAPE: Final = "tape"
 
 
-class TapeBeside(msgspec.Struct, frozen=True):
-    """The tape's process during the bursts: its calls a second, and milliseconds of processor time each."""
+class Spans(msgspec.Struct, frozen=True):
+    """Machine milliseconds from detection to the received commit: p50 and p95 are medians of the rounds."""
 
-    calls_per_second: float
-    cpu_ms_per_call: float
-
-
-class RecoveryResult(msgspec.Struct, frozen=True):
-    """The result of `observer bench recovery`: spans in machine milliseconds from detection to the received commit."""
-
-    machine: Machine
-    bursts: int
     gaps: int
     recovered: int
     complete: int
     p50_ms: float
     p95_ms: float
     slowest_ms: float
-    tape: TapeBeside | None = None
+
+
+class TapeBeside(msgspec.Struct, frozen=True):
+    """The tape's process during its bursts: its calls a second, and milliseconds of processor time each."""
+
+    calls_per_second: float
+    cpu_ms_per_call: float
+
+
+class RecoveryResult(msgspec.Struct, frozen=True):
+    """The result of `observer bench recovery`; without a tape beside it the last three are None."""
+
+    machine: Machine
+    rounds: int
+    bursts: int
+    alone: Spans
+    beside_tape: Spans | None
+    p95_ratio: float | None
+    tape: TapeBeside | None
 
 
 class _Received:
@@ -75,30 +89,40 @@ class _Received:
         return len(self.detected_ns) - len(self.spans_ms) - self.lost
 
 
-class _TapeMeter:
-    """Counts the tape's calls and processor time from now on."""
+class _Side:
+    """The rounds with or without a tape."""
 
-    def __init__(self, process: psutil.Process, received: _Received) -> None:
-        self._process, self._received = process, received
-        self._calls, self._used_s, self._began_s = received.tape_pages, cpu_s(process), time.monotonic()
+    def __init__(self) -> None:
+        self.rounds_ms: list[Sequence[float]] = []
+        self.gaps = 0
+        self.complete = 0
+        self.calls = 0
+        self.cpu_s = 0.0
+        self.lasted_s = 0.0
 
-    @classmethod
-    async def of(cls, system: RunningSystem, received: _Received) -> "_TapeMeter":
-        """That of the system's tape."""
-        return cls(psutil.Process((await system.processes())["tape"].pid), received)
+    def spans(self) -> Spans:
+        """The figures of all rounds.
 
-    def measured(self) -> TapeBeside:
-        """What it used until now."""
-        calls = self._received.tape_pages - self._calls
-        used_s = cpu_s(self._process) - self._used_s
-        return TapeBeside(calls / (time.monotonic() - self._began_s), 1_000 * used_s / max(1, calls))
+        Raises:
+            BenchError: a round had no gap.
+        """
+        if not all(self.rounds_ms):
+            raise BenchError("no gap came of the bursts")
+        return Spans(
+            gaps=self.gaps,
+            recovered=sum(map(len, self.rounds_ms)),
+            complete=self.complete,
+            p50_ms=statistics.median(_quantile(each, 0.5) for each in self.rounds_ms),
+            p95_ms=statistics.median(_quantile(each, 0.95) for each in self.rounds_ms),
+            slowest_ms=max(each[-1] for each in self.rounds_ms),
+        )
 
 
 async def measure_recovery(
-    folder: Path, bursts: int, burst_s: float, report: ReportProgress, *, beside_tape: bool = False
+    folder: Path, rounds: int, bursts: int, burst_s: float, report: ReportProgress, *, beside_tape: bool = False
 ) -> RecoveryResult:
-    """Run the system in `folder`, break frames of its stream in the given number and length of bursts, and listen.
-    `beside_tape`: with a tape at work.
+    """Run the system in `folder`, break frames of its stream in the given number and length of bursts a round, and
+    listen. `beside_tape`: each round also with a tape at work.
 
     Raises:
         BenchError: it did not come up, the bursts caused no gap, or gaps stayed open.
@@ -106,24 +130,71 @@ async def measure_recovery(
     report("starting the system; the broker makes its day first")
     market = {"trades_times": _TRADES_TIMES, "drops": []}
     sections = {"tape": {"share_of_limit": 1.0}} if beside_tape else {}
-    async with running_system(folder / "run", *_BEGINS_AT, speed=1.0, market=market, sections=sections) as system:
+    begins_at = _BEGINS_BESIDE_TAPE if beside_tape else _BEGINS_AT
+    async with running_system(folder / "run", *begins_at, speed=1.0, market=market, sections=sections) as system:
         feed = FeedSubscriber(system.feed, [Trade, GapDetected, GapRecovered, GapUnrecoverable, TapePage])
         received = _Received()
         listening = asyncio.create_task(_listen(feed, system, received))
+        sides = {False: _Side(), True: _Side()}
         try:
             await _until(lambda: received.trades > 0, _STREAMING_S, "a trade is streamed")
+            is_beside = beside_tape
             if beside_tape:
                 report("waiting for the tape")
-                await _until(lambda: received.tape_pages > _TAPE_PAGES, _TAPE_S, "the tape asks")
-            tape = await _TapeMeter.of(system, received) if beside_tape else None
-            for number in range(1, bursts + 1):
-                report(f"burst {number}/{bursts}")
-                await _spoil_and_settle(folder, burst_s, received)
-            return _result(folder, bursts, received, None if tape is None else tape.measured())
+                await _asks(received)
+            for number in range(1, rounds + 1):
+                for turn in range(2 if beside_tape else 1):
+                    if turn:
+                        is_beside = not is_beside
+                        await _switch_tape(system, received, is_on=is_beside)
+                    report(f"round {number}/{rounds}{' beside the tape' * is_beside}")
+                    await _round(folder, bursts, burst_s, system, received, sides[is_beside], has_tape=is_beside)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             feed.close()
+    return _result(folder, rounds, bursts, sides[False].spans(), sides[True] if beside_tape else None)
+
+
+async def _asks(received: _Received) -> None:
+    """The tape is at work."""
+    before = received.tape_pages
+    await _until(lambda: received.tape_pages > before + _TAPE_PAGES, _TAPE_S, "the tape asks")
+
+
+async def _switch_tape(system: RunningSystem, received: _Received, *, is_on: bool) -> None:
+    """Start the tape's process, and wait until it asks; or stop it."""
+    await system.control.request(Start(_TAPE) if is_on else Stop(_TAPE), _SWITCH_S)
+    state = "RUNNING" if is_on else "STOPPED"
+    await system.until(lambda processes: bool(processes) and processes[_TAPE].state == state, f"the tape is {state}")
+    if is_on:
+        await _asks(received)
+
+
+async def _round(
+    folder: Path,
+    bursts: int,
+    burst_s: float,
+    system: RunningSystem,
+    received: _Received,
+    side: _Side,
+    *,
+    has_tape: bool,
+) -> None:
+    """So many bursts, one after the other."""
+    process = psutil.Process((await system.processes())[_TAPE].pid) if has_tape else None
+    gaps, spans, complete, pages = (
+        len(received.detected_ns), len(received.spans_ms), received.complete, received.tape_pages
+    )  # fmt: skip
+    began_s, used_s = time.monotonic(), 0.0 if process is None else cpu_s(process)
+    for _ in range(bursts):
+        await _spoil_and_settle(folder, burst_s, received)
+    side.lasted_s += time.monotonic() - began_s
+    side.cpu_s += 0.0 if process is None else cpu_s(process) - used_s
+    side.calls += received.tape_pages - pages
+    side.gaps += len(received.detected_ns) - gaps
+    side.complete += received.complete - complete
+    side.rounds_ms.append(sorted(list(received.spans_ms.values())[spans:]))
 
 
 async def _listen(feed: FeedSubscriber, system: RunningSystem, received: _Received) -> None:
@@ -170,20 +241,16 @@ async def _until(condition: Callable[[], bool], deadline_s: float, what: str) ->
         await asyncio.sleep(_POLL_S)
 
 
-def _result(folder: Path, bursts: int, received: _Received, tape: TapeBeside | None) -> RecoveryResult:
-    spans_ms = sorted(received.spans_ms.values())
-    if not spans_ms:
-        raise BenchError("no gap came of the bursts")
+def _result(folder: Path, rounds: int, bursts: int, alone: Spans, tape: _Side | None) -> RecoveryResult:
+    beside = None if tape is None else tape.spans()
     return RecoveryResult(
         machine=this_machine(folder),
+        rounds=rounds,
         bursts=bursts,
-        gaps=len(received.detected_ns),
-        recovered=len(spans_ms),
-        complete=received.complete,
-        p50_ms=_quantile(spans_ms, 0.5),
-        p95_ms=_quantile(spans_ms, 0.95),
-        slowest_ms=spans_ms[-1],
-        tape=tape,
+        alone=alone,
+        beside_tape=beside,
+        p95_ratio=None if beside is None else beside.p95_ms / alone.p95_ms,
+        tape=None if tape is None else TapeBeside(tape.calls / tape.lasted_s, 1_000 * tape.cpu_s / max(1, tape.calls)),
     )
 
 

@@ -53,7 +53,7 @@ def list_gaps(
     Shows the cuts in which nothing was missed, too, and the times of detection and recovery.
 
     A cut connection is a gap of each of its symbols at once: "open" until the exchange's volume shows what was missed,
-    then "empty", or the gap with its shares.
+    then "empty", or the gap with its shares. Trades are those missing, "?" where nothing counts them.
     """
     settings = base_settings(config)
     asked_for = asked_lines(symbol, venue, settings.instance.market)
@@ -221,12 +221,20 @@ def _row_of_gap(story: GapStory) -> tuple[str, ...]:
         f"{local_datetime(story.gap.from_ns):%H:%M:%S}",
         f"{(story.gap.to_ns - story.gap.from_ns) / NS_PER_S:,.1f}",
         f"{story.gap.missing_volume:,.0f}",
-        "?" if story.gap.missing_trades is None else str(story.gap.missing_trades),
+        _trades(story),
         outcome_of(story),
         story.gap.reason,
         story.recovered.source if story.recovered else "",
         _short_id(story.gap),
     )
+
+
+def _trades(story: GapStory) -> str:
+    """Missing trades by the exchange's count or, without one, as many as a recovery of all found; "?" without both."""
+    missing, found = story.gap.missing_trades, story.recovered
+    if missing is None and found and found.source == "time_and_sales" and outcome_of(story) == "recovered":
+        missing = found.rows
+    return "?" if missing is None else f"{missing:,}"
 
 
 def _times_line(times: GapTimesMeasured) -> str:

@@ -1,6 +1,8 @@
 """Bars as a picture in the terminal: candles, volumes below them, and a mark under each bar that lacks trades. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from math import ceil, floor, log10
 from typing import Final
 
 import msgspec
@@ -11,6 +13,8 @@ _VOLUMES: Final = " ▁▂▃▄▅▆▇█"
 _LACKING: Final = "?"
 _VOLUME: Final = "volume "
 _LABEL: Final = 6  # columns between two times below the picture
+_STEPS: Final = ((1.0, 1), (2.0, 1), (2.5, 2), (5.0, 1))  # prices between two rows, and rows from label to label
+_DIGITS: Final = 6  # of a price after its point
 
 
 class Candle(msgspec.Struct, frozen=True):
@@ -26,15 +30,19 @@ class Candle(msgspec.Struct, frozen=True):
 
 
 def plotted(candles: Sequence[Candle], width: int, height: int = HEIGHT) -> Iterator[str]:
-    """The lines of the picture, at most `width` columns wide; several bars share a column where there are more."""
-    top, bottom = max(each.high for each in candles), min(each.low for each in candles)
-    labels = [f"{_price(top - (top - bottom) * row / (height - 1))} " for row in range(height)]
+    """The lines of the picture: at most `width` columns, and `height` rows of prices. Several bars share a column where
+    there are more.
+    """
+    step, every = _step(candles, height)
+    top = _multiple(ceil, max(each.high for each in candles), step)
+    bottom = _multiple(floor, min(each.low for each in candles), step)
+    prices = range(top, bottom - 1, -1)  # of the rows, in steps
+    labels = [f"{step * price:,.10g} " if price % every == 0 else "" for price in prices]
     margin = max(len(_VOLUME), *map(len, labels))
     columns = fitted(candles, max(width - margin, 1))
-    step = (top - bottom) / (height - 1)
 
     def row_of(price: float) -> int:
-        return round((top - price) / step) if step else 0
+        return top - round(price / step)
 
     for row, label in enumerate(labels):
         yield (label.rjust(margin) + "".join(_letter(each, row, row_of) for each in columns)).rstrip()
@@ -83,5 +91,25 @@ def _times(columns: Sequence[Candle]) -> str:
     return found
 
 
-def _price(price: float) -> str:
-    return f"{price:,.0f}" if price >= 100 else f"{price:,.4g}"
+def _step(candles: Sequence[Candle], height: int) -> tuple[float, int]:
+    """Price between two rows, and rows from label to label: labels are round, and never closer than two prices of the
+    bars, so that each label is a price that can exist.
+    """
+    all_prices = (price for each in candles for price in (each.open, each.high, each.low, each.close))
+    prices = sorted({round(price, _DIGITS) for price in all_prices})
+    if len(prices) == 1:
+        return prices[0], 1
+    least = min(later - earlier for earlier, later in pairwise(prices))
+    exponent = floor(log10(least))
+    while True:
+        for size, every in _STEPS:
+            step = size * 10.0**exponent
+            rows = _multiple(ceil, prices[-1], step) - _multiple(floor, prices[0], step) + 1
+            if round(step * every - least, _DIGITS) >= 0 and rows <= height:
+                return step, every
+        exponent += 1
+
+
+def _multiple(rounded: Callable[[float], int], price: float, step: float) -> int:
+    """How many steps a price is, rounded; binary fractions do not count."""
+    return rounded(round(price / step, _DIGITS))

@@ -228,9 +228,10 @@ def explain(
     """
     since_ns, _ = day_bounds(session_date)
     held = [slot for slot in reader.open_slots(since_ns) if slot.symbol == symbol and slot.assigned_ns < until_ns]
-    if held:
-        return Explanation(symbol, session_date, held[0].slot, reported(held[0]))
     changes = reader.slot_history(session_date, symbol)
+    if held:
+        kept = [each for each in changes if isinstance(each, SlotExtended) and each.extended_ns >= held[0].assigned_ns]
+        return Explanation(symbol, session_date, held[0].slot, "; ".join(map(reported, [held[0], *kept[-1:]])))
     reason = waiting_pins(reader, session_date, held).get(symbol)
     if reason is not None:
         text = f"{symbol} is pinned; {WAITING.get(reason, reason)}"

@@ -1,5 +1,6 @@
 """Gathers the facts about the machine that `observer.doctor.machine` judges."""
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -41,7 +42,7 @@ from observer.doctor.notices import why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running
 from observer.extras import installer
-from observer.lake.layout import newest_sealed_days
+from observer.lake.layout import CATALOGUE, newest_sealed_days, sealed_dates
 from observer.providers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
 from observer.units import NS_PER_S
@@ -223,12 +224,26 @@ def _copy_bytes(manifest: Manifest) -> int:
 
 
 def _sealed_bytes(lake: Path) -> float:
-    """What the last sealed days add a day of the calendar, most of whose weeks have five sessions."""
+    """What the last sealed days add a day of the calendar, most of whose weeks have five sessions: their files, and as
+    much of the catalogue as there is for a sealed day.
+    """
     last = newest_sealed_days(lake, _RATE_PACKAGES)
     if not last:
         return 0.0
+    catalogue = _bytes_below(lake / CATALOGUE) / len(sealed_dates(lake))
     passed = (date.fromisoformat(last[-1].session_date) - date.fromisoformat(last[0].session_date)).days
-    return sum(day.size_bytes for day in last[1:]) / passed if passed else float(last[0].size_bytes)
+    if not passed:
+        return last[0].size_bytes + catalogue
+    return sum(day.size_bytes + catalogue for day in last[1:]) / passed
+
+
+def _bytes_below(folder: Path) -> int:
+    """A sealing that is under way deletes files meanwhile."""
+    found = 0
+    for path in folder.rglob("*.*"):
+        with contextlib.suppress(FileNotFoundError):
+            found += path.stat().st_size
+    return found
 
 
 def file_system_facts(place: Place) -> Sequence[FileSystem]:

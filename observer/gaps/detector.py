@@ -20,8 +20,8 @@ from observer.units import plain
 
 # Outcome of a trade: continuous (also the first one of a subscription), duplicate, contradiction, or preceded by a gap.
 # The trade after a gap is new, too. A contradiction is no repetition, and yet its volume of the day is below the last
-# trade's: one of the two is wrong.
-TradeOutcome = Literal["new", "duplicate", "contradiction"] | GapDetected
+# trade's: one of the two is wrong. An unwatched one is new, and comes while its symbol is not subscribed.
+TradeOutcome = Literal["new", "duplicate", "contradiction", "unwatched"] | GapDetected
 REPEATED: Final = ("duplicate", "contradiction")
 """The outcomes that leave the chain as it was."""
 
@@ -285,17 +285,17 @@ class GapDetector:
         return "duplicate"
 
     def _observe_unwatched(self, trade: Trade) -> TradeOutcome:
-        """Classify a trade of an unwatched symbol: two connections may still deliver it, and it is stored once."""
         self.unwatched += 1
-        reached = self._reached.get(trade.symbol)
-        is_known = reached is not None and reached.session_date == trade.session_date
-        if reached is not None and is_known and trade.cumulative_volume <= reached.cumulative_volume:
+        left = self._reached.get(trade.symbol)
+        if left and left.session_date == trade.session_date and trade.cumulative_volume <= left.cumulative_volume:
             self.duplicates += 1
             return "duplicate"
-        self._reached[trade.symbol] = Mark(
-            trade.symbol, trade.session_date, trade.cumulative_volume, trade.cumulative_trades, trade.exchange_time_ns
-        )
-        return "new"
+        return "unwatched"
+
+    def note(self, trade: Trade) -> None:
+        """Continue behind an unwatched trade, which is stored; one that is not must leave no trace in the chain."""
+        volume, count = trade.cumulative_volume, trade.cumulative_trades
+        self._reached[trade.symbol] = Mark(trade.symbol, trade.session_date, volume, count, trade.exchange_time_ns)
 
     def _other_session(self, chain: _Chain, trade: Trade) -> TradeOutcome:
         """Classify the first trade of a chain or of another day; a late trade of an earlier day is a duplicate."""

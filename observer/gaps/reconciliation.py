@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from bus.events import GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult, StreamedTime
+from bus.events import TAPE, GapDetected, MinuteBarRecovered, QualityJudged, ReconciliationResult, StreamedTime
 from observer.gaps.intervals import (
     VOLUME_NOISE,
     Interval,
@@ -95,8 +95,8 @@ def reconcile(day: SymbolDay, now_ns: int) -> tuple[list[ReconciliationResult], 
     count only within the proven volume.
 
     A gap belongs to the last interval that had begun when it was detected. Its recovered volume counts as far as it
-    lies in the gap and was not streamed. Minute bars count up to the volume that the trades leave missing in their gap:
-    the first and last bar include streamed trades.
+    lies in the gap and was not streamed; what the tape has of a gap counts, too. Minute bars count up to the volume
+    that the trades leave missing in their gap: the first and last bar include streamed trades.
     """
     known = united([*(_span(piece) for piece in day.pieces if piece.gap_id is None), *map(_span_of_gap, day.gaps)])
     balances = [_balance(day, index, known) for index in range(len(day.intervals))]
@@ -125,7 +125,8 @@ def _balance(day: SymbolDay, index: int, known: Sequence[VolumeSpan]) -> _Balanc
     recovered = [
         part
         for piece in day.pieces
-        if piece.gap_id in gaps and (part := clipped(_span(piece), gaps[piece.gap_id])) is not None
+        for gap_id in (gaps if piece.gap_id == TAPE else (piece.gap_id,))
+        if gap_id in gaps and (part := clipped(_span(piece), gaps[gap_id])) is not None
     ]
     covered = united([*with_conflated, *recovered])
     after, before = min(start for start, _ in ends), max(end for _, end in ends)

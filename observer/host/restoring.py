@@ -6,7 +6,6 @@ of this command stores what the outboxes hold.
 
 import asyncio
 import contextlib
-import shutil
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from bus.endpoints import Address
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import delivering
 from bus.segments import published_by_stream
+from observer.backup.bundles import HeldFile, held_files, put_back
 from observer.backup.manifest import Manifest, stamp_of
 from observer.backup.package import Package, manifest_of, problems_in
 from observer.backup.work import Plan
@@ -120,7 +120,7 @@ async def planned(settings: Settings, plan: Plan, package: Package, address: str
         events=manifest.events,
         present_events=None if present is None else sum(present.marks.values()),
         is_running=await is_running(settings.run),
-        missing_files=[str(target) for _, target in _missing_files(plan, package, manifest)],
+        missing_files=list(map(str, _missing_files(plan, package).values())),
         lake=lake,
     )
 
@@ -158,13 +158,13 @@ def _present_state(url: str) -> StoredState | None:
         return None
 
 
-def _missing_files(plan: Plan, package: Package, manifest: Manifest) -> Sequence[tuple[Path, Path]]:
+def _missing_files(plan: Plan, package: Package) -> Mapping[HeldFile, Path]:
     """The files of the packed folders that are on the disk no more, each with where it belongs."""
-    found = []
-    for file in manifest.files:
+    found = {}
+    for file in held_files(package):
         folder, _, name = file.path.partition("/")
         if folder in plan.contents.folders and not (target := plan.contents.folders[folder] / name).exists():
-            found.append((package.path / file.path, target))
+            found[file] = target
     return found
 
 
@@ -194,11 +194,12 @@ async def restore(
     show: Show,
     stop: threading.Event,
 ) -> RestoreReport:
-    """Put the package's database in the place of the system's, which is kept aside, and files that are missing; then
-    wait until the outboxes have delivered what they hold. `stop` ends the work before the replacement, or the waiting.
+    """Put files back that are missing, and the package's database in the place of the system's, which is kept aside;
+    then wait until the outboxes have delivered what they hold. `stop` ends the work before the replacement, or the
+    waiting.
 
     Raises:
-        StoreError, DataFileError, StoppedError: nothing was replaced.
+        StoreError, DataFileError, StoppedError: nothing was replaced; files that were missing may be back.
         ConfigError: the running system's writer cannot be stopped or started.
     """
     manifest, url = manifest_of(package), settings.store.url
@@ -207,14 +208,13 @@ async def restore(
     expected = await asyncio.to_thread(published_in, outboxes)
     control = _writer_stopped(settings.run, show) if chosen.is_running else contextlib.nullcontext()
     async with control:
+        missing = _missing_files(plan, package)
+        await asyncio.to_thread(put_back, package, missing, stop)  # before: damage found here replaces nothing
         show("putting the database back")
         copy, stamp = package.path / manifest.database, stamp_of(clock.now_ns())
         system = this_system(Path(settings.run.runtime))
         aside = await asyncio.to_thread(replace_database, url, copy, stamp, system, stop)
         noted = await asyncio.to_thread(stored_state, url)
-        for source, target in (missing := _missing_files(plan, package, manifest)):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
     if chosen.is_running:
         undelivered = await _delivered(outboxes, endpoints_of(settings.run).ingest, url, expected, show, stop)
     else:
@@ -232,7 +232,7 @@ async def restore(
         delivered=_passed(manifest.marks, after.marks, known) - sum(loss.events for loss in new_losses(noted, after)),
         undelivered=undelivered,
         losses=losses,
-        files=[str(target) for _, target in missing],
+        files=list(map(str, missing.values())),
         lake=chosen.lake,
     )
 

@@ -2,9 +2,9 @@
 
 A table's files are the newest versions; a snapshot replaces a version by the next one, so that the snapshot before it
 still reads the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed.
-Few snapshots stay: a table's metadata would grow with each day, and each sealing reads and writes them. The files of
-all versions stay in any case. A catalogue that is lost, damaged or of another folder is made again from
-the manifests, without its earlier snapshots.
+Few snapshots stay: a table's metadata would grow with each day, and each sealing reads and writes them. What no
+snapshot needs goes a week later (`observer.lake.catalogue_files`). The files of all versions stay in any case. A
+catalogue that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
 from observer.errors import DataFileError
+from observer.lake.catalogue_files import SCHEME, delete_unneeded, leaving
 from observer.lake.layout import CATALOGUE, SealedDay, version_path
 from observer.lake.parquet import PARTITIONED_BY, file_schema
 from observer.store.kinds import KINDS
@@ -51,7 +52,6 @@ MARKS: Final = "observer.marks"
 """The key in a snapshot's summary: the marks of each changed day as JSON, by market and date."""
 
 _FILE: Final = "catalogue.sqlite3"
-_SCHEME: Final = "file://"
 # The snapshots of a table that stay: the newest ones, and of older ones those with an earlier version. Each commit
 # copies them several times.
 _KEPT_SNAPSHOTS: Final = 5
@@ -96,7 +96,7 @@ def catalogue_uri(lake: Path) -> str:
 
 def _address(path: Path) -> str:
     """A file's address as Iceberg's readers take it: without escapes, which none of them resolves."""
-    return f"{_SCHEME}{path}"
+    return f"{SCHEME}{path}"
 
 
 @contextmanager
@@ -226,7 +226,7 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], 
     new = {uri: file for uri, file in files.items() if uri not in held}
     marks = {f"{file.day.market} {file.day.session_date}": file.day.marks for file in new.values()}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
-    expired = _expired(table)
+    expired = leaving(_expired(table))
     with table.transaction() as transaction:
         update = transaction.update_snapshot(snapshot_properties=summary)
         with update.overwrite() if gone else update.merge_append() as snapshot:
@@ -237,8 +237,7 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], 
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
         if expired:
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
-    for each in expired:
-        Path(each.manifest_list.removeprefix(_SCHEME)).unlink(missing_ok=True)
+    delete_unneeded(table)
     return True
 
 

@@ -93,7 +93,7 @@ def changed_level(before: Level, after: Level, rate: float | None) -> OverflowLe
     if before == after:
         return None
     share = "too few symbols wanted a slot for a rate" if rate is None else f"{rate:.1%} of the symbols found none"
-    return OverflowLevel(_SEVERITIES[after], f"slots, last hour: {after} ({share})")
+    return OverflowLevel(_SEVERITIES[after], f"slots, last hour: level {after} ({share})")
 
 
 class OverflowWatch:

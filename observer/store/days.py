@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union
 
 from bus.events import GapDetected, InputQuarantined, QualityJudged, SelectionAdvanced, SweepCompleted, UniverseBuilt
 from observer.store.lines import distinct_values
@@ -24,12 +24,10 @@ class DayReader(DatabaseReader):
 
     def sessions(self) -> Sequence[str]:
         """Every stored session, the newest first; each is found by one search in an index, or is among few rows."""
-        found: set[str] = set()
+        days = [distinct_values(EVENT_TABLES[kind].c.session_date).c.value for kind in _OF_SESSIONS]
+        found = union(*(select(day).where(day.is_not(None)) for day in days))
         with self._asking() as connection:
-            for kind in _OF_SESSIONS:
-                days = distinct_values(EVENT_TABLES[kind].c.session_date).c.value
-                found.update(connection.scalars(select(days).where(days.is_not(None))))
-        return sorted(found, reverse=True)
+            return sorted(connection.scalars(found), reverse=True)
 
     def has_session(self, session_date: str) -> bool:
         """Whether anything of this session is stored."""

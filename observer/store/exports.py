@@ -2,7 +2,8 @@
 
 `Ledgers.catch_up` continues after the last exported row of each stream. It writes that position after the files, so a
 kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: at its first
-access in a process a file is written whole, under another name until it is complete.
+access in a process a file is written whole, under another name until it is complete. Each start of a process is a
+stream: the few positions that changed of late are in a file of their own, `exports.json`, which is written each time.
 
 `LedgerExport` writes them after the commits, beside the thread that commits, which never waits for this.
 """
@@ -21,20 +22,27 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
-from bus.outbox import FINISHED_STREAMS_MAX
 from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.files import read_file, replace_file, replacing, to_disk
 from observer.local_time import local_datetime
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.gaps import GapStory, gap_stories, recovered_rows
-from observer.store.ledgers import overflow_line, overflow_path, recovery_folder, recovery_lines, recovery_path
+from observer.store.ledgers import (
+    lines_without,
+    overflow_line,
+    overflow_path,
+    recovery_folder,
+    recovery_lines,
+    recovery_path,
+)
 from observer.store.rows import Position, event_of, position_of
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
 from observer.units import NS_PER_S
 
-EXPORTED_KINDS: Final = frozenset({kind_of(SlotOverflowed), kind_of(GapRecovered)})
+_EXPORTED: Final = (SlotOverflowed, GapRecovered)
+EXPORTED_KINDS: Final = frozenset(map(kind_of, _EXPORTED))
 """The kinds of events that the ledgers export."""
 
 logger = logging.getLogger(__name__)
@@ -42,6 +50,8 @@ logger = logging.getLogger(__name__)
 POLL_S: Final = 1.0  # machine seconds between checks at whether there is something to write
 CHECK_ANYWAY_S: Final = 60.0  # a commit with an unknown outcome sets no flag
 _PORTION: Final = 50_000  # events of a stream that one transaction reads
+_RECENT_STREAMS_MAX: Final = 100  # in exports.json: some starts of the system
+_POSITION_BYTES_MAX: Final = 100_000_000  # a stream has 40 bytes and its number
 _IDS_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 2_000
 
@@ -54,7 +64,7 @@ def ledgers_folder(data: str) -> Path:
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """The exported position of each stream that may still grow, by the stream's random id."""
+    """How far the files are: the exported number of each stream, by its random id."""
 
     streams: dict[str, int] = {}
 
@@ -99,18 +109,17 @@ class Ledgers:
             StoreError: the database does not answer, or what says how far the files are is not ours.
         """
         with self._locked():
-            done = self._read_position()
-            of_all_streams = not done
-            while True:
-                reached, growing = self._write_portion(done, of_all_streams=of_all_streams)
-                if reached == done:
-                    return
-                _write(self._position_path, msgspec.json.encode(_Position(growing)))
-                done = reached
+            settled, recent = self._read_positions()
+            is_done, position = False, {**settled, **recent}
+            while not is_done:
+                reached, is_done = self._write_portion(position)
+                if reached != position:
+                    settled = self._write_positions(settled, reached)
+                position = reached
 
     def rebuild(self, session_date: str) -> Sequence[Path]:
-        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files. Those
-        of recoveries whose rows left the database for the lake stay as they are.
+        """Rebuild the files of one day, and remove recoveries that the database does not have; return the files. Lines
+        of recoveries whose rows left the database for the lake stay.
 
         Raises:
             OSError, StoreError: as for `catch_up`.
@@ -118,56 +127,61 @@ class Ledgers:
         with self._locked(), store_errors(self._engine), self._engine.connect() as connection:
             overflow = self._write_overflow(connection, session_date)
             stories = gap_stories(connection, EVENT_TABLES[GapDetected].c.session_date == session_date)
-            recoveries, left = self._write_recoveries(connection, stories)
+            recoveries = self._write_recoveries(connection, stories, is_rebuild=True)
             folders = {
                 self._folder / recovery_folder(self._provider, self._market, session_date),
                 *(path.parent for path in recoveries),
             }
             for folder in folders:
-                for stale in {*folder.glob("recovery_*.jsonl")}.difference(recoveries, left):
+                for stale in {*folder.glob("recovery_*.jsonl")}.difference(recoveries):
                     stale.unlink()
         return [*([overflow] if overflow else []), *recoveries]
 
     # --- what is new ---
 
     @property
-    def _position_path(self) -> Path:
+    def _recent_path(self) -> Path:
         return self._folder / "system" / "exports.json"
 
-    def _read_position(self) -> Mapping[str, int]:
-        try:
-            return msgspec.json.decode(read_file(self._position_path), type=_Position).streams
-        except FileNotFoundError:
-            return {}
-        except (ValueError, RecursionError) as error:
-            text = f"{self._position_path}: {error}; remove it, and all ledgers are made anew"
-            raise StoreError(text) from error
+    @property
+    def _settled_path(self) -> Path:
+        return self._folder / "system" / "exports-settled.json"
 
-    def _write_portion(
-        self, done: Mapping[str, int], *, of_all_streams: bool
-    ) -> tuple[Mapping[str, int], dict[str, int]]:
-        """Export one portion, of all streams or of those that may have grown; return the new position, and of it what
-        the next portion needs: each start of a process is a stream.
+    def _read_positions(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """The position as it was some starts ago, and what of it has changed since."""
+        recent = _read_position(self._recent_path)
+        return (_read_position(self._settled_path) or {}, recent) if recent is not None else ({}, {})
+
+    def _write_positions(self, settled: Mapping[str, int], reached: Mapping[str, int]) -> Mapping[str, int]:
+        """Write this position; return the settled one."""
+        recent = _changed(settled, reached)
+        if len(recent) > _RECENT_STREAMS_MAX or settled.keys() - reached.keys():
+            self._recent_path.unlink(missing_ok=True)  # a kill here: all is exported again
+            _write(self._settled_path, msgspec.json.encode(_Position(dict(reached))))
+            settled, recent = reached, {}
+        _write(self._recent_path, msgspec.json.encode(_Position(recent)))
+        return settled
+
+    def _write_portion(self, position: Mapping[str, int]) -> tuple[dict[str, int], bool]:
+        """Export one portion of each stream; return the new position, and whether nothing is left. A database that went
+        back takes the position with it: what is delivered again is exported again.
         """
-        reached = dict(done)
+        reached: dict[str, int] = {}
         overflows: list[tuple[_Key, SlotOverflowed]] = []
         gap_ids: list[str] = []
+        is_done = True
         with store_errors(self._engine), self._engine.connect() as connection:
-            columns = (STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark, STREAMS.c.producer)
-            streams = connection.execute(select(*columns).order_by(STREAMS.c.id)).all()
-            newest = _newest([(row.producer, row.uid) for row in streams])
-            for uid, stream, mark, _producer in streams:
-                if not (of_all_streams or uid in newest or uid in done):
-                    continue
-                after = done.get(uid, 0)
+            columns = (STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark)
+            for uid, stream, mark in connection.execute(select(*columns).order_by(STREAMS.c.id)).all():
+                reached[uid] = after = min(mark, position.get(uid, 0))
                 if mark > after:
                     reached[uid] = upto = min(mark, _before_next(connection, stream, after, mark) + _PORTION)
+                    is_done = is_done and upto == mark
                     overflows += _overflows(connection, stream, after, upto)
                     gap_ids += _closed_gaps(connection, stream, after, upto)
             self._add_overflows(connection, sorted(overflows, key=lambda each: each[0]))
             self._add_recoveries(connection, gap_ids)
-        unfinished = {row.uid for row in streams if reached.get(row.uid, 0) < row.high_water_mark}
-        return reached, {uid: number for uid, number in reached.items() if uid in newest | unfinished}
+        return reached, is_done
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -237,34 +251,41 @@ class Ledgers:
                 )
 
     def _write_recoveries(
-        self, connection: Connection, stories: Iterable[GapStory]
-    ) -> tuple[Sequence[Path], Sequence[Path]]:
-        """Write the files of these gaps; return them, and those that are left as they are: of gaps whose rows left the
-        database for the lake.
+        self, connection: Connection, stories: Iterable[GapStory], *, is_rebuild: bool = False
+    ) -> Sequence[Path]:
+        """Write the files of these gaps; return them. A file's line whose row the database does not have (it left for
+        the lake, or the database went back) stays. A rebuild keeps such lines only where rows are known to be missing.
         """
-        contents: dict[str, bytes] = {}
-        removed: set[str] = set()
+        lines: dict[Path, list[bytes]] = {}
+        lacking: set[Path] = set()
         for story in stories:
             if story.recovered is not None:
                 rows = recovered_rows(connection, story.gap)
-                name = recovery_path(self._market, story.gap)
-                contents[name] = contents.get(name, b"") + recovery_lines(story.gap, story.recovered, rows)
-                removed |= {name} if story.recovered.rows and not rows else set()
-        kept = contents.keys() - removed
-        written = {self._folder / name: content for name, content in contents.items() if content and name in kept}
-        for path, content in written.items():
-            _write(path, content)
-        return list(written), [self._folder / name for name in removed]
+                path = self._folder / recovery_path(self._market, story.gap)
+                lines.setdefault(path, []).extend(recovery_lines(story.gap, story.recovered, rows))
+                lacking |= {path} if len(rows) < story.recovered.rows else set()
+        written: list[Path] = []
+        for path, found in lines.items():
+            held = _lines_of(path)
+            kept = lines_without(found, held) if path in lacking or not is_rebuild else []
+            if content := [*kept, *found]:
+                written.append(path)
+                if content != held:  # a file that is written anew is another one for the backup
+                    _write(path, b"".join(content))
+        return written
 
 
-def _newest(streams: Sequence[tuple[str, str]]) -> set[str]:
-    """The newest streams of each producer, of pairs (producer, random id), the oldest first. What a process has not
-    delivered yet is of one of these; what it delivers again of an older one is exported.
-    """
-    by_producer: dict[str, list[str]] = {}
-    for producer, uid in streams:
-        by_producer.setdefault(producer, []).append(uid)
-    return {uid for uids in by_producer.values() for uid in uids[-FINISHED_STREAMS_MAX - 1 :]}
+def _read_position(path: Path) -> dict[str, int] | None:
+    try:
+        return msgspec.json.decode(read_file(path, _POSITION_BYTES_MAX), type=_Position).streams
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: {error}; remove it, and all ledgers are made anew") from error
+
+
+def _changed(settled: Mapping[str, int], reached: Mapping[str, int]) -> dict[str, int]:
+    return {uid: number for uid, number in reached.items() if settled.get(uid) != number}
 
 
 # --- rows ----------------------------------------------------------------------------------------------------
@@ -272,10 +293,8 @@ def _newest(streams: Sequence[tuple[str, str]]) -> set[str]:
 
 def _before_next(connection: Connection, stream: int, after: int, mark: int) -> int:
     """The number in front of the stream's next row for the files: a day's trades in between are no portions."""
-    tables = (EVENT_TABLES[SlotOverflowed], EVENT_TABLES[GapRecovered])
-    behind = (
-        select(func.min(each.c.sequence)).where(each.c.stream == stream, each.c.sequence > after) for each in tables
-    )
+    tables = (EVENT_TABLES[kind].c for kind in _EXPORTED)
+    behind = (select(func.min(each.sequence)).where(each.stream == stream, each.sequence > after) for each in tables)
     found = [connection.scalar(wanted) for wanted in behind]
     return min((number - 1 for number in found if number is not None), default=mark)
 
@@ -310,6 +329,14 @@ def _closed_gaps(connection: Connection, stream: int, after: int, upto: int) -> 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)
+
+
+def _lines_of(path: Path) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            return list(file)
+    except FileNotFoundError:
+        return []
 
 
 def _size_of(path: Path) -> int | None:

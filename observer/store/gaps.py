@@ -1,6 +1,6 @@
 """Queries of gaps and their outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from bus.events import (
     WatchObserved,
 )
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.gaps.recovery import name_of
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
@@ -145,6 +146,21 @@ class GapReader(DatabaseReader):
         """The rows of a gap's recovery: trades by cumulative volume, then minute bars by time."""
         with self._asking() as connection:
             return recovered_rows(connection, gap)
+
+    def stored_names(self, gap: GapDetected) -> Mapping[tuple[str, float], str | None]:
+        """The names of the rows that are stored of a gap, each with its `gap_id`: of all trades in its volumes, by any
+        process, and of the minute bars of its recovery.
+        """
+        trades = EVENT_TABLES[Trade].c
+        wanted = select(trades.cumulative_volume, trades.gap_id).where(
+            trades.symbol == gap.symbol,
+            trades.session_date == gap.session_date,
+            trades.cumulative_volume > gap.after_volume,
+            trades.cumulative_volume <= gap.before_volume + VOLUME_NOISE,
+        )
+        with self._asking() as connection:
+            stored = {("trade", volume): gap_id for volume, gap_id in connection.execute(wanted)}
+            return stored | {name_of(row): gap.gap_id for row in recovered_rows(connection, gap)}
 
 
 def unresolved_cuts(connection: Connection, session_date: str) -> dict[str, int]:

@@ -5,9 +5,12 @@ is Korean; times in the lines are UTC, as both formats write them (`Z`, `+00:00`
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from bus.events import (
     GapDetected,
@@ -78,7 +81,9 @@ def recovery_path(market: str, gap: GapDetected) -> str:
     return f"{recovery_folder(gap.provider, market, gap.session_date)}/recovery_{began:%H%M%S}_{gap.symbol}.jsonl"
 
 
-def recovery_lines(gap: GapDetected, recovered: GapRecovered, rows: Sequence[Trade | MinuteBarRecovered]) -> bytes:
+def recovery_lines(
+    gap: GapDetected, recovered: GapRecovered, rows: Sequence[Trade | MinuteBarRecovered]
+) -> list[bytes]:
     """The lines of a gap's recovery: one for each bar; a trade is a bar of its one price."""
     meta = {
         "source": "gap_recovery",
@@ -91,7 +96,32 @@ def recovery_lines(gap: GapDetected, recovered: GapRecovered, rows: Sequence[Tra
         },
         "recovered_at": _moment(recovered.recovered_ns).isoformat(),
     }
-    return b"".join(_line({"meta": meta, "instruments": [_instrument(row)]}) for row in rows)
+    return [_line({"meta": meta, "instruments": [_instrument(row)]}) for row in rows]
+
+
+def lines_without(rows: Iterable[bytes], lines: Iterable[bytes]) -> list[bytes]:
+    """Those of a recovery's lines whose bars are not among the lines of `rows`, whatever both say of the gap."""
+    left = Counter(map(_bar_in, rows))
+    kept: list[bytes] = []
+    for line in lines:
+        if left[bar := _bar_in(line)]:
+            left[bar] -= 1
+        else:
+            kept.append(line)
+    return kept
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """What says which bar a recovery's line has."""
+
+    instruments: msgspec.Raw
+
+
+def _bar_in(line: bytes) -> bytes:
+    try:
+        return bytes(msgspec.json.decode(line, type=_Line).instruments)
+    except (ValueError, RecursionError):  # a person wrote it
+        return line
 
 
 def _instrument(row: Trade | MinuteBarRecovered) -> dict[str, object]:

@@ -1,13 +1,14 @@
 """Queries of the tape: its pages, progress and reports, and what of a line's day is stored trade by trade."""
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, func, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, tuple_, union_all
 
 from bus.events import (
+    Event,
     MinuteBarRecovered,
     SelectionAdvanced,
     SlotAssigned,
@@ -19,16 +20,23 @@ from bus.events import (
     Trade,
     TradesConflated,
     UniverseEvaluated,
+    WatchChanged,
+    WatchResumed,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
 )
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.store.decisions import events_between
 from observer.store.lines import lines_of
-from observer.store.rows import event_of, position_of
+from observer.store.rows import Position, event_of, position_of
 from observer.store.session import DatabaseReader
-from observer.store.slots import day_bounds, slot_changes
+from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
 
 _STEPS_AT_ONCE: Final = 500  # of a day's steps, newest first: a sweep's evaluation is among so many
+_CHANGES: Final[Sequence[type[SlotAssigned | SlotReleased | WatchChanged]]] = (SlotAssigned, SlotReleased, WatchChanged)
+_WATCHES: Final = (WatchStarted, WatchStopped, WatchSettled, WatchResumed)  # the last: a new process's first event
 _PAGES_AT_ONCE: Final = 2_000  # of a day's some 500,000: what a reader holds in memory
 
 
@@ -40,22 +48,17 @@ class PageMark(NamedTuple):
     sequence: int
 
 
-class Evaluated(msgspec.Struct, frozen=True, order=True):
-    """A step of Track B at `advanced_ns` that has evaluated the day's volumes until `until_ns`: the end of a sweep; the
-    end of the day when its slots are closed.
-    """
-
-    advanced_ns: int
-    until_ns: int
-
-
 class Decided(msgspec.Struct, frozen=True):
-    """What Track B decided of a day: assignments and releases of slots, each kind in order; its last evaluation, None
-    without one; and of each event stream (its random id) the number up to which this is read.
+    """What Track B decided of a day: which lines it streamed, in order, each change with the number of its event stream
+    (each process has its own); until when it has evaluated the day's volumes (UTC ns; 0: no sweep of them); when it
+    closed the day's slots, None if it has not; how many steps of it were read; and of each event stream (its random id)
+    the number up to which this is read. Whatever Track B published before one of these is stored: streamed trades, too.
     """
 
-    slots: Sequence[SlotAssigned | SlotReleased]
-    evaluated: Evaluated | None
+    changes: Sequence[tuple[int, SlotAssigned | SlotReleased | WatchChanged]]
+    evaluated_ns: int
+    closed_ns: int | None
+    steps: int
     upto: Mapping[str, int]
 
 
@@ -156,11 +159,18 @@ class TapeReader(DatabaseReader):
         with self._asking() as connection:
             streams = connection.execute(select(*columns).order_by(STREAMS.c.id)).all()
             if since is None:
-                return _decided(connection, session_date, {uid: mark for _, uid, mark in streams})
+                upto = {uid: mark for _, uid, mark in streams}
+                return _decided(connection, session_date, {number: mark for number, _, mark in streams}, upto)
             # A database that went back has lower marks until the same events are there again.
             upto = {**since, **{uid: max(mark, since.get(uid, 0)) for _, uid, mark in streams}}
             new = [(stream, since.get(uid, 0) + 1, mark + 1) for stream, uid, mark in streams]
             return _decided_since(connection, session_date, [each for each in new if each[1] < each[2]], upto)
+
+    def is_behind(self, upto: Mapping[str, int]) -> bool:
+        """Whether the database lacks events of these (`Decided.upto`): it went back, and does not have them again."""
+        with self._asking() as connection:
+            marks = {row.uid: row.high_water_mark for row in connection.execute(select(STREAMS))}
+        return any(marks.get(uid, 0) < number for uid, number in upto.items())
 
     def lines_with_minute_bars(self, session_date: str) -> frozenset[str]:
         """The lines that have minute bars of the day in the place of trades."""
@@ -172,13 +182,30 @@ class TapeReader(DatabaseReader):
             return frozenset(connection.scalars(select(bars.symbol).distinct().where(of_lines, *of_day)))
 
 
-def _decided(connection: Connection, session_date: str, upto: Mapping[str, int]) -> Decided:
-    """The whole day until now."""
-    changes = slot_changes(connection, *day_bounds(session_date))
+def _decided(connection: Connection, session_date: str, marks: Mapping[int, int], upto: Mapping[str, int]) -> Decided:
+    """The whole day, up to these numbers of the streams: each of the queries may see more than the one before it."""
+    found: list[tuple[Position, SlotAssigned | SlotReleased | WatchChanged]] = []
+    for kind in _CHANGES:
+        rows_of_day = connection.execute(select(EVENT_TABLES[kind]).where(_is_of(kind, session_date)))
+        found += [(position_of(row), event_of(kind, row)) for row in rows_of_day]
+    in_order = sorted(found, key=itemgetter(0))
+    changes = [(stream, change) for (stream, sequence), change in in_order if sequence <= marks.get(stream, 0)]
     table = EVENT_TABLES[SelectionAdvanced]
-    newest = select(table).where(table.c.session_date == session_date).order_by(table.c.advanced_ns.desc())
-    steps = [event_of(SelectionAdvanced, row) for row in connection.execute(newest.limit(_STEPS_AT_ONCE))]
-    return Decided([each for each in changes if isinstance(each, SlotAssigned | SlotReleased)], _last(steps), upto)
+    # By position, not by time: an unfinished day is closed at the time of its stop, which can be before its last step.
+    newest = (table.c.stream.desc(), table.c.sequence.desc())
+    wanted = select(table).where(table.c.session_date == session_date).order_by(*newest).limit(_STEPS_AT_ONCE)
+    rows = [(row, *position_of(row)) for row in connection.execute(wanted)]
+    steps = [event_of(SelectionAdvanced, row) for row, stream, sequence in rows if sequence <= marks.get(stream, 0)]
+    return _found(changes, steps, upto)
+
+
+def _is_of(kind: type[Event], session_date: str) -> ColumnElement[bool]:
+    """Whether a row of this kind is of the day."""
+    columns, (from_ns, to_ns) = EVENT_TABLES[kind].c, day_bounds(session_date)
+    if kind is WatchChanged:
+        return columns.session_date == session_date
+    at_ns = columns.assigned_ns if kind is SlotAssigned else columns.released_ns
+    return and_(at_ns >= from_ns, at_ns < to_ns)
 
 
 def _decided_since(
@@ -186,24 +213,28 @@ def _decided_since(
 ) -> Decided:
     """The day's decisions within these ranges: stream, first number, number behind the last."""
     from_ns, to_ns = day_bounds(session_date)
-    slots: list[SlotAssigned | SlotReleased] = []
+    changes: list[tuple[int, SlotAssigned | SlotReleased | WatchChanged]] = []
     steps: list[SelectionAdvanced] = []
-    kinds = (SlotAssigned, SlotReleased, SelectionAdvanced)
-    for each in itertools.chain.from_iterable(events_between(connection, kinds, *numbers) for numbers in new):
-        match each:
-            case SelectionAdvanced(session_date=day) if day == session_date:
-                steps.append(each)
-            case SlotAssigned(assigned_ns=at_ns) | SlotReleased(released_ns=at_ns) if from_ns <= at_ns < to_ns:
-                slots.append(each)
-    return Decided(slots, _last(steps), upto)
+    for stream, begin, end in new:
+        for each in events_between(connection, (*_CHANGES, SelectionAdvanced), stream, begin, end):
+            match each:
+                case SelectionAdvanced(session_date=day) if day == session_date:
+                    steps.append(each)
+                case WatchChanged(session_date=day) if day == session_date:
+                    changes.append((stream, each))
+                case SlotAssigned(assigned_ns=at_ns) | SlotReleased(released_ns=at_ns) if from_ns <= at_ns < to_ns:
+                    changes.append((stream, each))
+    return _found(changes, steps, upto)
 
 
-def _last(steps: Iterable[SelectionAdvanced]) -> Evaluated | None:
-    """The last evaluation among a day's steps."""
-    found: list[Evaluated] = []
-    for each in steps:
-        if isinstance(each.step, SlotsClosed):
-            found.append(Evaluated(each.advanced_ns, day_bounds(each.session_date)[1]))
-        elif isinstance(each.step, UniverseEvaluated):
-            found.append(Evaluated(each.advanced_ns, each.step.completed_ns))
-    return max(found, default=None)
+def _found(
+    changes: Sequence[tuple[int, SlotAssigned | SlotReleased | WatchChanged]],
+    steps: Sequence[SelectionAdvanced],
+    upto: Mapping[str, int],
+) -> Decided:
+    begun_or_ended = [
+        each for each in changes if not isinstance(each[1], WatchChanged) or isinstance(each[1].change, _WATCHES)
+    ]
+    evaluated = (each.step.completed_ns for each in steps if isinstance(each.step, UniverseEvaluated))
+    closed = (each.advanced_ns for each in steps if isinstance(each.step, SlotsClosed))
+    return Decided(begun_or_ended, max(evaluated, default=0), max(closed, default=None), len(steps), upto)

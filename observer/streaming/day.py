@@ -181,12 +181,12 @@ class StreamingDay:
 
     async def end_for_earlier_process(self) -> None:
         """Close the day of an earlier process that stopped while streaming, when it is too late to resume. The end of
-        its slots was not observed.
+        its slots was not observed, nor of watches alone: the closed day says that nothing is streamed any more.
         """
         self._resolve_alerts()
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns, self._plan.ends_ns)
-        if assigned:
-            reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
+        reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
+        if assigned or decisions.is_unfinished(reported):
             selector = await self._new_selector()
             self._resume(selector, reported, assigned)
             for slot in assigned:
@@ -245,7 +245,7 @@ class StreamingDay:
         if any(isinstance(event, SlotAssigned) for event in reported):
             self.overflow.resume(reported, self._clock.now_ns())
             if self.overflow.level == "normal":
-                self._alerts.resolve("overflow", "slots, last hour: normal")
+                self._alerts.resolve("overflow", "slots, last hour: level normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.trades.hold(selector.wanted)
             self.receiver.outages.stay_down(selector.closed_accounts)

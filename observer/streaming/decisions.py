@@ -136,6 +136,8 @@ class DecisionReplay:
 
     def _trade(self, trade: Trade) -> Sequence[Event]:
         outcome = self._gaps.observe(trade)
+        if outcome == "unwatched":
+            self._gaps.detector.note(trade)  # Track B kept it
         if outcome not in REPEATED and self._selector is not None:
             self._selector.market.update_trade(trade)
         return [outcome] if isinstance(outcome, Resolution) else _NOTHING
@@ -331,6 +333,13 @@ def resume(selector: Selector, reported: Sequence[Event], seen: Sequence[Snapsho
     selector.compare_with(opening_of(_seen_at_opening(reported, seen))[1])
     _update_halts(selector, reported, seen)
     return selector.resume(slots, now_ns)
+
+
+def is_unfinished(reported: Sequence[Event]) -> bool:
+    """Whether slots were assigned on a day that was not closed."""
+    steps = (event.step for event in reported if isinstance(event, SelectionAdvanced))
+    is_closed = any(isinstance(step, SlotsClosed) for step in steps)
+    return not is_closed and any(isinstance(event, SlotAssigned) for event in reported)
 
 
 def _seen_at_opening(reported: Iterable[Event], seen: Sequence[Snapshot]) -> Sequence[Snapshot]:

@@ -48,13 +48,13 @@ logger = logging.getLogger(__name__)
 
 CHECK_AGAIN_S: Final = 0.5  # machine seconds between checks of the database, in case the feed lost a message
 SETTLE_S: Final = 1.0
-
 FIGURES_S: Final = 10.0  # machine seconds between the figures of detection and recovery
 _RECOVERY_TARGET: Final = "recovery_target:"
 _FIGURES: Final = "gap_figures"
 _UNREAD: Final = "open_gaps_unread"
 
 Row = Trade | MinuteBarRecovered
+Filled = tuple[Sequence[Row], GapRecovered]
 
 
 class PastSource(HistorySource, PastBarSource, Protocol):
@@ -333,7 +333,7 @@ class GapFiller:
             if not rows or not (closed.complete or is_last):  # the source lags behind streaming: it may have more soon
                 queue.put_back(attempt, f"{planned.source} returned {len(rows)} rows of it", self._clock.now_ns())
                 return
-            new = await self._not_stored(gap, rows) if attempt.again else rows
+            new, closed = await self._not_stored(attempt, rows, closed)
         except (ProviderError, StoreError) as error:
             logger.warning("gap %s: %s", gap.gap_id, error)
             queue.put_back(attempt, str(error), self._clock.now_ns())
@@ -346,14 +346,26 @@ class GapFiller:
         began_s = self._began_s.pop(attempt.gap.gap_id)
         self._worklist.closed(attempt, is_recovered=is_recovered, began_s=began_s)
 
-    async def _not_stored(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
-        """The rows that no earlier recovery stored."""
-        while not await self._producer.drain(SETTLE_S):
+    async def _not_stored(self, attempt: Attempt, rows: Sequence[Row], closed: GapRecovered) -> Filled:
+        """The rows that are not stored yet, and the outcome without the tape's: it may have trades of a gap given up
+        before, and of one from before a slot's first trade; never of one behind a counted trade. All rows if the
+        database does not answer, but for a gap that is tried again (StoreError).
+        """
+        gap = attempt.gap
+        if not attempt.again and gap.missing_trades is not None:
+            return rows, closed
+        while attempt.again and not await self._producer.drain(SETTLE_S):
             logger.info("gap %s: waiting for what was recovered earlier to be stored", gap.gap_id)
-        stored = {recovery.name_of(row) for row in await asyncio.to_thread(self._reader.recovered_rows, gap)}
-        return [row for row in rows if recovery.name_of(row) not in stored]
+        try:
+            stored = await asyncio.to_thread(self._reader.stored_names, gap)
+        except StoreError:
+            if attempt.again:
+                raise
+            return rows, closed
+        own = sum(stored.get(recovery.name_of(row), gap.gap_id) == gap.gap_id for row in rows)
+        return [row for row in rows if recovery.name_of(row) not in stored], replace(closed, rows=own)
 
-    async def _recover(self, plan: RecoveryPlan) -> tuple[Sequence[Row], GapRecovered]:
+    async def _recover(self, plan: RecoveryPlan) -> Filled:
         """The recovered rows of the gap, and its outcome."""
         gap = plan.gap
         if plan.source == "time_and_sales":

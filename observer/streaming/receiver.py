@@ -28,7 +28,7 @@ from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
 from observer.streaming.late_end import LateEnd
-from observer.streaming.recorder import TradeRecorder
+from observer.streaming.recorder import NO_ACCOUNT, TradeRecorder
 from observer.streaming.stream_monitor import STREAM, StreamMonitor
 from observer.streaming.sweep_times import session_of
 from observer.streaming.unreadable import TRADES_PER_MINUTE_MAX, UnreadableInputs
@@ -103,8 +103,8 @@ class StreamReceiver:
         self._venues = frozenset(each.venue for each in sessions.sessions)
 
     def _account_of(self, symbol: str) -> str:
-        """The account with the symbol's slot; "none" without one."""
-        return next((account for account, symbols in self._slots() if symbol in symbols), "none")
+        """The account with the symbol's slot; NO_ACCOUNT without one."""
+        return next((account for account, symbols in self._slots() if symbol in symbols), NO_ACCOUNT)
 
     def _symbols_beside(self, symbol: str) -> Collection[str]:
         """The symbols with a slot at the symbol's account, with it; none without a slot."""

@@ -45,17 +45,17 @@ from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
 
+NO_ACCOUNT: Final = "none"  # of a symbol without a slot
 SOURCE: Final = "track-b"  # in alerts: the process that runs this
 CONTRADICTIONS_MAX: Final = 5
 """Contradictions in a row: then the last trade of the chain was wrong, and the chain begins again with the last one."""
 REPEATED_SHARE_MAX: Final = 0.01  # of a minute's trades
-_LEFT: Final = "the symbol was left before the exchange's volume was known"
 REPEATED_MIN: Final = 5  # trades; below it the share means nothing
+_LEFT: Final = "the symbol was left before the exchange's volume was known"
 
 
 class TradeRecorder:
-    """The trades of one day's market data stream. All inputs of the gap detector are published, so a replay
-    finds the same gaps.
+    """One day's streamed trades. All inputs of the gap detector are published, so a replay finds the same gaps.
 
     Conflated trades reach the selection only when their row is published: before any other event of their symbol, and
     before any decision (`report_rows`). So a replay, which has only the rows, reproduces the decisions.
@@ -70,7 +70,7 @@ class TradeRecorder:
         apply: takes each stored trade or row when it is published.
         alerts: of the process.
         quarantine: takes each trade that is not believed.
-        account_of: returns the account that streams a symbol.
+        account_of: returns the account with the symbol's slot; NO_ACCOUNT without one.
         late_end: bounds the volumes of symbols that are left after the day's stop; None: they are taken as they are.
     """
 
@@ -150,6 +150,11 @@ class TradeRecorder:
             self.report_rows(trade.symbol)
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
+        elif outcome == "unwatched":
+            # Before the acknowledgement of its subscription. One after its watch may be fetched, and is dropped.
+            if self._account_of(trade.symbol) != NO_ACCOUNT:
+                self.detector.note(trade)
+                self._keep(trade)
         else:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
 
@@ -158,11 +163,8 @@ class TradeRecorder:
         begin again with the last of them.
         """
         symbol = trade.symbol
-        if not is_contradiction:
-            self._repeated[symbol] += 1
-            return
-        row = self._contradictions.setdefault(symbol, [])
-        if row and trade.cumulative_volume <= row[-1].cumulative_volume:
+        row = self._contradictions.setdefault(symbol, []) if is_contradiction else []
+        if not is_contradiction or (row and trade.cumulative_volume <= row[-1].cumulative_volume):
             self._repeated[symbol] += 1
             return
         row.append(trade)
@@ -195,9 +197,8 @@ class TradeRecorder:
         if now_ns - self._counted_ns < NS_PER_MINUTE:
             return
         count = self._repeated.total()
-        share = count / max(self._taken, 1)
         text = f"{count:,} of {self._taken:,} trades had come before"
-        if count >= REPEATED_MIN and share >= REPEATED_SHARE_MAX:
+        if count >= REPEATED_MIN and count >= REPEATED_SHARE_MAX * self._taken:
             often = [f"{name} (account {self._account_of(name)})" for name, _ in self._repeated.most_common(3)]
             self._alerts.report("repeated_trades", "warning", f"{text} within a minute, most of {', '.join(often)}")
         else:
@@ -300,8 +301,7 @@ class TradeRecorder:
         publish the gap or its end that this shows.
         """
         now_ns = self._clock.now_ns()
-        found = self.gaps.account(self._provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns)
-        if found is not None:
+        if found := self.gaps.account(self._provider, symbol, volume, asked_ns=asked_ns, now_ns=now_ns):
             self._report(symbol, WatchObserved(Reached(volume, None, asked_ns)), now_ns)
             self._producer.publish(found)
 

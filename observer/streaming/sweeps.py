@@ -26,8 +26,8 @@ from observer.metrics.counters import COUNTERS
 from observer.providers.broker import Quote, QuoteSource, chunks
 from observer.store.universes import StoredUniverse
 from observer.streaming.attention import AttentionRequests
-from observer.streaming.sweep_times import Sweep, session_of, sweeps_of
-from observer.streaming.track_a import TrackAParts
+from observer.streaming.sweep_times import Sweep, session_of
+from observer.streaming.track_a import TrackAParts, sweeps_on
 from observer.units import NS_PER_S
 from observer.universe.eligibility import KOREAN_STOCKS
 from observer.universe.in_force import oldest_fallback, refused_universe, universe_of
@@ -89,8 +89,7 @@ class Sweeps:
         return self._clock.now_ns() >= sweep.begins_ns + self._settings.interval_s * NS_PER_S
 
     def _sweeps(self, plan: DayPlan) -> Sequence[Sweep]:
-        interval_ns = round(self._settings.interval_s * NS_PER_S)
-        return sweeps_of(plan, self._parts.windows(plan), interval_ns, self._parts.main_venue)
+        return sweeps_on(plan, self._settings, self._parts.sessions, self._parts.venues)
 
     async def _warm_up(self) -> None:
         """Open the connections of the first sweep in advance; failures are only logged: the sweep shows them again."""

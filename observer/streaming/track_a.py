@@ -15,6 +15,8 @@ from observer.lines import venue_of
 from observer.selection.settings import SelectionSettings
 from observer.store.reader import StoreReader
 from observer.streaming.settings import TrackASettings
+from observer.streaming.sweep_times import Sweep, sweeps_of
+from observer.units import NS_PER_S
 
 
 class TrackAParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +43,22 @@ class TrackAParts(msgspec.Struct, frozen=True, kw_only=True):
 
     def windows(self, plan: DayPlan) -> Sequence[Window]:
         """What is collected of the universe's venues on a day."""
-        found = windows_of(self.sessions, plan.sessions, "track_a", self.settings.sessions)
-        return [window for window in found if window.venue in self.venues]
+        return _windows(plan, self.settings, self.sessions, self.venues)
+
+
+def sweeps_on(
+    plan: DayPlan, settings: TrackASettings, sessions: SessionRules, venues: Sequence[str]
+) -> Sequence[Sweep]:
+    """The sweeps of a day; `sessions` and `venues` as in TrackAParts."""
+    interval_ns = round(settings.interval_s * NS_PER_S)
+    return sweeps_of(plan, _windows(plan, settings, sessions, venues), interval_ns, venues[0])
+
+
+def _windows(
+    plan: DayPlan, settings: TrackASettings, sessions: SessionRules, venues: Sequence[str]
+) -> Sequence[Window]:
+    found = windows_of(sessions, plan.sessions, "track_a", settings.sessions)
+    return [window for window in found if window.venue in venues]
 
 
 def elsewhere(lines: Sequence[str], venues: AbstractSet[str], main_venue: str) -> frozenset[str]:

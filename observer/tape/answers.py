@@ -104,18 +104,18 @@ def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
             chain.volume += page.upto_volume - page.after_volume
 
 
-def quality_of(chain: Chain, *, has_minute_bars: bool) -> TapeQuality:
-    """What the line's stored trades are of its day."""
+def quality_of(chain: Chain, *, has_minute_bars: bool, is_swept: bool) -> TapeQuality:
+    """What the line's stored trades are of its day; not `is_swept`: it may have traded above the limit."""
     if chain.limit > 0 and chain.held_volume <= VOLUME_NOISE:
         return "minute_bars" if has_minute_bars else "snapshots"
-    if chain.missing_volume > 0:
+    if chain.missing_volume > 0 or not is_swept:
         return "spans"
     return "seconds" if chain.lost_volume > 0 else "complete"
 
 
 def judged(
     chain: Chain, *, provider: str, symbol: str, session_date: str, judged_ns: int, venue: str,
-    fetched_trades: int, has_minute_bars: bool,
+    fetched_trades: int, has_minute_bars: bool, is_swept: bool,
 ) -> TapeJudged:  # fmt: skip
     """The report on a line's day."""
     return TapeJudged(
@@ -123,7 +123,7 @@ def judged(
         symbol=symbol,
         session_date=session_date,
         judged_ns=judged_ns,
-        quality=quality_of(chain, has_minute_bars=has_minute_bars),
+        quality=quality_of(chain, has_minute_bars=has_minute_bars, is_swept=is_swept),
         day_volume=chain.limit,
         held_volume=max(0.0, chain.held_volume),
         fetched_trades=fetched_trades,

@@ -37,7 +37,7 @@ class Chain:
     """
 
     __slots__ = (
-        "_asked", "_held", "_lost", "is_claimed", "is_streamed", "limit", "limit_s", "price", "top_s", "trades",
+        "_asked", "_held", "_lost", "is_streamed", "limit", "limit_s", "price", "top_s", "trades",
         "volume",
     )  # fmt: skip
 
@@ -51,7 +51,6 @@ class Chain:
         self.trades = 0
         self.volume = 0.0
         self.top_s = -1
-        self.is_claimed = False
         self.is_streamed = False
 
     @property

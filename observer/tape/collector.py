@@ -7,7 +7,7 @@ page is fetched again only if it was not stored yet.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from bus.events import (
@@ -25,17 +25,18 @@ from bus.feed import FeedSubscriber
 from observer.calendar.phases import DayPlan
 from observer.errors import MalformedError, ProviderError
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import venue_of
 from observer.providers.time_and_sales import TradePageSource, TradesPage
 from observer.tape.answers import restore
 from observer.tape.learning import Learning
 from observer.tape.output import TapeOutput, TapeParts
 from observer.tape.planner import TapePlanner, Visit
-from observer.tape.stored import StoredDay, windows
+from observer.tape.stored import SILENT_NS, StoredDay, windows
 from observer.units import NS_PER_S
 
 VISITS_PER_ACCOUNT: Final = 8  # at once: the pace is the setting's; this only hides the answers' latency
 CHECK_AGAIN_S: Final = 2.0  # machine seconds between checks of the database, in case the feed lost a message
-CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # after the last sweep: it is evaluated, and what streamed is stored
+CLOSED_AFTER_NS: Final = 60 * NS_PER_S  # from the last volume to the second that is asked: clocks may differ
 JUDGED_BEFORE_NS: Final = 120 * NS_PER_S  # before midnight, when today's trades are gone
 OFFER_AGAIN_NS: Final = 60 * NS_PER_S  # between visits of a line that waits for a gap, an answer or the disk
 REFUSALS_MAX: Final = 3  # of a line after the close, which the broker would repeat; then it is not waited for
@@ -52,7 +53,7 @@ class TapeDay:
         self._parts = parts
         self._plan = plan
         self._day = plan.day.isoformat()
-        self._stored = StoredDay(parts.reader, parts.alerts, self._day)
+        self._stored = StoredDay(parts.reader, parts.alerts, self._day, parts.clock.now_ns())
         self._output = TapeOutput(parts, plan)
         self._learning = Learning(self.planner, parts.settings.lines, parts.settings.preroll_s, parts.clock.now_ns())
         self._news, self._wakes = asyncio.Event(), asyncio.Event()
@@ -61,9 +62,12 @@ class TapeDay:
         self._put_off: set[str] = set()
         self._refused: dict[str, int] = {}  # lines without an answer, and how often for good after the close
         self._prerolls: dict[str, int] = {}  # put off: by line, back to which second
+        sweeps, lines = parts.sweeps(plan), parts.settings.lines
+        swept = ((venue, sweep.begins_ns) for sweep in sweeps for venue in sweep.venues)
+        self._last_sweeps = {venue: begins_ns for venue, begins_ns in swept if not lines or venue in lines}
+        self._last_sweep_ns = max(self._last_sweeps.values(), default=plan.track_a_stop_ns)
+        self._closed_s = 0  # whole days are asked: the second of the newest of their volumes
         self._is_closed = False
-        self._is_streaming = False  # after the close: a line has a slot, whose last trades may still come
-        self._ended: set[str] = set()  # lines whose whole day is asked
         self._offer_ns = 0
 
     async def run(self) -> None:
@@ -128,13 +132,13 @@ class TapeDay:
 
     async def _learn(self) -> None:
         now_ns, since_ns = self._parts.clock.now_ns(), self._learning.read_until_ns
-        await self._stored.refresh()
+        await self._stored.refresh(now_ns)
         claims, evaluated_ns = self._stored.claims, self._stored.evaluated_ns
         for begin_ns, end_ns in windows(since_ns, now_ns + 1, self._plan.track_a_start_ns):
             volumes = await self._stored.volumes(begin_ns, end_ns)
             self._learning.learn(volumes, claims, evaluated_ns, end_ns - 1)
-        if now_ns >= self._closes_ns:
-            self._close(now_ns, {symbol for symbol, spans in claims.items() if spans[-1].to_ns >= now_ns})
+        if self._is_over(now_ns):
+            self._close()
         await self._offer_again(now_ns)
         self._wake()
 
@@ -152,18 +156,22 @@ class TapeDay:
                 self.planner.offer(symbol)
             self._put_off.clear()
 
-    @property
-    def _closes_ns(self) -> int:
-        return max(self._plan.track_a_stop_ns, self._plan.trades_to_ns) + CLOSED_AFTER_NS
+    def _is_over(self, now_ns: int) -> bool:
+        """Whether the day's last volumes are known, with what was streamed of them; Track A makes its last sweep up for
+        within an interval. Of a dead Track B that was not closed, trades may come later.
+        """
+        swept, begins_ns = self._stored.swept, self._last_sweep_ns
+        is_late = now_ns >= begins_ns + round(self._parts.sweep_interval_s * NS_PER_S) + SILENT_NS
+        is_swept = is_late or (swept is not None and swept.started_ns >= begins_ns)
+        is_streamed = self._stored.is_over or self._stored.is_silent
+        return is_swept and is_streamed and now_ns >= max(begins_ns, self._learning.last_s * NS_PER_S) + CLOSED_AFTER_NS
 
-    def _close(self, now_ns: int, streaming: Collection[str]) -> None:
-        """Ask whole days, but not of lines that still have a slot: Track B ends it and states what the stream lacks."""
-        ended = {symbol: volume for symbol, volume in self._learning.last.items() if symbol not in streaming}
-        if not self._is_closed or ended.keys() - self._ended:
-            self.planner.close(ended, now_ns // NS_PER_S)
-            self._ended |= ended.keys()
+    def _close(self) -> None:
+        """Ask whole days, again when newer volumes came."""
+        if not self._is_closed or self._closed_s != self._learning.last_s:
+            self._closed_s = self._learning.last_s
+            self.planner.close(self._learning.last, self._closed_s + CLOSED_AFTER_NS // NS_PER_S)
             self._is_closed = True
-        self._is_streaming = bool(streaming)
 
     def _wake(self) -> None:
         self._wakes.set()
@@ -195,12 +203,16 @@ class TapeDay:
             self._prerolls[visit.symbol] = min(visit.since_s, self._prerolls.get(visit.symbol, visit.since_s))
 
     async def _visit(self, visit: Visit, number: int) -> bool:
-        """Ask the line's pages and publish what they bring. False: the line waits for a gap, an answer or the disk."""
+        """Ask the line's pages and publish what they bring. False: the line waits for a gap, an answer, the disk or a
+        database that went back.
+        """
         self._put_off.discard(visit.symbol)
         if visit.chain.is_streamed:
             if await self._stored.has_open_gap(visit.symbol):
                 return False
             await self._stored.take_streamed(visit.symbol, visit.chain)
+            if not self._stored.is_silent and await self._stored.is_behind():  # asked last: it had everything above
+                return False
         while (second := self.planner.ask(visit)) is not None:
             try:
                 page = await self._answer(visit, second, number)
@@ -275,7 +287,7 @@ class TapeDay:
         while self._parts.clock.now_ns() < last_ns:
             wakes = self._wakes
             is_put_off = any(self._refused.get(symbol, 0) < REFUSALS_MAX for symbol in self._put_off)
-            is_waiting = self._is_streaming or self._visits or is_put_off
+            is_waiting = self._visits or is_put_off
             if self._is_closed and not is_waiting and not self.planner.has_work:
                 return
             with contextlib.suppress(TimeoutError):
@@ -292,9 +304,16 @@ class TapeDay:
         before the day's end has learned nothing yet.
         """
         await self._learn()
-        self.planner.close(self._learning.last, self._parts.clock.now_ns() // NS_PER_S)
+        self._close()
         for symbol, chain in self.planner.chains.items():
             if chain.is_streamed:  # not all were visited since
                 await self._stored.take_streamed(symbol, chain)
         self._parts.alerts.resolve(_REFUSED, "the day's tape is done")
-        await self._output.judge(self.planner, await self._stored.lines_with_minute_bars(), self._calls_per_second)
+        with_bars = await self._stored.lines_with_minute_bars()
+        unswept = {symbol for symbol in self.planner.chains if self._is_unswept(symbol)}
+        await self._output.judge(self.planner, with_bars, unswept, self._calls_per_second)
+
+    def _is_unswept(self, symbol: str) -> bool:
+        """Whether the last sweep of the line's venue did not bring its volume: it may have traded more."""
+        begins_ns = self._last_sweeps.get(venue_of(symbol, self._plan.venue), 0)
+        return self._learning.last_ns.get(symbol, 0) < begins_ns

@@ -1,8 +1,12 @@
 """What the planner learns of stored snapshots and slots: volumes that Track B has evaluated. Pure.
 
-A slot claims its line from its assignment until `SETTLED_NS` after its release, when every streamed trade is stored.
-Volumes from before the assignment are learned, those within it are not; the pre-roll begins with them. Track B may not
-have seen one from just before it: it counts when a sweep's evaluation says so, or `SETTLED_NS` before the assignment.
+A claim is a time in which trades of a line come over the stream: from the assignment of a slot until the line has none
+and its watch has ended. That can be minutes after the slot's release, as the broker allows few changes of subscriptions
+a minute. Track B publishes in one order, and each of its processes begins when what the one before it published is
+stored: who has read the end of a claim finds every trade of it in the database, however late that came there.
+
+Volumes from before a claim are learned, those within it are not; the pre-roll begins with them. Track B may not have
+seen one from just before it: it counts when a sweep's evaluation says so, or `UNSTREAMED_NS` before the claim.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,11 +14,25 @@ from typing import Final
 
 import msgspec
 
-from bus.events import SlotAssigned, SlotReleased, Snapshot, VolumeRise
+from bus.events import (
+    SlotAssigned,
+    SlotReleased,
+    Snapshot,
+    VolumeRise,
+    WatchChanged,
+    WatchSettled,
+    WatchStarted,
+    WatchStopped,
+)
 from observer.tape.planner import TapePlanner
 from observer.units import NS_PER_S
 
-SETTLED_NS: Final = 30 * NS_PER_S
+UNSTREAMED_NS: Final = 30 * NS_PER_S
+"""No broker streams a trade to a subscription that it got so long after the trade."""
+
+Change = SlotAssigned | SlotReleased | WatchChanged
+"""An event of Track B that begins or ends the streaming of a line."""
+
 _OPEN_NS: Final = 2**63 - 1
 
 
@@ -25,16 +43,78 @@ class Claim(msgspec.Struct):
     to_ns: int = _OPEN_NS
 
 
-def claims_of(changes: Iterable[object]) -> dict[str, list[Claim]]:
-    """The claims of each line, oldest first, from a day's slot events in order."""
-    found: dict[str, list[Claim]] = {}
-    for change in changes:
-        match change:
+class _Line:
+    """A line's slots, whether Track B watches it, and its claims, oldest first."""
+
+    def __init__(self) -> None:
+        self.slots: set[str] = set()
+        self.is_watched = False
+        self.claims: list[Claim] = []
+
+    def change(self, event: Change, at_ns: int) -> None:
+        """Take in an event of the line."""
+        match event:
             case SlotAssigned():
-                found.setdefault(change.symbol, []).append(Claim(change.assigned_ns))
-            case SlotReleased() if found.get(change.symbol):
-                found[change.symbol][-1].to_ns = change.released_ns + SETTLED_NS
-    return found
+                self.slots.add(event.slot)
+            case SlotReleased():
+                self.slots.discard(event.slot)
+            case WatchChanged(change=WatchStarted()):
+                self.is_watched = True
+            case WatchChanged(change=WatchStopped() | WatchSettled()):
+                self.is_watched = False
+        self.note(at_ns)
+
+    def note(self, at_ns: int) -> None:
+        """Begin or end a claim, as slots and watch are now."""
+        is_open = bool(self.claims) and self.claims[-1].to_ns == _OPEN_NS
+        if self.slots or self.is_watched:
+            if not is_open:
+                self.claims.append(Claim(at_ns))
+        elif is_open:
+            self.claims[-1].to_ns = at_ns
+
+
+def claims_of(changes: Iterable[tuple[int, Change]], closed_ns: int | None = None) -> dict[str, list[Claim]]:
+    """The claims of each line, oldest first, from a day's events of Track B in order, each with the number of its
+    process's event stream. `closed_ns` is when Track B closed the day's slots; None: it has not.
+
+    An event that the disk refused is missing: a slot's next assignment ends its last one, a new process the watches of
+    the one before it, and the closed day everything.
+    """
+    lines: dict[str, _Line] = {}
+    holders: dict[str, _Line] = {}  # by slot
+    stream: int | None = None
+    for of_stream, event in changes:
+        at_ns = _moment_of(event)
+        if of_stream != stream:
+            stream = of_stream
+            for each in lines.values():
+                each.is_watched = False
+                each.note(at_ns)
+        line = lines.setdefault(event.symbol, _Line())
+        if isinstance(event, SlotAssigned):
+            holder = holders.get(event.slot, line)
+            holder.slots.discard(event.slot)
+            if holder is not line:
+                holder.note(at_ns)
+            holders[event.slot] = line
+        line.change(event, at_ns)
+    if closed_ns is not None:
+        for line in lines.values():
+            line.slots.clear()
+            line.is_watched = False
+            line.note(closed_ns)
+    return {symbol: line.claims for symbol, line in lines.items() if line.claims}
+
+
+def _moment_of(event: Change) -> int:
+    match event:
+        case SlotAssigned():
+            return event.assigned_ns
+        case SlotReleased():
+            return event.released_ns
+        case WatchChanged():
+            return event.changed_ns
 
 
 class Learning:
@@ -48,12 +128,18 @@ class Learning:
         self._begun: dict[str, int] = {}  # by line, the assignment whose pre-roll was asked
         self.read_until_ns = 0
         self.last: dict[str, float] = {}  # by line, its last volume, evaluated or not
+        self.last_ns: dict[str, int] = {}  # by line, when it was received
+
+    @property
+    def last_s(self) -> int:
+        """The second of the newest volume; 0 without one."""
+        return max(self.last_ns.values(), default=0) // NS_PER_S
 
     def learn(
         self, volumes: Iterable[Snapshot | VolumeRise], claims: dict[str, list[Claim]], evaluated_ns: int, now_ns: int
     ) -> None:
         """Take in volumes received since `read_until_ns`, oldest first; those after `evaluated_ns` count only where a
-        later assignment shows that they were evaluated.
+        later claim shows that no stream brings them.
         """
         for symbol in claims:
             if self._covers(symbol, None):
@@ -61,14 +147,14 @@ class Learning:
         for each in volumes:
             spans = claims.get(each.symbol, ())
             at_ns = each.receive_time_ns
-            is_evaluated = at_ns <= evaluated_ns or any(at_ns <= span.from_ns - SETTLED_NS for span in spans)
+            is_settled = at_ns <= evaluated_ns or any(at_ns <= span.from_ns - UNSTREAMED_NS for span in spans)
             is_within = any(span.from_ns < at_ns <= span.to_ns for span in spans)
             if not self._covers(each.symbol, each.venue):
                 continue
-            self.last[each.symbol] = each.cumulative_volume
+            self.last[each.symbol], self.last_ns[each.symbol] = each.cumulative_volume, at_ns
             if spans:  # the planner may not have known the line above
                 self._planner.chain(each.symbol).is_streamed = True
-            if is_evaluated and not is_within:
+            if is_settled and not is_within:
                 value = each.cumulative_value if isinstance(each, Snapshot) else 0.0
                 self._planner.learn(each.symbol, each.cumulative_volume, at_ns // NS_PER_S, value)
         self.read_until_ns = max(self.read_until_ns, evaluated_ns + 1 if evaluated_ns < now_ns else now_ns)

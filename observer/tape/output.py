@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,7 +20,7 @@ from observer.providers.domestic import UnreadableRow
 from observer.providers.quarantine import InputQuarantine
 from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
-from observer.streaming.sweep_times import session_of
+from observer.streaming.sweep_times import Sweep, session_of
 from observer.tape.answers import breaks_of, judged, new_trades, page_of, progressed, stored_page, unreadable_end
 from observer.tape.planner import TapePlanner, Visit
 from observer.tape.settings import TapeSettings
@@ -35,13 +35,15 @@ _UNWRITTEN: Final = "tape_unwritten"
 
 class TapeParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the tape works with. `calls_per_second` is the tape's pace in one account, `page_trades` the
-    broker's page.
+    broker's page; `sweeps` returns Track A's of a day, which are `sweep_interval_s` apart.
     """
 
     settings: TapeSettings
     provider: str
     page_trades: int
     calls_per_second: float
+    sweeps: Callable[[DayPlan], Sequence[Sweep]]
+    sweep_interval_s: float
     rest: RestOfAll
     reader: StoreReader
     producer: Producer
@@ -121,8 +123,12 @@ class TapeOutput:
             is_done=is_done,
         )
 
-    async def judge(self, planner: TapePlanner, with_bars: Collection[str], calls_per_second: float) -> None:
-        """Publish the report on every line, and that the day's tape is done."""
+    async def judge(
+        self, planner: TapePlanner, with_bars: Collection[str], unswept: Collection[str], calls_per_second: float
+    ) -> None:
+        """Publish the report on every line, and that the day's tape is done. `unswept` lines have no known volume of
+        the whole day.
+        """
         now_ns = self._parts.clock.now_ns()
         self._parts.producer.publish(*self._quarantine.finish(now_ns))
         reports = [
@@ -135,10 +141,12 @@ class TapeOutput:
                 venue=venue_of(symbol, self._plan.venue),
                 fetched_trades=self._fetched[symbol],
                 has_minute_bars=symbol in with_bars,
+                is_swept=symbol not in unswept,
             )
             for symbol, chain in sorted(planner.chains.items())
         ]
-        done = self.progress(planner, calls_per_second, is_done=True)
+        complete = sum(each.quality == "complete" for each in reports)
+        done = replace(self.progress(planner, calls_per_second, is_done=True), complete_lines=complete)
         parts: list[Sequence[Event]] = [*in_batches(reports), [done]]
         for part in parts:
             while not self._is_written(part):

@@ -12,8 +12,8 @@ Of more trades in one second than a page has, the older ones are not available: 
 second before it leave a span between them, which is *unreachable* and keeps its second. A call within that second would
 have them, but such seconds come to hundreds of lines at once, at the opening, and a second has few calls.
 
-A line is asked only up to a volume that Track B has evaluated (`learn`), and while it has a slot only up to the one at
-its assignment (`claim`): what the stream delivers is never asked.
+A line is asked only up to a volume that Track B has evaluated (`learn`), and none is learned while its trades come over
+the stream (`learning`).
 """
 
 from collections import deque
@@ -98,18 +98,9 @@ class TapePlanner:
             return
         if value > 0 and volume > 0:
             chain.price = value / volume
-        if not chain.is_claimed and volume >= chain.limit and second >= chain.limit_s:
+        if volume >= chain.limit and second >= chain.limit_s:
             chain.limit, chain.limit_s = volume, second
             self._offer(symbol, chain)
-
-    def claim(self, symbol: str) -> None:
-        """The line has a slot: its trades come over the stream, and its limit stays."""
-        chain = self.chain(symbol)
-        chain.is_claimed = chain.is_streamed = True
-
-    def release(self, symbol: str) -> None:
-        """The line has no slot any more: the next evaluated volume raises its limit."""
-        self.chain(symbol).is_claimed = False
 
     def first(self, symbol: str, since_s: int) -> None:
         """Visit the line before all others, back to this second."""
@@ -119,7 +110,6 @@ class TapePlanner:
         """The day is over: visits are for any missing trade, up to these volumes and this second."""
         self._threshold = 0.0
         for symbol, volume in symbols.items():
-            self.release(symbol)
             self.learn(symbol, max(volume, self.chain(symbol).limit), second)
         self._heap.clear()
         for symbol in self.chains:

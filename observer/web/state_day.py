@@ -140,7 +140,7 @@ class DayFold:
     def universe(self, ms_of: MsOf) -> Universe:
         """The largest lines by what they traded, as old as the newest snapshot."""
         if not self._members:
-            return Universe(known_ms=0, missing="no universe was built for this day: `observer universe` shows why")
+            return Universe(known_ms=0, missing="no universe is stored for this day; if one is due, an alert says why")
         if self._tiles is None:
             self._tiles = sorted(self._traded(), key=lambda tile: (-tile.value, tile.line))[:TILES_MAX]
         known_ms = ms_of(self.prices.swept_ns or self.basis.built_ns)
@@ -172,7 +172,7 @@ class DayFold:
         """ETFs with the largest premiums and discounts of the newest day with values, as old as the newest value."""
         day = max((each.session_date for each in self._values.values()), default="")
         if not day:
-            return Premiums(known_ms=0, missing="no ETF was valued yet: `observer etf` shows the jobs")
+            return Premiums(known_ms=0, missing="no ETF was valued yet: `observer etf report` shows the jobs")
         values = [each for each in self._values.values() if each.session_date == day]
         found = [each for value in values for each in self._premium(value)]
         largest = sorted(found, key=lambda each: (-abs(each.premium_percent), each.symbol))[:PREMIUMS_MAX]

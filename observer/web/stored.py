@@ -172,7 +172,7 @@ def read_backups(settings: Settings, now_ns: int, known_ms: int) -> Backups:
     """The newest verified package of each kind."""
     names = newest_packages(settings.backup.folder_of(settings.run), settings.instance)
     found = [_backup(kind, name, now_ns) for kind, name in sorted(names.items())]
-    missing = "" if found else "no package was made yet: `observer backup` makes one"
+    missing = "" if found else "no package was made yet: `observer backup now` makes one"
     return Backups(known_ms=known_ms, missing=missing, backups=found)
 
 

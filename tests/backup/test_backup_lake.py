@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from observer.backup.bundles import held_files
 from observer.backup.lake_copy import LakeCopied, copy_lake, copy_of_lake, notes_in, problems_in_copy
 from observer.backup.lake_restoring import LakePlan, lacking, put_back
 from observer.backup.package import manifest_of, packages
@@ -103,7 +104,7 @@ def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan: Plan,
     assert len(day_files) == 2
     back_up(plan, "manual", NOW_NS, GO_ON)
     [package] = packages(plan.folder)
-    assert {file.path for file in manifest_of(package).files if file.path.startswith("ledgers/")} == {
+    assert {file.path for file in held_files(package) if file.path.startswith("ledgers/")} == {
         "ledgers/kis/ledger.csv",
         *(f"ledgers/{Path(name).parent}/recovery_000010.jsonl" for name in day_files),
     }

@@ -11,6 +11,7 @@ it again.
 """
 
 import argparse
+import os
 import socket
 import sys
 import threading
@@ -33,7 +34,7 @@ from observer.cli.tables import Table, show
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.lake.jobs import days_to_seal
-from observer.lake.layout import days_to_remove, sealed_days
+from observer.lake.layout import CATALOGUE, days_to_remove, sealed_days
 from observer.lake.projection import DayFiles
 from observer.lake.removal import Removal
 from observer.lake.sealing import seal_days
@@ -45,6 +46,7 @@ from observer.store.ownership import claim
 from observer.store.statistics import refresh_statistics
 from observer.store.write_ahead_log import fold_log
 from observer.store.writer import StoreWriter
+from observer.units import NS_PER_DAY
 from tests.chaos.year_days import FIRST_DAY, MARKET, events_of, session_dates
 from tests.chaos.year_growth import growths
 from tests.chaos.year_looks import Look, look_at, table_bytes_of
@@ -186,6 +188,7 @@ class Year:
         backup_s = None
         if number % self._options.backup_every == 0 or number in self._options.look_after:
             backup_s = round(_taken(lambda: self._back_up(session_date)), 2)
+        self._grow_older(dates, number)
         seal_s = _taken(lambda: self._seal(dates[:number]))
         remove_s = _taken(self._remove)
         fold_log(self.url, 5.0)
@@ -244,6 +247,13 @@ class Year:
         files = DayFiles(ledgers_folder(self.settings.run.data), self.settings.provider)
         for each in seal_days(self._lake, self.url, MARKET, days, lambda: now_ns, threading.Event(), remove=leaving):
             files.write(self._lake, each.day)
+
+    def _grow_older(self, dates: Sequence[str], number: int) -> None:
+        """Take the days since the last session from the times of the catalogue's files: old ones are deleted."""
+        days = (date.fromisoformat(dates[number - 1]) - date.fromisoformat(dates[max(0, number - 2)])).days
+        for path in (self._lake / CATALOGUE).rglob("*.*"):
+            status = path.stat()
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - days * NS_PER_DAY))
 
     def _remove(self) -> None:
         """As the core writer while no event waits."""

@@ -19,6 +19,7 @@ from observer.cli.system import ask
 from observer.clock import CLOCK_VARIABLE, ScaledClock
 from observer.config import load_settings
 from observer.errors import ConfigError
+from observer.lake.layout import CATALOGUE
 from observer.local_time import local_ns
 from observer.store.sizes import SizeReader
 from tests.chaos.year_days import SYMBOLS
@@ -98,6 +99,8 @@ def part_of(path: Path) -> str:
         return path.name
     if path.parts[:2] == ("data", "backup"):
         return "backup, lake" if path.parts[2] == "lake" else "backup, packages"
+    if path.parts[:3] == ("data", "lake", CATALOGUE):
+        return "lake's catalogue"
     return "/".join(path.parts[:2]) if len(path.parts) > 2 else path.name
 
 

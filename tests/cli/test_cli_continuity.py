@@ -5,10 +5,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
+    GapDetected,
     GapEmpty,
     GapOpened,
     GapTimesMeasured,
@@ -91,6 +93,14 @@ def test_gaps_are_listed_shown_and_filtered(typed: Typed) -> None:
     }  # fmt: skip
     assert typed("gaps", "list", DAY, "--open").stdout == f"no open gaps on {DAY}\n"
     assert json.loads(typed("gaps", "show", "gap-1", "--json").stdout)["outcome"] == "recovered"
+
+
+def test_uncounted_trades_of_a_gap_are_those_that_its_recovery_found(tmp_path: Path) -> None:
+    gap, *found, recovered = recovery(1)
+    bars = [msgspec.structs.replace(each, missing_trades=None) for each in recovery(3) if isinstance(each, GapDetected)]
+    uncounted = msgspec.structs.replace(gap, missing_trades=None)
+    listed = typed_system(tmp_path, uncounted, *found, recovered, *bars, *recovery(3)[1:])("gaps", "list", DAY).stdout
+    assert [line.split()[4] for line in listed.splitlines() if "gap-" in line] == ["2", "?"]
 
 
 def test_cuts_without_a_loss_are_listed_with_the_times_of_detection(typed: Typed, tmp_path: Path) -> None:

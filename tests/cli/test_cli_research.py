@@ -159,3 +159,17 @@ def test_a_picture_is_as_wide_as_allowed(width: int) -> None:
 
 def test_a_single_price_is_drawn() -> None:
     assert next(iter(plotted(candles(10), 40))).strip().startswith("10")
+
+
+@pytest.mark.parametrize(
+    ("prices", "labels"),
+    [
+        ((102_700, 103_000, 102_800), ["103,000", "102,900", "102,800", "102,700"]),
+        ((97_000, 97_100, 100_500), [f"{price:,}" for price in range(100_500, 96_500, -500)]),
+        ((150.3, 150.35, 150.4), ["150.4", "150.35", "150.3"]),
+        ((102.35, 102.35), ["102.35"]),
+    ],
+)
+def test_the_labels_of_a_picture_are_prices_that_can_exist(prices: Sequence[float], labels: Sequence[str]) -> None:
+    lines = list(plotted([Candle("09:00", price, price, price, price, 1, True) for price in prices], 60))
+    assert [words[0] for line in lines[:-2] if (words := line.split()) and words[0][0].isdigit()] == labels

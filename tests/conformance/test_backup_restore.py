@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -12,6 +13,8 @@ from click.testing import CliRunner, Result
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.cli.app import command_line
+from observer.errors import DataFileError
+from observer.host import restoring
 from observer.host.writer_process import writer_of
 from observer.store.digest import digest
 from observer.store.instance import Instance
@@ -74,6 +77,36 @@ def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> Non
         report = msgspec.json.decode(done.stdout)
         assert (report["events"], report["delivered"], report["losses"]) == (20, 37, [])
         assert (report["kept_aside"], digest(url).tables["trades"]) == (None, before)
+
+
+@pytest.mark.timeout(600)
+def test_a_file_that_cannot_be_put_back_replaces_nothing(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = empty_database_url
+    with short_folder() as folder:
+        configure(folder, url)
+        claim(url, Instance(), ["kis"], 1)
+        publish(url, folder / "run/outbox/track-b", 20)
+        (ledger := folder / "data/observer/system/20261118_ledger.jsonl").parent.mkdir(parents=True, exist_ok=True)
+        ledger.write_text("a ledger\n")
+        assert typed(folder, "now").exit_code == 0
+        publish(url, folder / "run/outbox/track-b", 30)
+        before = digest(url).tables["trades"]
+        ledger.unlink()
+
+        published_in = restoring.published_in
+
+        def published_beside_damage(outboxes: Path) -> Mapping[str, int]:  # behind the reading of the whole package
+            for bundle in (folder / "data/backup").glob("*/ledgers/*.tar"):
+                bundle.write_bytes(bundle.read_bytes()[:600])
+            return published_in(outboxes)
+
+        monkeypatch.setattr(restoring, "published_in", published_beside_damage)
+        done = typed(folder, "restore", "--yes")
+        assert isinstance(done.exception, DataFileError)
+        assert "is damaged" in str(done.exception)
+        assert digest(url).tables["trades"] == before
 
 
 @pytest.mark.timeout(600)

@@ -21,6 +21,7 @@ from bus.events import (
     Reached,
     SelectionAdvanced,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     Snapshot,
@@ -338,6 +339,12 @@ def why(reader: StoreReader, symbol: str = SYMBOL) -> tuple[str | None, str]:
 def test_why_names_the_trigger_of_a_symbol_with_a_slot(store: Store, reader: StoreReader) -> None:
     store(assigned())
     assert why(reader) == ("a:01", "10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot")
+
+
+def test_why_names_the_trigger_that_keeps_a_slot_now(store: Store, reader: StoreReader) -> None:
+    store(assigned(), SlotExtended("a:01", SYMBOL, START_NS + 60 * SECOND_NS, "market_cap", 2.5, None))
+    text = "10:01:00 005930 keeps a:01 without end: market_cap, score 2.500"
+    assert why(reader) == ("a:01", f"10:00:00 005930 has a:01: volume_surge, score 9.500, free_slot; {text}")
 
 
 def test_why_names_the_score_that_a_refused_symbol_had_to_exceed(store: Store, reader: StoreReader) -> None:

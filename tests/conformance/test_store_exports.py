@@ -1,16 +1,19 @@
 """The ledger files equal the committed rows, in the requirement's formats, after any kill; on both databases."""
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
+from sqlalchemy import Connection
 
 from bus.delivery import Delivered
-from bus.events import Event, GapUnrecoverable
+from bus.events import Event, GapRecovered, GapUnrecoverable, MinuteBarRecovered
 from observer.errors import StoreError
 from observer.store import exports
 from observer.store.exports import Ledgers
@@ -124,6 +127,17 @@ def test_gaps_of_one_symbol_that_began_in_one_second_share_a_file(
     assert methods == ["rest_api_time_and_sales"] * 2 + ["rest_api_minute_bar"]
 
 
+def test_a_gap_whose_trades_the_tape_has_leaves_the_file_of_its_second_to_the_others(
+    store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
+    gap, *_, closed = recovery(1)
+    assert isinstance(closed, GapRecovered)
+    store(gap, msgspec.structs.replace(closed, rows=0), *recovery(6))
+    ledgers.catch_up()
+    [line] = (tmp_path / "observer" / RECOVERIES / "recovery_100000_000001.jsonl").read_text().splitlines()
+    assert json.loads(line)["meta"]["recovery_method"] == "rest_api_minute_bar"
+
+
 def test_a_gap_that_was_given_up_has_no_file(store: Store, ledgers: Ledgers, tmp_path: Path) -> None:
     gap, *_ = recovery(1)
     store(gap, GapUnrecoverable("gap-1", "000001", START_NS, "no source"))
@@ -170,7 +184,7 @@ def test_a_rebuild_leaves_the_files_of_recoveries_whose_rows_are_in_the_lake_alo
     ledgers.catch_up()
     before = files_in(tmp_path / "observer")
     execute(database_url, "DELETE FROM trade_rows")
-    assert [path.name for path in ledgers.rebuild(DAY)] == ["recovery_100000_000003.jsonl"]
+    assert [path.name[-8:] for path in ledgers.rebuild(DAY)] == ["01.jsonl", "03.jsonl"]
     assert files_in(tmp_path / "observer") == before
 
 
@@ -219,25 +233,222 @@ def test_a_recovery_whose_trades_left_the_database_keeps_its_file(
     assert files_in(tmp_path / "observer") == before
 
 
-def test_the_position_has_only_the_newest_streams_of_a_process_and_no_row_is_missing_or_doubled(
-    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+BY_TRADES_AND_BAR = [
+    *recovery(1)[:3],
+    MinuteBarRecovered("kis", "000001", DAY, START_NS, 1.0, 2.0, 0.5, 1.5, 2.0, "gap-1"),
+    GapRecovered("gap-1", "000001", START_NS, "minute_bars", 3, 2.0, False),
+]
+BY_TRADES_THEN_BAR = [
+    *recovery(1),
+    BY_TRADES_AND_BAR[3],
+    GapRecovered("gap-1", "000001", START_NS + 9, "minute_bars", 1, 2.0, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("events", "is_rebuild"),
+    [
+        *((events, False) for events in (recovery(1), BY_TRADES_AND_BAR, BY_TRADES_THEN_BAR)),
+        *((events, True) for events in (recovery(1), BY_TRADES_AND_BAR)),
+    ],
+)
+@pytest.mark.parametrize("removed", ["sequence = 2", "sequence IN (2, 3)"])
+def test_a_recovery_that_lost_rows_to_the_lake_keeps_its_file(
+    store: Store,
+    ledgers: Ledgers,
+    database_url: str,
+    tmp_path: Path,
+    events: list[Event],
+    removed: str,
+    is_rebuild: bool,
 ) -> None:
-    monkeypatch.setattr(exports, "FINISHED_STREAMS_MAX", 20)
-    for number in range(200):  # each start of a process is a stream
+    store(*events)
+    ledgers.catch_up()
+    before = files_in(tmp_path / "observer")
+    assert before
+    execute(database_url, f"DELETE FROM trade_rows WHERE {removed}")
+    if is_rebuild:
+        ledgers.rebuild(DAY)
+    else:
+        (tmp_path / "observer/system/exports.json").unlink()
+        ledgers.catch_up()
+    assert files_in(tmp_path / "observer") == before
+
+
+def test_a_recovery_whose_neighbour_left_the_database_gets_its_lines(
+    store: Store, ledgers: Ledgers, database_url: str, tmp_path: Path
+) -> None:
+    store(*recovery(1))
+    ledgers.catch_up()
+    [before] = files_in(tmp_path / "observer").values()
+    execute(database_url, "DELETE FROM trade_rows")
+    store(*recovery(6))  # of the same symbol and second
+    ledgers.catch_up()
+    [after] = files_in(tmp_path / "observer").values()
+    assert after.startswith(before)
+    assert after.count(b"\n") == before.count(b"\n") + 1
+
+
+def test_a_file_of_recoveries_that_says_the_same_is_not_written_again(
+    store: Store, ledgers: Ledgers, tmp_path: Path
+) -> None:
+    store(*recovery(1))
+    ledgers.catch_up()
+    [path] = (tmp_path / "observer").rglob("recovery_*.jsonl")
+    before = path.stat()
+    (tmp_path / "observer/system/exports.json").unlink()
+    ledgers.catch_up()
+    assert path.stat() == before
+
+
+def position_in(folder: Path, name: str = "exports") -> dict[str, int]:
+    found: dict[str, int] = json.loads((folder / f"observer/system/{name}.json").read_text())["streams"]
+    return found
+
+
+@pytest.mark.parametrize("is_same_process", [True, False])
+def test_the_position_that_is_written_each_time_names_few_streams_and_no_row_is_missing_or_doubled(
+    store: Store,
+    ledgers: Ledgers,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_same_process: bool,
+) -> None:
+    monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", 9)
+    for number in range(60):  # each start of a process is a stream
         store(refusal(number), stream=f"{number:032x}")
         if number % 7 == 0:
             ledgers.catch_up()
-    store(refusal(200), stream=f"{195:032x}")  # what a process left is delivered by a later one
+            assert len(position_in(tmp_path)) <= 9
     ledgers.catch_up()
-    position = json.loads((tmp_path / "observer/system/exports.json").read_text())["streams"]
-    assert position == {f"{number:032x}": 2 if number == 195 else 1 for number in range(179, 200)}
-    assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 201
+    settled = position_in(tmp_path, "exports-settled")
+    store(refusal(200), stream=f"{5:032x}")  # what a process left is delivered by a later one
+    if not is_same_process:
+        ledgers.close()
+        ledgers = Ledgers(database_url, tmp_path / "observer", "kis", "kr_stocks")
+    ledgers.catch_up()
+    assert position_in(tmp_path) == {f"{number:032x}": 1 for number in (57, 58, 59)} | {f"{5:032x}": 2}
+    assert position_in(tmp_path, "exports-settled") == settled == {f"{number:032x}": 1 for number in range(57)}
+    found = files_in(tmp_path / "observer")
+    assert len(found[OVERFLOW].splitlines()) == 61
+    ledgers.close()
+    assert found == rebuilt(database_url, tmp_path / "rebuilt")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
+    """What is read of the streams: the stream, behind which number, up to which."""
+    found: list[tuple[int, int, int]] = []
+    closed_gaps = exports._closed_gaps
+
+    def noted(connection: Connection, stream: int, after: int, upto: int) -> Sequence[str]:
+        found.append((stream, after, upto))
+        return closed_gaps(connection, stream, after, upto)
+
+    monkeypatch.setattr(exports, "_closed_gaps", noted)
+    return found
+
+
+@pytest.mark.parametrize("is_same_process", [True, False])
+def test_only_what_is_new_is_read_of_a_stream(
+    store: Store,
+    ledgers: Ledgers,
+    database_url: str,
+    tmp_path: Path,
+    read: list[tuple[int, int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    is_same_process: bool,
+) -> None:
+    monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", 3)
+    for number in range(9):
+        store(refusal(number), stream=f"{number:032x}")
+    ledgers.catch_up()
+    read.clear()
+    if not is_same_process:
+        ledgers.close()
+        ledgers = Ledgers(database_url, tmp_path / "observer", "kis", "kr_stocks")
+    ledgers.catch_up()
+    store(refusal(99), stream=f"{2:032x}")  # an old stream grows
+    ledgers.catch_up()
+    store(refusal(100), stream=f"{8:032x}")
+    ledgers.catch_up()
+    ledgers.close()
+    assert read == [(3, 1, 2), (9, 1, 2)]
+
+
+def test_a_position_of_an_earlier_version_is_read(
+    store: Store, ledgers: Ledgers, tmp_path: Path, read: list[tuple[int, int, int]]
+) -> None:
+    """It does not name old streams: those are read again once."""
+    for number in range(9):
+        store(refusal(number), stream=f"{number:032x}")
+    ledgers.catch_up()
+    before = files_in(tmp_path / "observer")
+    path = tmp_path / "observer/system/exports.json"
+    path.write_text(json.dumps({"streams": {f"{number:032x}": 1 for number in range(2, 9)}}))
+    read.clear()
+    ledgers.catch_up()
+    assert read == [(1, 0, 1), (2, 0, 1)]
+    assert files_in(tmp_path / "observer") == before
+    ledgers.catch_up()
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("settled_after", [1, 100])
+def test_a_folder_that_is_put_back_gets_what_it_lacks(
+    store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled_after: int
+) -> None:
+    monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", settled_after)
+    folder = tmp_path / "observer"
+    for number in range(9):
+        store(refusal(number), stream=f"{number:032x}")
+    ledgers.catch_up()
+    shutil.copytree(folder, tmp_path / "package")
+    store(*recovery(60), stream=f"{2:032x}")
+    ledgers.catch_up()
+    before = files_in(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(tmp_path / "package", folder)
+    ledgers.catch_up()
+    assert files_in(folder) == before
+    assert len(before) == 2
+
+
+@pytest.mark.parametrize("is_stream_gone", [True, False])
+def test_what_a_database_that_went_back_gets_again_is_exported_again(
+    database_url: str,
+    store: Store,
+    ledgers: Ledgers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_stream_gone: bool,
+) -> None:
+    monkeypatch.setattr(exports, "_RECENT_STREAMS_MAX", 1)
+    for number in range(9):
+        store(refusal(number), stream=f"{number % 3:032x}")
+    ledgers.catch_up()
+    before = files_in(tmp_path / "observer")
+    execute(database_url, "DELETE FROM slot_overflows WHERE stream = 1")
+    mark = "DELETE FROM streams" if is_stream_gone else "UPDATE streams SET high_water_mark = 0"
+    execute(database_url, f"{mark} WHERE id = 1")
+    store(refusal(20), stream="7" * 32)
+    ledgers.catch_up()
+    (tmp_path / "observer" / OVERFLOW).write_bytes(b"")  # it is written whole with the next line
+    store(refusal(21), stream="7" * 32)
+    ledgers.catch_up()
+    assert files_in(tmp_path / "observer")[OVERFLOW].count(b"\n") == 8
+    for number in (0, 3, 6):
+        store(refusal(number), stream=f"{0:032x}")
+    ledgers.catch_up()
+    after = files_in(tmp_path / "observer")[OVERFLOW].splitlines()
+    assert set(before[OVERFLOW].splitlines()) < set(after)
+    assert len(after) == 11
 
 
 def test_ledgers_that_are_made_anew_have_the_rows_of_all_streams(
     store: Store, ledgers: Ledgers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "FINISHED_STREAMS_MAX", 3)
     monkeypatch.setattr(exports, "_PORTION", 2)  # the first stream needs several portions
     store(*(refusal(number) for number in range(7)), stream=f"{0:032x}")
     for number in range(1, 9):
@@ -254,7 +465,5 @@ def test_what_has_no_line_in_a_ledger_is_passed_at_once(
     store(*trades, refusal(1), *trades, refusal(2), *trades)
     with recorded() as statements:
         ledgers.catch_up()
-    assert (
-        len([each for each in statements if "FROM streams" in each.text]) == 4
-    )  # a portion each, and one finds nothing
+    assert len([each for each in statements if "FROM streams" in each.text]) == 3  # a portion each, and the rest
     assert len((tmp_path / "observer" / OVERFLOW).read_text().splitlines()) == 2

@@ -62,6 +62,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "tape_reports": ((DAY,), (DAY, SYMBOLS[0])),
     "held_spans": ((SYMBOLS[0], DAY),),
     "decided": ((DAY,), (DAY, {STREAM: 1})),
+    "is_behind": (({STREAM: 1},),),
     "lines_with_minute_bars": ((DAY,),),
     "daily_bars": ((20,), (20, SYMBOLS[0])),
     "closes": ((DAY,),),
@@ -108,6 +109,7 @@ CALLS: Final[Mapping[str, tuple[tuple[Any, ...], ...]]] = {
     "gap": ((GAP_ID,),),
     "gap_ids": ((NEXT_DAY, "ga"),),
     "recovered_rows": (),  # of a gap that another query finds
+    "stored_names": (),  # as well
     "quality": ((DAY,), (DAY, SYMBOLS[0])),
     "symbol_days": ((DAY, NOON_NS, SESSION), (DAY, NOON_NS, SESSION, SYMBOLS[:1])),
     "day_volumes": ((DAY, SESSION, SYMBOLS),),
@@ -226,6 +228,9 @@ def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory
         [story] = [story for story in reader.gaps(NEXT_DAY) if story.gap.gap_id == GAP_ID]
         reader.recovered_rows(story.gap)
     found["recovered_rows"] = of_gap
+    with recorded() as of_volumes:
+        reader.stored_names(story.gap)
+    found["stored_names"] = of_volumes
     return found
 
 

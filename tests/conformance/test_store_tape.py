@@ -11,6 +11,7 @@ from bus.delivery import Delivered
 from bus.events import (
     Event,
     MinuteBarRecovered,
+    Reached,
     SelectionAdvanced,
     SlotAssigned,
     SlotReleased,
@@ -22,10 +23,13 @@ from bus.events import (
     TapeSpan,
     TradesConflated,
     UniverseEvaluated,
+    WatchChanged,
+    WatchLearned,
+    WatchStopped,
 )
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
-from observer.store.tape import Evaluated, HeldSpan
+from observer.store.tape import Decided, HeldSpan
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.plans import recorded
@@ -74,6 +78,10 @@ def progress(at_ns: int, *, is_done: bool) -> TapeProgressed:
 
 def report(symbol: str, at_ns: int, word: str) -> TapeJudged:
     return TapeJudged("kis", symbol, DAY, at_ns, word, 30.0, 29.0, 3, (SPAN,), (), "KRX")
+
+
+def events(found: Decided) -> list[Event]:
+    return [event for _, event in found.changes]
 
 
 def test_pages_come_back_by_line_in_their_order_of_a_line_or_of_all(store: Store, reader: StoreReader) -> None:
@@ -149,30 +157,54 @@ def test_a_conflated_row_is_held_between_the_trades_beside_it(store: Store, read
 
 
 def test_volumes_are_evaluated_until_the_last_sweep_that_track_b_took_in(store: Store, reader: StoreReader) -> None:
-    assert reader.decided(DAY).evaluated is None
+    assert reader.decided(DAY).evaluated_ns == 0
     store.append(
         SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)),
         SelectionAdvanced(DAY, 9, UniverseEvaluated(2, 6, 8, 2)),
         SelectionAdvanced(DAY, 11, SlotsEvaluated()),
     )
-    assert reader.decided(DAY).evaluated == Evaluated(9, 8)
+    found = reader.decided(DAY)
+    assert (found.evaluated_ns, found.closed_ns, found.steps) == (8, None, 3)
     store.append(SelectionAdvanced(DAY, 12, SlotsClosed("closed")))
-    assert reader.decided(DAY).evaluated == Evaluated(12, TO_NS)
+    assert (reader.decided(DAY).closed_ns, reader.decided(DAY, found.upto).closed_ns) == (12, 12)
+
+
+def test_an_unfinished_day_is_closed_however_long_its_process_went_on_after_the_stop(
+    store: Store, reader: StoreReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observer.store.tape, "_STEPS_AT_ONCE", 5)
+    store.append(*(SelectionAdvanced(DAY, 100 + number, SlotsEvaluated()) for number in range(9)))
+    store.append(SelectionAdvanced(DAY, 110, UniverseEvaluated(2, 6, 107, 2)))
+    before = reader.decided(DAY)
+    store.append(SelectionAdvanced(DAY, 99, SlotsClosed("unfinished")), stream="8" * 32)
+    assert (reader.decided(DAY).closed_ns, reader.decided(DAY, before.upto).closed_ns) == (99, 99)
+
+
+def test_a_database_that_went_back_is_behind_until_it_has_everything_again(store: Store, reader: StoreReader) -> None:
+    store.append(SelectionAdvanced(DAY, 5, SlotsEvaluated()))
+    upto = reader.decided(DAY).upto
+    assert not reader.is_behind(upto)
+    assert reader.is_behind({stream: number + 1 for stream, number in upto.items()})
+    assert reader.is_behind({**upto, "9" * 32: 1})
 
 
 def test_decisions_since_an_earlier_answer_are_the_new_ones_of_the_day(store: Store, reader: StoreReader) -> None:
     first = SlotAssigned("a:01", "005930", FROM_NS + 1, "volume_surge", 1.0, "free_slot", None)
     store.append(SelectionAdvanced(DAY, 5, UniverseEvaluated(1, 1, 3, 2)), first)
     found = reader.decided(DAY)
-    assert (found.slots, found.evaluated) == ([first], Evaluated(5, 3))
+    assert (events(found), found.evaluated_ns, found.closed_ns) == ([first], 3, None)
     again = reader.decided(DAY, found.upto)
-    assert (again.slots, again.evaluated, again.upto) == ([], None, found.upto)
+    assert (events(again), again.evaluated_ns, again.steps, again.upto) == ([], 0, 0, found.upto)
     released = SlotReleased("a:01", "005930", FROM_NS + 2, 1.0, "expired")
     back = SlotAssigned("a:01", "005930", FROM_NS + 2, "volume_surge", 1.0, "free_slot", None)
     other_day = SlotReleased("a:02", "000660", TO_NS, 1.0, "expired")
-    store.append(released, back, other_day, SelectionAdvanced(NEXT_DAY, 8, SlotsClosed("closed")))
+    left, of_other_day = (WatchChanged("kis", "005930", day, FROM_NS + 3, WatchStopped()) for day in (DAY, NEXT_DAY))
+    learned = WatchChanged("kis", "005930", DAY, FROM_NS + 3, WatchLearned(Reached(1.0, None, 1)))  # begins no watch
+    store.append(released, left, learned, of_other_day, back, other_day)
+    store.append(SelectionAdvanced(NEXT_DAY, 8, SlotsClosed("closed")))
     new = reader.decided(DAY, found.upto)
-    assert (new.slots, new.evaluated) == ([released, back], None)
+    assert (events(new), new.closed_ns) == ([released, left, back], None)
+    assert events(reader.decided(DAY)) == [first, released, left, back]
 
 
 def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_none(
@@ -183,7 +215,10 @@ def test_a_new_stream_s_decisions_are_new_and_a_database_that_went_back_repeats_
     found = reader.decided(DAY)
     later = msgspec.structs.replace(slot, symbol="000660")
     store.append(later, stream="8" * 32)
-    assert reader.decided(DAY, found.upto).slots == [later]
+    [new] = reader.decided(DAY, found.upto).changes
+    assert new[1] == later
+    assert new[0] != found.changes[0][0]
+    assert reader.decided(DAY).changes == [*found.changes, new]
     ahead = {stream: number + 1 for stream, number in found.upto.items()}
     assert reader.decided(DAY, ahead).upto.items() >= ahead.items()
 
@@ -193,7 +228,7 @@ def test_a_check_reads_only_the_steps_since_the_last_one(store: Store, reader: S
     since = reader.decided(DAY).upto
     store.append(SelectionAdvanced(DAY, 500, UniverseEvaluated(2, 6, 8, 2)))
     with recorded() as statements:
-        assert reader.decided(DAY, since).evaluated == Evaluated(500, 8)
+        assert reader.decided(DAY, since).evaluated_ns == 8
     of_steps = [each for each in statements if "FROM selection_steps" in each.text]
     assert of_steps
     assert all(" stream = " in " ".join(each.text.split()).replace("selection_steps.", "") for each in of_steps)

@@ -145,6 +145,9 @@ def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> No
         version = Version(1, 1_000, "", 70_000_000, NOW_NS, 1)
         write_manifest(Path("data/lake"), SealedDay("kr_stocks", session_date, NOW_NS, {"trades": (version,)}))
     assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 70_000_000 / 7
+    (metadata := Path("data/lake/_catalogue/observer/trades/metadata")).mkdir(parents=True)
+    (metadata / "1-m0.avro").write_bytes(bytes(42_000))
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * (70_000_000 + 42_000 / 6) / 7
 
 
 def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(

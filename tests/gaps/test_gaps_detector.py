@@ -157,7 +157,7 @@ def test_a_straggler_of_an_earlier_day_is_a_duplicate() -> None:
 def test_trades_of_an_unsubscribed_symbol_are_counted_without_gap_detection() -> None:
     detector = watching("A")
     trades = tape(5, 3, 8)
-    assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["new", "new"]
+    assert [detector.observe(trade) for trade in (trades[0], trades[2])] == ["unwatched"] * 2
     assert detector.unwatched == 2
 
 
@@ -580,15 +580,30 @@ def test_a_symbol_interrupted_before_its_first_trade_is_settled_from_the_known_v
     assert (gap.after_volume, gap.before_volume) == (TEN[2].cumulative_volume, TEN[8].cumulative_volume)
 
 
-def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_kept_once() -> None:
+def test_a_trade_that_two_connections_deliver_after_the_watch_ended_is_new_once() -> None:
     detector = GapDetector()
     detector.start("005930")
     assert detector.observe(TEN[3]) == "new"
     detector.stop("005930")
     assert detector.observe(TEN[3]) == "duplicate"
-    assert detector.observe(TEN[4]) == "new"
+    assert detector.observe(TEN[4]) == "unwatched"
+    detector.note(TEN[4])
     assert detector.observe(TEN[4]) == "duplicate"
     assert (detector.unwatched, detector.duplicates) == (3, 2)
+
+
+def test_an_unwatched_trade_that_is_not_stored_leaves_no_trace() -> None:
+    detector = GapDetector()
+    detector.start("005930")
+    assert detector.observe(TEN[3]) == "new"
+    detector.stop("005930")
+    for _ in range(2):
+        assert detector.observe(TEN[8]) == "unwatched"
+    detector.start("005930", Mark("005930", DAY, TEN[5].cumulative_volume, None, 7))
+    detector.interrupted("005930", "reconnect")
+    gap = detector.observe(TEN[9])
+    assert isinstance(gap, GapDetected)
+    assert gap.after_volume == TEN[5].cumulative_volume
 
 
 def test_a_gap_never_reaches_back_into_an_earlier_interval() -> None:

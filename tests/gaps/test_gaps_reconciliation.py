@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.events import GapDetected, MinuteBarRecovered, QualityJudged, StreamedTime
+from bus.events import TAPE, GapDetected, MinuteBarRecovered, QualityJudged, StreamedTime
 from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
 
@@ -109,6 +109,15 @@ def test_a_gap_filled_trade_by_trade_is_recovered() -> None:
         0,
     )
     assert (quality.slots_quality, quality.gaps, quality.gaps_open) == ("recovered", 1, 0)
+
+
+def test_a_gap_that_the_tape_has_is_recovered_and_what_it_has_beside_the_gap_is_not_counted() -> None:
+    first, second, third, fourth = tape(10, 20, 30, 40)
+    pieces = [first, recovered(second, TAPE), third, recovered(fourth, TAPE)]
+    found = day(pieces=pieces, gaps=[gap("g", 10, 30, 3)], closed_gaps=frozenset({"g"}))
+    [each], quality = reconcile(found, NOW_NS)
+    assert (each.before_volume, each.streamed_volume, each.recovered_volume, each.difference) == (60, 40, 20, 0)
+    assert (quality.slots_quality, quality.missing_volume) == ("recovered", 0)
 
 
 @pytest.mark.parametrize(("in_bars", "counted"), [(500.0, 20.0), (20.0, 20.0), (5.0, 5.0)])

@@ -1,18 +1,24 @@
 """The catalogue has the rows of the glob, its earlier snapshots those of earlier versions, and it can be made again."""
 
 import json
+import os
 import shutil
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from pyiceberg.manifest import read_manifest_list
 from pyiceberg.table import Table
 
 from observer.errors import DataFileError
+from observer.lake import catalogue
 from observer.lake.catalogue import MARKS, NAMESPACE, open_catalogue, outdated_tables
+from observer.lake.catalogue_files import KEPT_NS, SCHEME
 from observer.lake.layout import CATALOGUE, glob_of, sealed_days
 from observer.lake.parquet import file_schema
 from observer.lake.sealing import seal_days
+from observer.units import NS_PER_DAY
 from tests.builders import trade
 from tests.lake.stored import DAY, MARKET, NEXT_DAY, STREAM, append, day_of, lake_rows, make_stored
 
@@ -102,9 +108,127 @@ def test_of_the_snapshots_that_only_lack_days_the_newest_stay(lake: Path, url: s
     assert len(snapshots) == 7
     assert len(catalogue_rows(lake, earlier.snapshot_id)) == 1, "it has the earlier version"
     assert len(catalogue_rows(lake)) == count + 1
-    lists = {Path(each.manifest_list.removeprefix("file://")).name for each in snapshots}
-    assert {path.name for path in (lake / CATALOGUE).rglob("*trades/metadata/snap-*")} == lists
     assert outdated_tables(lake, sealed_days(lake)) == []
+
+
+def manifests_of(table: Table, lists: Iterable[Path]) -> set[Path]:
+    found = [each for path in lists for each in read_manifest_list(table.io.new_input(str(path)))]
+    return {Path(each.manifest_path.removeprefix(SCHEME)) for each in found}
+
+
+def sealed_one_by_one(lake: Path, url: str, month: int, days: int, *, age_days: float) -> None:
+    """Seal so many days one by one; before each sealing the catalogue's files grow older by so many days."""
+    dates = [f"2026-{month}-{number:02}" for number in range(1, days + 1)]
+    append(url, *(event for date in dates for event in day_of(date, symbols=1, each=1)))
+    for date in dates:
+        grow_older(lake, age_days)
+        seal_all(lake, url, date)
+
+
+def grow_older(lake: Path, days: float) -> None:
+    for path in (lake / CATALOGUE).rglob("*.*"):
+        status = path.stat()
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - round(days * NS_PER_DAY)))
+
+
+def test_lists_and_manifests_that_no_snapshot_of_the_last_week_needs_are_deleted(lake: Path, url: str) -> None:
+    sealed_one_by_one(lake, url, 10, 26, age_days=1.0)
+    table = table_of(lake)
+    folder = lake / CATALOGUE / "observer/trades/metadata"
+    lists = set(folder.glob("snap-*"))
+    assert len(lists) == 6 + 7, "of the snapshots that the table has, and of those that it had in the last week"
+    needed, there = manifests_of(table, lists), set(folder.glob("*.avro")) - lists
+    limit_ns = Path(table.metadata_location.removeprefix(SCHEME)).stat().st_mtime_ns - KEPT_NS
+    assert needed <= there <= needed | {path for path in there if path.stat().st_mtime_ns >= limit_ns}
+    assert len(catalogue_rows(lake)) == 26
+    assert [len(catalogue_rows(lake, each.snapshot_id)) for each in table.snapshots()] == [21, 22, 23, 24, 25, 26]
+
+
+@pytest.mark.parametrize("pause_days", [0.5, 20.0])
+def test_an_engine_with_a_state_of_the_last_week_finds_all_its_files(lake: Path, url: str, pause_days: float) -> None:
+    sealed_one_by_one(lake, url, 10, 6, age_days=1.0)
+    grow_older(lake, pause_days)
+    earlier = table_of(lake)
+    assert (current := earlier.current_snapshot()) is not None
+    sealed_one_by_one(lake, url, 12, 13, age_days=0.5)
+    assert table_of(lake).snapshot_by_id(current.snapshot_id) is None, "the table has the snapshot no more"
+    assert len(earlier.scan().to_arrow()) == 6
+
+
+def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake: Path, url: str) -> None:
+    sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
+    folder = lake / CATALOGUE / "observer/trades/metadata"
+    (torn := folder / "snap-1-0-torn.avro").write_bytes(b"Obj\x01half")
+    append(url, *day_of("2026-12-01", symbols=1, each=1))
+    grow_older(lake, 6.0)
+    before = len(list(folder.glob("snap-*")))
+    seal_all(lake, url, "2026-12-01")
+    assert torn.exists(), "it is not a week old"
+    assert len(list(folder.glob("snap-*"))) < before
+    assert len(catalogue_rows(lake)) == 10
+
+
+def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(lake: Path, url: str) -> None:
+    sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
+    damaged = table_of(lake).snapshots()[1]
+    Path(damaged.manifest_list.removeprefix(SCHEME)).write_bytes(b"Obj\x01half")
+    grow_older(lake, 9.0)
+    before = {each.snapshot_id for each in table_of(lake).snapshots()}
+    folder = lake / CATALOGUE / "observer/trades/metadata"
+    there = set(folder.glob("*.avro"))
+    append(url, *day_of("2026-12-01", symbols=1, each=1))
+    seal_all(lake, url, "2026-12-01")
+    assert len(before - {each.snapshot_id for each in table_of(lake).snapshots()}) == 1, "the one that expires"
+    assert there < set(folder.glob("*.avro")), "nothing is deleted while it is not known what is needed"
+    assert outdated_tables(lake, sealed_days(lake)) == []
+
+
+@pytest.mark.parametrize("refused", ["utime", "scandir"])
+def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
+    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
+    before = {each.snapshot_id for each in table_of(lake).snapshots()}
+    append(url, *day_of("2026-12-01", symbols=1, each=1))
+
+    call = getattr(os, refused)
+
+    def refuse(path: str | Path) -> object:
+        if "/metadata" in str(path):
+            raise PermissionError(1, "Operation not permitted")
+        return call(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, refused, refuse)
+        seal_all(lake, url, "2026-12-01")
+    after = {each.snapshot_id for each in table_of(lake).snapshots()}
+    assert (before < after) == (refused == "utime"), "a snapshot whose week cannot begin stays"
+    assert outdated_tables(lake, sealed_days(lake)) == []
+    assert len(catalogue_rows(lake)) == 10
+
+
+def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
+    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed_one_by_one(lake, url, 10, 6, age_days=1.0)
+    grow_older(lake, 8.0)
+    earlier = table_of(lake).snapshots()
+
+    class KilledError(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise KilledError
+
+    append(url, *(event for day in (1, 2, 20) for event in day_of(f"2026-12-{day:02}", symbols=1, each=1)))
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "delete_unneeded", kill)
+        for day in ("2026-12-01", "2026-12-02"):
+            with pytest.raises(KilledError):
+                seal_all(lake, url, day)
+    seal_all(lake, url, "2026-12-20")
+    assert table_of(lake).snapshot_by_id(earlier[0].snapshot_id) is None
+    assert all(Path(each.manifest_list.removeprefix(SCHEME)).exists() for each in earlier)
 
 
 def test_a_sealing_that_changes_nothing_makes_no_snapshot(lake: Path, url: str) -> None:

@@ -121,7 +121,7 @@ def test_a_level_is_reported_once_and_its_end_once() -> None:
     over = watch.check(NOW_NS + WINDOW_NS, ())
     assert over is not None
     assert over.severity is None
-    assert over.text == "slots, last hour: normal (too few symbols wanted a slot for a rate)"
+    assert over.text == "slots, last hour: level normal (too few symbols wanted a slot for a rate)"
 
 
 def test_a_process_that_resumes_reports_no_level_again() -> None:

@@ -85,7 +85,7 @@ def test_when_many_symbols_find_no_slot_it_is_reported_once_also_after_a_restart
             assert second.steps[:2] == ["began", "resumed"]
             assert not [text for text in alerts(second) if "slots" in text]
             await made.clock.advance(3_600)
-            await second.until(lambda: [each for each in second.of(AlertResolved) if "last hour: normal" in each.text])
+            await second.until(lambda: [each for each in second.of(AlertResolved) if "hour: level normal" in each.text])
 
     play(scene)
 

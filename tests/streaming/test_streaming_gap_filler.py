@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import date
 
 import msgspec
+import pytest
 
 from bus.delivery import Delivered
-from bus.events import AlertRaised, GapDetected, GapRecovered, InputQuarantined, MinuteBarRecovered, Trade
+from bus.events import TAPE, AlertRaised, GapDetected, GapRecovered, InputQuarantined, MinuteBarRecovered, Trade
 from bus.feed import POSSIBLE_LOSS, FeedPublisher
 from observer.alerts.process import FEED_LOSSES
-from observer.gaps.recovery import RecoverySettings
+from observer.gaps.recovery import RecoverySettings, select
 from observer.providers.broker import Bar, PastTrade
 from observer.providers.quarantine import ROWS_PER_MINUTE_MAX
 from observer.selection.sampling import SamplingSettings
@@ -187,3 +188,18 @@ def test_open_gaps_that_cannot_be_read_are_an_alert_until_they_are() -> None:
             checking.cancel()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("missing_trades", [None, 1])
+def test_a_trade_that_the_tape_has_of_a_gap_from_before_the_slot_is_not_stored_again(
+    missing_trades: int | None,
+) -> None:
+    gap = msgspec.structs.replace(GAP, missing_trades=missing_trades)
+    fetched = select([TRUE], gap, FROM_NS).trades[0]
+    with market(SamplingSettings()) as made, idle_process(made) as running:
+        made.store("3" * 32, msgspec.structs.replace(fetched, gap_id=TAPE))
+        asyncio.run(filled(running, History(rows=0), gap))
+        stored = len(running.of(Trade))
+        assert stored == (missing_trades is not None), "behind a counted trade the tape asks for none"
+        [closed] = running.of(GapRecovered)
+        assert (closed.rows, closed.complete) == (stored, True)

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from bus.codec import decode_events, unpack
 from bus.events import Event, GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
+from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import Kept, SamplingSettings
-from observer.streaming.recorder import TradeRecorder
+from observer.streaming.recorder import NO_ACCOUNT, TradeRecorder
 from tests.builders import screen, trades
 
 SYMBOL = "005930"
@@ -42,16 +44,16 @@ class SlowQuotes:
 class Scene:
     """A symbol with five trades and a lost connection, under release; the query for its day volume is pending."""
 
-    def __init__(self, folder: Path, missed: Sequence[Trade]) -> None:
-        self.published: list[Event] = []
+    def __init__(self, folder: Path, missed: Sequence[Trade], account: str = "main") -> None:
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
-        self.producer = Producer(Outbox(folder / "outbox", "test", "1" * 32), f"ipc://{folder}/nobody")
+        self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
+        self.producer = Producer(self._outbox, f"ipc://{folder}/nobody")
         self.seen: list[Kept] = []
         self.recorder = TradeRecorder(
             *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), screen(), self.seen.append),
             alerts=Alerts(ManualClock(), "track-b", self.producer.publish),
             quarantine=self.producer.publish,
-            account_of=lambda _symbol: "main",
+            account_of=lambda _symbol: account,
         )
         self.recorder.watch(SYMBOL)
         for trade in trades(5):
@@ -59,6 +61,17 @@ class Scene:
         assert self.seen == trades(5)
         self.recorder.detector.interrupted(SYMBOL, "reconnect")
         self.settling: list[asyncio.Task[None]] = []
+
+    def events(self) -> Sequence[Event]:
+        """What is published."""
+        self.producer.flush()
+        found, sequence = list[Event](), 1
+        while sequence <= self.producer.published:
+            packed = self._outbox.batch_at(self._outbox.stream, sequence)
+            assert isinstance(packed, Packed)
+            found += decode_events(unpack(packed.content))
+            sequence = packed.last_sequence + 1
+        return found
 
     def leave(self) -> None:
         def start(symbols: Collection[str]) -> None:
@@ -106,6 +119,24 @@ def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Pat
         scene.producer.flush()
         assert scene.recorder.detector.watched == frozenset()
         assert scene.producer.published == before + 1 + 5 + 2, "the start, five trades, that it is settled, and the gap"
+        scene.producer.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(("account", "is_stored"), [("main", True), (NO_ACCOUNT, False)])
+def test_a_trade_of_an_unwatched_symbol_is_stored_while_it_has_a_slot(
+    tmp_path: Path, missed: Sequence[Trade], account: str, is_stored: bool
+) -> None:
+    async def test() -> None:
+        scene = Scene(tmp_path, missed, account)
+        scene.recorder.watch(SYMBOL)
+        scene.recorder.detector.stop(SYMBOL)
+        scene.recorder.take(missed[0])
+        scene.recorder.take(missed[0])
+        kept = [missed[0]] if is_stored else []
+        assert scene.seen[5:] == kept
+        assert [each for each in scene.events() if isinstance(each, Trade)] == [*trades(5), *kept]
         scene.producer.close()
 
     asyncio.run(test())

@@ -34,7 +34,7 @@ def fetched(rows, limit=30.0):
 def report(planner):
     chain = planner.chain("000001")
     named = {"provider": "kis", "symbol": "000001", "session_date": "2026-11-18", "judged_ns": 1, "venue": "KRX"}
-    return judged(chain, fetched_trades=4, has_minute_bars=False, **named)
+    return judged(chain, fetched_trades=4, has_minute_bars=False, is_swept=True, **named)
 
 
 def test_a_break_in_a_page_is_unreachable_and_its_trades_are_stored():

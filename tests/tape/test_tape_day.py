@@ -7,7 +7,8 @@ import random
 import threading
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -29,7 +30,6 @@ from bus.events import (
     InputQuarantined,
     SelectionAdvanced,
     SlotAssigned,
-    SlotReleased,
     SlotsClosed,
     TapeJudged,
     TapePage,
@@ -48,6 +48,8 @@ from observer.providers.domestic import UnreadableRow
 from observer.providers.time_and_sales import TradesPage
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.streaming.settings import TrackASettings
+from observer.streaming.track_a import sweeps_on
 from observer.tape.answers import restore
 from observer.tape.collector import REFUSALS_MAX, TapeDay
 from observer.tape.output import TapeParts
@@ -56,7 +58,7 @@ from observer.tape.settings import TapeSettings
 from observer.tape.stored import StoredDay
 from observer.units import NS_PER_S
 from tests.chaos.faulty_disk import FaultyDisk
-from tests.day_plans import day_plan
+from tests.day_plans import RULES, day_plan
 from tests.folders import short_folder
 from tests.selection.builders import seen
 from tests.store.migrated import make_database
@@ -67,6 +69,8 @@ from tests.waiting import until_async
 DAY = date(2026, 11, 18)
 SESSION = DAY.isoformat()
 PLAN = day_plan(DAY)
+SWEEPS = sweeps_on(PLAN, TrackASettings(), RULES.sessions, ["KRX"])
+LAST_NS = SWEEPS[-1].begins_ns
 OPENS_S = PLAN.opens_ns // NS_PER_S
 EVENING_NS = PLAN.ends_ns - 3 * 3600 * NS_PER_S
 BUSY, QUIET, SMALL = "000001", "000002", "000003"
@@ -149,9 +153,10 @@ class Scene:
     """The day, its database, and what it published."""
 
     def __init__(self, folder: Path, broker: Broker, now_ns: int) -> None:
-        self._writer = StoreWriter(f"sqlite:///{folder}/observer.db")
+        self.file = folder / "observer.db"
+        self._writer = StoreWriter(f"sqlite:///{self.file}")
         self._writer.open()
-        self._stored = 0
+        self._stored = Counter[str]()
         self._outbox = Outbox(folder / "outbox", "tape", "2" * 32)
         self.producer = Producer(self._outbox, f"ipc://{folder}/ingest")
         self.clock = ScaledClock(now_ns, time.monotonic_ns(), 600.0)
@@ -162,6 +167,8 @@ class Scene:
             provider="kis",
             page_trades=PAGE,
             calls_per_second=18.0,
+            sweeps=lambda _: SWEEPS,
+            sweep_interval_s=600.0,
             rest=broker,
             reader=self.reader,
             producer=self.producer,
@@ -171,9 +178,18 @@ class Scene:
         )
         self.day = TapeDay(self.parts, PLAN)
 
-    def store(self, *events: Event) -> None:
-        self._writer.commit([Delivered("track-b", "1" * 32, self._stored + 1, events)])
-        self._stored += len(events)
+    def store(self, *events: Event, stream: str = "1" * 32) -> None:
+        """Store events at the end of an event stream."""
+        self._writer.commit([Delivered("track-b", stream, self._stored[stream] + 1, events)])
+        self._stored[stream] += len(events)
+
+    def put_back(self, put_copy: Callable[[], None]) -> None:
+        """Put an earlier copy of the database in its place; what is stored next begins where that one ended."""
+        self._writer.close()
+        put_copy()
+        self._writer = StoreWriter(f"sqlite:///{self.file}")
+        self._writer.open()
+        self._stored = Counter(self._writer.high_water_marks(list(self._stored)))
 
     def published(self, kind: type[Event]) -> list[Event]:
         self.producer.flush()
@@ -223,7 +239,7 @@ def test_in_the_evening_every_trade_is_fetched_and_every_line_is_judged() -> Non
 
     async def scenario() -> None:
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             trades = found.published(Trade)
             assert len(trades) == 495
@@ -246,7 +262,7 @@ def test_a_refused_call_is_an_alert_and_its_line_is_visited_again() -> None:
 
     async def scenario() -> None:
         async with scene(Broker(market, refusals=2)) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert len(found.published(Trade)) == 100
             assert [each.identity for each in found.published(AlertRaised)] == ["tape_refused"]
@@ -264,7 +280,7 @@ def test_a_line_that_is_always_refused_is_judged_without_its_trades_and_its_aler
 
     async def scenario() -> None:
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert found.clock.now_ns() < EVENING_NS + 1800 * NS_PER_S, "the day is not waited for"
             assert broker.asked.count(QUIET) == REFUSALS_MAX
@@ -293,7 +309,7 @@ def test_one_empty_answer_writes_no_trade_off() -> None:
 
     async def scenario() -> None:
         async with scene(Broker(market, empties=1)) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert [each.quality for each in found.published(TapeJudged)] == ["complete"]
 
@@ -306,7 +322,7 @@ def test_a_short_page_writes_the_trades_before_it_off_only_when_it_comes_twice(s
 
     async def scenario() -> None:
         async with scene(Broker(market, shorts=shorts)) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
             assert report.quality == quality
@@ -322,7 +338,7 @@ def test_an_unreadable_row_goes_to_quarantine_and_costs_its_own_volume(number: i
 
     async def scenario() -> None:
         async with scene(Broker(market, unreadable={number})) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             assert len(found.published(Trade)) == 99
             [report] = found.published(TapeJudged)
@@ -340,7 +356,7 @@ def test_a_line_whose_only_trades_cannot_be_read_waits_for_nothing() -> None:
 
     async def scenario() -> None:
         async with scene(Broker(market, unreadable=range(3))) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
             [span] = report.unreachable
@@ -356,7 +372,7 @@ def test_a_page_without_a_readable_row_is_a_refused_call() -> None:
 
     async def scenario() -> None:
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: found.published(AlertRaised), "an alert")
             broker.unreadable = ()
@@ -375,7 +391,7 @@ def test_a_page_is_held_only_when_the_disk_has_it(monkeypatch: pytest.MonkeyPatc
     async def scenario() -> None:
         disk.install(monkeypatch, Path())
         async with scene(broker) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             disk.room_bytes = 10_000
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: "tape_unwritten" in found.alerts.identities, "an alert")
@@ -469,7 +485,7 @@ def test_a_line_s_gaps_and_cuts_are_read_without_those_of_the_other_lines() -> N
     async def scenario() -> None:
         async with scene(Broker({})) as found:
             found.store(cut(BUSY), cut(QUIET), GapEmpty(QUIET, "kis", QUIET, SESSION, 2, 1, 2, 3.0))
-            stored = StoredDay(found.reader, found.alerts, SESSION)
+            stored = StoredDay(found.reader, found.alerts, SESSION, EVENING_NS)
             with recorded() as statements:
                 assert await stored.has_open_gap(BUSY)
                 assert not await stored.has_open_gap(QUIET)
@@ -488,7 +504,7 @@ def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
     async def scenario() -> None:
         async with scene(broker) as found:
             slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
-            found.store(slot, gap, *swept(market, PLAN.closes_ns), CLOSED)
+            found.store(slot, gap, *swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
             assert set(broker.asked) == {QUIET}
@@ -498,31 +514,12 @@ def test_a_line_with_an_open_gap_waits_for_the_gap() -> None:
     run(scenario)
 
 
-def test_a_line_with_a_slot_at_the_close_waits_for_its_release() -> None:
-    market = {BUSY: line(100), QUIET: line(40, 2)}
-    broker = Broker(market)
-
-    async def scenario() -> None:
-        async with scene(broker) as found:
-            slot = SlotAssigned("a:01", BUSY, PLAN.opens_ns - 1, "volume_surge", 1.0, "free_slot", None)
-            found.store(slot, *swept(market, PLAN.closes_ns), CLOSED)
-            working = asyncio.create_task(found.day.run())
-            await until_async(lambda: len(found.published(Trade)) == 40, "the other line is fetched")
-            assert set(broker.asked) == {QUIET}
-            assert not working.done()
-            found.store(SlotReleased("a:01", BUSY, PLAN.closes_ns, 1.0, "closed"))
-            await working
-            assert len(found.published(Trade)) == 140
-
-    run(scenario)
-
-
 def test_a_process_that_begins_at_the_end_of_the_day_judges_what_the_sweeps_saw() -> None:
     market = {BUSY: line(100)}
 
     async def scenario() -> None:
         async with scene(Broker(market), PLAN.ends_ns - 60 * NS_PER_S) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             await found.day.run()
             [report] = found.published(TapeJudged)
             assert (report.day_volume, report.quality) == (market[BUSY].volume, "snapshots")
@@ -632,14 +629,14 @@ def test_a_process_goes_on_where_an_earlier_one_stopped() -> None:
 
     async def scenario() -> None:
         async with scene(first) as found:
-            found.store(*swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*swept(market, LAST_NS), CLOSED)
             working = asyncio.create_task(found.day.run())
             await until_async(lambda: len(found.published(TapePage)) >= 5, "pages are stored")
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
             kept = [each for each in found.published(Event.__args__) if isinstance(each, Trade | TapePage)]
         async with scene(second) as found:
-            found.store(*kept, *swept(market, PLAN.closes_ns), CLOSED)
+            found.store(*kept, *swept(market, LAST_NS), CLOSED)
             await found.day.run()
             names = [each.cumulative_volume for each in [*kept, *found.published(Trade)] if isinstance(each, Trade)]
             assert sorted(names) == sorted(float(volume) for volume in market[BUSY].cumulative[1:])

@@ -249,6 +249,8 @@ def test_nothing_is_asked_where_it_is_off_or_the_day_is_over(is_on: bool) -> Non
                     provider="kis",
                     page_trades=30,
                     calls_per_second=1.0,
+                    sweeps=lambda _: (),
+                    sweep_interval_s=600.0,
                     rest=rest,
                     reader=found.reader,
                     producer=found.producer,

@@ -89,17 +89,14 @@ def test_what_streams_is_never_asked_and_the_rest_is_fetched(market, size, begin
     begin_s = line.seconds[begin] if begin < len(line.seconds) else DAY_END - 1
     end_s = line.seconds[end - 1] if end > begin else begin_s
     streamed = {number for number in range(len(line.seconds)) if begin_s <= line.seconds[number] <= end_s}
-    is_claimed = False
     for moment in sorted(moments):
-        if moment >= begin_s and not is_claimed:
-            planner.claim(symbol)
-            is_claimed = True
         for name, each in market.items():
-            planner.learn(name, each.volume_at(moment), moment)
+            if name != symbol or moment < begin_s:
+                planner.learn(name, each.volume_at(moment), moment)
         visit_all(planner, market, fetched, size)
         assert not streamed & set(fetched.numbers.get(symbol, []))
     if streamed:
-        planner.claim(symbol)
+        planner.chain(symbol).is_streamed = True
         low, high = min(streamed), max(streamed)
         span = Span(float(line.cumulative[low]), float(line.cumulative[high + 1]), begin_s, end_s)
         planner.chain(symbol).hold(span)
@@ -140,8 +137,6 @@ def test_a_pre_roll_comes_first_and_ends_at_its_second():
     planner, fetched = TapePlanner(PAGE), Fetched()
     for symbol, line in market.items():
         planner.learn(symbol, line.volume_at(1200), 1200)
-    planner.claim("000002")
-    planner.learn("000002", market["000002"].volume, 1500)  # its stream delivers that
     planner.first("000002", 600)
     visit_all(planner, market, fetched, calls_max=8)
     assert {name for name, *_ in fetched.pages[:6]} == {"000002"}
@@ -156,7 +151,7 @@ def streamed_line():
     market = {"000001": Line([(second, 10) for second in range(1, 3001)])}
     line, planner = market["000001"], TapePlanner(PAGE)
     planner.learn("000001", line.volume_at(1000), 1000)
-    planner.claim("000001")
+    planner.chain("000001").is_streamed = True
     planner.chain("000001").hold(Span(line.volume_at(2000), line.volume_at(2500), 2001, 2500))
     return planner, market, line
 
@@ -173,8 +168,7 @@ def test_a_visit_asks_nothing_that_was_streamed_after_it_began():
     planner, _, line = streamed_line()
     fetched = Fetched()
     visit = planner.take()
-    planner.release("000001")  # trades up to second 2700 were streamed, and its visit knows them up to 2500
-    planner.learn("000001", line.volume_at(2700), 2700)
+    planner.learn("000001", line.volume_at(2700), 2700)  # trades up to then were streamed; its visit knows 2500
     while (second := planner.ask(visit)) is not None:
         page = line.page(second)
         fetched.numbers.setdefault("000001", []).extend(

@@ -16,7 +16,7 @@ from random import Random
 import msgspec
 
 from bus.endpoints import Endpoints
-from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, Trade
+from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, SweepCompleted, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.bench.child import running_child
@@ -54,6 +54,7 @@ class Evening(msgspec.Struct):
         volumes = {symbol: trades[-1].cumulative_volume for symbol, trades in self.offered.items() if trades}
         for symbol, volume in volumes.items():
             self.producer.publish(snapshot(symbol, float(volume)))
+        self.producer.publish(SweepCompleted("kis", SESSION, 41, CLOSED_NS - 60 * NS_PER_S, CLOSED_NS, 1, 1, 1))
         self.producer.publish(SelectionAdvanced(SESSION, CLOSED_NS, SlotsClosed("closed")))
         await self.stored()
 

@@ -145,6 +145,11 @@ def test_a_part_without_figures_says_why(opened: Page, server: PageServer) -> No
     assert not opened.locator("#universe .heat").is_visible()
 
 
+def test_a_universe_before_the_first_sweep_has_no_price_yet(opened: Page, server: PageServer) -> None:
+    shows(opened, server, msgspec.structs.replace(full_operation(), universe=universe(0)))
+    expect(opened.locator("#universe")).to_contain_text("2,583 lines, no price yet")
+
+
 def test_a_part_that_fails_says_so_and_the_others_go_on(opened: Page, server: PageServer) -> None:
     state = full_operation()
     broken = msgspec.structs.replace(state.gaps, strips=None)  # as a server of another version may send it

@@ -170,7 +170,8 @@ export function universe(body, part, { orders }) {
   const changes = part.tiles.map((tile) => tile.change_percent).filter((change) => change !== null);
   const up = changes.filter((change) => change > 0).length;
   const down = changes.filter((change) => change < 0).length;
-  const largest = part.tiles.length < part.lines ? `, the ${part.tiles.length} largest shown` : "";
+  const priced = part.tiles.length > 0 ? `, the ${part.tiles.length} largest shown` : ", no price yet";
+  const largest = part.tiles.length < part.lines ? priced : "";
   const moves = changes.length > 0 ? `; ${up} up, ${down} down` : "";
   return `${counted(part.lines, "line")}${largest}${moves}`;
 }
