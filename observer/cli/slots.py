@@ -231,7 +231,8 @@ def explain(
     changes = reader.slot_history(session_date, symbol)
     if held:
         kept = [each for each in changes if isinstance(each, SlotExtended) and each.extended_ns >= held[0].assigned_ns]
-        return Explanation(symbol, session_date, held[0].slot, "; ".join(map(reported, [held[0], *kept[-1:]])))
+        texts = [reported(held[0]), *map(reported, kept[-1:])]
+        return Explanation(symbol, session_date, held[0].slot, "; ".join(texts))
     reason = waiting_pins(reader, session_date, held).get(symbol)
     if reason is not None:
         text = f"{symbol} is pinned; {WAITING.get(reason, reason)}"

@@ -42,7 +42,7 @@ def local_time(moment_ns: int) -> str:
 def timeline_of(plan: DayPlan | None, now_ns: int | None, known_ms: int) -> Timeline:
     """The phases of a day's plan. None: the calendar does not know the day."""
     if plan is None:
-        return Timeline(known_ms=0, missing="the calendar does not know the day: `observer calendar sessions` shows why")
+        return Timeline(known_ms=0, missing="the calendar lacks this day: `observer calendar sessions` shows why")
 
     def minute(moment_ns: int) -> float:
         return round((moment_ns - plan.starts_ns) / NS_PER_MINUTE, 2)
