@@ -40,7 +40,7 @@ class StoredDay:
         self.claims: dict[str, list[Claim]] = {}
         """By line, when its trades came over the stream."""
         self.swept: SweepCompleted | None = None
-        """The last sweep of which every volume is stored."""
+        """The last sweep whose volumes are all stored."""
 
     @property
     def evaluated_ns(self) -> int:

@@ -160,6 +160,7 @@ SLEEPERS = {
     "tests/judges/judging.py": "trades come to a public client at their pace, not all at once",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
+    "tests/tape/test_tape_streamed.py": "other processes publish at intervals",
     "tests/simulator/pace.py": "a measurement begins at its time",
 }
 
