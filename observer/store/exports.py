@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from bus.events import GapDetected, GapRecovered, SlotOverflowed, kind_of
+from bus.events import Event, GapDetected, GapRecovered, SlotOverflowed, kind_of
 from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.files import read_file, replace_file, replacing, to_disk
@@ -41,7 +41,7 @@ from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
 from observer.units import NS_PER_S
 
-_EXPORTED: Final = (SlotOverflowed, GapRecovered)
+_EXPORTED: Final[Sequence[type[Event]]] = (SlotOverflowed, GapRecovered)
 EXPORTED_KINDS: Final = frozenset(map(kind_of, _EXPORTED))
 """The kinds of events that the ledgers export."""
 
