@@ -167,7 +167,8 @@ def send(parcel: Parcel, report: Callable[[Result], object]) -> None:
     url = parcel.url.strip(" \t\r\n,;")  # what stands behind the last URL would be a part of it
     try:
         is_known = sender.add(url)
-        urls = list(zip(parse_urls(url), sender, strict=True))  # type: ignore[no-untyped-call]
+        texts = parse_urls(url)  # type: ignore[no-untyped-call]  # it states no types
+        urls = list(zip(texts, sender, strict=True))
     except Exception:  # noqa: BLE001 - of a plugin; its text may have the URL
         is_known = False
     if not is_known:

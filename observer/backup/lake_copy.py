@@ -149,7 +149,7 @@ def _are_there(copy: Path, files: Sequence[PackagedFile]) -> bool:
 def _size_bytes(path: str) -> int:
     """Of each file of each day, in each backup: paths of pathlib would take ten times as long."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116
+        return os.stat(path).st_size  # noqa: PTH116 - see above
     except FileNotFoundError:
         return -1
 

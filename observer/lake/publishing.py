@@ -68,7 +68,7 @@ def locked(lake: Path) -> Iterator[None]:
         while not _is_taken(lock, fcntl.LOCK_EX):
             if time.monotonic() > give_up_s:
                 raise LakeInUseError(f"{lake}: another process seals days in it: wait until it has ended")
-            time.sleep(_TAKE_S / 20)
+            time.sleep(_TAKE_S / 20)  # a thread's or a command's own wait: never in an event loop
         yield
 
 

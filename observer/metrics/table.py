@@ -115,6 +115,7 @@ _COLLECTION: Final = (
     _gauge("slot_candidates_waiting", "", "Symbols that want a slot and have none"),
     _gauge("slot_overflow_ratio", "", "Share of the last hour's symbols that found no slot; absent below 20 symbols"),
     _counter("slot_changes", "change", "Assignments, releases and refusals of slots"),
+    _counter("unwatched_trades_dropped", "", "Streamed trades of lines without a slot, after the end of their watch"),
     _counter("triggers_fired", "kind", "Trigger conditions that began"),
     _counter("gaps", "outcome", "Gaps: opened by a cut, empty, detected, recovered, recovered in part, unrecoverable"),
     _gauge("gap_seconds", "measure quantile", "How soon the day's gaps were detected, recovered, closed; 1: longest"),

@@ -37,6 +37,7 @@ from observer.errors import ProviderError
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker, Resolution
 from observer.gaps.plausibility import AHEAD_MAX_NS, TradeScreen
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import QuoteSource, chunks
 from observer.selection.sampling import Conflation, Kept, Sampling, SamplingSettings
 from observer.streaming.held_trades import HeldTrades
@@ -151,10 +152,11 @@ class TradeRecorder:
             self._producer.publish(outcome, trade)  # one batch: one event without the other would report a wrong gap
             self._see(trade)
         elif outcome == "unwatched":
-            # Before the acknowledgement of its subscription. One after its watch may be fetched, and is dropped.
-            if self._account_of(trade.symbol) != NO_ACCOUNT:
+            if self._account_of(trade.symbol) != NO_ACCOUNT:  # its subscription is not acknowledged yet
                 self.detector.note(trade)
                 self._keep(trade)
+            else:  # after the end of its watch the tape may fetch it
+                COUNTERS.add("observer_unwatched_trades_dropped_total")
         else:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
 

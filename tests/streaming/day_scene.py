@@ -282,7 +282,7 @@ def idle_process(market: Market) -> Iterator[Process]:
     market.processes += 1
     stream = f"{market.processes:032d}"
     outbox = Outbox(market.folder / f"outbox-{stream}", "track-b", stream)
-    producer = Producer(outbox, f"ipc://{market.folder}/nobody")
+    producer = Producer(outbox, f"ipc://{market.folder}/no-writer")
     with StoreReader(market.url) as reader:
         running = Process(market, producer, outbox, reader)
         try:

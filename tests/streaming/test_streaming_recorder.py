@@ -13,6 +13,7 @@ from bus.producer import Producer
 from bus.segments import Packed
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
+from observer.metrics.counters import COUNTERS
 from observer.providers.broker import Priority, Quote
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.streaming.recorder import NO_ACCOUNT, TradeRecorder
@@ -47,7 +48,7 @@ class Scene:
     def __init__(self, folder: Path, missed: Sequence[Trade], account: str = "main") -> None:
         self.quotes = SlowQuotes(missed[-1].cumulative_volume)
         self._outbox = Outbox(folder / "outbox", "test", "1" * 32)
-        self.producer = Producer(self._outbox, f"ipc://{folder}/nobody")
+        self.producer = Producer(self._outbox, f"ipc://{folder}/no-writer")
         self.seen: list[Kept] = []
         self.recorder = TradeRecorder(
             *("kis", self.producer, self.quotes, ManualClock(), SamplingSettings(), screen(), self.seen.append),
@@ -124,6 +125,11 @@ def test_a_symbol_that_stays_away_is_settled_and_watched_no_longer(tmp_path: Pat
     asyncio.run(test())
 
 
+def dropped() -> float:
+    samples = (each for each in COUNTERS.samples() if each.metric == "observer_unwatched_trades_dropped_total")
+    return sum(each.value for each in samples)
+
+
 @pytest.mark.parametrize(("account", "is_stored"), [("main", True), (NO_ACCOUNT, False)])
 def test_a_trade_of_an_unwatched_symbol_is_stored_while_it_has_a_slot(
     tmp_path: Path, missed: Sequence[Trade], account: str, is_stored: bool
@@ -132,7 +138,9 @@ def test_a_trade_of_an_unwatched_symbol_is_stored_while_it_has_a_slot(
         scene = Scene(tmp_path, missed, account)
         scene.recorder.watch(SYMBOL)
         scene.recorder.detector.stop(SYMBOL)
+        before = dropped()
         scene.recorder.take(missed[0])
+        assert dropped() - before == (not is_stored)
         scene.recorder.take(missed[0])
         kept = [missed[0]] if is_stored else []
         assert scene.seen[5:] == kept

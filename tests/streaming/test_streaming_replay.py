@@ -109,7 +109,7 @@ class Published:
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock(9 * 3600 * SECOND_NS)
         self.outbox = Outbox(folder / "outbox", "test", "1" * 32)
-        self.producer = Producer(self.outbox, f"ipc://{folder}/nobody")
+        self.producer = Producer(self.outbox, f"ipc://{folder}/no-writer")
         self.sweeps = 0
         self.snapshots: list[Snapshot] = []
         self.volumes = dict.fromkeys(SYMBOLS, 0.0)

@@ -23,6 +23,7 @@ ABSENT = {
     "observer_machine_disk_bytes_total": "some machines do not count it",
     "observer_alert_open": "no alert need be open at a scrape",
     "observer_alerts_raised_total": "no alert need be raised",
+    "observer_unwatched_trades_dropped_total": "needs a trade after the broker's acknowledgement that a line is left",
     "observer_page_connections_dropped_total": "needs [web], and a client that stalls",
 }
 

@@ -113,7 +113,7 @@ async def built(
 ) -> tuple[list[Event], str | Refused]:
     """Build the universe; returns the events and the reply."""
     outbox = Path(settings.run.runtime) / "outbox" / "master-file"
-    producer = Producer(Outbox(outbox, "master-file", "8" * 32), f"ipc://{settings.run.runtime}/nobody")
+    producer = Producer(Outbox(outbox, "master-file", "8" * 32), f"ipc://{settings.run.runtime}/no-writer")
 
     async def nothing(*_: object) -> None:
         producer.flush()
