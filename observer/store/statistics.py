@@ -1,6 +1,8 @@
 """Statistics of the tables for the query planner, made anew each day: with them a plan fits a database that grows.
 
-They are made on a connection of their own, table by table, so that a commit waits for one table at most.
+They are made on a connection of their own, table by table, so that a commit waits for one table at most. On PostgreSQL
+the same statement makes the room of removed rows (`[store] keep_days`) free for new ones: where the server's
+autovacuum is off or falls behind, each day's rows would make the files longer. SQLite needs nothing for that.
 """
 
 import asyncio
@@ -20,10 +22,13 @@ logger = logging.getLogger(__name__)
 
 _AFTER_STOP_NS: Final = 10 * NS_PER_MINUTE  # market time after the last sweep: the day's rows are in
 _ROWS_EXAMINED: Final = 2_000  # of each index in SQLite; PostgreSQL takes a sample of its own
+# Without TRUNCATE no reader waits: only giving pages at the end of a file back to the disk needs an exclusive lock.
+_POSTGRESQL_STATEMENT: Final = "VACUUM (ANALYZE, TRUNCATE false)"
 
 
 def refresh_statistics(url: str) -> float:
-    """Make the statistics of every table anew; return the seconds of the longest table.
+    """Make the statistics of every table anew, and on PostgreSQL the room of removed rows free; return the seconds of
+    the longest table.
 
     Raises:
         StoreError: the database does not answer, or another process kept it for too long.
@@ -32,11 +37,15 @@ def refresh_statistics(url: str) -> float:
     longest_s = 0.0
     try:
         with store_errors(engine), engine.connect() as connection:
+            statement = "ANALYZE"
+            if engine.dialect.name == "postgresql":
+                connection.execution_options(isolation_level="AUTOCOMMIT")  # VACUUM runs in no transaction
+                statement = _POSTGRESQL_STATEMENT
             for name in sorted(METADATA.tables):
                 began_s = time.monotonic()
                 if engine.dialect.name == "sqlite":
                     connection.exec_driver_sql(f"PRAGMA analysis_limit={_ROWS_EXAMINED}")
-                connection.exec_driver_sql(f"ANALYZE {name}")
+                connection.exec_driver_sql(f"{statement} {name}")
                 connection.commit()
                 longest_s = max(longest_s, time.monotonic() - began_s)
     finally:

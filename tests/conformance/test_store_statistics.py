@@ -4,6 +4,8 @@ import asyncio
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from bus.delivery import Delivered
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
@@ -13,7 +15,7 @@ from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.day_plans import day_plan
 from tests.store.migrated import make_database
-from tests.store.raw import query
+from tests.store.raw import execute, query
 from tests.waiting import until_async
 
 DAY = day_plan(date(2026, 11, 18))
@@ -40,6 +42,25 @@ def test_the_planner_knows_the_rows_of_a_table_while_the_writer_writes(database_
     refresh_statistics(database_url)
     assert counted(database_url) == 1_000
     writer.close()
+
+
+@pytest.mark.parametrize("whole_database_url", ["postgresql"], indirect=True)
+def test_the_room_of_removed_rows_is_used_again_without_the_servers_autovacuum(whole_database_url: str) -> None:
+    def size() -> int:
+        [(found,)] = query(whole_database_url, "SELECT pg_relation_size('trade_rows')")
+        return int(str(found))
+
+    execute(whole_database_url, "ALTER TABLE trade_rows SET (autovacuum_enabled = false)")
+    writer = StoreWriter(whole_database_url)
+    writer.open()
+    writer.commit([Delivered("track-b", "5" * 32, 1, trades(5_000))])
+    of_one_day = size()
+    for first in (5_001, 10_001):
+        execute(whole_database_url, f"DELETE FROM trade_rows WHERE sequence < {first}")
+        refresh_statistics(whole_database_url)
+        writer.commit([Delivered("track-b", "5" * 32, first, trades(5_000, first))])
+    writer.close()
+    assert size() < 1.5 * of_one_day
 
 
 class Today:
