@@ -12,7 +12,7 @@ PROCESSES ?= 2
 ENGINES := $(notdir $(basename $(wildcard tests/comparison/requirements/*.txt)))
 JUDGES := $(notdir $(basename $(wildcard tests/judges/requirements/*.txt)))
 
-.PHONY: help demo wheel test properties chaos soak comparison mutation fuzz judges engines audit check bench baseline lint types imports lock clean
+.PHONY: help demo wheel test properties chaos soak comparison mutation fuzz judges engines audit check bench lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -66,9 +66,6 @@ check: lint types imports test  ## lint, types, import rules and tests
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some half an hour
 	@for what in ingest latency restart footprint frames sweep stream selection gaps recovery master etf day slots lake tape; do \
 	  $(BIN)/observer bench $$what; done
-
-baseline: .venv/development  ## write the baseline migration anew from observer/store/tables.py, after a change of an event or a table
-	$(BIN)/python -m migrations.baseline
 
 lint: .venv/development  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -16,9 +16,8 @@ A field whose type is a struct, a union of structs (`SelectionAdvanced.step`), a
 tag as `kind` (see `observer.store.rows`).
 
 To change the schema, append a field with a default to the end of a struct or add a struct to `Event`, raise
-`SCHEMA_VERSION`, put its digest beside it (`python -m tests.bus.schema`), and run `make baseline` (after the first
-release: add a migration). A reader takes older versions as they are: absent fields get their defaults. Fields are never
-removed, renamed or moved.
+`SCHEMA_VERSION`, put its digest beside it (`python -m tests.bus.schema`), and add a migration (migrations/versions). A
+reader takes older versions as they are: absent fields get their defaults. Fields are never removed, renamed or moved.
 """
 
 from typing import Any, Final, Literal, get_args, get_origin

@@ -1,4 +1,4 @@
-"""The schema before the first release; `make baseline` writes it from observer/store/tables.py."""
+"""The schema before the first release. This file does not change any more."""
 
 import sqlalchemy as sa
 from alembic import op

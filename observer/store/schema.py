@@ -5,12 +5,11 @@ Without SQLAlchemy: the process that hosts the supervisor does not load it.
 
 from typing import Final
 
-from bus.events import SCHEMA_VERSION
 from observer.store.instance import Instance
 
-SCHEMA_REVISION: Final = f"{SCHEMA_VERSION:04}"
-"""The newest migration, and the only schema that this code reads and writes. A change of the events changes it with
-their version; for a change of the store's own tables or of an index append the next letter."""
+SCHEMA_REVISION: Final = "0009"
+"""The newest migration, and the only schema that this code reads and writes. Each change of a table or of an index is a
+migration of its own (migrations/versions), with the next number."""
 
 ESCAPES: Final = "write @ : / ? # and % in its password as %40 %3A %2F %3F %23 and %25"
 

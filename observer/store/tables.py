@@ -3,7 +3,7 @@
 An event's columns are the fields of its struct in `bus.events`; nothing is stated twice. In front of them stand
 `stream` and `sequence`, the event's place in its producer's stream, which are the primary key: one event is one row, a
 doubled row is impossible, and a shell query finds missing ranges. A schema change is a change in `bus.events` or here,
-and `make baseline`; after the first release it is a migration with the next `schema.SCHEMA_REVISION` instead.
+and a migration with the next `schema.SCHEMA_REVISION`.
 
 A field that is a struct or a union of structs is one text column of JSON, with the tag of the union as `kind`; SQL
 reads it with `step ->> '$.kind'` (SQLite) or `step::jsonb ->> 'kind'` (PostgreSQL). `observer.store.rows` encodes and
@@ -117,19 +117,23 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
 # Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:
 # tests/conformance/test_store_plans.py explains each of them. A day of all trades is read by its lines, which the index
 # of their groups finds one by one (`observer.store.lines`).
+# Each kind of the lake has an index that begins with its day, or with its symbol and day: a sealing counts its rows of
+# single days.
 _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.Trade: (("symbol", "session_date"),),
-    events.OrderBook: (("symbol", "receive_time_ns"),),
-    events.ExpectedPrice: (("symbol", "receive_time_ns"),),
+    events.OrderBook: (("symbol", "receive_time_ns"), ("session_date",)),
+    events.ExpectedPrice: (("symbol", "receive_time_ns"), ("session_date",)),
     events.MarketStateChanged: (("symbol", "receive_time_ns"),),
     events.NavObserved: (("symbol", "receive_time_ns"),),
     events.Snapshot: (("symbol", "session_date"), ("session_date", "receive_time_ns")),
     events.SweepCompleted: (("session_date",),),
     events.VolumeRise: (("symbol", "receive_time_ns"), ("session_date", "receive_time_ns")),
+    events.AttentionCompleted: (("session_date",),),
     events.VolumeProfiled: (("session_date", "symbol"),),
     events.DailyBar: (("symbol", "session_date"), ("session_date",)),
     events.TradesConflated: (("symbol", "session_date"),),
-    events.MinuteBarRecovered: (("symbol", "minute_start_ns"),),
+    events.SamplingChanged: (("changed_ns",),),
+    events.MinuteBarRecovered: (("symbol", "minute_start_ns"), ("session_date",)),
     events.MinuteBarFetched: (("symbol", "session_date"),),
     events.BarsFetched: (("symbol", "session_date"), ("session_date",)),
     events.BarsChecked: (("session_date", "symbol"),),
@@ -138,18 +142,21 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.ListingChanged: (("symbol", "exchange"), ("changed_ns",), ("isin",)),
     events.ListingValued: (("exchange", "symbol", "valued_ns"),),
     events.UniverseBuilt: (("session_date", "market"),),
-    events.UniverseMember: (("exchange", "symbol"),),
+    events.UniverseMember: (("exchange", "symbol"), ("session_date",)),
+    events.ContextSynced: (("session_date",),),
     events.TriggerFired: (("fired_ns",), ("symbol", "fired_ns")),
+    events.TriggerEnded: (("ended_ns",),),
     events.SlotAssigned: (("assigned_ns",), ("symbol", "assigned_ns")),
     events.SlotExtended: (("extended_ns",),),
     events.SlotReleased: (("released_ns",),),
     events.SlotOverflowed: (("overflowed_ns",),),
+    events.ChurnGuardChanged: (("changed_ns",),),
     events.SectorAssigned: (("exchange", "symbol", "assigned_ns"),),
     events.EnrichmentCompleted: (("region", "completed_ns"),),
     events.ReconciliationResult: (("session_date", "symbol"),),
     events.QualityJudged: (("session_date", "symbol"),),
     events.GapOpened: (("gap_id",), ("session_date",)),
-    events.GapEmpty: (("gap_id",),),
+    events.GapEmpty: (("gap_id",), ("session_date",)),
     events.GapDetected: (("gap_id",), ("session_date",)),
     events.GapTimesMeasured: (("session_date",),),
     events.GapRecovered: (("gap_id",),),
@@ -159,7 +166,7 @@ _INDEXES: Final[Mapping[type[Fact], tuple[tuple[str, ...], ...]]] = {
     events.EtfNavDay: (("symbol", "session_date"), ("session_date",)),
     events.EtfMeasured: (("symbol", "session_date"),),
     events.EtfRangeFound: (("symbol", "session_date"),),
-    events.EtfJobEnded: (("job", "ended_ns"),),
+    events.EtfJobEnded: (("job", "ended_ns"), ("session_date",)),
     events.SelectionAdvanced: (("session_date",),),
     events.WatchChanged: (("session_date",),),
     events.SharesAdjusted: (("session_date",),),

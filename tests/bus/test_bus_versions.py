@@ -42,7 +42,7 @@ def test_a_journal_of_every_version_since_the_first_release_is_kept() -> None:
 def test_the_schema_of_the_events_is_the_schema_of_the_current_version() -> None:
     assert schema_digest() == SCHEMA_DIGEST, (
         "the events changed: raise SCHEMA_VERSION, put the digest of `python -m tests.bus.schema` beside it, "
-        "run `make baseline`, and keep a journal (`python -m tests.bus.journals.keep`)"
+        "add a migration, and keep a journal (`python -m tests.bus.journals.keep`)"
     )
 
 

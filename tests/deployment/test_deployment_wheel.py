@@ -61,7 +61,10 @@ def test_the_wheel_has_each_shipped_file_and_no_file_of_a_person(installed: Inst
     names = set(names_in(installed.wheel))
     assert {f"observer/shipped/{name}" for name in configuration_files()} <= names
     assert {"observer/shipped/observer.service", "observer/shipped/supervisord.conf"} <= names
-    assert {"migrations/env.py", "migrations/versions/0001_baseline.py"} <= names
+    assert {
+        "migrations/env.py",
+        *(f"migrations/versions/{name}.py" for name in ("0001_baseline", "0002_indexes_by_day")),
+    } <= names
     assert [name for name in names if "keys.toml" in name or "mine.json" in name] == []
     assert not holds(installed.wheel, SECRET)
 

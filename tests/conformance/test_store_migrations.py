@@ -1,0 +1,119 @@
+"""Each migration, over a database of the schema before it with rows: up, down, and up again, on both databases."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, inspect
+
+from bus.delivery import Delivered
+from observer.store.engine import alembic_config, migrate, open_existing, open_writer
+from observer.store.schema import SCHEMA_REVISION
+from observer.store.writer import StoreWriter
+from tests.conformance.test_store_schema import assert_is_current
+from tests.store.filled import STREAM, events
+from tests.store.raw import execute, query
+
+BASELINE = "0008"
+INDEX = "ix_order_books_session_date"
+BASELINE_SCHEMA = "a737a7fc617dced8"
+"""Of what the first migration makes in SQLite. Databases of it exist: it never changes."""
+
+
+@contextmanager
+def configured(url: str) -> Iterator[Config]:
+    """What Alembic's commands need, in one transaction of the database."""
+    engine = open_writer(url)
+    config = alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        yield config
+    engine.dispose()
+
+
+def to(url: str, revision: str) -> None:
+    with configured(url) as config:
+        command.upgrade(config, revision)
+
+
+@pytest.fixture
+def older_url(empty_database_url: str) -> str:
+    """A database of the first schema with rows. The writer writes its tables as they are: the next one adds indexes."""
+    to(empty_database_url, BASELINE)
+    execute(empty_database_url, f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'")
+    writer = StoreWriter(empty_database_url)
+    writer.open()
+    writer.commit([Delivered("track-b", STREAM, 1, events())])
+    writer.close()
+    execute(empty_database_url, f"UPDATE alembic_version SET version_num = '{BASELINE}'")
+    return empty_database_url
+
+
+def rows(engine: Engine) -> dict[str, int]:
+    """The number of each table's rows, but of those of the schema itself."""
+    with engine.connect() as connection:
+        names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+        return {name: int(connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar_one()) for name in names}
+
+
+def test_the_baseline_never_changes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/observer.db"
+    to(url, BASELINE)
+    made = query(url, "SELECT sql FROM sqlite_master WHERE type IN ('table', 'index') AND sql <> '' ORDER BY name")
+    texts = [" ".join(str(text).split()) for (text,) in made]
+    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == BASELINE_SCHEMA
+
+
+def test_a_database_of_the_baseline_with_rows_gets_the_schema_of_the_tables(older_url: str, tmp_path: Path) -> None:
+    engine = open_existing(older_url)
+    before = rows(engine)
+    migrate(older_url, tmp_path / "copies")
+    with engine.connect() as connection:
+        assert_is_current(connection)
+    assert rows(engine) == before
+    assert before["snapshots"] > 0
+    assert before["trade_rows"] > 0
+    assert query(older_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]
+    engine.dispose()
+
+
+def test_the_indexes_by_day_go_and_come_again(older_url: str) -> None:
+    engine = open_existing(older_url)
+    before = rows(engine)
+    of_baseline = indexes(older_url)
+    to(older_url, "head")
+    assert INDEX in indexes(older_url) - of_baseline
+    with configured(older_url) as config:
+        command.downgrade(config, BASELINE)
+    assert indexes(older_url) == of_baseline
+    assert query(older_url, "SELECT version_num FROM alembic_version") == [(BASELINE,)]
+    to(older_url, "head")
+    with engine.connect() as connection:
+        assert_is_current(connection)
+    assert rows(engine) == before
+    engine.dispose()
+
+
+def test_an_index_that_a_person_made_before_stays(older_url: str) -> None:
+    execute(older_url, f"CREATE INDEX {INDEX} ON order_books (session_date)")
+    to(older_url, "head")
+    assert INDEX in indexes(older_url)
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+def test_an_index_whose_making_ended_half_way_is_made_anew(older_url: str) -> None:
+    execute(older_url, f"CREATE INDEX {INDEX} ON order_books (session_date)")
+    execute(older_url, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{INDEX}'::regclass")
+    to(older_url, "head")
+    assert query(older_url, f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}'::regclass") == [(True,)]
+
+
+def indexes(url: str) -> set[str]:
+    """The names of the indexes."""
+    is_sqlite = url.startswith("sqlite")
+    where = "sqlite_master WHERE type = 'index'" if is_sqlite else "pg_indexes WHERE schemaname = current_schema()"
+    return {str(name) for (name,) in query(url, f"SELECT {'name' if is_sqlite else 'indexname'} FROM {where}")}
