@@ -36,7 +36,8 @@ from observer.lake.projection import is_day_file
 
 _DAY: Final = re.compile(r"(?<!\d)(20\d\d(?:0[1-9]|1[0-2]))(?:0[1-9]|[12]\d|3[01])(?!\d)")
 _SUFFIX: Final = ".tar"
-_SHARED_BY_MAX: Final = 3  # packages
+SHARED_BY_MAX: Final = 3
+"""So many packages have one bundle at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ def link_from(earlier: Sequence[Package], package: Path, file: PackagedFile, sto
     for each in holders:
         held = each.path / file.path
         try:
-            if each.name in damaged or held.stat().st_nlink >= _SHARED_BY_MAX:
+            if each.name in damaged or held.stat().st_nlink >= SHARED_BY_MAX:
                 continue
             os.link(held, target)
         except OSError:  # it is gone, or the file system has no links

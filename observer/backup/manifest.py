@@ -17,6 +17,9 @@ Kind = Literal["daily", "manual"]
 FORMAT: Final = 2
 """2: ledgers are in bundles. This program reads 1, too."""
 
+LEDGERS: Final = "ledgers"
+"""The folder of the ledgers in a package."""
+
 Stored = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A number that a database can hold."""
 
@@ -71,6 +74,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def size_bytes(self) -> int:
         """The size of all files."""
         return sum(file.size_bytes for file in self.files)
+
+    @property
+    def ledgers_bytes(self) -> int:
+        """The size of the ledgers."""
+        return sum(file.size_bytes for file in self.files if file.path.startswith(f"{LEDGERS}/"))
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from observer.backup.lake_copy import copy_lake, copy_of_lake
 from observer.backup.making import Contents, copy_package, delete_outdated, make
-from observer.backup.manifest import Kind
+from observer.backup.manifest import LEDGERS, Kind
 from observer.backup.package import Package, packages_of
 from observer.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base_settings import RunSettings
@@ -24,7 +24,6 @@ from observer.store.write_ahead_log import fold_log
 
 _FOLD_S: Final = 1.0
 _POLL_S: Final = 0.1
-_LEDGERS: Final = "ledgers"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -46,10 +45,10 @@ def plan_of(
     """The plan of a system: the database, universe files, ledgers, master files, the configuration and the lake."""
     folders = {
         "universe": Path(run.universe),
-        _LEDGERS: ledgers_folder(run.data),
+        LEDGERS: ledgers_folder(run.data),
         "master": Path(run.data) / MASTER_FOLDER,
     }
-    contents = Contents(url, instance, folders, configuration, lake, bundled=frozenset({_LEDGERS}))
+    contents = Contents(url, instance, folders, configuration, lake, bundled=frozenset({LEDGERS}))
     return Plan(settings, settings.folder_of(run), contents)
 
 

@@ -60,7 +60,7 @@ def list_etfs(
 ) -> None:
     """List ETFs and ETNs with fee, price, NAV, AUM and premium.
 
-    Further columns: multiple of the index (x), tracking error, range of 52 weeks.
+    Further columns: multiple of the index (x), tracking error, range of 52 weeks (closes and the price).
     Fee, premium (mean of 20 sessions) and
     tracking error (250 sessions) are percent, AUM is in billions of the currency.
     """
@@ -215,13 +215,20 @@ def _etfs_table(etfs: Sequence[Etf]) -> Table:
             "" if etf.aum is None else f"{etf.aum / _BILLION:,.1f}",  # the broker's figures are in 0.1 billion
             _fixed(etf.premium_20d_percent),
             _fixed(etf.tracking_error_250d_percent),
-            _text(etf.lowest_close_52w),
-            _text(etf.highest_close_52w),
+            *map(_text, _range_52w(etf)),
         )
         for etf in etfs
     ]
     columns = ("symbol", "name", "x", "fee", "price", "NAV", "AUM bn", "prem", "TE", "52w low", "52w high")
     return Table(columns, rows, f"{len(etfs):,} ETFs and ETNs", right=columns[2:], folded=("name",))
+
+
+def _range_52w(etf: Etf) -> tuple[float | None, float | None]:
+    """The lowest and the highest of the closes of 52 weeks and of the price, which may lie beyond them."""
+    lowest, highest = etf.lowest_close_52w, etf.highest_close_52w
+    if lowest is None or highest is None or not etf.price:
+        return lowest, highest
+    return min(lowest, etf.price), max(highest, etf.price)
 
 
 def _list_table(etfs: Sequence[EtfListed], day: AskedDay) -> Table:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import os
 import resource
 import shutil
@@ -21,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from observer.backup.bundles import SHARED_BY_MAX
 from observer.backup.manifest import Manifest
 from observer.backup.package import packages_of
 from observer.clock import RealClock
@@ -197,25 +199,29 @@ def _disk(folder: Path, holds: Sequence[str]) -> Disk:
 
 def _bytes_per_day(place: Place) -> float | None:
     """What the first disk gets a day: the growth of the database's copies between the packages of the last week, once
-    for an SQLite file and once for each kept package that lies there; and the sealed days. None without two packages of
-    two days. A dump of PostgreSQL is smaller than what it holds, but the server's disk is not ours.
+    for an SQLite file and once for each kept package that lies there; that of the ledgers, with a file for a few
+    packages each; and the sealed days. None without two packages of two days. A dump of PostgreSQL is smaller than what
+    it holds, but the server's disk is not ours.
     """
     if place.base is None:
         return None
     folder, places = place.backup.folder_of(place.base.run), places_of(place)
     own = packages_of(folder, place.base.instance)
-    sizes = [(each.taken_ns, _copy_bytes(each.manifest)) for each in own if each.manifest is not None]
-    (first_ns, first_bytes), (last_ns, last_bytes) = (sizes[-_RATE_PACKAGES:] or [(0, 0)])[0], (sizes or [(0, 0)])[-1]
-    days = (last_ns - first_ns) / _DAY_NS
+    manifests = [each.manifest for each in own if each.manifest is not None]
+    if not manifests:
+        return None
+    first, last = manifests[-_RATE_PACKAGES:][0], manifests[-1]
+    days = (last.taken_ns - first.taken_ns) / _DAY_NS
     if days < _RATE_DAYS_MIN:
         return None
     device = _nearest(next(iter(places.values()))).stat().st_dev
-    copies = len(sizes) if _nearest(folder).stat().st_dev == device else 0
-    growth = max(0, last_bytes - first_bytes) / days * (copies + ("database" in places))
-    sealed = (
-        _sealed_bytes(places["lake"]) if "lake" in places and _nearest(places["lake"]).stat().st_dev == device else 0
-    )
-    return growth + sealed or None
+    lies_there = {purpose for purpose, path in places.items() if _nearest(path).stat().st_dev == device}
+    copies = len(manifests) if "backups" in lies_there else 0
+    growth = max(0, _copy_bytes(last) - _copy_bytes(first)) * (copies + ("database" in places))
+    ledgers = max(0, last.ledgers_bytes - first.ledgers_bytes)
+    growth += ledgers * (math.ceil(copies / SHARED_BY_MAX) + ("data" in lies_there))
+    sealed = _sealed_bytes(places["lake"]) if "lake" in lies_there else 0
+    return growth / days + sealed or None
 
 
 def _copy_bytes(manifest: Manifest) -> int:

@@ -1,6 +1,6 @@
 """Settings of Track A and Track B."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -9,6 +9,9 @@ from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import SamplingSettings
 from observer.selection.settings import SelectionSettings
 from observer.selection.trigger_settings import Share
+
+EVALUATION_S_MAX: Final = 300.0
+"""Market seconds between evaluations at most: the tape takes a Track B without one for twice as long for dead."""
 
 
 class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,16 +31,16 @@ class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track B, in market seconds: the interval of trade-rate and expiry checks, and how long an account's connection
-    may be down before its symbols move to other accounts. `records` are the streamed record kinds of each symbol: each
-    kind is one subscription, so two of them halve the number of symbols. `sessions` are the profiles and sessions in
-    which slots stream (`calendar.sessions`). With lines of several venues, a pause of a venue up to `keep_over_pause_s`
-    ends no slot: its lines keep what no other line outranks. A longer one releases the slots of its lines while another
-    venue is open; 0: each pause does. A day's inputs that cannot be read are kept up to `quarantine_bytes_max`; more of
-    them are only counted.
+    """Track B, in market seconds: the interval of trade-rate and expiry checks, at most EVALUATION_S_MAX, and how long
+    an account's connection may be down before its symbols move to other accounts. `records` are the streamed record
+    kinds of each symbol: each kind is one subscription, so two of them halve the number of symbols. `sessions` are the
+    profiles and sessions in which slots stream (`calendar.sessions`). With lines of several venues, a pause of a venue
+    up to `keep_over_pause_s` ends no slot: its lines keep what no other line outranks. A longer one releases the slots
+    of its lines while another venue is open; 0: each pause does. A day's inputs that cannot be read are kept up to
+    `quarantine_bytes_max`; more of them are only counted.
 
     Raises:
-        ValueError: trades are not among the records, or one is named twice.
+        ValueError: the evaluations are too far apart; trades are not among the records, or one is named twice.
     """
 
     sessions: tuple[str, ...] = ("requirement",)
@@ -49,7 +52,12 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     sampling: SamplingSettings = SamplingSettings()
 
     def __post_init__(self) -> None:
-        """Checks the record kinds: slots stream trades."""
+        """Checks the interval, and the record kinds: slots stream trades."""
+        if self.evaluation_s > EVALUATION_S_MAX:
+            raise ValueError(
+                f"evaluation_s: {self.evaluation_s} must be at most {EVALUATION_S_MAX}: "
+                f"after {2 * EVALUATION_S_MAX:.0f} s without an evaluation the tape takes Track B for dead"
+            )
         if "trades" not in self.records or len(set(self.records)) != len(self.records):
             raise ValueError(f"records: {list(self.records)} must name each kind once, and trades among them")
 

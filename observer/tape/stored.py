@@ -10,6 +10,7 @@ from observer.alerts.process import Alerts
 from observer.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.tape import PageMark
+from observer.streaming.settings import EVALUATION_S_MAX
 from observer.tape.chain import Chain, Span
 from observer.tape.learning import Change, Claim, claims_of
 from observer.units import NS_PER_S
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 READ_AGAIN_S: Final = 2.0  # machine seconds between attempts while the database does not answer
 VOLUMES_NS: Final = 600 * NS_PER_S  # of the day's volumes, what is read at once: some 4,000 snapshots of a sweep
-SILENT_NS: Final = 600 * NS_PER_S  # of Track B, which publishes a step a second: then it is taken for dead
+SILENT_NS: Final = int(2 * EVALUATION_S_MAX) * NS_PER_S  # of Track B, which publishes each evaluation: then it is dead
 STORED_EVERY_NS: Final = 120 * NS_PER_S  # a writer at work stores something: the tape alone publishes once a minute
 _UNREAD: Final = "tape_unread"
 

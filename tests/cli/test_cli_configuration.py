@@ -118,6 +118,14 @@ def test_a_value_out_of_bounds_names_the_bound(tmp_path: Path) -> None:
     assert problems("[track_a]\ninterval_s = 0\n", tmp_path) == ["2: track_a.interval_s = 0: must be >= 1"]
 
 
+def test_evaluations_so_far_apart_that_the_tape_would_take_track_b_for_dead_are_refused(tmp_path: Path) -> None:
+    [reported] = problems("[track_b]\nevaluation_s = 300.5\n", tmp_path)
+    assert reported.startswith("2: track_b.evaluation_s: 300.5 must be at most 300.0: after 600 s without")
+    longest = tmp_path / "observer.toml"
+    longest.write_text("[track_b]\nevaluation_s = 300\n")
+    assert load_settings(longest).streaming.track_b.evaluation_s == 300
+
+
 def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
     path = tmp_path / "observer.toml"
     path.write_text("[run\n")

@@ -76,6 +76,17 @@ def test_the_table_shows_value_premium_and_range(configuration: Path) -> None:
     assert all(figure in shown for figure in ("9,430.0", "0.10", "40,000", "60,000", "50,050.00"))
 
 
+@pytest.mark.parametrize(("price", "low", "high"), [(61_500.0, "40,000", "61,500"), (39_990.0, "39,990", "60,000")])
+def test_the_range_of_52_weeks_holds_a_price_beyond_all_closes(
+    configuration: Path, price: float, low: str, high: str
+) -> None:
+    writer = StoreWriter(f"sqlite:///{configuration.parent}/observer.db")
+    writer.commit([Delivered("etf", "6" * 32, 1, [etf_valued(valued_ns=60, price=price)])])
+    writer.close()
+    [line] = [line for line in ask(configuration, "list").stdout.splitlines() if line.startswith("069500")]
+    assert line.split()[-2:] == [low, high]
+
+
 def test_a_days_list_is_shown_as_it_was(configuration: Path) -> None:
     [etf] = asked(configuration, "list", SESSION)
     assert (etf["symbol"], etf["change"]) == ("069500", "changed")

@@ -32,6 +32,7 @@ from observer.doctor.machine import (
 from observer.doctor.machine_facts import _disk, disk_facts, host_facts, kind_at
 from observer.doctor.place import place_of
 from observer.lake.layout import SealedDay, Version, write_manifest
+from observer.store.exports import ledgers_folder
 from observer.store.instance import Instance
 from observer.units import NS_PER_DAY
 from tests.backup.scene import GO_ON
@@ -133,6 +134,22 @@ def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(install
     assert place.base is not None
     other = msgspec.structs.replace(place.base, instance=Instance(name="other"))
     assert disk_facts(msgspec.structs.replace(place, base=other)).bytes_per_day is None, "these are not its packages"
+
+
+def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packages(installed: Path) -> None:
+    folder = ledgers_folder("data")
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    for day, ledger_bytes in ((1, 900_000), (2, 1_800_000), (3, 0)):
+        (folder / "gaps").mkdir(parents=True, exist_ok=True)
+        (folder / "gaps" / f"2026112{day}.jsonl").write_bytes(bytes(ledger_bytes))
+        back_up(plan, "daily", NOW_NS + day * NS_PER_DAY, GO_ON)
+    packages = sorted(Path("data/backup").glob("*-daily-*"))
+    copies = [(each / "database.sqlite3").stat().st_size for each in packages]
+    bundled = (packages[-1] / "ledgers/202611.tar").stat().st_size
+    assert bundled > 2_700_000, "the ledgers of three days"
+    # Four packages lie there: two files for a month that is over, and the data folder's own.
+    expected = ((copies[-1] - copies[0]) * 5 + bundled * 3) / 3
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == pytest.approx(expected)
 
 
 def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
