@@ -13,9 +13,10 @@ from observer.research import relations
 from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
 from observer.research.completeness import completeness_of, held_share_of
 from observer.research.conflated import each_once
+from observer.research.database_rows import stored_schema
 from observer.research.frame import Schema, scanned
 from observer.research.lacking import newest_reports, spans_of
-from observer.research.reading import Rows, stored_schema
+from observer.research.reading import Rows
 from observer.units import NS_PER_MINUTE
 
 # The moment at which a row of each kind was known.
@@ -33,6 +34,13 @@ _KNOWN: Final[Mapping[str, str]] = {
     "quality": "judged_ns",
     "tape_reports": "judged_ns",
 }
+# The kinds of few rows that a relation is made of.
+OF_GAPS: Final = ("gaps", "gap_recoveries", "gap_losses")
+OF_QUALITY: Final = (
+    *("quality", "tape_reports", "universe_members", "slot_assignments", "recovered_minute_bars", "bar_fetches"),
+)
+OF_SLOTS: Final = ("slot_assignments", "slot_releases", "universe_members")
+OF_TRIGGERS: Final = ("triggers", "trigger_ends", "slot_assignments", "universe_members")
 # The kinds that bars are made of, with the columns that they need of kinds with many rows.
 _OF_BARS: Final[Mapping[str, Sequence[str]]] = {
     "trades": COLUMNS_OF_TRADES,
@@ -42,14 +50,15 @@ _OF_BARS: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
+_WORDS: Final = {"symbol": pl.String, "word": pl.String}
+
+
 class DayRelations:
     """The relations of stored days; `zone` is that of their times. `lines` are ids of lines, None for all."""
 
     def __init__(self, rows: Rows, zone: str) -> None:
         self.rows = rows
         self.zone = zone
-        self._judged: dict[tuple[str, int | None], pl.DataFrame] = {}
-        self._words: dict[tuple[str, int | None], Mapping[str, str]] = {}
 
     def all_of(self, day: str, lines: Sequence[str] | None = None) -> Mapping[str, pl.LazyFrame]:
         """Each relation by name; nothing is read before `collect`."""
@@ -83,7 +92,7 @@ class DayRelations:
                 self.rows.small("universe_members", day)["symbol"].n_unique(),
                 self.rows.small("slot_assignments", day)["symbol"].n_unique(),
             )
-            for day in self.rows.days
+            for day in self.rows.each_day(self.rows.days, "universe_members", "slot_assignments")
         ]
         schema = {"day": pl.Date, "source": pl.String, "universe": pl.Int64, "with_slot": pl.Int64}
         return pl.DataFrame(found, schema=schema, orient="row")
@@ -126,11 +135,12 @@ class DayRelations:
         self, days: Sequence[tuple[str, Sequence[str] | None]], interval_ns: int, known_ns: int | None
     ) -> pl.DataFrame:
         trades, conflated, minutes, reconciliations = (
-            _together([self._known(kind, day, known_ns, lines) for day, lines in days], columns)
-            for kind, columns in _OF_BARS.items()
+            self._together(kind, days, known_ns, columns) for kind, columns in _OF_BARS.items()
         )
         is_distinct = all(self.rows.is_distinct("trades", day) for day, _ in days)
-        reports = pl.concat([_of_lines(self._reports(day, known_ns), lines) for day, lines in days])
+        lines_of = dict(days)
+        judged = self.rows.each_day(list(lines_of), "tape_reports")
+        reports = pl.concat([_of_lines(self._reports(day, known_ns), lines_of[day]) for day in judged])
         lacking = spans_of(reports, _midnight_ns)
         rows = BarRows(trades, conflated, minutes, reconciliations, is_distinct, reports, lacking)
         return bars(rows, interval_ns, local_ns(date.fromisoformat(days[0][0])), self.zone)
@@ -142,6 +152,19 @@ class DayRelations:
         minutes = self._known("fetched_minute_bars", day, known_ns, lines)
         fetches = self._known("bar_fetches", day, known_ns, lines)
         return official_bars(minutes, fetches, interval_ns, local_ns(date.fromisoformat(day)), self.zone)
+
+    def daily_until(self, day: str) -> pl.DataFrame:
+        """The daily bars of the lines with a slot on a day, until that day."""
+        lines = self.rows.streamed_on(day)
+        days = sorted({day, *self.rows.dates_of("daily_bars", "0001-01-01", day, lines)})
+        found = pl.concat(self.rows.of_days("daily_bars", days, lines).values())
+        return relations.daily(found.lazy()).collect()
+
+    def adjustments(self, known_on: str | None) -> pl.DataFrame:
+        """The changes of shares of all days, or those that were known on a day."""
+        kind, days = "share_adjustments", self.rows.days
+        rows = pl.concat([self.rows.small(kind, day) for day in self.rows.each_day(days, kind)])
+        return rows if known_on is None else rows.filter(pl.col("known_from") <= known_on)
 
     def snapshots(self, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         """States of symbols as sweeps saw them."""
@@ -201,12 +224,13 @@ class DayRelations:
 
     def _reports(self, day: str, known_ns: int | None) -> pl.DataFrame:
         """The tape's last report on each line of the day; none of a day that is not stored."""
-        key = (day, known_ns)
-        if key not in self._judged:
+        key = ("judged", day, known_ns)
+        kept = self.rows.kept.get(key)
+        if kept is None:
             stored = day in self.rows.days
             found = self._known("tape_reports", day, known_ns).collect() if stored else _nothing("tape_reports")
-            self._judged[key] = newest_reports(found)
-        return self._judged[key]
+            kept = self.rows.kept.put(key, found if found.is_empty() else newest_reports(found))
+        return kept
 
     def _completeness(self, day: str, known_ns: int | None) -> pl.DataFrame:
         """The completeness of each line of the day; empty without a tape."""
@@ -222,14 +246,16 @@ class DayRelations:
 
     def _words_of(self, day: str, known_ns: int | None) -> Mapping[str, str]:
         """The word of each line for its trades."""
-        key = (day, known_ns)
-        if key not in self._words:
+        key = ("words", day, known_ns)
+        kept = self.rows.kept.get(key)
+        if kept is None:
             slots = self._known("quality", day, known_ns).select("symbol", "slots_quality", "judged_ns").collect()
             words = dict(slots.sort("judged_ns").select("symbol", "slots_quality").rows())
             judged = self._reports(day, known_ns)["symbol"]
             of_lines = self._completeness(day, known_ns).filter(pl.col("symbol").is_in(judged.implode()))
-            self._words[key] = {**words, **dict(of_lines.select("symbol", "completeness").rows())}
-        return self._words[key]
+            words |= dict(of_lines.select("symbol", "completeness").rows())
+            kept = self.rows.kept.put(key, pl.DataFrame(list(words.items()), schema=_WORDS, orient="row"))
+        return dict(kept.rows())
 
     def _lines_of_trades(self, day: str) -> Sequence[str] | None:
         """The lines of the day, if none of them is that of a further venue; else None."""
@@ -237,10 +263,29 @@ class DayRelations:
         return lines if len(lines) > 1 and all(stock_of(line) == line for line in lines) else None
 
     def _known(self, kind: str, day: str, known_ns: int | None, lines: Sequence[str] | None = None) -> pl.LazyFrame:
-        rows = self.rows.scan(kind, day, lines)
-        if known_ns is None:
-            return rows
-        return rows.filter(pl.col(_KNOWN[kind]).fill_null(0) <= known_ns)  # null: from before the column was there
+        return _until(kind, self.rows.scan(kind, day, lines), known_ns)
+
+    def _together(
+        self,
+        kind: str,
+        days: Sequence[tuple[str, Sequence[str] | None]],
+        known_ns: int | None,
+        columns: Sequence[str],
+    ) -> pl.LazyFrame:
+        """The rows of days. Those of several are read here, of days with the same lines at once."""
+        if len(days) == 1:
+            return self._known(kind, days[0][0], known_ns, days[0][1])
+        asked = [*columns, *(() if known_ns is None or not columns else [_KNOWN[kind]])]
+        alike: dict[Sequence[str] | None, list[str]] = {}
+        for day, lines in days:
+            alike.setdefault(None if lines is None else tuple(lines), []).append(day)
+        found = {
+            day: rows
+            for lines, some in alike.items()
+            for day, rows in self.rows.of_days(kind, some, lines, asked).items()
+        }
+        together = _until(kind, pl.concat([found[day] for day, _ in days]).lazy(), known_ns)
+        return together.select(columns) if columns else together
 
     def _bars_schema(self) -> Schema:
         trades, conflated, minutes, reconciliations = (pl.LazyFrame(schema=stored_schema(kind)) for kind in _OF_BARS)
@@ -265,11 +310,11 @@ def _midnight_ns(day: str) -> int:
     return local_ns(date.fromisoformat(day))
 
 
-def _together(days: Sequence[pl.LazyFrame], columns: Sequence[str]) -> pl.LazyFrame:
-    """The rows of days. Of several they are read here, each for itself: as one query polars takes twice as long."""
-    if len(days) == 1:
-        return days[0]
-    return pl.concat(pl.collect_all([day.select(columns) if columns else day for day in days])).lazy()
+def _until(kind: str, rows: pl.LazyFrame, known_ns: int | None) -> pl.LazyFrame:
+    """The rows that were known at a moment; None for all."""
+    if known_ns is None:
+        return rows
+    return rows.filter(pl.col(_KNOWN[kind]).fill_null(0) <= known_ns)  # null: from before the column was there
 
 
 def _late(made: Callable[[], pl.DataFrame], schema: Schema, name: str) -> pl.LazyFrame:

@@ -7,7 +7,7 @@ database is bounded by the high-water marks of the moment at which the store was
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -20,22 +20,16 @@ from observer.gaps.completeness import WITH_TRADES
 from observer.lake.layout import StreamRows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
+from observer.research.database_rows import DatabaseRows, stored_schema
 from observer.research.errors import rows_removed, unknown_symbol
-from observer.research.frame import Schema, allowed, needed, scanned
-from observer.store.arrow import schema_of
+from observer.research.kept import Kept
+from observer.store.arrow import POSITION
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.research import ResearchReader
 
-_POSITION: Final = ("stream", "sequence")
-_NO_MARK: Final = -1
 _DIGEST_LENGTH: Final = 32
-_TYPES: Final = {"int64": pl.Int64, "double": pl.Float64, "bool": pl.Boolean, "string": pl.String}
-
-
-@cache
-def stored_schema(kind: str) -> Schema:
-    """The polars types of a kind's columns, as they are stored."""
-    return {field.name: _TYPES[str(field.type)] for field in schema_of(kind)}
+_DAYS_AT_ONCE: Final = 32  # that one statement reads
+_OF_LINES: Final = ("universe_members", "slot_assignments")
 
 
 class SealedFile(msgspec.Struct, frozen=True):
@@ -96,9 +90,8 @@ class Rows:
         self._marks = database.marks() if database is not None else {}
         hot = database.session_dates() if database is not None else ()
         self.days: Sequence[str] = sorted({*hot, *sealed})
-        self._kept: dict[tuple[str, str], pl.DataFrame] = {}
+        self.kept = Kept()
         self._lacking: dict[str, bool] = {}
-        self._traded: dict[str, Sequence[str]] = {}
         self._counted: dict[tuple[str, str], int] = {}
 
     @property
@@ -135,12 +128,15 @@ class Rows:
 
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
         """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
+        kept = self.kept.get((kind, day))
+        if kept is not None:
+            return _of_lines(kept.lazy(), kind, lines)
         file = self._sealed.get(day, {}).get(kind)
         if file is not None and file.is_joined:
             sealed = self._of_file(kind, day, lines)
             if not self._count(kind, day):
                 return sealed
-            keys = [name for name in ("symbol", *kind_named(kind).order, *_POSITION) if name in stored_schema(kind)]
+            keys = [name for name in ("symbol", *kind_named(kind).order, *POSITION) if name in stored_schema(kind)]
             return pl.concat([sealed, self._of_database(kind, day, lines)]).sort(keys)
         if day in self._sealed and not self._is_behind(kind, day):
             return self._of_file(kind, day, lines)
@@ -154,11 +150,40 @@ class Rows:
         return not self._count(kind, day) if file.is_joined else not self._is_behind(kind, day)
 
     def small(self, kind: str, day: str) -> pl.DataFrame:
-        """All rows of a day of a kind with few; read once."""
-        key = (kind, day)
-        if key not in self._kept:
-            self._kept[key] = self.scan(kind, day).collect()
-        return self._kept[key]
+        """All rows of a day of a kind with few; read once, and again when it was not used for long (`Kept`)."""
+        kept = self.kept.get((kind, day))
+        return self.kept.put((kind, day), self.scan(kind, day).collect()) if kept is None else kept
+
+    def each_day(self, days: Sequence[str], *kinds: str) -> Iterator[str]:
+        """The days one after another. Of several days the rows of these kinds, which have few, are read together, so
+        that `small` and `scan` find them.
+        """
+        for some in _portions(days):
+            for kind in kinds if len(days) > 1 else ():
+                missing = [day for day in some if self.kept.get((kind, day)) is None]
+                for day, frame in self.of_days(kind, missing).items():
+                    self.kept.put((kind, day), frame)
+            yield from some
+
+    def of_days(
+        self, kind: str, days: Sequence[str], lines: Sequence[str] | None = None, columns: Sequence[str] = ()
+    ) -> Mapping[str, pl.DataFrame]:
+        """By day the rows of `scan`, read, with these columns or all. Those in the database are read by one statement
+        for many days: one a day takes as long as its preparations.
+        """
+        names, found = list(columns or stored_schema(kind)), dict[str, pl.DataFrame]()
+        for some in _portions(days):
+            self._count_days(kind, some)
+            hot = [day for day in some if self._is_hot(kind, day)]
+            self._require_there(kind, hot)
+            if self._database is not None and len(hot) > 1:
+                found |= DatabaseRows(self._database, self._marks).of_days(kind, hot, lines, names)
+                for day in hot:
+                    self._require_current(kind, day, 0)
+            others = [day for day in some if day not in found]
+            of_others = pl.collect_all([self.scan(kind, day, lines).select(names) for day in others])
+            found |= zip(others, of_others, strict=True)
+        return {day: found[day] for day in days}
 
     def dates_of(self, kind: str, first: str, last: str, lines: Sequence[str] | None) -> Sequence[str]:
         """The days between two, both included, that have rows of these lines; without lines of any, and the stored
@@ -170,6 +195,10 @@ class Rows:
         kept = sessions if lines is None else [day for day in sessions if day in self._sealed]
         return sorted({*kept, *self._database.dates_of(kind, first, last, lines)})
 
+    def swept_on(self, days: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """By day the ids of the lines that sweeps asked for: those of its universe."""
+        return {day: self.members_on(day) for day in self.each_day(days, "universe_members")}
+
     def members_on(self, day: str) -> Sequence[str]:
         """The ids of the lines in any build of the day's universe."""
         return self.small("universe_members", day)["symbol"].unique().sort().to_list()
@@ -178,15 +207,20 @@ class Rows:
         """The ids of the lines that had a slot on the day."""
         return self.small("slot_assignments", day)["symbol"].unique().sort().to_list()
 
-    def traded_on(self, day: str) -> Sequence[str]:
-        """The ids of the lines whose trades were collected on the day: those with a slot, and those of the tape."""
-        if day not in self._traded:
-            reports = self.small("tape_reports", day)
-            is_wanted = pl.col("quality").is_in(WITH_TRADES)
-            pages = self.scan("tape_pages", day).select("symbol").unique() if reports.is_empty() else None
-            of_tape = reports.filter(is_wanted)["symbol"] if pages is None else pages.collect()["symbol"]
-            self._traded[day] = sorted({*self.streamed_on(day), *of_tape})
-        return self._traded[day]
+    def traded_on(self, days: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """By day the ids of the lines whose trades were collected: those with a slot, and those of the tape."""
+        key = "lines with trades"
+        found = {day: frame for day in days if (frame := self.kept.get((key, day))) is not None}
+        unknown = [day for day in days if day not in found]
+        reports = {day: self.small("tape_reports", day) for day in self.each_day(unknown, "tape_reports")}
+        unreported = [day for day, found in reports.items() if found.is_empty()]
+        pages = self.of_days("tape_pages", unreported, columns=["symbol"])
+        for day in self.each_day(unknown, "slot_assignments"):
+            judged = reports[day].filter(pl.col("quality").is_in(WITH_TRADES))
+            of_tape = pages[day] if day in pages else judged.select("symbol")
+            of_slots = self.small("slot_assignments", day).select("symbol")
+            found[day] = self.kept.put((key, day), pl.concat([of_tape, of_slots]).unique().sort("symbol"))
+        return {day: found[day]["symbol"].to_list() for day in days}
 
     def lines_on(self, day: str) -> Sequence[str]:
         """The ids of the lines in the day's universe or slots, sorted."""
@@ -199,11 +233,12 @@ class Rows:
 
     def lines_ever(self, stocks: Sequence[str]) -> Sequence[str]:
         """The ids of the lines of these stocks on any day, with the stocks themselves."""
-        return sorted({*stocks, *(line for day in self.days for line in self.lines_of(stocks, day))})
+        days = self.each_day(self.days, *_OF_LINES)
+        return sorted({*stocks, *(line for day in days for line in self.lines_of(stocks, day))})
 
     def known_symbols(self) -> Collection[str]:
         """The symbols of stocks that any day's universe, slots or the listings have."""
-        of_days = {stock_of(line) for day in self.days for line in self.lines_on(day)}
+        of_days = {stock_of(line) for day in self.each_day(self.days, *_OF_LINES) for line in self.lines_on(day)}
         return of_days if self._database is None else of_days | set(self._database.listed_symbols())
 
     def require_known(self, symbol: str) -> None:
@@ -247,40 +282,61 @@ class Rows:
         Raises:
             StoreError: rows that the opened version lacks may have left the database for a newer one.
         """
-        if self._database is None:
-            return 0
-        key = (kind, day)
-        if key not in self._counted:
-            found = self._database.count(kind, day)
+        self._count_days(kind, [day])
+        return self._counted.get((kind, day), 0)
+
+    def _count_days(self, kind: str, days: Sequence[str]) -> None:
+        """Count the database's rows of the sealed ones of these days, where they are not counted yet."""
+        unknown = [day for day in days if (kind, day) not in self._counted and day in self._sealed]
+        if self._database is None or not unknown:
+            return
+        counts = self._database.counts(kind, unknown)
+        for day in unknown:
             file = self._sealed[day].get(kind)
             opened = 0 if file is None else file.version
             if kind in REMOVABLE and self._removed_version(day, kind) not in (0, opened):  # asked after the count
                 raise _went_to_the_lake(day, kind)
-            self._counted[key] = found
-        return self._counted[key]
+            self._counted[kind, day] = counts[day]
 
-    def _is_removed(self, day: str) -> bool:
-        """Whether a day without a sealed file was removed from the database."""
-        if day not in self._lacking:
-            self._lacking[day] = self._database is not None and self._database.lacks_snapshots(day)
-        return self._lacking[day]
+    def _is_hot(self, kind: str, day: str) -> bool:
+        """Whether all rows of the day's kind are those of the database."""
+        if self._database is None or self.kept.get((kind, day)) is not None:
+            return False
+        file = self._sealed.get(day, {}).get(kind)
+        is_joined = file is not None and file.is_joined
+        return not is_joined and (day not in self._sealed or self._is_behind(kind, day))
+
+    def _require_there(self, kind: str, days: Sequence[str]) -> None:
+        """Check that the database has the rows of these days which have no sealed file.
+
+        Raises:
+            NotCollected: they were removed from it.
+        """
+        database = self._database
+        unsealed = [day for day in days if day not in self._sealed] if kind in REMOVABLE else []
+        if database is not None and (unknown := [day for day in unsealed if day not in self._lacking]):
+            lacking = database.lacking_snapshots(unknown)
+            self._lacking |= {day: day in lacking for day in unknown}
+        for day in unsealed:
+            if self._lacking.get(day):
+                raise rows_removed(day)
 
     def _of_database(self, kind: str, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         if self._database is None:
             return _empty(kind)
-        if kind in REMOVABLE and day not in self._sealed and self._is_removed(day):
-            raise rows_removed(day)
+        self._require_there(kind, [day])
         file = self._sealed.get(day, {}).get(kind)
         removed = file.removed_version if file is not None else 0
         last = {each.uid: each.last for each in file.streams} if file is not None and file.is_joined else {}
         sealed = {stream: last[uid] for stream, uid in self._uids.items() if uid in last}
 
-        def require_current() -> None:
-            if self._removed_version(day, kind) != removed:
-                raise _went_to_the_lake(day, kind)
+        require_current = partial(self._require_current, kind, day, removed)
+        return DatabaseRows(self._database, self._marks).scan(kind, day, lines, sealed, require_current)
 
-        hot = _Hot(self._database, self._marks, sealed, require_current, kind, day, lines)
-        return scanned(hot.read, stored_schema(kind), f"{kind} {day}")
+    def _require_current(self, kind: str, day: str, removed: int) -> None:
+        """Check that the version which replaces the database's rows is still this one; 0 for none."""
+        if self._removed_version(day, kind) != removed:
+            raise _went_to_the_lake(day, kind)
 
     def _of_file(self, kind: str, day: str, lines: Sequence[str] | None) -> pl.LazyFrame:
         file = self._sealed[day].get(kind)
@@ -298,59 +354,23 @@ class Rows:
         )
         rows = rows.rename({there: name for name, there in NAMES_IN_FILE.items() if name in schema})
         rows = rows.with_columns(**{name: each for name, each in partition.items() if name in schema}).select(*schema)
-        if lines is None or "symbol" not in schema:
-            return rows
-        symbol = pl.col("symbol")
-        return rows.filter(symbol == lines[0] if len(lines) == 1 else symbol.is_in(lines))
-
-
-class _Hot:
-    """A day's rows of a kind in the database: up to the marks, and beyond the positions that a sealed file has."""
-
-    def __init__(
-        self,
-        database: ResearchReader,
-        marks: Mapping[int, int],
-        sealed: Mapping[int, int],
-        require_current: Callable[[], None],
-        kind: str,
-        day: str,
-        lines: Sequence[str] | None,
-    ) -> None:
-        self._database = database
-        self._require_current = require_current
-        self._kind = kind
-        self._day = day
-        self._lines = lines
-        self._is_wanted = (pl.col("sequence") <= _of_stream(marks)) & (pl.col("sequence") > _of_stream(sealed))
-
-    def read(
-        self, columns: Sequence[str] | None, predicate: pl.Expr | None, _rows: int | None
-    ) -> Iterator[pl.DataFrame]:
-        """The rows in batches: of the asked columns, and of the lines that the predicate leaves possible."""
-        schema = stored_schema(self._kind)
-        wanted = needed(columns, predicate, schema)
-        lines = self._lines
-        if lines is not None and "symbol" in schema:
-            lines = allowed(predicate, "symbol", lines, pl.String)
-            if not lines:
-                return
-        asked = [*wanted, *(name for name in _POSITION if name not in wanted)]
-        for batch in self._database.batches(self._kind, self._day, lines, asked):
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)
-            yield frame.filter(self._is_wanted)
-        self._require_current()
+        return _of_lines(rows, kind, lines)
 
 
 def _went_to_the_lake(day: str, kind: str) -> StoreError:
     return StoreError(f"{day}: {kind} went to the lake while the store was open: open it again")
 
 
-def _of_stream(numbers: Mapping[int, int]) -> pl.Expr:
-    """The number of the row's stream; -1 for another stream."""
-    known = (list(numbers), list(numbers.values()))
-    return pl.col("stream").replace_strict(*known, default=_NO_MARK, return_dtype=pl.Int64)
+def _of_lines(rows: pl.LazyFrame, kind: str, lines: Sequence[str] | None) -> pl.LazyFrame:
+    if lines is None or "symbol" not in stored_schema(kind):
+        return rows
+    symbol = pl.col("symbol")
+    return rows.filter(symbol == lines[0] if len(lines) == 1 else symbol.is_in(lines))
+
+
+def _portions(days: Sequence[str]) -> Iterator[Sequence[str]]:
+    for first in range(0, len(days), _DAYS_AT_ONCE):
+        yield days[first : first + _DAYS_AT_ONCE]
 
 
 def _empty(kind: str) -> pl.LazyFrame:

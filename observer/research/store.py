@@ -1,6 +1,6 @@
 """The data of an instance as DataFrames: what `observer.open_store` returns."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self
@@ -26,7 +26,7 @@ from observer.research.arguments import (
     within,
 )
 from observer.research.by_line import lines_of_day
-from observer.research.days import DayRelations
+from observer.research.days import OF_GAPS, OF_QUALITY, OF_SLOTS, OF_TRIGGERS, DayRelations
 from observer.research.errors import NotCollected, unknown_day, unknown_symbol
 from observer.research.exporting import Format, exporting_to, require_format, write_relations
 from observer.research.following import Feed
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 _BOOK_MAX_AGE_NS: Final = 10 * 60 * 1_000_000_000
 _FOR_EVER_NS: Final = 2**63 - 1
 _FIRST_DAY, _LAST_DAY = "0001-01-01", "9999-12-31"
+_Collected = Callable[[Sequence[str]], Mapping[str, Sequence[str]]]  # by day the lines
 
 
 class Store:
@@ -134,7 +135,9 @@ class Store:
             known_at: leave out what was stored later.
         """
         span, known_ns = span_of(start, end), _known(known_at)
-        parts = [self._days.trades(day, lines, known_ns) for day, lines in self._streamed(symbols, span)]
+        lines_of = dict(self._streamed(symbols, span))
+        days = self._rows.each_day(list(lines_of), *OF_QUALITY)
+        parts = [self._days.trades(day, lines_of[day], known_ns) for day in days]
         return framed(within(pl.concat(parts), span, self._days.zone))
 
     def bars(
@@ -166,7 +169,7 @@ class Store:
         else:
             parts = [made(day, lines, length_ns, known_ns) for day, lines in days]
         if adjusted:
-            changes = self._adjustments(known_at)
+            changes = self._days.adjustments(_day_of(known_at))
             of_days = [pl.lit(date.fromisoformat(day)) for day, _ in days]  # a bar's time may be in any zone
             parts = [adjusted_bars(part, day, changes) for part, day in zip(parts, of_days, strict=True)]
         return framed(within(pl.concat(parts).sort("symbol", "time").lazy(), span, self._days.zone))
@@ -185,7 +188,7 @@ class Store:
         lazy = relations.daily(self._history("daily_bars", symbols, span_of(start, end)))
         if not adjusted:
             return framed(lazy)
-        return framed(adjusted_bars(lazy.collect(), pl.col("day"), self._adjustments(None)).lazy())
+        return framed(adjusted_bars(lazy.collect(), pl.col("day"), self._days.adjustments(None)).lazy())
 
     def etf_premium(self, symbols: Symbols, start: When, end: When | None = None) -> Frame:
         """Close, net asset value and premium (percent) of ETFs by day."""
@@ -215,19 +218,21 @@ class Store:
 
     def gaps(self, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
         """The gaps of the market data stream with their outcomes, by day and detection."""
-        return framed(pl.concat([self._days.gaps(day, _known(known_at)) for day in self._between(start, end)]))
+        return framed(pl.concat([self._days.gaps(day, _known(known_at)) for day in self._between(start, end, OF_GAPS)]))
 
     def quality(self, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
         """The quality report of each symbol with a slot, by day and symbol; none before a day's reconciliation. Where
         the tape has reported, each symbol of the day, with the completeness of its whole day
         (`observer.gaps.completeness`).
         """
-        return framed(pl.concat([self._days.quality(day, _known(known_at)) for day in self._between(start, end)]))
+        days = self._between(start, end, OF_QUALITY)
+        return framed(pl.concat([self._days.quality(day, _known(known_at)) for day in days]))
 
     def missing(self, symbols: Symbols, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
         """The seconds and spans of time whose trades the tape does not have, by line and time: what bars lack."""
         span = span_of(start, end)
-        days = [day for day in self._stored(span) if self._days.has_tape(day)]
+        stored = self._rows.each_day(self._stored(span), "tape_reports")
+        days = [day for day in stored if self._days.has_tape(day)]
         if not days:
             raise NotCollected(f"the tape has no report on {span}: [tape] in the configuration turns it on")
         asked = symbols_of(symbols)
@@ -238,11 +243,11 @@ class Store:
 
     def slots(self, start: When, end: When | None = None) -> Frame:
         """The times in which symbols had slots, with triggers and reasons, by day and begin."""
-        return framed(pl.concat([self._days.slots(day) for day in self._between(start, end)]))
+        return framed(pl.concat([self._days.slots(day) for day in self._between(start, end, OF_SLOTS)]))
 
     def triggers(self, start: When, end: When | None = None) -> Frame:
         """The triggers by the time at which they fired."""
-        return framed(pl.concat([self._days.triggers(day) for day in self._between(start, end)]))
+        return framed(pl.concat([self._days.triggers(day) for day in self._between(start, end, OF_TRIGGERS)]))
 
     # --- other doors -----------------------------------------------------------------------------------------
 
@@ -263,7 +268,7 @@ class Store:
                 return write_relations(self._days.all_of(stored), folder, format)
             lines, named = lines_of_day(self._days, stored), date.fromisoformat(stored)
             if format == "lean":
-                return write_lean(lines, named, self._daily_until(stored), folder)
+                return write_lean(lines, named, self._days.daily_until(stored), folder)
             return write_catalogue(lines, named, folder, venue_of_market(self._rows.market).currency, self._isins())
 
     def follow(self, kinds: Iterable[str] = ("trades",)) -> "AsyncIterator[Event]":
@@ -278,8 +283,8 @@ class Store:
             raise unknown_day(named, self._rows.days)
         return named
 
-    def _between(self, start: When, end: When | None) -> Sequence[str]:
-        return self._stored(span_of(start, end))
+    def _between(self, start: When, end: When | None, kinds: Sequence[str]) -> Iterator[str]:
+        return self._rows.each_day(self._stored(span_of(start, end)), *kinds)
 
     def _stored(self, span: Span) -> Sequence[str]:
         found = [day for day in self._rows.days if span.first.isoformat() <= day <= span.last.isoformat()]
@@ -302,17 +307,20 @@ class Store:
         return self._with_lines(
             symbols,
             span,
-            self._rows.members_on,
+            self._rows.swept_on,
             "was not in the universe of {span}, so sweeps did not ask for it: universe() shows what was",
         )
 
     def _with_lines(
-        self, symbols: Symbols, span: Span, collected: Callable[[str], Sequence[str]], missing: str
+        self, symbols: Symbols, span: Span, collected: _Collected, missing: str
     ) -> Sequence[tuple[str, Sequence[str] | None]]:
         asked, days = symbols_of(symbols), self._stored(span)
         if asked is None:
             return [(day, None) for day in days]
-        by_day = {day: [line for line in collected(day) if line in asked or stock_of(line) in asked] for day in days}
+        by_day = {
+            day: [line for line in lines if line in asked or stock_of(line) in asked]
+            for day, lines in collected(days).items()
+        }
         found = {name for lines in by_day.values() for line in lines for name in (line, stock_of(line))}
         for symbol in asked:
             if symbol not in found:
@@ -327,7 +335,8 @@ class Store:
         lines = None if asked is None else self._rows.lines_ever(asked)
         days = self._rows.dates_of("bar_fetches", first, last, lines)
         is_wanted = pl.col("kind") == "minutes"
-        found = {day: self._rows.scan("bar_fetches", day, lines).filter(is_wanted).collect() for day in days}
+        read = self._rows.of_days("bar_fetches", days, lines)
+        found = {day: rows.filter(is_wanted) for day, rows in read.items()}
         fetched = {line for rows in found.values() for line in rows["symbol"]}
         missing = [each for each in asked or () if not any(each in (line, stock_of(line)) for line in fetched)]
         if not missing and fetched:
@@ -346,7 +355,7 @@ class Store:
         first, last = span.first.isoformat(), span.last.isoformat()
         lines = None if asked is None else self._rows.lines_ever(asked)
         days = self._rows.dates_of(kind, first, last, lines)
-        found = pl.concat([self._rows.scan(kind, day, lines) for day in days]).collect() if days else None
+        found = pl.concat(self._rows.of_days(kind, days, lines).values()) if days else None
         for symbol in asked or ():
             if found is None or not any(symbol in (line, stock_of(line)) for line in found["symbol"].unique()):
                 self._rows.require_known(symbol)
@@ -354,12 +363,6 @@ class Store:
         if found is None:
             raise unknown_day(str(span), self._rows.days)
         return found.lazy()
-
-    def _daily_until(self, day: str) -> pl.DataFrame:
-        """The daily bars of the lines with a slot on a day, until that day."""
-        lines = self._rows.streamed_on(day)
-        days = {day, *self._rows.dates_of("daily_bars", _FIRST_DAY, day, lines)}
-        return relations.daily(pl.concat([self._rows.scan("daily_bars", each, lines) for each in days])).collect()
 
     def _isins(self) -> Mapping[str, str]:
         """By symbol, as far as listings are stored."""
@@ -382,10 +385,6 @@ class Store:
             raise NotCollected("listings are in the database, and this is a lake alone: open the configuration instead")
         return self._rows.database
 
-    def _adjustments(self, known_at: When | None) -> pl.DataFrame:
-        rows = pl.concat([self._rows.small("share_adjustments", day) for day in self._rows.days])
-        return rows if known_at is None else rows.filter(pl.col("known_from") <= moment_of(known_at).day.isoformat())
-
 
 def _known(known_at: When | None) -> int | None:
     return None if known_at is None else at_ns(known_at, end_of_day=True)
@@ -393,3 +392,7 @@ def _known(known_at: When | None) -> int | None:
 
 def _moment(known_at: When | None) -> int:
     return _FOR_EVER_NS if known_at is None else at_ns(known_at, end_of_day=True)
+
+
+def _day_of(known_at: When | None) -> str | None:
+    return None if known_at is None else moment_of(known_at).day.isoformat()

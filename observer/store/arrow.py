@@ -27,7 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.errors import StoreError
 from observer.store.engine import store_errors
-from observer.store.kinds import Kind, is_of_day, kind_named
+from observer.store.kinds import Kind, is_of_days, kind_named
 from observer.store.lines import lines_of
 from observer.store.tables import STREAMS
 
@@ -105,6 +105,21 @@ def read_batches(
     Raises:
         StoreError: there is no such kind or column, or the database does not answer.
     """
+    return read_days(source, kind, [session_date], symbols=symbols, columns=columns, rows=rows)
+
+
+def read_days(
+    source: Engine | Connection,
+    kind: str,
+    session_dates: Sequence[str],
+    *,
+    symbols: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    rows: int = ROWS_AT_ONCE,
+) -> Generator[pa.RecordBatch]:
+    """The rows of some days, at least one, as `read_batches`: those of each day are in that order, and stand among
+    those of the others. One statement reads all days, where it is read by line all days of a line.
+    """
     of_kind = kind_named(kind)
     whole = schema_of(kind)
     if unknown := [name for name in columns or () if name not in whole.names]:
@@ -115,26 +130,26 @@ def read_batches(
             connection.begin()
         if connection.dialect.name == "postgresql":
             yield from copied(
-                connection, rows_of_day(connection, of_kind, session_date, schema.names, symbols), schema, rows
+                connection, rows_of_days(connection, of_kind, session_dates, schema.names, symbols), schema, rows
             )
         elif (lines := _lines_to_read(connection, of_kind, symbols)) is None:
-            statement = rows_of_day(connection, of_kind, session_date, schema.names, symbols)
+            statement = rows_of_days(connection, of_kind, session_dates, schema.names, symbols)
             yield from fetched(connection, statement, schema, {}, rows)
         else:
             found = (
                 batch
                 for line in sorted(set(lines))
-                for batch in _of_line(connection, of_kind, session_date, line, schema, rows)
+                for batch in _of_line(connection, of_kind, session_dates, line, schema, rows)
             )
             yield from _together(found, rows)
 
 
 def _of_line(
-    connection: Connection, kind: Kind, session_date: str, line: str, schema: pa.Schema, rows: int
+    connection: Connection, kind: Kind, session_dates: Sequence[str], line: str, schema: pa.Schema, rows: int
 ) -> Iterator[pa.RecordBatch]:
-    known = {"symbol": line, _DAY: session_date}
+    known = {"symbol": line, **({_DAY: session_dates[0]} if len(session_dates) == 1 else {})}
     asked = [name for name in schema.names if name not in known] or [POSITION[1]]
-    return fetched(connection, rows_of_day(connection, kind, session_date, asked, [line]), schema, known, rows)
+    return fetched(connection, rows_of_days(connection, kind, session_dates, asked, [line]), schema, known, rows)
 
 
 def _together(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
@@ -245,28 +260,32 @@ def columns_of(kind: Kind, names: Sequence[str]) -> Sequence[ColumnElement[Any]]
     return [kind.table.c[name] for name in names]
 
 
-def rows_of_day(
-    connection: Connection, kind: Kind, session_date: str, columns: Sequence[str], symbols: Sequence[str] | None = None
+def rows_of_days(
+    connection: Connection,
+    kind: Kind,
+    session_dates: Sequence[str],
+    columns: Sequence[str],
+    symbols: Sequence[str] | None = None,
 ) -> Select[*tuple[Any, ...]]:
-    """The statement of a day's sorted rows; `symbols` as for `read_batches`."""
-    of_day = conditions_of_day(connection, kind, session_date, symbols)
-    return _sorted(select(*columns_of(kind, columns)).where(*of_day), kind, connection)
+    """The statement of some days' sorted rows; `symbols` as for `read_batches`."""
+    of_days = conditions_of_days(connection, kind, session_dates, symbols)
+    return _sorted(select(*columns_of(kind, columns)).where(*of_days), kind, connection)
 
 
-def conditions_of_day(
-    connection: Connection, kind: Kind, session_date: str, symbols: Sequence[str] | None
+def conditions_of_days(
+    connection: Connection, kind: Kind, session_dates: Sequence[str], symbols: Sequence[str] | None
 ) -> Sequence[ColumnElement[bool]]:
-    """The conditions of a day's rows. Where an index has the day behind the symbol, all symbols are named: the day is
+    """The conditions of some days' rows. Where an index has the day behind the symbol, all symbols are named: a day is
     read line by line then, and the other days are not.
     """
     symbol = kind.table.c.get("symbol")
     if symbol is None:
-        return (is_of_day(kind, session_date),)
+        return (is_of_days(kind, session_dates),)
     indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
     is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
     if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
         symbols = lines_of(connection, kind.table)
-    return (is_of_day(kind, session_date), *(() if symbols is None else (symbol.in_(symbols),)))
+    return (is_of_days(kind, session_dates), *(() if symbols is None else (symbol.in_(symbols),)))
 
 
 def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
@@ -311,10 +330,20 @@ def read_uids(connection: Connection) -> dict[int, str]:
 
 def count_rows(connection: Connection, kind: str, session_date: str) -> int:
     """The number of a day's rows. Rows are never changed, so a day has changed only if this has."""
+    return count_days(connection, kind, [session_date])[session_date]
+
+
+def count_days(connection: Connection, kind: str, session_dates: Sequence[str]) -> dict[str, int]:
+    """The number of each day's rows, as `count_rows`; one statement where a row has its day."""
     of_kind = kind_named(kind)
-    of_day = conditions_of_day(connection, of_kind, session_date, None)
-    counted = select(func.count()).select_from(of_kind.table).where(*of_day)
-    return int(connection.execute(counted).scalar_one())
+    if len(session_dates) == 1 or of_kind.day != _DAY:
+        counted = select(func.count()).select_from(of_kind.table)
+        asked = {day: conditions_of_days(connection, of_kind, [day], None) for day in session_dates}
+        return {day: int(connection.execute(counted.where(*of_day)).scalar_one()) for day, of_day in asked.items()}
+    session_date = of_kind.table.c[_DAY]
+    of_days = conditions_of_days(connection, of_kind, session_dates, None)
+    found = connection.execute(select(session_date, func.count()).where(*of_days).group_by(session_date))
+    return {**dict.fromkeys(session_dates, 0), **{str(day): int(rows) for day, rows in found}}
 
 
 def in_tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows_each: int) -> Iterator[pa.Table]:

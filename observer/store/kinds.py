@@ -1,10 +1,10 @@
 """The kinds of data: event tables whose rows belong to a day, their order, and which of them the lake can take over."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, case, select
+from sqlalchemy import ColumnElement, Table, case, or_, select
 
 from observer.errors import StoreError
 from observer.store.slots import day_bounds
@@ -123,14 +123,34 @@ def kind_named(name: str) -> Kind:
 
 def is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
     """The condition of a day's rows in the kind's table."""
+    return is_of_days(kind, [session_date])
+
+
+def is_of_days(kind: Kind, session_dates: Sequence[str]) -> ColumnElement[bool]:
+    """The condition of some days' rows in the kind's table; at least one day."""
     column = kind.table.c[kind.day]
     if kind.day == _DAY:
-        return column == session_date
+        return _is_one_of(column, session_dates)
     if kind.day == "gap_id":
         gaps = _TABLES[_GAPS].c
-        return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
-    since_ns, until_ns = day_bounds(session_date)
-    return (column >= since_ns) & (column < until_ns)
+        return column.in_(select(gaps.gap_id).where(_is_one_of(gaps.session_date, session_dates)))
+    return or_(*((column >= since_ns) & (column < until_ns) for since_ns, until_ns in _times_of(session_dates)))
+
+
+def _is_one_of(column: ColumnElement[Any], values: Sequence[str]) -> ColumnElement[bool]:
+    return column == values[0] if len(values) == 1 else column.in_(values)
+
+
+def _times_of(session_dates: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The times [from, to) of the days; one span of days that follow each other."""
+    span: tuple[int, int] | None = None
+    for since_ns, until_ns in sorted(map(day_bounds, session_dates)):
+        if span is not None and since_ns > span[1]:
+            yield span
+            span = None
+        span = (since_ns if span is None else span[0], until_ns)
+    if span is not None:
+        yield span
 
 
 def is_of_day_unindexed(kind: Kind, session_date: str) -> ColumnElement[bool]:

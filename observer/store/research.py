@@ -15,7 +15,7 @@ from bus.events import (
     UniverseBuilt,
 )
 from observer.local_time import local_datetime
-from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
+from observer.store.arrow import count_days, read_days, read_marks, read_uids
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import lacks_snapshots
@@ -68,20 +68,27 @@ class ResearchReader(DatabaseReader):
         return sorted(found)
 
     def batches(
-        self, kind: str, session_date: str, symbols: Sequence[str] | None, columns: Sequence[str]
+        self, kind: str, session_dates: Sequence[str], symbols: Sequence[str] | None, columns: Sequence[str]
     ) -> Iterator["pa.RecordBatch"]:
-        """The rows of a day (`observer.store.arrow.read_batches`)."""
-        return read_batches(self._engine, kind, session_date, symbols=symbols, columns=columns)
+        """The rows of some days (`observer.store.arrow.read_days`)."""
+        return read_days(self._engine, kind, session_dates, symbols=symbols, columns=columns)
 
-    def count(self, kind: str, session_date: str) -> int:
-        """The number of a day's rows of a kind; read from an index where one has the day."""
+    def counts(self, kind: str, session_dates: Sequence[str]) -> Mapping[str, int]:
+        """The number of each day's rows of a kind; read from an index where one has the day."""
         with self._asking() as connection:
-            return count_rows(connection, kind, session_date)
+            return count_days(connection, kind, session_dates)
 
-    def lacks_snapshots(self, session_date: str) -> bool:
-        """Whether sweeps of the day brought snapshots that the database does not have."""
+    def days_of_gaps(self, session_dates: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """The gaps of some days, each with its day."""
+        gaps = EVENT_TABLES[GapDetected].c
+        wanted = select(gaps.gap_id, gaps.session_date).where(gaps.session_date.in_(session_dates)).distinct()
         with self._asking() as connection:
-            return lacks_snapshots(connection, session_date)
+            return [(gap_id, day) for gap_id, day in connection.execute(wanted)]
+
+    def lacking_snapshots(self, session_dates: Sequence[str]) -> set[str]:
+        """Those of the days whose sweeps brought snapshots that the database does not have."""
+        with self._asking() as connection:
+            return {day for day in session_dates if lacks_snapshots(connection, day)}
 
     def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str] | None) -> Sequence[str]:
         """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds

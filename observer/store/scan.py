@@ -21,7 +21,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
 from observer.errors import StoppedError
-from observer.store.arrow import POSITION, ROWS_AT_ONCE, conditions_of_day, copied, fetched, in_tables
+from observer.store.arrow import POSITION, ROWS_AT_ONCE, conditions_of_days, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.kinds import kind_named
 from observer.store.scanned_rows import StoredRows, stored_rows
@@ -53,7 +53,7 @@ def spans_of(connection: Connection, kind: str, session_date: str) -> Sequence[S
         return ()
     number = columns.sequence
     wanted = select(columns.stream, func.min(number), func.max(number), func.count())
-    wanted = wanted.where(*conditions_of_day(connection, of_kind, session_date, None)).group_by(columns.stream)
+    wanted = wanted.where(*conditions_of_days(connection, of_kind, [session_date], None)).group_by(columns.stream)
     spans = [Span(*row) for row in connection.execute(wanted)]
     spread = sum(span.last - span.first + 1 for span in spans)
     return spans if spread <= SPREAD_MAX * sum(span.rows for span in spans) else ()

@@ -15,7 +15,7 @@ from bus.delivery import Delivered, Lost
 from bus.events import Poison
 from observer.gaps.intervals import Interval
 from observer.store.alerts import AlertReader
-from observer.store.arrow import count_rows, rows_of_day, schema_of
+from observer.store.arrow import count_rows, rows_of_days, schema_of
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.kinds import KINDS, REMOVABLE, kind_named
@@ -298,7 +298,7 @@ def test_a_day_of_a_kind_is_read_and_counted_without_its_other_days(
     with explaining(whole_database_url) as connection:
         indexes = first_columns(connection)
         for kind in KINDS.values():
-            statement = rows_of_day(connection, kind, DAY, schema_of(kind.name).names)
+            statement = rows_of_days(connection, kind, [DAY], schema_of(kind.name).names)
             text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
             scanned |= scans(connection, Statement(text.replace("%", "%%"), (), ()), GROWING, indexes)
             with recorded() as of_count:

@@ -1,0 +1,108 @@
+"""Rows of the database as frames: a day as a lazy one, several days read by one statement."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from observer.research.by_day import by_day
+from observer.research.frame import Schema, allowed, needed, scanned
+from observer.store.arrow import POSITION, schema_of
+from observer.store.kinds import kind_named
+from observer.store.research import ResearchReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NO_MARK: Final = -1
+_TYPES: Final = {"int64": pl.Int64, "double": pl.Float64, "bool": pl.Boolean, "string": pl.String}
+
+
+@cache
+def stored_schema(kind: str) -> Schema:
+    """The polars types of a kind's columns, as they are stored."""
+    return {field.name: _TYPES[str(field.type)] for field in schema_of(kind)}
+
+
+class DatabaseRows:
+    """The rows of a database up to the marks, the number of the last row of each event stream."""
+
+    def __init__(self, database: ResearchReader, marks: Mapping[int, int]) -> None:
+        self._database = database
+        self._marks = marks
+
+    def scan(
+        self,
+        kind: str,
+        day: str,
+        lines: Sequence[str] | None,
+        sealed: Mapping[int, int],
+        require_current: Callable[[], None],
+    ) -> pl.LazyFrame:
+        """A day's rows of a kind; `sealed` are the numbers of the last rows that a sealed file has. `require_current`
+        is called when they are read.
+        """
+        hot = _Hot(self._database, self._marks, sealed, require_current, kind, day, lines)
+        return scanned(hot.read, stored_schema(kind), f"{kind} {day}")
+
+    def of_days(
+        self, kind: str, days: Sequence[str], lines: Sequence[str] | None, columns: Sequence[str]
+    ) -> Mapping[str, pl.DataFrame]:
+        """By day the rows of a kind, read by one statement, with these columns."""
+        schema, of_day = stored_schema(kind), kind_named(kind).day
+        asked = [name for name in schema if name in {*columns, *POSITION, of_day}]
+        batches = self._database.batches(kind, days, lines, asked) if lines is None or lines else ()
+        rows = pl.concat([pl.DataFrame(schema={name: schema[name] for name in asked}), *map(_frame, batches)])
+        rows = rows.filter(pl.col("sequence") <= _of_stream(self._marks))
+        gaps = self._database.days_of_gaps(days) if of_day == "gap_id" else ()
+        return {day: frame.select(columns) for day, frame in by_day(kind, rows, days, gaps).items()}
+
+
+class _Hot:
+    """A day's rows of a kind in the database: up to the marks, and beyond the positions that a sealed file has."""
+
+    def __init__(
+        self,
+        database: ResearchReader,
+        marks: Mapping[int, int],
+        sealed: Mapping[int, int],
+        require_current: Callable[[], None],
+        kind: str,
+        day: str,
+        lines: Sequence[str] | None,
+    ) -> None:
+        self._database = database
+        self._require_current = require_current
+        self._kind = kind
+        self._day = day
+        self._lines = lines
+        self._is_wanted = (pl.col("sequence") <= _of_stream(marks)) & (pl.col("sequence") > _of_stream(sealed))
+
+    def read(
+        self, columns: Sequence[str] | None, predicate: pl.Expr | None, _rows: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """The rows in batches: of the asked columns, and of the lines that the predicate leaves possible."""
+        schema = stored_schema(self._kind)
+        wanted = needed(columns, predicate, schema)
+        lines = self._lines
+        if lines is not None and "symbol" in schema:
+            lines = allowed(predicate, "symbol", lines, pl.String)
+            if not lines:
+                return
+        asked = [*wanted, *(name for name in POSITION if name not in wanted)]
+        for batch in self._database.batches(self._kind, [self._day], lines, asked):
+            yield _frame(batch).filter(self._is_wanted)
+        self._require_current()
+
+
+def _of_stream(numbers: Mapping[int, int]) -> pl.Expr:
+    """The number of the row's stream; -1 for another stream."""
+    known = (list(numbers), list(numbers.values()))
+    return pl.col("stream").replace_strict(*known, default=_NO_MARK, return_dtype=pl.Int64)
+
+
+def _frame(batch: "pa.RecordBatch") -> pl.DataFrame:
+    frame = pl.from_arrow(batch)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
