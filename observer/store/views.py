@@ -8,6 +8,7 @@ symbols, each found by one search in the index, so that `WHERE stock = ...` read
 
 # ruff: noqa: S608 - the names in these queries are those of our own tables and columns
 
+import hashlib
 import string
 from collections.abc import Mapping
 from typing import Final
@@ -186,17 +187,41 @@ VIEWS: Final[Mapping[str, str]] = {
 }
 """The views by name, each after those that it reads. None has a column `stream` or `sequence`: no row is an event."""
 
-_ALL: Final = {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}
+_STATEMENTS: Final = {
+    name: f"CREATE VIEW {name} AS {query}" for name, query in {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}.items()
+}
 
 
 def make_views(connection: Connection) -> None:
-    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it."""
+    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it.
+    One that changes only what a view says needs neither: `views_are_current` finds that.
+    """
     drop_views(connection)
-    for name, query in _ALL.items():
-        connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
+    for name, statement in _STATEMENTS.items():
+        connection.exec_driver_sql(statement)
+        if connection.dialect.name == "postgresql":  # it keeps no text of a view's definition
+            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_digest(statement)}'")
+
+
+def views_are_current(connection: Connection) -> bool:
+    """Whether the database has the views of this code, with these definitions."""
+    if connection.dialect.name == "postgresql":
+        found = connection.exec_driver_sql(
+            "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
+            "WHERE relkind = 'v' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+        )
+        wanted = {name: _digest(statement) for name, statement in _STATEMENTS.items()}
+    else:
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
+        wanted = dict(_STATEMENTS)
+    return wanted.items() <= {name: text for name, text in found}.items()  # noqa: C416 - rows
+
+
+def _digest(statement: str) -> str:
+    return hashlib.sha256(statement.encode()).hexdigest()
 
 
 def drop_views(connection: Connection) -> None:
     """Remove the views that are there."""
-    for name in reversed(list(_ALL)):
+    for name in reversed(list(_STATEMENTS)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
