@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-_SEPARATOR: Final = "."  # known to this module alone
+SEPARATOR: Final = "."
+"""Between symbol and venue of an id; only this module and the SQL views (`observer.store.views`) know it."""
 
 
 class Line(msgspec.Struct, frozen=True, gc=False):
@@ -21,23 +22,23 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     @property
     def id(self) -> str:
         """The line's id: `SYMBOL` at the main venue, `SYMBOL.VENUE` at another."""
-        return f"{self.symbol}{_SEPARATOR}{self.venue}" if self.venue else self.symbol
+        return f"{self.symbol}{SEPARATOR}{self.venue}" if self.venue else self.symbol
 
 
 def line_of(line_id: str) -> Line:
     """The line of an id; `venue` is empty for the main venue, whose name the caller knows (`venue_of`)."""
-    symbol, _, venue = line_id.partition(_SEPARATOR)
+    symbol, _, venue = line_id.partition(SEPARATOR)
     return Line(symbol, venue)
 
 
 def stock_of(line_id: str) -> str:
     """The stock's own symbol."""
-    return line_id.partition(_SEPARATOR)[0]
+    return line_id.partition(SEPARATOR)[0]
 
 
 def venue_of(line_id: str, main_venue: str) -> str:
     """The name of the line's venue."""
-    return line_id.partition(_SEPARATOR)[2] or main_venue
+    return line_id.partition(SEPARATOR)[2] or main_venue
 
 
 def line_id(symbol: str, venue: str, main_venue: str) -> str:

@@ -1,24 +1,25 @@
 """Queries of a stock at all its venues together: trades in time order, bars, best quotes, volumes, quality.
 
-Everything is derived from the rows of the lines when it is asked for (`observer.store.views`); nothing is stored twice.
-A stock is named by its symbol, without a venue.
+Everything is derived from the rows of the lines when it is asked for; nothing is stored twice. A stock is named by its
+symbol, without a venue. Its lines are looked up first, so that rows are searched by symbol and day: the SQL views of
+the same content (`observer.store.views`) go through all lines of a table to find those of a stock.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, column, func, select, table
-from sqlalchemy.sql.expression import TableClause
+from sqlalchemy import Connection, Row, Select, Table, column, func, select, table, union_all
 
-from bus.events import DailyBar, QualityJudged, Snapshot, Trade, TradesConflated
+from bus.events import DailyBar, OrderBook, QualityJudged, Snapshot, Trade, TradesConflated
 from observer.gaps.intervals import UnheldRow
 from observer.gaps.stock_quality import StockQuality, stock_qualities
 from observer.lines import stock_of
 from observer.local_time import local_datetime
+from observer.store.lines import lines_of_stock
 from observer.store.quality import judged
 from observer.store.session import DatabaseReader
 from observer.store.slots import day_bounds
@@ -102,14 +103,14 @@ class _Piece(msgspec.Struct, frozen=True):
     trades: int
 
 
-def _view(name: str, columns: Iterable[str]) -> TableClause:
-    return table(name, column("stock"), *(column(each) for each in columns))
-
-
-_TRADES: Final = _view("consolidated_trades", columns_of(Trade))
-_CONFLATED: Final = _view("consolidated_conflated_trades", [*columns_of(TradesConflated), "after_volume"])
-_BARS: Final = _view("venue_daily_bars", columns_of(DailyBar))
-_QUOTES: Final = _view("consolidated_quotes", ("symbol", "session_date", "quoted_ns", "bid", "ask"))
+_TRADES: Final = EVENT_TABLES[Trade]
+_BARS: Final = EVENT_TABLES[DailyBar]
+_SNAPSHOTS: Final = EVENT_TABLES[Snapshot]
+_BOOKS: Final = EVENT_TABLES[OrderBook]
+_CONFLATED: Final = table(
+    "consolidated_conflated_trades",
+    *(column(name) for name in ("stock", *columns_of(TradesConflated), "after_volume")),
+)
 
 
 def unheld_rows(connection: Connection, symbol: str, session_date: str) -> list[UnheldRow]:
@@ -126,13 +127,8 @@ class ConsolidatedReader(DatabaseReader):
 
     def consolidated_trades(self, stock: str, session_date: str) -> Sequence[Trade]:
         """A stock's stored trades of one day by exchange time, then venue, then cumulative volume."""
-        found = _TRADES.c
-        of_day = select(*(found[name] for name in columns_of(Trade))).where(
-            found.stock == stock, found.session_date == session_date
-        )
-        in_order = of_day.order_by(found.exchange_time_ns, found.venue, found.cumulative_volume)
         with self._asking() as connection:
-            return [Trade(*row) for row in connection.execute(in_order)]
+            return [Trade(*row) for row in _trades_of(connection, stock, session_date, columns_of(Trade))]
 
     def consolidated_bars(self, stock: str, session_date: str, interval_ns: int) -> Sequence[ConsolidatedBar]:
         """Bars of a stock's stored trades, in intervals counted from the local midnight; none without a trade. What
@@ -183,8 +179,9 @@ def daily_volumes(connection: Connection, session_date: str, stock: str | None) 
     bars = _BARS.c
     wanted = select(bars.symbol, bars.volume).where(bars.session_date == session_date)
     if stock is not None:
-        wanted = wanted.where(bars.stock == stock)
-    of_bars = {row.symbol: float(row.volume) for row in connection.execute(wanted)}
+        wanted = wanted.where(bars.symbol.in_(lines_of_stock(connection, stock, _BARS)))
+    in_order = wanted.order_by(bars.stream, bars.sequence)
+    of_bars = {row.symbol: float(row.volume) for row in connection.execute(in_order)}  # the newest one of each line
     snapshots = _last_snapshots(connection, session_date, stock)
     by_stock: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for symbol, volume in sorted((snapshots | of_bars).items()):
@@ -197,37 +194,62 @@ def daily_volumes(connection: Connection, session_date: str, stock: str | None) 
 
 def _last_snapshots(connection: Connection, session_date: str, stock: str | None) -> dict[str, float]:
     """By line the volume of the day's last snapshot: volumes never fall, so it is the highest."""
-    seen = EVENT_TABLES[Snapshot].c
+    seen = _SNAPSHOTS.c
     volume = func.max(seen.cumulative_volume).label("volume")
     wanted = select(seen.symbol, volume).where(seen.session_date == session_date).group_by(seen.symbol)
-    return {row.symbol: row.volume for row in connection.execute(wanted) if stock in (None, stock_of(row.symbol))}
+    if stock is not None:
+        wanted = wanted.where(seen.symbol.in_(lines_of_stock(connection, stock, _SNAPSHOTS)))
+    return {row.symbol: row.volume for row in connection.execute(wanted)}
 
 
 def _quotes(connection: Connection, stock: str, after_ns: int, at_ns: int) -> list[Quote]:
     """By line the last quote of the day of `at_ns` that was received in (after, at]."""
-    found = _QUOTES.c
-    wanted = select(found.symbol, found.quoted_ns, found.bid, found.ask).where(
-        found.stock == stock,
-        found.session_date == local_datetime(at_ns).date().isoformat(),
-        found.quoted_ns > after_ns,
-        found.quoted_ns <= at_ns,
+    trades = _TRADES.c
+    lines = lines_of_stock(connection, stock, _TRADES, _BOOKS, _SNAPSHOTS)
+    day = local_datetime(at_ns).date().isoformat()
+
+    def received(source: Table, bid: str, ask: str) -> Select[*tuple[Any, ...]]:
+        found = source.c
+        # An addition is searched by no index: SQLite without statistics would read all lines' snapshots of the time.
+        received_ns = found.receive_time_ns + 0 if source is _SNAPSHOTS else found.receive_time_ns
+        return select(found.symbol, found.receive_time_ns.label("quoted_ns"), found[bid], found[ask]).where(
+            found.symbol.in_(lines),
+            found.session_date == day,
+            received_ns > after_ns,
+            received_ns <= at_ns,
+        )
+
+    streamed = received(_TRADES, "bid", "ask").where(
+        trades.gap_id.is_(None), func.coalesce(trades.bid, trades.ask).is_not(None)
     )
-    last_of_each = {row.symbol: Quote(*row) for row in connection.execute(wanted.order_by(found.quoted_ns))}
+    wanted = union_all(streamed, received(_BOOKS, "bid_1", "ask_1"), received(_SNAPSHOTS, "bid", "ask"))
+    # Sorted here: for an order by time SQLite would read all lines' snapshots of the day.
+    in_order = sorted((Quote(*row) for row in connection.execute(wanted)), key=attrgetter("quoted_ns"))
+    last_of_each = {quote.symbol: quote for quote in in_order}
     return [last_of_each[symbol] for symbol in sorted(last_of_each)]
 
 
+def _trades_of(
+    connection: Connection, stock: str, session_date: str, names: Sequence[str]
+) -> Iterable[Row[*tuple[Any, ...]]]:
+    """These columns of a stock's stored trades by exchange time, then venue, then cumulative volume."""
+    found = _TRADES.c
+    wanted = select(*(found[name] for name in names)).where(
+        found.symbol.in_(lines_of_stock(connection, stock, _TRADES)), found.session_date == session_date
+    )
+    return connection.execute(wanted.order_by(found.exchange_time_ns, found.venue, found.cumulative_volume))
+
+
 def _pieces(connection: Connection, stock: str, session_date: str) -> list[_Piece]:
-    kept, rows = _TRADES.c, _CONFLATED.c
-    of_trades = select(
-        kept.exchange_time_ns, kept.venue, kept.cumulative_volume, kept.symbol, kept.price, kept.volume
-    ).where(kept.stock == stock, kept.session_date == session_date)
+    rows = _CONFLATED.c
+    names = ("exchange_time_ns", "venue", "cumulative_volume", "symbol", "price", "volume")
     of_rows = select(
         rows.from_ns, rows.to_ns, rows.venue, rows.after_volume, rows.cumulative_volume, rows.symbol, rows.open,
         rows.high, rows.low, rows.close, rows.volume, rows.trades,
     ).where(rows.stock == stock, rows.session_date == session_date)  # fmt: skip
     pieces = [
         _Piece(at_ns, at_ns, venue, total - volume, total, symbol, *(price,) * 4, volume, price * volume, 1)
-        for at_ns, venue, total, symbol, price, volume in connection.execute(of_trades)
+        for at_ns, venue, total, symbol, price, volume in _trades_of(connection, stock, session_date, names)
     ]
     for row in connection.execute(of_rows):
         own = (row.symbol, row.open, row.high, row.low, row.close, row.volume, None, row.trades)

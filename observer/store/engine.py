@@ -334,7 +334,8 @@ def schema_revision(engine: Engine) -> str | None:
 
 
 def migrate(url: str, copies: Path | None = None) -> None:
-    """Bring the database to the schema of this code, making it where there is none. Does nothing to a current one.
+    """Bring the database to the schema of this code, making it where there is none; then make the views anew where they
+    are not those of this code. Does nothing to a current one.
 
     A database with an older schema is copied first: SQLite to `<file>.before-<revision>`, PostgreSQL to a dump in the
     folder `copies`.
@@ -343,6 +344,8 @@ def migrate(url: str, copies: Path | None = None) -> None:
         StoreError: it cannot be opened, is not a database, has a schema that this code does not know, or cannot be
             copied.
     """
+    from observer.store.schema_change import renew_views, upgrade_to_newest  # it opens transactions by this module
+
     engine = open_writer(url)
     try:
         if (revision := schema_revision(engine)) != SCHEMA_REVISION:  # on most days Alembic is not even loaded
@@ -352,7 +355,8 @@ def migrate(url: str, copies: Path | None = None) -> None:
 
                 logger.warning("copied to %s before its schema changes", keep_before_migration(url, revision, copies))
             _make_instance_schema(engine)
-            _upgrade(engine)
+            upgrade_to_newest(engine)
+        renew_views(engine)
     finally:
         engine.dispose()
 
@@ -376,15 +380,6 @@ def _make_instance_schema(engine: Engine) -> None:
         with store_errors(engine), engine.begin() as connection:
             if not inspect(connection).has_schema(name):
                 connection.execute(CreateSchema(name, if_not_exists=True))
-
-
-def _upgrade(engine: Engine) -> None:
-    from alembic import command
-
-    config = alembic_config()
-    with store_errors(engine), engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
 
 
 def alembic_config() -> "Config":

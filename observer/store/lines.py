@@ -7,8 +7,9 @@ by line, in proportion to the day, however many days the table holds.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CTE, Column, ColumnElement, Connection, Table, func, select
+from sqlalchemy import CTE, Column, ColumnElement, Connection, Table, func, select, union_all
 
+from observer.lines import SEPARATOR, stock_of
 from observer.store.tables import table_of_lines
 
 
@@ -28,3 +29,23 @@ def lines_of(connection: Connection, table: Table) -> Sequence[str]:
     """
     found = distinct_values(table_of_lines(table).c.symbol)
     return connection.scalars(select(found.c.value).where(found.c.value.is_not(None)).order_by(found.c.value)).all()
+
+
+def lines_of_stock(connection: Connection, stock: str, *tables: Table) -> Sequence[str]:
+    """The symbols of these tables that are lines of the stock, in order. Each table has an index that begins with the
+    symbol: of its symbols the search meets only those that begin with the stock's, and the one behind them.
+    """
+    found = [_beginning_with(table_of_lines(table).c.symbol, stock) for table in tables]
+    symbols = connection.scalars(union_all(*(select(each.c.value) for each in found)))
+    return sorted({symbol for symbol in symbols if symbol is not None and stock_of(symbol) == stock})
+
+
+def _beginning_with(symbol: Column[Any], stock: str) -> CTE:
+    """The distinct symbols from the stock's own on, as `value`, to the first that is none of its lines. An order that
+    ignores the separator or the case has others among the lines: they do not end the search.
+    """
+    least = select(func.min(symbol).label("value")).where(symbol >= stock)
+    found = least.cte(f"lines_of_{symbol.table.name}", recursive=True)
+    larger = select(func.min(symbol)).where(symbol > found.c.value).correlate(found).scalar_subquery()
+    letters = func.upper(func.replace(found.c.value, SEPARATOR, ""))
+    return found.union_all(select(larger).where(func.substr(letters, 1, len(stock)) == stock.upper()))

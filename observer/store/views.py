@@ -8,6 +8,8 @@ symbols, each found by one search in the index, so that `WHERE stock = ...` read
 
 # ruff: noqa: S608 - the names in these queries are those of our own tables and columns
 
+import hashlib
+import string
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,16 +17,18 @@ from sqlalchemy import Connection
 
 from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
 from observer.gaps.intervals import VOLUME_NOISE
+from observer.lines import SEPARATOR
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS, table_of_lines
 from observer.units import NS_PER_MINUTE
 
 _POSITION: Final = ("stream", "sequence")
 
-# A line's id is the stock's symbol, or the symbol, one letter and the name of the venue (`observer.lines`).
+# A line's id is the stock's symbol, or the symbol, the separator and the name of the venue, letters and digits
+# (`observer.lines`). Of the id alone: a search for the venue of each line took as long as the rest of a query.
+_LEFT_OF_VENUE: Final = f"rtrim(symbol, '{string.digits}{string.ascii_letters}')"
 _STOCK: Final = (
-    "CASE WHEN venue <> '' AND length(symbol) > length(venue) + 1 "
-    "AND substr(symbol, length(symbol) - length(venue) + 1) = venue "
-    "THEN substr(symbol, 1, length(symbol) - length(venue) - 1) ELSE symbol END"
+    f"CASE WHEN substr({_LEFT_OF_VENUE}, length({_LEFT_OF_VENUE}), 1) = '{SEPARATOR}' "
+    f"THEN substr(symbol, 1, length({_LEFT_OF_VENUE}) - 1) ELSE symbol END"
 )
 
 
@@ -40,7 +44,7 @@ def _stored_column(name: str) -> str:
 
 def _with_stock(event_type: type[Fact], columns: str, condition: str = "true") -> str:
     """A query of a table's rows with the stock of their line in front. CROSS JOIN: in SQLite it keeps this order of
-    loops, the stock's lines first.
+    loops, the stock's lines first. MATERIALIZED: PostgreSQL derives the stock once a line, not once a row.
     """
     table = EVENT_TABLES[event_type].name
     of_lines = table_of_lines(EVENT_TABLES[event_type]).name
@@ -49,10 +53,7 @@ WITH RECURSIVE ids (symbol) AS (
     SELECT min(symbol) FROM {of_lines}
     UNION ALL SELECT (SELECT min({of_lines}.symbol) FROM {of_lines} WHERE {of_lines}.symbol > ids.symbol) FROM ids
     WHERE ids.symbol IS NOT NULL
-), lines (symbol, venue) AS (
-    SELECT symbol, (SELECT venue FROM {of_lines} WHERE {of_lines}.symbol = ids.symbol LIMIT 1) FROM ids
-    WHERE symbol IS NOT NULL
-), stocks (stock, line) AS (SELECT {_STOCK}, symbol FROM lines)
+), stocks (stock, line) AS MATERIALIZED (SELECT {_STOCK}, symbol FROM ids WHERE symbol IS NOT NULL)
 SELECT stock, {columns} FROM stocks CROSS JOIN {table} WHERE {table}.symbol = stocks.line AND {condition}"""
 
 
@@ -186,17 +187,41 @@ VIEWS: Final[Mapping[str, str]] = {
 }
 """The views by name, each after those that it reads. None has a column `stream` or `sequence`: no row is an event."""
 
-_ALL: Final = {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}
+_STATEMENTS: Final = {
+    name: f"CREATE VIEW {name} AS {query}" for name, query in {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}.items()
+}
 
 
 def make_views(connection: Connection) -> None:
-    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it."""
+    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it.
+    One that changes only what a view says needs neither: `views_are_current` finds that.
+    """
     drop_views(connection)
-    for name, query in _ALL.items():
-        connection.exec_driver_sql(f"CREATE VIEW {name} AS {query}")
+    for name, statement in _STATEMENTS.items():
+        connection.exec_driver_sql(statement)
+        if connection.dialect.name == "postgresql":  # it keeps no text of a view's definition
+            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_digest(statement)}'")
+
+
+def views_are_current(connection: Connection) -> bool:
+    """Whether the database has the views of this code, with these definitions."""
+    if connection.dialect.name == "postgresql":
+        found = connection.exec_driver_sql(
+            "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
+            "WHERE relkind = 'v' AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
+        )
+        wanted = {name: _digest(statement) for name, statement in _STATEMENTS.items()}
+    else:
+        found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
+        wanted = dict(_STATEMENTS)
+    return wanted.items() <= {name: text for name, text in found}.items()  # noqa: C416 - rows
+
+
+def _digest(statement: str) -> str:
+    return hashlib.sha256(statement.encode()).hexdigest()
 
 
 def drop_views(connection: Connection) -> None:
     """Remove the views that are there."""
-    for name in reversed(list(_ALL)):
+    for name in reversed(list(_STATEMENTS)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")

@@ -23,7 +23,7 @@ from tests.store.migrated import make_database
 SERVER_URL = make_url(os.environ.get("OBSERVER_TEST_POSTGRES", "postgresql+psycopg://root@127.0.0.1:5432/test"))
 
 
-def run_on_server(statement: str, name: str) -> None:
+def run_on_server(statement: LiteralString, name: str) -> None:
     address = SERVER_URL.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
         with psycopg.connect(address, autocommit=True, connect_timeout=60) as connection:
@@ -44,9 +44,9 @@ def postgresql_schema() -> Iterator[str]:
 
 
 @contextmanager
-def postgresql_database() -> Iterator[str]:
+def postgresql_database(options: LiteralString = "") -> Iterator[str]:
     name = f"observer_test_{uuid.uuid4().hex}"
-    run_on_server("CREATE DATABASE {}", name)
+    run_on_server("CREATE DATABASE {} " + options, name)
     try:
         yield SERVER_URL.set(database=name).render_as_string(hide_password=False)
     finally:

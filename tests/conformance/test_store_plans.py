@@ -172,7 +172,7 @@ WHOLE: Final[Mapping[str, str]] = {
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
-    "scan.py", "scanned_rows.py", "columns.py", "integrity.py",
+    "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py",
 )  # fmt: skip
 
 READERS: Final = (EtfReader, SectorReader, AlertReader, SizeReader)  # an `EtfReader` is a `StoreReader`
