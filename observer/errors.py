@@ -128,6 +128,12 @@ class LakeInUseError(ObserverError):
     exit_status = 1
 
 
+class UntidyCatalogueError(ObserverError):
+    """The days are sealed, but the lake's catalogue could not be brought up to date, or keeps what it does not need."""
+
+    exit_status = 1
+
+
 class TargetError(ObserverError):
     """The object store of the lake does not answer, or refuses what was asked. The message may quote it, as that of a
     `ProviderError` the broker.

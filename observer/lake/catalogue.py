@@ -18,7 +18,6 @@ from typing import Final
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import (
@@ -36,10 +35,10 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, NestedField, StringType
 
-from observer.errors import DataFileError
+from observer.errors import DataFileError, UntidyCatalogueError
 from observer.lake.catalogue_files import SCHEME, delete_unneeded, leaving
 from observer.lake.layout import CATALOGUE, SealedDay, version_path
-from observer.lake.parquet import PARTITIONED_BY, file_schema
+from observer.lake.parquet import PARTITIONED_BY, file_schema, footer_of
 from observer.store.kinds import KINDS
 
 logger = logging.getLogger(__name__)
@@ -114,38 +113,61 @@ def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
 
 def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> tuple[str, ...]:
     """Bring the tables to the newest versions of these days, which are all; return the kinds that changed. Each kind
-    is one commit. A damaged catalogue is removed and made again. The caller holds the lake's lock.
+    is one commit. A damaged catalogue is removed and made again. A version whose file is gone is left out until it is
+    back. The caller holds the lake's lock.
 
     `before` are the days as they were at the last update: of a table that has exactly their files, only the entries of
     days that have changed are read.
 
     Raises:
-        DataFileError: the catalogue is in use by another process, or it cannot be made again.
-        OSError: the folder cannot be written.
+        UntidyCatalogueError: the catalogue is in use by another process, its folder cannot be written, or it keeps what
+            it does not need; the days are what they were.
     """
+    try:
+        changed, untidy = _updated(lake, days, before)
+    except OSError as error:
+        raise _untidy(lake, str(error)) from error
+    if untidy:
+        raise _untidy(lake, "; ".join(dict.fromkeys(untidy)))
+    return changed
+
+
+def _untidy(lake: Path, text: str) -> UntidyCatalogueError:
+    again = "mend it, and `observer lake seal` of any day does it again"
+    return UntidyCatalogueError(f"the catalogue {lake / CATALOGUE} is not up to date or not tidied: {text}; {again}")
+
+
+def _updated(
+    lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
+) -> tuple[tuple[str, ...], Sequence[str]]:
     _forget_other_place(lake)
     try:
         return _update_tables(lake, days, before)
     except Exception as error:
         if not _is_damage(error):
-            raise _failed(lake, error) from error
+            raise _untidy(lake, str(error)) from error
         logger.warning("%s is damaged and is made again: %s", lake / CATALOGUE, error)
     shutil.rmtree(lake / CATALOGUE)
     _forget_other_place(lake)
     try:
         return _update_tables(lake, days, ())
     except Exception as error:
-        raise _failed(lake, error) from error
+        raise _untidy(lake, str(error)) from error
 
 
-def _update_tables(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]) -> tuple[str, ...]:
+def _update_tables(
+    lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
+) -> tuple[tuple[str, ...], Sequence[str]]:
+    """The kinds that changed, and what could not be tidied."""
     earlier = _newest(lake, before)
+    untidy: list[str] = []
     with open_catalogue(lake) as catalogue:
-        return tuple(
+        changed = tuple(
             kind
             for kind, files in _newest(lake, days).items()
-            if _update_table(catalogue, kind, files, earlier.get(kind, {}))
+            if _update_table(catalogue, kind, files, earlier.get(kind, {}), untidy)
         )
+    return changed, untidy
 
 
 def _is_damage(error: Exception) -> bool:
@@ -214,9 +236,11 @@ def _forget_other_place(lake: Path) -> None:
     place.write_text(here)
 
 
-def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], earlier: Mapping[str, _File]) -> bool:
+def _update_table(
+    catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], earlier: Mapping[str, _File], untidy: list[str]
+) -> bool:
     table = _table(catalogue, kind)
-    if (stated := table.properties.get(_FILES)) == (digest := _digest_of(files)):
+    if (stated := table.properties.get(_FILES)) == _digest_of(files):
         return False
     is_as_before = stated == _digest_of(earlier)
     changed = [file.day.session_date for uri, file in earlier.items() if uri not in files]
@@ -224,24 +248,28 @@ def _update_table(catalogue: SqlCatalog, kind: str, files: Mapping[str, _File], 
     gone = [entry for uri, entry in entries.items() if uri not in files]
     held = earlier.keys() if is_as_before else entries.keys()
     new = {uri: file for uri, file in files.items() if uri not in held}
-    marks = {f"{file.day.market} {file.day.session_date}": file.day.marks for file in new.values()}
+    added = {uri: entry for uri, file in new.items() if (entry := _data_file(table, uri, file)) is not None}
+    digest = _digest_of(files.keys() - (new.keys() - added.keys()))
+    if digest == stated:
+        return False
+    marks = {f"{new[uri].day.market} {new[uri].day.session_date}": new[uri].day.marks for uri in added}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
-    expired = leaving(_expired(table))
+    expired = leaving(_expired(table), untidy)
     with table.transaction() as transaction:
         update = transaction.update_snapshot(snapshot_properties=summary)
         with update.overwrite() if gone else update.merge_append() as snapshot:
             for entry in gone:
                 snapshot.delete_data_file(entry)
-            for uri, added in new.items():
-                snapshot.append_data_file(_data_file(table, uri, added))
+            for entry in added.values():
+                snapshot.append_data_file(entry)
         transaction.set_properties({**_PROPERTIES, _FILES: digest})  # a table of an earlier Observer has fewer
         if expired:
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
-    delete_unneeded(table)
+    delete_unneeded(table, untidy)
     return True
 
 
-def _digest_of(files: Mapping[str, _File]) -> str:
+def _digest_of(files: Collection[str]) -> str:
     return hashlib.sha256("\n".join(sorted(files)).encode()).hexdigest()
 
 
@@ -288,10 +316,16 @@ def iceberg_schema(kind: str) -> Schema:
     )
 
 
-def _data_file(table: Table, uri: str, file: _File) -> DataFile:
+def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
+    """The entry of a file; None of one that is gone or damaged."""
+    try:
+        footer = footer_of(file.path)
+    except DataFileError as error:
+        logger.warning("the catalogue lacks a file: %s", error)
+        return None
     schema = table.schema()
     statistics = data_file_statistics_from_parquet_metadata(
-        parquet_metadata=pq.read_metadata(file.path),
+        parquet_metadata=footer,
         stats_columns=compute_statistics_plan(schema, table.properties),
         parquet_column_mapping=parquet_path_to_id_mapping(schema),
     )

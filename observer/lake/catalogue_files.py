@@ -30,9 +30,10 @@ _LIST: Final = "snap-"
 _SUFFIX: Final = ".avro"
 
 
-def leaving(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-    """Begin the week of the lists of these snapshots; return those whose week began. This is done before the
-    commit that takes them from the table: a kill behind the commit must not leave lists that look old.
+def leaving(snapshots: Iterable[Snapshot], untidy: list[str]) -> list[Snapshot]:
+    """Begin the week of the lists of these snapshots; return those whose week began, and add to `untidy` why one could
+    not. This is done before the commit that takes them from the table: a kill behind the commit must not leave lists
+    that look old.
     """
     begun: list[Snapshot] = []
     for each in snapshots:
@@ -41,23 +42,22 @@ def leaving(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
                 os.utime(each.manifest_list.removeprefix(SCHEME))
             begun.append(each)
         except OSError as error:
-            logger.warning("a snapshot stays in the catalogue: %s", error)
+            untidy.append(f"a snapshot stays: {error}")
     return begun
 
 
-def delete_unneeded(table: Table) -> int:
-    """Delete the lists and manifests that are not needed; return how many. What cannot be read or deleted is logged and
-    tried again at the next commit: no sealing fails for it. Lists go first: what a kill leaves is found at the next
-    commit with an old list. The caller holds the lake's lock.
+def delete_unneeded(table: Table, untidy: list[str]) -> None:
+    """Delete the lists and manifests that are not needed. What cannot be read or deleted is added to `untidy` and tried
+    again at the next commit: no sealing fails for it. Lists go first: what a kill leaves is found at the next commit
+    with an old list. The caller holds the lake's lock.
     """
     try:
-        return _delete_unneeded(table)
+        _delete_unneeded(table)
     except OSError as error:
-        logger.warning("what the catalogue does not need stays: %s", error)
-        return 0
+        untidy.append(f"what is not needed stays: {error}")
 
 
-def _delete_unneeded(table: Table) -> int:
+def _delete_unneeded(table: Table) -> None:
     newest = Path(table.metadata_location.removeprefix(SCHEME))
     limit_ns = newest.stat().st_mtime_ns - KEPT_NS
     written = {each.path: each.stat().st_mtime_ns for each in os.scandir(newest.parent) if each.name.endswith(_SUFFIX)}
@@ -65,14 +65,13 @@ def _delete_unneeded(table: Table) -> int:
     lists = {path for path in written if Path(path).name.startswith(_LIST)}
     gone = {path for path in lists - kept if written[path] < limit_ns}
     if not gone:
-        return 0
+        return
     needed: set[str] = set()
     for path in lists - gone:
         needed |= _manifests_of(table, path, is_kept=path in kept)
     unneeded = {path for path in written.keys() - lists - needed if written[path] < limit_ns}
     for path in (*gone, *unneeded):
         Path(path).unlink(missing_ok=True)
-    return len(gone) + len(unneeded)
 
 
 def _manifests_of(table: Table, path: str, *, is_kept: bool) -> set[str]:

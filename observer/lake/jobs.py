@@ -15,7 +15,7 @@ from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
-from observer.errors import DataFileError, ObserverError
+from observer.errors import DataFileError, ObserverError, UntidyCatalogueError
 from observer.lake.layout import SealedDay, days_to_remove, forgotten_dates, sealed_days
 from observer.lake.merging import late_rows
 from observer.lake.object_store import ObjectStore
@@ -118,6 +118,9 @@ class LakeJobs:
         stop = threading.Event()
         try:
             texts = await asyncio.to_thread(self._seal, last, stop)
+        except UntidyCatalogueError as error:  # no day has to be sealed again for it
+            self._alerts.report(_IDENTITY, "warning", f"the days up to {last} are sealed, but {error}")
+            return True
         except (ObserverError, OSError) as error:
             text = f"days are not sealed: {error}; tried again in an hour, or by `observer lake seal --all`"
             self._alerts.report(_IDENTITY, "warning", text)
@@ -170,6 +173,8 @@ class LakeJobs:
                 texts += self._seal_days(sorted(remove), stop, remove, store, {})
             except DataFileError as error:
                 wrong.append(str(error))
+            except UntidyCatalogueError as error:  # the next sealing reports it
+                logger.warning("%s", error)
             wrong += self._publish_days(store, stop, texts)
         if wrong:
             raise DataFileError("; ".join(wrong))
@@ -221,6 +226,7 @@ class LakeJobs:
         """Seal these days and write their day files; `wrong` is what was wrong with day files before, by the date."""
         texts: list[str] = []
         unsealed: list[str] = []
+        untidy: UntidyCatalogueError | None = None
         try:
             for each in seal_days(
                 self._lake, self._url, self._market, days, self._clock.now_ns, stop, remove=remove, target=target
@@ -229,9 +235,15 @@ class LakeJobs:
                 texts += _texts(each)
         except DataFileError as error:
             unsealed.append(str(error))
+        except UntidyCatalogueError as error:
+            untidy = error
         if said := [*unsealed, *wrong.values()]:
             more = f"; and {len(said) - _SAID_MAX} more" if len(said) > _SAID_MAX else ""
             raise DataFileError(f"{'; '.join(said[:_SAID_MAX])}{more}")
+        if untidy is not None:
+            for text in texts:
+                logger.info("%s", text)
+            raise untidy
         return texts
 
     def _write_day_files(self, day: SealedDay, wrong: dict[str, str]) -> None:

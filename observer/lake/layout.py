@@ -147,6 +147,14 @@ class VersionFile(msgspec.Struct, frozen=True):
         return Path(self.folder, f"{self.version}{_ENDING}")
 
 
+def lost_text(path: str, kind: str, day: str, what: str = "is gone") -> str:
+    """What to say of the file of a version that is gone or damaged, with the remedies."""
+    return (
+        f"{path} {what}, which has the {kind} of {day}: mount the lake, `observer lake seal {day}` or "
+        f"`observer backup restore --lake`; without a copy `observer lake forget {day}`"
+    )
+
+
 def version_files(lake: Path) -> list[VersionFile]:
     """The files of all versions, also those that no manifest names."""
     folders: list[tuple[str, tuple[str, ...]]] = [(str(lake / _VERSIONS), ())]

@@ -25,12 +25,14 @@ from observer.lake.layout import (
     StreamRows,
     Version,
     VersionFile,
+    lost_text,
     path_of,
     sealed_days,
     version_files,
     version_path,
     write_manifest,
 )
+from observer.lake.lost_versions import source_of
 from observer.lake.parquet import metadata_of
 
 Found = TypeVar("Found")
@@ -45,13 +47,14 @@ _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errn
 
 class Repaired(msgspec.Struct, frozen=True):
     """What a start found undone: removed files, days whose files were published, and manifests that were made again.
-    `days` are the sealed days.
+    `days` are the sealed days, `problems` the versions that are lost.
     """
 
     removed: int = 0
     published: int = 0
     manifests: int = 0
     days: Sequence[SealedDay] = ()
+    problems: Sequence[str] = ()
 
 
 @contextmanager
@@ -127,8 +130,8 @@ def staging_path(lake: Path, name: str) -> Path:
 
 
 def repair(lake: Path) -> Repaired:
-    """Make lost manifests again, remove what an unfinished sealing left, publish what the manifests say. The caller
-    holds the lock.
+    """Make lost manifests again, remove what an unfinished sealing left, publish what the manifests say, and put a
+    version that is gone back from the glob's file. The caller holds the lock.
 
     A day without a manifest was sealed if a glob finds a file of it or a kind has a second version; its manifest is
     made from the metadata of the versions' files. The versions of other days without one are the rest of a first
@@ -148,7 +151,26 @@ def repair(lake: Path) -> Repaired:
     if made:
         days = sealed_days(lake)
     removed = _remove_unfinished(lake, days, files)
-    return Repaired(removed, sum(publish(lake, day) for day in days), len(made), days)
+    published = 0
+    problems = _lost_earlier_versions(lake, days, files)
+    for day in days:
+        try:
+            published += publish(lake, day)
+        except DataFileError as error:
+            problems.append(str(error))
+    return Repaired(removed, published, len(made), days, problems)
+
+
+def _lost_earlier_versions(lake: Path, days: Sequence[SealedDay], files: Sequence[VersionFile]) -> list[str]:
+    """What to say of the versions without a file; not of the newest ones, which `publish` puts back or names."""
+    there = {(each.kind, each.market, each.session_date, each.version) for each in files}
+    named = [
+        (kind, day.market, day.session_date, version.version)
+        for day in days
+        for kind, found in day.kinds.items()
+        for version in found[:-1]
+    ]
+    return [lost_text(f"{version_path(lake, *each)}", each[0], each[2]) for each in named if each not in there]
 
 
 def _files_of_lost_manifests(
@@ -206,18 +228,33 @@ def _remove_unfinished(lake: Path, days: Sequence[SealedDay], files: Sequence[Ve
 def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:
     """Put the newest versions where a glob finds them, each in one step; return whether one was not there yet.
 
-    A copy (where there are no hard links) is compared by its size and its time, with `by_content` also by its bytes.
+    A copy (where there are no hard links) is compared by its size and its time, with `by_content` also by its bytes. A
+    version that is gone or damaged, and that the glob's file is, is put back from that.
 
     Raises:
-        OSError: the folder cannot be written, or a version's file is gone.
+        DataFileError: versions are lost; those of the other kinds are where a glob finds them.
+        OSError: the folder cannot be written.
     """
     changed = False
+    lost: list[str] = []
     for kind, found in day.kinds.items():
-        source = version_path(lake, kind, day.market, day.session_date, found[-1].version)
+        path = version_path(lake, kind, day.market, day.session_date, found[-1].version)
         target = path_of(lake, kind, day.market, day.session_date)
-        if not is_same(source, target, by_content=by_content):
-            _replace_by_link(source, target, staging_path(lake, f"{kind}.{day.session_date}.link"))
-            changed = True
+        try:
+            if is_same(path, target, by_content=by_content):
+                continue
+        except FileNotFoundError:
+            pass  # of the version
+        try:
+            source = source_of(lake, day, kind)
+        except DataFileError as error:
+            lost.append(str(error))
+            continue
+        staged = staging_path(lake, f"{kind}.{day.session_date}.link")
+        _replace_by_link(source, path if source == target else target, staged)
+        changed = True
+    if lost:
+        raise DataFileError("; ".join(lost))
     return changed
 
 

@@ -6,6 +6,7 @@ changed, and the earlier versions stay. A manifest states whether the database n
 writer removes those (`observer.lake.removal`).
 """
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ import msgspec
 import pyarrow as pa
 
 from bus.events import SCHEMA_VERSION
-from observer.errors import DataFileError, StoppedError
+from observer.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.files import sync_path
 from observer.lake.catalogue import update_catalogue
 from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
@@ -27,6 +28,8 @@ from observer.lake.target import wrong_at_target
 from observer.lake.verification import require_rows, verify_day
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.sealing import SealingReader
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, str, int], None]
 """Is called with the day, the kind that begins and the number of its rows."""
@@ -60,12 +63,14 @@ def seal_days(
 
     Raises:
         LakeInUseError: another process seals.
-        DataFileError: days are wrong, as `seal` says; the other days are sealed.
+        DataFileError: days are wrong, as `seal` says, or versions are lost; the other days are sealed.
+        UntidyCatalogueError: all days are sealed, but the catalogue is not up to date.
         StoreError, TargetError, StoppedError, OSError: as `seal` and `allow_removal`, at once.
     """
     wrong: list[str] = []
     with locked(lake):
-        before = repair(lake).days
+        repaired = repair(lake)
+        before = repaired.days
         try:
             for session_date in days:
                 try:
@@ -77,11 +82,24 @@ def seal_days(
                     continue
                 yield result
         finally:
-            if found := sealed_days(lake):
-                update_catalogue(lake, found, before)
-    if wrong:
+            untidy = _untidy_catalogue(lake, before)
+    lost = [each for each in repaired.problems if not any(each in text for text in wrong)]
+    if wrong or lost:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
-        raise DataFileError(f"{count}{'; '.join(wrong)}")
+        raise DataFileError(f"{count}{'; '.join([*wrong, *lost, *untidy])}")
+    if untidy:
+        raise UntidyCatalogueError(untidy[0])
+
+
+def _untidy_catalogue(lake: Path, before: Sequence[SealedDay]) -> Sequence[str]:
+    """Bring the catalogue up to date; return why it is not. Also behind a failure of the sealing, which goes first."""
+    try:
+        if found := sealed_days(lake):
+            update_catalogue(lake, found, before)
+    except (UntidyCatalogueError, DataFileError) as error:
+        logger.warning("%s", error)
+        return [str(error)]
+    return []
 
 
 def seal(
@@ -186,7 +204,7 @@ def _sources(
 ) -> Generator[_Source]:
     """The kinds whose rows are not those of the newest version. Write each before you take the next one."""
     joined = _joined(before, uids) if before is not None else ()
-    for kind in _changed(before, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids):
+    for kind in _changed(lake, before, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids):
         with closing(reader.batches(kind, session_date)) as found:
             yield _Source(kind, counts[kind], as_in_file(of_market(found, market), kind), uids)
     for kind in joined:
@@ -219,9 +237,12 @@ def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) 
     return {uid: max(marks.get(uid, 0), number) for uid, number in last.items()}
 
 
-def _changed(before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]) -> list[str]:
-    """The kinds whose rows are not those of the newest version. Rows are never changed, so their number shows it, and
-    in a database that was restored the numbers of their streams. A version without positions is of an earlier Observer.
+def _changed(
+    lake: Path, before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]
+) -> list[str]:
+    """The kinds whose rows are not those of the newest version, or whose file of it is gone. Rows are never changed, so
+    their number shows it, and in a database that was restored the numbers of their streams. A version without positions
+    is of an earlier Observer.
     """
     if before is None:
         return [kind for kind, rows in counts.items() if rows]
@@ -232,13 +253,15 @@ def _changed(before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[
             f"{before.session_date}: the database has fewer rows than the sealed day ({', '.join(texts)}): "
             "if it was restored, wait until the processes have delivered again; the sealed day stays as it is"
         )
-    return [kind for kind, rows in counts.items() if rows > sealed[kind] or _is_renumbered(before, kind, uids)]
+    return [kind for kind, rows in counts.items() if rows > sealed[kind] or _is_stale(lake, before, kind, uids)]
 
 
-def _is_renumbered(before: SealedDay, kind: str, uids: Mapping[int, str]) -> bool:
+def _is_stale(lake: Path, before: SealedDay, kind: str, uids: Mapping[int, str]) -> bool:
     if (newest := before.newest(kind)) is None:
         return False
-    return not newest.streams or any(uids.get(each.stream) != each.uid for each in newest.streams)
+    if not newest.streams or any(uids.get(each.stream) != each.uid for each in newest.streams):
+        return True
+    return not version_path(lake, kind, before.market, before.session_date, newest.version).exists()
 
 
 def _fewer(lake: Path, before: SealedDay, counts: Mapping[str, int]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import msgspec
 from observer.errors import DataFileError, StoppedError
 from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
-from observer.lake.layout import SealedDay, Version, path_of, sealed_day, sealed_days, version_path
+from observer.lake.layout import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
 from observer.lake.merging import late_rows
 from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file, unknown_kind
 from observer.store.kinds import KINDS
@@ -63,7 +63,10 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
             if stop.is_set():
                 raise StoppedError(f"the verification of {day.session_date} was interrupted")
             path = version_path(lake, kind, day.market, day.session_date, version.version)
-            problems += wrong_version(path, kind, version)
+            if path.exists():
+                problems += wrong_version(path, kind, version)
+            else:
+                problems.append(lost_text(str(path), kind, day.session_date))
         problems += _wrong_glob(lake, day, kind, found[-1])
         if compares is not None and (kind in day.removed or not found[-1].is_held_with(uids)):
             problems += _late_rows(compares, day, kind, found[-1])
@@ -107,7 +110,7 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
         if not path.samefile(version_path(lake, kind, day.market, day.session_date, newest.version)):  # a copy
             require_rows(path, kind, newest.rows, newest.digest, "those of its manifest")
     except FileNotFoundError:
-        return []  # the version's file is gone, which `wrong_version` reports
+        return []  # the version's file is gone, which is reported
     except DataFileError as error:
         return [f"{error}: `observer lake seal {day.session_date}` publishes it again"]
     if (stated.get("version"), stated.get("digest")) != (str(newest.version), newest.digest):

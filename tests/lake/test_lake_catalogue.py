@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.manifest import read_manifest_list
 from pyiceberg.table import Table
 
-from observer.errors import DataFileError
+from observer.errors import DataFileError, UntidyCatalogueError
 from observer.lake import catalogue
 from observer.lake.catalogue import MARKS, NAMESPACE, open_catalogue, outdated_tables
 from observer.lake.catalogue_files import KEPT_NS, SCHEME
@@ -177,7 +177,8 @@ def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(
     folder = lake / CATALOGUE / "observer/trades/metadata"
     there = set(folder.glob("*.avro"))
     append(url, *day_of("2026-12-01", symbols=1, each=1))
-    seal_all(lake, url, "2026-12-01")
+    with pytest.raises(UntidyCatalogueError, match="is damaged, and what it needs is not known"):
+        seal_all(lake, url, "2026-12-01")
     assert len(before - {each.snapshot_id for each in table_of(lake).snapshots()}) == 1, "the one that expires"
     assert there < set(folder.glob("*.avro")), "nothing is deleted while it is not known what is needed"
     assert outdated_tables(lake, sealed_days(lake)) == []
@@ -200,7 +201,8 @@ def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, refused, refuse)
-        seal_all(lake, url, "2026-12-01")
+        with pytest.raises(UntidyCatalogueError, match=r"not tidied: .*Operation not permitted"):
+            seal_all(lake, url, "2026-12-01")
     after = {each.snapshot_id for each in table_of(lake).snapshots()}
     assert (before < after) == (refused == "utime"), "a snapshot whose week cannot begin stays"
     assert outdated_tables(lake, sealed_days(lake)) == []

@@ -14,7 +14,7 @@ from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY as DATE
 from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal, has_more
-from observer.lake.layout import forget_day, manifest_content, manifest_path, sealed_days, version_path
+from observer.lake.layout import CATALOGUE, forget_day, manifest_content, manifest_path, sealed_days, version_path
 from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
 from observer.lake.publishing import locked
@@ -134,6 +134,21 @@ def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -
         await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
 
     scene.lake.mkdir()
+    scene.run(scenario)
+
+
+def test_a_catalogue_that_cannot_be_written_is_an_alert_of_its_own_and_the_day_is_sealed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE)
+    scene.lake.mkdir()
+    (scene.lake / CATALOGUE).write_bytes(b"no folder")
+
+    async def scenario() -> None:
+        await scene.waits_for(BACKUP_NS)  # not for the next hour
+        assert scene.sealed == [DAY_BEFORE]
+        [alert] = scene.alerts.open
+        assert alert.text.startswith(f"the days up to {DAY_BEFORE} are sealed, but the catalogue ")
+        assert "not sealed" not in alert.text
+
     scene.run(scenario)
 
 
