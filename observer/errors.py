@@ -145,6 +145,10 @@ class TargetError(ObserverError):
         super().__init__(shown(message, SAID_BYTES_MAX))
 
 
+class NotYetError(DataFileError):
+    """What a job of the day needs is not there yet; another process is making it."""
+
+
 class FileGoneError(DataFileError):
     """A broker's host does not have the files any more; asked again soon, it would say the same."""
 

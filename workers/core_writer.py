@@ -18,11 +18,12 @@ from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest
-from observer.alerts.process import DATABASE_UNAVAILABLE
+from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
 from observer.backup.jobs import BackupJobs
 from observer.backup.package import cached_safe_marks, require_restored
 from observer.backup.work import plan_of
 from observer.errors import StoreError
+from observer.host.writer_process import RESTORES_VARIABLE
 from observer.lake.removal import Removal, RemovalJob
 from observer.lake.settings import LakeSettings
 from observer.runtime.refusals import Refusals, refused_messages
@@ -52,6 +53,8 @@ async def core_writer(worker: Worker) -> None:
     url = settings.store.url
     # The supervisor, or the command, is the system: it lives on while its writer is restarted.
     system = this_system(worker.runtime, os.getppid() if LIFELINE_VARIABLE in os.environ else None)
+    if RESTORES_VARIABLE in os.environ:
+        worker.alerts.leave_out(DATABASE_WENT_BACK)
     copies = settings.backup.folder_of(settings.run)
     now_ns = worker.clock.now_ns()
 
@@ -74,12 +77,7 @@ async def core_writer(worker: Worker) -> None:
         removal.forget()
 
     writer = ReportingWriter(
-        url,
-        system,
-        worker.clock.now_ns,
-        worker.alerts,
-        (ledgers.count_from_thread,),
-        on_epoch=forget_removed,
+        url, system, worker.clock.now_ns, worker.alerts, (ledgers.count_from_thread,), on_epoch=forget_removed
     )
     removal = Removal(writer)
     await database_ready(writer.open, worker.alerts)

@@ -13,6 +13,7 @@ from observer.streaming.day import StreamingDay
 from observer.streaming.late_end import TradesAroundStop
 from observer.streaming.pins import Pins
 from observer.streaming.recorder import SOURCE
+from observer.streaming.stream_alerts import resolve_earlier_alerts
 from observer.streaming.unfinished import Unfinished, WholeDay
 
 
@@ -49,6 +50,7 @@ async def track_b(worker: Worker) -> None:
             )
             while True:
                 plan = await worker.today.plan()
+                resolve_earlier_alerts(worker.alerts, plan, worker.clock.now_ns())
                 if worker.clock.now_ns() < plan.track_a_start_ns:  # in the session today's trades come first
                     await unfinished.end_all()
                 if plan.trades:

@@ -86,6 +86,11 @@ class Alerts:
         self._conditions = _kept(self._path) if self._path else {}
         self._is_to_keep = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._left_out: frozenset[str] = frozenset()
+
+    def leave_out(self, identity: str) -> None:
+        """Raise no alert of this identity: the command that began this process causes the condition and reports it."""
+        self._left_out |= {identity}
 
     @property
     def open(self) -> Sequence[OpenAlert]:
@@ -204,6 +209,8 @@ class Alerts:
     # --- small parts ---------------------------------------------------------------------------------------
 
     def _take(self, report: Report) -> Sequence[Event]:
+        if report.identity in self._left_out:
+            return []
         return self._adopt(after_report(self._conditions, report, self._clock.now_ns(), self.source))
 
     def _end(self, identity: str, text: str) -> Sequence[Event]:

@@ -14,7 +14,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 
 from bus.events import EtfChange, EtfListed
 from observer.clock import Clock
-from observer.errors import ConfigError, DataFileError, ProviderError
+from observer.errors import ConfigError, DataFileError, NotYetError, ProviderError
 from observer.etf.list import changes, check, members, merge, shrink_problem
 from observer.etf.model import Etf, EtfEntry
 from observer.etf.schedule import last_session
@@ -51,6 +51,7 @@ async def take_list(
     """Return today's list.
 
     Raises:
+        NotYetError: no source returned an acceptable list, and the listings that one reads are not stored yet.
         DataFileError: no source returned an acceptable list; the text has each source's reason.
     """
     now_ns = clock.now_ns()
@@ -71,11 +72,13 @@ async def _ask_sources(
     entries: dict[str, Mapping[str, EtfEntry]] = {}
     problems: list[str] = []
     list_from: EtfListSourceName | None = None
+    is_early = False
     for name in settings.sources:
         try:
             found, left_out = await _ask_source(name, settings, runtime, reader, session, clock)
         except (ProviderError, DataFileError, ConfigError) as error:
             problems.append(str(error))
+            is_early |= isinstance(error, NotYetError)
             continue
         checked = check(found)
         problems += [*left_out, *(f"{name}: {problem}" for problem in checked.problems)]
@@ -85,7 +88,7 @@ async def _ask_sources(
             problems += [f"{name}: not believed: {why}"] if why else []
             list_from = None if why else name
     if list_from is None:
-        raise DataFileError(f"no source gave a list of ETFs: {'; '.join(problems)}")
+        raise (NotYetError if is_early else DataFileError)(f"no source gave a list of ETFs: {'; '.join(problems)}")
     return _Reported(list_from, entries, problems)
 
 

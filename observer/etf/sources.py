@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 import msgspec
 
 from observer.accounts.private_file import read_privately
-from observer.errors import DataFileError, MissingKeysError
+from observer.errors import DataFileError, MissingKeysError, NotYetError
 from observer.etf.manual import parse_manual
 from observer.etf.model import EtfEntry
 from observer.etf.settings import EtfListSourceName, EtfSettings, KrxSettings
@@ -42,13 +42,13 @@ class MasterEtfs:
         """The listings of these groups.
 
         Raises:
-            DataFileError: no listings are stored yet.
+            NotYetError: no listings are stored yet.
         """
         del last_session
         stored = [await asyncio.to_thread(self._reader.active_listings, exchange) for exchange in EXCHANGES]
         listings = [each for active in stored for each in active.values()]
         if not listings:
-            raise DataFileError(f"{self.name}: no listings are known yet: the master files come first")
+            raise NotYetError(f"{self.name}: no listings are known yet: the master files come first")
         return [_entry(listing) for listing in listings if listing.group in self._groups]
 
 

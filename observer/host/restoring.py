@@ -219,7 +219,7 @@ async def restore(
         undelivered = await _delivered(outboxes, endpoints_of(settings.run).ingest, url, expected, show, stop)
     else:
         claim(url, settings.instance, settings.providers, clock.now_ns(), copies=plan.folder)
-        async with writer_of(url, settings.instance) as writer:
+        async with writer_of(url, settings.instance, restores=True) as writer:
             undelivered = await _delivered(outboxes, writer.ingest_address, url, expected, show, stop)
     after = await asyncio.to_thread(stored_state, url)
     losses = losses_between(before, noted, after, expected)

@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,9 @@ from observer.supervisor.environment import withhold
 
 MODULE: Final = "workers.core_writer"
 LIFELINE_VARIABLE: Final = "OBSERVER_LIFELINE_FD"
+RESTORES_VARIABLE: Final = "OBSERVER_WRITER_RESTORES"
+"""Set for the writer of `observer backup restore`, which itself put the database back."""
+
 GRACE_S: Final = 20.0  # enough for the one commit that may be under way
 START_S: Final = 30.0  # on a busy machine too
 _POLL_S: Final = 0.05
@@ -39,10 +42,11 @@ class WriterProcess(msgspec.Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def writer_of(url: str, instance: Instance) -> AsyncIterator[WriterProcess]:
+async def writer_of(url: str, instance: Instance, *, restores: bool = False) -> AsyncIterator[WriterProcess]:
     """A writer of this migrated database for its instance while the block runs.
 
-    It lives in a folder of its own and dies with this process, however that dies.
+    It lives in a folder of its own and dies with this process, however that dies. One that `restores` raises no alert
+    that the database went back: it has no later process that would resolve it.
 
     Raises:
         DatabaseInUseError: another process writes it.
@@ -53,7 +57,8 @@ async def writer_of(url: str, instance: Instance) -> AsyncIterator[WriterProcess
         folder = Path(name)
         endpoints = Endpoints(folder / "run")
         configuration = await asyncio.to_thread(writer_configuration, folder, url, instance)
-        process = await _start(configuration, folder / "log", descriptor)
+        variables = {LIFELINE_VARIABLE: str(descriptor), **({RESTORES_VARIABLE: "1"} if restores else {})}
+        process = await _start(configuration, folder / "log", descriptor, variables)
         ended = asyncio.create_task(_end_of(process, folder / "log"))
         try:
             await _listening(folder, ended)
@@ -99,7 +104,9 @@ def _brokers_of(instance: Instance) -> list[str]:
     return [name for name in BROKER_NAMES if broker_named(name).venue.market == instance.market]
 
 
-async def _start(configuration: Path, log_path: Path, lifeline: int) -> asyncio.subprocess.Process:
+async def _start(
+    configuration: Path, log_path: Path, lifeline: int, variables: Mapping[str, str]
+) -> asyncio.subprocess.Process:
     withhold([name for broker in BROKER_NAMES for name in broker_named(broker).key_variables])  # it calls no broker
     with log_path.open("wb") as log:
         return await asyncio.create_subprocess_exec(
@@ -109,7 +116,7 @@ async def _start(configuration: Path, log_path: Path, lifeline: int) -> asyncio.
             stderr=log,
             start_new_session=True,
             pass_fds=[lifeline],
-            env={**os.environ, LIFELINE_VARIABLE: str(lifeline)},
+            env={**os.environ, **variables},
         )
 
 

@@ -2,6 +2,7 @@
 rarely, at least once an hour.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -9,11 +10,15 @@ from typing import Final
 from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job, Name, due_jobs
 from observer.clock import Clock
-from observer.errors import ConfigError, DataFileError, FileGoneError, ProviderError
+from observer.errors import ConfigError, DataFileError, FileGoneError, NotYetError, ProviderError
 from observer.units import NS_PER_S
 
 RETRY_MARKET_S: Final = 60.0
 RETRY_GONE_MARKET_S_MAX: Final = 3600.0
+EARLY_MARKET_S_MAX: Final = 300.0
+"""So long a job may wait for what another process makes at a first start, until that is an alert."""
+
+logger = logging.getLogger(__name__)
 
 
 class DayJobs:
@@ -31,10 +36,12 @@ class DayJobs:
     async def run(self, jobs: Sequence[Job[Name]], until_ns: int, act: Callable[[Job[Name]], Awaitable[None]]) -> None:
         """Run each job by `act` when it is due; return when all are done, or at `until_ns`.
 
-        A ConfigError, DataFileError or ProviderError of `act` counts as the job's failure.
+        A ConfigError, DataFileError or ProviderError of `act` counts as the job's failure. A NotYetError is an alert
+        only when the job has waited for EARLY_MARKET_S_MAX.
         """
         tries_ns = {job: job.at_ns for job in jobs}
         failures: Counter[Job[Name]] = Counter()
+        waits_until_ns: dict[Job[Name], int] = {}
         while tries_ns and self._clock.now_ns() < until_ns:
             for job in due_jobs(tries_ns, self._clock.now_ns()):
                 try:
@@ -43,6 +50,12 @@ class DayJobs:
                     tries_ns[job] = self._clock.now_ns() + round(_retry_s(error, failures[job]) * NS_PER_S)
                     failures[job] += 1
                     text = f"job {job.name} failed, will be tried again: {error}"
+                    early_ns = self._clock.now_ns() + round(EARLY_MARKET_S_MAX * NS_PER_S)
+                    if isinstance(error, NotYetError) and self._clock.now_ns() < waits_until_ns.setdefault(
+                        job, early_ns
+                    ):
+                        logger.info("%s", text)
+                        continue
                     self._alerts.report(job_identity(job.name), "critical", text, job=job.name)
                 else:
                     del tries_ns[job]

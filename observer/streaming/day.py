@@ -53,14 +53,13 @@ from observer.selection.settings import DaySettings
 from observer.store.reader import StoreReader
 from observer.streaming import decisions
 from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
-from observer.streaming.halt_poller import HALTS_UNKNOWN, HaltPoller
+from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
-from observer.streaming.stream_monitor import STREAM
-from observer.streaming.unreadable import QUARANTINE_FULL, QUARANTINE_UNCOUNTED, UNREADABLE
+from observer.streaming.stream_alerts import OVERFLOW, resolve_stream_alerts
 from observer.units import NS_PER_S
 from observer.universe.in_force import oldest_fallback, universe_of
 
@@ -68,11 +67,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * NS_PER_S  # market time before the context: the query sums up weeks of sweeps
-OF_THE_STREAM: Final = (
-    *(STREAM, NOT_STREAMED, "load_relief", "overflow", "stale_subscriptions", "repeated_trades"),
-    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED, HALTS_UNKNOWN),
-)
-"""Alerts that end with the day's stream: identities, or how they begin."""
 CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
 
 
@@ -168,22 +162,18 @@ class StreamingDay:
         slept until another day: `Unfinished` ends the day then.
         """
         if self._clock.now_ns() >= self._plan.ends_ns:
-            self._resolve_alerts()
+            resolve_stream_alerts(self._alerts)
             return
         await self._stream_monitor.drain()
         await self.trades.leave_all()
         self._close(selector, self.moment(), "closed")
-        self._resolve_alerts()
-
-    def _resolve_alerts(self) -> None:
-        for prefix in OF_THE_STREAM:
-            self._alerts.resolve_all(prefix, "the day's stream has ended")
+        resolve_stream_alerts(self._alerts)
 
     async def end_for_earlier_process(self) -> None:
         """Close the day of an earlier process that stopped while streaming, when it is too late to resume. The end of
         its slots was not observed, nor of watches alone: the closed day says that nothing is streamed any more.
         """
-        self._resolve_alerts()
+        resolve_stream_alerts(self._alerts)
         assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns, self._plan.ends_ns)
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if assigned or decisions.is_unfinished(reported):
@@ -245,11 +235,12 @@ class StreamingDay:
         if any(isinstance(event, SlotAssigned) for event in reported):
             self.overflow.resume(reported, self._clock.now_ns())
             if self.overflow.level == "normal":
-                self._alerts.resolve("overflow", "slots, last hour: level normal")
+                self._alerts.resolve(OVERFLOW, "slots, last hour: level normal")
             self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.trades.hold(selector.wanted)
             self.receiver.outages.stay_down(selector.closed_accounts)
             return
+        self._alerts.resolve(OVERFLOW, "the day's first slots are given")  # of an earlier day, whose close was missed
         seen, failure = await opening_in_time(self._reader, self._plan, CONTEXT_LIMIT_S)
         state_failure(self._alerts, "opening", failure, "the opening's snapshots are read")
         self._begin(selector, seen)
@@ -387,9 +378,9 @@ class StreamingDay:
 
     def _report_overflow(self, changed: OverflowLevel) -> None:
         if changed.severity is None:
-            self._alerts.resolve("overflow", changed.text)
+            self._alerts.resolve(OVERFLOW, changed.text)
         else:
-            self._alerts.report("overflow", changed.severity, changed.text)
+            self._alerts.report(OVERFLOW, changed.severity, changed.text)
 
     def _fail_over(self, selector: Selector) -> None:
         """Move symbols away from accounts that cannot stream, and back to accounts that can again."""

@@ -19,7 +19,7 @@ import msgspec
 from bus.events import MarketSession, Snapshot, SweepCompleted, UniverseMember
 from observer.accounts.clients import BrokerAccount
 from observer.alerts.process import Alerts
-from observer.calendar.phases import DayPlan
+from observer.calendar.phases import DayPlan, moment_of
 from observer.errors import ProviderError, StoreError
 from observer.lines import venue_of
 from observer.metrics.counters import COUNTERS
@@ -38,6 +38,10 @@ NO_UNIVERSE: Final = "no_universe"
 UNANSWERED: Final = "sweep_unanswered:"
 """How the identity of an alert begins that a sweep brought nothing of a venue, which it names."""
 
+FIRST_BUILD_S: Final = 600.0
+"""Market seconds that the first universe may take, from its time or this process's start, until its lack is an alert: a
+real one asks for the daily bars of some 2,600 symbols, at a broker's 20 calls a second and beside other calls.
+"""
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
 
 
@@ -54,6 +58,7 @@ class Sweeps:
         self._calls_at_once = calls_at_once(parts.calls_per_second)
         self._reader = parts.reader
         self._requests = AttentionRequests(parts)
+        self._began_ns = parts.clock.now_ns()
 
     async def run(self, plan: DayPlan) -> None:
         """Run all remaining sweeps of the day; the sweep of the current interval is made up for. The alert about a
@@ -108,12 +113,13 @@ class Sweeps:
 
     async def _universe(self, plan: DayPlan) -> StoredUniverse | None:
         """The symbols to sweep today. Reports an alert if the universe is an earlier day's, too old or missing
-        (requirement 004, edge case 1). None if the day ends before a universe exists.
+        (requirement 004, edge case 1). At a first start, say, one that is still being built has FIRST_BUILD_S. None if
+        the day ends before a universe exists.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
         weekdays_max = self._settings.universe_weekdays_max
         oldest = oldest_fallback(plan.day, weekdays_max)
-        found = await universe_of(plan, self._reader, self._clock, plan.track_a_start_ns, oldest)
+        found = await universe_of(plan, self._reader, self._clock, self._given_until_ns(plan), oldest)
         if found is None or found.built.session_date != plan.day.isoformat():
             instead = f"that of {found.built.session_date} is" if found else "the first one that is built will be"
             text = f"no universe for {plan.day} when it was due: {instead} today's"
@@ -129,6 +135,14 @@ class Sweeps:
             age = plan.day - date.fromisoformat(found.built.session_date)
             COUNTERS.set("observer_universe_age_days", to=age.days)
         return found
+
+    def _given_until_ns(self, plan: DayPlan) -> int:
+        """The moment at which a missing universe is an alert: at once where one of this day is open already."""
+        if NO_UNIVERSE in self._alerts.identities:
+            return plan.track_a_start_ns
+        due_ns = moment_of(plan, self._parts.selection.universe.generation_time)
+        given_ns = max(self._began_ns, due_ns) + round(FIRST_BUILD_S * NS_PER_S)
+        return min(max(plan.track_a_start_ns, given_ns), plan.track_a_stop_ns)
 
     async def _sweep(self, plan: DayPlan, sweep: Sweep, members: Sequence[UniverseMember]) -> Sequence[Snapshot]:
         """Sweep the members' lines at the sweep's venues. Returns the published snapshots."""

@@ -51,6 +51,12 @@ def configure(folder: Path, url: str) -> None:
     (folder / "observer.toml").write_text(tomli_w.dumps({"run": run, "store": {"url": url}}))
 
 
+def open_alerts(folder: Path) -> list[str]:
+    """What `observer alerts` lists, without a running system: from the database."""
+    words = ["alerts", "--json", "--config", str(folder / "observer.toml")]
+    return [row["identity"] for row in msgspec.json.decode(CliRunner().invoke(command_line(), words).stdout)["alerts"]]
+
+
 def lose(url: str) -> None:
     if url.startswith("sqlite"):
         Path(url.removeprefix("sqlite:///")).unlink()
@@ -77,6 +83,19 @@ def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> Non
         report = msgspec.json.decode(done.stdout)
         assert (report["events"], report["delivered"], report["losses"]) == (20, 37, [])
         assert (report["kept_aside"], digest(url).tables["trades"]) == (None, before)
+        assert open_alerts(folder) == []  # the command put the database back and reported it
+
+
+def test_a_database_put_back_by_hand_is_an_alert(empty_database_url: str) -> None:
+    url = empty_database_url
+    with short_folder() as folder:
+        configure(folder, url)
+        claim(url, Instance(), ["kis"], 1)
+        outbox = folder / "run/outbox/track-b"
+        publish(url, outbox, 20)
+        execute(url, "UPDATE streams SET high_water_mark = 5")  # as a server that lost its last commits
+        publish(url, outbox, 1)
+        assert "database_went_back" in open_alerts(folder)
 
 
 @pytest.mark.timeout(600)

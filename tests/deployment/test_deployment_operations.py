@@ -75,6 +75,7 @@ RUNNING: Final = (
     "ctl shutdown",
 )
 
+DIFF: Final = "(umask 077; diff -r --exclude='*keys*' --exclude=alert_targets.toml config new/config > config.diff)"
 _REGISTRY: Final = "needs a package registry; tests/deployment/test_deployment_wheel.py installs the wheel without one"
 _ROOT: Final = "needs root and systemd; systemd-analyze judges the unit in tests/cli/test_cli_init.py"
 LEFT_OUT: Final[Mapping[str, str]] = {
@@ -99,7 +100,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "systemctl daemon-reload": _ROOT,
     "systemctl enable --now observer": _ROOT,
     "systemctl status observer": _ROOT,
-    "diff -r config new/config": "not ours; test_the_written_files_are_those_of_the_configuration compares them",
+    DIFF: "a shell's own; test_the_comparison_at_an_upgrade_shows_no_secret runs it",
 }
 
 
@@ -118,6 +119,21 @@ def printed() -> list[str]:
 def test_every_command_of_the_page_is_run_or_has_its_reason() -> None:
     ours = {f"{PROGRAM} {words}" for words in (*AT_REST, *RUNNING)}
     assert set(printed()) == ours | set(LEFT_OUT)
+
+
+def test_the_comparison_at_an_upgrade_shows_no_secret(tmp_path: Path) -> None:
+    [command] = [line for line in lines_of((ROOT / "OPERATIONS.md").read_text()) if "diff -r" in line]
+    for folder, secret in (("config", "pa55word"), ("new/config", "")):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in ("keys.toml", "lake_keys.toml", "keys_of_main.json", "alert_targets.toml"):
+            (tmp_path / folder / name).write_text(f"app_secret = '{secret}'\n")
+        (tmp_path / folder / "observer.toml").write_text(f"[store]\nurl = 'postgresql://user:{secret}@host/db'\n")
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")
+    written = tmp_path / "config.diff"
+    assert written.stat().st_mode & 0o777 == 0o600
+    assert "app_secret" not in written.read_text()
+    assert "user:@host" in written.read_text(), "what differs is shown"
 
 
 def test_an_upgrade_names_the_user_of_each_command_about_the_system_s_data() -> None:

@@ -13,7 +13,7 @@ from bus.events import AlertRaised, AlertResolved, Event
 from observer.alerts.process import Alerts
 from observer.calendar.jobs import Job
 from observer.clock import ManualClock
-from observer.errors import ConfigError, DataFileError, FileGoneError, TransportError
+from observer.errors import ConfigError, DataFileError, FileGoneError, NotYetError, TransportError
 from observer.runtime.jobs import DayJobs
 from observer.units import NS_PER_S
 
@@ -115,3 +115,18 @@ def test_all_jobs_run_at_their_own_times_whatever_job_fails_however_often(plan: 
         for job, (_, failures) in zip(jobs, plan, strict=True)
         for attempt in range(failures + 1)
     )
+
+
+def test_a_job_that_waits_for_another_process_is_an_alert_only_after_five_minutes() -> None:
+    early = [NotYetError("no listings are known yet") for _ in range(4)]
+    day = Day({"universe": early.copy()})
+    day.run([UNIVERSE])
+    assert len(day.tries) == 5
+    assert day.alerts == []
+
+    late = Day({"universe": [*early, *early]})
+    late.run([UNIVERSE])
+    [raised, resolved] = late.alerts
+    assert isinstance(raised, AlertRaised)
+    assert raised.raised_ns == UNIVERSE.at_ns + 5 * MINUTE_NS
+    assert isinstance(resolved, AlertResolved)

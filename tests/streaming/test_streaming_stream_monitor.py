@@ -16,6 +16,7 @@ from bus.events import (
     Trade,
 )
 from observer.accounts.health import Health, HealthDecision
+from observer.alerts.process import Alerts
 from observer.cli.decisions import verified_day
 from observer.gaps.detector import Mark
 from observer.selection.sampling import SamplingSettings
@@ -448,6 +449,18 @@ def test_the_day_s_end_and_a_start_after_it_resolve_the_stream_s_alerts() -> Non
         assert open_alerts(running) == []
 
     play(scene)
+
+
+def test_an_overflow_of_an_earlier_day_ends_when_this_day_gives_its_first_slots() -> None:
+    async def played() -> None:
+        with market(SamplingSettings()) as made:
+            earlier = Alerts(made.clock, "track-b", lambda *_: None, runtime=made.folder)
+            earlier.report("overflow", "critical", "its close was missed")
+            await until_async(lambda: Alerts(made.clock, "track-b", runtime=made.folder).identities, "it is kept")
+            async with process(made) as running:
+                assert running.alerts.identities == []
+
+    asyncio.run(played())
 
 
 def test_a_symbol_that_no_process_could_subscribe_again_is_settled_at_the_day_s_end() -> None:

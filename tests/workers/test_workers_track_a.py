@@ -33,6 +33,7 @@ from observer.providers.broker import Quote
 from observer.runtime.worker import Worker
 from observer.simulator.market.market import Market
 from observer.simulator.market.plan import Surge
+from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.streaming.sweep_times import Sweep
 from observer.streaming.sweeps import Portions, calls_at_once, snapshot_of
@@ -297,11 +298,13 @@ def test_a_start_in_the_evening_misses_no_universe():
 
 def test_a_universe_older_than_allowed_is_refused_with_an_alert_until_one_is_built():
     async def scenario():
-        async with scene(15, 28, speed=480, held=True) as day:
+        async with scene(12, speed=480, held=True) as day:
             store(day, "a", *built(day, OLD, 1, 4))
             async with running(day) as sweeping:
+                day.clock.move_to(local_ns(DAY, 12, 10))
                 await day.until(lambda: day.reported(AlertRaised, "track-a"), "the old one is refused")
                 store(day, "b", *built(day, DAY.isoformat(), day.clock.now_ns(), 7))
+                day.clock.move_to(local_ns(DAY, 15, 28))
                 day.clock.start()
                 await sweeping
             assert set(requested(day)) == {7}
@@ -329,18 +332,47 @@ def test_a_process_that_resumes_a_day_raises_no_second_alert():
             day.clock.move_to(local_ns(TOMORROW, 15, 28))
             async with running(day, day_plan(TOMORROW)):
                 await day.until(lambda: len(day.reported(AlertRaised, "track-a")) == 2, "the next day raises its own")
-            assert f"no universe for {TOMORROW} when it was due" in day.reported(AlertRaised, "track-a")[1].text
+            texts = [alert.text for alert in day.reported(AlertRaised, "track-a")]
+            assert sum(f"no universe for {TOMORROW} when it was due" in text for text in texts) == 1
 
+    run(scenario)
+
+
+def test_a_first_universe_that_is_built_in_its_time_is_no_alert(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    in_force = StoreReader.universe_in_force
+
+    def counted(reader: StoreReader, *wanted: str) -> object:
+        found = in_force(reader, *wanted)
+        asked.append(("found" if found else "none", *wanted))
+        return found
+
+    async def scenario():
+        async with scene(12, speed=480, held=True) as day:
+            async with running(day) as sweeping:
+                day.clock.move_to(local_ns(DAY, 12, 9))
+                await day.until(lambda: len(asked) > 2, "it waits")
+                store(day, "a", *built(day, DAY.isoformat(), day.clock.now_ns(), 4))
+                await day.until(lambda: asked[-1][0] == "found", "it has it")
+                day.clock.move_to(local_ns(DAY, 15, 28))
+                day.clock.start()
+                await sweeping
+            assert set(requested(day)) == {4}
+            assert day.reported(AlertRaised, "track-a") == []
+
+    monkeypatch.setattr(StoreReader, "universe_in_force", counted)
     run(scenario)
 
 
 def test_a_day_without_any_universe_uses_the_first_one_that_is_built():
     async def scenario():
-        async with scene(15, 28, speed=480, held=True) as day:
+        async with scene(12, speed=480, held=True) as day:
             async with running(day) as sweeping:
+                day.clock.move_to(local_ns(DAY, 12, 10))
                 await day.until(lambda: day.reported(AlertRaised, "track-a"), "that there is none")
                 now_ns, today = day.clock.now_ns(), DAY.isoformat()
                 store(day, "a", *built(day, today, now_ns, 4), *built(day, today, now_ns + 1, 7))
+                day.clock.move_to(local_ns(DAY, 15, 28))
                 day.clock.start()
                 await sweeping
             assert set(requested(day)) == {4}
