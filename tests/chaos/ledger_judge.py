@@ -7,12 +7,14 @@ It makes two reconciliations per line (a stock at one venue: the symbol at the K
 share:
 
 *the wire*: the trades stored as streamed (conflated rows by their volume) equal the trades that the simulator sent,
-less recorded gaps. No trade is stored unless it was sent readable, none twice, none both streamed and missing.
+less recorded gaps. Track B promises the trades up to its stop: of those behind it, which its stream brings until it is
+closed, any may be missing. No trade is stored unless it was sent readable, none twice, none both streamed and missing.
 
 *the day*: every trade from a slot's first subscription to its end is stored or lies in a recorded gap, including trades
-during an outage. A slot without a release lasts until the market closes. The database's own quality report on the
-symbol's day, if there is one, claims no more than that. A subscription counts from its acknowledgement, unless Observer
-had left that connection before the broker acknowledged and sent nothing over it: it never learned of that one.
+during an outage, up to Track B's stop. A slot without a release lasts until the market closes. The database's own
+quality report on the symbol's day, if there is one, claims no more than that. A subscription counts from its
+acknowledgement, unless Observer had left that connection before the broker acknowledged and sent nothing over it: it
+never learned of that one.
 
 Prints one JSON object. Exit status 0: both reconcile; 1: not.
 """
@@ -33,6 +35,7 @@ from typing import Any
 from tests.chaos.shares import Shares, common, united, volume, without
 
 NS_PER_S = 1_000_000_000
+NS_PER_MINUTE = 60 * NS_PER_S
 SHORT_GAP_S = 60
 
 STREAMED = (
@@ -45,6 +48,7 @@ PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM
 CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
 STARTS = "SELECT symbol, assigned_ns, slot FROM slot_assignments"
 CONNECTIONS = "SELECT account, changed_ns, state FROM connections ORDER BY changed_ns, stream, sequence"
+STOP = "SELECT max(changed_ns) FROM phases WHERE previous = 'FULL_OPERATION'"  # planned for a full minute
 QUALITIES = "SELECT symbol, slots_quality FROM quality ORDER BY judged_ns, stream, sequence"
 # A move to another account releases and assigns the slot at one moment; the slot does not end.
 ENDS = """
@@ -144,15 +148,17 @@ def is_known(subscription: Mapping[str, Any], kept: Kept, changes: Sequence[tupl
     return bool(subscription["spans"]) or not states or states[-1] == "connected"
 
 
-def wire_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept) -> dict[str, int]:
-    """Differences between the wire and the database, in shares (`doubled_trades`, `unsent_trades`: in trades)."""
+def wire_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, promised: Shares) -> dict[str, int]:
+    """Differences between the wire and the database, in shares (`doubled_trades`, `unsent_trades`: in trades).
+    `promised` is the line's volume up to Track B's stop.
+    """
     spans = [span for subscription in subscriptions for span in subscription["spans"]]
     sent = united((span["volume_before"], span["volume_after"]) for span in spans)
     readable = united((span["volume_before"], span["volume_after"]) for span in spans if span["fate"] != "broken")
     stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
     numbers = [(span["first_trade"], span["last_trade"]) for span in spans if span["fate"] != "broken"]
     return {
-        "lost": volume(without(without(sent, stored), gaps)),
+        "lost": volume(without(without(common(sent, promised), stored), gaps)),
         "unsent": volume(without(stored, readable)),
         "unsent_trades": sum(not any(first <= n <= last for first, last in numbers) for n in kept.numbers),
         "stored_though_missing": volume(common(stored, gaps)),
@@ -199,9 +205,9 @@ def _ends_between(begun: Mapping[str, Any], until_ns: int, kept: Kept) -> list[i
     return sorted(end_ns for end_ns in kept.ends_ns if begun["acknowledged_ns"] <= end_ns < until_ns)
 
 
-def day_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape) -> dict[str, int]:
+def day_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Tape, promised: Shares) -> dict[str, int]:
     """Shares traded while the symbol has a slot, and how many are neither stored nor in a recorded gap."""
-    should = held(subscriptions, kept, tape)
+    should = common(held(subscriptions, kept, tape), promised)
     stored, gaps = united([*kept.streamed, *kept.conflated]), united(kept.gaps)
     not_streamed = without(should, stored)
     unknown = without(not_streamed, gaps)
@@ -261,14 +267,17 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         kept = read_kept(connection)
         changes = connection.execute(CONNECTIONS).fetchall()
+        [(stopped_ns,)] = connection.execute(STOP)
         figures = gap_figures(connection)
         wrong = {"altered": altered(connection, tapes), "false_words": figures.pop("false_words")}
     totals: defaultdict[str, int] = defaultdict(int)
     details: dict[str, Mapping[str, int]] = {}
     for symbol in sorted({*by_symbol, *kept}):
-        wire = wire_account(by_symbol[symbol], kept.get(symbol, Kept()))
+        stop_ns = sys.maxsize if stopped_ns is None else stopped_ns // NS_PER_MINUTE * NS_PER_MINUTE
+        promised = [(0, tapes[symbol].volume_at(stop_ns))]
+        wire = wire_account(by_symbol[symbol], kept.get(symbol, Kept()), promised)
         known = [each for each in by_symbol[symbol] if is_known(each, kept.get(symbol, Kept()), changes)]
-        day = day_account(known, kept.get(symbol, Kept()), tapes[symbol])
+        day = day_account(known, kept.get(symbol, Kept()), tapes[symbol], promised)
         totals["traded_while_held"] += day.pop("traded_while_held")
         for name, count in (*wire.items(), *day.items()):
             wrong[name] = wrong.get(name, 0) + count

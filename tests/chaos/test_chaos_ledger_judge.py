@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, SlotReleased
+from bus.events import Event, GapDetected, PhaseChanged, QualityJudged, SlotAssigned, SlotReleased
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trades
@@ -34,8 +34,8 @@ def judged(word: str) -> QualityJudged:
     return QualityJudged("kis", SYMBOL, DAY, ENDS_NS, word, "", 1.0, SENT, SENT, 0.0, 0.0, 0.0, 0, 0)
 
 
-def wrong(folder: Path, *events: Event) -> dict[str, Any]:
-    """The judge's findings on a day with only the first `SENT` trades received and stored."""
+def wrong(folder: Path, *events: Event, sent: int = SENT) -> dict[str, Any]:
+    """The judge's findings on a day with only the first `SENT` trades stored, of so many that the broker sent."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     migrate(url)
     writer = StoreWriter(url)
@@ -44,7 +44,7 @@ def wrong(folder: Path, *events: Event) -> dict[str, Any]:
     writer.close()
     rows = [f"{SYMBOL},{each.exchange_time_ns},{int(each.cumulative_volume)},{int(each.price)},KRX" for each in TAPE]
     offered.write_text("\n".join(["symbol,exchange_time_ns,cumulative_volume,price,venue", *rows]))
-    span = {"volume_before": 0, "volume_after": SENT, "first_trade": 1, "last_trade": SENT, "fate": "sent"}
+    span = {"volume_before": 0, "volume_after": sent, "first_trade": 1, "last_trade": sent, "fate": "sent"}
     subscription = {"symbol": SYMBOL, "acknowledged_ns": BEGINS_NS, "trades_before": 0, "spans": [span], "view": "KRX"}
     with contextlib.closing(sqlite3.connect(folder / "observer.db")) as database, database:
         database.execute("UPDATE trade_rows SET exchange_time_ns = exchange_time_ns / 1000000000 * 1000000000")
@@ -68,6 +68,20 @@ def test_the_judge_finds_missing_trades_that_no_process_reported(
     tmp_path: Path, events: list[Event], found: dict[str, int]
 ) -> None:
     assert wrong(tmp_path, *events) == found
+
+
+@pytest.mark.parametrize(
+    ("stopped_ns", "found"),
+    [
+        (TAPE[0].exchange_time_ns - 60_000_000_000, {}),
+        (TAPE[-1].exchange_time_ns + 60_000_000_000, {"lost": 4, "missing_unrecorded": 4}),
+    ],
+)
+def test_what_is_sent_behind_the_stop_of_track_b_may_be_missing(
+    tmp_path: Path, stopped_ns: int, found: dict[str, int]
+) -> None:
+    stopped = PhaseChanged(DAY, stopped_ns, "FULL_OPERATION", "TRACK_A_CLOSING")
+    assert wrong(tmp_path, RELEASED, stopped, sent=8) == found
 
 
 def test_a_trade_of_another_venue_with_the_same_volume_of_the_day_is_not_the_offered_one(tmp_path: Path) -> None:

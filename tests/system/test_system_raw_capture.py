@@ -1,17 +1,20 @@
-"""A raw capture of a whole day: decoding it again gives the day's database; it holds no secret."""
+"""A raw capture of a whole day: decoding it again gives the day's streamed trades; it holds no secret."""
 
 import json
 import signal
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from observer.local_time import local_ns
 from tests.folders import short_folder
 from tests.system.running import OBSERVER, ask, demo, observer
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
+STOP_NS = local_ns(date(2026, 11, 18), 15)  # of Track B, on the demo's day
 FIELDS = ("symbol", "exchange_time_ns", "receive_time_ns", "price", "volume", "cumulative_volume", "cumulative_trades")
 
 
@@ -40,7 +43,9 @@ def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_
         trades = {tuple(fact["value"][name] for name in FIELDS) for fact in decoded if fact["kind"] == "Trade"}
         stored = ask(system.database, f"SELECT {', '.join(FIELDS)} FROM trades WHERE gap_id IS NULL")
         assert len(stored) > 10_000
-        assert trades == set(stored)
+        # What a stream brings behind Track B's stop, until it is closed, is not stored.
+        assert trades.issuperset(stored)
+        assert min((each[1] for each in trades.difference(stored)), default=STOP_NS) >= STOP_NS
         secrets = secrets_of(short / "d")
         assert len(secrets) >= 4
         for path in raw.iterdir():
