@@ -1,4 +1,4 @@
-"""Versions whose files are gone or damaged: what to say of them, and how one comes back from the file that a glob finds.
+"""Versions whose files are gone or damaged: what to say of them, and how one comes back from the file a glob finds.
 
 The glob's file is a link to the newest version, or a copy of it. So a version that was deleted alone, or that a partial
 copy of the folder lacks, is still there under the other name.

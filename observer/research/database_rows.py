@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from observer.research.by_day import by_day
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import POSITION, schema_of
 from observer.store.kinds import kind_named
 from observer.store.research import ResearchReader
+from observer.store.slots import day_bounds
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LABEL: Final = "day of the row"
 _NO_MARK: Final = -1
 _TYPES: Final = {"int64": pl.Int64, "double": pl.Float64, "bool": pl.Boolean, "string": pl.String}
 
@@ -56,7 +57,7 @@ class DatabaseRows:
         rows = pl.concat([pl.DataFrame(schema={name: schema[name] for name in asked}), *map(_frame, batches)])
         rows = rows.filter(pl.col("sequence") <= _of_stream(self._marks))
         gaps = self._database.days_of_gaps(days) if of_day == "gap_id" else ()
-        return {day: frame.select(columns) for day, frame in by_day(kind, rows, days, gaps).items()}
+        return {day: frame.select(columns) for day, frame in _by_day(kind, rows, days, gaps).items()}
 
 
 class _Hot:
@@ -100,6 +101,32 @@ def _of_stream(numbers: Mapping[int, int]) -> pl.Expr:
     """The number of the row's stream; -1 for another stream."""
     known = (list(numbers), list(numbers.values()))
     return pl.col("stream").replace_strict(*known, default=_NO_MARK, return_dtype=pl.Int64)
+
+
+def _by_day(
+    kind: str, rows: pl.DataFrame, days: Sequence[str], gaps: Sequence[tuple[str, str]] = ()
+) -> Mapping[str, pl.DataFrame]:
+    """The rows of each of these days, in their order; they are all of these days.
+
+    Args:
+        kind: of the rows, which have the column that gives their day.
+        rows: as stored.
+        days: each has a frame, empty or not.
+        gaps: the gaps of the days, each with its day: where they give a row's day (`observer.store.kinds`).
+    """
+    column = kind_named(kind).day
+    if column == "session_date":
+        labelled = rows.with_columns(pl.col(column).alias(_LABEL))
+    elif column == "gap_id":
+        of_gaps = pl.DataFrame(list(gaps), schema={column: pl.String, _LABEL: pl.String}, orient="row")
+        labelled = rows.join(of_gaps, on=column, how="inner", maintain_order="left")
+    else:
+        ordered = pl.Series(sorted(days), dtype=pl.String)
+        begins = pl.Series([day_bounds(day)[0] for day in ordered], dtype=pl.Int64)
+        nth = begins.search_sorted(rows[column], side="right").cast(pl.Int64) - 1
+        labelled = rows.with_columns(ordered.gather(nth).alias(_LABEL))
+    found = labelled.partition_by(_LABEL, as_dict=True, include_key=False, maintain_order=True)
+    return {day: found[(day,)] if (day,) in found else rows.clear() for day in days}
 
 
 def _frame(batch: "pa.RecordBatch") -> pl.DataFrame:

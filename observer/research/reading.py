@@ -209,17 +209,17 @@ class Rows:
 
     def traded_on(self, days: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """By day the ids of the lines whose trades were collected: those with a slot, and those of the tape."""
-        key = "lines with trades"
-        found = {day: frame for day in days if (frame := self.kept.get((key, day))) is not None}
-        unknown = [day for day in days if day not in found]
-        reports = {day: self.small("tape_reports", day) for day in self.each_day(unknown, "tape_reports")}
-        unreported = [day for day, found in reports.items() if found.is_empty()]
-        pages = self.of_days("tape_pages", unreported, columns=["symbol"])
-        for day in self.each_day(unknown, "slot_assignments"):
-            judged = reports[day].filter(pl.col("quality").is_in(WITH_TRADES))
-            of_tape = pages[day] if day in pages else judged.select("symbol")
-            of_slots = self.small("slot_assignments", day).select("symbol")
-            found[day] = self.kept.put((key, day), pl.concat([of_tape, of_slots]).unique().sort("symbol"))
+        key, found = "lines with trades", dict[str, pl.DataFrame]()
+        for some in _portions(days):
+            found |= {day: frame for day in some if (frame := self.kept.get((key, day))) is not None}
+            unknown = [day for day in some if day not in found]
+            reports = {day: self.small("tape_reports", day) for day in self.each_day(unknown, "tape_reports")}
+            pages = self.of_days("tape_pages", [day for day in unknown if reports[day].is_empty()], columns=["symbol"])
+            for day in self.each_day(unknown, "slot_assignments"):
+                judged = reports[day].filter(pl.col("quality").is_in(WITH_TRADES)).select("symbol")
+                of_slots = self.small("slot_assignments", day).select("symbol")
+                of_both = pl.concat([pages.get(day, judged), of_slots]).unique().sort("symbol")
+                found[day] = self.kept.put((key, day), of_both)
         return {day: found[day]["symbol"].to_list() for day in days}
 
     def lines_on(self, day: str) -> Sequence[str]:

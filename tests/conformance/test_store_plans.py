@@ -20,6 +20,7 @@ from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.kinds import KINDS, REMOVABLE, kind_named
 from observer.store.removal import SealedRows, count_left, lacks_snapshots, remove_batch
+from observer.store.research import ResearchReader
 from observer.store.scanned_rows import stored_rows
 from observer.store.sectors import SectorReader
 from observer.store.session import DatabaseReader
@@ -225,6 +226,12 @@ def statements(whole_database_url: str, tmp_path_factory: pytest.TempPathFactory
     with recorded() as of_volumes:
         reader.stored_names(story.gap)
     found["stored_names"] = of_volumes
+    with ResearchReader(whole_database_url) as research, recorded() as of_days:
+        for name in sorted(KINDS.keys() - SCANNED):
+            research.counts(name, SESSIONS)
+        research.days_of_gaps(SESSIONS)
+        research.lacking_snapshots(SESSIONS)
+    found["research, several days"] = of_days
     return found
 
 
@@ -291,16 +298,18 @@ def test_no_query_scans_a_table_that_grows(
         assert found_scans(connection, statements) == []
 
 
-def test_a_day_of_a_kind_is_read_and_counted_without_its_other_days(
-    whole_database_url: str, statements: Mapping[str, Sequence[Statement]]
+@pytest.mark.parametrize("days", [[DAY], [DAY, NEXT_DAY]])
+def test_days_of_a_kind_are_read_and_counted_without_the_other_days(
+    whole_database_url: str, statements: Mapping[str, Sequence[Statement]], days: Sequence[str]
 ) -> None:
     scanned = set()
     with explaining(whole_database_url) as connection:
         indexes = first_columns(connection)
         for kind in KINDS.values():
-            statement = rows_of_days(connection, kind, [DAY], schema_of(kind.name).names)
-            text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
-            scanned |= scans(connection, Statement(text.replace("%", "%%"), (), ()), GROWING, indexes)
+            for symbols in (None, [SYMBOLS[0]]):
+                statement = rows_of_days(connection, kind, days, schema_of(kind.name).names, symbols)
+                text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
+                scanned |= scans(connection, Statement(text.replace("%", "%%"), (), ()), GROWING, indexes)
             with recorded() as of_count:
                 count_rows(connection, kind.name, DAY)
             for counted in of_count:

@@ -1,0 +1,179 @@
+"""Several days asked together are those days one after another, wherever their rows are; and what a store keeps."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from sqlalchemy import Engine, event
+
+import observer
+from bus.delivery import Delivered
+from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, TapeJudged, Trade, UniverseBuilt
+from observer.errors import NoDataError
+from observer.lake.sealing import seal_days
+from observer.research.kept import Kept
+from observer.research.store import Store
+from observer.store.kinds import KINDS
+from observer.store.writer import StoreWriter
+from tests.chaos.year_days import MARKET, SYMBOLS, events_of, session_dates
+from tests.lake.stored import remove_sealed
+from tests.research.stored import append, url_of
+from tests.store.migrated import make_database
+
+DAYS = session_dates(7)  # the first two removed, two sealed with a late row in one, three in the database alone
+REMOVED, SEALED, WITHOUT_TAPE = DAYS[:2], DAYS[:4], DAYS[5]
+LATE = DAYS[3]
+LINES = (SYMBOLS[0], f"{SYMBOLS[0]}.NXT", SYMBOLS[1])
+STREAM = "6" * 32
+
+Question = tuple[str, dict[str, Any]]
+
+
+def events_on(day: str) -> list[Event]:
+    """A day of every kind, with a line of another venue; a gap of the day before is named on it again."""
+    kinds = KINDS.keys() - ({"tape_reports", "tape_pages"} if day == WITHOUT_TAPE else set())
+    found = events_of(day, 400, kinds)
+    further: list[Event] = [
+        msgspec.structs.replace(each, symbol=LINES[1], venue="NXT")
+        for each in found
+        if isinstance(each, Trade | SlotAssigned | QualityJudged | TapeJudged) and each.symbol == SYMBOLS[0]
+    ]
+    again = [msgspec.structs.replace(each, session_date=DAYS[5]) for each in found if isinstance(each, GapDetected)]
+    return [*found, *further, *(again[:1] if day == DAYS[4] else [])]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("several_days")
+    url, lake = url_of(folder), folder / "data" / "lake"
+    make_database(url)
+    for day in DAYS:
+        append(url, STREAM, *events_on(day))
+    list(seal_days(lake, url, MARKET, SEALED, lambda: 1, threading.Event(), remove=REMOVED))
+    remove_sealed(url, lake)
+    late = next(each for each in events_on(LATE) if isinstance(each, Trade) and each.symbol == SYMBOLS[0])
+    append(url, STREAM, msgspec.structs.replace(late, cumulative_volume=late.cumulative_volume + 0.5, gap_id="late"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(folder: Path) -> Iterator[Store]:
+    """Is asked for single days."""
+    with observer.open_store(folder) as opened:
+        yield opened
+
+
+@st.composite
+def questions(draw: st.DrawFn) -> Question:
+    symbols = draw(st.sampled_from([None, *LINES, list(LINES), list(SYMBOLS[:3])]))
+    known = {} if draw(st.booleans()) else {"known_at": draw(st.sampled_from([DAYS[3], f"{DAYS[5]} 10:00"]))}
+    of_lines = {"symbols": symbols, **known}
+    intervals = [{}, {"interval": "30s"}, {"interval": "1h"}]
+    return draw(
+        st.sampled_from(
+            [
+                ("gaps", known),
+                ("quality", known),
+                ("slots", {}),
+                ("triggers", {}),
+                ("trades", of_lines),
+                ("missing", of_lines),
+                ("snapshots", {"symbols": symbols}),
+                *(("bars", {**of_lines, **interval}) for interval in intervals),
+                ("bars", {**of_lines, "source": "official"}),
+            ]
+        )
+    )
+
+
+def answer(store: Store, question: Question, start: str, end: str) -> pl.DataFrame | str:
+    name, arguments = question
+    try:
+        found: pl.DataFrame = getattr(store, name)(start=start, end=end, **arguments).collect()
+    except NoDataError as error:
+        return type(error).__name__
+    return found
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(questions(), st.integers(0, len(DAYS) - 1), st.integers(0, len(DAYS) - 1))
+def test_several_days_together_are_the_days_one_after_another(
+    folder: Path, alone: Store, question: Question, one: int, other: int
+) -> None:
+    asked = DAYS[min(one, other) : max(one, other) + 1]
+    each = [found for day in asked if isinstance(found := answer(alone, question, day, day), pl.DataFrame)]
+    with observer.open_store(folder) as store:
+        together = answer(store, question, asked[0], asked[-1])
+    if isinstance(together, str):
+        assert not each
+        return
+    expected = pl.concat(each)
+    is_by_symbol = question[0] == "bars"
+    assert_frame_equal(together, expected.sort("symbol", "time", maintain_order=True) if is_by_symbol else expected)
+
+
+def test_days_in_the_database_are_read_with_as_many_connections_as_two_of_them(folder: Path) -> None:
+    counts = [connections_of(folder, days) for days in (DAYS[-2:], DAYS[-3:])]
+    assert counts[0] == counts[1] > 0
+
+
+def connections_of(folder: Path, days: Sequence[str]) -> int:
+    """How often the questions connect to the database; each statement is one connection."""
+    found: list[object] = []
+
+    def take(*connected: object) -> None:
+        found.append(connected)
+
+    with observer.open_store(folder) as store:
+        event.listen(Engine, "engine_connect", take)
+        try:
+            store.bars(SYMBOLS[0], days[0], days[-1]).collect()
+            for name in ("quality", "gaps", "slots", "triggers"):
+                getattr(store, name)(days[0], days[-1]).collect()
+        finally:
+            event.remove(Engine, "engine_connect", take)
+    return len(found)
+
+
+def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_for(tmp_path: Path) -> None:
+    days, url = session_dates(60), url_of(tmp_path)
+    make_database(url)
+    added: list[Event] = []
+    for day in days:
+        kinds = {"quality", "slot_assignments", "tape_reports", "universe_members"}
+        added += [UniverseBuilt("kis", MARKET, day, day, 1, 1, 1, 0.0), *events_of(day, 0, kinds)]
+    writer = StoreWriter(url)
+    writer.open()
+    writer.commit([Delivered("track-b", STREAM, 1, added)])
+    writer.close()
+    with observer.open_store(tmp_path) as store, observer.open_store(tmp_path) as plenty:
+        store.rows.kept = Kept(bytes_max=1_000_000)
+        sizes = []
+        for day in days:
+            assert_frame_equal(store.quality(day).collect(), plenty.quality(day).collect())
+            sizes.append(store.rows.kept.size_bytes)
+        assert max(sizes[30:]) <= 1_000_000 < plenty.rows.kept.size_bytes
+        assert_frame_equal(store.quality(days[0], days[-1]).collect(), plenty.quality(days[0], days[-1]).collect())
+        assert store.rows.kept.size_bytes <= 1_000_000
+
+
+def test_the_frames_that_were_not_used_for_the_longest_time_go_first() -> None:
+    frame = pl.DataFrame({"number": range(10_000)})
+    kept = Kept(bytes_max=300_000)
+    for key in "abc":
+        kept.put(key, frame)
+    assert kept.get("a") is frame
+    kept.put("d", frame)
+    assert [key for key in "abcd" if kept.get(key) is not None] == ["a", "c", "d"]
+    kept.put("d", frame.clear())
+    assert kept.size_bytes < 200_000
+    kept.put("large", pl.DataFrame({"number": range(100_000)}))
+    assert kept.get("large") is None
+    assert kept.size_bytes == 0
