@@ -112,7 +112,14 @@ def _delete_old(plan: Plan, _package: Package, _stop: threading.Event) -> None:
 
 
 def _fold(plan: Plan, _package: Package, _stop: threading.Event) -> None:
-    """The copy kept commits from being folded: the log has grown meanwhile. A busy log is folded by the next one."""
+    """Fold what commits wrote beside the copy, so that no commit has to: the copy kept SQLite from folding it. A log
+    that is busy is folded by a later one.
+
+    Measured with a log of 200 MB on a busy machine of two cores: left to the writer, the first commit took 723 ms. This
+    took 700 ms in this process, one commit beside it up to 240 ms, the first one afterwards 4 to 10 ms, and the log was
+    empty. With a passive checkpoint alone the first commit afterwards took 46 to 152 ms, because it cuts the log to
+    `journal_size_limit`, and 67 MB stayed.
+    """
     with suppress(StoreError):
         fold_log(plan.contents.url, _FOLD_S)
 

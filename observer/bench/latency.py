@@ -5,11 +5,12 @@ synchronous=FULL. The floor beside it: writing a few pages to a file and waiting
 """
 
 import asyncio
+import itertools
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -120,11 +121,11 @@ def _measure_disk(path: Path) -> Spread:
 async def _measure_rate(writer: RunningWriter, outbox_folder: Path, rate: float, seconds: float) -> RateResult:
     outbox = TimedOutbox(outbox_folder, "source", uuid.uuid4().hex)
     async with delivering(outbox, writer.endpoints.ingest) as producer:
-        await _publish(producer, outbox, rate, _WARM_UP_S)
+        await publish(producer, outbox, rate, _first(rate * _WARM_UP_S))
         if not await producer.drain(_DRAIN_S):
             raise BenchError("the writer did not acknowledge the first events")
         warm = len(outbox.published_ns)
-        await _publish(producer, outbox, rate, seconds)
+        await publish(producer, outbox, rate, _first(rate * seconds))
         if not await producer.drain(_DRAIN_S):
             raise BenchError(f"{producer.unacknowledged} events were not acknowledged within {_DRAIN_S:g} s")
     published_ns, acknowledged_ns = outbox.published_ns[warm:], outbox.acknowledged_ns[warm:]
@@ -133,11 +134,16 @@ async def _measure_rate(writer: RunningWriter, outbox_folder: Path, rate: float,
     return RateResult(rate, reached_per_s, spread(spans_ns))
 
 
-async def _publish(producer: Producer, outbox: TimedOutbox, rate: float, seconds: float) -> None:
-    """Publish each event when it is due; those that became due while the loop slept go in the same turn."""
+def _first(events: float) -> Callable[[int], bool]:
+    return lambda number: number < max(2, round(events))
+
+
+async def publish(producer: Producer, outbox: TimedOutbox, rate: float, goes_on: Callable[[int], bool]) -> None:
+    """Publish each event when it is due, while `goes_on` says so of its number from 0; those that became due while the
+    loop slept go in the same turn.
+    """
     began_s = time.monotonic()
-    events = max(2, round(rate * seconds))
-    for number in range(events):
+    for number in itertools.takewhile(goes_on, itertools.count()):
         if (early_s := began_s + number / rate - time.monotonic()) > 0:
             await asyncio.sleep(early_s)
         outbox.published_ns.append(time.monotonic_ns())

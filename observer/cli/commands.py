@@ -246,6 +246,7 @@ COMMANDS: Final = Group(
                 "watched": Command(
                     "bench_watched:watched", "Measure what page, exporter and their clients cost the trades."
                 ),
+                "backup": Command("bench_backup:backup", "Measure acknowledgements beside a backup."),
                 "recovery": Command("bench:recovery", "Measure the time from gap detection to stored rows."),
                 "tape": Command("bench_tape:tape", "Measure which part of a market's day the tape can hold."),
                 "master": Command("bench:master", "Measure parsing, applying and querying all master files."),

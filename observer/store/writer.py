@@ -278,9 +278,7 @@ def _find_streams(connection: Connection, uids: Sequence[str]) -> dict[str, _Str
     """The known streams, their rows locked: after a lost connection PostgreSQL's answer waits for the outcome of the
     commit that was under way.
     """
-    found = connection.execute(
-        select(STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark).where(STREAMS.c.uid.in_(uids)).with_for_update()
-    )
+    found = connection.execute(_FIND_STREAMS, {"uids": uids})
     return {row.uid: _Stream(row.id, row.high_water_mark) for row in found}
 
 
@@ -318,3 +316,9 @@ def _advance_marks(connection: Connection, streams: Mapping[str, _Stream], batch
 
 
 _SET_MARK: Final = update(STREAMS).where(STREAMS.c.id == bindparam("stream")).values(high_water_mark=bindparam("mark"))
+# Made once: a statement that is built leaves reference cycles, and a commit waits while they are collected.
+_FIND_STREAMS: Final = (
+    select(STREAMS.c.uid, STREAMS.c.id, STREAMS.c.high_water_mark)
+    .where(STREAMS.c.uid.in_(bindparam("uids", expanding=True)))
+    .with_for_update()
+)

@@ -98,6 +98,15 @@ def test_latency_reports_each_rate_and_the_disk_floor(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_backup_reports_acknowledgements_beside_a_backup_and_alone(folder: Path) -> None:
+    reported = bench("backup", "--held", 30_000, "--rate", 200, "--rounds", 2, folder=folder)
+    assert len(reported["rounds"]) == 2
+    for each in reported["rounds"]:
+        assert min(each["beside"]["count"], each["alone"]["count"]) >= 0.5 * 200 * each["backup_s"]
+    assert reported["p99_ratio"] == pytest.approx(reported["p99_beside_ms"] / reported["p99_alone_ms"])
+
+
+@pytest.mark.slow
 def test_footprint_reports_every_process_and_excludes_the_simulator_from_the_sums(folder: Path) -> None:
     reported = bench("footprint", folder=folder)
     counted = [each for each in reported["processes"] if each["process"] != "simulator"]

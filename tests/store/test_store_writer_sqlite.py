@@ -1,5 +1,6 @@
 """The writer on SQLite alone: a full disk, other threads, and numbers that are none."""
 
+import gc
 import sqlite3
 import threading
 import types
@@ -23,6 +24,22 @@ def url(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path}/observer.sqlite3"
     make_database(url)
     return url
+
+
+def test_a_commit_leaves_nothing_to_the_collector_of_reference_cycles(url: str) -> None:
+    writer = StoreWriter(url)
+    writer.open()
+    for first in range(1, 21):
+        writer.commit([Delivered("track-b", STREAM, first, trades(1, first))])
+    gc.collect()
+    gc.disable()
+    try:
+        for first in range(21, 41):
+            writer.commit([Delivered("track-b", STREAM, first, trades(1, first))])
+        assert gc.collect() < 20
+    finally:
+        gc.enable()
+        writer.close()
 
 
 def test_a_full_disk_is_an_error_that_changes_nothing_and_passes(url: str) -> None:
