@@ -5,11 +5,13 @@ from itertools import pairwise
 
 import msgspec
 from click.exceptions import Exit
+from rich.console import Console
 
 from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
 from observer.accounts.clients import capacity_of
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.removed import require_hot
+from observer.cli.steps import steps
 from observer.cli.tables import show_text
 from observer.config import Settings
 from observer.errors import NoDataError, NotReplayableError
@@ -46,7 +48,9 @@ def verify(
             )
         began = first_steps(reader, asked.session_date)
         require_hot(settings, asked.session_date, before=max(map(compared_days, began), default=0))
-        comparison = verified_day(reader, asked.session_date)
+        with steps(Console(stderr=True)) as step:
+            step(f"recomputing the decisions of {asked.session_date}")
+            comparison = verified_day(reader, asked.session_date)
     within, differing = changes_within(began), changed_settings(began, settings)
     if as_json:
         print_json({"day": asked.session_date, **_as_map(comparison, within, differing)})

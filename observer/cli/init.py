@@ -73,14 +73,14 @@ def init(
 
 
 def next_commands(folder: Path, options: InitOptions) -> Sequence[str]:
-    """Three commands, for the shell of the person who typed `observer init`; with a unit, as root."""
-    enter = f"cd {quote(str(folder))}"
+    """The commands for the shell of the person who typed `observer init`; with a unit, as root."""
+    enter = () if folder.resolve() == Path.cwd() else (f"cd {quote(str(folder))}",)
     if options.systemd:
         unit = Path(SYSTEMD_UNIT)
-        return (enter, f"head -n 9 {unit}", f"systemctl enable --now {unit.stem}")
+        return (*enter, f"head -n 9 {unit}", f"systemctl enable --now {unit.stem}")
     program = _program(sys.argv[0])
     run = "supervisord" if options.supervisord else f"{program} run"
-    return (enter, f"{program} demo", run)
+    return (*enter, f"{program} demo", run)
 
 
 def _program(called_as: str) -> str:

@@ -21,7 +21,7 @@ from observer.accounts.clients import listing_files
 from observer.alerts.process import Alerts
 from observer.base_settings import endpoints_of, is_reachable
 from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_error, print_json
-from observer.cli.master_queries import RegionOption, local_files
+from observer.cli.master_queries import Region, local_files
 from observer.cli.master_tables import change_line, counts_text, show_checks, show_dry_run, show_verified
 from observer.cli.options import Argument, Option
 from observer.cli.progress import bars_of_downloads
@@ -140,15 +140,22 @@ def diff(
 
 
 def verify(
-    region: RegionOption,
+    region: Annotated[Region | None, Option(help="The region; default: every configured exchange.")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a region's listings in the database with its files. Exit status 1: they differ."""
+    """Compare listings in the database with the files of the configured exchanges, or of a region.
+
+    Exit status 1: they differ.
+    """
     settings = full_settings(config)
+    exchanges = [each for each in settings.reference.exchanges if region is None or each in REGIONS[region]]
+    if not exchanges:
+        where = f" of {region}" if region else ""
+        raise ConfigError(f"no exchange{where} is configured: name it in [reference] exchanges")
     local, broker = local_files(settings), broker_named(settings.provider)
     with ListingReader(settings.store.url) as reader:
-        found = [verify_exchange(reader, local, broker, each) for each in REGIONS[region]]
+        found = [verify_exchange(reader, local, broker, each) for each in exchanges]
     if as_json:
         print_json(found)
     else:

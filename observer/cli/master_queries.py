@@ -60,7 +60,8 @@ if TYPE_CHECKING:  # imports the settings of all packages, for a query to a brok
 _PROCESS: Final = "master-command"
 _NEVER_CHECKED: Final = "no master file was ever checked: `observer master update` downloads and checks them"
 
-RegionOption = Annotated[Literal["KR", "US", "HK", "CN", "JP", "VN"], Option(help="The region.")]
+Region = Literal["KR", "US", "HK", "CN", "JP", "VN"]
+RegionOption = Annotated[Region, Option(help="The region.")]
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import click
 
@@ -98,7 +98,10 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    is_union = (
+        isinstance(annotation, UnionType) or get_origin(annotation) is Union
+    )  # `Literal[...] | None` is the latter
+    return get_args(annotation) if is_union else (annotation,)
 
 
 def _as_list(_context: click.Context, _parameter: click.Parameter, values: tuple[object, ...]) -> list[object] | None:

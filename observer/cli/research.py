@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import click
+from rich.console import Console
 
 from observer.cli.context import (
     ConfigOption,
@@ -19,6 +20,7 @@ from observer.cli.context import (
 )
 from observer.cli.options import Argument, Option
 from observer.cli.plot import Candle, plotted
+from observer.cli.steps import steps
 from observer.cli.tables import Table, show, terminal_width
 from observer.errors import ConfigError, NoDataError
 from observer.units import plain
@@ -52,7 +54,8 @@ def query(
     etf_premium, each of all days and with a column `day`. `DESCRIBE trades` shows the columns of one.
     """
     _require_one_form(("--csv", as_csv), ("--json", as_json), ("--parquet", parquet is not None))
-    with _opened(config) as store:
+    with steps(Console(stderr=True)) as step, _opened(config) as store:
+        step("querying the stored days; ctrl-C ends it")
         found = store.sql(sql).collect()
     if parquet is not None:
         from observer.research.exporting import write_frame
@@ -135,8 +138,9 @@ def export(
     As a catalogue of Nautilus Trader (nautilus) and as data of LEAN (lean): the trades and bars of the symbols with a
     slot.
     """
-    with _opened(config) as store:
+    with steps(Console(stderr=True)) as step, _opened(config) as store:
         named = _day(store, day, config)
+        step(f"writing the files of {named}")
         files = store.export(named, to or Path("export") / named, form)
     if as_json:
         print_json({"day": named, "files": [str(path) for path in files]})

@@ -49,6 +49,10 @@ def top(
     Whether all is well, the phase of the day, processes, open alerts, slots, gaps, sweeps, stored rows and backups;
     with --day those of a stored day. It fits the terminal's size.
 
+    Signs: on the line of the day the heavy part is over, a circle is now, and a cross the begin of a phase. Bars behind
+    a slot are its prices of the last minutes, from its lowest to its highest. In the strips of gaps o is open,
+    = recovered, x lost; a dot: nothing missing.
+
     Exit status 0; with --once or --json 1 when a critical alert is open, as of `observer status`; 2: no system runs.
     """
     if day is None:

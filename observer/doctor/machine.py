@@ -3,6 +3,7 @@
 Pure: `observer.doctor.machine_facts` gathers what these functions judge.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -44,7 +45,7 @@ class ClockFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Disk(msgspec.Struct, frozen=True):
     """A file system: a folder in it, what it holds, bytes in all and free to us; what only root may use is in neither.
 
-    `is_out_of_names`: no new file.
+    `is_out_of_names`: no new file. `is_read_only`: mounted so, or by the kernel after errors.
     """
 
     folder: str
@@ -52,6 +53,7 @@ class Disk(msgspec.Struct, frozen=True):
     total_bytes: int
     free_bytes: int
     is_out_of_names: bool = False
+    is_read_only: bool = False
 
 
 class DiskFacts(msgspec.Struct, frozen=True):
@@ -167,7 +169,13 @@ def judge_disks(facts: DiskFacts) -> Iterator[Finding]:
         text = (
             f"{disk.folder} ({', '.join(disk.holds)}): {disk.free_bytes / 1e9:,.1f} GB free, {used:.0f} % used{lasts}"
         )
-        if disk.is_out_of_names:
+        if disk.is_read_only:
+            remedy = (
+                "see `dmesg` for errors of the disk: the kernel mounts a failing one read-only; then "
+                f"`mount -o remount,rw MOUNT` for that of `findmnt -T {shlex.quote(disk.folder)}`"
+            )
+            yield critical("disk", f"{disk.folder} ({', '.join(disk.holds)}) is read-only: nothing is stored", remedy)
+        elif disk.is_out_of_names:
             yield critical("disk", f"{text}, and no file can be made: no inode is free", "delete small files")
         elif disk.free_bytes < DISK_FREE_BYTES_MIN or (days is not None and days < DISK_DAYS_CRITICAL):
             yield critical("disk", text, f"today: {_WARNING_DAYS_TEXT}")

@@ -194,7 +194,11 @@ def _nearest(path: Path) -> Path:
 
 def _disk(folder: Path, holds: Sequence[str]) -> Disk:
     usage, counts = shutil.disk_usage(folder), os.statvfs(folder)
-    return Disk(str(folder), holds, usage.used + usage.free, usage.free, bool(counts.f_files) and not counts.f_favail)
+    return Disk(
+        *(str(folder), holds, usage.used + usage.free, usage.free),
+        is_out_of_names=bool(counts.f_files) and not counts.f_favail,
+        is_read_only=bool(counts.f_flag & os.ST_RDONLY),
+    )
 
 
 def _bytes_per_day(place: Place) -> float | None:

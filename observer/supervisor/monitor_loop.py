@@ -15,7 +15,6 @@ from observer.supervisor.limits import (
     HysteresisThreshold,
     Resource,
     after_host_check,
-    crossing_text,
 )
 from observer.supervisor.mark import with_descendants
 from observer.supervisor.orphans import adopting, reap_adopted
@@ -105,8 +104,7 @@ class MonitorLoop:
         self.host_figures = figures = self._host.check(self.figures.values())
         self._thresholds, crossings = after_host_check(self._thresholds, figures, self._limits)
         for crossing in crossings:
-            logger.warning("%s", crossing_text(crossing))
-            try:
+            try:  # the listener reports an alert, which is the log line
                 self._listener.on_crossing(crossing)
             except Exception:  # an error of a check must not end a child
                 logger.exception("the listener failed on %s", crossing)

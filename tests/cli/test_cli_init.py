@@ -59,6 +59,13 @@ def test_the_next_commands_are_three_and_can_be_typed_from_here(tmp_path: Path) 
     assert [command.rpartition(" ")[2] for command in commands[1:]] == ["demo", "run"]
 
 
+def test_the_folder_of_the_person_needs_no_other_folder(tmp_path: Path) -> None:
+    with contextlib.chdir(tmp_path):
+        commands = written(Path())["next"]
+    assert isinstance(commands, list)
+    assert [command.rpartition(" ")[2] for command in commands] == ["demo", "run"]
+
+
 def test_an_instance_for_practice_with_figures_loads_with_what_was_asked(tmp_path: Path) -> None:
     written(tmp_path, "--instance", "second", "--paper", "--metrics")
     with contextlib.chdir(tmp_path):

@@ -92,7 +92,13 @@ def test_the_master_commands_show_and_approve_the_changes_of_a_master_file(scene
     assert (row["listed"], row["gone"], row["backups"], row["last_check"]["outcome"]) == (300, 1, 1, "pending")
     assert f"observer master approve {row['waits']['run']}" in scene.typed("status").stdout
     assert "100 changes, approved" in scene.typed("approve", row["waits"]["run"]).stdout
-    assert scene.typed("verify", "--region", "US").exit_code == 1  # NYSE and AMEX have no file here
+    for words in ((), ("--region", "US")):  # only NASD is configured
+        verified = scene.typed("verify", *words, "--json")
+        assert (verified.exit_code, [each["exchange"] for each in msgspec.json.decode(verified.stdout)]) == (
+            0,
+            [EXCHANGE],
+        )
+    assert "no exchange of KR is configured" in str(scene.typed("verify", "--region", "KR").exception)
 
     tradable = scene.typed("tradable", "--region", "US", "--json")
     answers = {each["exchange"]: each for each in msgspec.json.decode(tradable.stdout)}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from observer.cli import steps
 from observer.cli.app import command_line
 from observer.cli.plot import Candle, fitted, plotted
 from observer.errors import ConfigError, DataFileError, NoDataError
@@ -47,6 +49,22 @@ def test_a_query_is_a_table_and_says_what_it_left_out(configuration: str) -> Non
         "000660       2",
         "8 more rows: --limit 0 shows all",
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "step"), [(("query", "SELECT 1"), "querying"), (("export", DAY, "--to", "files"), "writing the files")]
+)
+def test_long_work_names_its_step_on_a_terminal_s_stderr_alone(
+    configuration: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: Sequence[str], step: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(steps, "SHOWN_AFTER_S", 0.0)
+    assert run(configuration, *words).stderr == "", "no terminal"
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+    shutil.rmtree(tmp_path / "files", ignore_errors=True)
+    ran = run(configuration, *words)
+    assert step in ran.stderr
+    assert step not in ran.stdout
 
 
 def test_a_query_is_csv_json_or_a_file(configuration: str, tmp_path: Path) -> None:

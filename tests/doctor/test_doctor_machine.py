@@ -100,6 +100,15 @@ def test_of_two_mounts_at_one_folder_the_later_one_counts() -> None:
     assert kind_at(Path("/data/observer.db"), [(Path(folder), kind) for folder, kind in mounts]) == "nfs4"
 
 
+def test_a_disk_is_read_only_as_the_kernel_says(tmp_path: Path) -> None:
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    read_only = [Path(mount[1]) for mount in mounts if "ro" in mount[3].split(",") and Path(mount[1]).is_dir()]
+    assert not _disk(tmp_path, []).is_read_only
+    if not read_only:
+        pytest.skip("no file system is mounted read-only here")
+    assert _disk(read_only[0], []).is_read_only
+
+
 def test_a_disk_is_as_full_as_the_alert_of_the_machine_says(tmp_path: Path) -> None:
     """What a file system reserves for root is neither used nor free."""
     disk, used_percent = _disk(tmp_path, ["data"]), psutil.disk_usage(str(tmp_path)).percent

@@ -304,6 +304,11 @@ def no_inode(_: ExitStack) -> Subjects:
     return given("disk", DiskFacts([disk], None, 90.0), machine.judge_disks)
 
 
+def read_only_disk(_: ExitStack) -> Subjects:
+    disk = Disk("/data", ["database"], 10**11, 9 * 10**10, is_read_only=True)
+    return given("disk", DiskFacts([disk], None, 90.0), machine.judge_disks)
+
+
 def two_days_left(_: ExitStack) -> Subjects:
     disk = Disk("/data", ["database"], 10**11, 2 * 10**10)
     return given("disk", DiskFacts([disk], 1e10, 90.0), machine.judge_disks)
@@ -417,6 +422,7 @@ SETUPS = [
     Broken("a clock without synchronization", "clock", "warning", "not synchronized", not_synchronized),
     Broken("a full disk", "disk", "critical", "0.0 GB free, 100 % used", full_disk),
     Broken("a disk without inodes", "disk", "critical", "no inode is free", no_inode),
+    Broken("a disk mounted read-only", "disk", "critical", "is read-only: nothing is stored", read_only_disk),
     Broken("a disk that lasts two days", "disk", "critical", "2 days at 10,000 MB a day", two_days_left),
     Broken("a disk that lasts three weeks", "disk", "warning", "20 days at 1,000 MB a day", three_weeks_left),
     Broken("SQLite on a network file system", "file system", "critical", "locks do not hold", on_nfs),

@@ -142,7 +142,9 @@ def test_the_machine_s_counters_have_no_loopback_and_never_go_back() -> None:
     assert all(second.disks[name] >= count for name, count in first.disks.items())
 
 
-def test_the_listener_is_called_when_the_machine_becomes_too_small(tmp_path: Path) -> None:
+def test_the_listener_alone_reports_that_the_machine_is_too_small(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def run() -> None:
         limits = HostLimits(memory_bytes=1, checks=1)
         supervisor, changes = supervisor_of(tmp_path, [quiet(tmp_path, "a")], host_limits=limits)
@@ -150,6 +152,7 @@ def test_the_listener_is_called_when_the_machine_becomes_too_small(tmp_path: Pat
             await until_async(lambda: any(one.resource == "memory_bytes" for one in changes.crossings))
 
     asyncio.run(run())
+    assert [line for line in caplog.messages if line.startswith("memory:")] == [], "its alert is the log line"
 
 
 # --- a child's memory and its exit status ------------------------------------------------------------------

@@ -300,6 +300,19 @@ def test_a_stored_day_is_in_the_address_and_shown_the_same_way(opened: Page, ser
     expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
 
 
+def test_a_phone_shows_the_whole_name_and_counts_of_each_line_with_gaps(opened: Page, server: PageServer) -> None:
+    size = opened.viewport_size
+    opened.set_viewport_size({"width": 360, "height": 800})
+    opened.get_by_role("button", name="The stored day before").click()
+    expect(opened.locator("#headline-text")).to_have_text(past_day().headline)
+    clipped = """() => [...document.querySelectorAll(".strip-name, .strip-count")]
+        .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.textContent)"""
+    assert opened.locator(".strip-name").count() > 5
+    assert opened.evaluate(clipped) == []
+    if size:
+        opened.set_viewport_size(size)
+
+
 def test_a_day_that_is_not_stored_says_so(opened: Page) -> None:
     expect(opened.locator("#processes")).to_be_visible()
     opened.evaluate("location.hash = '#2020-01-01'")
