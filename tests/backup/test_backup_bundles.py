@@ -298,3 +298,17 @@ def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan: P
     content = encoded(manifest)
     with pytest.raises(DataFileError, match=r"does not state the digest of ledgers/202612\.tar"):
         decoded(content, digest_line_of(content))
+
+
+def test_an_empty_file_of_a_package_is_brought_to_the_disk(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package counts as verified, and a crash must not take away a part of it."""
+    (plan.contents.folders["master"] / "empty.mst").touch()
+    sync, synced = os.fsync, set()
+
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    package = package_of(plan)
+    assert (package.path / "master/empty.mst").stat().st_ino in synced
