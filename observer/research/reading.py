@@ -15,12 +15,12 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.errors import StoreError
+from observer.errors import DataFileError, StoreError
 from observer.gaps.completeness import WITH_TRADES
-from observer.lake.layout import StreamRows
+from observer.lake.layout import StreamRows, lost_text
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
-from observer.research.errors import rows_removed, unknown_symbol
+from observer.research.errors import rows_lost, rows_removed, unknown_symbol
 from observer.research.frame import Schema, allowed, needed, scanned
 from observer.store.arrow import schema_of
 from observer.store.kinds import REMOVABLE, kind_named
@@ -40,8 +40,8 @@ def stored_schema(kind: str) -> Schema:
 
 class SealedFile(msgspec.Struct, frozen=True):
     """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
-    the rows, whether they were removed from the database, `Version.is_distinct`, and whether another database has rows
-    of it.
+    the rows, whether they were removed from the database, `Version.is_distinct`, whether another database has rows of
+    it, and whether the day lacks the version.
     """
 
     path: Path | str
@@ -51,6 +51,7 @@ class SealedFile(msgspec.Struct, frozen=True):
     is_removed: bool
     is_distinct: bool = False
     is_of_another: bool = False
+    is_lost: bool = False
 
     @property
     def is_joined(self) -> bool:
@@ -134,8 +135,18 @@ class Rows:
         return f"{self._market} {' '.join(found)}"
 
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
-        """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
+        """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time.
+
+        Raises:
+            NoDataError: they are lost, or were removed from a database without its lake.
+            DataFileError: their file is gone.
+            StoreError: they went to the lake while the store was open.
+        """
         file = self._sealed.get(day, {}).get(kind)
+        if file is not None and file.is_lost:
+            if self._count(kind, day) < file.rows:
+                raise rows_lost(kind, day, str(file.path))
+            return self._of_database(kind, day, lines)
         if file is not None and file.is_joined:
             sealed = self._of_file(kind, day, lines)
             if not self._count(kind, day):
@@ -286,6 +297,8 @@ class Rows:
         file = self._sealed[day].get(kind)
         if file is None:
             return _empty(kind)
+        if isinstance(file.path, Path) and not file.path.exists():
+            raise DataFileError(lost_text(str(file.path), kind, day))
         schema = stored_schema(kind)
         partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
         in_file = {NAMES_IN_FILE.get(name, name): dtype for name, dtype in schema.items() if name not in partition}
