@@ -256,6 +256,13 @@ def read_note(path: Path) -> CopiedDay:
     raise DataFileError(f"{path} is damaged: the next backup makes it again from the lake")
 
 
+def copied_files(copy: Path, market: str, day: str) -> Sequence[PackagedFile]:
+    """The files that the copy has of a day, as its note says; none without a readable note."""
+    with contextlib.suppress(DataFileError, FileNotFoundError):
+        return read_note(copy / _NOTES / f"market={market}" / f"{day}.json").files
+    return ()
+
+
 def problems_in_copy(copy: Path, needed: Mapping[str, Sequence[str]], stop: threading.Event) -> Sequence[str]:
     """Read every file of the copy again; return what is wrong. `needed` are the days that packages state as being in
     the lake alone, by the package's name.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import click
+import msgspec
 from click.exceptions import Exit
 
 from observer.backup.lake_copy import copy_of_lake
@@ -83,7 +84,8 @@ def restore_command(
     if not yes:
         _show_plan(chosen, as_json=as_json)
         raise Exit(1)
-    asyncio.run(_put_back(system, package, plan, as_json=as_json))
+    plan = asyncio.run(_put_back(system, package, plan, as_json=as_json))
+    chosen = msgspec.structs.replace(chosen, lake=_restored(plan))
     logging.getLogger("bus.sender").setLevel(logging.ERROR)  # a warning for each stream: the report has their sum
     report = asyncio.run(_restore(system, package, chosen, as_json=as_json))
     if as_json:
@@ -101,7 +103,7 @@ def _restore_lake(system: System, package: Package, plan: LakePlan, *, yes: bool
         Exit: 1: without `yes`, or something cannot be put back.
     """
     if yes:
-        asyncio.run(_put_back(system, package, plan, as_json=as_json))
+        plan = asyncio.run(_put_back(system, package, plan, as_json=as_json))
     if as_json:
         print_json(_restored(plan))
     else:
@@ -116,7 +118,7 @@ async def _lacking(system: System, package: Package, *, as_json: bool) -> LakePl
     async def work(show: Callable[[str], None], stop: threading.Event) -> LakePlan:
         lake, copy = system.plan.contents.lake, _copy_beside(system, package)
         needed = manifest_of(package).lake_days
-        if lake is None or not (copy.exists() or needed):
+        if lake is None:
             return LakePlan((), ())
         show(f"comparing {lake} with its copy")
         return await asyncio.to_thread(lacking, lake, copy, needed, stop)
@@ -124,15 +126,19 @@ async def _lacking(system: System, package: Package, *, as_json: bool) -> LakePl
     return await shown(work, as_json=as_json)
 
 
-async def _put_back(system: System, package: Package, plan: LakePlan, *, as_json: bool) -> None:
-    async def work(show: Callable[[str], None], stop: threading.Event) -> None:
+async def _put_back(system: System, package: Package, plan: LakePlan, *, as_json: bool) -> LakePlan:
+    """Put the plan's files back; return the plan with what is wrong in the lake then."""
+
+    async def work(show: Callable[[str], None], stop: threading.Event) -> LakePlan:
         lake = system.plan.contents.lake
         if lake is None or plan.is_empty:
-            return
+            return plan
         show(f"putting {len(plan.files)} files of the lake back")
-        await asyncio.to_thread(put_back, lake, _copy_beside(system, package), plan, stop)
+        wrong = await asyncio.to_thread(put_back, lake, _copy_beside(system, package), plan, stop)
+        problems = list(dict.fromkeys([*plan.problems, *wrong]))
+        return msgspec.structs.replace(plan, problems=problems)
 
-    await shown(work, as_json=as_json)
+    return await shown(work, as_json=as_json)
 
 
 def _copy_beside(system: System, package: Package) -> Path:

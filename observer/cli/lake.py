@@ -61,7 +61,8 @@ class StatusLine(msgspec.Struct, frozen=True):
     `database`: "hot", it has the day's rows; "removing", it need not have those of many rows, and has `rows_left` of
     them; "removed", it has none of them; empty, it does not have the day.
     `target`: "published", the object store has the day as it is here; "behind", it has an earlier state; "no", it has
-    none; None, there is no target, or it does not answer. `is_forgotten`: `observer lake forget` has it.
+    none; None, there is no target, or it does not answer. `is_forgotten`: `observer lake forget` has it; of a sealed
+    day it has the kinds `lost`.
     """
 
     session_date: str
@@ -77,6 +78,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     rows_left: int = 0
     target: str | None = None
     is_forgotten: bool = False
+    lost: Sequence[str] = ()
 
 
 class Lake(msgspec.Struct, frozen=True):
@@ -196,6 +198,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         stored = set(reader.collected_days())
         found = [_status_line(day, _in_database(reader, day, stored), published) for day in days]
     forgotten = forgotten_dates(lake.folder)
+    found = [msgspec.structs.replace(line, lost=day.lost_kinds) for line, day in zip(found, days, strict=True)]
     found += [
         StatusLine(day, lake.market, is_sealed=False, is_forgotten=day in forgotten)
         for day in stored
@@ -262,18 +265,8 @@ def _status_line(
 
 def _row(line: StatusLine) -> Sequence[str]:
     if line.sealed_at_ns is None:
-        return (
-            line.session_date,
-            line.market,
-            "",
-            "",
-            "",
-            "",
-            "",
-            line.database,
-            "",
-            "lost" if line.is_forgotten else f"no: `observer lake seal {line.session_date}`",
-        )
+        state = "lost" if line.is_forgotten else f"no: `observer lake seal {line.session_date}`"
+        return (line.session_date, line.market, *[""] * 5, line.database, "", state)
     return (
         line.session_date,
         line.market,
@@ -284,7 +277,7 @@ def _row(line: StatusLine) -> Sequence[str]:
         "" if line.version is None else f"{line.version}",
         f"{line.rows_left:,} left" if line.rows_left else line.database,
         line.target or "",
-        local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
+        f"lost: {', '.join(line.lost)}" if line.lost else local_datetime(line.sealed_at_ns).strftime("%Y-%m-%d %H:%M"),
     )
 
 
@@ -379,7 +372,8 @@ def _finished(lake: Lake) -> Sequence[str]:
     """The stored days before the market's present one, but for those whose files are lost."""
     from observer.store.sealing import SealingReader
 
-    now, forgotten = today(lake.settings.run), forgotten_dates(lake.folder)
+    now = today(lake.settings.run)
+    forgotten = forgotten_dates(lake.folder) | {day.session_date for day in lake.sealed if day.lost_kinds}
     with SealingReader(lake.url) as reader:
         return [day for day in reader.collected_days() if day < now and day not in forgotten]
 

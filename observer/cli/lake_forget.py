@@ -1,25 +1,91 @@
-"""`observer lake forget`: a day whose files and copies are lost is not looked for any more."""
+"""`observer lake forget`: versions, or a day, whose files and copies are lost are not looked for any more."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
 
 import click
+from click.exceptions import Exit
 
+from observer.backup.lake_copy import copied_files, copy_of_lake
+from observer.backup.package import problem_of
 from observer.cli.context import ConfigOption, DayArgument
-from observer.cli.lake import finished_day, lake_of
-from observer.errors import DataFileError
-from observer.lake.layout import forget_day, sealed_day
+from observer.cli.lake import Lake, finished_day, lake_of
+from observer.cli.options import Option
+from observer.errors import ConfigError, DataFileError, TargetError
+from observer.lake.layout import Version, forget_day, manifest_path, sealed_day, version_path, write_manifest
+
+_Lost = Mapping[str, Sequence[Version]]
 
 
-def forget_command(day: DayArgument, config: ConfigOption = None) -> None:
-    """End the search for a day whose files are lost.
+def forget_command(
+    day: DayArgument,
+    yes: Annotated[bool, Option("--yes", help="Do it; without it only say what is lost.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """End the search for a day whose files are lost, or for lost versions of its kinds.
 
     The lake's process and `observer lake seal --all` pass over the day then, and the alert ends with the next sealing.
-    What the database has of it stays. Once its files are back, it is a sealed day again.
+    Readers refuse the kinds that are lost. What the database has of the day stays. Once its files or its rows are back,
+    `observer lake seal DAY` makes it a sealed day again.
+
+    Exit status 0: done; 1: without --yes; 2: the day is not lost, or a copy of the lake has what is.
     """
+    from observer.lake.lost_versions import lost_versions, without
+    from observer.lake.publishing import locked
     from observer.store.sealing import SealingReader
 
     lake = lake_of(config)
     asked = finished_day(lake, day)
+    sealed = sealed_day(lake.folder, lake.market, asked)
+    lost: _Lost = {} if sealed is None else lost_versions(lake.folder, sealed)
     with SealingReader(lake.url) as reader:
-        if sealed_day(lake.folder, lake.market, asked) is not None or not reader.lacks_snapshots(asked):
+        if not lost and (sealed is not None or not reader.lacks_snapshots(asked)):
             raise DataFileError(f"{asked} is not lost: `observer lake seal {asked}`")
-    forget_day(lake.folder, lake.market, asked)
-    click.echo(f"{asked}: its files are lost; what the database has of it stays there")
+    looked = _require_no_copy(lake, asked, lost)
+    names = [f"version {each.version} of {kind} ({each.rows:,} rows)" for kind, found in lost.items() for each in found]
+    what = ", ".join(names) or "its files"
+    if not yes:
+        click.echo(f"{asked}: lost are {what}; looked for in {'; '.join(looked)}")
+        click.echo(f"Nothing was changed. If none of these is only not mounted: observer lake forget {asked} --yes")
+        raise Exit(1)
+    with locked(lake.folder):
+        if (now := sealed_day(lake.folder, lake.market, asked)) != sealed:
+            raise DataFileError(f"{asked} was changed meanwhile: try again")
+        if now is None:
+            forget_day(lake.folder, lake.market, asked)
+        else:
+            write_manifest(lake.folder, without(now, lost))
+    click.echo(f"{asked}: {what} are lost; what the database has of the day stays there")
+
+
+def _require_no_copy(lake: Lake, day: str, lost: _Lost) -> Sequence[str]:
+    """Where was looked for the lost versions, or for the day where there are none.
+
+    Raises:
+        DataFileError: a copy of the lake has them.
+    """
+    empty = "" if lake.sealed else ", which has no sealed day at all"
+    looked = [f"{lake.folder}{empty}"]
+    names = {
+        version_path(Path(), kind, lake.market, day, each.version).as_posix()
+        for kind, found in lost.items()
+        for each in found
+    }
+    backup = lake.settings.backup
+    for folder in (backup.folder_of(lake.settings.run), *([Path(backup.copy_to)] if backup.copy_to else [])):
+        copy = copy_of_lake(folder, lake.settings.instance)
+        files = [file for file in copied_files(copy, lake.market, day) if not names or file.path in names]
+        if any(not problem_of(copy, file, threading.Event()) for file in files):
+            raise DataFileError(f"{copy} has a copy of {day}: `observer backup restore --lake --yes` puts it back")
+        looked.append(f"{copy}{'' if copy.exists() else ', which is not there'}")
+    try:
+        if (target := lake.open_target()) is not None:
+            manifest = manifest_path(Path(), lake.market, day).as_posix()
+            if any(target.has_object(name) for name in names or {manifest}):
+                raise DataFileError(f"{target.url} has {day}: copy its objects into {lake.folder}, then seal the day")
+            looked.append(target.url)
+    except (ConfigError, TargetError) as error:
+        looked.append(f"the target, which does not answer: {error}")
+    return looked

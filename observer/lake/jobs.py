@@ -206,13 +206,15 @@ class LakeJobs:
         # With a target, rows are removed when it has them: after the publication.
         remove = self._days_to_remove(sealed) if self._target is None else set()
         removed = {each.session_date for each in sealed if each.removed}
-        forgotten = forgotten_dates(self._lake)
+        forgotten = forgotten_dates(self._lake) | {each.session_date for each in sealed if each.lost_kinds}
         with SealingReader(self._url) as reader:
             stored = [day for day in reader.collected_days() if day <= last and day not in forgotten]
             late = removed & reader.oldest_days() if removed else set()
             late |= {each.session_date for each in sealed if has_more(each, reader)}
         days = days_to_seal(stored, {each.session_date for each in sealed})
-        days += sorted({*remove, *late}.difference(days))  # the newest days first: those of many months take long
+        days += sorted(
+            {*remove, *late}.difference(days, forgotten)
+        )  # the newest days first: those of many months take long
         return self._seal_days(days, stop, remove, None, wrong)
 
     def _seal_days(

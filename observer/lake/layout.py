@@ -75,6 +75,8 @@ class SealedDay(msgspec.Struct, frozen=True):
     transaction that read the rows.
     `removed` are the kinds whose sealed rows the database need not have any more: they are being removed from it, or
     were. Such a kind's rows are those of its newest version, and those of the database at other positions.
+    `lacking` are versions that the day had and whose files are not here, by kind: lost and forgotten in the lake, or
+    damaged there and so not published at a target.
     `published` is the newest version of each kind that the lake's target has; empty where there is none. Only the local
     manifest states it.
     """
@@ -86,12 +88,22 @@ class SealedDay(msgspec.Struct, frozen=True):
     marks: Mapping[str, int] = {}
     removed: tuple[str, ...] = ()
     published: Mapping[str, int] = {}
+    lacking: Mapping[str, tuple[Version, ...]] = {}
     format: int = FORMAT
 
     def newest(self, kind: str) -> Version | None:
         """The newest version of a kind; None where the day has no rows of it."""
         found = self.kinds.get(kind, ())
         return found[-1] if found else None
+
+    def last_number(self, kind: str) -> int:
+        """The highest number of a version of a kind, here or lacking; 0 without one."""
+        return max((each.version for found in (self.kinds, self.lacking) for each in found.get(kind, ())), default=0)
+
+    @property
+    def lost_kinds(self) -> Sequence[str]:
+        """The kinds whose newest version is lacking: readers refuse them."""
+        return [kind for kind, found in sorted(self.lacking.items()) if found[-1].version == self.last_number(kind)]
 
     def removable_rows(self, *, published_only: bool = False) -> Sequence[SealedRows]:
         """The positions of the rows that the database need not have; or of those only that the target has, too."""

@@ -1,14 +1,17 @@
-"""Versions whose files are gone or damaged: what to say of them, and how one comes back from the file a glob finds.
+"""Versions whose files are gone or damaged: what to say of them, and how one comes back from the glob's file.
 
 The glob's file is a link to the newest version, or a copy of it. So a version that was deleted alone, or that a partial
 copy of the folder lacks, is still there under the other name.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from observer.errors import DataFileError
 from observer.lake.digest import digest_of
-from observer.lake.layout import SealedDay, Version, lost_text, path_of, version_path
+from observer.lake.layout import SealedDay, Version, lost_text, path_of, version_path, write_manifest
 from observer.lake.parquet import file_schema, metadata_of, read_file
 
 
@@ -46,3 +49,59 @@ def source_of(lake: Path, day: SealedDay, kind: str) -> Path:
     if is_version(glob, kind, newest):
         return glob
     raise DataFileError(lost_text(str(path), kind, day.session_date, "is damaged" if is_there else "is gone"))
+
+
+def lost_versions(lake: Path, day: SealedDay) -> Mapping[str, tuple[Version, ...]]:
+    """By kind the versions of a day without a whole file; each file is read whole."""
+    found: dict[str, tuple[Version, ...]] = {}
+    for kind, own in day.kinds.items():
+        glob = path_of(lake, kind, day.market, day.session_date)
+        for version in own:
+            path = version_path(lake, kind, day.market, day.session_date, version.version)
+            if not is_version(path, kind, version) and not (version is own[-1] and is_version(glob, kind, version)):
+                found[kind] = (*found.get(kind, ()), version)
+    return found
+
+
+def without(day: SealedDay, lost: Mapping[str, Sequence[Version]]) -> SealedDay:
+    """The day whose manifest states these versions as lacking. The database keeps what it has of their kinds."""
+    kinds = {
+        kind: left
+        for kind, found in day.kinds.items()
+        if (left := tuple(each for each in found if each not in lost.get(kind, ())))
+    }
+    lacking = {**day.lacking, **{kind: _in_order(*day.lacking.get(kind, ()), *gone) for kind, gone in lost.items()}}
+    removed = tuple(kind for kind in day.removed if kind not in lost)
+    return msgspec.structs.replace(day, kinds=kinds, lacking=lacking, removed=removed)
+
+
+def revived(lake: Path, day: SealedDay) -> SealedDay:
+    """The day with the lacking versions whose files are back. Then its manifest is replaced, without marks: the next
+    sealing states which rows the database need not have.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    back = {
+        kind: tuple(
+            each
+            for each in found
+            if is_version(version_path(lake, kind, day.market, day.session_date, each.version), kind, each)
+        )
+        for kind, found in day.lacking.items()
+    }
+    if not any(back.values()):
+        return day
+    kinds = {
+        **day.kinds,
+        **{kind: _in_order(*day.kinds.get(kind, ()), *found) for kind, found in back.items() if found},
+    }
+    left = {kind: tuple(each for each in found if each not in back[kind]) for kind, found in day.lacking.items()}
+    lacking = {kind: found for kind, found in left.items() if found}
+    whole = msgspec.structs.replace(day, kinds=kinds, lacking=lacking, marks={})
+    write_manifest(lake, whole)
+    return whole
+
+
+def _in_order(*versions: Version) -> tuple[Version, ...]:
+    return tuple(sorted(versions, key=lambda each: each.version))

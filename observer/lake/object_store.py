@@ -211,6 +211,10 @@ class ObjectStore:
                     return
                 yield piece
 
+    def has_object(self, name: str) -> bool:
+        """Whether there is an object of this name."""
+        return self._size_of(name) is not None
+
     def copy(self, name: str, copied: str) -> None:
         """Copy an object within the store in one step, in the place of another one."""
         with self._errors():

@@ -32,7 +32,7 @@ from observer.lake.layout import (
     version_path,
     write_manifest,
 )
-from observer.lake.lost_versions import source_of
+from observer.lake.lost_versions import revived, source_of
 from observer.lake.parquet import metadata_of
 
 Found = TypeVar("Found")
@@ -131,7 +131,7 @@ def staging_path(lake: Path, name: str) -> Path:
 
 def repair(lake: Path) -> Repaired:
     """Make lost manifests again, remove what an unfinished sealing left, publish what the manifests say, and put a
-    version that is gone back from the glob's file. The caller holds the lock.
+    version that is gone back from the glob's file, or in the manifest if it was lacking. The caller holds the lock.
 
     A day without a manifest was sealed if a glob finds a file of it or a kind has a second version; its manifest is
     made from the metadata of the versions' files. The versions of other days without one are the rest of a first
@@ -150,6 +150,7 @@ def repair(lake: Path) -> Repaired:
         write_manifest(lake, day)
     if made:
         days = sealed_days(lake)
+    days = [revived(lake, day) if day.lacking else day for day in days]
     removed = _remove_unfinished(lake, days, files)
     published = 0
     problems = _lost_earlier_versions(lake, days, files)
@@ -216,7 +217,9 @@ def _version_of(file: VersionFile) -> Version:
 
 def _remove_unfinished(lake: Path, days: Sequence[SealedDay], files: Sequence[VersionFile]) -> int:
     newest = {
-        (day.market, day.session_date, kind): found[-1].version for day in days for kind, found in day.kinds.items()
+        (day.market, day.session_date, kind): day.last_number(kind)
+        for day in days
+        for kind in {*day.kinds, *day.lacking}
     }
     above = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
     unfinished = [*(file.path for file in above), *(lake / STAGING).glob("*")]

@@ -138,6 +138,8 @@ def seal(
             removed = tuple(sorted({*before.removed, *_fewer(lake, before, counts)}))
             before = msgspec.structs.replace(before, marks=_marks_of(before.kinds, marks), removed=removed)
             write_manifest(lake, before)
+        if before is not None:
+            _require_back(before, counts, uids)
         made: dict[str, Version] = {}
         with closing(_sources(lake, before, reader, market, session_date, counts, uids)) as sources:
             for source in sources:
@@ -150,7 +152,8 @@ def seal(
     for kind, version in made.items():
         kinds[kind] = (*kinds.get(kind, ()), version)
     removed, published = (before.removed, before.published) if before else ((), {})
-    day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed, published)
+    lacking = before.lacking if before else {}
+    day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed, published, lacking)
     write_manifest(lake, day)
     publish(lake, day)
     return SealingResult(day, tuple(made))
@@ -221,6 +224,17 @@ def _sources(
                 yield _Source(kind, newest.rows + late, merged(sealed, stored, kind, numbers), {**uids, **own})
 
 
+def _require_back(before: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> None:
+    """Return if the database has the rows of each kind whose newest version is lacking: part of them is no version."""
+    for kind in before.lost_kinds:
+        lost = before.lacking[kind][-1]
+        if counts.get(kind, 0) < lost.rows or not lost.is_held_with(set(uids.values())):
+            raise DataFileError(
+                f"{before.session_date}: version {lost.version} of {kind} is lost, and the database does not have its "
+                f"{lost.rows:,} rows: bring its file back, then `observer lake seal {before.session_date}`"
+            )
+
+
 def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
     """The kinds whose sealed rows the database need not have: rows of theirs that it has join the sealed ones."""
     held = set(uids.values())
@@ -237,9 +251,7 @@ def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) 
     return {uid: max(marks.get(uid, 0), number) for uid, number in last.items()}
 
 
-def _changed(
-    lake: Path, before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]
-) -> list[str]:
+def _changed(lake: Path, before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]) -> list[str]:
     """The kinds whose rows are not those of the newest version, or whose file of it is gone. Rows are never changed, so
     their number shows it, and in a database that was restored the numbers of their streams. A version without positions
     is of an earlier Observer.
@@ -261,7 +273,8 @@ def _is_stale(lake: Path, before: SealedDay, kind: str, uids: Mapping[int, str])
         return False
     if not newest.streams or any(uids.get(each.stream) != each.uid for each in newest.streams):
         return True
-    return not version_path(lake, kind, before.market, before.session_date, newest.version).exists()
+    path = version_path(lake, kind, before.market, before.session_date, newest.version)
+    return kind in before.lost_kinds or not path.exists()
 
 
 def _fewer(lake: Path, before: SealedDay, counts: Mapping[str, int]) -> tuple[str, ...]:
@@ -293,8 +306,7 @@ def _write(
     stop: threading.Event,
 ) -> Version:
     kind = source.kind
-    newest = before.newest(kind) if before else None
-    number = newest.version + 1 if newest else 1
+    number = before.last_number(kind) + 1 if before else 1
     metadata = {
         "kind": kind,
         "market": market,

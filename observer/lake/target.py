@@ -10,7 +10,7 @@ So a kill or a lost store leaves a day as it was, and the next publication goes 
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,7 @@ from observer.lake.layout import (
     version_path,
     write_manifest,
 )
+from observer.lake.lost_versions import without
 from observer.lake.object_store import ObjectStore
 from observer.lake.publishing import locked
 from observer.lake.verification import wrong_version
@@ -66,7 +67,7 @@ def publish_days(
 ) -> Iterator[SealedDay]:
     """Bring the target to the sealed days of a market, the oldest first, and note in the lake's manifests what it has;
     yields each day that changed there. Of the day `again` everything that is there is read and, where it is damaged,
-    replaced. A day that is wrong does not keep the others from being published.
+    replaced. A day or a kind that is wrong does not keep the others from being published.
 
     Raises:
         LakeInUseError: another process changes the lake.
@@ -82,18 +83,30 @@ def publish_days(
             try:
                 if (day := sealed_day(lake, market, date)) is None:  # of another market
                     continue
-                is_changed = publish_day(lake, store, day, known.result(), stop, progress, is_again=date == again)
+                done = publish_day(lake, store, day, known.result(), stop, progress, is_again=date == again)
             except DataFileError as error:
                 wrong.append(str(error))
                 continue
-            published = {kind: found[-1].version for kind, found in day.kinds.items()}
+            published = {kind: found[-1].version for kind, found in done.there.kinds.items()}
             if published != day.published:
                 write_manifest(lake, msgspec.structs.replace(day, published=published))
-            if is_changed:
+            if done.problems:
+                wrong.append("; ".join(done.problems))
+            if done.is_changed:
                 yield day
     if wrong:
-        count = f"{len(wrong)} of {len(dates)} days are not published: " if len(wrong) > 1 else ""
+        count = f"{len(wrong)} of {len(dates)} days are not published or not whole: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join(wrong)}")
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The day as the target has it now, whether it had another state, and what is wrong with kinds that stayed as they
+    were there.
+    """
+
+    there: SealedDay
+    is_changed: bool
+    problems: Sequence[str] = ()
 
 
 def publish_day(
@@ -105,33 +118,44 @@ def publish_day(
     progress: Progress = lambda _day, _kind: None,
     *,
     is_again: bool = False,
-) -> bool:
-    """Publish a sealed day; return whether the target had another state of it. `known` is its manifest there, None
-    where it has none: what it names was verified before it was written, and with `is_again` is verified now. The caller
-    holds the lake's lock.
+) -> Published:
+    """Publish a sealed day. `known` is its manifest there, None where it has none: what it names was verified before it
+    was written, and with `is_again` is verified now. A kind with a damaged file stays there as it was, and the manifest
+    there states what it lacks. The caller holds the lake's lock.
 
     Raises:
         TargetError: the target does not answer, or refuses.
-        DataFileError: a file of the lake is damaged, or the target has another lake's day of this name.
+        DataFileError: the target has another lake's day of this name.
         StoppedError: `stop` was set.
         OSError: a file cannot be read.
     """
     day = msgspec.structs.replace(day, published={})
     if known == day and not is_again:
-        return False
+        return Published(day, is_changed=False)
     if known is not None:
         _require_same_lake(store, day, known)
+    behind: dict[str, Sequence[Version]] = {}
+    problems: list[str] = []
     for kind, found in day.kinds.items():
-        has = known.kinds.get(kind, ()) if known is not None and not is_again else ()
+        there = known.kinds.get(kind, ()) if known is not None else ()
+        has = () if is_again else there
         if has == found:
             continue
         progress(day.session_date, kind)
-        for version in found[len(has) :]:
-            _put_version(lake, store, day, kind, version, stop)
+        try:
+            for version in found:
+                if version not in has:
+                    _put_version(lake, store, day, kind, version, stop)
+        except DataFileError as error:
+            problems.append(str(error))
+            behind[kind] = [version for version in found if version not in there]
+            continue
         # In front of the manifest: a day whose manifest is there has all its files.
         store.copy(_version_name(day, kind, found[-1]), path_of(_ROOT, kind, day.market, day.session_date).as_posix())
-    store.write(_manifest_name(day), manifest_content(day))
-    return True
+    published = without(day, behind) if any(behind.values()) else day
+    if is_changed := published != known or is_again:
+        store.write(_manifest_name(day), manifest_content(published))
+    return Published(published, is_changed, problems)
 
 
 def wrong_at_target(lake: Path, store: ObjectStore, day: SealedDay, stop: threading.Event) -> tuple[str, ...]:
@@ -141,7 +165,7 @@ def wrong_at_target(lake: Path, store: ObjectStore, day: SealedDay, stop: thread
     Raises:
         TargetError: the target does not answer.
         StoppedError: `stop` was set.
-        OSError: a file of the lake cannot be read.
+        OSError: a file of the lake cannot be read; one that is gone is passed over.
     """
     try:
         there = _manifest(store, _manifest_name(day))
@@ -156,7 +180,7 @@ def wrong_at_target(lake: Path, store: ObjectStore, day: SealedDay, stop: thread
         names[path_of(_ROOT, kind, day.market, day.session_date).as_posix()] = found[-1]
         for name, version in names.items():
             path = version_path(lake, kind, day.market, day.session_date, version.version)
-            if not store.has(path, name, stop):
+            if path.exists() and not store.has(path, name, stop):  # a lost one is the lake's own problem
                 remedy = f"`observer lake publish {day.session_date}` replaces it"
                 problems.append(f"{store.url_of(name)} is not version {version.version}: {remedy}")
     return tuple(problems)
@@ -175,20 +199,21 @@ def _put_version(
 ) -> None:
     path = version_path(lake, kind, day.market, day.session_date, version.version)
     if wrong := wrong_version(path, kind, version):
-        raise DataFileError(f"{day.session_date} is not published: {wrong[0]}")
+        raise DataFileError(f"{kind} of {day.session_date} is not published: {wrong[0]}")
     name = _version_name(day, kind, version)
     if store.has(path, name, stop):  # an earlier publication, which did not end, has put it there
         return
     store.upload(path, name, stop)
     if not store.has(path, name, stop):
-        raise DataFileError(f"{day.session_date} is not published: {store.url_of(name)} is not what was written")
+        text = f"{store.url_of(name)} is not what was written"
+        raise DataFileError(f"{kind} of {day.session_date} is not published: {text}")
 
 
 def _require_same_lake(store: ObjectStore, day: SealedDay, known: SealedDay) -> None:
     """Versions are only added: a manifest with others is that of another lake, or of this one before it was lost."""
     for kind, found in known.kinds.items():
-        own = [(version.version, version.digest) for version in day.kinds.get(kind, ())]
-        if [(version.version, version.digest) for version in found] != own[: len(found)]:
+        own = {(each.version, each.digest) for of in (day.kinds, day.lacking) for each in of.get(kind, ())}
+        if not {(version.version, version.digest) for version in found} <= own:
             raise DataFileError(
                 f"{store.url} has another lake's {kind} of {day.session_date}: give this lake another prefix, or take "
                 "that lake's files back from there"

@@ -2,16 +2,18 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from observer.errors import DataFileError, StoppedError
+from observer.errors import DataFileError, LakeInUseError, StoppedError
 from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
 from observer.lake.merging import late_rows
 from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file, unknown_kind
+from observer.lake.publishing import locked, publish
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
 
@@ -28,13 +30,23 @@ class VerifiedDay(msgspec.Struct, frozen=True):
 
 
 def verify_stored_day(lake: Path, day: SealedDay, url: str, stop: threading.Event) -> VerifiedDay:
-    """As `verify_day`, with the present manifest of the day and the present rows of the database at `url`.
+    """As `verify_day`, with the present manifest of the day and the present rows of the database at `url`. A version
+    that is gone is put back from the glob's file before.
 
     Raises:
         DataFileError: the manifest cannot be read.
         StoreError, StoppedError: as `verify_day`.
     """
     now = sealed_day(lake, day.market, day.session_date) or day
+    newest = [
+        version_path(lake, kind, now.market, now.session_date, found[-1].version) for kind, found in now.kinds.items()
+    ]
+    if not all(path.exists() for path in newest):
+        with (
+            suppress(LakeInUseError, DataFileError, OSError),
+            locked(lake),
+        ):  # what cannot be put back is a problem below
+            publish(lake, now)
     with SealingReader(url, stop=stop) as reader:
         return verify_day(lake, now, reader, stop)
 
@@ -73,6 +85,10 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
         elif compares is not None:
             compared += found[-1].rows
             problems += _wrong_rows(compares, day, kind, found[-1])
+    problems += [
+        f"{kind} of {day.session_date}: version {day.last_number(kind)} is lost and forgotten"
+        for kind in day.lost_kinds
+    ]
     problems += [
         f"{kind} of {day.session_date}: the database has {rows:,} rows, the sealed day none: "
         f"`observer lake seal {day.session_date}` adds them"

@@ -156,7 +156,8 @@ def _files(
     version. A database with the streams `uids` need not have the rows of a kind that is removed or that another
     database sealed.
     """
-    newest = {kind: versions[-1] for kind, versions in day.kinds.items()}
+    lost = {kind: day.lacking[kind][-1] for kind in day.lost_kinds}
+    newest = {**{kind: versions[-1] for kind, versions in day.kinds.items()}, **lost}
     return {
         kind: SealedFile(
             path(kind, day.market, day.session_date, version.version),
@@ -166,6 +167,7 @@ def _files(
             kind in day.removed,
             version.is_distinct,
             is_of_another=uids is not None and not version.is_held_with(uids),
+            is_lost=kind in lost,
         )
         for kind, version in newest.items()
     }

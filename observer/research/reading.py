@@ -15,13 +15,13 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.errors import StoreError
+from observer.errors import DataFileError, StoreError
 from observer.gaps.completeness import WITH_TRADES
-from observer.lake.layout import StreamRows
+from observer.lake.layout import StreamRows, lost_text
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
 from observer.research.database_rows import DatabaseRows, stored_schema
-from observer.research.errors import rows_removed, unknown_symbol
+from observer.research.errors import rows_lost, rows_removed, unknown_symbol
 from observer.research.kept import Kept
 from observer.store.arrow import POSITION
 from observer.store.kinds import REMOVABLE, kind_named
@@ -34,8 +34,8 @@ _OF_LINES: Final = ("universe_members", "slot_assignments")
 
 class SealedFile(msgspec.Struct, frozen=True):
     """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
-    the rows, whether they were removed from the database, `Version.is_distinct`, and whether another database has rows
-    of it.
+    the rows, whether they were removed from the database, `Version.is_distinct`, whether another database has rows of
+    it, and whether the day lacks the version.
     """
 
     path: Path | str
@@ -45,11 +45,12 @@ class SealedFile(msgspec.Struct, frozen=True):
     is_removed: bool
     is_distinct: bool = False
     is_of_another: bool = False
+    is_lost: bool = False
 
     @property
     def is_joined(self) -> bool:
         """Whether the database need not have the rows: those that it has at other positions join them."""
-        return self.is_removed or self.is_of_another
+        return not self.is_lost and (self.is_removed or self.is_of_another)
 
     @property
     def removed_version(self) -> int:
@@ -127,11 +128,21 @@ class Rows:
         return f"{self._market} {' '.join(found)}"
 
     def scan(self, kind: str, day: str, lines: Sequence[str] | None = None) -> pl.LazyFrame:
-        """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time."""
+        """The day's rows of a kind with the columns as stored, of some lines or of all; sorted by line and time.
+
+        Raises:
+            NoDataError: they are lost, or were removed from a database without its lake.
+            DataFileError: their file is gone.
+            StoreError: they went to the lake while the store was open.
+        """
         kept = self.kept.get((kind, day))
         if kept is not None:
             return _of_lines(kept.lazy(), kind, lines)
         file = self._sealed.get(day, {}).get(kind)
+        if file is not None and file.is_lost:
+            if file.is_of_another or self._count(kind, day) < file.rows:
+                raise rows_lost(kind, day, str(file.path))
+            return self._of_database(kind, day, lines)
         if file is not None and file.is_joined:
             sealed = self._of_file(kind, day, lines)
             if not self._count(kind, day):
@@ -299,12 +310,12 @@ class Rows:
             self._counted[kind, day] = counts[day]
 
     def _is_hot(self, kind: str, day: str) -> bool:
-        """Whether all rows of the day's kind are those of the database."""
+        """Whether all rows of the day's kind are those of the database, and none of them was lost."""
         if self._database is None or self.kept.get((kind, day)) is not None:
             return False
         file = self._sealed.get(day, {}).get(kind)
-        is_joined = file is not None and file.is_joined
-        return not is_joined and (day not in self._sealed or self._is_behind(kind, day))
+        is_elsewhere = file is not None and (file.is_joined or file.is_lost)
+        return not is_elsewhere and (day not in self._sealed or self._is_behind(kind, day))
 
     def _require_there(self, kind: str, days: Sequence[str]) -> None:
         """Check that the database has the rows of these days which have no sealed file.
@@ -342,6 +353,8 @@ class Rows:
         file = self._sealed[day].get(kind)
         if file is None:
             return _empty(kind)
+        if isinstance(file.path, Path) and not file.path.exists():
+            raise DataFileError(lost_text(str(file.path), kind, day))
         schema = stored_schema(kind)
         partition = {"session_date": pl.lit(day), "market": pl.lit(self._market)}
         in_file = {NAMES_IN_FILE.get(name, name): dtype for name, dtype in schema.items() if name not in partition}

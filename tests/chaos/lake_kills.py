@@ -29,7 +29,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,8 +64,9 @@ FIRST_ROWS: Final = 40  # of each kind and day
 SCANNED_ROWS_MIN: Final = 20
 LOT_ROWS: Final = 16
 BY_COLUMNS: Final = "trades"  # only these are read by columns: to start a process for each kind takes too long
-KILLED_WHILE_SCANNING: Final = 0.5  # of the kills
-SCANNING_S: Final = 0.5  # from the begin of a scan to its kill at most; a span by columns takes as long
+KILLED_WHILE_SCANNING: Final = 0.5  # of the kills, and all until there is one
+HELD_POLL_S: Final = 0.01
+HELD_AT: Final = (0, 1)  # an aimed kill holds a scan in front of one of these batches
 READER_ENDS_S: Final = 30.0
 NEW_STREAM: Final = 0.2  # how often late rows come in a stream of their own
 
@@ -133,8 +133,9 @@ class Campaign:
         longest_s = {name: self._to_the_end(act) for name, act in acts.items()}
         while self.ended.kills < kills:
             self._append_late()
-            name = self._rng.choice(list(acts))
-            is_aimed = self._rng.random() < KILLED_WHILE_SCANNING and name != "remove"  # which scans nothing
+            is_first = not self.ended.killed_scanning
+            name = "seal" if is_first else self._rng.choice(list(acts))
+            is_aimed = name != "remove" and (is_first or self._rng.random() < KILLED_WHILE_SCANNING)
             if self._is_killed(acts[name], self._rng.uniform(0, longest_s[name] * 1.1), is_aimed=is_aimed):
                 self.ended.killed[name] = self.ended.killed.get(name, 0) + 1
             else:
@@ -213,13 +214,12 @@ class Campaign:
         writer.close()
 
     def _is_killed(self, act: _Act, after_s: float, *, is_aimed: bool) -> bool:
-        """Start a process, and kill it after so many seconds, or if `is_aimed` amid its first scan, if it has one;
-        False if it had ended by then.
+        """Start a process, and kill it after so many seconds, or if `is_aimed` amid its first scan, which waits for
+        the kill; False if it had ended by then, as one without a scan does.
         """
-        process = _started(act)
-        if is_aimed and self._scans.is_begun(process):
-            after_s = self._rng.uniform(0, SCANNING_S)
-        process.join(after_s)
+        with self._scans.held_at(self._rng.choice(HELD_AT) if is_aimed else None):
+            process = _started(act)
+        process.join(0 if is_aimed and self._scans.is_held(process) else None if is_aimed else after_s)
         if process.exitcode is None:
             assert process.pid is not None
             os.kill(process.pid, signal.SIGKILL)
@@ -297,6 +297,15 @@ class _Scans:
 
     def __init__(self) -> None:
         self._reader, self._writer = multiprocessing.get_context("fork").Pipe(duplex=False)
+        self._held_at: int | None = None
+        self._holding = multiprocessing.get_context("fork").Event()
+
+    @contextlib.contextmanager
+    def held_at(self, batch: int | None) -> Generator[None]:
+        """The first scan of processes that are started now waits for ever in front of this batch, or at its end."""
+        self._held_at = batch
+        yield
+        self._held_at = None
 
     @contextlib.contextmanager
     def of_few_rows(self) -> Generator[None]:
@@ -309,12 +318,27 @@ class _Scans:
     def _read_spans(self, connection: Connection, kind: str, *others: Any) -> Generator[pa.RecordBatch]:
         self._writer.send("begun")
         columns_min = 1 if kind == BY_COLUMNS else sys.maxsize
-        yield from read_spans(connection, kind, *others, lot_rows=LOT_ROWS, columns_min=columns_min)
+        found = read_spans(connection, kind, *others, lot_rows=LOT_ROWS, columns_min=columns_min)
+        for number, batch in enumerate(found):
+            self._hold(number)
+            yield batch
+        if self._held_at is not None:
+            self._hold(self._held_at)
         self._writer.send("ended")
 
-    def is_begun(self, process: multiprocessing.process.BaseProcess) -> bool:
-        """Wait for a scan of the process; False if it ends without one."""
-        return self._reader in wait([self._reader, process.sentinel])
+    def _hold(self, batch: int) -> None:
+        if batch == self._held_at:
+            self._holding.set()
+            threading.Event().wait()
+
+    def is_held(self, process: multiprocessing.process.BaseProcess) -> bool:
+        """Wait until a scan of the process is held; False if it ends without one."""
+        while not self._holding.wait(HELD_POLL_S):
+            if process.exitcode is not None:
+                break
+        is_held = self._holding.is_set()
+        self._holding.clear()
+        return is_held
 
     def taken(self) -> tuple[int, bool]:
         """How many scans began since it was asked last, and whether the last one did not end."""

@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
+from bus.events import SweepCompleted
 from observer.cli.app import command_line
 from observer.errors import BackupFailedError
 from observer.lake.layout import path_of, version_path
@@ -103,3 +104,51 @@ def test_a_damaged_copy_is_named_by_verification_and_by_the_restore(scene: Scene
     assert done.exit_code == 1
     assert "put back 3 files of the lake, of 1 days" in done.stdout
     assert f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it" in done.stderr
+
+
+def test_a_restore_names_what_still_lacks_and_is_no_success(scene: Scene) -> None:
+    """A version that came after the backup, and is in no copy."""
+    scene.typed("backup", "now")
+    append(scene.url, *day_of(NEXT_DAY, symbols=1, each=1, market=MARKET))
+    for _ in seal_days(scene.lake, scene.url, MARKET, [NEXT_DAY], lambda: 2, GO_ON):
+        pass
+    first = version_path(scene.lake, "trades", MARKET, DAY, 1)
+    lost = version_path(scene.lake, "trades", MARKET, NEXT_DAY, 2)
+    for path in (first, lost, *(path_of(scene.lake, "trades", MARKET, day) for day in (DAY, NEXT_DAY))):
+        path.unlink()
+    for words in (["--lake", "--yes"], ["--lake", "--yes"], ["--yes"]):
+        done = scene.typed("backup", "restore", *words)
+        assert done.exit_code == 1, done.output
+        assert done.stderr.count(f"{lost} is gone, which has the trades of {NEXT_DAY}: mount the lake") == 1
+        assert first.exists(), "what the copy has is put back"
+
+
+def test_a_version_without_a_copy_is_put_back_from_the_glob_s_file(scene: Scene) -> None:
+    scene.typed("backup", "now")
+    shutil.rmtree(scene.folder / "data/backup/lake")
+    path = version_path(scene.lake, "trades", MARKET, DAY, 1)
+    path.unlink()
+    done = scene.typed("backup", "restore", "--lake", "--yes")
+    assert (done.exit_code, done.stdout) == (0, "put back 1 files of the lake, of 1 days\n"), done.output
+    assert scene.typed("lake", "verify", "--all").exit_code == 0
+
+
+def test_a_day_is_not_forgotten_that_a_copy_has(scene: Scene) -> None:
+    scene.typed("backup", "now")
+    for path in (version_path(scene.lake, "trades", MARKET, DAY, 1), path_of(scene.lake, "trades", MARKET, DAY)):
+        path.unlink()
+    words = ["lake", "forget", DAY, "--yes"]
+    assert "has a copy of 2026-11-18: `observer backup restore --lake --yes`" in str(scene.typed(*words).exception)
+    append(scene.url, SweepCompleted("kis", DAY, 2, 2, 3, 1, 1, 0))  # its snapshot is in no database
+    shutil.rmtree(scene.lake)
+    assert "has a copy of 2026-11-18: `observer backup restore --lake --yes`" in str(scene.typed(*words).exception)
+    away = shutil.move(scene.folder / "data/backup/lake", scene.folder / "away")
+    assert f"{scene.folder}/data/backup/lake/main, which is not there" in scene.typed(*words[:-1]).stdout
+    assert scene.typed(*words).exit_code == 0
+    shutil.move(away, scene.folder / "data/backup/lake")
+    assert scene.typed("backup", "restore", "--lake", "--yes").exit_code == 0
+    assert scene.trades() == 65
+    assert [line["is_forgotten"] for line in msgspec.json.decode(scene.typed("lake", "status", "--json").stdout)] == [
+        False,
+        False,
+    ]

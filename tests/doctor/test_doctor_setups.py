@@ -148,7 +148,10 @@ def open_lake_keys(_: ExitStack) -> None:
 def open_web_token(_: ExitStack) -> None:
     Path("web.token").write_text("secret")
     Path("web.token").chmod(0o644)
-    configure('[web]\ntoken_file = "web.token"')
+    with socket.socket() as free:  # on the page's usual port another process of the machine may listen
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    configure(f'[web]\nport = {port}\ntoken_file = "web.token"')
 
 
 # --- runtime folder ---------------------------------------------------------------------------------------------

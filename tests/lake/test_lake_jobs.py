@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -124,17 +125,19 @@ def test_a_day_with_a_damaged_file_is_an_alert_and_the_others_get_their_day_file
 
 def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -> None:
     scene = Scene(tmp_path, DAY_BEFORE)
+    other = ExitStack()
 
     async def scenario() -> None:
-        with locked(scene.lake):
-            await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        other.close()
         await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
         await scene.clock.advance(3_600)
         await until_async(lambda: scene.sealed == [DAY_BEFORE], "the day is sealed")
         await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
 
-    scene.lake.mkdir()
-    scene.run(scenario)
+    with other:  # before the jobs begin: else they could take the lock first
+        other.enter_context(locked(scene.lake))
+        scene.run(scenario)
 
 
 def test_a_catalogue_that_cannot_be_written_is_an_alert_of_its_own_and_the_day_is_sealed(tmp_path: Path) -> None:

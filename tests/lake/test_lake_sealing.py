@@ -243,10 +243,16 @@ def test_a_verification_s_look_at_the_lock_keeps_no_process_from_taking_it(
     with locked(lake):
         looking = (lake / "_lock").open("rb")
     fcntl.flock(looking, fcntl.LOCK_SH)
-    looked = threading.Timer(0.02, looking.close)
+    is_over = threading.Event()
+
+    def end_look() -> None:
+        is_over.set()  # before: the lock is free before the file says that it is closed
+        looking.close()
+
+    looked = threading.Timer(0.02, end_look)
     looked.start()
     with locked(lake):
-        assert looking.closed
+        assert is_over.is_set()
     looked.join()
 
 

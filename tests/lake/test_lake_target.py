@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.errors import DataFileError, LakeInUseError, MissingKeysError, StoppedError, TargetError
+import observer
+from observer.errors import DataFileError, LakeInUseError, MissingKeysError, NoDataError, StoppedError, TargetError
 from observer.lake.layout import SealedDay, manifest_content, manifest_path, path_of, sealed_day, version_path
 from observer.lake.object_store import ObjectStore, StoreKeys, keys_of, open_url
 from observer.lake.publishing import locked
@@ -170,7 +171,33 @@ def test_a_file_that_is_damaged_here_is_not_published(scene: Scene) -> None:
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataFileError, match=f"{DAY} is not published: .*1.parquet"):
         scene.publish()
-    assert published_days(scene.store) == [scene.day(NEXT_DAY)]
+    assert scene.version() not in scene.objects
+
+
+def test_a_damaged_kind_keeps_no_other_kind_of_its_day_from_being_published_and_readers_refuse_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = scene.lake / scene.version()
+    whole = path.read_bytes()
+    path_of(scene.lake, "trades", MARKET, DAY).unlink()
+    path.write_bytes(whole[:-9])
+    for _ in range(2):
+        with pytest.raises(DataFileError, match=rf"^trades of {DAY} is not published: .*1\.parquet"):
+            scene.publish()
+    there, after = published_days(scene.store)
+    assert (set(there.kinds), set(there.lacking), after) == ({"universes", "sweeps"}, {"trades"}, scene.day(NEXT_DAY))
+    own = sealed_day(scene.lake, MARKET, DAY)
+    assert own is not None
+    assert set(own.published) == {"universes", "sweeps"}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEYS.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEYS.secret_key)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", scene.server.endpoint)
+    with observer.open_store(scene.target) as store, pytest.raises(NoDataError, match="`observer lake publish 2026"):
+        store.trades(None, DAY).collect()
+    path.write_bytes(whole)
+    scene.seal()
+    assert scene.publish() == [DAY]
+    assert scene.objects == scene.expected()
 
 
 def test_another_lake_s_days_are_never_overwritten(scene: Scene, tmp_path: Path) -> None:
