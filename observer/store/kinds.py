@@ -1,10 +1,10 @@
 """The kinds of data: event tables whose rows belong to a day, their order, and which of them the lake can take over."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, case, select
+from sqlalchemy import ColumnElement, Select, Table, case, func, select
 
 from observer.errors import StoreError
 from observer.store.slots import day_bounds
@@ -12,6 +12,7 @@ from observer.store.tables import EVENT_TABLES, row_table
 
 _DAY: Final = "session_date"
 _GAPS: Final = "gaps"
+_OF_GAP: Final = "gap_id"
 _TABLES: Final = {table.name: table for table in EVENT_TABLES.values()}
 
 
@@ -30,6 +31,11 @@ class Kind(msgspec.Struct, frozen=True):
     def table(self) -> Table:
         """The kind's table."""
         return _TABLES[self.name]
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether a column gives the row's day as a date: its own, or that of its gap."""
+        return self.day in (_DAY, _OF_GAP)
 
     @property
     def rows(self) -> Table:
@@ -77,8 +83,8 @@ _ALL: Final = (
     Kind("gap_openings", ("from_ns",)),
     Kind("empty_gaps", ("from_ns",)),
     Kind(_GAPS, ("from_ns",)),
-    Kind("gap_recoveries", ("recovered_ns",), "gap_id"),
-    Kind("gap_losses", ("decided_ns",), "gap_id"),
+    Kind("gap_recoveries", ("recovered_ns",), _OF_GAP),
+    Kind("gap_losses", ("decided_ns",), _OF_GAP),
     Kind("gap_times", ("measured_ns",)),
     Kind("reconciliations", ("from_ns",)),
     Kind("quality", ("judged_ns",)),
@@ -126,11 +132,23 @@ def is_of_day(kind: Kind, session_date: str) -> ColumnElement[bool]:
     column = kind.table.c[kind.day]
     if kind.day == _DAY:
         return column == session_date
-    if kind.day == "gap_id":
+    if kind.day == _OF_GAP:
         gaps = _TABLES[_GAPS].c
         return column.in_(select(gaps.gap_id).where(gaps.session_date == session_date))
     since_ns, until_ns = day_bounds(session_date)
     return (column >= since_ns) & (column < until_ns)
+
+
+def counts_by_day(kind: Kind, days: Sequence[str]) -> Select[str, int]:
+    """The statement of the number of rows of each of these days that has any; the kind is dated (`Kind.is_dated`)."""
+    table = kind.table
+    if kind.day == _DAY:
+        dates = table.c.session_date
+        return select(dates, func.count()).where(dates.in_(days)).group_by(dates)
+    of_gap = _TABLES[_GAPS].c
+    gaps = select(of_gap.gap_id, of_gap.session_date).where(of_gap.session_date.in_(days)).distinct().subquery()
+    joined = table.join(gaps, gaps.c.gap_id == table.c.gap_id)
+    return select(gaps.c.session_date, func.count()).select_from(joined).group_by(gaps.c.session_date)
 
 
 def is_of_day_unindexed(kind: Kind, session_date: str) -> ColumnElement[bool]:
