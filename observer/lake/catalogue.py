@@ -37,7 +37,7 @@ from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, Nest
 
 from observer.errors import DataFileError, UntidyCatalogueError
 from observer.lake.catalogue_files import SCHEME, delete_unneeded, leaving
-from observer.lake.layout import CATALOGUE, SealedDay, version_path
+from observer.lake.layout import CATALOGUE, SealedDay, version_name
 from observer.lake.parquet import PARTITIONED_BY, file_schema, footer_of
 from observer.store.kinds import KINDS
 
@@ -84,7 +84,7 @@ _PROPERTIES: Final = {
 class _File(msgspec.Struct, frozen=True):
     """A file that a table has: its day."""
 
-    path: Path
+    path: str
     day: SealedDay
 
 
@@ -93,7 +93,7 @@ def catalogue_uri(lake: Path) -> str:
     return f"sqlite:///{(lake / CATALOGUE).absolute() / _FILE}"
 
 
-def _address(path: Path) -> str:
+def _address(path: Path | str) -> str:
     """A file's address as Iceberg's readers take it: without escapes, which none of them resolves."""
     return f"{SCHEME}{path}"
 
@@ -204,12 +204,12 @@ def _held_by_kind(lake: Path) -> dict[str, dict[str, DataFile]]:
 def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]]:
     """The files of the newest versions, by kind and address. The tables of a kind that a later Observer sealed stay."""
     found: dict[str, dict[str, _File]] = {}
-    whole = lake.absolute()
+    whole = str(lake.absolute())
     for day in days:
         for kind, versions in day.kinds.items():
             if kind not in KINDS:
                 continue
-            path = version_path(whole, kind, day.market, day.session_date, versions[-1].version)
+            path = f"{whole}/{version_name(kind, day.market, day.session_date, versions[-1].version)}"
             found.setdefault(kind, {})[_address(path)] = _File(path, day)
     return found
 
@@ -319,7 +319,7 @@ def iceberg_schema(kind: str) -> Schema:
 def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
     """The entry of a file; None of one that is gone or damaged."""
     try:
-        footer = footer_of(file.path)
+        footer = footer_of(Path(file.path))
     except DataFileError as error:
         logger.warning("the catalogue lacks a file: %s", error)
         return None
@@ -334,7 +334,7 @@ def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
         file_path=uri,
         file_format=FileFormat.PARQUET,
         partition=Record(file.day.market, file.day.session_date),
-        file_size_in_bytes=file.path.stat().st_size,
+        file_size_in_bytes=Path(file.path).stat().st_size,
         sort_order_id=None,
         spec_id=table.spec().spec_id,
         equality_ids=None,

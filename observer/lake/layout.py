@@ -141,7 +141,12 @@ def glob_of(kind: str = "*") -> str:
 
 def version_path(lake: Path, kind: str, market: str, day: str, version: int) -> Path:
     """The file with one version of a kind's rows of a day. Its content never changes."""
-    return lake / f"{_VERSIONS}/{_partition(kind, market, day)}/{version}{_ENDING}"
+    return lake / version_name(kind, market, day, version)
+
+
+def version_name(kind: str, market: str, day: str, version: int) -> str:
+    """The same file by its name below the lake's folder: to make a path of pathlib of each file takes long."""
+    return f"{_VERSIONS}/{_partition(kind, market, day)}/{version}{_ENDING}"
 
 
 class VersionFile(msgspec.Struct, frozen=True):
@@ -205,7 +210,7 @@ def sealed_days(lake: Path) -> list[SealedDay]:
     Raises:
         DataFileError: a manifest cannot be read, or is of a later version of Observer.
     """
-    return [_read_manifest(path) for path in _manifests(lake)]
+    return [manifest_at(path) for path in _manifests(lake)]
 
 
 def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
@@ -215,7 +220,7 @@ def newest_sealed_days(lake: Path, count: int) -> list[SealedDay]:
         DataFileError: as for `sealed_days`.
     """
     newest = sorted(_manifests(lake), key=lambda path: path.stem)[-count:]
-    return [_read_manifest(path) for path in newest]
+    return [manifest_at(path) for path in newest]
 
 
 def sealed_markets(lake: Path) -> Sequence[str]:
@@ -282,7 +287,7 @@ def sealed_day(lake: Path, market: str, day: str) -> SealedDay | None:
         DataFileError: as for `sealed_days`.
     """
     path = manifest_path(lake, market, day)
-    return _read_manifest(path) if path.exists() else None
+    return manifest_at(path) if path.exists() else None
 
 
 def versions(lake: Path, kind: str, day: str) -> list[tuple[Version, Path]]:
@@ -336,7 +341,12 @@ def manifest_from(content: bytes, name: str, remedy: str) -> SealedDay:
     return manifest
 
 
-def _read_manifest(path: Path) -> SealedDay:
+def manifest_at(path: Path) -> SealedDay:
+    """The manifest in this file.
+
+    Raises:
+        DataFileError: as for `sealed_days`.
+    """
     return manifest_from(_manifest_bytes(path), str(path), _REMEDY)
 
 

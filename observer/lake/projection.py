@@ -9,6 +9,7 @@ shares that no trade has, so that both files together have each share once. So n
 process `lake` writes them again.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Final
@@ -40,6 +41,19 @@ class DayFiles(msgspec.Struct, frozen=True):
     folder: Path
     provider: str
 
+    def days_without_folder(self, days: Sequence[SealedDay]) -> set[str]:
+        """The dates of those days of a market that have day files, and have no folder of them. No file is read."""
+        found: set[str] = set()
+        for track, kinds in _KINDS.items():
+            folder = self.folder / track / self.provider
+            there = {market: _names(folder / market) for market in {day.market for day in days}}
+            found |= {
+                day.session_date
+                for day in days
+                if day.session_date.replace("-", "") not in there[day.market] and not day.kinds.keys().isdisjoint(kinds)
+            }
+        return found
+
     def write(self, lake: Path, day: SealedDay) -> Sequence[Path]:
         """Bring the files of a sealed day to its newest versions; return those that changed.
 
@@ -68,6 +82,10 @@ class DayFiles(msgspec.Struct, frozen=True):
                 if found:
                     changed.append(target)
         return changed
+
+
+def _names(folder: Path) -> set[str]:
+    return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 - paths of pathlib take longer
 
 
 def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions: bytes, *, is_done: bool) -> bool:

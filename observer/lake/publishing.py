@@ -222,10 +222,17 @@ def _remove_unfinished(lake: Path, days: Sequence[SealedDay], files: Sequence[Ve
         for kind in {*day.kinds, *day.lacking}
     }
     above = [each for each in files if each.version > newest.get((each.market, each.session_date, each.kind), 0)]
-    unfinished = [*(file.path for file in above), *(lake / STAGING).glob("*")]
-    for path in unfinished:
+    for file in above:
+        file.path.unlink()
+    return len(above) + remove_staged(lake)
+
+
+def remove_staged(lake: Path) -> int:
+    """Remove what a killed sealing was writing; return how many files. The caller holds the lock."""
+    staged = list((lake / STAGING).glob("*"))
+    for path in staged:
         path.unlink()
-    return len(unfinished)
+    return len(staged)
 
 
 def publish(lake: Path, day: SealedDay, *, by_content: bool = False) -> bool:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pyarrow as pa
@@ -19,17 +20,20 @@ from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.files import sync_path
 from observer.lake.catalogue import update_catalogue
-from observer.lake.layout import SealedDay, Version, sealed_day, sealed_days, version_path, write_manifest
+from observer.lake.known_days import KnownDays
+from observer.lake.layout import SealedDay, Version, sealed_day, version_path, write_manifest
 from observer.lake.merging import late_rows, merged, numbers_of
 from observer.lake.object_store import ObjectStore
 from observer.lake.parquet import as_in_file, of_market, read_file, write_file
-from observer.lake.publishing import locked, publish, repair, scratch_folder, staging_path
+from observer.lake.publishing import locked, publish, scratch_folder, staging_path
 from observer.lake.target import wrong_at_target
 from observer.lake.verification import require_rows, verify_day
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.sealing import SealingReader
 
 logger = logging.getLogger(__name__)
+
+_COMPARED_TOGETHER: Final = 20  # sealed days whose rows are counted in one transaction
 
 Progress = Callable[[str, str, int], None]
 """Is called with the day, the kind that begins and the number of its rows."""
@@ -55,11 +59,13 @@ def seal_days(
     progress: Progress = lambda _day, _kind, _rows: None,
     remove: Collection[str] = (),
     target: ObjectStore | None = None,
+    known: KnownDays | None = None,
 ) -> Iterator[SealingResult]:
     """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
     failure or a stop. A day that is wrong does not keep the others from being sealed. A process changes the lake only
     through this. The rows of the days in `remove` may be removed from the database then, as `allow_removal`, where the
-    lake has a target only if that has them too.
+    lake has a target only if that has them too. `known` are the sealed days as this process knows them (None: it does
+    not): so not all files are looked at each time.
 
     Raises:
         LakeInUseError: another process seals.
@@ -68,13 +74,18 @@ def seal_days(
         StoreError, TargetError, StoppedError, OSError: as `seal` and `allow_removal`, at once.
     """
     wrong: list[str] = []
+    known = known or KnownDays(lake)
     with locked(lake):
-        repaired = repair(lake)
+        repaired = known.repair(now_ns())
         before = repaired.days
         try:
-            for session_date in days:
+            for session_date, unchanged in _compared(lake, url, market, days, before, stop):
                 try:
-                    result = seal(lake, url, market, session_date, now_ns(), stop, progress)
+                    if unchanged is not None:
+                        publish(lake, unchanged, by_content=True)
+                        result = SealingResult(unchanged)
+                    else:
+                        result = seal(lake, url, market, session_date, now_ns(), stop, progress)
                     if session_date in remove:
                         result = allow_removal(lake, url, result, stop, target)
                 except DataFileError as error:
@@ -82,8 +93,10 @@ def seal_days(
                     continue
                 yield result
         finally:
-            untidy = _untidy_catalogue(lake, before)
-    lost = [each for each in repaired.problems if not any(each in text for text in wrong)]
+            untidy = _untidy_catalogue(lake, known, before)
+        lost = [each for each in repaired.problems if not any(each in text for text in wrong)]
+        if not wrong and not lost:
+            known.finish()
     if wrong or lost:
         count = f"{len(wrong)} of {len(days)} days are not sealed: " if len(wrong) > 1 else ""
         raise DataFileError(f"{count}{'; '.join([*wrong, *lost, *untidy])}")
@@ -91,15 +104,49 @@ def seal_days(
         raise UntidyCatalogueError(untidy[0])
 
 
-def _untidy_catalogue(lake: Path, before: Sequence[SealedDay]) -> Sequence[str]:
+def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay]) -> Sequence[str]:
     """Bring the catalogue up to date; return why it is not. Also behind a failure of the sealing, which goes first."""
     try:
-        if found := sealed_days(lake):
+        if found := known.days():
             update_catalogue(lake, found, before)
     except (UntidyCatalogueError, DataFileError) as error:
         logger.warning("%s", error)
         return [str(error)]
     return []
+
+
+def _compared(
+    lake: Path, url: str, market: str, days: Sequence[str], sealed: Sequence[SealedDay], stop: threading.Event
+) -> Iterator[tuple[str, SealedDay | None]]:
+    """The dates; beside one whose sealed day has all rows that the database has, that day. The rows of several sealed
+    days are counted by one statement a kind: most of the days that are looked at again did not change.
+    """
+    of_market = {each.session_date: each for each in sealed if each.market == market}
+    for first in range(0, len(days), _COMPARED_TOGETHER):
+        dates = days[first : first + _COMPARED_TOGETHER]
+        again = [of_market[date] for date in dates if date in of_market]
+        unchanged = _unchanged(lake, url, again, stop) if again else {}
+        yield from ((date, unchanged.get(date)) for date in dates)
+
+
+def _unchanged(lake: Path, url: str, sealed: Sequence[SealedDay], stop: threading.Event) -> Mapping[str, SealedDay]:
+    with SealingReader(url, stop=stop) as reader:
+        _, uids = reader.marks()
+        dates = [each.session_date for each in sealed]
+        counts = {kind: reader.counts(kind, dates) for kind in KINDS}
+    of_days = ((each, {kind: rows[each.session_date] for kind, rows in counts.items()}) for each in sealed)
+    return {each.session_date: each for each, rows in of_days if _is_unchanged(lake, each, rows, uids)}
+
+
+def _is_unchanged(lake: Path, day: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> bool:
+    """Whether `seal` would find nothing to do; also where it finds something wrong, it has to look."""
+    joined = _joined(day, uids)
+    if not day.marks or day.lost_kinds or any(counts[kind] for kind in joined):
+        return False
+    try:
+        return not _changed(lake, day, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids)
+    except DataFileError:
+        return False
 
 
 def seal(

@@ -27,7 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.errors import StoreError
 from observer.store.engine import store_errors
-from observer.store.kinds import Kind, is_of_days, kind_named
+from observer.store.kinds import Kind, counts_by_day, is_of_day, is_of_days, kind_named
 from observer.store.lines import lines_of
 from observer.store.tables import STREAMS
 
@@ -278,14 +278,20 @@ def conditions_of_days(
     """The conditions of some days' rows. Where an index has the day behind the symbol, all symbols are named: a day is
     read line by line then, and the other days are not.
     """
+    return (is_of_days(kind, session_dates), *_conditions_of_lines(connection, kind, symbols))
+
+
+def _conditions_of_lines(
+    connection: Connection, kind: Kind, symbols: Sequence[str] | None
+) -> Sequence[ColumnElement[bool]]:
     symbol = kind.table.c.get("symbol")
     if symbol is None:
-        return (is_of_days(kind, session_dates),)
+        return ()
     indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
     is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
     if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
         symbols = lines_of(connection, kind.table)
-    return (is_of_days(kind, session_dates), *(() if symbols is None else (symbol.in_(symbols),)))
+    return () if symbols is None else (symbol.in_(symbols),)
 
 
 def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
@@ -333,17 +339,22 @@ def count_rows(connection: Connection, kind: str, session_date: str) -> int:
     return count_days(connection, kind, [session_date])[session_date]
 
 
-def count_days(connection: Connection, kind: str, session_dates: Sequence[str]) -> dict[str, int]:
-    """The number of each day's rows, as `count_rows`; one statement where a row has its day."""
+def count_days(connection: Connection, kind: str, days: Sequence[str]) -> dict[str, int]:
+    """The number of rows of each of these days, by one statement. A kind whose day follows from a time has a column of
+    the answer for each day: not more than some hundred of them.
+    """
     of_kind = kind_named(kind)
-    if len(session_dates) == 1 or of_kind.day != _DAY:
-        counted = select(func.count()).select_from(of_kind.table)
-        asked = {day: conditions_of_days(connection, of_kind, [day], None) for day in session_dates}
-        return {day: int(connection.execute(counted.where(*of_day)).scalar_one()) for day, of_day in asked.items()}
-    session_date = of_kind.table.c[_DAY]
-    of_days = conditions_of_days(connection, of_kind, session_dates, None)
-    found = connection.execute(select(session_date, func.count()).where(*of_days).group_by(session_date))
-    return {**dict.fromkeys(session_dates, 0), **{str(day): int(rows) for day, rows in found}}
+    of_lines = _conditions_of_lines(connection, of_kind, None)
+    if of_kind.is_dated:
+        counted = counts_by_day(of_kind, days).where(*of_lines)
+        return {**dict.fromkeys(days, 0), **dict(connection.execute(counted).all())}
+    if not days:
+        return {}
+    each = [
+        select(func.count()).select_from(of_kind.table).where(is_of_day(of_kind, day), *of_lines).scalar_subquery()
+        for day in days
+    ]
+    return dict(zip(days, connection.execute(select(*each)).one(), strict=True))
 
 
 def in_tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows_each: int) -> Iterator[pa.Table]:

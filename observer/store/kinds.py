@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, case, or_, select
+from sqlalchemy import ColumnElement, Select, Table, case, func, or_, select
 
 from observer.errors import StoreError
 from observer.store.slots import day_bounds
@@ -12,6 +12,7 @@ from observer.store.tables import EVENT_TABLES, row_table
 
 _DAY: Final = "session_date"
 _GAPS: Final = "gaps"
+_OF_GAP: Final = "gap_id"
 _TABLES: Final = {table.name: table for table in EVENT_TABLES.values()}
 
 
@@ -30,6 +31,11 @@ class Kind(msgspec.Struct, frozen=True):
     def table(self) -> Table:
         """The kind's table."""
         return _TABLES[self.name]
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether a column gives the row's day as a date: its own, or that of its gap."""
+        return self.day in (_DAY, _OF_GAP)
 
     @property
     def rows(self) -> Table:
@@ -77,8 +83,8 @@ _ALL: Final = (
     Kind("gap_openings", ("from_ns",)),
     Kind("empty_gaps", ("from_ns",)),
     Kind(_GAPS, ("from_ns",)),
-    Kind("gap_recoveries", ("recovered_ns",), "gap_id"),
-    Kind("gap_losses", ("decided_ns",), "gap_id"),
+    Kind("gap_recoveries", ("recovered_ns",), _OF_GAP),
+    Kind("gap_losses", ("decided_ns",), _OF_GAP),
     Kind("gap_times", ("measured_ns",)),
     Kind("reconciliations", ("from_ns",)),
     Kind("quality", ("judged_ns",)),
@@ -131,7 +137,7 @@ def is_of_days(kind: Kind, session_dates: Sequence[str]) -> ColumnElement[bool]:
     column = kind.table.c[kind.day]
     if kind.day == _DAY:
         return _is_one_of(column, session_dates)
-    if kind.day == "gap_id":
+    if kind.day == _OF_GAP:
         gaps = _TABLES[_GAPS].c
         return column.in_(select(gaps.gap_id).where(_is_one_of(gaps.session_date, session_dates)))
     return or_(*((column >= since_ns) & (column < until_ns) for since_ns, until_ns in _times_of(session_dates)))
@@ -151,6 +157,18 @@ def _times_of(session_dates: Sequence[str]) -> Iterator[tuple[int, int]]:
         span = (since_ns if span is None else span[0], until_ns)
     if span is not None:
         yield span
+
+
+def counts_by_day(kind: Kind, days: Sequence[str]) -> Select[str, int]:
+    """The statement of the number of rows of each of these days that has any; the kind is dated (`Kind.is_dated`)."""
+    table = kind.table
+    if kind.day == _DAY:
+        dates = table.c.session_date
+        return select(dates, func.count()).where(dates.in_(days)).group_by(dates)
+    of_gap = _TABLES[_GAPS].c
+    gaps = select(of_gap.gap_id, of_gap.session_date).where(of_gap.session_date.in_(days)).distinct().subquery()
+    joined = table.join(gaps, gaps.c.gap_id == table.c.gap_id)
+    return select(gaps.c.session_date, func.count()).select_from(joined).group_by(gaps.c.session_date)
 
 
 def is_of_day_unindexed(kind: Kind, session_date: str) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """What a sealing asks the database: a day's rows by kind and their number, the streams' marks, and the stored days."""
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
@@ -11,14 +11,14 @@ from sqlalchemy import Connection, func, select
 
 from bus.events import BackupCompleted, SweepCompleted, UniverseBuilt
 from observer.local_time import local_datetime
-from observer.store.arrow import count_rows, read_batches, read_marks, read_uids
+from observer.store.arrow import count_days, count_rows, read_batches
 from observer.store.engine import store_errors
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left, lacks_snapshots
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.session import DatabaseReader
-from observer.store.tables import EVENT_TABLES, table_of_lines
+from observer.store.tables import EVENT_TABLES, STREAMS, table_of_lines
 
 # A day that was collected has a row in one of these, which have few rows a day.
 _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
@@ -34,6 +34,7 @@ class SealingReader(DatabaseReader):
         self._folder = folder
         self._stop = stop
         self._counts: dict[tuple[str, str], int] = {}
+        self._marks: tuple[Mapping[str, int], Mapping[int, str]] | None = None
         self._stack = ExitStack()
         self._connection: Connection | None = None
 
@@ -61,6 +62,14 @@ class SealingReader(DatabaseReader):
                 self._counts[key] = count_rows(self._open, kind, session_date)
         return self._counts[key]
 
+    def counts(self, kind: str, days: Sequence[str]) -> Mapping[str, int]:
+        """The number of rows of a kind of each of these days; those that are not known yet by one statement."""
+        unknown = [day for day in days if (kind, day) not in self._counts]
+        with store_errors(self._engine):
+            found = count_days(self._open, kind, unknown) if unknown else {}
+        self._counts |= {(kind, day): rows for day, rows in found.items()}
+        return {day: self._counts[kind, day] for day in days}
+
     def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
         is_large = self.count(kind, session_date) >= ROWS_MIN
@@ -72,9 +81,11 @@ class SealingReader(DatabaseReader):
 
     def marks(self) -> tuple[Mapping[str, int], Mapping[int, str]]:
         """The high-water mark of each event stream by its random id, and the random id by the number in the rows."""
-        with store_errors(self._engine):
-            marks, uids = read_marks(self._open), read_uids(self._open)
-        return {uids[stream]: mark for stream, mark in marks.items()}, uids
+        if self._marks is None:
+            with store_errors(self._engine):
+                found = self._open.execute(select(STREAMS.c.id, STREAMS.c.uid, STREAMS.c.high_water_mark)).all()
+            self._marks = {uid: mark for _, uid, mark in found}, {stream: uid for stream, uid, _ in found}
+        return self._marks
 
     def is_backed_up(self, since_ns: int) -> bool:
         """Whether a package was completed at or after that time (UTC ns)."""

@@ -33,15 +33,14 @@ from observer.backup.work import back_up, plan_of
 from observer.cli.tables import Table, show
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.lake.jobs import days_to_seal
 from observer.lake.layout import CATALOGUE, days_to_remove, sealed_days
 from observer.lake.projection import DayFiles
 from observer.lake.removal import Removal
-from observer.lake.sealing import seal_days
+from observer.lake.upkeep import LakeUpkeep
 from observer.local_time import local_ns
 from observer.store.exports import Ledgers, ledgers_folder
 from observer.store.instance import schema_in
-from observer.store.kinds import KINDS, REMOVABLE
+from observer.store.kinds import KINDS
 from observer.store.ownership import claim
 from observer.store.statistics import refresh_statistics
 from observer.store.write_ahead_log import fold_log
@@ -109,6 +108,15 @@ class Year:
         self.settings = self._prepared(url)
         self.url = self.settings.store.url
         self._instance = self.settings.instance
+        self._now_ns = 0
+        self._upkeep = LakeUpkeep(
+            lake=self._lake,
+            url=self.url,
+            market=MARKET,
+            now_ns=lambda: self._now_ns,
+            day_files=DayFiles(ledgers_folder(self.settings.run.data), self.settings.provider),
+            keep_days=options.keep_days,
+        )
         self._plan = plan_of(self.settings.backup, self.settings.run, self._instance, self.url, None, self._lake)
 
     def _prepared(self, url: str) -> Settings:
@@ -237,16 +245,9 @@ class Year:
         assert not made.failures, made.failures
 
     def _seal(self, stored: Sequence[str]) -> None:
-        """As `observer.lake.jobs`: the new day, the newest sealed ones again, and the old ones' leave to go."""
-        sealed = sealed_days(self._lake)
-        old = days_to_remove(sealed, MARKET, self._options.keep_days)
-        leaving = {day.session_date for day in old if REMOVABLE & day.kinds.keys() != set(day.removed)}
-        days = days_to_seal(stored, {day.session_date for day in sealed})
-        days += sorted(leaving.difference(days))
-        now_ns = local_ns(date.fromisoformat(stored[-1]), 21, 30)
-        files = DayFiles(ledgers_folder(self.settings.run.data), self.settings.provider)
-        for each in seal_days(self._lake, self.url, MARKET, days, lambda: now_ns, threading.Event(), remove=leaving):
-            files.write(self._lake, each.day)
+        """As the process `lake`: the new day, the newest sealed ones again, and the old ones' leave to go."""
+        self._now_ns = local_ns(date.fromisoformat(stored[-1]), 21, 30)
+        self._upkeep.seal(stored[-1], threading.Event())
 
     def _grow_older(self, dates: Sequence[str], number: int) -> None:
         """Take the days since the last session from the times of the catalogue's files: old ones are deleted."""
@@ -293,7 +294,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="of the system; a run goes on in it")
     parser.add_argument("--db", default="", help="URL of a PostgreSQL server and schema; default: SQLite in the folder")
     parser.add_argument("--days", type=int, default=250)
-    parser.add_argument("--trades-per-day", type=int, default=2_000)
+    parser.add_argument("--trades-per-day", type=int, default=20_000)
     parser.add_argument("--keep-days", type=int, default=30)
     parser.add_argument("--backup-every", type=int, default=5)
     parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=YEAR_KINDS)

@@ -15,7 +15,7 @@ from bus.delivery import Delivered, Lost
 from bus.events import Poison
 from observer.gaps.intervals import Interval
 from observer.store.alerts import AlertReader
-from observer.store.arrow import count_rows, rows_of_days, schema_of
+from observer.store.arrow import count_days, count_rows, rows_of_days, schema_of
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.kinds import KINDS, REMOVABLE, kind_named
@@ -311,7 +311,7 @@ def test_days_of_a_kind_are_read_and_counted_without_the_other_days(
                 text = str(statement.compile(connection, compile_kwargs={"literal_binds": True}))
                 scanned |= scans(connection, Statement(text.replace("%", "%%"), (), ()), GROWING, indexes)
             with recorded() as of_count:
-                count_rows(connection, kind.name, DAY)
+                assert count_days(connection, kind.name, SESSIONS)[DAY] == count_rows(connection, kind.name, DAY)
             for counted in of_count:
                 scanned |= scans(connection, counted, GROWING, indexes)
     assert scanned == set()

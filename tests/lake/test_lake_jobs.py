@@ -14,7 +14,7 @@ from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY as DATE
-from observer.lake.jobs import CHECKED_AGAIN, LakeJobs, days_to_seal, has_more
+from observer.lake.jobs import LakeJobs
 from observer.lake.layout import CATALOGUE, forget_day, manifest_content, manifest_path, sealed_days, version_path
 from observer.lake.object_store import ObjectStore, open_target
 from observer.lake.projection import DayFiles
@@ -22,6 +22,7 @@ from observer.lake.publishing import locked
 from observer.lake.sealing import seal_days
 from observer.lake.settings import LakeSettings
 from observer.lake.target import publish_days, published_days
+from observer.lake.upkeep import CHECKED_AGAIN, days_to_seal, days_with_more
 from observer.local_time import local_ns
 from observer.store.kinds import REMOVABLE
 from observer.store.sealing import SealingReader
@@ -265,7 +266,7 @@ def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches
 
     scene.run(lambda: until_async(lambda: rows() == [3, 3], "the bars are sealed"))
     with SealingReader(new) as reader:
-        assert not has_more(sealed_days(scene.lake)[0], reader), "they are not sealed again and again"
+        assert not days_with_more(sealed_days(scene.lake)[:1], reader), "they are not sealed again and again"
 
 
 def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
