@@ -214,7 +214,7 @@ COMMANDS: Final = Group(
                 "new": Command("master_queries:new", "Show new listings since a day."),
                 "tradable": Command("master_queries:tradable", "Show the securities of a region that can be traded."),
                 "diff": Command("master:diff", "Show how two versions of an exchange's file differ."),
-                "verify": Command("master:verify", "Compare a region's listings in the database with its files."),
+                "verify": Command("master:verify", "Compare the listings in the database with the files."),
             },
         ),
         "keys": Group(

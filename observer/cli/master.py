@@ -144,7 +144,9 @@ def verify(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare listings in the database with the files of the configured exchanges, or of a region.
+    """Compare the listings in the database with the files.
+
+    All configured exchanges, or those of a region.
 
     Exit status 1: they differ.
     """

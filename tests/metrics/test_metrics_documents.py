@@ -79,7 +79,7 @@ def test_a_command_of_a_remedy_exists_with_these_arguments(command: str) -> None
     parse(command)
 
 
-@pytest.mark.parametrize("command", ["master report KOSPI", "master update KOSPI", "master verify"])
+@pytest.mark.parametrize("command", ["master report KOSPI", "master update KOSPI", "gaps show"])
 def test_a_command_that_does_not_exist_or_lacks_arguments_is_found(command: str) -> None:
     with pytest.raises(click.UsageError):
         parse(command)
