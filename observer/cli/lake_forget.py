@@ -27,8 +27,8 @@ def forget_command(
     """End the search for a day whose files are lost.
 
     Of a day with lost versions: for those alone. The lake's process and `observer lake seal --all` pass over the day
-    then, and the alert ends with the next sealing. Readers refuse the kinds that are lost. What the database has of the day stays. Once its files or its rows are back,
-    `observer lake seal DAY` makes it a sealed day again.
+    then, and the alert ends with the next sealing. Readers refuse the kinds that are lost. What the database has of
+    the day stays. Once its files or its rows are back, `observer lake seal DAY` makes it a sealed day again.
 
     Exit status 0: done; 1: without --yes; 2: the day is not lost, or a copy of the lake has what is.
     """
