@@ -51,7 +51,7 @@ def _invalid_indexes() -> set[str]:
     found = connection.execute(
         sa.text(
             "SELECT relname FROM pg_class JOIN pg_index ON indexrelid = pg_class.oid "
-            "WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace"
+            "WHERE NOT indisvalid AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
         )
     )
     return set(found.scalars())

@@ -154,7 +154,7 @@ def _judged_schema(stored: Stored) -> Iterator[Finding]:
         remedy = "undo what was changed by hand, or put a package in its place: `observer backup restore`"
         yield critical("schema", f"differs from this version's: {problem}", remedy)
     if not problems:
-        yield ok("schema", "every table, column and index as this version expects")
+        yield ok("schema", "every table, column, index and view as this version expects")
 
 
 def upgrade_command(

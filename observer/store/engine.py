@@ -344,7 +344,10 @@ def migrate(url: str, copies: Path | None = None) -> None:
         StoreError: it cannot be opened, is not a database, has a schema that this code does not know, or cannot be
             copied.
     """
-    from observer.store.schema_change import renew_views, upgrade_to_newest  # it opens transactions by this module
+    from observer.store.schema_change import (
+        bring_views_up_to_date,
+        upgrade_to_newest,
+    )  # it opens transactions by this module
 
     engine = open_writer(url)
     try:
@@ -356,7 +359,7 @@ def migrate(url: str, copies: Path | None = None) -> None:
                 logger.warning("copied to %s before its schema changes", keep_before_migration(url, revision, copies))
             _make_instance_schema(engine)
             upgrade_to_newest(engine)
-        renew_views(engine)
+        bring_views_up_to_date(engine)
     finally:
         engine.dispose()
 

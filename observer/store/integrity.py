@@ -96,7 +96,7 @@ def _disordered(connection: Connection, schema: str, stop: threading.Event) -> I
 
 
 def schema_problems(url: str) -> Sequence[str]:
-    """What differs from the schema that this code expects: the revision, else every table, column and index.
+    """What differs from the schema that this code expects: the revision, else every table, column, index and view.
 
     Raises:
         StoreError: it is not there, or does not answer.
@@ -117,10 +117,16 @@ def _differences(engine: Engine) -> Sequence[str]:
     from alembic.migration import MigrationContext
 
     from observer.store.tables import METADATA
+    from observer.store.views import stale_views
 
     with store_errors(engine), engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return [_worded(each) for each in compare_metadata(context, METADATA)]
+        views = [_stale_view(name) for name in stale_views(connection)]
+        return [*(_worded(each) for each in compare_metadata(context, METADATA)), *views]
+
+
+def _stale_view(name: str) -> str:
+    return f"view {name} is an earlier version's: drop the views of your own that read it, and start the system again"
 
 
 def _worded(difference: Any) -> str:

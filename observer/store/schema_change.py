@@ -5,19 +5,22 @@ So each try waits as long as `lock_timeout` says (`observer.store.engine`), and 
 the error says what to do.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import OperationalError
 
 from observer.errors import StoreError
 from observer.store import engine as opened
 from observer.store.engine import store_errors
-from observer.store.views import make_views, views_are_current
+from observer.store.views import renew_views, stale_views
+
+logger = logging.getLogger(__name__)
 
 _TRIES: Final = 3
-_LOCK_NOT_AVAILABLE: Final = "55P03"
+_WAITED_FOR: Final = ("55P03", "40P01")  # a lock that was not given, and a deadlock
 # A server that works for a program that was killed ends its statement within this, and with it the transaction and the
 # locks. Versions before 14 do not know the setting, and a server on another system than Linux refuses it.
 _CLIENT_CHECK_MS: Final = 500
@@ -57,7 +60,7 @@ def change_schema(engine: Engine, change: Callable[[Connection], None]) -> None:
                         connection.exec_driver_sql(_CHECK_CLIENT)
                     change(connection)
             except OperationalError as error:
-                if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                if getattr(error.orig, "sqlstate", None) not in _WAITED_FOR:
                     raise
             else:
                 return
@@ -67,13 +70,28 @@ def change_schema(engine: Engine, change: Callable[[Connection], None]) -> None:
     )
 
 
-def renew_views(engine: Engine) -> None:
-    """Make the views anew where they are not those of this code; one look, without a lock, where they are.
+def bring_views_up_to_date(engine: Engine) -> None:
+    """Make the views anew that are not those of this code. Where they cannot be, as under a view that a person made of
+    them, they stay as they are with a warning, and `observer db check` names them: the system needs none of them anew.
 
     Raises:
-        StoreError: as `change_schema`.
+        StoreError: the database does not answer, or lacks a view that cannot be made.
     """
+    if not _stale_views(engine):
+        return
+    try:
+        change_schema(engine, renew_views)
+    except StoreError as error:
+        if set(_stale_views(engine)) - _views_there(engine):
+            raise
+        logger.warning("SQL views stay as an earlier version made them (`observer db check` names them): %s", error)
+
+
+def _stale_views(engine: Engine) -> list[str]:
     with store_errors(engine), engine.connect() as connection:
-        is_current = views_are_current(connection)
-    if not is_current:
-        change_schema(engine, make_views)
+        return stale_views(connection)
+
+
+def _views_there(engine: Engine) -> set[str]:
+    with store_errors(engine), engine.connect() as connection:
+        return set(inspect(connection).get_view_names())

@@ -13,7 +13,8 @@ import string
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
 from observer.gaps.intervals import VOLUME_NOISE
@@ -190,21 +191,55 @@ VIEWS: Final[Mapping[str, str]] = {
 _STATEMENTS: Final = {
     name: f"CREATE VIEW {name} AS {query}" for name, query in {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}.items()
 }
+_OTHER_COLUMNS: Final = "42P16"  # PostgreSQL replaces a view only by one with the same columns and more behind them
+# What others may do with our views: dropping a view takes it away.
+_GRANTS: Final = """
+SELECT format('GRANT %s ON %I TO %s%s', privilege_type, relname,
+    CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+FROM pg_class CROSS JOIN aclexplode(relacl)
+WHERE relkind = 'v' AND grantee <> relowner
+    AND relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+ORDER BY 1"""
 
 
 def make_views(connection: Connection) -> None:
     """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it.
-    One that changes only what a view says needs neither: `views_are_current` finds that.
+    One that changes only what a view says needs neither: `stale_views` finds that.
     """
     drop_views(connection)
     for name, statement in _STATEMENTS.items():
-        connection.exec_driver_sql(statement)
-        if connection.dialect.name == "postgresql":  # it keeps no text of a view's definition
-            connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_digest(statement)}'")
+        _make(connection, name, statement)
 
 
-def views_are_current(connection: Connection) -> bool:
-    """Whether the database has the views of this code, with these definitions."""
+def renew_views(connection: Connection) -> None:
+    """Bring the views to the definitions of this code. PostgreSQL replaces them where their columns allow it: what was
+    granted on them, and other views that read them, stay. Else they are dropped and made, and the grants repeated.
+    """
+    if connection.dialect.name != "postgresql":
+        make_views(connection)
+        return
+    try:
+        with connection.begin_nested():
+            for name in stale_views(connection):
+                _make(connection, name, _STATEMENTS[name].replace("CREATE VIEW", "CREATE OR REPLACE VIEW", 1))
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != _OTHER_COLUMNS:
+            raise
+        granted = connection.execute(text(_GRANTS)).scalars().all()
+        make_views(connection)
+        for grant in granted:
+            connection.exec_driver_sql(grant)
+
+
+def _make(connection: Connection, name: str, statement: str) -> None:
+    connection.exec_driver_sql(statement)
+    if connection.dialect.name == "postgresql":  # it keeps no text of a view's definition
+        connection.exec_driver_sql(f"COMMENT ON VIEW {name} IS '{_digest(_STATEMENTS[name])}'")
+
+
+def stale_views(connection: Connection) -> list[str]:
+    """The views of this code that the database lacks or has with another definition, each after those it reads."""
     if connection.dialect.name == "postgresql":
         found = connection.exec_driver_sql(
             "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
@@ -214,7 +249,8 @@ def views_are_current(connection: Connection) -> bool:
     else:
         found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
         wanted = dict(_STATEMENTS)
-    return wanted.items() <= {name: text for name, text in found}.items()  # noqa: C416 - rows
+    stated = {name: definition for name, definition in found}  # noqa: C416 - rows
+    return [name for name, definition in wanted.items() if stated.get(name) != definition]
 
 
 def _digest(statement: str) -> str:

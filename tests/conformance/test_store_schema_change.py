@@ -8,11 +8,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url
 
 from observer.errors import StoreError
 from observer.store import engine
-from observer.store.engine import migrate
+from observer.store.engine import migrate, open_writer
+from observer.store.integrity import schema_problems
+from observer.store.schema_change import change_schema
+from observer.store.views import make_views
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
 from tests.waiting import until
@@ -45,9 +48,49 @@ def transaction(url: str) -> Iterator["psycopg.Connection[Any]"]:
         connection.rollback()
 
 
+@contextmanager
+def opened_for_writing(url: str) -> Iterator[Engine]:
+    database = open_writer(url)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
 def test_views_of_an_earlier_program_are_made_anew_at_the_same_revision(stale_url: str) -> None:
     migrate(stale_url)
     assert query(stale_url, "SELECT bid, ask FROM best_quotes") == []
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("has_other_columns", [False, True])
+def test_what_was_granted_on_a_view_outlives_its_renewal(empty_database_url: str, has_other_columns: bool) -> None:
+    make_database(empty_database_url)
+    execute(empty_database_url, "COMMENT ON VIEW best_quotes IS 'of an earlier program'")
+    if has_other_columns:
+        execute(empty_database_url, "DROP VIEW best_quotes")
+        execute(empty_database_url, STALE)
+    execute(empty_database_url, "GRANT SELECT ON best_quotes TO PUBLIC")
+    execute(empty_database_url, "GRANT SELECT ON trades TO pg_monitor WITH GRANT OPTION")
+    migrate(empty_database_url)
+    granted = "SELECT relacl::text LIKE '%,=r/%' FROM pg_class WHERE oid = 'best_quotes'::regclass"
+    assert query(empty_database_url, granted) == [(True,)]
+    passed_on = "SELECT has_table_privilege('pg_monitor', 'trades', 'SELECT WITH GRANT OPTION')"
+    assert query(empty_database_url, passed_on) == [(True,)]
+    assert schema_problems(empty_database_url) == []
+
+
+@pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
+def test_a_start_succeeds_with_views_of_a_person_s_own(stale_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    execute(stale_url, "CREATE VIEW mine AS SELECT * FROM best_quotes")
+    migrate(stale_url)
+    assert query(stale_url, "SELECT stale FROM mine") == [(1,)]
+    assert "SQL views stay as an earlier version made them" in caplog.text
+    [problem] = schema_problems(stale_url)
+    assert problem.startswith("view best_quotes is an earlier version's: drop the views of your own")
+    execute(stale_url, "DROP VIEW mine")
+    migrate(stale_url)
+    assert schema_problems(stale_url) == []
 
 
 def test_views_of_this_code_are_left_alone(stale_url: str) -> None:
@@ -69,9 +112,10 @@ def test_a_reader_that_keeps_a_lock_ends_the_change_with_a_remedy_and_the_next_o
     waits = (*engine._POSTGRESQL_WRITER_SETTINGS, f"lock_timeout = {LOCK_WAIT_MS}")
     monkeypatch.setattr(engine, "_POSTGRESQL_WRITER_SETTINGS", waits)
     with transaction(stale_url) as reader:
-        reader.execute("SELECT * FROM trades")
-        with pytest.raises(StoreError, match="pg_stat_activity names it"):
-            migrate(stale_url)
+        reader.execute("SELECT * FROM best_quotes")
+        with pytest.raises(StoreError, match="pg_stat_activity names it"), opened_for_writing(stale_url) as database:
+            change_schema(database, make_views)
+        migrate(stale_url)  # a start does not fail for a view
         assert query(stale_url, "SELECT stale FROM best_quotes") == [(1,)]
     migrate(stale_url)
     assert query(stale_url, "SELECT bid, ask FROM best_quotes") == []
@@ -79,9 +123,9 @@ def test_a_reader_that_keeps_a_lock_ends_the_change_with_a_remedy_and_the_next_o
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
 def test_a_killed_change_leaves_no_lock_behind_a_reader_and_is_repeated(stale_url: str) -> None:
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'trades'::regclass"
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'best_quotes'::regclass"
     with transaction(stale_url) as reader:
-        reader.execute("SELECT * FROM trades")
+        reader.execute("SELECT * FROM best_quotes")
         with subprocess.Popen([sys.executable, "-c", PATIENT, stale_url]) as program:
             until(lambda: query(stale_url, waiting) == [(1,)] or program.poll() is not None, "the change waits")
             assert program.poll() is None
