@@ -38,14 +38,23 @@ class ConflatedDay(NamedTuple):
         return [each for each in self.trades if each in of_rows or each in self.held]
 
     def volumes_by_minute(self) -> dict[int, tuple[float, int]]:
-        """By minute the shares and the trades: a stored trade in its own, another in that in which its row begins."""
-        begins = {each: row[0].second for row in self.rows for each in row}
+        """By minute the shares and the trades."""
         found: dict[int, tuple[float, int]] = {}
         for each in self.counted:
-            minute = (each.second if each in self.held else begins[each]) // 60
+            minute = self._minute_of(each)
             volume, trades = found.get(minute, (0.0, 0))
             found[minute] = (volume + each.volume, trades + 1)
         return found
+
+    def last_price(self) -> float:
+        """The price at which the last minute closes. The last trade can be in an earlier one, with its row."""
+        last = max(map(self._minute_of, self.counted))
+        return [each.price for each in self.counted if self._minute_of(each) == last][-1]
+
+    def _minute_of(self, trade: Traded) -> int:
+        """A stored trade is in its own minute, another in that in which its row begins."""
+        begins = {each: row[0].second for row in self.rows for each in row}
+        return (trade.second if trade in self.held else begins[trade]) // 60
 
 
 @st.composite
