@@ -241,6 +241,7 @@ def _update_table(
 ) -> bool:
     table = _table(catalogue, kind)
     if (stated := table.properties.get(_FILES)) == _digest_of(files):
+        delete_unneeded(table, untidy)  # what could not be deleted is said until it is
         return False
     is_as_before = stated == _digest_of(earlier)
     changed = [file.day.session_date for uri, file in earlier.items() if uri not in files]
@@ -251,6 +252,7 @@ def _update_table(
     added = {uri: entry for uri, file in new.items() if (entry := _data_file(table, uri, file)) is not None}
     digest = _digest_of(files.keys() - (new.keys() - added.keys()))
     if digest == stated:
+        delete_unneeded(table, untidy)
         return False
     marks = {f"{new[uri].day.market} {new[uri].day.session_date}": new[uri].day.marks for uri in added}
     summary = {MARKS: msgspec.json.encode(marks).decode()}

@@ -48,7 +48,7 @@ def leaving(snapshots: Iterable[Snapshot], untidy: list[str]) -> list[Snapshot]:
 
 def delete_unneeded(table: Table, untidy: list[str]) -> None:
     """Delete the lists and manifests that are not needed. What cannot be read or deleted is added to `untidy` and tried
-    again at the next commit: no sealing fails for it. Lists go first: what a kill leaves is found at the next commit
+    again at the next sealing: none fails for it. Lists go first: what a kill leaves is found at the next commit
     with an old list. The caller holds the lake's lock.
     """
     try:

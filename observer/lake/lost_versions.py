@@ -12,13 +12,17 @@ import msgspec
 from observer.errors import DataFileError
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, version_path, write_manifest
-from observer.lake.parquet import file_schema, metadata_of, read_file
+from observer.lake.parquet import file_schema, footer_of, metadata_of, read_file
+from observer.store.kinds import KINDS
 
 
 def is_version(path: Path, kind: str, version: Version) -> bool:
-    """Whether the file is there and is exactly this version, by its rows and its metadata; it is read whole."""
+    """Whether the file is there and is exactly this version, by its rows and its metadata; it is read whole. The
+    columns of a kind that only a later Observer knows are those of the file.
+    """
     try:
-        is_rows = digest_of(read_file(path), file_schema(kind).names) == (version.rows, version.digest)
+        names = file_schema(kind).names if kind in KINDS else footer_of(path).schema.names
+        is_rows = digest_of(read_file(path), names) == (version.rows, version.digest)
         return states_version(path, version) and is_rows
     except DataFileError:
         return False

@@ -2,7 +2,8 @@
 
 The order of things makes a kill harmless. A day's rows are removed only when its manifest says that the database need
 not have them (`observer.lake.sealing.allow_removal`), and from then on every reader takes them from the sealed file.
-What is removed follows from the manifests alone, batch by batch, each in one transaction, again after a restart.
+What is removed follows from the manifests, batch by batch, each in one transaction, again after a restart. Rows whose
+sealed file is not there stay.
 """
 
 import asyncio
@@ -17,12 +18,13 @@ from observer.alerts.process import Alerts
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import DataFileError, StoreError
-from observer.lake.layout import days_to_remove, sealed_days
+from observer.lake.layout import SealedDay, days_to_remove, lost_text, sealed_days, version_path
 from observer.store.removal import SealedRows
 from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
+_SAID_MAX: Final = 3  # of the files that are not there, in one alert
 _IDENTITY: Final = "removal"  # of the alert
 _LOOK_NS: Final = 600 * NS_PER_S  # market time between looks at the manifests, from the backup until the end of the day
 
@@ -51,16 +53,25 @@ class Removal:
         self._failure = ""
 
     def add(self, rows: Sequence[SealedRows]) -> str:
-        """Remove those of these rows, which are all that may be removed, that were not yet, unless others wait; return
-        why the removal before failed, empty if it did not.
+        """Remove those of these rows, which are all that may be removed, that were not yet, unless some of them wait;
+        others wait no longer. Return why the removal before failed, empty if it did not.
         """
         with self._lock:
             self._done.intersection_update(rows)
+            allowed = set(rows)
+            if self._waiting and self._waiting[0] not in allowed:
+                self._after = 0
+            self._waiting = deque(each for each in self._waiting if each in allowed)
             if not self._waiting:
                 self._waiting.extend(each for each in rows if each not in self._done)
                 self._after = 0
             failure, self._failure = self._failure, ""
             return failure
+
+    def is_done(self, rows: SealedRows) -> bool:
+        """Whether these rows were removed to the last one."""
+        with self._lock:
+            return rows in self._done
 
     def clear(self) -> None:
         """Remove nothing until rows are added again."""
@@ -138,18 +149,45 @@ class RemovalJob:
                 await self._clock.sleep_until(min(self._clock.now_ns() + _LOOK_NS, plan.ends_ns))
             self._removal.clear()
 
-    def _look(self, rows: Sequence[SealedRows] | str) -> None:
-        failure = rows if isinstance(rows, str) else self._removal.add(rows)
+    def _look(self, found: tuple[Sequence[SealedRows], Sequence[str]] | str) -> None:
+        if isinstance(found, str):
+            failure = found
+        else:
+            rows, lost = found
+            more = [f"and {len(lost) - _SAID_MAX} more"] if len(lost) > _SAID_MAX else []
+            failure = "; ".join([*filter(None, [self._removal.add(rows)]), *lost[:_SAID_MAX], *more])
         if failure:
             text = f"rows of old sealed days are not removed from the database: {failure}"
             self._alerts.report(_IDENTITY, "warning", text)
         else:
             self._alerts.resolve(_IDENTITY, "rows of old sealed days are removed from the database")
 
-    def _rows(self) -> Sequence[SealedRows] | str:
-        """What the manifests say, the newest day first, or why they cannot be read."""
+    def _rows(self) -> tuple[Sequence[SealedRows], Sequence[str]] | str:
+        """What the manifests say, the newest day first, without the kinds whose files are not there, and these files;
+        or why the lake cannot be read.
+        """
+        rows: list[SealedRows] = []
+        lost: list[str] = []
         try:
-            days = days_to_remove(sealed_days(self._lake), self._market, self._keep_days)
+            for day in reversed(days_to_remove(sealed_days(self._lake), self._market, self._keep_days)):
+                of_day = day.removable_rows(published_only=self._published_only)
+                left = dict.fromkeys(each.kind for each in of_day if not self._removal.is_done(each))
+                lost_here = {kind: text for kind in left if (text := _lost(self._lake, day, kind))}
+                lost += lost_here.values()
+                rows += [each for each in of_day if each.kind not in lost_here]
         except (DataFileError, OSError) as error:
             return str(error)
-        return [rows for day in reversed(days) for rows in day.removable_rows(published_only=self._published_only)]
+        return rows, lost
+
+
+def _lost(lake: Path, day: SealedDay, kind: str) -> str:
+    """What to say of the file that readers take the kind's rows from, if it is gone or has another size than stated;
+    it is not read.
+    """
+    newest = day.kinds[kind][-1]
+    path = version_path(lake, kind, day.market, day.session_date, newest.version)
+    try:
+        is_whole = path.stat().st_size == newest.size_bytes
+    except FileNotFoundError:
+        return lost_text(str(path), kind, day.session_date)
+    return "" if is_whole else lost_text(str(path), kind, day.session_date, "is damaged")

@@ -33,6 +33,9 @@ from observer.store.tables import STREAMS
 
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _CSV_BYTES: Final = 4_000_000  # of rows that are parsed at once
+# A statement's columns and values: PostgreSQL takes 1,664 columns, SQLite 32,766 values.
+_COLUMNS_MAX: Final = 500
+_VALUES_MAX: Final = 30_000
 _DAY: Final = "session_date"
 POSITION: Final = ("stream", "sequence")
 """The columns of an event's position."""
@@ -284,14 +287,19 @@ def conditions_of_days(
 def _conditions_of_lines(
     connection: Connection, kind: Kind, symbols: Sequence[str] | None
 ) -> Sequence[ColumnElement[bool]]:
-    symbol = kind.table.c.get("symbol")
-    if symbol is None:
-        return ()
+    lines = _named_lines(connection, kind, symbols)
+    return () if lines is None else (kind.table.c.symbol.in_(lines),)
+
+
+def _named_lines(connection: Connection, kind: Kind, symbols: Sequence[str] | None) -> Sequence[str] | None:
+    """The lines that a condition names; None: it names none."""
+    if "symbol" not in kind.table.c:
+        return None
     indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
     is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
     if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
-        symbols = lines_of(connection, kind.table)
-    return () if symbols is None else (symbol.in_(symbols),)
+        return lines_of(connection, kind.table)
+    return symbols
 
 
 def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
@@ -340,21 +348,24 @@ def count_rows(connection: Connection, kind: str, session_date: str) -> int:
 
 
 def count_days(connection: Connection, kind: str, days: Sequence[str]) -> dict[str, int]:
-    """The number of rows of each of these days, by one statement. A kind whose day follows from a time has a column of
-    the answer for each day: not more than some hundred of them.
+    """The number of rows of each of these days, by one statement. That of a kind whose day follows from a time has a
+    column and the lines for each day: where they are too many for one, by several.
     """
     of_kind = kind_named(kind)
-    of_lines = _conditions_of_lines(connection, of_kind, None)
+    lines = _named_lines(connection, of_kind, None)
+    of_lines = () if lines is None else (of_kind.table.c.symbol.in_(lines),)
     if of_kind.is_dated:
         counted = counts_by_day(of_kind, days).where(*of_lines)
         return {**dict.fromkeys(days, 0), **dict(connection.execute(counted).all())}
-    if not days:
-        return {}
     each = [
         select(func.count()).select_from(of_kind.table).where(is_of_day(of_kind, day), *of_lines).scalar_subquery()
         for day in days
     ]
-    return dict(zip(days, connection.execute(select(*each)).one(), strict=True))
+    at_once = max(1, min(_COLUMNS_MAX, _VALUES_MAX // (2 + len(lines or ()))))
+    found: list[int] = []
+    for first in range(0, len(each), at_once):
+        found += connection.execute(select(*each[first : first + at_once])).one()
+    return dict(zip(days, found, strict=True))
 
 
 def in_tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows_each: int) -> Iterator[pa.Table]:

@@ -1,7 +1,9 @@
 """Rows of a day as columns, on both databases: the same rows in the same order, from one transaction."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,7 +13,7 @@ from bus.delivery import Delivered
 from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
 from observer.errors import StoreError
 from observer.local_time import local_ns
-from observer.store.arrow import count_rows, read_batches, read_marks, schema_of
+from observer.store.arrow import count_days, count_rows, read_batches, read_marks, schema_of
 from observer.store.engine import open_reader
 from observer.store.kinds import KINDS
 from observer.store.tables import EVENT_TABLES
@@ -104,6 +106,19 @@ def test_a_kind_without_a_date_belongs_to_the_local_day_of_its_time(store: Store
     times = [MIDNIGHT_NS - 1, MIDNIGHT_NS, MIDNIGHT_NS + 86_400 * NS_PER_S - 1, MIDNIGHT_NS + 86_400 * NS_PER_S]
     store(*(NavObserved("kis", "069500", each, 1.0, 0.0, None, None, None) for each in times))
     assert [row["receive_time_ns"] for row in rows_of(read_batches(engine, "navs", DAY))] == times[1:3]
+
+
+def test_many_days_of_more_lines_than_one_statement_can_name_are_counted(store: Store, engine: Engine) -> None:
+    lines, days = 800, [(date(2026, 11, 18) - timedelta(days=ago)).isoformat() for ago in range(90)]
+    store(*(NavObserved("kis", f"{line:06}", MIDNIGHT_NS, 1.0, 0.0, None, None, None) for line in range(lines)))
+    store(NavObserved("kis", "000001", local_ns(date(2026, 11, 1)), 1.0, 0.0, None, None, None))
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        if connection.dialect.name == "sqlite":  # as the library is built by default
+            driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 32_766)
+        counted = count_days(connection, "navs", days)
+        assert counted == {**dict.fromkeys(days, 0), "2026-11-18": lines, "2026-11-01": 1}
+        assert count_days(connection, "navs", []) == {}
 
 
 def test_a_recovery_belongs_to_the_day_of_its_gap(store: Store, engine: Engine) -> None:

@@ -209,6 +209,19 @@ def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
     assert len(catalogue_rows(lake)) == 10
 
 
+def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(lake: Path, url: str) -> None:
+    seal_all(lake, url)
+    stuck = lake / CATALOGUE / "observer/trades/metadata/snap-1-0-stuck.avro"
+    stuck.mkdir()
+    os.utime(stuck, (1, 1))
+    append(url, trade(99, symbol="000010", session_date=NEXT_DAY))
+    for _ in range(3):
+        with pytest.raises(UntidyCatalogueError, match=r"not tidied: what is not needed stays: .*snap-1-0-stuck"):
+            seal_all(lake, url)
+    stuck.rmdir()
+    seal_all(lake, url)
+
+
 def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
     lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from observer.errors import DataFileError
 from observer.lake.catalogue import open_catalogue
-from observer.lake.layout import CATALOGUE, path_of, sealed_day, sealed_days, version_path
+from observer.lake.layout import CATALOGUE, path_of, sealed_day, sealed_days, version_path, write_manifest
+from observer.lake.lost_versions import lost_versions
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.verification import verify_catalogue, verify_stored_day
 from tests.builders import trade
@@ -116,6 +118,30 @@ def test_a_lost_version_is_written_again_from_the_rows_that_the_database_has(sce
     with pytest.raises(DataFileError, match=r"1\.parquet is gone"):
         scene.seal()
     assert scene.glob().samefile(scene.version(number=2))
+
+
+@pytest.mark.parametrize("gone", ["nothing", "the version", "both"])
+def test_of_a_kind_that_a_later_observer_sealed_only_what_is_gone_is_lost(scene: Scene, gone: str) -> None:
+    day = sealed_day(scene.lake, MARKET, DAY)
+    assert day is not None
+    write_manifest(scene.lake, msgspec.structs.replace(day, kinds={**day.kinds, "later": day.kinds["sweeps"]}))
+    for path, source in (
+        (scene.version("later"), scene.version("sweeps")),
+        (scene.glob("later"), scene.glob("sweeps")),
+    ):
+        path.parent.mkdir(parents=True)
+        shutil.copyfile(source, path)  # as a copy of the lake without times and links
+    if gone != "nothing":
+        scene.version("later").unlink()
+    if gone == "both":
+        scene.glob("later").unlink()
+        assert list(lost_versions(scene.lake, sealed_day(scene.lake, MARKET, DAY) or day)) == ["later"]
+        with pytest.raises(DataFileError, match="is gone, which has the later of 2026-11-18"):
+            scene.seal()
+    else:
+        assert lost_versions(scene.lake, sealed_day(scene.lake, MARKET, DAY) or day) == {}
+        scene.seal()
+        assert scene.glob("later").samefile(scene.version("later"))
 
 
 def test_an_earlier_version_that_is_gone_is_named(scene: Scene) -> None:

@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.demo.configuration import DAY as DATE
+from observer.lake.layout import path_of, version_path
 from observer.lake.removal import Removal, RemovalJob
 from observer.lake.sealing import seal_days
 from observer.local_time import local_ns
@@ -95,6 +98,54 @@ def test_nothing_is_removed_after_midnight(tmp_path: Path) -> None:
         await until_async(scene.removal.step_from_thread, "rows are removed")
         await scene.clock.advance((day_plan(DATE).ends_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(lambda: not scene.removal.step_from_thread(), "no rows are removed")
+
+    scene.run(scenario)
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_rows_whose_sealed_file_is_gone_or_shorter_stay_and_are_an_alert_until_it_is_back(
+    tmp_path: Path, is_gone: bool
+) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+    path = version_path(scene.lake, "trades", MARKET, DAY, 1)
+    content = path.read_bytes()
+    for each in (path, path_of(scene.lake, "trades", MARKET, DAY)):
+        each.unlink()
+    if not is_gone:
+        path.write_bytes(content[:-1])
+
+    def removed() -> set[tuple[str, str]]:
+        scene.step()
+        return {(rows.kind, rows.session_date) for rows in scene.writer.asked}
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        await until_async(lambda: ("trades", NEXT_DAY) in removed(), "the other day's rows are removed")
+        assert ("trades", DAY) not in removed()
+        [alert] = scene.alerts.open
+        assert f"{path} is {'gone' if is_gone else 'damaged'}, which has the trades of {DAY}" in alert.text
+        path.write_bytes(content)
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: ("trades", DAY) in removed(), "the day's rows are removed")
+        await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
+
+    scene.run(scenario)
+
+
+def test_rows_that_wait_stay_if_their_sealed_file_goes_before_their_turn(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+    scene.writer.is_endless = True
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.removal.step_from_thread, "rows are removed")
+        version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        scene.writer.is_endless = False
+        scene.step()
+        assert {rows.session_date for rows in scene.writer.asked} == {NEXT_DAY}
 
     scene.run(scenario)
 

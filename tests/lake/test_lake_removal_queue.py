@@ -53,6 +53,19 @@ def test_removed_rows_are_not_looked_for_again_but_those_of_a_new_version_or_of_
     assert asked(later) == later
 
 
+def test_what_may_not_be_removed_any_more_waits_no_longer_and_the_next_rows_begin_at_their_first() -> None:
+    remover = FailingOnce()
+    remover.asked.append(("an earlier failure", 0))
+    removal = Removal(remover)
+    first, second = (SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades"))
+    removal.add([first, second])
+    removal.step_from_thread()
+    removal.add([second])
+    while removal.step_from_thread():
+        pass
+    assert remover.asked[1:] == [("snapshots", 0), ("trades", 0), ("trades", 5)]
+
+
 def test_rows_that_are_cleared_during_a_batch_leave_the_next_ones_alone() -> None:
     remover = StandingStill()
     removal = Removal(remover)
