@@ -18,15 +18,7 @@ from bus.events import SweepCompleted
 from observer.cli.app import command_line
 from observer.cli.removed import require_hot
 from observer.config import load_settings
-from observer.errors import (
-    ConfigError,
-    DataFileError,
-    LakeInUseError,
-    MissingKeysError,
-    NoDataError,
-    TargetError,
-    UnreadableFileError,
-)
+from observer.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
 from observer.extras import install_command
 from observer.lake.layout import path_of, version_path
 from observer.lake.publishing import locked
@@ -163,16 +155,6 @@ def test_a_forgotten_version_is_written_anew_once_the_database_has_its_rows_agai
     assert scene.typed("seal", DAY).exit_code == 0
     assert version_path(scene.lake, "trades", MARKET, DAY, 2).exists()
     assert scene.typed("verify", DAY).exit_code == 0
-
-
-def test_a_day_with_a_file_that_cannot_be_read_is_not_forgotten(scene: Scene) -> None:
-    seal_and_allow(scene)
-    remove_sealed(scene.url, scene.lake)
-    path_of(scene.lake, "trades", MARKET, DAY).unlink()
-    path = version_path(scene.lake, "trades", MARKET, DAY, 1)
-    path.unlink()
-    path.symlink_to(path)  # the system refuses to open it, also to root
-    assert isinstance(scene.typed("forget", DAY, "--yes").exception, UnreadableFileError)
 
 
 def test_the_lines_of_the_other_days_are_there_when_a_day_is_wrong(scene: Scene) -> None:
