@@ -149,6 +149,10 @@ class NotYetError(DataFileError):
     """What a job of the day needs is not there yet; another process is making it."""
 
 
+class UnreadableFileError(DataFileError):
+    """A file may be whole, but the system does not give it: for lack of rights, or by a fault of the disk or mount."""
+
+
 class FileGoneError(DataFileError):
     """A broker's host does not have the files any more; asked again soon, it would say the same."""
 

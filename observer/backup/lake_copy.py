@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from observer.backup.manifest import PackagedFile
-from observer.backup.package import PORTION_BYTES, digest_of, go_on, problem_of
+from observer.backup.package import PORTION_BYTES, digest_of, go_on, loss_of, problem_of
 from observer.errors import DataFileError
 from observer.files import PRIVATE_FILE, make_private_folder, read_file, replace_file, sync_path, to_disk
 from observer.lake.layout import SealedDay, Version, sealed_days, version_path
@@ -106,7 +106,7 @@ def _copy_day(lake: Path, copy: Path, day: SealedDay, stop: threading.Event) -> 
     before = _known(copy, day)
     if before is not None and before.day == day and _are_there(copy, before.files):
         return ()
-    if before is not None and (kind := other_rows(before.day, day)):
+    if before is not None and (kind := other_rows(_left(copy, before, day, stop), day)):
         raise DataFileError(
             f"{day.session_date}: the lake has fewer or other rows of {kind} than the copy in {copy}, which stays as "
             "it is: `observer backup restore --lake` says more"
@@ -122,6 +122,23 @@ def _copy_day(lake: Path, copy: Path, day: SealedDay, stop: threading.Event) -> 
         sync_path(folder)
     _write_note(copy, CopiedDay(day, list(known.values())))
     return added
+
+
+def _left(copy: Path, before: CopiedDay, day: SealedDay, stop: threading.Event) -> SealedDay:
+    """The copied day without the versions that are lost in the copy, too, and that the lake states as lacking."""
+    lacking = {file_name(day, *each) for each in versions_of(before.day) if each[1] in day.lacking.get(each[0], ())}
+    lost = {file.path for file in before.files if file.path in lacking and _is_lost(copy, file, stop)}
+    kinds = {
+        kind: tuple(version for version in found if file_name(day, kind, version) not in lost)
+        for kind, found in before.day.kinds.items()
+    }
+    return msgspec.structs.replace(before.day, kinds=kinds)
+
+
+def _is_lost(copy: Path, file: PackagedFile, stop: threading.Event) -> bool:
+    with contextlib.suppress(OSError):  # one that cannot be read may be whole
+        return loss_of(copy, file, stop) != ""
+    return False
 
 
 def _known(copy: Path, day: SealedDay) -> CopiedDay | None:

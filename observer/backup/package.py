@@ -227,14 +227,27 @@ def _problems(path: Path, manifest: Manifest, stop: threading.Event) -> Sequence
 
 def problem_of(package: Path, file: PackagedFile, stop: threading.Event) -> str:
     """What is wrong with a file of a package; empty if nothing is. Raises StoppedError when `stop` is set."""
+    try:
+        return loss_of(package, file, stop)
+    except OSError as error:
+        return f"{file.path}: {error.strerror}"
+
+
+def loss_of(package: Path, file: PackagedFile, stop: threading.Event) -> str:
+    """Why a file of a package is lost: it is gone or damaged; empty if it is whole.
+
+    Raises:
+        OSError: it cannot be read; it may be whole.
+        StoppedError: `stop` was set.
+    """
     path = package / file.path
     try:
         size_bytes = path.stat().st_size
-        if size_bytes != file.size_bytes:
-            return f"{file.path} has {size_bytes:,} bytes, the manifest states {file.size_bytes:,}"
-        return "" if digest_of(path, stop) == file.sha256 else f"{file.path} is damaged: its digest differs"
-    except OSError as error:
+    except FileNotFoundError as error:
         return f"{file.path}: {error.strerror}"
+    if size_bytes != file.size_bytes:
+        return f"{file.path} has {size_bytes:,} bytes, the manifest states {file.size_bytes:,}"
+    return "" if digest_of(path, stop) == file.sha256 else f"{file.path} is damaged: its digest differs"
 
 
 def digest_of(path: Path, stop: threading.Event) -> str:

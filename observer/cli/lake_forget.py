@@ -3,18 +3,30 @@
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import click
 from click.exceptions import Exit
 
 from observer.backup.lake_copy import copied_files, copy_of_lake
-from observer.backup.package import problem_of
+from observer.backup.package import loss_of
 from observer.cli.context import ConfigOption, DayArgument
 from observer.cli.lake import Lake, finished_day, lake_of
 from observer.cli.options import Option
 from observer.errors import ConfigError, DataFileError, TargetError
-from observer.lake.layout import Version, forget_day, manifest_path, sealed_day, version_path, write_manifest
+from observer.lake.layout import (
+    SealedDay,
+    Version,
+    forget_day,
+    manifest_path,
+    sealed_day,
+    version_path,
+    write_manifest,
+)
+from observer.store.removal import SealedRows
+
+if TYPE_CHECKING:
+    from observer.store.sealing import SealingReader
 
 _Lost = Mapping[str, Sequence[Version]]
 
@@ -30,7 +42,8 @@ def forget_command(
     then, and the alert ends with the next sealing. Readers refuse the kinds that are lost. What the database has of
     the day stays. Once its files or its rows are back, `observer lake seal DAY` makes it a sealed day again.
 
-    Exit status 0: done; 1: without --yes; 2: the day is not lost, or a copy of the lake has what is.
+    Exit status 0: done; 1: without --yes; 2: the day is not lost, or a copy of the lake, the target or the database has
+    what is, or one of them cannot be asked.
     """
     from observer.lake.lost_versions import lost_versions, without
     from observer.lake.publishing import locked
@@ -43,6 +56,8 @@ def forget_command(
     with SealingReader(lake.url) as reader:
         if not lost and (sealed is not None or not reader.lacks_snapshots(asked)):
             raise DataFileError(f"{asked} is not lost: `observer lake seal {asked}`")
+        if sealed is not None and _is_stored(lake, sealed, lost, reader):
+            raise DataFileError(f"the database has all rows of {asked} that are lost: `observer lake seal {asked}`")
     looked = _require_no_copy(lake, asked, lost)
     names = [f"version {each.version} of {kind} ({each.rows:,} rows)" for kind, found in lost.items() for each in found]
     what = ", ".join(names) or "its files"
@@ -60,11 +75,28 @@ def forget_command(
     click.echo(f"{asked}: {what} are lost; what the database has of the day stays there")
 
 
+def _is_stored(lake: Lake, day: SealedDay, lost: _Lost, reader: "SealingReader") -> bool:
+    """Whether the database has the rows of each lost newest version, so that a sealing writes them again: it does where
+    the file is gone, and the database has to keep them.
+    """
+    newest = [(kind, found[-1]) for kind, found in lost.items() if found[-1] == day.newest(kind)]
+    return bool(newest) and all(
+        kind not in day.removed
+        and not version_path(lake.folder, kind, day.market, day.session_date, version.version).exists()
+        and sum(map(reader.count_left, _positions(day, kind, version))) == version.rows
+        for kind, version in newest
+    )
+
+
+def _positions(day: SealedDay, kind: str, version: Version) -> Sequence[SealedRows]:
+    return [SealedRows(kind, day.session_date, each.uid, each.first, each.last, each.rows) for each in version.streams]
+
+
 def _require_no_copy(lake: Lake, day: str, lost: _Lost) -> Sequence[str]:
     """Where was looked for the lost versions, or for the day where there are none.
 
     Raises:
-        DataFileError: a copy of the lake has them.
+        DataFileError: a copy of the lake or the target has them, or cannot be asked.
     """
     empty = "" if lake.sealed else ", which has no sealed day at all"
     looked = [f"{lake.folder}{empty}"]
@@ -76,8 +108,14 @@ def _require_no_copy(lake: Lake, day: str, lost: _Lost) -> Sequence[str]:
     backup = lake.settings.backup
     for folder in (backup.folder_of(lake.settings.run), *([Path(backup.copy_to)] if backup.copy_to else [])):
         copy = copy_of_lake(folder, lake.settings.instance)
-        files = [file for file in copied_files(copy, lake.market, day) if not names or file.path in names]
-        if any(not problem_of(copy, file, threading.Event()) for file in files):
+        if str(folder) == backup.copy_to and not folder.is_dir():
+            raise DataFileError(f"backup.copy_to = {folder} is not there: mount it, or remove the setting")
+        try:
+            files = [file for file in copied_files(copy, lake.market, day) if not names or file.path in names]
+            is_copied = any(not loss_of(copy, file, threading.Event()) for file in files)
+        except OSError as error:
+            raise DataFileError(f"{error.filename or copy} cannot be read: {error.strerror}") from error
+        if is_copied:
             raise DataFileError(f"{copy} has a copy of {day}: `observer backup restore --lake --yes` puts it back")
         looked.append(f"{copy}{'' if copy.exists() else ', which is not there'}")
     try:
@@ -87,5 +125,5 @@ def _require_no_copy(lake: Lake, day: str, lost: _Lost) -> Sequence[str]:
                 raise DataFileError(f"{target.url} has {day}: copy its objects into {lake.folder}, then seal the day")
             looked.append(target.url)
     except (ConfigError, TargetError) as error:
-        looked.append(f"the target, which does not answer: {error}")
+        raise DataFileError(f"whether the target has {day} is unknown: {error}") from error
     return looked

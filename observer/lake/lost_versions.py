@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from observer.errors import DataFileError
+from observer.errors import DataFileError, UnreadableFileError
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, version_path, write_manifest
 from observer.lake.parquet import file_schema, footer_of, metadata_of, read_file
@@ -21,9 +21,19 @@ def is_version(path: Path, kind: str, version: Version) -> bool:
     columns of a kind that only a later Observer knows are those of the file.
     """
     try:
+        return _is_whole(path, kind, version)
+    except UnreadableFileError:
+        return False
+
+
+def _is_whole(path: Path, kind: str, version: Version) -> bool:
+    """As `is_version`. Raises UnreadableFileError: the file cannot be read; it may be this version."""
+    try:
         names = file_schema(kind).names if kind in KINDS else footer_of(path).schema.names
         is_rows = digest_of(read_file(path), names) == (version.rows, version.digest)
         return states_version(path, version) and is_rows
+    except UnreadableFileError:
+        raise
     except DataFileError:
         return False
 
@@ -56,13 +66,17 @@ def source_of(lake: Path, day: SealedDay, kind: str) -> Path:
 
 
 def lost_versions(lake: Path, day: SealedDay) -> Mapping[str, tuple[Version, ...]]:
-    """By kind the versions of a day without a whole file; each file is read whole."""
+    """By kind the versions of a day without a whole file; each file is read whole.
+
+    Raises:
+        UnreadableFileError: a file cannot be read, so that it is not known to be lost.
+    """
     found: dict[str, tuple[Version, ...]] = {}
     for kind, own in day.kinds.items():
         glob = path_of(lake, kind, day.market, day.session_date)
         for version in own:
             path = version_path(lake, kind, day.market, day.session_date, version.version)
-            if not is_version(path, kind, version) and not (version is own[-1] and is_version(glob, kind, version)):
+            if not _is_whole(path, kind, version) and not (version is own[-1] and _is_whole(glob, kind, version)):
                 found[kind] = (*found.get(kind, ()), version)
     return found
 

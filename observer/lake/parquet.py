@@ -4,8 +4,10 @@ zstd; texts with few values and prices have a dictionary, times and numbers diff
 of rows has few symbols, so that a reader of one symbol skips the others by the groups' statistics.
 """
 
+import errno
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from observer.errors import DataFileError
+from observer.errors import DataFileError, UnreadableFileError
 from observer.files import sync_path
 from observer.lake.digest import RowsDigest
 from observer.lake.layout import StreamRows
@@ -179,28 +181,34 @@ def read_file(path: Path, columns: list[str] | None = None) -> Generator[pa.Reco
     """The rows of a file in their order.
 
     Raises:
+        UnreadableFileError: it cannot be read; it may be whole.
         DataFileError: it is not there, or it is damaged.
     """
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
-    except (OSError, pa.ArrowException) as error:
-        raise DataFileError(f"{path}: {error}") from error
+    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
 
 
 def metadata_of(path: Path) -> dict[str, str]:
     """The file's own metadata without their prefix: rows, digest, streams, version, sealed_at_ns, schema_version.
 
     Raises:
-        DataFileError: it is not there, or it is damaged.
+        UnreadableFileError, DataFileError: as `read_file`.
     """
     texts = {name.decode(): value.decode() for name, value in (footer_of(path).metadata or {}).items()}
     return {name.removeprefix(_METADATA): value for name, value in texts.items() if name.startswith(_METADATA)}
 
 
 def footer_of(path: Path) -> pq.FileMetaData:
-    """The footer of a file: its columns, their statistics and the metadata. Raises DataFileError as `metadata_of`."""
-    try:
+    """The footer of a file: its columns, their statistics and the metadata. Raises as `read_file`."""
+    with _reading(path):
         return pq.read_metadata(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
-        raise DataFileError(f"{path}: {error}") from error
+        # What the system refuses has its number; what pyarrow finds damaged is an OSError without one.
+        is_refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+        raise (UnreadableFileError if is_refused else DataFileError)(f"{path}: {error}") from error

@@ -35,6 +35,7 @@ from observer.lake.lost_versions import without
 from observer.lake.object_store import ObjectStore
 from observer.lake.publishing import locked
 from observer.lake.verification import wrong_version
+from observer.store.kinds import REMOVABLE
 
 Progress = Callable[[str, str], None]
 """Is called with the day and the kind that begins."""
@@ -121,7 +122,7 @@ def publish_day(
 ) -> Published:
     """Publish a sealed day. `known` is its manifest there, None where it has none: what it names was verified before it
     was written, and with `is_again` is verified now. A kind with a damaged file stays there as it was, and the manifest
-    there states what it lacks. The caller holds the lake's lock.
+    there states what it lacks. Versions that the lake has lost and forgotten stay there. The caller holds the lock.
 
     Raises:
         TargetError: the target does not answer, or refuses.
@@ -129,7 +130,7 @@ def publish_day(
         StoppedError: `stop` was set.
         OSError: a file cannot be read.
     """
-    day = msgspec.structs.replace(day, published={})
+    here, day = day.kinds, _as_there(day, known, store)
     if known == day and not is_again:
         return Published(day, is_changed=False)
     if known is not None:
@@ -143,7 +144,7 @@ def publish_day(
             continue
         progress(day.session_date, kind)
         try:
-            for version in found:
+            for version in here.get(kind, ()):
                 if version not in has:
                     _put_version(lake, store, day, kind, version, stop)
         except DataFileError as error:
@@ -171,6 +172,7 @@ def wrong_at_target(lake: Path, store: ObjectStore, day: SealedDay, stop: thread
         there = _manifest(store, _manifest_name(day))
     except DataFileError as error:
         return (str(error),)
+    day = _as_there(day, there, store)
     if there is None or there.kinds != day.kinds:
         text = "is not published" if there is None else "has another state there"
         return (f"{day.session_date} {text}: `observer lake publish {day.session_date}`",)
@@ -191,7 +193,33 @@ def state_at_target(day: SealedDay, there: Mapping[tuple[str, str], SealedDay]) 
     found = there.get((day.market, day.session_date))
     if found is None:
         return "no"
-    return "published" if found.kinds == day.kinds else "behind"
+    return "published" if found.kinds == _as_there(day, found).kinds else "behind"
+
+
+def _as_there(day: SealedDay, known: SealedDay | None, store: ObjectStore | None = None) -> SealedDay:
+    """The day as the target is to have it: versions that the lake has lost, and that the target's manifest names, are
+    not lacking there; with `store` only those with an object. Of a kind whose newest version is one of these the
+    database need not have the rows.
+    """
+
+    def is_kept(kind: str, version: Version) -> bool:
+        return version in day.lacking[kind] and (store is None or store.has_object(_version_name(day, kind, version)))
+
+    there = known.kinds if known is not None else {}
+    kept = {kind: [each for each in there.get(kind, ()) if is_kept(kind, each)] for kind in day.lacking}
+    left = {kind: tuple(each for each in lost if each not in kept[kind]) for kind, lost in day.lacking.items()}
+    kinds = {
+        **day.kinds,
+        **{
+            kind: tuple(sorted([*day.kinds.get(kind, ()), *found], key=lambda each: each.version))
+            for kind, found in kept.items()
+            if found
+        },
+    }
+    lacking = {kind: lost for kind, lost in left.items() if lost}
+    whole = msgspec.structs.replace(day, kinds=kinds, lacking=lacking, published={})
+    was_lost = REMOVABLE.intersection(day.lost_kinds).difference(whole.lost_kinds)
+    return msgspec.structs.replace(whole, removed=tuple(sorted(was_lost.union(day.removed))))
 
 
 def _put_version(

@@ -8,7 +8,16 @@ import pytest
 
 import observer
 from observer.errors import DataFileError, LakeInUseError, MissingKeysError, NoDataError, StoppedError, TargetError
-from observer.lake.layout import SealedDay, manifest_content, manifest_path, path_of, sealed_day, version_path
+from observer.lake.layout import (
+    SealedDay,
+    manifest_content,
+    manifest_path,
+    path_of,
+    sealed_day,
+    version_path,
+    write_manifest,
+)
+from observer.lake.lost_versions import without
 from observer.lake.object_store import ObjectStore, StoreKeys, keys_of, open_url
 from observer.lake.publishing import locked
 from observer.lake.sealing import seal_days
@@ -198,6 +207,39 @@ def test_a_damaged_kind_keeps_no_other_kind_of_its_day_from_being_published_and_
     scene.seal()
     assert scene.publish() == [DAY]
     assert scene.objects == scene.expected()
+
+
+def test_versions_that_the_lake_has_lost_stay_at_the_target(scene: Scene) -> None:
+    scene.publish()
+    append(scene.url, trade(99, symbol="000020"))
+    scene.seal()
+    scene.publish()
+    before = scene.objects
+    for number in (1, 2):
+        (scene.lake / scene.version(number)).unlink()
+    path_of(scene.lake, "trades", MARKET, DAY).unlink()
+    day = scene.day()
+    write_manifest(scene.lake, without(day, {"trades": day.kinds["trades"]}))
+    assert scene.day().lost_kinds == ["trades"]
+    scene.publish()
+    [there, _] = published_days(scene.store)
+    assert (there.kinds, there.lacking, there.removed) == (day.kinds, {}, ("trades",))
+    assert state_at_target(scene.day(), {(MARKET, DAY): there}) == "published"
+    assert wrong_at_target(scene.lake, scene.store, scene.day(), STOP) == ()
+    assert scene.publish() == []
+    scene.publish(again=DAY)
+    assert published_days(scene.store)[0] == there
+    name = manifest_path(Path(), MARKET, DAY).as_posix()
+    assert scene.objects == {**before, name: manifest_content(there)}
+    append(scene.url, trade(100, symbol="000020"))
+    scene.seal()  # the database has all rows: a third version
+    scene.publish()
+    assert [each.version for each in published_days(scene.store)[0].kinds["trades"]] == [1, 2, 3]
+    assert wrong_at_target(scene.lake, scene.store, scene.day(), STOP) == ()
+    scene.server.client().delete_object(Bucket=scene.target.split("/")[2], Key=f"lake/{scene.version(1)}")
+    assert wrong_at_target(scene.lake, scene.store, scene.day(), STOP) != ()
+    scene.publish()
+    assert [each.version for each in published_days(scene.store)[0].lacking["trades"]] == [1], "it is lost there, too"
 
 
 def test_another_lake_s_days_are_never_overwritten(scene: Scene, tmp_path: Path) -> None:
