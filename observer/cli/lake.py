@@ -135,20 +135,25 @@ def seal_command(
             click.echo(f"{number}{_text(line)}", file=out)
 
     try:
-        asyncio.run(_seal(lake, wanted, take, as_json=as_json))
+        lost = asyncio.run(_seal(lake, wanted, take, as_json=as_json))
     finally:
         if as_json:
             print_json(found)
         elif every:
             click.echo(_totals(found, len(wanted)))
+    if lost and not every:
+        raise DataFileError("; ".join(lost))
 
 
-async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], None], *, as_json: bool) -> None:
+async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], None], *, as_json: bool) -> Sequence[str]:
+    """Seal the days; return what to say of the kinds that are lost."""
     from observer.lake.projection import DayFiles
     from observer.lake.sealing import seal_days
 
     clock = clock_from_environment()
     day_files = DayFiles(ledgers_folder(lake.settings.run.data), lake.settings.provider)
+
+    lost: list[str] = []
 
     async def sealing(show: Callable[[str], None], stop: threading.Event) -> None:
         def work() -> None:
@@ -159,10 +164,12 @@ async def _seal(lake: Lake, days: Sequence[str], take: Callable[[SealedLine], No
                 day = each.day
                 day_files.write(lake.folder, day)
                 take(SealedLine(day.session_date, day.market, each.written, day.rows, day.size_bytes))
+                lost.extend(each.lost)
 
         await asyncio.to_thread(work)
 
     await shown(sealing, as_json=as_json)
+    return lost
 
 
 def _totals(found: Sequence[SealedLine], days: int) -> str:
@@ -373,7 +380,7 @@ def _finished(lake: Lake) -> Sequence[str]:
     from observer.store.sealing import SealingReader
 
     now = today(lake.settings.run)
-    forgotten = forgotten_dates(lake.folder) | {day.session_date for day in lake.sealed if day.lost_kinds}
+    forgotten = forgotten_dates(lake.folder)
     with SealingReader(lake.url) as reader:
         return [day for day in reader.collected_days() if day < now and day not in forgotten]
 

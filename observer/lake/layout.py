@@ -48,6 +48,11 @@ class StreamRows(msgspec.Struct, frozen=True):
     rows: int
 
 
+def sealed_rows(kind: str, session_date: str, streams: Sequence[StreamRows]) -> Sequence[SealedRows]:
+    """The positions of a version's rows, as the database is asked for them."""
+    return [SealedRows(kind, session_date, each.uid, each.first, each.last, each.rows) for each in streams]
+
+
 class Version(msgspec.Struct, frozen=True):
     """One version of a kind's rows of a day: how many rows, their digest (`observer.lake.digest`), the bytes of the
     file, when it was sealed (UTC ns), the version of the events' schema, the positions of the rows, and whether it is
@@ -108,11 +113,11 @@ class SealedDay(msgspec.Struct, frozen=True):
     def removable_rows(self, *, published_only: bool = False) -> Sequence[SealedRows]:
         """The positions of the rows that the database need not have; or of those only that the target has, too."""
         return [
-            SealedRows(kind, self.session_date, each.uid, each.first, each.last, each.rows)
+            each
             for kind in self.removed
             for version in self.kinds[kind]
             if version.version == (self.published.get(kind) if published_only else self.kinds[kind][-1].version)
-            for each in version.streams
+            for each in sealed_rows(kind, self.session_date, version.streams)
         ]
 
     @property

@@ -13,7 +13,7 @@ from observer.errors import DataFileError, UnreadableFileError
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, version_path, write_manifest
 from observer.lake.parquet import file_schema, footer_of, metadata_of, read_file
-from observer.store.kinds import KINDS
+from observer.store.kinds import KINDS, REMOVABLE
 
 
 def is_version(path: Path, kind: str, version: Version) -> bool:
@@ -82,20 +82,24 @@ def lost_versions(lake: Path, day: SealedDay) -> Mapping[str, tuple[Version, ...
 
 
 def without(day: SealedDay, lost: Mapping[str, Sequence[Version]]) -> SealedDay:
-    """The day whose manifest states these versions as lacking. The database keeps what it has of their kinds."""
+    """The day whose manifest states these versions as lacking. The database keeps what it has of a kind whose newest
+    version is one of them.
+    """
     kinds = {
         kind: left
         for kind, found in day.kinds.items()
         if (left := tuple(each for each in found if each not in lost.get(kind, ())))
     }
     lacking = {**day.lacking, **{kind: _in_order(*day.lacking.get(kind, ()), *gone) for kind, gone in lost.items()}}
-    removed = tuple(kind for kind in day.removed if kind not in lost)
-    return msgspec.structs.replace(day, kinds=kinds, lacking=lacking, removed=removed)
+    left_day = msgspec.structs.replace(day, kinds=kinds, lacking=lacking)
+    removed = tuple(kind for kind in day.removed if kind not in left_day.lost_kinds)
+    return msgspec.structs.replace(left_day, removed=removed)
 
 
 def revived(lake: Path, day: SealedDay) -> SealedDay:
     """The day with the lacking versions whose files are back. Then its manifest is replaced, without marks: the next
-    sealing states which rows the database need not have.
+    sealing states which rows the database need not have. Those of a kind that was lost it need not have at once: it was
+    forgotten because the database did not have them, and what that has now are other rows.
 
     Raises:
         OSError: the folder cannot be written.
@@ -117,6 +121,8 @@ def revived(lake: Path, day: SealedDay) -> SealedDay:
     left = {kind: tuple(each for each in found if each not in back[kind]) for kind, found in day.lacking.items()}
     lacking = {kind: found for kind, found in left.items() if found}
     whole = msgspec.structs.replace(day, kinds=kinds, lacking=lacking, marks={})
+    was_lost = REMOVABLE.intersection(day.lost_kinds).difference(whole.lost_kinds)
+    whole = msgspec.structs.replace(whole, removed=tuple(sorted(was_lost.union(day.removed))))
     write_manifest(lake, whole)
     return whole
 

@@ -21,7 +21,7 @@ from observer.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.files import sync_path
 from observer.lake.catalogue import update_catalogue
 from observer.lake.known_days import KnownDays
-from observer.lake.layout import SealedDay, Version, sealed_day, version_path, write_manifest
+from observer.lake.layout import SealedDay, Version, sealed_day, sealed_rows, version_path, write_manifest
 from observer.lake.merging import late_rows, merged, numbers_of
 from observer.lake.object_store import ObjectStore
 from observer.lake.parquet import as_in_file, of_market, read_file, write_file
@@ -40,13 +40,14 @@ Progress = Callable[[str, str, int], None]
 
 
 class SealingResult(msgspec.Struct, frozen=True):
-    """The sealed day, the kinds that got a new version (none where nothing had changed), and the kinds whose rows the
-    database need not keep from now on.
+    """The sealed day, the kinds that got a new version (none where nothing had changed), the kinds whose rows the
+    database need not keep from now on, and what to say of those that stay lost.
     """
 
     day: SealedDay
     written: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 def seal_days(
@@ -182,11 +183,11 @@ def seal(
         marks, uids = reader.marks()
         counts = {kind: reader.count(kind, session_date) for kind in KINDS}
         if before is not None and not before.marks:  # a manifest that was made again from its files, or was put back
-            removed = tuple(sorted({*before.removed, *_fewer(lake, before, counts)}))
+            removed = tuple(sorted({*before.removed, *_fewer(lake, before, reader)}))
             before = msgspec.structs.replace(before, marks=_marks_of(before.kinds, marks), removed=removed)
             write_manifest(lake, before)
-        if before is not None:
-            _require_back(before, counts, uids)
+        lost = _still_lost(before, reader) if before is not None else {}
+        counts = {kind: rows for kind, rows in counts.items() if kind not in lost}
         made: dict[str, Version] = {}
         with closing(_sources(lake, before, reader, market, session_date, counts, uids)) as sources:
             for source in sources:
@@ -194,7 +195,7 @@ def seal(
                 made[source.kind] = _write(lake, source, market, session_date, before, now_ns, stop)
     if before is not None and not made:
         publish(lake, before, by_content=True)
-        return SealingResult(before)
+        return SealingResult(before, lost=tuple(lost.values()))
     kinds = dict(before.kinds) if before else {}
     for kind, version in made.items():
         kinds[kind] = (*kinds.get(kind, ()), version)
@@ -203,7 +204,7 @@ def seal(
     day = SealedDay(market, session_date, now_ns, kinds, _marks_of(kinds, marks), removed, published, lacking)
     write_manifest(lake, day)
     publish(lake, day)
-    return SealingResult(day, tuple(made))
+    return SealingResult(day, tuple(made), lost=tuple(lost.values()))
 
 
 def allow_removal(
@@ -229,7 +230,7 @@ def allow_removal(
             raise DataFileError(f"{result.day.session_date}: no row is removed from the database: {problems[0]}")
     day = msgspec.structs.replace(result.day, removed=removed)
     write_manifest(lake, day)
-    return SealingResult(day, result.written, removed)
+    return msgspec.structs.replace(result, day=day, removed=removed)
 
 
 class _Source(msgspec.Struct, frozen=True):
@@ -258,7 +259,7 @@ def _sources(
         with closing(reader.batches(kind, session_date)) as found:
             yield _Source(kind, counts[kind], as_in_file(of_market(found, market), kind), uids)
     for kind in joined:
-        if before is None or not counts[kind] or (newest := before.newest(kind)) is None:
+        if before is None or not counts.get(kind) or (newest := before.newest(kind)) is None:
             continue
         with closing(reader.batches(kind, session_date)) as found:
             late = sum(batch.num_rows for batch in late_rows(as_in_file(found, kind), newest.streams, uids))
@@ -271,21 +272,30 @@ def _sources(
                 yield _Source(kind, newest.rows + late, merged(sealed, stored, kind, numbers), {**uids, **own})
 
 
-def _require_back(before: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> None:
-    """Return if the database has the rows of each kind whose newest version is lacking: part of them is no version."""
-    for kind in before.lost_kinds:
-        lost = before.lacking[kind][-1]
-        if counts.get(kind, 0) < lost.rows or not lost.is_held_with(set(uids.values())):
-            raise DataFileError(
-                f"{before.session_date}: version {lost.version} of {kind} is lost, and the database does not have its "
-                f"{lost.rows:,} rows: bring its file back, then `observer lake seal {before.session_date}`"
-            )
+def _still_lost(before: SealedDay, reader: SealingReader) -> Mapping[str, str]:
+    """By kind what to say of a newest version that is lacking and whose rows the database does not have all: part of
+    them is no version, so the kind stays as it is.
+    """
+    lost = {kind: before.lacking[kind][-1] for kind in before.lost_kinds}
+    return {
+        kind: f"{before.session_date}: version {version.version} of {kind} is lost, and the database does not have its "
+        f"{version.rows:,} rows: bring its file back, then `observer lake seal {before.session_date}`"
+        for kind, version in lost.items()
+        if kind not in KINDS or not _is_in_database(reader, kind, before.session_date, version)
+    }
+
+
+def _is_in_database(reader: SealingReader, kind: str, session_date: str, version: Version) -> bool:
+    """Whether the database has the version's rows, by their positions: as many rows can be others."""
+    positions = sealed_rows(kind, session_date, version.streams)
+    return reader.count(kind, session_date) >= version.rows and reader.has_rows(positions)
 
 
 def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
     """The kinds whose sealed rows the database need not have: rows of theirs that it has join the sealed ones."""
     held = set(uids.values())
-    known = [(kind, found[-1]) for kind, found in before.kinds.items() if kind in KINDS]
+    lost = before.lost_kinds
+    known = [(kind, found[-1]) for kind, found in before.kinds.items() if kind in KINDS and kind not in lost]
     return [kind for kind, newest in known if kind in before.removed or not newest.is_held_with(held)]
 
 
@@ -324,14 +334,16 @@ def _is_stale(lake: Path, before: SealedDay, kind: str, uids: Mapping[int, str])
     return kind in before.lost_kinds or not path.exists()
 
 
-def _fewer(lake: Path, before: SealedDay, counts: Mapping[str, int]) -> tuple[str, ...]:
+def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str]:
     """The kinds whose sealed rows are not all in the database, where it need not have them; their files are whole."""
-    fewer = [kind for kind in sorted(REMOVABLE & before.kinds.keys()) if counts[kind] < before.kinds[kind][-1].rows]
-    for kind in fewer:
+    fewer: list[str] = []
+    for kind in sorted(REMOVABLE.intersection(before.kinds).difference(before.lost_kinds)):
         newest = before.kinds[kind][-1]
-        path = version_path(lake, kind, before.market, before.session_date, newest.version)
-        require_rows(path, kind, newest.rows, newest.digest, "those of its metadata")
-    return tuple(fewer)
+        if not _is_in_database(reader, kind, before.session_date, newest):
+            path = version_path(lake, kind, before.market, before.session_date, newest.version)
+            require_rows(path, kind, newest.rows, newest.digest, "those of its metadata")
+            fewer.append(kind)
+    return fewer
 
 
 def _until_stopped(

@@ -95,9 +95,15 @@ class LakeUpkeep:
         return [each for each in self._known.days() if each.market == self._market]
 
     def _days_to_remove(self, sealed: Sequence[SealedDay]) -> set[str]:
-        """The sealed days whose rows the database need not keep, and whose manifest does not say so yet."""
+        """The sealed days whose rows the database need not keep, and whose manifest does not say so yet; not those
+        with a lost kind, which is never whole.
+        """
         old = days_to_remove(sealed, self._market, self._keep_days) if self._keep_days is not None else ()
-        return {each.session_date for each in old if REMOVABLE & each.kinds.keys() != set(each.removed)}
+        return {
+            each.session_date
+            for each in old
+            if not each.lost_kinds and REMOVABLE & each.kinds.keys() != set(each.removed)
+        }
 
     def seal(self, last: str, stop: threading.Event) -> Sequence[str]:
         """Seal the days up to `last` that are not sealed, and those sealed ones that changed; return what was done. A
@@ -114,8 +120,8 @@ class LakeUpkeep:
             for each in self._without_day_files(sealed):
                 self._write_day_files(each, wrong)
         remove = set() if self._has_target else self._days_to_remove(sealed)
-        removed = {each.session_date for each in sealed if each.removed}
-        forgotten = forgotten_dates(self._lake) | {each.session_date for each in sealed if each.lost_kinds}
+        removed = {each.session_date for each in sealed if each.removed or each.lost_kinds}
+        forgotten = forgotten_dates(self._lake)
         with SealingReader(self._url) as reader:
             stored = [day for day in reader.collected_days() if day <= last and day not in forgotten]
             late = removed & reader.oldest_days() if removed else set()

@@ -17,7 +17,7 @@ import polars as pl
 
 from observer.errors import DataFileError, StoreError
 from observer.gaps.completeness import WITH_TRADES
-from observer.lake.layout import StreamRows, lost_text
+from observer.lake.layout import StreamRows, lost_text, sealed_rows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
 from observer.research.database_rows import DatabaseRows, stored_schema
@@ -140,7 +140,7 @@ class Rows:
             return _of_lines(kept.lazy(), kind, lines)
         file = self._sealed.get(day, {}).get(kind)
         if file is not None and file.is_lost:
-            if file.is_of_another or self._count(kind, day) < file.rows:
+            if not self._is_in_database(kind, day, file):
                 raise rows_lost(kind, day, str(file.path))
             return self._of_database(kind, day, lines)
         if file is not None and file.is_joined:
@@ -286,6 +286,11 @@ class Rows:
         """
         file = self._sealed[day].get(kind)
         return self._count(kind, day) > (0 if file is None else file.rows)
+
+    def _is_in_database(self, kind: str, day: str, file: SealedFile) -> bool:
+        """Whether the database has the file's rows, by their positions: as many rows can be others."""
+        rows = sealed_rows(kind, day, file.streams)
+        return self._database is not None and self._count(kind, day) >= file.rows and self._database.has_rows(rows)
 
     def _count(self, kind: str, day: str) -> int:
         """The database's rows of a sealed day's kind; asked once, so that an open store does not change.

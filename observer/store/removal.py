@@ -5,6 +5,7 @@ read all rows with these numbers, and an event stream only grows: a later row of
 removal that is repeated removes nothing more, so it needs no note of how far it came.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -69,6 +70,11 @@ def count_left(connection: Connection, sealed: SealedRows) -> int:
     within = _within(kind.rows, stream, sealed)
     wanted = select(func.count()).select_from(kind.rows).where(*within, _is_of_day(kind, sealed))
     return int(connection.execute(wanted).scalar_one())
+
+
+def has_rows(connection: Connection, sealed: Sequence[SealedRows]) -> bool:
+    """Whether the database has all of these rows."""
+    return all(count_left(connection, each) == each.rows for each in sealed)
 
 
 def _stream_of(connection: Connection, sealed: SealedRows) -> int | None:

@@ -18,7 +18,7 @@ from observer.local_time import local_datetime
 from observer.store.arrow import count_days, read_days, read_marks, read_uids
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
-from observer.store.removal import lacks_snapshots
+from observer.store.removal import SealedRows, has_rows, lacks_snapshots
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
@@ -89,6 +89,11 @@ class ResearchReader(DatabaseReader):
         """Those of the days whose sweeps brought snapshots that the database does not have."""
         with self._asking() as connection:
             return {day for day in session_dates if lacks_snapshots(connection, day)}
+
+    def has_rows(self, sealed: Sequence[SealedRows]) -> bool:
+        """Whether the database has all of these sealed rows."""
+        with self._asking() as connection:
+            return has_rows(connection, sealed)
 
     def dates_of(self, kind: str, first: str, last: str, symbols: Sequence[str] | None) -> Sequence[str]:
         """The days of these symbols' rows (None: of all) of a kind from `first` to `last`, both included. Some kinds

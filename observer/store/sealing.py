@@ -15,7 +15,7 @@ from observer.store.arrow import count_days, count_rows, read_batches
 from observer.store.engine import store_errors
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
-from observer.store.removal import SealedRows, count_left, lacks_snapshots
+from observer.store.removal import SealedRows, count_left, has_rows, lacks_snapshots
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, STREAMS, table_of_lines
@@ -123,6 +123,11 @@ class SealingReader(DatabaseReader):
         """How many of these sealed rows the database has."""
         with store_errors(self._engine):
             return count_left(self._open, sealed)
+
+    def has_rows(self, sealed: Sequence[SealedRows]) -> bool:
+        """Whether the database has all of these sealed rows."""
+        with store_errors(self._engine):
+            return has_rows(self._open, sealed)
 
     def lacks_snapshots(self, session_date: str) -> bool:
         """Whether sweeps of the day brought snapshots that the database does not have."""

@@ -121,8 +121,9 @@ def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene: 
     assert f"{DAY}: lost are version 1 of trades (60 rows); looked for in {scene.lake}; " in shown.stdout
     assert scene.typed("forget", DAY, "--yes").exit_code == 0
     late = trade(99, symbol="000010")
-    append(scene.url, late)
-    assert [line["session_date"] for line in json.loads(scene.typed("seal", "--all", "--json").stdout)] == [NEXT_DAY]
+    append(scene.url, late, *of_every_kind(DAY, "000010", 1, ["quality"]))
+    lines = json.loads(scene.typed("seal", "--all", "--json").stdout)
+    assert [(line["session_date"], line["written"]) for line in lines] == [(DAY, ["quality"]), (NEXT_DAY, [])]
     assert [line["lost"] for line in json.loads(scene.typed("status", "--json").stdout)] == [["trades"], []]
     assert "lost: trades" in scene.typed("status").stdout
     assert "version 1 of trades is lost, and the database does not have its 60 rows" in str(
@@ -138,7 +139,7 @@ def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene: 
     away.rename(path)
     assert scene.typed("seal", DAY).exit_code == 0
     first, _ = json.loads(scene.typed("status", "--json").stdout)
-    assert (first["lost"], first["rows"]) == ([], 63)
+    assert (first["lost"], first["rows"]) == ([], 64)
     assert scene.typed("verify", DAY).exit_code == 0
     with observer.open_store(scene.configuration) as store:
         assert store.trades(None, DAY).collect().height == 61
