@@ -16,7 +16,7 @@ from observer.research.conflated import each_once
 from observer.research.database_rows import stored_schema
 from observer.research.frame import Schema, scanned
 from observer.research.lacking import newest_reports, spans_of
-from observer.research.reading import Rows
+from observer.research.reading import Rows, portions
 from observer.units import NS_PER_MINUTE
 
 # The moment at which a row of each kind was known.
@@ -36,17 +36,21 @@ _KNOWN: Final[Mapping[str, str]] = {
 }
 # The kinds of few rows that a relation is made of.
 OF_GAPS: Final = ("gaps", "gap_recoveries", "gap_losses")
-OF_QUALITY: Final = (
-    *("quality", "tape_reports", "universe_members", "slot_assignments", "recovered_minute_bars", "bar_fetches"),
-)
 OF_SLOTS: Final = ("slot_assignments", "slot_releases", "universe_members")
 OF_TRIGGERS: Final = ("triggers", "trigger_ends", "slot_assignments", "universe_members")
+_OF_QUALITY: Final = ("quality", "tape_reports")
+_OF_COMPLETENESS: Final = ("universe_members", "slot_assignments")  # of a day with a tape alone
 # The kinds that bars are made of, with the columns that they need of kinds with many rows.
 _OF_BARS: Final[Mapping[str, Sequence[str]]] = {
     "trades": COLUMNS_OF_TRADES,
     "conflated_trades": (),
     "recovered_minute_bars": (),
     "reconciliations": (),
+}
+# The kinds that name the lines with minute bars, with the columns that are needed for it.
+_OF_MINUTE_BARS: Final[Mapping[str, Sequence[str]]] = {
+    "recovered_minute_bars": ("symbol",),
+    "bar_fetches": ("symbol", "kind", "bars"),
 }
 
 
@@ -85,14 +89,12 @@ class DayRelations:
 
     def overview(self) -> pl.DataFrame:
         """The stored days: where their rows are read from, and how many symbols the universe and the slots had."""
+        days = self.rows.days
+        members, streamed = (self.rows.ids_in(kind, days) for kind in ("universe_members", "slot_assignments"))
+        sources = ["lake" if self.rows.is_sealed(day) else "database" for day in days]
         found = [
-            (
-                date.fromisoformat(day),
-                "lake" if self.rows.is_sealed(day) else "database",
-                self.rows.small("universe_members", day)["symbol"].n_unique(),
-                self.rows.small("slot_assignments", day)["symbol"].n_unique(),
-            )
-            for day in self.rows.each_day(self.rows.days, "universe_members", "slot_assignments")
+            (date.fromisoformat(day), source, len(members[day]), len(streamed[day]))
+            for day, source in zip(days, sources, strict=True)
         ]
         schema = {"day": pl.Date, "source": pl.String, "universe": pl.Int64, "with_slot": pl.Int64}
         return pl.DataFrame(found, schema=schema, orient="row")
@@ -183,6 +185,18 @@ class DayRelations:
         found, recoveries = self._known("gaps", day, known_ns), self._known("gap_recoveries", day, known_ns)
         return relations.gaps(found, recoveries, self._known("gap_losses", day, known_ns), self.zone)
 
+    def judged(self, days: Sequence[str], known_ns: int | None) -> Iterator[str]:
+        """The days one after another. Of several days what `quality` and the words of `trades` are made of is read
+        together: of a day without a tape no more than of that day alone, so that a file which it does not need may be
+        gone.
+        """
+        for some in portions(days):
+            read = self.rows.each_day(some, *_OF_QUALITY)
+            with_tape = [day for day in read if not self._reports(day, known_ns).is_empty()]
+            if len(with_tape) > 1:
+                self._with_minute_bars(list(self.rows.each_day(with_tape, *_OF_COMPLETENESS)), known_ns)
+            yield from some
+
     def quality(self, day: str, known_ns: int | None = None) -> pl.LazyFrame:
         """Quality reports; with a tape one of each line of the day."""
         return relations.quality(self._known("quality", day, known_ns), self._completeness(day, known_ns), self.zone)
@@ -238,11 +252,25 @@ class DayRelations:
         if reports.is_empty():
             return completeness_of({}, reports, _nothing("quality"), (), ())
         slots = self._known("quality", day, known_ns).collect()
-        bars = self._known("recovered_minute_bars", day, known_ns).select("symbol").unique()
-        is_fetched = (pl.col("kind") == "minutes") & (pl.col("bars") > 0)
-        fetched = self._known("bar_fetches", day, known_ns).filter(is_fetched).select("symbol").unique()
-        with_bars = frozenset(pl.concat(pl.collect_all([bars, fetched]))["symbol"])
+        with_bars = frozenset(self._with_minute_bars([day], known_ns)[day]["symbol"])
         return completeness_of(self.venues(day), reports, slots, self.rows.streamed_on(day), with_bars)
+
+    def _with_minute_bars(self, days: Sequence[str], known_ns: int | None) -> Mapping[str, pl.DataFrame]:
+        """By day the lines that have minute bars, recovered or fetched: of many rows this one column is read."""
+        key = "lines with minute bars"
+        found = {day: frame for day in days if (frame := self.rows.kept.get((key, day, known_ns))) is not None}
+        unknown = [day for day in days if day not in found]
+        recovered, fetched = (
+            self.rows.of_days(kind, unknown, columns=[*columns, *([] if known_ns is None else [_KNOWN[kind]])])
+            for kind, columns in _OF_MINUTE_BARS.items()
+        )
+        is_fetched = (pl.col("kind") == "minutes") & (pl.col("bars") > 0)
+        for day in unknown:
+            bars = _until("recovered_minute_bars", recovered[day].lazy(), known_ns).select("symbol")
+            fetches = _until("bar_fetches", fetched[day].lazy().filter(is_fetched), known_ns).select("symbol")
+            of_both = pl.concat([bars, fetches]).unique().collect()
+            found[day] = self.rows.kept.put((key, day, known_ns), of_both)
+        return found
 
     def _words_of(self, day: str, known_ns: int | None) -> Mapping[str, str]:
         """The word of each line for its trades."""

@@ -15,7 +15,8 @@ from observer.lake.settings import TARGET_SCHEME, LakeSettings
 from observer.local_time import use_zone
 from observer.research.arguments import path_of
 from observer.research.following import Feed
-from observer.research.reading import Rows, SealedFile, never_removed
+from observer.research.reading import Rows, never_removed
+from observer.research.sealed_file import SealedFile
 from observer.research.store import Store
 from observer.store.research import ResearchReader
 

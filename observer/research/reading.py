@@ -17,12 +17,13 @@ import polars as pl
 
 from observer.errors import DataFileError, StoreError
 from observer.gaps.completeness import WITH_TRADES
-from observer.lake.layout import StreamRows, lost_text, sealed_rows
+from observer.lake.layout import lost_text, sealed_rows
 from observer.lake.parquet import NAMES_IN_FILE
 from observer.lines import stock_of
 from observer.research.database_rows import DatabaseRows, stored_schema
 from observer.research.errors import rows_lost, rows_removed, unknown_symbol
 from observer.research.kept import Kept
+from observer.research.sealed_file import SealedFile
 from observer.store.arrow import POSITION
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.research import ResearchReader
@@ -30,32 +31,6 @@ from observer.store.research import ResearchReader
 _DIGEST_LENGTH: Final = 32
 _DAYS_AT_ONCE: Final = 32  # that one statement reads
 _OF_LINES: Final = ("universe_members", "slot_assignments")
-
-
-class SealedFile(msgspec.Struct, frozen=True):
-    """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
-    the rows, whether they were removed from the database, `Version.is_distinct`, whether another database has rows of
-    it, and whether the day lacks the version.
-    """
-
-    path: Path | str
-    rows: int
-    version: int
-    streams: Sequence[StreamRows]
-    is_removed: bool
-    is_distinct: bool = False
-    is_of_another: bool = False
-    is_lost: bool = False
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether the database need not have the rows: those that it has at other positions join them."""
-        return not self.is_lost and (self.is_removed or self.is_of_another)
-
-    @property
-    def removed_version(self) -> int:
-        """The version that replaces the database's rows; 0 where it has them."""
-        return self.version if self.is_removed else 0
 
 
 def never_removed(_day: str, _kind: str) -> int:
@@ -169,7 +144,7 @@ class Rows:
         """The days one after another. Of several days the rows of these kinds, which have few, are read together, so
         that `small` and `scan` find them.
         """
-        for some in _portions(days):
+        for some in portions(days):
             for kind in kinds if len(days) > 1 else ():
                 missing = [day for day in some if self.kept.get((kind, day)) is None]
                 for day, frame in self.of_days(kind, missing).items():
@@ -183,7 +158,7 @@ class Rows:
         for many days: one a day takes as long as its preparations.
         """
         names, found = list(columns or stored_schema(kind)), dict[str, pl.DataFrame]()
-        for some in _portions(days):
+        for some in portions(days):
             self._count_days(kind, some)
             hot = [day for day in some if self._is_hot(kind, day)]
             self._require_there(kind, hot)
@@ -207,21 +182,29 @@ class Rows:
         return sorted({*kept, *self._database.dates_of(kind, first, last, lines)})
 
     def swept_on(self, days: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """By day the ids of the lines that sweeps asked for: those of its universe."""
-        return {day: self.members_on(day) for day in self.each_day(days, "universe_members")}
-
-    def members_on(self, day: str) -> Sequence[str]:
-        """The ids of the lines in any build of the day's universe."""
-        return self.small("universe_members", day)["symbol"].unique().sort().to_list()
+        """By day the ids of the lines that sweeps asked for: those in any build of its universe."""
+        return {day: ids.to_list() for day, ids in self.ids_in("universe_members", days).items()}
 
     def streamed_on(self, day: str) -> Sequence[str]:
         """The ids of the lines that had a slot on the day."""
-        return self.small("slot_assignments", day)["symbol"].unique().sort().to_list()
+        return self.ids_in("slot_assignments", [day])[day].to_list()
+
+    def ids_in(self, kind: str, days: Sequence[str]) -> Mapping[str, pl.Series]:
+        """By day the ids of the lines in the rows of a kind, sorted. They are kept by themselves: those of a year take
+        less than the other columns of a month.
+        """
+        found = dict[str, pl.DataFrame]()
+        for some in portions(days):
+            found |= {day: frame for day in some if (frame := self.kept.get(("lines", kind, day))) is not None}
+            read = self.of_days(kind, [day for day in some if day not in found], columns=["symbol"])
+            for day, rows in read.items():
+                found[day] = self.kept.put(("lines", kind, day), rows.unique().sort("symbol"))
+        return {day: found[day]["symbol"] for day in days}
 
     def traded_on(self, days: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """By day the ids of the lines whose trades were collected: those with a slot, and those of the tape."""
         key, found = "lines with trades", dict[str, pl.DataFrame]()
-        for some in _portions(days):
+        for some in portions(days):
             found |= {day: frame for day in some if (frame := self.kept.get((key, day))) is not None}
             unknown = [day for day in some if day not in found]
             reports = {day: self.small("tape_reports", day) for day in self.each_day(unknown, "tape_reports")}
@@ -235,21 +218,19 @@ class Rows:
 
     def lines_on(self, day: str) -> Sequence[str]:
         """The ids of the lines in the day's universe or slots, sorted."""
-        return sorted({*self.members_on(day), *self.streamed_on(day)})
+        return sorted({line for kind in _OF_LINES for line in self.ids_in(kind, [day])[day]})
 
     def lines_of(self, stocks: Sequence[str], day: str) -> Sequence[str]:
         """The ids of the lines of these stocks on a day; a line's own id stands for itself."""
-        wanted = set(stocks)
-        return [line for line in self.lines_on(day) if line in wanted or stock_of(line) in wanted]
+        return _those_of(stocks, self.lines_on(day))
 
     def lines_ever(self, stocks: Sequence[str]) -> Sequence[str]:
         """The ids of the lines of these stocks on any day, with the stocks themselves."""
-        days = self.each_day(self.days, *_OF_LINES)
-        return sorted({*stocks, *(line for day in days for line in self.lines_of(stocks, day))})
+        return sorted({*stocks, *_those_of(stocks, self._lines_of_all_days)})
 
     def known_symbols(self) -> Collection[str]:
         """The symbols of stocks that any day's universe, slots or the listings have."""
-        of_days = {stock_of(line) for day in self.each_day(self.days, *_OF_LINES) for line in self.lines_on(day)}
+        of_days = set(map(stock_of, self._lines_of_all_days))
         return of_days if self._database is None else of_days | set(self._database.listed_symbols())
 
     def require_known(self, symbol: str) -> None:
@@ -266,6 +247,10 @@ class Rows:
         """Give the database's connections back."""
         if self._database is not None:
             self._database.close()
+
+    @cached_property
+    def _lines_of_all_days(self) -> Collection[str]:
+        return {line for kind in _OF_LINES for ids in self.ids_in(kind, self.days).values() for line in ids}
 
     def _version_of(self, kind: str, day: str) -> str:
         file = self._sealed.get(day, {}).get(kind)
@@ -386,7 +371,13 @@ def _of_lines(rows: pl.LazyFrame, kind: str, lines: Sequence[str] | None) -> pl.
     return rows.filter(symbol == lines[0] if len(lines) == 1 else symbol.is_in(lines))
 
 
-def _portions(days: Sequence[str]) -> Iterator[Sequence[str]]:
+def _those_of(stocks: Sequence[str], lines: Iterable[str]) -> Sequence[str]:
+    wanted = set(stocks)
+    return [line for line in lines if line in wanted or stock_of(line) in wanted]
+
+
+def portions(days: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The days in parts; one statement reads the days of a part."""
     for first in range(0, len(days), _DAYS_AT_ONCE):
         yield days[first : first + _DAYS_AT_ONCE]
 

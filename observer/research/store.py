@@ -26,7 +26,7 @@ from observer.research.arguments import (
     within,
 )
 from observer.research.by_line import lines_of_day
-from observer.research.days import OF_GAPS, OF_QUALITY, OF_SLOTS, OF_TRIGGERS, DayRelations
+from observer.research.days import OF_GAPS, OF_SLOTS, OF_TRIGGERS, DayRelations
 from observer.research.errors import NotCollected, unknown_day, unknown_symbol
 from observer.research.exporting import Format, exporting_to, require_format, write_relations
 from observer.research.following import Feed
@@ -136,7 +136,7 @@ class Store:
         """
         span, known_ns = span_of(start, end), _known(known_at)
         lines_of = dict(self._streamed(symbols, span))
-        days = self._rows.each_day(list(lines_of), *OF_QUALITY)
+        days = self._days.judged(list(lines_of), known_ns)
         parts = [self._days.trades(day, lines_of[day], known_ns) for day in days]
         return framed(within(pl.concat(parts), span, self._days.zone))
 
@@ -225,8 +225,9 @@ class Store:
         the tape has reported, each symbol of the day, with the completeness of its whole day
         (`observer.gaps.completeness`).
         """
-        days = self._between(start, end, OF_QUALITY)
-        return framed(pl.concat([self._days.quality(day, _known(known_at)) for day in days]))
+        known_ns = _known(known_at)
+        days = self._days.judged(self._stored(span_of(start, end)), known_ns)
+        return framed(pl.concat([self._days.quality(day, known_ns) for day in days]))
 
     def missing(self, symbols: Symbols, start: When, end: When | None = None, *, known_at: When | None = None) -> Frame:
         """The seconds and spans of time whose trades the tape does not have, by line and time: what bars lack."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,18 @@ from sqlalchemy import Engine, event
 
 import observer
 from bus.delivery import Delivered
-from bus.events import Event, GapDetected, QualityJudged, SlotAssigned, TapeJudged, Trade, UniverseBuilt
-from observer.errors import NoDataError
+from bus.events import (
+    Event,
+    GapDetected,
+    MinuteBarRecovered,
+    QualityJudged,
+    SlotAssigned,
+    TapeJudged,
+    Trade,
+    UniverseBuilt,
+    UniverseMember,
+)
+from observer.errors import DataFileError, NoDataError
 from observer.lake.sealing import seal_days
 from observer.research.kept import Kept
 from observer.research.store import Store
@@ -119,27 +130,87 @@ def test_several_days_together_are_the_days_one_after_another(
     assert_frame_equal(together, expected.sort("symbol", "time", maintain_order=True) if is_by_symbol else expected)
 
 
+@pytest.mark.parametrize("kind", ["bar_fetches", "recovered_minute_bars", "universe_members"])
+def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_days_too(
+    tmp_path: Path, kind: str
+) -> None:
+    url, lake, days = url_of(tmp_path), tmp_path / "data" / "lake", (DAYS[4], WITHOUT_TAPE)
+    make_database(url)
+    for day in days:
+        append(url, STREAM, *events_on(day))
+    list(seal_days(lake, url, MARKET, days, lambda: 1, threading.Event()))
+    for file in lake.glob(f"**/kind={kind}/**/session_date={WITHOUT_TAPE}/*.parquet"):
+        file.unlink()
+    with observer.open_store(lake) as store:
+        with pytest.raises(DataFileError):
+            store.rows.scan(kind, WITHOUT_TAPE)
+        each = [store.quality(day).collect() for day in days]
+    with observer.open_store(lake) as store:
+        assert_frame_equal(store.quality(days[0], days[1]).collect(), pl.concat(each))
+
+
 def test_days_in_the_database_are_read_with_as_many_connections_as_two_of_them(folder: Path) -> None:
     counts = [connections_of(folder, days) for days in (DAYS[-2:], DAYS[-3:])]
     assert counts[0] == counts[1] > 0
 
 
 def connections_of(folder: Path, days: Sequence[str]) -> int:
-    """How often the questions connect to the database; each statement is one connection."""
+    with observer.open_store(folder) as store, connections() as found:
+        store.bars(SYMBOLS[0], days[0], days[-1]).collect()
+        for name in ("quality", "gaps", "slots", "triggers"):
+            getattr(store, name)(days[0], days[-1]).collect()
+    return len(found)
+
+
+@contextmanager
+def connections() -> Iterator[list[object]]:
+    """Has an entry for each connection to the database; each statement is one connection."""
     found: list[object] = []
 
     def take(*connected: object) -> None:
         found.append(connected)
 
-    with observer.open_store(folder) as store:
-        event.listen(Engine, "engine_connect", take)
-        try:
-            store.bars(SYMBOLS[0], days[0], days[-1]).collect()
-            for name in ("quality", "gaps", "slots", "triggers"):
-                getattr(store, name)(days[0], days[-1]).collect()
-        finally:
-            event.remove(Engine, "engine_connect", take)
-    return len(found)
+    event.listen(Engine, "engine_connect", take)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "engine_connect", take)
+
+
+def test_the_lines_of_many_days_are_kept_although_the_rows_that_name_them_are_too_many(tmp_path: Path) -> None:
+    days, url = session_dates(12), url_of(tmp_path)
+    make_database(url)
+    for day in days:
+        found = events_of(day, 0, {"slot_assignments", "universe_members"})
+        member = next(each for each in found if isinstance(each, UniverseMember))
+        members = [msgspec.structs.replace(member, symbol=f"{number:06}") for number in range(500)]
+        append(url, STREAM, UniverseBuilt("kis", MARKET, day, day, 1, 1, 1, 0.0), *found, *members)
+    with observer.open_store(tmp_path) as store:
+        store.rows.kept = Kept(bytes_max=400_000)
+        rows = sum(store.rows.scan("universe_members", day).collect().estimated_size() for day in days)
+        assert rows > 400_000
+
+        def ask() -> list[object]:
+            swept = store.rows.swept_on(days)
+            return [store.days().collect().rows(), swept, store.rows.lines_ever([SYMBOLS[0]])]
+
+        first = ask()
+        with connections() as found:
+            assert ask() == first
+        assert not found
+
+
+def test_of_the_minute_bars_of_several_days_their_lines_alone_are_kept(tmp_path: Path) -> None:
+    url = url_of(tmp_path)
+    make_database(url)
+    for day in DAYS[:2]:
+        found = events_of(day, 0, {"quality", "recovered_minute_bars", "tape_reports"})
+        bar = next(each for each in found if isinstance(each, MinuteBarRecovered))
+        bars = [msgspec.structs.replace(bar, minute_start_ns=bar.minute_start_ns + nth) for nth in range(5_000)]
+        append(url, STREAM, UniverseBuilt("kis", MARKET, day, day, 1, 1, 1, 0.0), *found, *bars)
+    with observer.open_store(tmp_path) as store:
+        assert store.quality(DAYS[0], DAYS[1]).collect().height > 0
+        assert store.rows.kept.size_bytes < 300_000
 
 
 def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_for(tmp_path: Path) -> None:

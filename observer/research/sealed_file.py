@@ -1,0 +1,34 @@
+"""A sealed file as a reader needs it: where its rows are, and which of them the database has, too. Pure."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from observer.lake.layout import StreamRows
+
+
+class SealedFile(msgspec.Struct, frozen=True):
+    """The file with the sealed rows of a kind of a day (a path, or a URL), their number, the version, the positions of
+    the rows, whether they were removed from the database, `Version.is_distinct`, whether another database has rows of
+    it, and whether the day lacks the version.
+    """
+
+    path: Path | str
+    rows: int
+    version: int
+    streams: Sequence[StreamRows]
+    is_removed: bool
+    is_distinct: bool = False
+    is_of_another: bool = False
+    is_lost: bool = False
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the database need not have the rows: those that it has at other positions join them."""
+        return not self.is_lost and (self.is_removed or self.is_of_another)
+
+    @property
+    def removed_version(self) -> int:
+        """The version that replaces the database's rows; 0 where it has them."""
+        return self.version if self.is_removed else 0
