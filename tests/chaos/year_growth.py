@@ -13,8 +13,6 @@ from tests.chaos.year_looks import Look
 
 GROWTH_MAX = 1.25
 TIME_ALLOWANCE_S = 0.01  # of times so short that the scheduler's turns decide them
-COPIES_DATABASE = frozenset({"backup"})
-"""The times that may grow with the bytes of the database."""
 ROWS_ALLOWANCE = 20
 BYTES_ALLOWANCE = 131_072
 
@@ -38,8 +36,7 @@ def growths(base: Look, last: Look) -> list[str]:
 def _longer(base: Look, last: Look) -> Iterator[str]:
     for what, before_s in base.seconds.items():
         after_s = last.seconds[what]
-        share = max(1.0, last.sizes["database"] / base.sizes["database"]) if what in COPIES_DATABASE else 1.0
-        if after_s > GROWTH_MAX * share * before_s + TIME_ALLOWANCE_S:
+        if after_s > GROWTH_MAX * before_s + TIME_ALLOWANCE_S:
             yield _text(base, last, what, f"{before_s:.3f} s", f"{after_s:.3f} s", after_s / before_s)
     for name, before_mb in base.memory_mb.items():
         if (after_mb := last.memory_mb[name]) > GROWTH_MAX * before_mb:
