@@ -52,12 +52,7 @@ PROCESSES: Final = (
     ),
     Process("gap-recovery", "workers.gap_recovery", 3, (*_DAY, *_COLLECTOR, "recovery", "selection.triggers")),
     Process("etf", "workers.etf", 3, (*_DAY, *_COLLECTOR, "etf", "sectors")),
-    Process(
-        "track-a",
-        "workers.track_a",
-        3,
-        (*_DAY, *_COLLECTOR, "selection.triggers", "selection.universe", "track_a", "universe"),
-    ),
+    Process("track-a", "workers.track_a", 3, (*_DAY, *_COLLECTOR, "selection.triggers", "track_a", "universe")),
     Process("track-b", "workers.track_b", 3, (*_DAY, *_COLLECTOR, *_SELECTION, "track_a", "track_b")),
 )
 

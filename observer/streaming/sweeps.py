@@ -19,7 +19,7 @@ import msgspec
 from bus.events import MarketSession, Snapshot, SweepCompleted, UniverseMember
 from observer.accounts.clients import BrokerAccount
 from observer.alerts.process import Alerts
-from observer.calendar.phases import DayPlan, moment_of
+from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
 from observer.lines import venue_of
 from observer.metrics.counters import COUNTERS
@@ -39,7 +39,7 @@ UNANSWERED: Final = "sweep_unanswered:"
 """How the identity of an alert begins that a sweep brought nothing of a venue, which it names."""
 
 FIRST_BUILD_S: Final = 600.0
-"""Market seconds that the first universe may take, from its time or this process's start, until its lack is an alert: a
+"""Market seconds that the first universe may take, from this process's start, until its lack is an alert: a
 real one asks for the daily bars of some 2,600 symbols, at a broker's 20 calls a second and beside other calls.
 """
 LATENCY_S: Final = 1.0  # up to this response time an account uses its whole limit; the limiter sets the pace
@@ -140,8 +140,7 @@ class Sweeps:
         """The moment at which a missing universe is an alert: at once where one of this day is open already."""
         if NO_UNIVERSE in self._alerts.identities:
             return plan.track_a_start_ns
-        due_ns = moment_of(plan, self._parts.selection.universe.generation_time)
-        given_ns = max(self._began_ns, due_ns) + round(FIRST_BUILD_S * NS_PER_S)
+        given_ns = self._began_ns + round(FIRST_BUILD_S * NS_PER_S)
         return min(max(plan.track_a_start_ns, given_ns), plan.track_a_stop_ns)
 
     async def _sweep(self, plan: DayPlan, sweep: Sweep, members: Sequence[UniverseMember]) -> Sequence[Snapshot]:
