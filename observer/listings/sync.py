@@ -10,6 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -27,7 +28,7 @@ from observer.listings.diff import (
     ReferenceSettings,
     decide_download,
 )
-from observer.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval
+from observer.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval, listings_in
 from observer.listings.intake import Judged, MasterFile, events_of, judge, unreadable, untouched
 from observer.listings.model import Listing
 from observer.local_time import local_datetime
@@ -187,6 +188,25 @@ class MasterFiles:
             name = self._broker.listing_file(file.exchange)
             return self._alerts.reported(identity, "warning", f"{name}: {file.unknown_tail}; the rest is not read")
         return self._alerts.resolved(identity, f"{file.exchange}: every field is known")
+
+    async def listed_at(self, venue: str) -> Sequence[Listing]:
+        """The records of the broker's list of a venue beside the main one, downloaded now and not kept.
+
+        Raises:
+            ProviderError: a file cannot be downloaded.
+            DataFileError: it cannot be read, or the broker has no list of this venue.
+        """
+        if not (names := self._broker.venue_files.get(venue, ())):
+            raise DataFileError(f"{self._broker.name} has no list of {venue}")
+        found: list[Listing] = []
+        for name in names:
+            version = self._local.incoming(name)
+            try:
+                await self._patiently(partial(self._files.download, name, version))
+                found += await asyncio.to_thread(listings_in, version, name, self._broker.listings)
+            finally:
+                version.unlink(missing_ok=True)
+        return found
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
         """Check without publishing or keeping anything; `version` of the result is the path of the download."""

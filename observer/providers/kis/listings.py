@@ -48,11 +48,14 @@ _ABROAD: Final[Mapping[str, str]] = {
     "HASE": "HNX",
     "VNSE": "HSX",
 }
+# The files of what NXT trades: records as those of the exchange where the stock is listed.
+_LISTED_AT: Final[Mapping[str, str]] = {"NXT_KOSPI": "KOSPI", "NXT_KOSDAQ": "KOSDAQ"}
 _FILES: Final[Mapping[str, str]] = {
     "KOSPI": "kospi_code.mst",
     "KOSDAQ": "kosdaq_code.mst",
     "KONEX": "konex_code.mst",
     SECTOR_CODES: "idxcode.mst",
+    **{name: f"{name.lower()}_code.mst" for name in _LISTED_AT},
     **{exchange: f"{code.lower()}mst.cod" for exchange, code in _ABROAD.items()},
 }
 _SECTOR_BYTES: Final = 45
@@ -89,7 +92,7 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
         return records_by_line(
             content, partial(_sector_listing, usual_width(map(len, lines_of(content)), _SECTOR_BYTES))
         )
-    return masters.parse_master(exchange, content)
+    return masters.parse_master(_LISTED_AT.get(exchange, exchange), content)
 
 
 def unknown_tail(exchange: str, content: bytes) -> str:
@@ -99,7 +102,7 @@ def unknown_tail(exchange: str, content: bytes) -> str:
     if exchange in _ABROAD:
         columns = columns_of(content)
         return "" if columns == COLUMNS else f"{columns} columns, of which {COLUMNS} are known"
-    known = _SECTOR_BYTES if exchange == SECTOR_CODES else masters.record_bytes(exchange)
+    known = _SECTOR_BYTES if exchange == SECTOR_CODES else masters.record_bytes(_LISTED_AT.get(exchange, exchange))
     width = usual_width(map(len, lines_of(content)), known)
     return "" if width == known else f"{width} bytes a record, of which {known} are known"
 
