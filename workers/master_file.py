@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from observer.config import session_file
 from observer.listings.files import FOLDER, LocalFiles
 from observer.listings.health import ListingHealth
 from observer.listings.jobs import MasterFileJobs
+from observer.listings.model import Listing
 from observer.listings.sync import MasterFiles
 from observer.providers.broker import MasterFileSource, broker_named
 from observer.runtime.jobs import DayJobs
@@ -52,9 +53,12 @@ async def master_file(worker: Worker) -> None:
         await worker.ready()
         await worker.settled(producer)
         await calendar.first
-        masters = MasterFileJobs(worker.settings.reference, _master_files(worker, producer, files, reader))
-        settled = partial(worker.settled, producer)
-        universe = universe_builder(worker, producer, rest, reader, bring_listings=masters.bring, settled=settled)
+        master_files = _master_files(worker, producer, files, reader)
+        masters = MasterFileJobs(worker.settings.reference, master_files)
+        universe = universe_builder(
+            worker, producer, rest, reader,
+            bring_listings=masters.bring, listed=master_files.listed_at, settled=partial(worker.settled, producer),
+        )  # fmt: skip
         worker.orders.jobs = {"universe": partial(_build_now, worker, universe), "master_files": masters.check_now}
         worker.orders.directed_jobs = {
             "master_files": masters.check_now,
@@ -80,7 +84,9 @@ async def master_file(worker: Worker) -> None:
 
 def universe_builder(
     worker: Worker, producer: Producer, rest: "RestOfAll", reader: StoreReader, *,
-    bring_listings: Callable[[str], Awaitable[None]], settled: Callable[[], Awaitable[None]],
+    bring_listings: Callable[[str], Awaitable[None]],
+    listed: Callable[[str], Awaitable[Sequence[Listing]]],
+    settled: Callable[[], Awaitable[None]],
 ) -> UniverseBuilder:  # fmt: skip
     """The builder of this process: `rest` answers for every venue; `settled` returns when what was published is
     stored.
@@ -95,6 +101,7 @@ def universe_builder(
         producer=producer,
         history=rest,
         quotes=rest,
+        listed=listed,
         trading=rest,
         reader=reader,
         bring_listings=bring_listings,

@@ -11,7 +11,8 @@ import msgspec
 from observer.base_settings import read_settings_file
 from observer.config import Settings
 from observer.doctor.running import is_running
-from observer.settings_errors import SettingsFile, SettingsPath, toml_lines
+from observer.selection.settings import WITHOUT_EFFECT, keys_without_effect
+from observer.settings_errors import SettingsFile, SettingsPath, decode_json, json_keys, toml_lines
 
 _KRX_SOURCES: Final = frozenset({"krx_open_api", "krx_data"})
 
@@ -70,6 +71,16 @@ def notices_of(path: Path, settings: Settings, but: Collection[SettingsPath] = (
     for key, text in sorted(found, key=lambda each: lines.get(each[0], 0)):
         where = f"{file.source}:{lines[key]}" if key in lines else file.source
         yield f"{where}: {'.'.join(map(str, key))}: {text}"
+    yield from _of_selection(Path(settings.run.symbol_selection))
+
+
+def _of_selection(path: Path) -> Iterator[str]:
+    """Keys of the selection file that are passed over."""
+    if path.is_file():
+        file = decode_json(path.read_bytes(), str(path))
+        lines = dict(json_keys(file.text))
+        for key in keys_without_effect(file.content):
+            yield f"{path}:{lines[key]}: {'.'.join(map(str, key))}: {WITHOUT_EFFECT[key]}"
 
 
 def _unread(file: SettingsFile, settings: Settings) -> Iterator[tuple[SettingsPath, str]]:

@@ -18,7 +18,7 @@ from bus.events import EtfJob, EtfJobEnded, EtfNavDay, EtfRangeFound, EtfValued,
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
-from observer.errors import ConfigError, DataFileError, ProviderError
+from observer.errors import ConfigError, NotYetError, ProviderError
 from observer.etf.list_update import take_list
 from observer.etf.measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
 from observer.etf.model import Etf
@@ -299,11 +299,11 @@ class EtfCollector:
         """The listed ETFs, without ETNs: an ETN is its issuer's debt, without net assets and without a NAV by days.
 
         Raises:
-            DataFileError: no list is stored; a phase over an empty list would count as done.
+            NotYetError: no list is stored; a phase over an empty list would count as done.
         """
         etfs = await asyncio.to_thread(self._reader.etfs)
         if not etfs:
-            raise DataFileError("no ETFs are known yet: their list comes first")
+            raise NotYetError("no ETFs are known yet: their list comes first")
         return [etf for etf in etfs.values() if etf.active and etf.group == ETF_GROUP]
 
     async def _of_each(self, etfs: Sequence[Etf], ask: Callable[[EtfSource, Etf], Awaitable[bool]]) -> Collected:

@@ -25,7 +25,8 @@ BAD_LINES_MAX: Final = 0.005  # share of unreadable records above which the file
 class MasterFile(msgspec.Struct, frozen=True):
     """One exchange's parsed file: its records, its unreadable lines, size and digest of its content, and the times.
 
-    `run` names the check that found it; the spans are machine seconds.
+    `run` names the check that found it; the spans are machine seconds; `unknown_tail` says in words what the records
+    have behind their known fields.
     """
 
     provider: str
@@ -38,6 +39,7 @@ class MasterFile(msgspec.Struct, frozen=True):
     run: str = ""
     download_s: float = 0.0
     parse_s: float = 0.0
+    unknown_tail: str = ""
 
 
 class Judged(msgspec.Struct, frozen=True):

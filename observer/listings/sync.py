@@ -10,6 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -27,7 +28,7 @@ from observer.listings.diff import (
     ReferenceSettings,
     decide_download,
 )
-from observer.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval
+from observer.listings.files import NO_STAMP, LocalCopy, LocalFiles, PendingApproval, listings_in
 from observer.listings.intake import Judged, MasterFile, events_of, judge, unreadable, untouched
 from observer.listings.model import Listing
 from observer.local_time import local_datetime
@@ -36,6 +37,7 @@ from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
+GROWN: Final = "master_file_grown"  # an alert an exchange
 FORCE: Final = "force"  # argument of an order: download unchanged files, too
 
 _FIRST_PAUSE_S: Final = 1.0  # market seconds; twice as long before each further attempt
@@ -175,7 +177,36 @@ class MasterFiles:
             alerts += self._alerts.reported(identity, answer.severity, f"{found.exchange}: {answer.reason}")
         elif answer.decision != "pending":
             alerts += self._alerts.resolved(identity, f"{found.exchange}: {answer.reason}")
+        if found.file is not None:
+            alerts += self._grown(found.file)
         self._publisher.publish_together([*events, *alerts])
+
+    def _grown(self, file: MasterFile) -> Sequence[Event]:
+        """The alert about records that are longer than known, or its end."""
+        identity = f"{GROWN}:{file.exchange}"
+        if file.unknown_tail:
+            name = self._broker.listing_file(file.exchange)
+            return self._alerts.reported(identity, "warning", f"{name}: {file.unknown_tail}; the rest is not read")
+        return self._alerts.resolved(identity, f"{file.exchange}: every field is known")
+
+    async def listed_at(self, venue: str) -> Sequence[Listing]:
+        """The records of the broker's list of a venue beside the main one, downloaded now and not kept.
+
+        Raises:
+            ProviderError: a file cannot be downloaded.
+            DataFileError: it cannot be read, or the broker has no list of this venue.
+        """
+        if not (names := self._broker.venue_files.get(venue, ())):
+            raise DataFileError(f"{self._broker.name} has no list of {venue}")
+        found: list[Listing] = []
+        for name in names:
+            version = self._local.incoming(name)
+            try:
+                await self._patiently(partial(self._files.download, name, version))
+                found += await asyncio.to_thread(listings_in, version, name, self._broker.listings)
+            finally:
+                version.unlink(missing_ok=True)
+        return found
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:
         """Check without publishing or keeping anything; `version` of the result is the path of the download."""
@@ -281,8 +312,17 @@ class MasterFiles:
             parse_s = time.perf_counter() - began_s
             digest = hashlib.sha256(content).hexdigest()
             file = MasterFile(
-                *(self._broker.name, exchange, listings, bad_lines, len(content), digest, now_ns, run),
-                *(download_s, parse_s),
+                provider=self._broker.name,
+                exchange=exchange,
+                listings=listings,
+                bad_lines=bad_lines,
+                size_bytes=len(content),
+                sha256=digest,
+                read_ns=now_ns,
+                run=run,
+                download_s=download_s,
+                parse_s=parse_s,
+                unknown_tail=self._broker.unknown_tail(exchange, content),
             )
             return file, judge(file, known, self._settings, old_size_bytes=old_size_bytes, approved=approved)
 

@@ -355,6 +355,8 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
         listing_file: the name of an exchange's unpacked file, in small letters.
         listing_files: the files of its listings; None where it has none.
         listings: the records of an exchange's file, and its lines that are none.
+        venue_files: the files that list what each venue beside the main one trades, by the venue's name.
+        unknown_tail: what the records of an exchange's file have behind their known fields, in words; "" for nothing.
         raw_decoder: decodes a raw capture of it.
         bar_reach: of its bars; None where it has none of past days.
     """
@@ -379,6 +381,8 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True):
     listing_file: Callable[[str], str]
     listing_files: "Callable[[httpx.AsyncClient], MasterFileSource] | None"
     listings: "Callable[[str, bytes], tuple[Sequence[Listing], Sequence[UnreadableLine]]]"
+    unknown_tail: Callable[[str, bytes], str]
+    venue_files: Mapping[str, Sequence[str]] = {}
     raw_decoder: "Callable[[], RawCaptureDecoder]"
     bar_reach: "BarReach | None" = None
 

@@ -1,12 +1,13 @@
 """The settings of the selection, their file, and their copy in a day's first step. Pure.
 
-Keys and defaults: requirement 004, Configuration Schema; the file is config/observer/symbol_selection.json. A missing
-key has its default, so the requirement's own example is a complete file but for `triggers.manual.weight`, which could
-decide nothing and is refused. One error lists every wrong key by its dotted name.
+The keys are those of the requirement (docs/requirement.md); the file is config/observer/symbol_selection.json. A
+missing key has its default, so the requirement's own example is a complete file; its `triggers.manual.weight` decides
+nothing and is passed over. One error lists every wrong key by its dotted name.
 """
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -203,8 +204,11 @@ def _leaves(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, o
 # --- the file ---
 
 _DEFAULTS: Final[Mapping[str, Any]] = msgspec.to_builtins(SelectionSettings())
+WITHOUT_EFFECT: Final[Mapping[SettingsPath, str]] = {
+    ("triggers", "manual", "weight"): "a pin stands above all triggers, so its weight decides nothing",
+}
+"""Keys that are accepted and passed over, and why; `observer config check` warns of them."""
 _REFUSED: Final[Mapping[SettingsPath, str]] = {
-    ("triggers", "manual", "weight"): "a pin stands above all triggers, so its weight decides nothing; remove this key",
     ("triggers", "manual", "threshold"): "a pin is a request and measures nothing; remove this key",
     ("triggers", "manual", "full_strength"): "a pin is a request and measures nothing; remove this key",
     ("triggers", "market_cap_weight"): "the largest symbols yield to every trigger; remove this key",
@@ -219,12 +223,28 @@ def parse_selection(content: bytes, source: str) -> SelectionSettings:
         ConfigError: the content is not valid: one line for each wrong key, with its dotted name and its bound.
     """
     file = decode_json(content, source)
-    settings, problems = converted(file, (), SelectionSettings, _merged(_DEFAULTS, file.content))
+    document = reduce(_without, WITHOUT_EFFECT, file.content)
+    settings, problems = converted(file, (), SelectionSettings, _merged(_DEFAULTS, document))
     if settings is None:
         raise wrong_settings(
             file, [Problem(each.path, _REFUSED.get(each.path, each.text), each.shown) for each in problems]
         )
     return settings
+
+
+def keys_without_effect(document: object) -> Sequence[SettingsPath]:
+    """The keys of WITHOUT_EFFECT that a selection file's document has."""
+    return [path for path in WITHOUT_EFFECT if _without(document, path) != document]
+
+
+def _without(document: Any, path: SettingsPath) -> Any:
+    """The document less the value at this path, where it has one."""
+    first, *rest = path
+    if not isinstance(document, dict) or first not in document:
+        return document
+    if not rest:
+        return {key: value for key, value in document.items() if key != first}
+    return {**document, first: _without(document[first], tuple(rest))}
 
 
 def _merged(defaults: object, document: object) -> object:

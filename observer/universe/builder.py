@@ -62,7 +62,8 @@ class UniverseBuilder:
         producer: publishes the facts.
         history: fetches daily bars.
         quotes: fetches the base prices that the master files lack.
-        trading: states which stocks trade at the further venues.
+        listed: reads the list of a further venue.
+        trading: states whether a stock that such a list names as stopped trades there.
         reader: reads stored data.
         bring_listings: checks an exchange's master file, when its listings are missing.
         settled: returns when all published facts are committed.
@@ -81,6 +82,7 @@ class UniverseBuilder:
         producer: "Producer",
         history: HistorySource,
         quotes: QuoteSource,
+        listed: Callable[[str], Awaitable[Sequence[Listing]]],
         trading: VenueSource,
         reader: StoreReader,
         bring_listings: Callable[[str], Awaitable[None]],
@@ -97,9 +99,15 @@ class UniverseBuilder:
             provider=provider, main_venue=venues.main, today=today, source=history, reader=reader, producer=producer
         )
         self._facts = VenueFacts(
-            *(venues, provider),
-            source=trading, reader=reader, producer=producer, clock=clock, alerts=alerts,
-        )  # fmt: skip
+            venues=venues,
+            provider=provider,
+            listed=listed,
+            source=trading,
+            reader=reader,
+            producer=producer,
+            clock=clock,
+            alerts=alerts,
+        )
         self._quotes = quotes
         self._reader = reader
         self._bring_listings = bring_listings

@@ -1,21 +1,24 @@
-"""Which stocks trade at which venue beside the main one: asked once a day, stored as a fact of that day for each stock.
+"""Which stocks trade at which venue beside the main one: read once a day from the venue's list, stored as a fact of
+that day for each stock.
 
-Facts are stored as they arrive, so a killed process asks only for the rest, and each day's rows say what that day's
-universe was built from, whether or not they changed. A stock without an answer has the last known fact of a few
-weekdays, with an alert: the lists of venues change rarely, so an old answer is nearly always right.
+The broker's list of a venue is one download; only a stock that the list names as stopped is asked about by a call.
+Facts of a day are stored for every stock, whether or not they changed: the day's universe was built from them. When a
+list cannot be read, the last known fact of a few weekdays counts, with an alert: lists of venues change rarely, so an
+old fact is nearly always right.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from bus.events import VenueEligibility
 from observer.alerts.process import Alerts
 from observer.clock import Clock
-from observer.errors import ProviderError
+from observer.errors import DataFileError, ProviderError
+from observer.listings.model import Listing
 from observer.providers.domestic import VenueSource
 from observer.store.reader import StoreReader
 from observer.universe.in_force import oldest_fallback
@@ -27,9 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALERT: Final = "venue_eligibility"
-CALLS_AT_ONCE: Final = 8
-_OUTAGE: Final = 20  # so many failures: the host does not answer, and further calls would only delay the universe
 _NAMED: Final = 5
+_NO_ANSWER: Final = (ProviderError, DataFileError)
 
 
 class VenueFacts:
@@ -38,7 +40,8 @@ class VenueFacts:
     Args:
         venues: those of the universe, and how old a fact may be.
         provider: the broker that states the facts.
-        source: the broker's call.
+        listed: reads a venue's list.
+        source: the broker's call for a stock that the list names as stopped.
         reader: reads stored facts.
         producer: publishes new ones.
         clock: market time.
@@ -50,6 +53,7 @@ class VenueFacts:
         venues: UniverseVenues,
         provider: str,
         *,
+        listed: Callable[[str], Awaitable[Sequence[Listing]]],
         source: VenueSource,
         reader: StoreReader,
         producer: "Producer",
@@ -58,6 +62,7 @@ class VenueFacts:
     ) -> None:
         self._venues = venues
         self._provider = provider
+        self._listed = listed
         self._source = source
         self._reader = reader
         self._producer = producer
@@ -65,73 +70,77 @@ class VenueFacts:
         self._alerts = alerts
 
     async def of_day(self, stocks: Sequence[str], day: date) -> Mapping[str, frozenset[str]]:
-        """By venue, in the order of the settings, which of the stocks trade there on the day. Asks for those without a
-        fact of that day; without an answer the last known fact counts, and an alert is reported.
+        """By venue, in the order of the settings, which of the stocks trade there on the day. Reads the list of a venue
+        for which a stock has no fact of that day; without the list the last known fact counts, with an alert.
         """
-        if not self._venues.further:
-            self._alerts.resolve(ALERT, "the universe has lines of the main venue alone")
-            return {}
         oldest = oldest_fallback(day, self._venues.eligibility_weekdays_max).isoformat()
         stored = await asyncio.to_thread(self._reader.venue_eligibility, oldest, day.isoformat())
         wanted = set(stocks)
         last = {(each.symbol, each.venue): each for each in stored if each.symbol in wanted}
-        answered = {each.symbol for each in last.values() if each.session_date == day.isoformat()}
-        missing = [stock for stock in stocks if stock not in answered]
-        if missing:
-            logger.info("asking at which venues %d of %d stocks trade on %s", len(missing), len(stocks), day)
-        found, failures = await self._asked(missing, day)
-        known = [each for each in last.values() if each.symbol in answered or each.symbol in failures]
-        self._report(failures, {each.symbol for each in known}, day)
-        trading = _trading([*known, *found], self._venues.further)
-        counts = ", ".join(f"{len(symbols)} at {venue}" for venue, symbols in trading.items())
-        logger.info("of %d stocks trade on %s: %s; %d asked", len(stocks), day, counts, len(missing) - len(failures))
-        return trading
+        texts: list[str] = []
+        for venue in self._venues.further:
+            missing = [stock for stock in stocks if not _is_of_day(last.get((stock, venue)), day)]
+            if not missing:
+                continue
+            try:
+                records = {each.symbol: each for each in await self._listed(venue)}
+            except _NO_ANSWER as error:
+                texts.append(self._without_list(venue, error, [s for s in missing if (s, venue) not in last]))
+                continue
+            stopped = [stock for stock in missing if stock in records and records[stock].suspended]
+            trading = records.keys() - stopped | await self._trading_again(venue, stopped)
+            facts = [self._fact(day, stock, venue, trades=stock in trading) for stock in missing]
+            self._producer.publish_together(facts)
+            last.update({(each.symbol, venue): each for each in facts})
+        self._report(texts, day)
+        found = _trading(last.values(), self._venues.further)
+        counts = ", ".join(f"{len(symbols)} at {venue}" for venue, symbols in found.items())
+        logger.info("of %d stocks trade on %s: %s", len(stocks), day, counts or "none beside the main venue")
+        return found
 
-    async def _asked(
-        self, stocks: Sequence[str], day: date
-    ) -> tuple[Sequence[VenueEligibility], Mapping[str, ProviderError | None]]:
-        """The new facts, published, and the stocks without an answer with their errors; None: not asked any more."""
-        at_once = asyncio.Semaphore(CALLS_AT_ONCE)
-        found: list[VenueEligibility] = []
-        failures: dict[str, ProviderError | None] = {}
+    async def _trading_again(self, venue: str, stopped: Sequence[str]) -> set[str]:
+        """Of the stocks that the list names as stopped, those that trade by the broker's call; without an answer a
+        stock is stopped.
+        """
+        if not stopped:
+            return set()
+        try:
+            answers = await self._source.venue_eligibility(stopped)
+        except ProviderError as error:
+            logger.warning("%s: the list's stop counts for %s: %s", venue, ", ".join(stopped), error)
+            return set()
+        return {each.symbol for each in answers if each.venue == venue and each.trades}
 
-        async def ask(stock: str) -> None:
-            async with at_once:
-                if sum(error is not None and error.retry for error in failures.values()) >= _OUTAGE:
-                    failures[stock] = None
-                    return
-                try:
-                    answers = await self._source.venue_eligibility([stock])
-                except ProviderError as error:
-                    failures[stock] = error
-                    return
-            facts = [
-                VenueEligibility(
-                    *(self._provider, day.isoformat(), each.symbol, each.venue, each.trades, self._clock.now_ns())
-                )
-                for each in answers
-                if each.symbol == stock and each.venue in self._venues.further
-            ]
-            if facts:
-                self._producer.publish_together(facts)
-            found.extend(facts)
+    def _fact(self, day: date, stock: str, venue: str, *, trades: bool) -> VenueEligibility:
+        return VenueEligibility(
+            provider=self._provider,
+            session_date=day.isoformat(),
+            symbol=stock,
+            venue=venue,
+            trades=trades,
+            observed_ns=self._clock.now_ns(),
+        )
 
-        await asyncio.gather(*(ask(stock) for stock in stocks))
-        return found, failures
-
-    def _report(self, failures: Mapping[str, ProviderError | None], known: Container[str], day: date) -> None:
-        if not failures:
-            self._alerts.resolve(ALERT, f"the venues of all stocks of {day} are known")
-            return
-        reason = next((error for error in failures.values() if error is not None), "")
-        without = [stock for stock in failures if stock not in known]
-        text = f"{len(failures)} stocks got no answer at which venues they trade on {day} ({reason})"
+    def _without_list(self, venue: str, error: Exception, without: Sequence[str]) -> str:
+        """What the alert says of a venue whose list cannot be read; `without` are the stocks without a known fact."""
         limit = f"{self._venues.eligibility_weekdays_max} weekdays (universe.eligibility_weekdays_max)"
-        text += f"; {len(failures) - len(without)} have their last known answer of up to {limit}"
+        text = f"the list of {venue} cannot be read ({error}); the last known one of up to {limit} counts"
         if without:
             more = " ..." if len(without) > _NAMED else ""
-            text += f"; {len(without)} without one have the main venue alone: {', '.join(without[:_NAMED])}{more}"
-        self._alerts.report(ALERT, "warning", text)
+            text += (
+                f"; {len(without)} stocks without one have the main venue alone: {', '.join(without[:_NAMED])}{more}"
+            )
+        return text
+
+    def _report(self, texts: Sequence[str], day: date) -> None:
+        if texts:
+            self._alerts.report(ALERT, "warning", "; ".join(texts))
+        else:
+            self._alerts.resolve(ALERT, f"the venues of all stocks of {day} are known")
+
+
+def _is_of_day(fact: VenueEligibility | None, day: date) -> bool:
+    return fact is not None and fact.session_date == day.isoformat()
 
 
 def _trading(facts: Iterable[VenueEligibility], venues: Sequence[str]) -> Mapping[str, frozenset[str]]:

@@ -124,6 +124,12 @@ def unread_key(_: ExitStack) -> None:
     configure('[sectors]\ndaily_at = "05:00"')
 
 
+def weighed_pins(_: ExitStack) -> None:
+    path = Path("config/observer/symbol_selection.json")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"triggers": {"manual": {"weight": 5.0}}}')
+
+
 def no_keys(_: ExitStack) -> None:
     Path("keys.toml").unlink()
 
@@ -390,6 +396,7 @@ SETUPS = [
     Broken("a file that is no TOML", "configuration", "critical", "is not TOML", no_toml),
     Broken("an account without keys", "configuration", "critical", "pool.json:1", wrong_pool),
     Broken("a key that nothing reads", "configuration", "warning", "nothing reads this key", unread_key),
+    Broken("a weight of pins", "configuration", "warning", "its weight decides nothing", weighed_pins),
     Broken("no keys file", "keys", "critical", "account main: no keys", no_keys),
     Broken("keys that others can read", "keys", "critical", "keys.toml can be read by others", open_keys),
     Broken("one app key for two accounts", "keys", "critical", "has the app key of account main", same_keys),

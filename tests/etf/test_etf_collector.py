@@ -16,7 +16,7 @@ from bus.events import DailyBar
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.config import Settings
-from observer.errors import DataFileError, TransportError
+from observer.errors import DataFileError, NotYetError, TransportError
 from observer.etf.collector import EtfCollector
 from observer.etf.schedule import etf_jobs_of, last_due_ns, last_session
 from observer.etf.settings import EtfSettings, KrxSettings
@@ -264,7 +264,7 @@ def test_the_loop_goes_on_while_the_database_does_not_answer(reported, job):
 @pytest.mark.parametrize("job", ["etf_values", "etf_measures", "etf_ranges"])
 def test_before_there_was_a_list_no_other_phase_counts_as_done(reported, job):
     async def scenario(scene):
-        with pytest.raises(DataFileError, match="their list comes first"):
+        with pytest.raises(NotYetError, match="their list comes first"):
             await scene.collector().run(job, PLAN, ANEW)
         assert scene.reader.last_etf_jobs() == {}
 

@@ -571,3 +571,23 @@ def test_a_file_much_smaller_than_the_restored_one_waits_for_approval(tmp_path: 
         assert found.outcome.reason == "the file is 15.0 % smaller, over 10 %"
 
     play(tmp_path, body)
+
+
+def test_records_with_an_appended_column_raise_one_alert_and_lose_no_listing(tmp_path: Path) -> None:
+    grown = b"".join(line + b"\tX\n" for line in contents(symbols(300)).splitlines())
+
+    async def body(played: Scene) -> None:
+        await first(played)
+        played.host.offer("NASD", grown)
+        assert (await played.masters.check("NASD")).outcome.decision == "unchanged"
+        await played.masters.check("NASD", force=True)
+        raised = [each for each in played.publication.events if isinstance(each, AlertRaised)]
+        assert [(each.identity, each.text) for each in raised] == [
+            ("master_file_grown:NASD", "nasmst.cod: 25 columns, of which 24 are known; the rest is not read")
+        ]
+        played.host.offer("NASD", contents(symbols(300)))
+        await played.masters.check("NASD")
+        assert [type(each) for each in played.publication.events].count(AlertResolved) == 1
+        assert kinds(played) == {"initial": 300}
+
+    play(tmp_path, body)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import DataFileError
+from observer.providers.kis.listings import parse_listings, unknown_tail
 from observer.providers.kis.masters import EXCHANGES, parse_master
 
 # Offsets in the record, counted from kis-api.md section 6 and not taken from the parser.
@@ -155,3 +156,28 @@ def test_every_line_is_either_a_listing_or_a_bad_line(lines, exchange):
     content = b"\n".join(lines)
     listings, bad = parse_master(exchange, content)
     assert len(listings) + len(bad) == content.count(b"\n") + (content != b"" and not content.endswith(b"\n"))
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_field_that_the_broker_appends_to_every_record_leaves_the_known_ones_readable(exchange) -> None:
+    lines = [line(exchange, symbol=symbol) for symbol in ("005930", "000660", "035420")]
+    longer = [each + b"Y" for each in lines]
+    assert parse_master(exchange, b"\n".join(longer)) == parse_master(exchange, b"\n".join(lines))
+    length = INDICES[exchange]["length"]
+    assert unknown_tail(exchange, b"\n".join(longer)) == f"{length + 1} bytes a record, of which {length} are known"
+    assert unknown_tail(exchange, b"\n".join(lines)) == ""
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_one_longer_line_is_damage_and_no_appended_field(exchange) -> None:
+    content = b"\n".join([line(exchange), line(exchange, symbol="000660") + b"Y", line(exchange, symbol="035420")])
+    listings, [bad] = parse_master(exchange, content)
+    assert [listing.symbol for listing in listings] == ["005930", "035420"]
+    assert (bad.number, unknown_tail(exchange, content)) == (2, "")
+
+
+def test_a_record_of_the_sector_codes_may_grow_too() -> None:
+    content = "\n".join(f"{code}{'전기전자'.ljust(36)}Y" for code in ("00005", "00006", "10007")).encode("cp949")
+    listings, bad = parse_listings("IDXCODE", content)
+    assert ([listing.name for listing in listings], bad) == (["전기전자"] * 3, [])
+    assert unknown_tail("IDXCODE", content) == "46 bytes a record, of which 45 are known"

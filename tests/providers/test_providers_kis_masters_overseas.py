@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import DataFileError
+from observer.providers.kis.listings import parse_listings, unknown_tail
 from observer.providers.kis.masters_overseas import EXCHANGE_OF, parse_abroad
 
 HONG_KONG = (
@@ -92,3 +93,17 @@ def test_every_line_of_any_file_is_either_a_record_or_a_bad_line(data) -> None:
         content[index : index + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
     records, bad = parse_abroad("HKS", bytes(content))
     assert len(records) + len(bad) == len([*bytes(content).removesuffix(b"\n").split(b"\n")]) * bool(content)
+
+
+def test_a_column_that_the_broker_appends_leaves_the_known_ones_readable() -> None:
+    lines = [line(SYMBOL=symbol) for symbol in ("00115", "00116", "00117")]
+    longer = [f"{each}\t{number}" for number, each in enumerate(lines)]
+    assert parse(*longer) == parse(*lines)
+    content = "\n".join(longer).encode("cp949")
+    assert parse_listings("SEHK", content) == parse_listings("SEHK", "\n".join(lines).encode("cp949"))
+    assert unknown_tail("SEHK", content) == "25 columns, of which 24 are known"
+
+
+def test_a_sector_code_has_four_places_where_the_broker_uses_them() -> None:
+    ([record], []) = parse(line(SECTOR="0630"))
+    assert record.sector_code == "0630"

@@ -52,6 +52,13 @@ def test_every_line_is_a_listing_and_none_is_left_over(exchange: str) -> None:
     assert len(nameless) == (1 if exchange == "IDXCODE" else 0)
 
 
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_a_field_appended_to_every_real_record_changes_no_listing(exchange: str) -> None:
+    end = b"Y\n" if exchange in ("KOSPI", "KOSDAQ", "KONEX", "IDXCODE") else b"\tY\n"
+    longer = b"".join(line + end for line in content(exchange).split(b"\n") if line)
+    assert parse_listings(exchange, longer) == parse_listings(exchange, content(exchange))
+
+
 @pytest.mark.parametrize("exchange", ["NASD", "NYSE", "AMEX", "SEHK", "SHAA", "SHI", "SZAA", "SZI", "TKSE"])
 def test_the_fast_parser_returns_the_listings_of_the_full_parser(exchange: str) -> None:
     code = content(exchange).split(b"\t")[2].decode()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.errors import ConfigError
-from observer.selection.settings import SelectionSettings, parse_selection
+from observer.selection.settings import SelectionSettings, keys_without_effect, parse_selection
 
 WRITTEN = b"""{
   "universe": {"generation_time": "05:00", "min_close_price": 4000, "sort_by": "market_cap",
@@ -18,7 +18,7 @@ WRITTEN = b"""{
     "volume_surge": {"enabled": true, "threshold": 3.0, "ttl_seconds": 300, "weight": 10.0},
     "trade_velocity": {"enabled": true, "threshold": 10.0, "ttl_seconds": 180, "weight": 8.0},
     "volatility_spike": {"enabled": true, "threshold": 2.0, "ttl_seconds": 300, "weight": 6.0},
-    "manual": {"enabled": true, "ttl_seconds": -1}
+    "manual": {"enabled": true, "ttl_seconds": -1, "weight": 5.0}
   },
   "slots": {"max_slots": 41, "replacement_threshold": 1.2, "overflow_alert_rate": 0.1}
 }"""
@@ -30,14 +30,18 @@ def problems(document: object) -> list[str]:
     return [line.removeprefix("selection.json:1: ") for line in str(caught.value).splitlines()]
 
 
-def test_the_requirement_s_own_example_without_the_weight_of_pins_is_a_whole_file_and_states_our_defaults() -> None:
+def test_the_requirement_s_own_example_is_a_whole_file_and_states_our_defaults() -> None:
     assert parse_selection(WRITTEN, "here") == SelectionSettings()
+
+
+def test_the_weight_of_pins_is_named_as_a_key_without_effect() -> None:
+    assert keys_without_effect(msgspec.json.decode(WRITTEN)) == [("triggers", "manual", "weight")]
+    assert keys_without_effect({"triggers": {"manual": 7}, "slots": []}) == []
 
 
 @pytest.mark.parametrize(
     ("document", "reported"),
     [
-        ({"triggers": {"manual": {"weight": 5.0}}}, "triggers.manual.weight: a pin stands above all triggers"),
         ({"triggers": {"manual": {"threshold": 2.0}}}, "triggers.manual.threshold: a pin is a request"),
         ({"triggers": {"manual": {"full_strength": 2.0}}}, "triggers.manual.full_strength: a pin is a request"),
         ({"triggers": {"market_cap_weight": 1.0}}, "triggers.market_cap_weight: the largest symbols yield"),

@@ -191,8 +191,8 @@ def universe(settings: UniverseSettings) -> object:
     nothing = cast("Any", None)  # the time of the build needs no other part of the builder
     builder = UniverseBuilder(
         provider="kis", settings=settings, venues=UniverseVenues(), today=nothing, folder=nothing, clock=nothing,
-        producer=nothing, history=nothing, quotes=nothing, trading=nothing, reader=nothing, bring_listings=nothing,
-        settled=nothing, alerts=nothing,
+        producer=nothing, history=nothing, quotes=nothing, listed=nothing, trading=nothing, reader=nothing,
+        bring_listings=nothing, settled=nothing, alerts=nothing,
     )  # fmt: skip
     return [each.symbol for each in built.members], len(built.warnings), builder.begins_ns(PLAN)
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 import msgspec
-import pytest
 
 from bus.events import (
     AlertRaised,
@@ -17,7 +16,8 @@ from bus.events import (
     VenueEligibility,
 )
 from observer.config import Settings
-from observer.errors import BadRequestError, TransportError
+from observer.errors import DataFileError, TransportError
+from observer.listings.model import Listing
 from observer.local_time import local_ns
 from observer.providers.broker import Bar
 from observer.providers.domestic import VenueTrading
@@ -46,22 +46,51 @@ ENDED_NS = local_ns(DAYS[1], 20, 10)
 
 
 class Venues(Asked):
-    """A broker at which some stocks trade at NXT, at 9,500 won there and a third of the volume."""
+    """A broker whose list of NXT has some stocks, some of them stopped, of which one may trade again by the call. They
+    trade there at 9,500 won and a third of the volume.
+    """
 
-    def __init__(self, *on_nxt: str) -> None:
+    def __init__(self, *on_nxt: str, stopped: Sequence[str] = (), again: Sequence[str] = ()) -> None:
         super().__init__()
         self.on_nxt = on_nxt
+        self.stopped = stopped
+        self.again = again
+        self.lists_read = 0
         self.asked: list[str] = []
+
+    async def listed_at(self, venue: str) -> Sequence[Listing]:
+        assert venue == "NXT"
+        self.lists_read += 1
+        stopped = [msgspec.structs.replace(listed(symbol), suspended=True) for symbol in self.stopped]
+        return [*map(listed, self.on_nxt), *stopped]
 
     async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
         self.asked += symbols
-        return [VenueTrading(symbol, "NXT", symbol in self.on_nxt) for symbol in symbols]
+        return [VenueTrading(symbol, "NXT", symbol in self.again) for symbol in symbols]
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         if not symbol.endswith(".NXT"):
             return await super().daily_bars(symbol, first, last)
         self.symbols.append(symbol)
         return [Bar(symbol, local_ns(day), *[9_500.0] * 4, 3.0, 3.0, 9_000.0) for day in DAYS[:2]]
+
+
+def listed(symbol: str) -> Listing:
+    return Listing(
+        exchange="KOSPI",
+        symbol=symbol,
+        name=symbol,
+        isin="",
+        group="ST",
+        base_price=None,
+        market_cap=None,
+        listed_shares=None,
+        listed_on=None,
+        suspended=False,
+        administrative=False,
+        preferred=False,
+        spac=False,
+    )
 
 
 def of_kind(events: Sequence[Event], kind: type[Event]) -> list[Event]:
@@ -113,13 +142,13 @@ def test_the_main_venue_alone_asks_at_no_further_venue(settings: Settings) -> No
     store(settings, *stocks("A"))
     events, _ = asyncio.run(built(settings, source := Venues("A")))
     assert list(members(events)) == ["A"]
-    assert source.asked == []
+    assert source.lists_read == 0
 
 
-def test_each_stock_has_a_fact_of_the_day_and_only_members_are_asked(settings: Settings) -> None:
+def test_each_member_has_a_fact_of_the_day_from_one_list_without_a_call(settings: Settings) -> None:
     store(settings, *stocks("A", "B"), listing_changed(symbol="E", group="EF"))
-    events, _ = asyncio.run(built(settings, source := Venues("B"), BOTH))
-    assert sorted(source.asked) == ["A", "B"]
+    events, _ = asyncio.run(built(settings, source := Venues("B", "E"), BOTH))
+    assert (source.lists_read, source.asked) == (1, [])
     facts = {each.symbol: each for each in events if isinstance(each, VenueEligibility)}
     assert {symbol: (each.session_date, each.venue, each.trades) for symbol, each in facts.items()} == {
         "A": (TODAY, "NXT", False),
@@ -127,47 +156,69 @@ def test_each_stock_has_a_fact_of_the_day_and_only_members_are_asked(settings: S
     }
 
 
-def test_a_stock_with_a_fact_of_this_day_is_not_asked_again(settings: Settings) -> None:
-    store(settings, *stocks("A", "B"), fact("A", TODAY, trades=True), fact("B", PREVIOUS, trades=True))
-    events, _ = asyncio.run(built(settings, source := Venues(), BOTH))
-    assert source.asked == ["B"]
+def test_a_stock_that_the_list_names_as_stopped_is_asked_about(settings: Settings) -> None:
+    store(settings, *stocks("A", "B", "C"))
+    source = Venues("A", stopped=("B", "C", "X"), again=("C",))
+    events, _ = asyncio.run(built(settings, source, BOTH))
+    assert sorted(source.asked) == ["B", "C"]
+    assert list(members(events)) == ["A", "B", "C", "A.NXT", "C.NXT"]
+
+
+def test_a_stop_counts_where_the_call_does_not_answer(settings: Settings) -> None:
+    class Silent(Venues):
+        async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
+            raise TransportError("no answer")
+
+    store(settings, *stocks("A", "B"))
+    events, _ = asyncio.run(built(settings, Silent("A", stopped=("B",)), BOTH))
+    assert list(members(events)) == ["A", "B", "A.NXT"]
+    assert not alerts_of(events)
+
+
+def test_a_fund_that_the_list_names_has_a_second_line_where_the_universe_has_funds(settings: Settings) -> None:
+    """Venues announce new kinds of securities at short notice: their list decides, and no rule of ours."""
+    selection = msgspec.structs.replace(settings.selection.universe, exclude_etf=False)
+    with_funds = msgspec.structs.replace(
+        settings, selection=msgspec.structs.replace(settings.selection, universe=selection)
+    )
+    store(settings, *stocks("A"), listing_changed(symbol="E", group="EF"))
+    events, _ = asyncio.run(built(with_funds, Venues("A", "E"), BOTH))
+    assert {"A.NXT", "E.NXT"} <= members(events).keys()
+
+
+def test_the_list_is_not_read_again_when_every_stock_has_a_fact_of_the_day(settings: Settings) -> None:
+    store(settings, *stocks("A", "B"), fact("A", TODAY, trades=True), fact("B", TODAY, trades=False))
+    events, _ = asyncio.run(built(settings, source := Venues("B"), BOTH))
+    assert source.lists_read == 0
     assert list(members(events)) == ["A", "B", "A.NXT"]
 
 
-class Silent(Venues):
-    """It does not answer about some stocks."""
+class Unreadable(Venues):
+    """Its list cannot be read."""
 
-    def __init__(self, *silent: str, error: type[Exception] = TransportError) -> None:
-        super().__init__()
-        self.silent = silent
-        self.error = error
-
-    async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
-        found = await super().venue_eligibility(symbols)
-        if set(symbols) & set(self.silent):
-            raise self.error("no answer")
-        return found
+    async def listed_at(self, venue: str) -> Sequence[Listing]:
+        raise DataFileError("no zip")
 
 
 def alerts_of(events: Sequence[Event]) -> list[str]:
     return [each.text for each in events if isinstance(each, AlertRaised) and each.identity == venue_facts.ALERT]
 
 
-def test_without_an_answer_the_last_known_fact_counts_with_an_alert(settings: Settings) -> None:
+def test_without_the_list_the_last_known_fact_counts_with_an_alert(settings: Settings) -> None:
     store(settings, *stocks("A", "B"), fact("A", BEFORE_PREVIOUS, trades=False), fact("A", PREVIOUS, trades=True))
-    events, _ = asyncio.run(built(settings, Silent("A", "B"), BOTH))
+    events, _ = asyncio.run(built(settings, Unreadable(), BOTH))
     assert list(members(events)) == ["A", "B", "A.NXT"]
     [text] = alerts_of(events)
-    assert "2 stocks got no answer at which venues they trade on" in text
-    assert "1 have their last known answer of up to 5 weekdays (universe.eligibility_weekdays_max)" in text
-    assert text.endswith("1 without one have the main venue alone: B")
+    assert "the list of NXT cannot be read (no zip)" in text
+    assert "the last known one of up to 5 weekdays (universe.eligibility_weekdays_max) counts" in text
+    assert text.endswith("1 stocks without one have the main venue alone: B")
     assert not of_kind(events, VenueEligibility)
 
 
 def test_a_fact_that_is_older_than_the_limit_does_not_count(settings: Settings) -> None:
     old = (DAYS[2] - timedelta(days=8)).isoformat()  # six weekdays before
     store(settings, *stocks("A"), fact("A", old, trades=True))
-    events, _ = asyncio.run(built(settings, Silent("A"), BOTH))
+    events, _ = asyncio.run(built(settings, Unreadable(), BOTH))
     assert list(members(events)) == ["A"]
     assert alerts_of(events)
 
@@ -177,28 +228,6 @@ def test_a_stock_that_left_the_further_venue_has_no_second_line_any_more(setting
     events, _ = asyncio.run(built(settings, Venues(), BOTH))
     assert list(members(events)) == ["A"]
     assert not alerts_of(events)
-
-
-def test_an_outage_of_the_call_ends_the_questions_and_not_the_universe(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(venue_facts, "_OUTAGE", 2)
-    monkeypatch.setattr(venue_facts, "CALLS_AT_ONCE", 1)
-    symbols = ["A", "B", "C", "D", "F"]
-    store(settings, *stocks(*symbols))
-    events, _ = asyncio.run(built(settings, source := Silent(*symbols), BOTH))
-    assert source.asked == ["A", "B"]
-    assert list(members(events)) == symbols
-    [text] = alerts_of(events)
-    assert text.startswith("5 stocks got no answer")
-
-
-def test_a_refusal_of_one_stock_does_not_end_the_questions(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(venue_facts, "_OUTAGE", 1)
-    monkeypatch.setattr(venue_facts, "CALLS_AT_ONCE", 1)
-    store(settings, *stocks("A", "B"))
-    _, _ = asyncio.run(built(settings, source := Silent("A", error=BadRequestError), BOTH))
-    assert source.asked == ["A", "B"]
 
 
 def test_a_line_that_was_swept_to_the_day_s_end_needs_no_call_for_its_bar(settings: Settings) -> None:

@@ -24,6 +24,7 @@ from observer.clock import ManualClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import BadRequestError, TransportError
+from observer.listings.model import Listing
 from observer.local_time import local_ns
 from observer.providers.broker import Bar, Priority, Quote
 from observer.providers.domestic import VenueTrading
@@ -43,7 +44,9 @@ CLOSED_NS = local_ns(DAYS[1], 15, 31)
 
 
 class Asked:
-    """A source of bars that records the requested symbols; its quotes have a close of 8,000 won."""
+    """A source of bars that records the requested symbols; its quotes have a close of 8,000 won, and no further venue
+    lists anything.
+    """
 
     quotes_per_call = 30
 
@@ -58,6 +61,9 @@ class Asked:
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
         self.quoted += symbols
         return [Quote(symbol, 0.0, None, None, None, 8e3, None, None, None, None, 0.0, 0.0) for symbol in symbols]
+
+    async def listed_at(self, venue: str) -> Sequence[Listing]:
+        return []
 
     async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
         raise AssertionError(symbols)
@@ -129,6 +135,7 @@ async def built(
             producer=producer,
             history=source,
             quotes=source,
+            listed=source.listed_at,
             trading=source,
             reader=reader,
             bring_listings=nothing,

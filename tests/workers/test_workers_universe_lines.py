@@ -19,7 +19,7 @@ from tests.day_plans import day_plan
 from tests.store.listings import listing_changed
 from tests.workers.test_workers_track_a import BOTH
 from tests.workers.three_accounts import Scene, run, scene
-from workers.master_file import universe_builder
+from workers.master_file import _master_files, universe_builder
 
 SYMBOLS = 40
 BARS_AVERAGED = 20
@@ -38,8 +38,12 @@ async def nothing(producer: Producer, *_: object) -> None:
 
 async def build(producer: Producer, rest: RestOfAll, reader: StoreReader, worker: Worker) -> None:
     settled = partial(nothing, producer)
-    builder = universe_builder(worker, producer, rest, reader, bring_listings=settled, settled=settled)
-    await builder.build_now(day_plan(DAY))
+    async with worker.brokers().listing_files() as files:
+        lists = _master_files(worker, producer, files, reader)
+        builder = universe_builder(
+            worker, producer, rest, reader, bring_listings=settled, listed=lists.listed_at, settled=settled
+        )
+        await builder.build_now(day_plan(DAY))
 
 
 async def built(day: Scene) -> None:
@@ -71,6 +75,8 @@ def test_each_line_has_the_averages_of_its_own_venue_s_chart() -> None:
             assert facts == {symbol: symbol in trading - stopped for symbol in main}
             assert further == set(main) & (trading - stopped)
             assert 0 < len(further) < len(main)
+            calls = day.simulator.counters().requests.get("CTPF1002R", 0)
+            assert calls == len(set(main) & stopped), "only what the list names as stopped is asked about"
             for line, member in members.items():
                 stock, _, venue = line.partition(".")
                 shown = market.view("NXT" if venue else "KRX")

@@ -16,7 +16,7 @@ from observer.providers.broker import (
 )
 from observer.providers.dialect import StreamTraits
 from observer.providers.domestic import BarReach
-from observer.providers.kis.venues import VENUES
+from observer.providers.kis.venues import VENUE_FILES, VENUES
 from observer.providers.settings import BrokerSettings, RateLimitSettings
 from observer.providers.time_and_sales import TimeAndSales
 
@@ -141,6 +141,12 @@ def _listings(exchange: str, content: bytes) -> "tuple[Sequence[Listing], Sequen
     return parse_listings(exchange, content)
 
 
+def _unknown_tail(exchange: str, content: bytes) -> str:
+    from observer.providers.kis.listings import unknown_tail
+
+    return unknown_tail(exchange, content)
+
+
 def _raw_decoder() -> "RawCaptureDecoder":
     from observer.providers.kis.replay import RawDecoder
 
@@ -168,6 +174,8 @@ BROKER: Final = Broker(
     listing_file=_listing_file,
     listing_files=_listing_files,
     listings=_listings,
+    unknown_tail=_unknown_tail,
+    venue_files=VENUE_FILES,
     raw_decoder=_raw_decoder,
     # kis-api.md, section 8; minute bars are kept for a year, as the portal's page of the call says.
     bar_reach=BarReach(days_per_call=100, minutes_per_call=120, session_minutes_per_call=30, minute_days=365),

@@ -99,7 +99,7 @@ _ONE: Final[Query] = {
     _DIVISION: Parameter("symbol", division_of),
     "FID_INPUT_ISCD": Parameter("symbol", stock_of, line_at, beside=(_DIVISION,)),
 }
-_ONE_ETF: Final[Query] = {_DIVISION: _KRX, "FID_INPUT_ISCD": _SYMBOL}  # NXT trades none
+_ONE_ETF: Final[Query] = {_DIVISION: _KRX, "FID_INPUT_ISCD": _SYMBOL}  # documented for J alone
 _ONE_ABROAD: Final[Query] = {
     "AUTH": "",
     "EXCD": Parameter("exchange", lambda name: _exchange(name).quotes, _exchange_named),

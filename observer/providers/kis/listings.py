@@ -8,13 +8,30 @@ record) has the indices of KOSPI and KOSDAQ sectors by market and code:
 
 import io
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from observer.errors import DataFileError
 from observer.listings.model import SECTOR_CODES, Listing
 from observer.providers.kis import masters
-from observer.providers.kis.masters import LINE_BYTES_MAX, BadLine, add_bad_line, records_by_line, require_few
-from observer.providers.kis.masters_overseas import AbroadRecord, parse_abroad, price_of, record_of, require_plain
+from observer.providers.kis.masters import (
+    LINE_BYTES_MAX,
+    BadLine,
+    add_bad_line,
+    lines_of,
+    records_by_line,
+    require_few,
+    usual_width,
+)
+from observer.providers.kis.masters_overseas import (
+    COLUMNS,
+    AbroadRecord,
+    columns_of,
+    parse_abroad,
+    price_of,
+    record_of,
+    require_plain,
+)
 from observer.text import plain_text
 
 # Our name of an exchange -> its code in the file.
@@ -31,11 +48,14 @@ _ABROAD: Final[Mapping[str, str]] = {
     "HASE": "HNX",
     "VNSE": "HSX",
 }
+# The files of what NXT trades: records as those of the exchange where the stock is listed.
+_LISTED_AT: Final[Mapping[str, str]] = {"NXT_KOSPI": "KOSPI", "NXT_KOSDAQ": "KOSDAQ"}
 _FILES: Final[Mapping[str, str]] = {
     "KOSPI": "kospi_code.mst",
     "KOSDAQ": "kosdaq_code.mst",
     "KONEX": "konex_code.mst",
     SECTOR_CODES: "idxcode.mst",
+    **{name: f"{name.lower()}_code.mst" for name in _LISTED_AT},
     **{exchange: f"{code.lower()}mst.cod" for exchange, code in _ABROAD.items()},
 }
 _SECTOR_BYTES: Final = 45
@@ -69,8 +89,22 @@ def parse_listings(exchange: str, content: bytes) -> Parsed:
     if exchange in _ABROAD:
         return _parse_tabs(exchange, _ABROAD[exchange], content)
     if exchange == SECTOR_CODES:
-        return records_by_line(content, _sector_listing)
-    return masters.parse_master(exchange, content)
+        return records_by_line(
+            content, partial(_sector_listing, usual_width(map(len, lines_of(content)), _SECTOR_BYTES))
+        )
+    return masters.parse_master(_LISTED_AT.get(exchange, exchange), content)
+
+
+def unknown_tail(exchange: str, content: bytes) -> str:
+    """What the records of an exchange's unpacked file have behind the fields known here, in words; empty for nothing.
+    `parse_listings` passes over it.
+    """
+    if exchange in _ABROAD:
+        columns = columns_of(content)
+        return "" if columns == COLUMNS else f"{columns} columns, of which {COLUMNS} are known"
+    known = _SECTOR_BYTES if exchange == SECTOR_CODES else masters.record_bytes(_LISTED_AT.get(exchange, exchange))
+    width = usual_width(map(len, lines_of(content)), known)
+    return "" if width == known else f"{width} bytes a record, of which {known} are known"
 
 
 def listing_abroad(exchange: str, record: AbroadRecord) -> Listing:
@@ -94,9 +128,10 @@ def _parse_tabs(exchange: str, code: str, content: bytes) -> Parsed:
     shared: dict[tuple[str, ...], AbroadRecord] = {}
     listings: dict[str, Listing] = {}
     bad = []
+    width = columns_of(content)
     for number, line in enumerate(_text_lines(text), start=1):
         try:
-            listing = _tab_listing(exchange, code, line, shared)
+            listing = _tab_listing(exchange, code, line, width, shared)
         except ValueError as error:
             add_bad_line(bad, number, str(error), line.encode("cp949"))
             continue
@@ -106,8 +141,10 @@ def _parse_tabs(exchange: str, code: str, content: bytes) -> Parsed:
     return list(listings.values()), bad
 
 
-def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ...], AbroadRecord]) -> Listing:
-    """One line's listing. `shared` are records by all that is in them but symbols, names and price.
+def _tab_listing(
+    exchange: str, code: str, line: str, width: int, shared: dict[tuple[str, ...], AbroadRecord]
+) -> Listing:
+    """One line's listing, of `width` columns. `shared` are records by all that is in them but symbols, names and price.
 
     Raises:
         ValueError: it is none of this file.
@@ -116,12 +153,12 @@ def _tab_listing(exchange: str, code: str, line: str, shared: dict[tuple[str, ..
         raise ValueError(f"{size:,} bytes are too many for a record")
     columns = line.split("\t", _VARIABLE_COLUMNS)
     if len(columns) <= _VARIABLE_COLUMNS:
-        return listing_abroad(exchange, record_of(code, line))
+        return listing_abroad(exchange, record_of(code, line, width))
     nation, number, where, name, symbol, stream, korean, english, kind, currency, decimals, data, price, rest = columns
     key = (nation, number, where, name, kind, currency, decimals, data, rest)
     like = shared.get(key)
     if like is None or not symbol.isalnum() or not symbol.isascii():
-        shared[key] = record = record_of(code, line)
+        shared[key] = record = record_of(code, line, width)
         return listing_abroad(exchange, record)
     require_plain(stream)
     return Listing(
@@ -153,18 +190,18 @@ def _text_lines(text: str) -> Iterator[str]:
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def _sector_listing(line: bytes) -> Listing:
+def _sector_listing(width: int, line: bytes) -> Listing:
     """One sector as the index that it is: its symbol is the market's digit and the code's four.
 
     Raises:
         ValueError: it is no record.
     """
-    if len(line) != _SECTOR_BYTES:
-        raise ValueError(f"{len(line)} bytes where a record has {_SECTOR_BYTES}")
+    if len(line) != width:
+        raise ValueError(f"{len(line)} bytes where a record has {width}")
     code = line[:_SECTOR_CODE_BYTES]
     if not code.isalnum():
         raise ValueError(f"{code.decode('ascii', 'backslashreplace')!r} is not a sector code")
-    name = plain_text(line[_SECTOR_CODE_BYTES:].decode("cp949")).strip()
+    name = plain_text(line[_SECTOR_CODE_BYTES:_SECTOR_BYTES].decode("cp949")).strip()
     return Listing(
         *(SECTOR_CODES, code.decode("ascii"), name, *_NO_CODES, None, *_NOT_REPORTED),
         currency="KRW",

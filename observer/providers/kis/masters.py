@@ -1,14 +1,17 @@
 """KIS master files of KOSPI, KOSDAQ and KONEX -> listings. Pure (kis-api.md, section 6).
 
 One record a line, LF, fields of fixed width in *bytes*: names hold two-byte cp949 letters, so characters would shift
-everything behind them. Short code 9, standard code 12, name 40, then a tail that differs by exchange. A KOSPI record:
+everything behind them. Short code 9, standard code 12, name 40, then a tail that differs by exchange. KIS appends new
+fields at five days' notice: the fields known here are read, and what is behind them is named (`usual_width`). A KOSPI
+record:
 
     005930   KR7005930003<name, 40 bytes>ST1002700130000 NN5YYY ...
 """
 
 import io
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Final, Protocol, TypeVar
 
@@ -129,7 +132,22 @@ def parse_master(exchange: str, content: bytes) -> tuple[list[Listing], list[Bad
     layout = _LAYOUTS.get(exchange)
     if layout is None:
         raise DataFileError(f"no master file layout for {exchange!r}; known are {', '.join(EXCHANGES)}")
-    return records_by_line(content, partial(_listing, exchange, layout))
+    width = usual_width(map(len, lines_of(content)), layout.size)
+    return records_by_line(content, partial(_listing, exchange, layout, width))
+
+
+def record_bytes(exchange: str) -> int:
+    """The length of a record of one of `EXCHANGES` as far as its fields are known."""
+    return _LAYOUTS[exchange].size
+
+
+def usual_width(widths: Iterable[int], known: int) -> int:
+    """The width of a file's records, in bytes or columns: that of most lines where it is more than the known one, else
+    the known one. A line that alone is longer is damaged, and no sign of a new field.
+    """
+    lines = Counter(widths)
+    [(width, count)] = lines.most_common(1) or [(known, 0)]
+    return max(width, known) if 2 * count > lines.total() else known
 
 
 def records_by_line(content: bytes, read: Callable[[bytes], RecordT]) -> tuple[list[RecordT], list[BadLine]]:
@@ -180,15 +198,15 @@ def require_few(records: int) -> None:
         raise DataFileError(f"more than {RECORDS_MAX:,} records: no exchange has so many")
 
 
-def _listing(exchange: str, layout: struct.Struct, line: bytes) -> Listing:
-    """One line's listing.
+def _listing(exchange: str, layout: struct.Struct, width: int, line: bytes) -> Listing:
+    """One line's listing. Of the file's `width` bytes those of the layout are read.
 
     Raises:
         ValueError: (UnicodeDecodeError among them) the line is not a record of this exchange.
     """
-    if len(line) != layout.size:
-        raise ValueError(f"{len(line)} bytes where a record has {layout.size}")
-    (symbol, isin, name, group, large, medium, small, *tail) = layout.unpack(line)
+    if len(line) != width:
+        raise ValueError(f"{len(line)} bytes where a record has {width}")
+    (symbol, isin, name, group, large, medium, small, *tail) = layout.unpack_from(line)
     (spac, base_price, suspended, administrative, listed_on, listed_shares, preferred, market_cap) = tail
     symbol = symbol.strip()
     if not symbol.isalnum():

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from observer.errors import DataFileError
-from observer.providers.kis.masters import BadLine, records_by_line
+from observer.providers.kis.masters import BadLine, lines_of, records_by_line, usual_width
 from observer.text import plain_text
 
 SecurityKind = Literal["index", "stock", "fund", "warrant"]
@@ -33,10 +33,10 @@ EXCHANGE_OF: Final[Mapping[str, str]] = {
     "HSX": "VNSE",
 }
 _KINDS: Final[Mapping[str, SecurityKind]] = {"1": "index", "2": "stock", "3": "fund", "4": "warrant"}
-_COLUMNS: Final = 24
+COLUMNS: Final = 24
 _PRICE_MAX: Final = 1e15  # up to it a double holds every price to the unit
 _SYMBOL: Final = re.compile(r"[0-9A-Za-z#.][0-9A-Za-z/.\-#]*", re.ASCII)
-_SECTOR_CODE: Final = re.compile(r"[0-9]{3}")
+_SECTOR_CODE: Final = re.compile(r"[0-9]{3,4}")  # three in every real file, four places in the C header
 _FLAGS: Final = {"Y": True, "N": False, "": False}
 
 
@@ -45,7 +45,7 @@ class AbroadRecord(msgspec.Struct, frozen=True, gc=False):
 
     `exchange_id` is KIS's number of the exchange and `file_exchange` its code in these files (`NAS`); `stream_symbol`
     is what the real-time key is made of. Prices are in `currency`, sizes in shares; times HMM or HHMM of the exchange's
-    own time, as they stand there. `sector_code` has three digits, `000` for none, and is empty for an index;
+    own time, as they stand there. `sector_code` has three or four digits, `000` for none, and is empty for an index;
     `fund_kind` is 001 ETF, 002 ETN, 003 ETC, 004 other, 005 and 006 on volatility, empty for what is no fund.
     """
 
@@ -90,21 +90,27 @@ def parse_abroad(file_exchange: str, content: bytes) -> tuple[list[AbroadRecord]
     """
     if file_exchange not in EXCHANGE_OF:
         raise DataFileError(f"no master file of {file_exchange!r} abroad; known are {', '.join(EXCHANGE_OF)}")
-    return records_by_line(content, lambda line: record_of(file_exchange, line.decode("cp949")))
+    width = columns_of(content)
+    return records_by_line(content, lambda line: record_of(file_exchange, line.decode("cp949"), width))
 
 
-def record_of(file_exchange: str, line: str) -> AbroadRecord:
-    """One line's record, without its end. Only the last columns are padded; names are stripped for safety, and control
-    characters are taken out of them.
+def columns_of(content: bytes) -> int:
+    """How many columns the records of a file have, `COLUMNS` of them known."""
+    return usual_width((line.count(b"\t") + 1 for line in lines_of(content)), COLUMNS)
+
+
+def record_of(file_exchange: str, line: str, width: int = COLUMNS) -> AbroadRecord:
+    """One line's record, without its end; `width` columns, of which the known ones are read. Only the last columns are
+    padded; names are stripped for safety, and control characters are taken out of them.
 
     Raises:
         ValueError: it is none of this exchange.
     """
     columns = line.split("\t")
-    if len(columns) != _COLUMNS:
-        raise ValueError(f"{len(columns)} columns where a record has {_COLUMNS}")
+    if len(columns) != width:
+        raise ValueError(f"{len(columns)} columns where a record has {width}")
     (nation, number, code, where, symbol, stream, korean, english, kind, currency, decimals, data_type) = columns[:12]
-    (price, bid, ask, opens, closes, receipt, receipt_nation, sector, members, tick, fund, detail) = columns[12:]
+    (price, bid, ask, opens, closes, receipt, receipt_nation, sector, members, tick, fund, detail) = columns[12:COLUMNS]
     if code != file_exchange:
         raise ValueError(f"a record of {code!r} in the file of {file_exchange}")
     if not _SYMBOL.fullmatch(symbol):
@@ -112,7 +118,7 @@ def record_of(file_exchange: str, line: str) -> AbroadRecord:
     if kind not in _KINDS:
         raise ValueError(f"{kind!r} is no security type")
     if sector and not _SECTOR_CODE.fullmatch(sector):
-        raise ValueError(f"{sector!r} is no sector code of three digits")
+        raise ValueError(f"{sector!r} is no sector code of three or four digits")
     require_plain(stream, nation, number, where, currency, opens, closes, receipt_nation, members, tick, fund, detail)
     return AbroadRecord(
         nation=nation,

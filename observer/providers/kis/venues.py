@@ -17,6 +17,9 @@ VENUES: Final = (KRX, NXT)
 """The main venue first."""
 CONSOLIDATED: Final = "both"
 
+VENUE_FILES: Final[Mapping[str, tuple[str, ...]]] = {NXT: ("NXT_KOSPI", "NXT_KOSDAQ")}
+"""Names of the master files that list what a venue beside the main one trades."""
+
 STREAM_LETTERS: Final[Mapping[str, str]] = {KRX: "ST", NXT: "NX"}
 """Of a TR id, behind its first two."""
 

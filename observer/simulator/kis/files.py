@@ -97,12 +97,32 @@ def instruments_in(contents: Mapping[str, bytes]) -> tuple[Instrument, ...]:
 def published_files(contents: Mapping[str, bytes], market: Market, faults: Faults) -> FileSet:
     """The zips of a day: the KOSDAQ file grows by its last ordinary share when the script says so."""
     evening_ns = market.midnight_ns + _EVENING_BEFORE_S * NS_PER_S
-    before = {f"{name}.zip": _published(name, content, evening_ns) for name, content in contents.items()}
+    whole = {**contents, **nxt_contents(market)}
+    before = {f"{name}.zip": _published(name, content, evening_ns) for name, content in whole.items()}
     if faults.listing_appears_ns is None:
         return FileSet(before, before)
     after = before | {f"{_GROWING}.zip": _published(_GROWING, contents[_GROWING], faults.listing_appears_ns)}
     shorter = without_newest(contents[_GROWING])
     return FileSet(before | {f"{_GROWING}.zip": _published(_GROWING, shorter, evening_ns)}, after)
+
+
+def nxt_contents(market: Market) -> dict[str, bytes]:
+    """Unpacked files of what NXT trades, by name: `nxt_kospi_code.mst` and `nxt_kosdaq_code.mst`, whose records are
+    those of the exchange's own file, marked as suspended where NXT alone stopped the stock. None in a market of the
+    KRX alone.
+    """
+    if "NXT" not in market.venues:
+        return {}
+    contents: dict[str, bytes] = {}
+    for exchange, name in MASTER_FILES.items():
+        listed = [(i, found) for i in market.instruments if (found := market.nxt_listing(i.symbol)) is not None]
+        records = (
+            msgspec.structs.replace(instrument, suspended=instrument.suspended or found.stopped)
+            for instrument, found in listed
+            if instrument.exchange == exchange
+        )
+        contents[f"nxt_{name}"] = file_of(records)
+    return contents
 
 
 def without_newest(content: bytes) -> bytes:
