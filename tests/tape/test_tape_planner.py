@@ -146,6 +146,15 @@ def test_a_pre_roll_comes_first_and_ends_at_its_second():
     assert max(had) == 1200
 
 
+def test_a_pre_roll_reads_the_second_it_goes_back_to_and_none_before_it():
+    planner, line = TapePlanner(1), Line([(second, 10) for second in range(1, 11)])
+    planner.learn("000001", line.volume, 10)
+    planner.first("000001", 7)
+    fetched = Fetched()
+    visit_all(planner, {"000001": line}, fetched, 1)
+    assert sorted(line.seconds[number] for number in fetched.numbers["000001"]) == [7, 8, 9, 10]
+
+
 def streamed_line():
     """A line with a trade a second, and a planner that holds its trades from second 2000 on: they were streamed."""
     market = {"000001": Line([(second, 10) for second in range(1, 3001)])}
