@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from observer.backup import package as package_module
 from observer.backup.bundles import by_month, files_in, held_files, put_back
 from observer.backup.making import Contents, copy_package, unpack
 from observer.backup.manifest import Bundle, PackagedFile, decoded, digest_line_of, encoded
-from observer.backup.package import manifest_of, packages, safe_marks, verify
+from observer.backup.package import manifest_of, packages, safe_marks, unverify, verify
 from observer.backup.work import Plan, back_up
 from observer.errors import DataFileError, StoppedError
 from observer.units import NS_PER_S
@@ -117,6 +118,18 @@ def test_the_second_target_has_links_of_its_own(plan: Plan, tmp_path: Path) -> N
     assert one["202611.tar"] == two["202611.tar"] != bundles(second.path)["202611.tar"]
     assert one["202610.tar"] != two["202610.tar"]
     assert verify(target / second.name, LATER_NS, GO_ON) == []
+
+
+def test_a_package_that_is_not_verified_gives_no_links(plan: Plan, tmp_path: Path) -> None:
+    """Only what was read back is shared: unseen damage would be in two packages."""
+    (target := tmp_path / "nas").mkdir()
+    first, second = package_of(plan), package_of(plan, LATER_NS)
+    for path in (first.path, second.path, copy_package(first, target, GO_ON)):
+        unverify(path)
+    third = package_of(plan, LATER_NS + NS_PER_S)
+    copied = copy_package(third, target, GO_ON)
+    inodes = [set(bundles(path).values()) for path in (second.path, third.path, target / first.name, copied)]
+    assert len(set().union(*inodes)) == sum(map(len, inodes)) == 8
 
 
 def test_a_file_system_without_links_gets_the_files(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,15 +313,36 @@ def test_a_manifest_with_a_bundle_that_it_states_no_digest_of_is_refused(plan: P
         decoded(content, digest_line_of(content))
 
 
-def test_an_empty_file_of_a_package_is_brought_to_the_disk(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package counts as verified, and a crash must not take away a part of it."""
-    (plan.contents.folders["master"] / "empty.mst").touch()
-    sync, synced = os.fsync, set()
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[str]]:
+    """By its inode, each file and folder that was brought to the disk; of a folder the names that it had then."""
+    sync, found = os.fsync, dict[int, set[str]]()
 
     def note(descriptor: int) -> None:
-        synced.add(os.fstat(descriptor).st_ino)
+        status = os.fstat(descriptor)
+        found[status.st_ino] = set(os.listdir(descriptor)) if stat.S_ISDIR(status.st_mode) else set()
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", note)
+    return found
+
+
+def test_an_empty_file_of_a_package_is_brought_to_the_disk(plan: Plan, synced: dict[int, set[str]]) -> None:
+    """The package counts as verified, and a crash must not take away a part of it."""
+    (plan.contents.folders["master"] / "empty.mst").touch()
     package = package_of(plan)
     assert (package.path / "master/empty.mst").stat().st_ino in synced
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_the_folders_of_a_package_are_brought_to_the_disk_with_all_their_names(
+    plan: Plan, tmp_path: Path, synced: dict[int, set[str]], is_copied: bool
+) -> None:
+    (target := tmp_path / "nas").mkdir()
+    package = package_of(plan)
+    path = copy_package(package, target, GO_ON) if is_copied else package.path
+    folders = {path, *(each for each in path.rglob("*") if each.is_dir())}
+    assert len(folders) > 4
+    names = {each: {inside.name for inside in each.iterdir()} for each in folders}
+    assert {each: synced.get(each.stat().st_ino) for each in folders} == names
+    assert path.name in synced[path.parent.stat().st_ino], "the package's own name"

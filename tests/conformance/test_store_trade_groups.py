@@ -142,6 +142,17 @@ def test_groups_leave_with_their_last_row_and_come_again(storing: Storing, datab
     assert stored(database_url) == [trade(4, side="sell"), trade(5)]
 
 
+def test_a_group_that_a_commit_learned_before_its_removal_is_made_again(storing: Storing, database_url: str) -> None:
+    """A commit learns all groups of a line's day, those without a row among them, until the last step removes these."""
+    storing.commit(trade(1))
+    sealed = SealedRows("trades", DAY, STREAM, 1, 1, 1)
+    assert storing.writer.remove(sealed, 0) == 1
+    storing.commit(trade(2, side="sell"))
+    assert storing.writer.remove(sealed, 1) is None
+    storing.commit(trade(3))
+    assert stored(database_url) == [trade(2, side="sell"), trade(3)]
+
+
 @pytest.mark.parametrize(
     "condition",
     [

@@ -102,17 +102,17 @@ def test_nothing_is_removed_after_midnight(tmp_path: Path) -> None:
     scene.run(scenario)
 
 
-@pytest.mark.parametrize("is_gone", [True, False])
-def test_rows_whose_sealed_file_is_gone_or_shorter_stay_and_are_an_alert_until_it_is_back(
-    tmp_path: Path, is_gone: bool
+@pytest.mark.parametrize("damage", ["gone", "shorter", "longer"])
+def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert_until_it_is_back(
+    tmp_path: Path, damage: str
 ) -> None:
     scene = Scene(tmp_path, keep_days=0)
     path = version_path(scene.lake, "trades", MARKET, DAY, 1)
     content = path.read_bytes()
     for each in (path, path_of(scene.lake, "trades", MARKET, DAY)):
         each.unlink()
-    if not is_gone:
-        path.write_bytes(content[:-1])
+    if damage != "gone":
+        path.write_bytes(content[:-1] if damage == "shorter" else content + b"\0")
 
     def removed() -> set[tuple[str, str]]:
         scene.step()
@@ -124,7 +124,7 @@ def test_rows_whose_sealed_file_is_gone_or_shorter_stay_and_are_an_alert_until_i
         await until_async(lambda: ("trades", NEXT_DAY) in removed(), "the other day's rows are removed")
         assert ("trades", DAY) not in removed()
         [alert] = scene.alerts.open
-        assert f"{path} is {'gone' if is_gone else 'damaged'}, which has the trades of {DAY}" in alert.text
+        assert f"{path} is {'gone' if damage == 'gone' else 'damaged'}, which has the trades of {DAY}" in alert.text
         path.write_bytes(content)
         await scene.clock.advance(LOOK_S)
         await until_async(lambda: ("trades", DAY) in removed(), "the day's rows are removed")

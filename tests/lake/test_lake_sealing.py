@@ -136,14 +136,20 @@ def test_rows_of_another_market_are_refused(lake: Path, url: str) -> None:
     assert sealed_days(lake) == []
 
 
-def test_rows_that_are_counted_and_not_read_are_an_error(lake: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("read_rows", [59, 61])
+def test_fewer_or_more_rows_than_were_counted_are_an_error(
+    lake: Path, url: str, monkeypatch: pytest.MonkeyPatch, read_rows: int
+) -> None:
     read = SealingReader.batches
 
-    def read_less(reader: SealingReader, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
-        return (batch.slice(1) for batch in read(reader, kind, session_date))
+    def read_others(reader: SealingReader, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
+        [batch] = read(reader, kind, session_date)
+        yield batch.slice(1)
+        if read_rows > batch.num_rows:
+            yield batch.slice(0, 2)
 
-    monkeypatch.setattr(SealingReader, "batches", read_less)
-    with pytest.raises(DataFileError, match="59 rows of trades were read, but the database counts 60"):
+    monkeypatch.setattr(SealingReader, "batches", read_others)
+    with pytest.raises(DataFileError, match=f"{read_rows} rows of trades were read, but the database counts 60"):
         seal_day(lake, url)
     assert sealed_days(lake) == []
 

@@ -107,7 +107,7 @@ def test_the_47th_field_of_a_trade_is_its_session(width):
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_trade_that_states_no_session_has_none(count):
-    for one in (record(width=46), in_session(""), in_session("9")):
+    for one in (record(width=46), *map(in_session, ("", "9", "12"))):
         trades, broken = parse_trades(frame(*[one] * count), 0)
         assert ([trade.session for trade in trades], broken) == ([None] * count, None)
 

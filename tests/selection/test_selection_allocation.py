@@ -164,6 +164,15 @@ def test_without_a_half_life_a_score_does_not_age() -> None:
     assert state.symbols == {"A"}
 
 
+def test_evidence_of_a_later_moment_is_as_strong_as_evidence_of_this_one() -> None:
+    """The exchange's clock may be ahead of this machine's: no age is negative, and no score grows by it."""
+    state = holding(evident("A", 21.2, 9))
+    kept, _ = step(state, evident("B", 25.0, 5), now_ns=5, settings=HALF_LIFE)
+    assert (kept.symbols, kept.slots[0].candidate) == ({"A"}, evident("A", 21.2, 9))
+    replaced, _ = step(state, evident("B", 25.5, 5), now_ns=5, settings=HALF_LIFE)
+    assert replaced.symbols == {"B"}
+
+
 def test_a_lasting_condition_updates_the_score_and_expiry_of_its_slot() -> None:
     state, decisions = step(holding(candidate("A", 15, expires_ns=10)), candidate("A", 12, expires_ns=20))
     assert decisions == ()

@@ -37,9 +37,9 @@ def claims(*changes, over_s=None):
 OPEN = Claim(0).to_ns // S
 
 
-def learned(volumes, changes=(), evaluated=10**6, now=10**6, lines=(), preroll=600.0):
+def learned(volumes, changes=(), evaluated=10**6, now=10**6, lines=(), preroll=600.0, started=0):
     planner = TapePlanner(30)
-    learning = Learning(planner, lines, preroll, 0)
+    learning = Learning(planner, lines, preroll, started * S)
     learning.learn(volumes, claims_of((1, each) for each in changes), evaluated * S, now * S)
     return planner
 
@@ -121,3 +121,12 @@ def test_a_won_slot_is_visited_first_from_its_evaluated_volume_back():
     planner = learned([snapshot(A, 700, 50), snapshot(B, 700, 10**6)], [assigned(A, 701)], now=702)
     visit = planner.take()
     assert (visit.symbol, visit.since_s, planner.ask(visit)) == (A, 101, 700)
+
+
+@pytest.mark.parametrize(
+    ("won", "now", "is_asked"), [(399, 900, False), (400, 900, True), (901, 900, False), (900, 900, True)]
+)
+def test_a_slot_is_asked_back_from_if_it_was_won_in_the_pre_roll_before_the_start_or_later(won, now, is_asked):
+    """What an earlier process asked for before is not asked again, and no slot of a later moment yet."""
+    planner = learned([], [assigned(A, won)], now=now, started=1_000)
+    assert planner.waits_first(A) == is_asked
