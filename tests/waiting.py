@@ -5,8 +5,8 @@ The deadline ends a test that would hang. No test passes or fails because of how
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 Found = TypeVar("Found")
 
@@ -45,6 +45,17 @@ async def until_async(
         await asyncio.sleep(pause_s(waited_s, time.thread_time() - looked_s))
         looked_s = time.thread_time()
     return found
+
+
+async def in_time(waited: Awaitable[Found]) -> Found:
+    """What comes of it within the deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        return await waited
+
+
+def run(scenario: Coroutine[Any, Any, Found]) -> Found:
+    """As `asyncio.run`, within the deadline."""
+    return asyncio.run(in_time(scenario))
 
 
 def pause_s(waited_s: float, look_s: float = 0.0) -> float:
