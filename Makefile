@@ -25,9 +25,9 @@ wheel: .venv/runtime  ## a wheel in dist, which runs without this checkout (OPER
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build && ls dist/*.whl
 
-test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting)
+test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting; SHUFFLE=7: the files in another order)
 	@$(BIN)/python -m compileall -q -j 2 -x /test_ observer bus workers tests  # or each of the three compiles all
-	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" $(if $(SHUFFLE),--shuffle $(SHUFFLE))
 
 properties: .venv/development  ## random examples for every property; prints the failing seed (EXAMPLES=2000 SEED=...)
 	@echo "$(EXAMPLES) examples a property, seed $(SEED)"

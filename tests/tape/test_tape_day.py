@@ -210,7 +210,7 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(broker: Broker, now_ns: int = EVENING_NS, speed: float = 600.0) -> AsyncIterator[Scene]:
-    """A day whose clock runs so fast: in a test of what is not waited for, that takes longer than the test's deadline."""
+    """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline."""
     with short_folder() as name:
         make_database(f"sqlite:///{name}/observer.db")
         made = Scene(Path(name), broker, now_ns, speed)

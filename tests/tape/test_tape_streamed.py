@@ -98,6 +98,12 @@ async def others_store(found: Scene) -> None:
         await asyncio.sleep(0.05)
 
 
+async def looks(found: Scene) -> None:
+    """The day reads the database once more."""
+    wakes = found.day._wakes
+    await until_async(lambda: found.day._wakes is not wakes, "it looks")
+
+
 def volumes_of(stored: Iterable[Trade], found: Scene, symbol: str = BUSY) -> Counter[float]:
     """How often each trade of the line is stored, by its name."""
     fetched = [each for each in found.published(Trade) if isinstance(each, Trade) and each.symbol == symbol]
@@ -236,8 +242,7 @@ def test_nothing_is_done_before_the_last_sweep_is_stored_though_track_a_and_b_ha
             found.store(*swept({BUSY: whole}, PLAN.closes_ns), done(PLAN.closes_ns), CLOSED)
             working = asyncio.create_task(found.day.run())
             for _ in range(3):
-                looked_ns = found.day._learning.read_until_ns
-                await until_async(lambda: found.day._learning.read_until_ns > looked_ns, "it looks")
+                await looks(found)
             assert not broker.asked
             found.store(*swept({BUSY: whole}, LAST_NS + 100 * NS_PER_S), done(LAST_NS))
             await working
