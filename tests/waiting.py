@@ -5,7 +5,7 @@ The deadline ends a test that would hang. No test passes or fails because of how
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 Found = TypeVar("Found")
@@ -47,15 +47,14 @@ async def until_async(
     return found
 
 
-async def in_time(waited: Awaitable[Found]) -> Found:
-    """What comes of it within the deadline."""
-    async with asyncio.timeout(DEADLINE_S):
-        return await waited
+def run(scenario: Coroutine[Any, Any, Found], within_s: float = DEADLINE_S) -> Found:
+    """As `asyncio.run`, with a deadline."""
 
+    async def bounded() -> Found:
+        async with asyncio.timeout(within_s):
+            return await scenario
 
-def run(scenario: Coroutine[Any, Any, Found]) -> Found:
-    """As `asyncio.run`, within the deadline."""
-    return asyncio.run(in_time(scenario))
+    return asyncio.run(bounded())
 
 
 def pause_s(waited_s: float, look_s: float = 0.0) -> float:

@@ -60,8 +60,8 @@ from tests.cli.test_cli_control import answering, exit_status
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.supervisor.scenes import Changes, speaker, supervisor_of
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 60.0
 NAMES = ("core-writer", "master-file", "etf", "track-b")
 
 
@@ -208,7 +208,7 @@ async def hosted(folder: Path, names: Sequence[str] = ("track-b",)) -> AsyncIter
         "host", supervisor, configuration, load_settings(configuration), adopted.append, lambda: None, not_silenced
     )
     scene.append(Scene(orders, supervisor, changes, folder, adopted))
-    async with asyncio.timeout(DEADLINE_S * 10), supervisor:
+    async with asyncio.timeout(2 * DEADLINE_S), supervisor:
         await supervisor.start_all()
         yield scene[0]
 

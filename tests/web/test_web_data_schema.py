@@ -15,6 +15,7 @@ import tomli_w
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.research.stored import DAY, make_store
+from tests.waiting import DEADLINE_S
 from tests.web.data_app import data_app, served
 
 if TYPE_CHECKING:
@@ -100,6 +101,6 @@ def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=8 * DEADLINE_S,
     )
     assert ran.returncode == 0, ran.stdout

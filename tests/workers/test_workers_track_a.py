@@ -41,6 +41,7 @@ from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.selection.builders import seen
+from tests.waiting import DEADLINE_S
 from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
 from workers.track_a import sweeps_of
 
@@ -66,7 +67,7 @@ def swept(count, workers, bad, seed):
     async def sweep():
         portions = Portions([[str(number)] for number in range(count)], set(workers))
         tasks = [work(portions, account) for account, number in workers.items() for _ in range(number)]
-        await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        await asyncio.wait_for(asyncio.gather(*tasks), DEADLINE_S)
 
     asyncio.run(sweep())
     return asked, got
