@@ -366,7 +366,10 @@ IN_EARNEST = msgspec.msgpack.encode(Reload(dry_run=False))
 AT_ONCE = 100
 
 
-@pytest.mark.parametrize("count", [3_000, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+MANY = pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(900)])
+
+
+@pytest.mark.parametrize("count", [3_000, MANY])
 def test_random_and_mutated_requests_end_nothing_and_change_nothing(folder: Path, count: int) -> None:
     """Every request gets a reply; those that stay valid name no known process or only read state."""
     seeds = [msgspec.msgpack.encode(request) for request in NOBODY]

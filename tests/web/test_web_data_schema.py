@@ -88,6 +88,8 @@ def test_wrong_questions_are_refused_as_documented(schema: "BaseSchema") -> None
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("names_what_is_stored", [False, True])
 def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path, names_what_is_stored: bool) -> None:
     if names_what_is_stored:

@@ -15,7 +15,7 @@ from tests.web.page_parts import PAST_DAY, universe
 from tests.web.page_server import PageServer
 from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
-pytestmark = pytest.mark.slow  # one case of axe is in test_web_page.py
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]  # one case of axe is in test_web_page.py
 
 Theme = Literal["light", "dark"]
 

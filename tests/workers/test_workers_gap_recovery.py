@@ -130,7 +130,10 @@ def assert_filled_once(scene: Recovery, expected: Sequence[tuple[GapDetected, Se
     }
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(24, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+MANY = pytest.param(24, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600)])
+
+
+@pytest.mark.parametrize("kills", [3, MANY])
 def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(kills: int) -> None:
     async def scenario() -> None:
         rng = Random(7)
