@@ -12,7 +12,7 @@ PROCESSES ?= 2
 ENGINES := $(notdir $(basename $(wildcard tests/comparison/requirements/*.txt)))
 JUDGES := $(notdir $(basename $(wildcard tests/judges/requirements/*.txt)))
 
-.PHONY: help demo wheel test properties chaos soak comparison mutation fuzz judges engines audit check bench lint types imports lock clean
+.PHONY: help demo wheel test long nightly properties chaos soak comparison mutation fuzz judges engines audit check bench lint types imports lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -25,9 +25,20 @@ wheel: .venv/runtime  ## a wheel in dist, which runs without this checkout (OPER
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 	@rm -rf build && ls dist/*.whl
 
-test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting)
+test: .venv/development  ## all tests of the default run (three at a time: a third of their time is waiting; SHUFFLE=7: the files in another order)
 	@$(BIN)/python -m compileall -q -j 2 -x /test_ observer bus workers tests  # or each of the three compiles all
-	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" $(if $(SHUFFLE),--shuffle $(SHUFFLE))
+
+long: .venv/development  ## after `make test`: slow tests that are worth it each time, and a bounded campaign; at most 20 minutes
+	$(BIN)/pytest -n 3 --dist worksteal -m "slow and not nightly" $(if $(SHUFFLE),--shuffle $(SHUFFLE))
+	$(BIN)/python -m tests.chaos.campaign --faults 100
+
+nightly: judges  ## all tests in a random order, all judges, random faults, examples, bytes and mutants; hours (SEED=...)
+	@echo "seed $(SEED)"
+	$(MAKE) test SHUFFLE=$(SEED)
+	$(MAKE) chaos SEED=$(SEED)
+	$(MAKE) fuzz
+	$(MAKE) mutation
 
 properties: .venv/development  ## random examples for every property; prints the failing seed (EXAMPLES=2000 SEED=...)
 	@echo "$(EXAMPLES) examples a property, seed $(SEED)"

@@ -4,11 +4,17 @@ Hypothesis has two profiles. `default` is that of every run: the same examples e
 run passes or fails because of a change. `search` is that of `make properties`: OBSERVER_TEST_EXAMPLES random examples,
 repeatable by the seed. Each failure it finds becomes an explicit example of its property. No property has a deadline of
 its own: an example's duration depends on the machine's load.
+
+`--shuffle SEED` takes the files in another order. In continuous integration (CI is set) a test is skipped only for what
+`tests/skips.py` names.
 """
 
 import gc
 import os
+import random
 import sys
+from collections.abc import Generator
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -18,6 +24,7 @@ from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
+from tests.skips import is_allowed
 
 SYSTEM = "tests/system/"
 
@@ -47,11 +54,20 @@ def _nothing_withheld() -> None:
     forget_withheld()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the files be taken in another order."""
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="take the files of tests in an order of this seed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order whole-system tests first: they take longest, and one at a time disturbs other tests least. The tests of the
-    shared day, which goes by meanwhile, come last.
+    shared day, which goes by meanwhile, come last. No test depends on the order of the files.
     """
-    items.sort(key=_run_order)
+    files = list(dict.fromkeys(item.path for item in items))
+    if (seed := config.getoption("shuffle")) is not None:
+        random.Random(seed).shuffle(files)
+    numbers = {path: number for number, path in enumerate(files)}
+    items.sort(key=lambda item: (_run_order(item), numbers[item.path]))
 
 
 def _run_order(item: pytest.Item) -> int:
@@ -67,6 +83,29 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 20, 20)
     gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In continuous integration a test that is skipped for no allowed reason fails."""
+    return _judged((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """As `pytest_runtest_makereport`, of a whole file."""
+    return _judged((yield))
+
+
+_Report = TypeVar("_Report", pytest.TestReport, pytest.CollectReport)
+
+
+def _judged(report: _Report) -> _Report:
+    if "CI" in os.environ and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if not is_allowed(reason):
+            report.outcome, report.longrepr = "failed", f"skipped in continuous integration: {reason}"
+    return report
 
 
 def pytest_runtest_setup() -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-DEADLINE_S = 60
+from tests.waiting import DEADLINE_S
+
 _CAPABILITIES_VERSION_3 = 0x20080522
 _PR_CAPBSET_DROP = 24
 _FILE_CAPABILITIES = 0b11111  # CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID: what sets root above permissions
@@ -53,7 +54,7 @@ def in_a_fork(work: Callable[[], object], folder: Path, *, as_user: bool = False
 def _child(work: Callable[[], object], folder: Path, out: int, err: int, *, as_user: bool) -> None:
     status = 0
     try:
-        signal.alarm(DEADLINE_S)
+        signal.alarm(int(DEADLINE_S))
         os.setsid()
         os.dup2(out, 1)
         os.dup2(err, 2)

@@ -6,8 +6,8 @@ The deadline ends a test that would hang. No test passes or fails because of how
 import asyncio
 import os
 import time
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 Found = TypeVar("Found")
 
@@ -46,6 +46,16 @@ async def until_async(
         await asyncio.sleep(pause_s(waited_s, time.thread_time() - looked_s))
         looked_s = time.thread_time()
     return found
+
+
+def run(scenario: Coroutine[Any, Any, Found], within_s: float = DEADLINE_S) -> Found:
+    """As `asyncio.run`, with a deadline."""
+
+    async def bounded() -> Found:
+        async with asyncio.timeout(within_s):
+            return await scenario
+
+    return asyncio.run(bounded())
 
 
 def pause_s(waited_s: float, look_s: float = 0.0) -> float:

@@ -12,6 +12,8 @@ from observer.accounts.shared_rate_limiter import SharedRateLimiter
 from observer.clock import ManualClock, RealClock, ScaledClock
 from observer.errors import RateExceededError
 from observer.providers.settings import RateLimitSettings
+from tests import waiting
+from tests.waiting import DEADLINE_S
 
 LIMIT = 100.0
 SETTINGS = RateLimitSettings(calls_per_second=20.0)
@@ -61,9 +63,9 @@ def test_four_processes_together_never_exceed_the_limit(tmp_path):
     processes = [context.Process(target=send_calls, args=(tmp_path, priority, moments)) for priority in priorities]
     for process in processes:
         process.start()
-    had = sorted(moment for _ in processes for moment in moments.get(timeout=60))
+    had = sorted(moment for _ in processes for moment in moments.get(timeout=DEADLINE_S))
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=DEADLINE_S)
     assert len(had) == len(priorities) * PER_PROCESS
     worst = max(sum(first <= other < first + 10**9 for other in had) for first in had)
     assert worst <= LIMIT
@@ -81,10 +83,10 @@ def test_a_process_killed_inside_the_lock_leaves_it_usable(tmp_path):
     ready = context.Event()
     holder = context.Process(target=hold_the_lock, args=(tmp_path, ready))
     holder.start()
-    assert ready.wait(60)
+    assert ready.wait(DEADLINE_S)
     os.kill(holder.pid, signal.SIGKILL)
-    holder.join(timeout=60)
-    asyncio.run(asyncio.wait_for(take(limiter(tmp_path, RealClock()), "bulk"), 10))
+    holder.join(timeout=DEADLINE_S)
+    waiting.run(take(limiter(tmp_path, RealClock()), "bulk"))
 
 
 @pytest.mark.parametrize("content", [b"", b"abc", b"\xff" * 8, b"\x7f" * 8, b"\xff" * 7 + b"\x7f"])
@@ -92,7 +94,7 @@ def test_a_damaged_file_does_not_block_a_call(tmp_path, content):
     (tmp_path / "rate_limit").write_bytes(content)
     clock = ScaledClock(10**18, time.monotonic_ns(), 1_000.0)
     rate_limiter = limiter(tmp_path, clock)
-    asyncio.run(asyncio.wait_for(take(rate_limiter, "normal"), 10))
+    waiting.run(take(rate_limiter, "normal"))
 
 
 def test_rate_limit_tokens_run_on_market_time(tmp_path):
@@ -104,7 +106,7 @@ def test_rate_limit_tokens_run_on_market_time(tmp_path):
         await asyncio.sleep(0)
         assert not second.done()
         await clock.advance(1.05)
-        await asyncio.wait_for(second, 10)
+        await asyncio.wait_for(second, DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -118,7 +120,7 @@ def test_a_penalty_pauses_every_process(tmp_path):
         await asyncio.sleep(0)
         assert not waiting.done()
         await clock.advance(2.0)
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -134,8 +136,8 @@ def test_a_damaged_file_delays_every_call_by_the_second_in_which_calls_may_have_
         await clock.advance(0.99)
         assert not waiting.done()
         await clock.advance(10.0)
-        await asyncio.wait_for(waiting, 10)
-        await asyncio.wait_for(take(rate_limiter, "urgent"), 10)
+        await asyncio.wait_for(waiting, DEADLINE_S)
+        await asyncio.wait_for(take(rate_limiter, "urgent"), DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -151,7 +153,7 @@ def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits
         await asyncio.sleep(0)
         assert not waiting.done()
         await clock.advance(10.0)
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -161,13 +163,13 @@ def test_a_minutes_limit_is_kept_beside_the_seconds(tmp_path):
         clock = ManualClock(10**18)
         rate_limiter = limiter(tmp_path, clock, calls_per_minute=3.0)
         for _ in range(3):
-            await asyncio.wait_for(take(rate_limiter, "urgent"), 10)
+            await asyncio.wait_for(take(rate_limiter, "urgent"), DEADLINE_S)
             await clock.advance(1.0)
         fourth = asyncio.create_task(take(rate_limiter, "urgent"))
         await clock.advance(56.9)
         assert not fourth.done()
         await clock.advance(0.2)
-        await asyncio.wait_for(fourth, 10)
+        await asyncio.wait_for(fourth, DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -189,7 +191,7 @@ def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_
         await clock.advance(3.9)
         assert not after.done()
         await clock.advance(0.1)
-        await asyncio.wait_for(after, 10)
+        await asyncio.wait_for(after, DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -202,7 +204,7 @@ def test_a_call_that_fails_was_answered_too(tmp_path):
             async with rate_limiter.acquire("bulk"):
                 raise ConnectionError
         await clock.advance(1.0)
-        await asyncio.wait_for(take(rate_limiter, "bulk"), 10)
+        await asyncio.wait_for(take(rate_limiter, "bulk"), DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -213,13 +215,13 @@ def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
         refused, other = (limiter(tmp_path, clock) for _ in range(2))
         refused.penalise(0)
         await clock.advance(1.0)
-        await asyncio.wait_for(take(other, "bulk"), 10)
+        await asyncio.wait_for(take(other, "bulk"), DEADLINE_S)
         second = asyncio.create_task(take(other, "bulk"))
         await asyncio.sleep(0)
         await clock.advance(0.06)  # the whole pace's slot is long past
         assert not second.done()
         await clock.advance(0.02)
-        await asyncio.wait_for(second, 10)
+        await asyncio.wait_for(second, DEADLINE_S)
 
     asyncio.run(scenario())
 
@@ -255,7 +257,7 @@ def test_calls_of_one_priority_start_in_the_order_in_which_they_asked(tmp_path):
             async with rate_limiter.acquire("bulk"):
                 started.append(number)
 
-        await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(20))), 10)
+        await asyncio.wait_for(asyncio.gather(*(call(number) for number in range(20))), DEADLINE_S)
         assert started == list(range(20))
 
     asyncio.run(scenario())

@@ -12,6 +12,7 @@ from observer.accounts.token_cache import CachedCredentials, TokenRecord, TokenS
 from observer.clock import ManualClock
 from observer.errors import DataFileError, TokenExpiredError
 from observer.text import CONCEALED, without_secrets
+from tests.waiting import DEADLINE_S
 
 KEYS = AccountKeys("main", "app key", "app secret")
 
@@ -98,7 +99,7 @@ def test_a_rejection_that_cannot_be_written_returns_false_without_waiting(tmp_pa
         store.write(record())
         used = await rejecter.current()
         (tmp_path / "main.rejected").mkdir()  # like a full disk: no file can take this name
-        return await asyncio.wait_for(rejecter.reject(used), 1)
+        return await asyncio.wait_for(rejecter.reject(used), DEADLINE_S)
 
     assert asyncio.run(scenario()) is False
 

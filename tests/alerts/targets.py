@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import DEADLINE_S
+
 SECRET = "sosecretpathofthistarget"
 
 
@@ -33,7 +35,7 @@ class Target:
     def receive(self, path: str, content: bytes) -> int:
         self.attempts += 1
         if self.hangs.is_set():
-            self.released.wait(120)
+            self.released.wait(DEADLINE_S)
             return 503
         if self.status == 200:
             self.paths.append(path)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.folders import short_folder
+from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
@@ -25,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 def bench(*words: object, folder: Path) -> dict[str, Any]:
     arguments = [OBSERVER, "bench", *map(str, words), "--folder", str(folder), "--json"]
-    completed = subprocess.run(arguments, capture_output=True, text=True, timeout=110, check=False)
+    completed = subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert completed.returncode == 0, completed.stderr
     assert list(folder.iterdir()) == []
     reported: dict[str, Any] = json.loads(completed.stdout)

@@ -26,6 +26,7 @@ def test_the_most_slots_are_those_held_at_the_same_moment(spans: list[tuple[int,
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.system
 def test_the_clock_of_a_measured_system_starts_when_every_process_runs() -> None:
     async def passed_s() -> float:

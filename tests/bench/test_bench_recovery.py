@@ -10,6 +10,7 @@ import pytest
 from observer.bench.child import BenchError
 from observer.bench.recovery import _result, _Side
 from tests.folders import short_folder
+from tests.waiting import DEADLINE_S
 
 OBSERVER = str(Path(sys.executable).parent / "observer")
 
@@ -43,7 +44,7 @@ def test_a_round_without_a_gap_is_an_error() -> None:
 def test_every_gap_of_a_burst_is_recovered() -> None:
     with short_folder() as folder:
         words = [OBSERVER, "bench", "recovery", "--bursts", "1", "--rounds", "1", "--folder", folder, "--json"]
-        completed = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+        completed = subprocess.run(words, capture_output=True, text=True, timeout=2 * DEADLINE_S, check=False)
         assert completed.returncode == 0, completed.stderr
     reported = json.loads(completed.stdout)
     assert reported["alone"]["gaps"] == reported["alone"]["recovered"] > 0

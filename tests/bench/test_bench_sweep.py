@@ -11,6 +11,7 @@ import pytest
 
 from observer.simulator.kis.authentication import CALLS_PER_S
 from tests.folders import short_folder
+from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
@@ -20,7 +21,7 @@ OBSERVER = str(Path(sys.executable).parent / "observer")
 def sweep(*words: object) -> dict[str, Any]:
     with short_folder() as folder:
         arguments = [OBSERVER, "bench", "sweep", *map(str, words), "--folder", folder, "--json"]
-        completed = subprocess.run(arguments, capture_output=True, text=True, timeout=110, check=False)
+        completed = subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
         assert completed.returncode == 0, completed.stderr
         assert list(Path(folder).iterdir()) == []
     reported: dict[str, Any] = json.loads(completed.stdout)

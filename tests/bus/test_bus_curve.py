@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket as system_socket
 import stat
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from bus.roles import ANY_ROLE
 from bus.sockets import bind, connect
 from tests.builders import trade
 from tests.bus.epochs import Epochs
+from tests.ports import own_port
 from tests.waiting import DEADLINE_S, until, until_async
 
 Socket = zmq.SyncSocket | zmq.asyncio.Socket
@@ -116,13 +116,8 @@ class Clients:
 
 
 def free_addresses() -> TcpEndpoints:
-    """Four ports of loopback that were free a moment ago."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(system_socket.socket()) for _ in SOCKETS]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in sockets]
-    return TcpEndpoints(**{name: f"tcp://127.0.0.1:{port}" for name, port in zip(SOCKETS, ports, strict=True)})
+    """Four ports of loopback that no other process has."""
+    return TcpEndpoints(**{name: f"tcp://127.0.0.1:{own_port()}" for name in SOCKETS})
 
 
 @pytest.fixture
@@ -425,5 +420,5 @@ def test_for_files_nothing_of_curve_is_loaded(tmp_path: Path) -> None:
         "bus.feed.FeedPublisher(endpoints.feed).close()\n"
         "print([name for name in sys.modules if name in ('bus.curve', 'bus.keys') or name.startswith('zmq.auth')])\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     assert ran.stdout.strip() == "[]"

@@ -19,7 +19,7 @@ from bus.replay import CaptureSource, Replay, moment_ns
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
 from tests.bus.journals.keep import example
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 
 ID = "cc" * 16
 A, B = "aa" * 16, "bb" * 16
@@ -82,7 +82,7 @@ def replayed(path: Path, folder: Path, sink: Memory, speed: float | None = None)
         committed = sink.high_water_marks([source.stream])[source.stream]
         replay = Replay(source, address, committed=committed, speed=speed)
         began_s = asyncio.get_running_loop().time()
-        await asyncio.wait_for(replay.run(), 20)
+        await asyncio.wait_for(replay.run(), DEADLINE_S)
         assert replay.committed == source.events
         source.close()
         return asyncio.get_running_loop().time() - began_s

@@ -78,7 +78,7 @@ class Writer:
 
     def stop(self) -> None:
         self.stopping.set()
-        self.thread.join(60)
+        self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
         self.feed.close()
 

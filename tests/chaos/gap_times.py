@@ -24,6 +24,7 @@ from typing import Any, Final
 
 from tests.system.running import JsonObject
 from tests.system.staged import StagedDay, staged_day, stopped
+from tests.waiting import DEADLINE_S
 
 POLL_S: Final = 0.02
 SETTLES_S: Final = 30.0  # market seconds after the last cut
@@ -42,7 +43,7 @@ class Watched:
 
     def __init__(self, day: StagedDay) -> None:
         self._day = day
-        self._database = sqlite3.connect(f"file:{day.database}?mode=ro", uri=True, timeout=10)
+        self._database = sqlite3.connect(f"file:{day.database}?mode=ro", uri=True, timeout=DEADLINE_S)
         tables = {name for (name,) in self._database.execute("SELECT name FROM sqlite_master")}
         self._has_openings = "gap_openings" in tables
         self.gaps: dict[str, tuple[str, int, int]] = {}  # symbol, the time it states, visible

@@ -12,7 +12,6 @@ it again.
 
 import argparse
 import os
-import socket
 import sys
 import threading
 import time
@@ -51,6 +50,7 @@ from tests.chaos.year_growth import growths
 from tests.chaos.year_looks import Look, look_at, table_bytes_of
 from tests.chaos.year_starts import LOG_BYTES_MAX, LOGS_KEPT, start_processes
 from tests.chaos.year_tables import look_tables
+from tests.ports import own_port
 from tests.store.raw import execute
 
 COMMIT_ROWS = 20_000  # of one transaction, as a writer under load has them
@@ -127,14 +127,13 @@ class Year:
             (self._folder / "run").mkdir(mode=0o700, exist_ok=True)
             if url and (schema := schema_in(str(make_url(url).query.get("options", "")))) is not None:
                 execute(url.split("?", maxsplit=1)[0], f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            metrics_port, web_port = _free_ports()
             demo = DemoConfiguration(
                 symbols=SYMBOLS_LISTED,
                 seed=7,
                 day=FIRST_DAY,
                 database=url,
-                metrics_port=metrics_port,
-                web_port=web_port,
+                metrics_port=own_port(),
+                web_port=own_port(),
             )
             write_demo_configuration(self._folder, demo)
             document = msgspec.toml.decode(path.read_bytes())
@@ -264,13 +263,6 @@ class Year:
             removal.add([rows for day in old for rows in day.removable_rows()])
             while removal.step_from_thread():
                 pass
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _read(path: Path, kind: type[_Noted]) -> list[_Noted]:

@@ -35,7 +35,7 @@ def database(kind: str) -> Iterator[list[str]]:
             yield ["--db", url]
 
 
-MANY = pytest.param(1000, 3, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
+MANY = pytest.param(1000, 3, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)])
 
 
 @pytest.mark.system

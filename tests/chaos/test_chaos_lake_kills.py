@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.lake_kills import FIRST_ROWS, Campaign
+from tests.waiting import DEADLINE_S
 
 KINDS = ("trades", "snapshots", "universes", "triggers", "gaps", "gap_recoveries")
 """Of both kinds of removal, and of each way in which a row belongs to a day."""
@@ -39,7 +40,7 @@ def test_an_aimed_kill_is_amid_a_scan_and_another_is_not_counted_as_one(tmp_path
 def test_killed_publications_lose_and_double_nothing() -> None:
     """In a process of its own: what it forks must find no threads of the object store's library."""
     words = [sys.executable, "-m", "tests.chaos.lake_kills", "--target", "--kills", "6", "--kinds", *KINDS]
-    ended = json.loads(subprocess.run(words, check=True, capture_output=True, timeout=240).stdout)
+    ended = json.loads(subprocess.run(words, check=True, capture_output=True, timeout=2 * DEADLINE_S).stdout)
     assert sum(ended["killed"].values()) == 6
     assert ended["killed"]["publish"] >= 1
     assert ended["wholes"] >= 1

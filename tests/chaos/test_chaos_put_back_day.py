@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos import put_back_day
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly]
 
 
 @pytest.mark.timeout(900)

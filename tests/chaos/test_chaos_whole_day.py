@@ -13,7 +13,7 @@ import pytest
 from tests.chaos import venue_judge, whole_day
 from tests.folders import short_folder
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(900)]
 
 Reported = dict[str, Any]
 SPEED = 200

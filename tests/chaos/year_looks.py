@@ -26,6 +26,7 @@ from tests.chaos.year_days import SYMBOLS
 from tests.store.raw import query
 from tests.system.running import System
 from tests.system.running import observer as command
+from tests.waiting import DEADLINE_S
 
 NIGHT = (22, 30)
 STARTS = 3
@@ -177,7 +178,7 @@ def taken(work: Callable[[], object]) -> float:
 
 
 def _get(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE_S) as answer:
         content: bytes = answer.read()
     return content
 

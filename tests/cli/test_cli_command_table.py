@@ -13,6 +13,7 @@ from observer.cli.app import command_line, function_of
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.completion import install
 from observer.errors import ConfigError
+from tests.waiting import DEADLINE_S
 
 HEAVY = ("rich", "sqlalchemy", "httpx", "msgspec", "zmq", "asyncio", "aiohttp", "psutil", "typer", "pydantic")
 READING = ("rich", "httpx", "aiohttp", "websockets", "psutil", "alembic", "pydantic", "exchange_calendars", "psycopg")
@@ -66,7 +67,7 @@ def modules_after(*words: str) -> set[str]:
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     return set(ran.stderr.split())
 
 
@@ -161,5 +162,7 @@ def test_completion_lists_commands_without_importing_them(monkeypatch: pytest.Mo
     monkeypatch.setenv("COMP_WORDS", "observer master ")
     monkeypatch.setenv("COMP_CWORD", "2")
     monkeypatch.setenv("_OBSERVER_COMPLETE", "bash_complete")
-    ran = subprocess.run([sys.executable, "-m", "observer"], capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-m", "observer"], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
     assert "tradable" in ran.stdout

@@ -24,6 +24,7 @@ from observer.processes import JOB_OWNERS
 from observer.store.writer import StoreWriter
 from tests.folders import short_folder
 from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S
 
 NINE_NS = 1_794_960_000_000_000_000
 STATUS = StatusReply([ProcessStatus("track-b", "RUNNING", pid=17, uptime_s=61.2)], "FULL_OPERATION", NINE_NS, 5, 99.0)
@@ -63,7 +64,7 @@ def answering(folder: Path, answer: Callable[[Request], Reply]) -> Iterator[list
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert bound.wait(5)
+        assert bound.wait(DEADLINE_S)
         yield asked
     finally:
         loop.call_soon_threadsafe(stopping.set)

@@ -35,6 +35,7 @@ from tests.listings.scene import contents, symbols
 from tests.privileges import Ran, in_a_fork
 from tests.simulator.simulator_client import APP_KEYS, at, running_on
 from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S
 
 HOSTS = '[kis]\nrest_url = "http://127.0.0.1:9"\nstream_url = "ws://127.0.0.1:9"\nfiles_url = "http://127.0.0.1:9"\n'
 KEYS = {"KIS_APP_KEY": "PSfirst", "KIS_APP_SECRET": "hush-hush-hush"}
@@ -179,7 +180,7 @@ def simulator_with_other_secrets(folder: Path, stack: ExitStack) -> dict[str, ob
     stack.callback(loop.close)
     stack.callback(thread.join)
     stack.callback(loop.call_soon_threadsafe, ends.set)
-    assert began.wait(30)
+    assert began.wait(DEADLINE_S)
     (folder / "config" / "observer.toml").write_text(HOSTS.replace("http://127.0.0.1:9", url[0], 1))
     return {"clock": clock.to_variable()}
 

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from observer.cli import progress
 from observer.cli.progress import Bars, bars_of_downloads
+from tests.waiting import DEADLINE_S
 
 READ_BYTES = 65_536
 
@@ -126,7 +127,7 @@ def test_ctrl_c_in_a_download_ends_it_and_leaves_nothing_behind(configuration: P
         seen = b""
         while part := _read(ours):
             seen += part
-        assert process.wait(10) == 128 + signal.SIGINT
+        assert process.wait(DEADLINE_S) == 128 + signal.SIGINT
         assert b"Traceback" not in seen
         assert seen.endswith(b"\x1b[2K")  # the bar's line is wiped
         master = configuration.parent / "data" / "master"

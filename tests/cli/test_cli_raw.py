@@ -24,7 +24,7 @@ from observer.providers.raw_recorder import (
 from tests.folders import short_folder
 from tests.providers.kis_builders import frame, record
 from tests.system.running import OBSERVER, observer
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.system
 
@@ -52,7 +52,7 @@ class Recording:
     def stop(self):
         """Ctrl-C; the summary."""
         self.process.send_signal(signal.SIGINT)
-        out, errors = self.process.communicate(timeout=60)
+        out, errors = self.process.communicate(timeout=DEADLINE_S)
         assert (self.process.returncode, errors) == (0, "")
         return json.loads(out)
 

@@ -1,7 +1,8 @@
 """Databases for the suites that run on both kinds: each test finds one without a row and without another's connections.
 
 On SQLite each test has a file of its own; on PostgreSQL all share one schema, emptied before each test, because making
-its fifty tables takes twenty times as long. A module that needs a whole PostgreSQL database has one.
+its fifty tables takes twenty times as long. A module that needs a whole PostgreSQL database has one. A plan depends on
+what a table had before it was emptied: a test of plans takes `own_database_url`.
 """
 
 import os
@@ -61,6 +62,13 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     else:
         with postgresql_schema() as url:
             yield url
+
+
+@pytest.fixture
+def own_database_url(empty_database_url: str) -> str:
+    """The URL of a database with the current schema, which no other test ever uses."""
+    make_database(empty_database_url)
+    return empty_database_url
 
 
 @pytest.fixture(scope="session")

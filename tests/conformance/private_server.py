@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE_S
+
 _USER = "nobody"  # PostgreSQL does not run as root
 
 
@@ -104,7 +106,7 @@ class PrivateServer:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=DEADLINE_S,
         )
         log = self._folder / "log"
         assert ran.returncode == 0, f"{ran.stderr}\n{log.read_text() if log.exists() else ''}"

@@ -24,6 +24,7 @@ from observer.store.tables import EVENT_TABLES, METADATA, TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
+from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +32,9 @@ ROOT = Path(__file__).parents[2]
 def alembic(*arguments: str, environment_url: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OBSERVER_DATABASE_URL": environment_url}
     command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=DEADLINE_S
+    )
 
 
 @pytest.fixture

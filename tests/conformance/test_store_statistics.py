@@ -12,6 +12,7 @@ from observer.calendar.phases import DayPlan
 from observer.clock import ManualClock
 from observer.store.statistics import StatisticsJob, refresh_statistics
 from observer.store.writer import StoreWriter
+from tests import waiting
 from tests.builders import trades
 from tests.day_plans import day_plan
 from tests.store.migrated import make_database
@@ -91,7 +92,7 @@ def test_the_statistics_are_made_after_the_last_sweep_of_the_day(database_url: s
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, trades(3))])
     writer.close()
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_statistics_that_cannot_be_made_are_an_alert_until_they_are_made(tmp_path: Path) -> None:
@@ -107,4 +108,4 @@ def test_statistics_that_cannot_be_made_are_an_alert_until_they_are_made(tmp_pat
             await asyncio.gather(task, return_exceptions=True)
             make_database(url)
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())

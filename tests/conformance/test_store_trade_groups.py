@@ -161,19 +161,19 @@ def test_a_group_that_a_commit_learned_before_its_removal_is_made_again(storing:
         "stream = 1 AND sequence BETWEEN 3 AND 5",
     ],
 )
-def test_a_question_by_line_and_day_or_by_position_reads_no_other_trades(
-    storing: Storing, database_url: str, condition: str
-) -> None:
+def test_a_question_by_line_and_day_or_by_position_reads_no_other_trades(own_database_url: str, condition: str) -> None:
+    storing = Storing(own_database_url)
     lines = [(symbol, day) for symbol in ("005930", *(f"{other:06}" for other in range(40))) for day in (DAY, NEXT_DAY)]
     storing.commit(
         *(trade(1 + each, symbol=lines[each % 82][0], session_date=lines[each % 82][1]) for each in range(2_050))
     )
-    engine = create_engine(database_url, poolclass=NullPool)
+    storing.writer.close()
+    engine = create_engine(own_database_url, poolclass=NullPool)
     tables = (TRADE_ROWS, TRADE_GROUPS)
     keys = {"pk_trade_rows": "stream", "pk_trade_groups": "id"}
     indexes = keys | {str(index.name): index.columns[0].name for table in tables for index in table.indexes}
     with engine.connect() as connection:
-        if engine.dialect.name == "postgresql":  # a plan for these rows, not for those of an earlier test
+        if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("ANALYZE trade_rows, trade_groups")
             for way in ("seqscan", "mergejoin", "hashjoin"):  # which read one page of 82 groups rather than search it
                 connection.exec_driver_sql(f"SET enable_{way} = off")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from observer.store.schema import SCHEMA_REVISION
+from tests.waiting import DEADLINE_S
 
 ROOT: Final = Path(__file__).parents[2]
 BUILT_FROM: Final = ("pyproject.toml", "README.md", "LICENSE", "OPERATIONS.md", "supervisord.conf")
@@ -96,5 +97,7 @@ def holds(wheel: Path, text: str) -> bool:
 
 
 def _run(*words: str | Path) -> None:
-    ran = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False, timeout=240)
+    ran = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, check=False, timeout=2 * DEADLINE_S
+    )
     assert ran.returncode == 0, ran.stderr

@@ -15,6 +15,7 @@ import pytest
 from observer.metrics.settings import MetricsSettings
 from observer.shipped_files import shipped_file
 from tests.deployment.installing import BUILT_FROM, PACKAGES, ROOT
+from tests.waiting import DEADLINE_S
 
 LINES = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", (ROOT / "Containerfile").read_text(), flags=re.MULTILINE))
 STEPS = [(line.split()[0], line.partition(" ")[2].strip()) for line in LINES.splitlines() if line.strip()]
@@ -95,7 +96,7 @@ def test_its_health_is_the_answer_of_healthz(status: int, ended: int) -> None:
     assert str(MetricsSettings().port) in words[-1]
     with answering(status) as port:
         words[-1] = words[-1].replace(str(MetricsSettings().port), str(port))
-        ran = subprocess.run([sys.executable, *words], capture_output=True, check=False, timeout=60)
+        ran = subprocess.run([sys.executable, *words], capture_output=True, check=False, timeout=DEADLINE_S)
     assert ran.returncode == ended
 
 

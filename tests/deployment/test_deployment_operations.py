@@ -29,6 +29,7 @@ from tests.folders import short_folder
 from tests.store.filled import STREAM, events
 from tests.store.migrated import make_database
 from tests.system.running import OBSERVER, System
+from tests.waiting import DEADLINE_S
 
 PROGRAM: Final = ".venv/bin/observer"
 AS_OWNER: Final = "sudo -u observer "
@@ -208,7 +209,7 @@ class Running(msgspec.Struct, frozen=True):
             env={**os.environ, **self.environment},
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=DEADLINE_S,
             check=False,
         )
 

@@ -15,6 +15,7 @@ from observer.store.schema import SCHEMA_REVISION
 from tests.deployment.installing import LATER, LATER_SCHEMA, VERSION, all_run, build, install, put
 from tests.folders import short_folder
 from tests.system.running import Completed, System, ask
+from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -39,7 +40,7 @@ class Machine(msgspec.Struct, frozen=True):
             env={**os.environ, CLOCK_VARIABLE: self.clock},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE_S,
             check=False,
         )
 

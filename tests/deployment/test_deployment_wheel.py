@@ -11,6 +11,7 @@ from observer.shipped_files import configuration_files
 from tests.deployment.installing import ROOT, SECRET, all_run, build, holds, install, names_in
 from tests.folders import short_folder
 from tests.system.running import Completed, System
+from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -44,7 +45,7 @@ class Installed(msgspec.Struct, frozen=True):
             env={**ENVIRONMENT, "HOME": str(self.folder), **(environment or {})},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=DEADLINE_S,
             check=False,
         )
 

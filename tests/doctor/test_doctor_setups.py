@@ -63,6 +63,7 @@ from tests.doctor.scene import (
     replaced,
 )
 from tests.folders import short_folder
+from tests.ports import own_port
 from tests.privileges import in_a_fork
 from tests.store.migrated import make_database
 from tests.store.raw import execute
@@ -154,10 +155,7 @@ def open_lake_keys(_: ExitStack) -> None:
 def open_web_token(_: ExitStack) -> None:
     Path("web.token").write_text("secret")
     Path("web.token").chmod(0o644)
-    with socket.socket() as free:  # on the page's usual port another process of the machine may listen
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    configure(f'[web]\nport = {port}\ntoken_file = "web.token"')
+    configure(f'[web]\nport = {own_port()}\ntoken_file = "web.token"')
 
 
 # --- runtime folder ---------------------------------------------------------------------------------------------
@@ -371,18 +369,14 @@ def taken_port(stack: ExitStack) -> None:
 
 def taken_endpoint(stack: ExitStack) -> None:
     taken = listening(stack)
-    free = [port for port in range(20_001, 20_100) if port != taken][:3]
-    names = dict(zip(("ingest", "feed", "batch_feed", "control"), (taken, *free), strict=True))
+    names = {"ingest": taken} | {name: own_port() for name in ("feed", "batch_feed", "control")}
     configure("[run.endpoints]\n" + "\n".join(f'{name} = "tcp://127.0.0.1:{port}"' for name, port in names.items()))
 
 
 def host_away(stack: ExitStack) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
     text = CONFIGURATION.read_text()
     line = next(line for line in text.splitlines() if line.startswith("stream_url"))
-    reconfigure(line, f'stream_url = "ws://127.0.0.1:{port}"')
+    reconfigure(line, f'stream_url = "ws://127.0.0.1:{own_port()}"')
 
 
 def no_tls(_: ExitStack) -> None:

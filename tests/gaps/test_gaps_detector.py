@@ -1,6 +1,6 @@
 """Detection of missing trades."""
 
-import timeit
+import sys
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from random import Random
@@ -568,12 +568,19 @@ def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
     assert len(restarts) == (1 if killed_at < back_at else 0)
 
 
-@pytest.mark.parametrize("repeats", [20_000])
-def test_observing_a_trade_takes_microseconds(repeats: int) -> None:
-    detector = watching()
-    trades = iter(tape(*[1] * repeats))
-    seconds = min(timeit.repeat(lambda: detector.observe(next(trades)), number=repeats // 10, repeat=10))
-    assert seconds / (repeats // 10) < 20e-6  # a bound for a busy machine; the goal of the benchmark is 1 us
+def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
+    """Its microseconds are the benchmark's: `observer bench gaps`."""
+    detector, calls = watching(), list[int]()
+
+    def count(_frame: object, event: str, _value: object) -> None:
+        calls[-1] += event in ("call", "c_call")
+
+    for trade in tape(*[1] * 20_000):
+        calls.append(0)
+        sys.setprofile(count)
+        detector.observe(trade)
+        sys.setprofile(None)
+    assert max(calls) <= 10
 
 
 @given(

@@ -16,6 +16,7 @@ def require(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", JUDGES)
 def test_a_public_client_manages_each_step_but_those_of_its_own_fault(name: str, tmp_path: Path) -> None:
     require(name)
@@ -26,6 +27,7 @@ def test_a_public_client_manages_each_step_but_those_of_its_own_fault(name: str,
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_client_that_connects_to_another_host_ends_at_once(tmp_path: Path) -> None:
     require("pykis")
     with pytest.raises(ChildProcessError) as ended:

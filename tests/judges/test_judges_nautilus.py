@@ -11,6 +11,7 @@ from tests.research.stored import DAY, make_store
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_nautilus_trader_loads_each_trade_and_bar(tmp_path: Path) -> None:
     if not is_installed(NAME):
         pytest.skip(f"{NAME} is not installed: make judges")

@@ -10,6 +10,7 @@ from tests.judges.samples_judging import FOLDER_VARIABLE, SKIPPED, STREAMS, call
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_each_of_the_providers_samples_manages_its_call_or_its_stream(tmp_path: Path) -> None:
     samples = folder_of_samples()
     if samples is None:

@@ -108,7 +108,7 @@ def test_rows_are_added_at_once_while_the_database_stands_still() -> None:
     try:
         assert remover.is_asked.wait(DEADLINE_S)
         adding.start()
-        adding.join(10)
+        adding.join(DEADLINE_S)
         assert not adding.is_alive(), "the event loop would wait for the database"
     finally:
         remover.go_on.set()

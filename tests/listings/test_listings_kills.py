@@ -60,6 +60,7 @@ def test_ten_kills_leave_everything_before_or_after(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(1800)
 def test_two_hundred_kills_leave_everything_before_or_after(tmp_path: Path) -> None:
     kill_often(200, tmp_path, seed=2)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -16,8 +15,9 @@ import yaml
 
 from tests.folders import short_folder
 from tests.metrics.prometheus import RULES, dashboard_queries, program
+from tests.ports import own_port
 from tests.system.running import OBSERVER, System, demo
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 # What the demo's day has none of.
 WITHOUT_AN_ANSWER = {
@@ -25,13 +25,6 @@ WITHOUT_AN_ANSWER = {
     "observer_tape_held_ratio": "the demo has no [tape]",
     "observer_tape_left_seconds / 3600": "the demo has no [tape]",
 }
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def configuration(port: int) -> dict[str, Any]:
@@ -43,28 +36,30 @@ def configuration(port: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, scraped_port: int, own_port: int) -> Iterator[str]:
+def prometheus(folder: Path, scraped_port: int, port: int) -> Iterator[str]:
     """The URL of a Prometheus that scrapes the exporter at this port."""
     folder.mkdir()
     file = folder / "prometheus.yml"
     file.write_text(yaml.safe_dump(configuration(scraped_port)))
     command = [
         *(program("prometheus"), f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"),
-        f"--web.listen-address=127.0.0.1:{own_port}",
+        f"--web.listen-address=127.0.0.1:{port}",
     ]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
-        yield f"http://127.0.0.1:{own_port}"
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(DEADLINE_S)
 
 
 def asked(url: str, path: str, **query: str) -> Any:
     """The data of an answer; None while there is none."""
     try:
-        with urllib.request.urlopen(f"{url}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"{url}/api/v1/{path}?{urllib.parse.urlencode(query)}", timeout=DEADLINE_S
+        ) as answer:
             found = json.load(answer)
     except urllib.error.HTTPError:
         raise  # it refuses the query
@@ -86,11 +81,11 @@ def wrong_rules(url: str) -> list[str]:
 @pytest.mark.system
 @pytest.mark.timeout(600)
 def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:
-    scraped_port, own_port = free_ports()
+    scraped_port, prometheus_port = own_port(), own_port()
     unanswered = set(dashboard_queries()) - WITHOUT_AN_ANSWER.keys()
     with (
         short_folder() as name,
-        prometheus(Path(name) / "p", scraped_port, own_port) as url,
+        prometheus(Path(name) / "p", scraped_port, prometheus_port) as url,
         demo("--metrics-port", scraped_port, folder=Path(name) / "d", speed=200) as system,
     ):
         system.until(lambda: "track-a" in system.pids(), "the start")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.metrics.prometheus import ROOT, RULES, program, rules
+from tests.waiting import DEADLINE_S
 
 SPAN: Final = 90  # minutes of each of the three parts
 DAY: Final = 24 * 60  # minutes
@@ -191,7 +192,9 @@ def judged(folder: Path, tests: Mapping[str, Sequence[dict[str, Any]]], **change
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        [program("promtool"), *arguments], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
 
 
 def test_each_rule_has_a_case() -> None:

@@ -10,13 +10,8 @@ from hypothesis import strategies as st
 
 from observer.metrics import server
 from observer.metrics.server import Answer, Server, text_answer
+from tests.ports import own_port
 from tests.waiting import DEADLINE_S, until_async
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def fails() -> Answer:
@@ -47,7 +42,7 @@ def answers(*requests: bytes) -> list[bytes]:
     """What the server sends to each of these requests, until it closes the connection."""
 
     async def scenario() -> list[bytes]:
-        port = free_port()
+        port = own_port()
         serving = asyncio.create_task(Server(port, ROUTES).run())
         found = []
         for request in requests:
@@ -121,7 +116,7 @@ def test_a_client_that_sends_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(server, "REQUEST_S_MAX", 0.05)
 
     async def scenario() -> bytes:
-        port = free_port()
+        port = own_port()
         serving = asyncio.create_task(Server(port, ROUTES).run())
         reader, writer = await connection(port)
         content = await reader.read()
@@ -146,7 +141,7 @@ def test_a_client_that_takes_nothing_is_dropped_with_what_waits_for_it(monkeypat
     large = Answer(200, "text/plain", b"x" * 30_000_000)
 
     async def scenario() -> int:
-        port = free_port()
+        port = own_port()
         serving = Server(port, {"/metrics": lambda: large})
         task = asyncio.create_task(serving.run())
         reader, writer = await connection(port)

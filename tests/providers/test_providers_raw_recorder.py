@@ -23,6 +23,7 @@ from observer.providers.raw_recorder import (
     read_raw_request,
 )
 from observer.text import conceal
+from tests.waiting import DEADLINE_S
 
 HOLDER = """
 import sys
@@ -140,7 +141,7 @@ def test_the_raw_capture_of_a_killed_command_ends(scene):
         assert holder.stdout.readline() == b"held\n"
         assert read_raw_request(scene.request_file) == RawCaptureRequest("c1", str(scene.folder))
         holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
+        holder.wait(DEADLINE_S)
     assert read_raw_request(scene.request_file) is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from observer.providers.dialect import StreamTraits
 from tests.providers.kis_builders import PINGPONG, frame, record, reply
 from tests.providers.stream_scene import Broker, played
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 
 
 def test_the_loop_connects_without_any_subscription():
@@ -227,7 +227,7 @@ def test_a_broker_that_answers_nothing_delays_the_end_no_longer_than_its_limit()
         await scene.subscribed("A")
         scene.task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(scene.task, 5.0)
+            await asyncio.wait_for(scene.task, DEADLINE_S)
         assert ("unregistered", "A", "stopped") in scene.listener.received
 
     played(play, broker, close_s=0.1)
@@ -239,7 +239,7 @@ def test_a_listener_that_fails_ends_the_loop_with_its_error_and_leaves_no_connec
         await scene.received("connected", 0)
         await scene.broker.sockets[0].send_str(frame(record()))
         with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(scene.task, 5.0)
+            await asyncio.wait_for(scene.task, DEADLINE_S)
         await until_async(lambda: scene.broker.sockets[0].closed)
 
     played(play)
@@ -266,7 +266,7 @@ def test_where_no_removal_is_acknowledged_the_end_waits_for_none():
         await scene.subscribed("A", "B")
         scene.task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(scene.task, 5.0)
+            await asyncio.wait_for(scene.task, DEADLINE_S)
         assert ("2", "A") in silent.asked
         assert ("unregistered", "B", "stopped") in scene.listener.received
 

@@ -14,6 +14,7 @@ from observer.clock import Clock, ManualClock
 from observer.local_time import local_ns
 from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
 from observer.simulator.settings import SimulatorSettings
+from tests.waiting import DEADLINE_S
 
 SESSION_DATE = "2026-11-18"
 APP_KEYS = {"first": "secret-one", "second": "secret-two"}
@@ -114,7 +115,7 @@ async def running_on(clock: Clock, **changes: object) -> AsyncIterator[Client]:
     simulator = simulator_of(clock, **changes)
     await simulator.start()
     try:
-        async with httpx.AsyncClient(timeout=5, verify=False) as http:
+        async with httpx.AsyncClient(timeout=DEADLINE_S, verify=False) as http:
             client = Client(simulator, http)
             await client.ask_token()
             yield client
@@ -138,7 +139,7 @@ def request_text(approval_key: str, symbol: str, *, tr_type: str = "1", tr_id: s
 
 async def control(socket: websockets.ClientConnection) -> dict[str, dict[str, str]]:
     """The next text that is not data and not the keep-alive."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
             text = await socket.recv()
             assert isinstance(text, str)
@@ -152,7 +153,7 @@ async def records_until(
 ) -> list[list[str]]:
     """Receive records until there are enough; return their fields."""
     records: list[list[str]] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         while not enough(records):
             text = await socket.recv()
             assert isinstance(text, str)

@@ -10,6 +10,7 @@ import websockets
 
 from observer.simulator.faults import FaultRequest
 from tests.simulator.simulator_client import Client, at, request_text, running
+from tests.waiting import DEADLINE_S
 
 FRAMES = Path(__file__).parents[3] / "shared" / "data" / "kis-frames" / "frames.jsonl"
 ALL_DAMAGED = FaultRequest(kind="malformed", for_s=3_600)
@@ -17,7 +18,7 @@ ALL_DAMAGED = FaultRequest(kind="malformed", for_s=3_600)
 
 async def texts_after_registering(client: Client, tr_id: str, key: str, count: int) -> list[str]:
     """The first texts that a new line of the second account gets, keep-alives left out."""
-    async with client.stream() as socket, asyncio.timeout(60):
+    async with client.stream() as socket, asyncio.timeout(DEADLINE_S):
         await socket.send(request_text(await client.approval("second"), key, tr_id=tr_id))
         return [await next_text(socket) for _ in range(count)]
 

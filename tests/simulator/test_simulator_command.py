@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from observer.cli.app import command_line
 from observer.simulator.faults import FAULT_KINDS, FAULT_MEANINGS
 from tests.simulator.simulator_client import Client, at, running
+from tests.waiting import DEADLINE_S
 
 
 async def typed(client: Client, *words: str) -> str:
@@ -58,7 +59,7 @@ def test_the_command_serves_until_it_is_stopped_with_keys_that_only_the_owner_ca
             assert httpx.get(f"{urls['rest']}/simulator/counters").json()["connections"] == 0
             assert httpx.head(f"{urls['files']}/common/master/kospi_code.mst.zip").status_code == 200
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 0
+            assert process.wait(timeout=DEADLINE_S) == 0
         finally:
             process.kill()
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600

@@ -8,6 +8,7 @@ import pytest
 from observer.clock import RealClock
 from observer.simulator.faults import FaultRequest, ScriptedFault
 from tests.simulator.simulator_client import Client, at, running, running_on
+from tests.waiting import DEADLINE_S
 
 PRICE = ("inquire-price", "FHKST01010100")
 
@@ -25,7 +26,7 @@ async def counters(client: Client) -> dict[str, object]:
 
 async def until(client: Client, *, reachable: bool) -> None:
     """Call until a new connection is accepted, or refused."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         while True:
             try:
                 async with httpx.AsyncClient(verify=False) as another:

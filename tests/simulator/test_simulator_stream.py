@@ -11,6 +11,7 @@ import websockets
 from observer.clock import ScaledClock
 from observer.simulator.faults import ScriptedDrop
 from tests.simulator.simulator_client import at, control, records_until, request_text, running, running_on
+from tests.waiting import DEADLINE_S
 
 
 def test_the_trades_of_the_day_arrive_each_once() -> None:
@@ -48,7 +49,7 @@ def test_the_stream_is_at_each_of_its_paths(path: str) -> None:
         async with running(at(9)) as client, client.stream(path) as socket:
             await socket.send(request_text("wrong", client.liveliest))
             assert (await control(socket))["body"]["msg_cd"] == "OPSP0011"
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 await socket.wait_closed()
 
     asyncio.run(test())
@@ -64,7 +65,7 @@ def test_a_second_connection_of_a_key_is_closed_and_the_first_goes_on() -> None:
             async with client.stream() as second:
                 await second.send(request_text(approval, symbols[0]))
                 assert (await control(second))["body"]["msg_cd"] == "OPSP8996"
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(DEADLINE_S):
                     await second.wait_closed()
             await first.send(request_text(approval, symbols[1]))
             assert (await control(first))["body"]["msg_cd"] == "OPSP0000"
@@ -87,7 +88,7 @@ def test_after_a_clean_close_the_key_is_free_again() -> None:
 def test_the_keep_alive_runs_on_machine_time_and_a_client_that_never_answers_is_disconnected() -> None:
     async def test() -> None:
         async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 await socket.wait_closed()
                 texts = [str(await socket.recv()) for _ in range(3)]
             assert [json.loads(text)["header"] for text in texts] == [
@@ -100,7 +101,7 @@ def test_the_keep_alive_runs_on_machine_time_and_a_client_that_never_answers_is_
 def test_a_client_that_answers_the_keep_alive_stays_connected() -> None:
     async def test() -> None:
         async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 for _ in range(8):
                     await socket.send(await socket.recv())
 
@@ -140,7 +141,7 @@ def test_stopping_closes_streams_with_a_close_frame() -> None:
     async def test() -> None:
         async with running(at(9)) as client, client.stream() as socket:
             await client.simulator.stop()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 await socket.wait_closed()
             assert socket.close_code == 1001
 

@@ -13,7 +13,7 @@ import websockets
 from observer.simulator.faults import FaultRates, FaultRequest
 from observer.simulator.kis.wire import Registration
 from tests.simulator.simulator_client import APP_KEYS, Client, at, control, records_until, request_text, running
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 
 FATES = ("sent", "doubtful", "broken")
 NUMBER = slice(15, 17)  # trades sold and bought so far: together the trade's number
@@ -31,7 +31,7 @@ def begin(client: Client, kind: str, **amounts: float) -> None:
 async def frames_until(socket: websockets.ClientConnection, condition: Callable[[], bool]) -> list[str]:
     """Data texts that come until the condition holds."""
     texts: list[str] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():
             text = await socket.recv()
             assert isinstance(text, str)
@@ -128,7 +128,7 @@ def test_a_half_open_line_says_nothing_any_more_and_its_trades_are_withheld() ->
                 await socket.send(request_text(await client.approval(), client.simulator.market.instruments[0].symbol))
                 async with client.stream() as fresh:  # a new line is alive: the fault was a moment
                     assert await register(client, fresh, client.liveliest, "second") == "OPSP0000"
-                    async with asyncio.timeout(60):
+                    async with asyncio.timeout(DEADLINE_S):
                         for _ in range(10):
                             await fresh.send(await fresh.recv())
                 # Ten keep-alives were due meanwhile; one or two were on their way before.
@@ -185,7 +185,7 @@ async def texts_so_far(client: Client, socket: websockets.ClientConnection) -> l
     """All data that was sent before now: what comes before the answer to a request."""
     await socket.send(request_text(await client.approval(), client.liveliest))
     texts = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(DEADLINE_S):
         while (text := str(await socket.recv()))[0] != "{":
             texts.append(text)
     return texts
@@ -232,7 +232,7 @@ def test_a_skewed_clock_shows_in_the_keep_alive() -> None:
     async def test() -> None:
         async with running(at(10), pingpong_interval_s=0.02) as client, client.stream() as socket:
             begin(client, "clock_skew", for_s=60, by_s=120)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 while json.loads(await socket.recv())["header"]["datetime"] != "20261118100200":
                     pass
 
@@ -248,7 +248,7 @@ def test_an_approval_key_that_was_revoked_is_not_found_at_the_next_request() -> 
             begin(client, "approval_revoked")
             await socket.send(request_text(old, client.simulator.market.instruments[0].symbol))
             assert (await control(socket))["body"]["msg_cd"] == "OPSP0011"
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 await socket.wait_closed()
             async with client.stream() as again:
                 assert await register(client, again, client.liveliest) == "OPSP0000"
@@ -262,7 +262,7 @@ def test_after_an_unclean_end_the_key_is_in_use_until_its_time_is_over() -> None
             async with client.stream() as socket:
                 await register(client, socket, client.liveliest)
                 begin(client, "stream_cut")
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(DEADLINE_S):
                     await socket.wait_closed()
             await until_async(lambda: client.simulator.registrations()[0].ended_ns is not None)
             async with client.stream() as second, client.stream() as other:
@@ -328,7 +328,7 @@ def test_a_client_that_reads_gets_a_burst_that_is_many_times_the_limit() -> None
 def test_a_client_that_does_not_answer_the_keep_alive_is_counted() -> None:
     async def test() -> None:
         async with running(at(9), pingpong_interval_s=0.02) as client, client.stream() as socket:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 await socket.wait_closed()
             assert client.simulator.counters().silent_clients == 1
 
@@ -340,7 +340,7 @@ def test_in_the_background_lines_are_cut_as_often_as_the_rate_says() -> None:
         async with running(at(9), fault_rates=FaultRates(stream_cuts_per_hour=60)) as client:
             async with client.stream() as socket:
                 await client.move_to(at(10))
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(DEADLINE_S):
                     await socket.wait_closed()
             await until_async(lambda: client.simulator.counters().drops >= 30)
             assert client.simulator.counters().connections_cut == 1

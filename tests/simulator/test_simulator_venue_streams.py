@@ -9,6 +9,7 @@ import pytest
 
 from observer.simulator.market.market import Market, OfferedTrade
 from tests.simulator.simulator_client import Client, at, control, request_text, running, split_records
+from tests.waiting import DEADLINE_S
 
 BOTH = ("KRX", "NXT")
 KRX, NXT, CONSOLIDATED = "H0STCNT0", "H0NXCNT0", "H0UNCNT0"
@@ -37,7 +38,7 @@ async def received(client: Client, *subscribed: tuple[str, str], until_ns: int) 
         await client.move_to(until_ns)
         for tr_id, symbol in subscribed:
             await socket.send(request_text(approval, symbol, tr_id=tr_id, tr_type="2"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_S):
             left = len(subscribed)
             while left:
                 text = str(await socket.recv())

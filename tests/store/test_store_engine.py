@@ -15,6 +15,7 @@ from observer.store.tables import METADATA
 from observer.store.views import make_views
 from tests.privileges import in_a_fork
 from tests.store.raw import query
+from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,7 +119,9 @@ def _spaced(rows: list[tuple[object, ...]]) -> list[tuple[object, str]]:
 def test_the_alembic_command_without_a_url_names_the_variable() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OBSERVER_DATABASE_URL"}
     command = [sys.executable, "-m", "alembic", "check"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=DEADLINE_S
+    )
     assert result.returncode != 0
     assert "OBSERVER_DATABASE_URL" in result.stdout + result.stderr
 

@@ -36,6 +36,7 @@ from observer.streaming.recorder import CONTRADICTIONS_MAX, TradeRecorder
 from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.folders import short_folder
+from tests.waiting import DEADLINE_S
 
 SYMBOL, OTHER, DAY = "005930", "000660", "2026-11-18"
 OPENS_NS = trade(0).exchange_time_ns
@@ -734,7 +735,7 @@ def test_the_task_decides_as_soon_as_a_trade_is_held(monkeypatch: pytest.MonkeyP
         running = asyncio.create_task(made.recorder.held.run())
         made.real(1, 5)
         made.recorder.take(THOUSANDFOLD)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(DEADLINE_S):
             while made.recorder.held.symbols:
                 await asyncio.sleep(0)
         running.cancel()

@@ -18,6 +18,7 @@ from observer.selection.trigger_settings import ProfileSettings
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from observer.streaming.profiles import ProfileJob
+from tests import waiting
 from tests.day_plans import day_plan
 from tests.store.migrated import make_database
 from tests.streaming.test_streaming_earlier import DAYS, TODAY, evenly, swept_day
@@ -111,7 +112,7 @@ def test_earlier_sessions_are_stored_at_the_start_and_the_day_after_its_last_swe
             await until_async(lambda: today.is_waiting_for_the_end, "the day is stored")
         assert producer.sessions == [*EARLIER, TODAY.isoformat()]
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_a_session_is_stored_once_whatever_is_restarted(url: str, producer: Storing) -> None:
@@ -120,7 +121,7 @@ def test_a_session_is_stored_once_whatever_is_restarted(url: str, producer: Stor
             async with working(url, producer, ManualClock(STOPPED_NS + 10**12)) as today:
                 await until_async(lambda: today.is_waiting_for_the_end, "all sessions are stored")
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
     assert producer.sessions == [*EARLIER, TODAY.isoformat()]
 
 

@@ -35,6 +35,7 @@ from observer.local_time import local_ns
 from observer.runtime.worker import Worker
 from observer.store.reader import StoreReader
 from observer.streaming import quality as quality_module
+from tests import waiting
 from tests.builders import trade
 from tests.folders import short_folder
 from tests.store.migrated import make_database
@@ -138,7 +139,7 @@ def test_a_session_without_a_quality_report_gets_one_and_another_when_its_gap_is
             assert after is not None
             assert (after.slots_quality, after.missing_volume, after.gaps_open) == ("recovered", 0, 0)
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again() -> None:
@@ -149,7 +150,7 @@ def test_a_day_whose_events_the_feed_lost_is_judged_and_judged_again() -> None:
             producer.publish(GapUnrecoverable("g", SYMBOL, NOW_NS, "no source has it"))
             await until_async(lambda: reader.quality(SESSION) != [before], "it is judged again")
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> None:
@@ -162,7 +163,7 @@ def test_a_high_gap_rate_raises_one_alert_with_the_first_quality_report() -> Non
             await until_async(lambda: reader.row_counts()["quality"] == 2, "it is judged again")
             assert reader.row_counts()["alerts"] == 1
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day() -> None:
@@ -179,7 +180,7 @@ def test_a_day_with_a_low_gap_rate_ends_the_alert_of_an_earlier_day() -> None:
             await until_async(lambda: reader.quality(SESSION), "yesterday is judged")
             await until_async(lambda: judges[0].identities == [], "its gap rate is low")
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_daily_bar_is_stored() -> None:
@@ -193,7 +194,7 @@ def test_a_report_without_the_volume_of_the_day_is_followed_by_one_when_the_dail
             [after] = reader.quality(SESSION)
             assert (after.day_quality, after.day_volume, after.volume_share) == ("part", 8, 0.25)
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 def test_a_late_slot_event_causes_a_new_quality_report() -> None:
@@ -212,4 +213,4 @@ def test_a_late_slot_event_causes_a_new_quality_report() -> None:
             await until_async(lambda: reader.quality(SESSION, other) != [before], "it is judged again")
             assert reader.quality(SESSION, other)[0].seconds == 9 / 10**9
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())

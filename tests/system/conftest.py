@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from tests import waiting
 from tests.folders import short_folder
+from tests.ports import own_port
 from tests.system.running import JsonObject, ask, demo
 from tests.system.scraping import Scraped
 
@@ -78,9 +78,7 @@ def _sockets(folder: str, names: list[str]) -> list[str]:
 
 
 def _run(kept: Path) -> Day:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        scraped = Scraped(probe.getsockname()[1])
+    scraped = Scraped(own_port())
     options = ("--metrics-port", scraped.port)
     with short_folder() as folder, demo(*options, folder=folder / "d", speed=SPEED) as system:
         exit_status = system.ended(4 * waiting.DEADLINE_S, scraped.look)

@@ -20,6 +20,7 @@ from observer.cli.app import main
 from observer.supervisor.environment import forget_withheld
 from tests import waiting
 from tests.store.raw import query as query_server
+from tests.waiting import DEADLINE_S
 
 OBSERVER = str(Path(sys.executable).parent / "observer")
 PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b")
@@ -38,7 +39,7 @@ def observer(*arguments: object, cwd: Path, environment: Mapping[str, str] | Non
         env=_environment(environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
     )
 

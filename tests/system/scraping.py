@@ -10,6 +10,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.running import JsonObject
+from tests.waiting import DEADLINE_S
 
 INTERVAL_S: Final = 2.0
 
@@ -45,5 +46,5 @@ class Scraped(msgspec.Struct):
 
 
 def _get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=DEADLINE_S) as answer:
         return str(answer.read().decode())

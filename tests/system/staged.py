@@ -29,6 +29,7 @@ from observer.simulator.kis.simulator import market_of
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
 from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
+from tests.waiting import DEADLINE_S
 
 EVERYBODY = ("simulator", *PROCESSES)
 
@@ -109,7 +110,7 @@ class StagedDay:
 
     def _ask(self, what: str, content: bytes | None = None) -> list[JsonObject] | JsonObject:
         url = f"{self.settings['kis']['rest_url']}/simulator/{what}"
-        with urllib.request.urlopen(urllib.request.Request(url, data=content), timeout=60) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=content), timeout=DEADLINE_S) as answer:
             reported: list[JsonObject] | JsonObject = json.loads(answer.read())
             return reported
 
@@ -145,7 +146,7 @@ def captured(day: StagedDay) -> Iterator[tuple[Path, Path]]:
     finally:
         for capture in captures:
             capture.send_signal(signal.SIGINT)
-        ends = [(capture.communicate(timeout=60), capture.returncode) for capture in captures]
+        ends = [(capture.communicate(timeout=DEADLINE_S), capture.returncode) for capture in captures]
     assert [status for _, status in ends] == [0, 0], ends
 
 

@@ -18,6 +18,7 @@ from observer.gaps.recovery import RecoverySettings
 from observer.store.tables import EVENT_TABLES
 from tests.system.conftest import Day
 from tests.system.running import PROCESSES, SYMBOLS, ask, is_sound, observer, observer_here
+from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -194,7 +195,7 @@ def test_the_query_that_a_demo_prints_returns_trades_of_the_best_known_share(day
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
 def test_the_sqlite_shell_answers_it_too(day: Day) -> None:
     command = ["sqlite3", "-readonly", str(day.database), TRADES_QUERY.format("005930")]
-    shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     assert shell.stdout.strip()
 
 

@@ -23,6 +23,7 @@ from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes
 from tests.chaos.shares import united, volume, without
 from tests.system.running import ask
 from tests.system.staged import StagedDay, staged_day
+from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -38,7 +39,7 @@ def power_off(day: StagedDay) -> None:
         os.kill(pid, signal.SIGSTOP)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    day.system.process.wait(20)
+    day.system.process.wait(DEADLINE_S)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from observer.local_time import local_ns
 from tests.folders import short_folder
 from tests.system.running import OBSERVER, ask, demo, observer
+from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -36,7 +37,7 @@ def test_the_streamed_trades_of_a_day_come_out_of_its_raw_capture_and_no_secret_
         with subprocess.Popen(command, stdout=subprocess.PIPE) as capture:
             assert system.ended(200) == 0
             capture.send_signal(signal.SIGINT)
-            summary = json.loads(capture.communicate(timeout=60)[0])
+            summary = json.loads(capture.communicate(timeout=DEADLINE_S)[0])
         assert summary["files"] >= 5
         assert observer("replay", "--raw", raw, "--out", facts, cwd=short).returncode == 0
         decoded = (json.loads(line) for line in facts.open())

@@ -23,7 +23,7 @@ from observer.clock import CLOCK_VARIABLE
 from observer.demo.day import DemoOptions, prepare
 from tests.folders import short_folder
 from tests.system.running import PROCESSES, Completed, System
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.system
 
@@ -54,7 +54,7 @@ class Clone:
 
     def control(self, *words: str) -> Completed:
         command = [str(PROGRAMS / "supervisorctl"), *words]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=90, check=False)
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
 
     def pid(self) -> int:
         """Observer's pid; 0 while it does not run."""
@@ -68,7 +68,9 @@ class Clone:
     def running(self) -> list[int]:
         """Observer's processes, by its own command line."""
         command = [str(PROGRAMS / "observer"), "status", "--json"]
-        reported = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
+        reported = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+        )
         assert reported.returncode in (0, 1), "1: a critical alert is open"
         return [process["pid"] for process in json.loads(reported.stdout)["processes"]]
 

@@ -10,6 +10,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from tests.waiting import DEADLINE_S
+
 REGISTER = "1"
 
 
@@ -62,7 +64,7 @@ def tapped(broker_url: str) -> Iterator[Wire]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(relay(),))
     thread.start()
-    assert opened.wait(5)
+    assert opened.wait(DEADLINE_S)
     try:
         yield wire
     finally:

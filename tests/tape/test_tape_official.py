@@ -37,7 +37,7 @@ from tests.folders import short_folder
 from tests.store.raw import query
 from tests.tape.test_tape_day import PLAN, scene
 from tests.tape.test_tape_process import CLOSED_NS, SESSION, Evening, as_streamed, evening
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 from tests.workers.three_accounts import run
 
 
@@ -228,7 +228,7 @@ def test_a_cancellation_in_the_moment_of_a_failure_ends_the_work(monkeypatch: py
                 today = TradingDayService(Path(name), RULES, found.clock)
                 working = asyncio.create_task(fetch_official_bars(found.parts, REACH, today, PLAN))
                 silent.when_asked = working.cancel
-                done, _ = await asyncio.wait([working], timeout=30)
+                done, _ = await asyncio.wait([working], timeout=DEADLINE_S)
                 assert done
 
     run(scenario)

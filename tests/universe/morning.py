@@ -21,6 +21,7 @@ from observer.demo.configuration import DAY, DemoConfiguration, write_demo_confi
 from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests import waiting
+from tests.waiting import DEADLINE_S
 
 POLL_S = 0.02
 MASTER_FILE = "master-file"
@@ -74,7 +75,9 @@ class Morning:
 
     def counters(self) -> dict[str, Any]:
         """The broker's counters."""
-        with urllib.request.urlopen(f"{self.settings.broker.rest_url}/simulator/counters", timeout=60) as answer:
+        with urllib.request.urlopen(
+            f"{self.settings.broker.rest_url}/simulator/counters", timeout=DEADLINE_S
+        ) as answer:
             reported: dict[str, Any] = json.loads(answer.read())
             return reported
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.research.stored import make_store
+from tests.waiting import DEADLINE_S
 from tests.web.data_app import data_app, served
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "http.md"
@@ -34,7 +35,7 @@ def _shown(commands: Iterator[str], address: str, folder: Path) -> Iterator[str]
     for line in commands:
         command = line.removeprefix("$ ").replace(ADDRESS, address)
         ran = subprocess.run(
-            ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+            ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False, timeout=DEADLINE_S
         )
         text = ran.stdout.replace("\r\n", "\n").replace(address, ADDRESS)
         yield f"{line}\n{text}" + ("" if not text or text.endswith("\n") else "\n")

@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from observer.web.model import State
+from tests.waiting import DEADLINE_S
 
 PAGE: Final = Path(__file__).parents[2] / "observer/web/page"
 TOKEN: Final = "the-token"
@@ -68,7 +69,7 @@ class PageServer:
         self._refused.clear()
         self._is_refusing = True
         self.silence()
-        assert self._refused.wait(30), "the page asks for no feed"
+        assert self._refused.wait(DEADLINE_S), "the page asks for no feed"
 
     def _set(self, state: bytes | None) -> None:
         async def change() -> None:
@@ -164,5 +165,5 @@ class PageServer:
             self.silence()  # wakes the feeds, which end
             asyncio.run_coroutine_threadsafe(runner.cleanup(), self._loop).result(10)
             self._loop.call_soon_threadsafe(self._loop.stop)
-            thread.join(10)
+            thread.join(DEADLINE_S)
             self._loop.close()

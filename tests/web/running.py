@@ -29,7 +29,7 @@ from observer.web.server import BOUNDS, listening, made_app, serving
 from observer.web.stored_days import StoredDays, read_stored_day
 from tests.store.filled import SESSIONS, STREAM, events, ten_ns
 from tests.store.migrated import make_database
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 from tests.web.states import States
 
 DAY = SESSIONS[1]
@@ -108,7 +108,7 @@ async def served(settings: Settings) -> AsyncIterator[Served]:
     port: int = listener.getsockname()[1]
     stored = StoredDays(partial(read_stored_day, settings))
     app = made_app(broadcast, Orders(control, settings.store.url, token, str(path)), stored, settings)
-    async with serving(app, listener), Live(settings) as live, httpx.AsyncClient(timeout=30) as client:
+    async with serving(app, listener), Live(settings) as live, httpx.AsyncClient(timeout=DEADLINE_S) as client:
         client.base_url = httpx.URL(f"http://127.0.0.1:{port}")
         sending = asyncio.create_task(broadcast.run(live.states()))
         try:
@@ -137,7 +137,7 @@ class Page(msgspec.Struct, frozen=True):
 
     async def asked(self, path: str) -> httpx.Response:
         """The answer to a request on a new connection."""
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=DEADLINE_S) as client:
             return await client.get(path)
 
 

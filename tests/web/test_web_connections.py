@@ -17,7 +17,7 @@ from observer.web.broadcast import CLIENTS_MAX
 from observer.web.connections import Bounds, Connection, Connections
 from observer.web.server import BOUNDS
 from tests.folders import short_folder
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 from tests.web.running import filled, page
 
 LONG = "x" * 200_000
@@ -65,7 +65,7 @@ def test_streams_that_take_nothing_are_dropped_and_the_next_one_is_served(settin
             await until_async(are_dropped, "the stalled streams")
             assert dropped("reading") == before + CLIENTS_MAX
             async with (
-                httpx.AsyncClient(timeout=30) as client,
+                httpx.AsyncClient(timeout=DEADLINE_S) as client,
                 client.stream("GET", f"http://127.0.0.1:{found.port}/api/live") as answer,
             ):
                 assert (await anext(answer.aiter_lines()), found.broadcast.clients) == ("retry: 1000", 1)
@@ -81,7 +81,7 @@ def test_a_stream_that_is_read_stays_while_others_are_dropped(settings: Settings
             with contextlib.closing(await found.connection(4_096)) as stalled:
                 await asyncio.get_running_loop().sock_sendall(stalled, FOLLOW)
                 async with (
-                    httpx.AsyncClient(timeout=30) as client,
+                    httpx.AsyncClient(timeout=DEADLINE_S) as client,
                     client.stream("GET", f"http://127.0.0.1:{found.port}/api/live") as answer,
                 ):
                     lines = answer.aiter_lines()
@@ -157,7 +157,7 @@ def test_a_connection_without_a_whole_request_ends(settings: Settings) -> None:
             for sent in unfinished:
                 connection = stack.enter_context(contextlib.closing(await found.connection()))
                 await asyncio.get_running_loop().sock_sendall(connection, sent)
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(DEADLINE_S):
                     assert await is_ended(connection)
             assert dropped("request") == before + len(unfinished)
 
@@ -169,7 +169,7 @@ def test_an_idle_connection_ends_a_short_time_after_its_answer(settings: Setting
         async with page(settings, Bounds(keep_alive_s=1, request_s=600)) as found:
             with contextlib.closing(await found.connection()) as connection:
                 await asyncio.get_running_loop().sock_sendall(connection, PAGE)
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(DEADLINE_S):
                     assert await is_ended(connection)
 
     asyncio.run(scenario())
@@ -177,7 +177,7 @@ def test_an_idle_connection_ends_a_short_time_after_its_answer(settings: Setting
 
 def test_where_the_server_has_to_answer_all_connections_one_more_hears_so(settings: Settings) -> None:
     async def scenario() -> None:
-        async with page(settings, Bounds(connections_max=2)) as found, httpx.AsyncClient(timeout=30) as client:
+        async with page(settings, Bounds(connections_max=2)) as found, httpx.AsyncClient(timeout=DEADLINE_S) as client:
             found.states.give("a state")
             await until_async(lambda: found.broadcast.json, "the first state")
             address = f"http://127.0.0.1:{found.port}/api/live"
@@ -196,7 +196,7 @@ def test_what_is_no_request_is_refused_in_the_form_of_all_refusals(settings: Set
         async with page(settings) as found:
             reader, writer = await asyncio.open_connection("127.0.0.1", found.port)
             writer.write(sent)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 head, _, body = (await reader.read()).partition(b"\r\n\r\n")
             writer.close()
             assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")

@@ -22,6 +22,7 @@ from observer.research.store import Store
 from observer.web import data_rows
 from tests.conformance.conftest import postgresql_schema
 from tests.research.stored import DAY, NEXT_DAY, STREAM, append, make_store, traded, url_of
+from tests.waiting import DEADLINE_S
 from tests.web.data_app import data_app, served
 
 MONTHS = "start=2026-01-01&end=2026-12-31"
@@ -61,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, url: str | None) -> Path:
 def web(folder: Path, url: str | None) -> Iterator[httpx.Client]:
     with (
         served(data_app(folder, url)) as address,
-        httpx.Client(base_url=address, trust_env=False, timeout=60) as client,
+        httpx.Client(base_url=address, trust_env=False, timeout=DEADLINE_S) as client,
     ):
         yield client
 
@@ -165,7 +166,7 @@ def test_a_large_page_is_sent_in_pieces_and_is_one_table(
     many = [traded("005930", "10:00:00", 70_000, 1, 200 + number) for number in range(12_000)]
     append(url_of(folder), STREAM, *many)
     path = f"/api/days/{DAY}/trades/005930?limit=50000"
-    with served(data_app(folder)) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as web:
+    with served(data_app(folder)) as url, httpx.Client(base_url=url, trust_env=False, timeout=DEADLINE_S) as web:
         rows = web.get(path)
         text = web.get(f"{path}&format=csv")
         whole = asked(web, path)

@@ -15,6 +15,7 @@ import tomli_w
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.research.stored import DAY, make_store
+from tests.waiting import DEADLINE_S
 from tests.web.data_app import data_app, served
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ def test_wrong_questions_are_refused_as_documented(schema: "BaseSchema") -> None
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("names_what_is_stored", [False, True])
 def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path, names_what_is_stored: bool) -> None:
     if names_what_is_stored:
@@ -100,6 +103,6 @@ def test_all_checks_hold_for_thousands_of_questions(address: str, tmp_path: Path
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=8 * DEADLINE_S,
     )
     assert ran.returncode == 0, ran.stdout

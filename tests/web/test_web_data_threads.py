@@ -11,7 +11,7 @@ from observer.web.data_service import THREADS
 from observer.web.failures import BusyError
 from observer.web.threads import WAITING_MAX, Threads
 from tests.research.stored import DAY, make_store
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 from tests.web.data_app import data_app
 
 
@@ -25,7 +25,7 @@ async def _two_questions_run_at_a_time_and_the_event_loop_goes_on() -> None:
 
     def work(number: int) -> int:
         running.append(number)
-        assert allowed.wait(60)
+        assert allowed.wait(DEADLINE_S)
         return number
 
     tasks = [asyncio.create_task(threads.run(lambda number=number: work(number))) for number in range(5)]
@@ -45,7 +45,7 @@ def test_a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> None
 async def _a_question_whose_asker_went_away_while_it_waited_is_not_asked() -> None:
     threads, allowed = Threads("one", 1, waiting_max=1), threading.Event()
     asked: list[str] = []
-    first = asyncio.create_task(threads.run(lambda: allowed.wait(60)))
+    first = asyncio.create_task(threads.run(lambda: allowed.wait(DEADLINE_S)))
     second = asyncio.create_task(threads.run(lambda: asked.append("second")))
     await asyncio.sleep(0)
     await until_async(lambda: not first.done(), "the first that runs")
@@ -67,7 +67,7 @@ async def _more_questions_than_may_wait_are_refused_with_a_time_to_ask_again(tmp
     app = data_app(make_store(tmp_path))
     many = THREADS + WAITING_MAX + 12
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=60) as web:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", timeout=DEADLINE_S) as web:
         answers = await asyncio.gather(*(web.get(f"/api/bars/005930?start={DAY}&limit={1 + n}") for n in range(many)))
     refused = [each for each in answers if each.status_code == 503]
     assert {each.status_code for each in answers} == {200, 503}

@@ -21,7 +21,7 @@ from observer.web.model import State
 from tests.builders import trade
 from tests.folders import short_folder
 from tests.store.filled import SESSIONS, ten_ns
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 from tests.web.running import DAY, NOON_NS, STATUS, System, filled, loaded, system
 
 ASSIGNED = SlotAssigned("main:09", "000660", NOON_NS, "volume_surge", 1.0, "free_slot", None)
@@ -165,7 +165,7 @@ def test_other_work_has_its_turns_while_a_backlog_of_the_feed_is_folded(settings
             await followed(running, live)
             running.publish(*backlog)
             folded = [0]
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(DEADLINE_S):
                 while folded[-1] < many:
                     await asyncio.sleep(0)
                     line = live._fold.prices.lines.get("000660")

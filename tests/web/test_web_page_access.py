@@ -8,13 +8,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from observer.web.model import State
+from tests.waiting import DEADLINE_S
 from tests.web.page_axe import CONTRAST_MIN, heat_contrasts, violations
 from tests.web.page_browser import chromium
 from tests.web.page_parts import PAST_DAY, universe
 from tests.web.page_server import PageServer
 from tests.web.page_states import FOUR_STATES, full_operation, past_day, worker_down
 
-pytestmark = pytest.mark.slow  # one case of axe is in test_web_page.py
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]  # one case of axe is in test_web_page.py
 
 Theme = Literal["light", "dark"]
 
@@ -53,7 +54,7 @@ def bring_about(situation: str, page: Page, server: PageServer) -> None:
     expect(page.locator("#headline-text")).to_have_text(headline)
     if situation == "grey":
         server.silence()
-        expect(page.locator("body")).to_have_attribute("data-feed", "stopped", timeout=20_000)
+        expect(page.locator("body")).to_have_attribute("data-feed", "stopped", timeout=1_000 * DEADLINE_S)
     if situation == "order":
         page.get_by_role("button", name="Silence process_fatal:track-b").click()
         expect(page.get_by_role("dialog")).to_be_visible()

@@ -15,7 +15,7 @@ from observer.web.stored_days import FRESH_S, KEPT_MAX, StoredDays
 from observer.web.threads import WAITING_MAX
 from tests.folders import short_folder
 from tests.store.filled import SESSIONS
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 from tests.web.running import filled, page, served
 from tests.web.states import state
 
@@ -76,7 +76,7 @@ def test_people_who_look_at_many_days_wait_for_each_other_and_the_live_page_does
 
     def read(day: str) -> State:
         reading.set()
-        assert allowed.wait(60)
+        assert allowed.wait(DEADLINE_S)
         return replace(state("whole"), day=day)
 
     async def scenario() -> None:
@@ -108,7 +108,7 @@ def test_people_who_look_at_many_days_wait_for_each_other_and_the_live_page_does
 def test_one_day_more_than_may_wait_is_refused() -> None:
     async def scenario() -> None:
         allowed = threading.Event()
-        stored = StoredDays(lambda day: replace(state("whole"), day=str(allowed.wait(60))))
+        stored = StoredDays(lambda day: replace(state("whole"), day=str(allowed.wait(DEADLINE_S))))
         asking = [asyncio.create_task(stored.state_of(str(day))) for day in range(WAITING_MAX + 1)]
         await asyncio.sleep(0)
         with pytest.raises(BusyError):

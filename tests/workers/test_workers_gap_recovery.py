@@ -28,6 +28,7 @@ from observer.simulator.market.market import OfferedTrade
 from observer.store.gaps import GapStory
 from observer.store.reader import StoreReader
 from observer.units import NS_PER_S
+from tests import waiting
 from tests.workers.three_accounts import Scene, run, scene
 from workers.gap_recovery import gap_recovery
 
@@ -129,7 +130,10 @@ def assert_filled_once(scene: Recovery, expected: Sequence[tuple[GapDetected, Se
     }
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(24, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+MANY = pytest.param(24, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600)])
+
+
+@pytest.mark.parametrize("kills", [3, MANY])
 def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(kills: int) -> None:
     async def scenario() -> None:
         rng = Random(7)
@@ -143,7 +147,7 @@ def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(ki
                 await found.day.until(lambda: found.open_gaps() == 0, "every gap is closed")
             assert_filled_once(found, expected)
 
-    asyncio.run(asyncio.wait_for(scenario(), 250))
+    waiting.run(scenario(), 2 * waiting.DEADLINE_S)
 
 
 def test_a_gap_older_than_a_week_is_given_up() -> None:
@@ -163,7 +167,7 @@ def test_a_gap_older_than_a_week_is_given_up() -> None:
                 assert lost.unrecoverable is not None
                 assert lost.unrecoverable.reason == "its day is more than 7 days ago"
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    waiting.run(scenario())
 
 
 async def kill_at_work(found: Recovery, gaps: int) -> None:

@@ -24,7 +24,7 @@ from observer.local_time import local_ns
 from observer.processes import LAKE, PROCESSES, SIMULATOR, TAPE, WEB, Process
 from observer.runtime.worker import Worker
 from observer.store.writer import StoreWriter
-from tests.metrics.test_metrics_server import free_port
+from tests.ports import own_port
 from tests.selection.builders import seen
 from tests.store.etf import etf_listed
 from tests.workers.three_accounts import Scene, run, scene
@@ -152,7 +152,7 @@ def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> 
 
     async def scenario() -> None:
         async with (
-            scene(9, 28, symbols=10, configured={"lake": {}, "tape": {}, "web": {"port": free_port()}}) as day,
+            scene(9, 28, symbols=10, configured={"lake": {}, "tape": {}, "web": {"port": own_port()}}) as day,
             contextlib.AsyncExitStack() as stack,
         ):
             stack.enter_context(own_threads())  # left last, when the workers have ended

@@ -41,6 +41,7 @@ from observer.units import NS_PER_S
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.selection.builders import seen
+from tests.waiting import DEADLINE_S
 from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
 from workers.track_a import sweeps_of
 
@@ -66,7 +67,7 @@ def swept(count, workers, bad, seed):
     async def sweep():
         portions = Portions([[str(number)] for number in range(count)], set(workers))
         tasks = [work(portions, account) for account, number in workers.items() for _ in range(number)]
-        await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        await asyncio.wait_for(asyncio.gather(*tasks), DEADLINE_S)
 
     asyncio.run(sweep())
     return asked, got
@@ -434,7 +435,8 @@ def known_so_far(day: Scene) -> Iterator[Event]:
 
 def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise():
     async def scenario():
-        async with scene(9, 31, symbols=100, speed=10, held=True, change_market=calm_but_one) as day:
+        # At this speed the next sweep is 130 s away: later than the test's deadline.
+        async with scene(9, 31, symbols=100, speed=4, held=True, change_market=calm_but_one) as day:
             market = day.simulator.market
             surging = busiest(market)
             store(day, "a", *known_so_far(day))

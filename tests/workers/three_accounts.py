@@ -36,6 +36,7 @@ from observer.simulator.kis.simulator import Simulator, made_up
 from observer.simulator.market.market import Market
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
+from tests import waiting
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.waiting import until_async
@@ -201,4 +202,4 @@ def _report_connected(database: str, accounts: Collection[str]) -> None:
 
 def run(scenario: Callable[[], Awaitable[None]]) -> None:
     """A scenario to its end."""
-    asyncio.run(asyncio.wait_for(scenario(), 100))
+    waiting.run(scenario())

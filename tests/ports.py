@@ -1,0 +1,18 @@
+"""Ports of loopback for servers that must be told a number."""
+
+import socket
+from typing import Final
+
+_HELD: Final = list[socket.socket]()
+
+
+def own_port() -> int:
+    """A port that no other process is given while this one lives: its socket stays bound, and a server binds it as well
+    (SO_REUSEADDR), as this one does not listen.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    _HELD.append(held)
+    port: int = held.getsockname()[1]
+    return port
