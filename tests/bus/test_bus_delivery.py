@@ -290,7 +290,7 @@ class Delivery(RuleBasedStateMachine):
         self.world.settle()
 
 
-# What the 50 examples of the default run must reach; today they reach two to five times as much.
+# What the 50 examples of the default run must reach; of most they reach two to four times as much today.
 FLOORS = {
     "steps": 2_000,
     "steps with a group waiting": 100,
