@@ -49,7 +49,7 @@ def test_a_batch_is_taken_exactly_when_it_brings_the_next_number() -> None:
         assert (admission, held, receiver.duplicates) == expected, (mark, first, count)
 
 
-def test_the_marks_after_a_failed_commit_tell_what_became_of_it() -> None:
+def test_the_marks_after_a_failed_commit_say_what_became_of_it() -> None:
     """All orders of the marks, where the group starts and ends in two streams, and what the commit before it stored."""
     streams = list(itertools.product(range(3), range(1, 3), range(5)))  # start, count, mark
     newest_of = [({}, 0), *(({"a": last}, 0) for last in range(5)), *(({"c": 1}, mark) for mark in range(3))]
