@@ -114,6 +114,13 @@ def test_earlier_streams_are_delivered_before_the_current_one_and_then_forgotten
     assert list(sender.hello("producer", {}).acknowledged) == ["new"]
 
 
+def test_all_streams_must_reach_their_marks_to_be_committed() -> None:
+    sender = Sender([StreamProgress("old", appended=2), StreamProgress("new", appended=1)])
+    sender.welcomed(Welcome({"old": 2, "new": 0}, credit=100))
+    assert sender.has_committed({"old": 2, "finished and forgotten": 5})
+    assert not sender.has_committed({"old": 2, "new": 1})
+
+
 def test_a_mark_beyond_the_last_appended_event_counts_as_complete() -> None:
     """The outbox lost its tail after the writer committed it: the old stream counts as complete."""
     sender = Sender([StreamProgress("old", appended=3), StreamProgress("new")])
