@@ -141,7 +141,7 @@ def copied(world: World) -> World:
 
 
 def key(world: World, left: Bounds) -> int:
-    """The same for worlds that cannot be told apart by what is done to them from here."""
+    """The same for worlds in which the same actions have the same outcomes from here on."""
     backups = [(each.epoch, marks_of(each.stored)) for each in world.backups] if left.get("put-backs") else []
     return hash(
         (
