@@ -31,7 +31,7 @@ test: .venv/development  ## all tests of the default run (three at a time: a thi
 
 long: .venv/development  ## after `make test`: slow tests that are worth it each time, and a bounded campaign; at most 20 minutes
 	$(BIN)/pytest -n 3 --dist worksteal -m "slow and not nightly" $(if $(SHUFFLE),--shuffle $(SHUFFLE))
-	$(BIN)/python -m tests.chaos.campaign --faults 100
+	$(BIN)/python -m tests.chaos.campaign --faults 300
 
 nightly: judges  ## all tests in a random order, all judges, random faults, examples, bytes and mutants; hours (SEED=...)
 	@echo "seed $(SEED)"

@@ -1,4 +1,4 @@
-"""Ports of loopback for servers that must be told a number."""
+"""Ports of loopback for servers whose number must be known beforehand."""
 
 import socket
 from typing import Final

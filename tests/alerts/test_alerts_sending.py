@@ -118,14 +118,17 @@ def test_urls_that_hang_do_not_keep_the_message_from_the_others() -> None:
     asyncio.run(body())
 
 
+WITHIN_S = 20.0  # the start of the process, which is in it, takes half a second of the processor
+
+
 def test_what_has_no_end_in_time_is_a_timeout_of_its_url_alone() -> None:
     async def body() -> None:
         with listening() as hanging, listening() as good:
             hanging.hangs.set()
             urls = f"{good.url}, {hanging.url}?rto=120"
-            results = await deliver(Parcel(urls, "a title", "a text", "critical"), 4.0, {})
+            results = await deliver(Parcel(urls, "a title", "a text", "critical"), WITHIN_S, {})
             assert [(each.outcome, each.number) for each in results] == [("sent", 1), ("timeout", 2)]
-            assert failure_text(results, 4.0) == "URL 2: no end within 4 s"
+            assert failure_text(results, WITHIN_S) == "URL 2: no end within 20 s"
 
     asyncio.run(body())
 

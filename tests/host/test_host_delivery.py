@@ -202,7 +202,7 @@ def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_g
 ) -> None:
     async def body(hanging: Target, good: Target) -> None:
         hanging.hangs.set()
-        scene = Scene(tmp_path, {"phone": f"{hanging.url}?rto=120, {good.url}"}, timeout_s=4.0)
+        scene = Scene(tmp_path, {"phone": f"{hanging.url}?rto=120, {good.url}"}, timeout_s=20.0)
         scene.raise_alert("disk_full")
         async with scene.running() as delivery:
             await until_async(lambda: any(each.startswith("URL 1 of target phone") for each in scene.undelivered))

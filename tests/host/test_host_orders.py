@@ -366,7 +366,7 @@ IN_EARNEST = msgspec.msgpack.encode(Reload(dry_run=False))
 AT_ONCE = 100
 
 
-MANY = pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(900)])
+MANY = pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])
 
 
 @pytest.mark.parametrize("count", [3_000, MANY])
