@@ -55,7 +55,7 @@ from bus.endpoints import Endpoints, TcpAddress
 from bus.events import Snapshot, Trade
 from bus.feed import FeedPublisher, FeedSubscriber, decode_feed
 from bus.hellos import HELLO_EVERY_S, HELLOS_A_ROUND, HELLOS_WAITING_MAX, WaitingHellos
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.journal import RecordTooLargeError
 from bus.keys import make_keys
 from bus.messages import HELLO_BYTES_MAX, decode_hello, decode_lost, decode_to_producer
@@ -101,7 +101,7 @@ class Writer:
         self.sink = Memory()
         self.feed = FeedPublisher(f"ipc://{folder}/feed")
         self.batch_feed = BatchFeedPublisher(f"ipc://{folder}/batch_feed")
-        self.ingest = Ingest(f"ipc://{folder}/ingest", self.sink, self.report, OSError)
+        self.ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), self.sink, self.report, OSError)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
         self.thread.start()
