@@ -241,17 +241,6 @@ def test_hellos_of_many_peers_are_answered_in_turn(writer: Writer) -> None:
         assert all(each.poll(DEADLINE_S * 1000) for each in peers)
 
 
-def test_a_producer_cannot_begin_epoch_after_epoch(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bus.ingest, "CLAIMED_EPOCH_EVERY_S", 3_600.0)
-    with contextlib.ExitStack() as stack:
-        for number in range(20):
-            each = stack.enter_context(peer(writer.folder))
-            each.send_multipart([b"H", encode(Hello("evil", {f"{number:032x}": 7}))])
-        writer.assert_stores()
-        until(lambda: "it holds less than evil has delivered" in writer.sink.reasons)
-    assert sorted(writer.sink.reasons) == ["created", "it holds less than evil has delivered"]
-
-
 def test_streams_and_peers_are_forgotten_when_there_are_too_many_and_come_again(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
