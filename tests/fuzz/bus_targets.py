@@ -27,7 +27,7 @@ from bus.subscriptions import Subscription, decode_subscription
 from tests.builders import trades
 from tests.bus.epochs import Epochs
 from tests.bus.router import MemoryRouter
-from tests.fuzz.folder import file_of, folder
+from tests.fuzz.folder import file_of
 from tests.fuzz.target import Target, chosen, one_of
 
 STREAM: Final = "ab" * 16
