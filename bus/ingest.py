@@ -11,7 +11,6 @@ No message ends the writer: what cannot be read is counted and its sender ignore
 
 import logging
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,51 +101,113 @@ class Sink(Protocol):
         ...
 
 
+class Router(Protocol):
+    """What `Ingest` uses of its ROUTER socket. The first frame of a message is the route of its producer."""
+
+    def poll(self, timeout: int, /) -> int:
+        """Whether a message waits, after at most so many machine milliseconds."""
+        ...
+
+    def recv_multipart(self, flags: int, /) -> Sequence[bytes]:
+        """The next message.
+
+        Raises:
+            zmq.Again: none waits.
+        """
+        ...
+
+    def send_multipart(self, msg_parts: Sequence[bytes], /) -> object:
+        """Send a message, or drop it for a route that is gone."""
+        ...
+
+    def close(self) -> None:
+        """Take no more messages."""
+        ...
+
+
+class Stopping(Protocol):
+    """The part of a `threading.Event` that the writer waits for."""
+
+    def is_set(self) -> bool:
+        """Whether the writer is to stop."""
+        ...
+
+    def wait(self, timeout: float, /) -> bool:
+        """Wait for that, for at most so many machine seconds; whether the writer is to stop."""
+        ...
+
+
+class Listeners(msgspec.Struct, frozen=True):
+    """Who hears of the database's troubles.
+
+    `outage` is called with the error when the database does not take events or answer, and when the error changes;
+    `recovered` with the outage's length in machine seconds; `lacking` with the number of events that a database which
+    went back lacks and producers deliver again: after each hello, and with 0 once nothing is lacking any more.
+    """
+
+    outage: Callable[[str], None] = lambda _text: None
+    recovered: Callable[[float], None] = lambda _seconds: None
+    lacking: Callable[[int], None] = lambda _events: None
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What the machine gives: time, chance and memory. `monotonic_s` counts seconds, `share` is uniform over [0, 1)."""
+
+    monotonic_s: Callable[[], float] = time.monotonic
+    share: Callable[[], float] = random.Random().random
+    credit_events: int = CREDIT_EVENTS
+
+
+def ingest_socket(address: Address) -> zmq.SyncSocket:
+    """The socket that producers connect to.
+
+    Raises:
+        BusError: it cannot be bound, or keys are missing.
+    """
+    socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
+    for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, _RECEIVED_MAX), (zmq.SNDHWM, _ANSWERS_MAX)):
+        socket.setsockopt(option, value)
+    bind(socket, address, BATCH_BYTES_MAX, COLLECTORS)
+    return socket
+
+
 class Ingest:
-    """Runs one ROUTER socket in front of a `Sink`.
+    """Takes messages of a router into a `Sink` and answers them.
 
     Args:
-        address: where producers connect.
+        router: `ingest_socket`.
         sink: the database.
         on_committed: called with each group after its commit and acknowledgement (the feed); while idle, called with
             an empty group some twenty times a second, so that the feed reads new subscriptions.
         retry_on: the errors of the sink that pass.
-        on_outage: called with the error when the database does not take events or answer, and when the error changes.
-        on_recovered: called with the outage's length in machine seconds.
-        on_lacking: called with the number of events that a database which went back lacks and producers deliver again:
-            after each hello, and with 0 once nothing is lacking any more.
+        listeners: hear of the database's troubles.
         backed_up: the numbers that two verified backups hold, by stream.
+        machine: time, chance and memory.
     """
 
     def __init__(
         self,
-        address: Address,
+        router: Router,
         sink: Sink,
         on_committed: Callable[[Sequence[Delivered]], None],
         retry_on: type[Exception],
         *,
-        on_outage: Callable[[str], None] = lambda _text: None,
-        on_recovered: Callable[[float], None] = lambda _seconds: None,
-        on_lacking: Callable[[int], None] = lambda _events: None,
+        listeners: Listeners = Listeners(),  # noqa: B008 - frozen
         backed_up: Callable[[], Mapping[str, int]] = dict,
+        machine: Machine = Machine(),  # noqa: B008 - frozen
     ) -> None:
-        self._socket: zmq.SyncSocket = zmq.Context.instance().socket(zmq.ROUTER)
-        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, _RECEIVED_MAX), (zmq.SNDHWM, _ANSWERS_MAX)):
-            self._socket.setsockopt(option, value)
-        bind(self._socket, address, BATCH_BYTES_MAX, COLLECTORS)
+        self._router = router
         self._sink = sink
         self._on_committed = on_committed
         self._retry_on = retry_on
-        self._on_outage = on_outage
-        self._on_recovered = on_recovered
-        self._on_lacking = on_lacking
+        self._listeners = listeners
         self._backed_up = backed_up
+        self._machine = machine
         self._turned_s: float | None = None  # when the thread last was between two calls of the sink; None: not at work
         self._outage_since_s: float | None = None
         self._outage_text = ""
-        self._rng = random.Random()
         self._receiver = Receiver()
-        self.peers = Peers("ingest")
+        self.peers = Peers("ingest", machine.monotonic_s)
         self._hellos = WaitingHellos()
         self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
         self._routes: dict[str, bytes] = {}
@@ -175,26 +236,27 @@ class Ingest:
         any thread.
         """
         turned_s = self._turned_s
-        return 0.0 if turned_s is None else time.monotonic() - turned_s
+        return 0.0 if turned_s is None else self._machine.monotonic_s() - turned_s
 
-    def run(self, stopping: threading.Event) -> None:
+    def run(self, stopping: Stopping) -> None:
         """Work until `stopping` is set, take one last group of what is waiting then, and close the socket.
 
         Later senders get no answer and keep their events.
         """
         try:
             while not stopping.is_set():
-                self._turned_s = time.monotonic()
-                if self._socket.poll(_POLL_MS) or self._hellos:
-                    self._take_group(stopping)
+                self._turned_s = self._machine.monotonic_s()
+                if self._router.poll(_POLL_MS) or self._hellos:
+                    self.take_group(stopping)
                 else:
                     self._on_committed(())
-            self._take_group(stopping)
+            self.take_group(stopping)
         finally:
             self._turned_s = None
-            self._socket.close()
+            self._router.close()
 
-    def _take_group(self, stopping: threading.Event) -> None:
+    def take_group(self, stopping: Stopping) -> None:
+        """Take what waits, answer the hellos that are due, and commit; `run` repeats this."""
         self._receive_group()
         if self._hellos:
             self._greet_waiting()
@@ -206,7 +268,7 @@ class Ingest:
         events = size_bytes = 0
         while events < GROUP_EVENTS_MAX and size_bytes < GROUP_BYTES_MAX:
             try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = self._router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             events += max(1, self._take(frames))  # a message without events takes its time, too
@@ -269,7 +331,7 @@ class Ingest:
         return count - known
 
     def _greet_waiting(self) -> None:
-        now_s = time.monotonic()
+        now_s = self._machine.monotonic_s()
         for route, content in self._hellos.take_due(now_s):
             try:
                 self._greet(route, content, now_s)
@@ -338,11 +400,11 @@ class Ingest:
         safe = self._backed_up()
         # A database below a package is about to be delivered to: the archive must keep that.
         backed_up = {stream: min(safe[stream], mark) for stream, mark in marks.items() if stream in safe}
-        self._send(route, Welcome(marks, CREDIT_EVENTS, self._receiver.epoch, taken, backed_up))
+        self._send(route, Welcome(marks, self._machine.credit_events, self._receiver.epoch, taken, backed_up))
 
     def _report_lacking(self) -> None:
         self._lacking = {stream: each for stream, each in self._lacking.items() if each[0] < each[1]}
-        self._on_lacking(sum(reached - mark for mark, reached in self._lacking.values()))
+        self._listeners.lacking(sum(reached - mark for mark, reached in self._lacking.values()))
 
     def _begin_epoch(self, reason: str) -> None:
         """The database went back: forget what was admitted, and have every producer say how far it was."""
@@ -354,7 +416,7 @@ class Ingest:
             self._send(route, Unknown())
         self._producers.clear()
 
-    def _commit_group(self, stopping: threading.Event) -> None:
+    def _commit_group(self, stopping: Stopping) -> None:
         if not self._group:
             self._on_committed(())
             return
@@ -378,7 +440,7 @@ class Ingest:
         if all(mark >= reached for mark, reached in self._lacking.values()):
             self._report_lacking()
 
-    def _has_committed(self, group: Sequence[Part], stopping: threading.Event) -> bool:
+    def _has_committed(self, group: Sequence[Part], stopping: Stopping) -> bool:
         """Commit the group, however long the database refuses it; False when it is not to be committed any more: the
         database holds something else than expected, or the writer stops.
         """
@@ -393,7 +455,7 @@ class Ingest:
                 return True
             marks: Mapping[str, int] | None = None
             while marks is None:
-                if self._waits(retry_s(attempt, self._rng.random()), stopping):
+                if self._waits(retry_s(attempt, self._machine.share()), stopping):
                     return False
                 attempt = min(attempt + 1, _DOUBLINGS_MAX)
                 marks = self._marks_after_failure({**last_sequences(group), **self._newest})
@@ -410,10 +472,10 @@ class Ingest:
                         self._send(self._routes[rewind.stream], rewind)
             return False
 
-    def _waits(self, seconds: float, stopping: threading.Event) -> bool:
+    def _waits(self, seconds: float, stopping: Stopping) -> bool:
         """Wait, while the feed goes on; True when the writer stops."""
-        ends_s = time.monotonic() + seconds
-        while (left_s := ends_s - (now_s := time.monotonic())) > 0:
+        ends_s = self._machine.monotonic_s() + seconds
+        while (left_s := ends_s - (now_s := self._machine.monotonic_s())) > 0:
             self._turned_s = now_s
             if stopping.wait(min(left_s, _POLL_MS / 1000)):
                 return True
@@ -436,18 +498,18 @@ class Ingest:
 
     def _database_failed(self, text: str) -> None:
         if self._outage_since_s is None:
-            self._outage_since_s = time.monotonic()
+            self._outage_since_s = self._machine.monotonic_s()
         elif text == self._outage_text:
             return
         logger.error("the database takes no events, will be tried again: %s", text)
         self._outage_text = text
-        self._on_outage(text)
+        self._listeners.outage(text)
 
     def _database_answers(self) -> None:
         if self._outage_since_s is not None:
-            seconds, self._outage_since_s = time.monotonic() - self._outage_since_s, None
+            seconds, self._outage_since_s = self._machine.monotonic_s() - self._outage_since_s, None
             logger.warning("the database takes events again, after %.1f s", seconds)
-            self._on_recovered(seconds)
+            self._listeners.recovered(seconds)
 
     def _note_duplicates(self) -> None:
         """Report duplicates after the commit, once the stream is known; what fails or is too much comes later."""
@@ -461,4 +523,4 @@ class Ingest:
 
     def _send(self, route: bytes, message: ToProducer) -> None:
         """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
-        self._socket.send_multipart([route, _encoder.encode(message)])
+        self._router.send_multipart([route, _encoder.encode(message)])

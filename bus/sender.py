@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 import zmq
@@ -46,6 +46,7 @@ _TIMED_MAX: Final = 10_000  # batches under way whose latency is measured; an ou
 IDLE_S: Final = 5.0  # with nothing under way: a hello finds out whether the database went back
 
 _encoder: Final = msgspec.msgpack.Encoder()
+Frames: TypeAlias = Sequence[bytes]
 
 
 class Source(Protocol):
@@ -141,30 +142,41 @@ class BatchSender:
             socket.close()
 
     async def _listen(self, socket: zmq.asyncio.Socket) -> None:
-        await self._say_hello(socket)
+        await socket.send_multipart(self.hello())
         silent_s, hellos = 0.0, 0
         while True:
             if await socket.poll(timeout=round(SILENCE_S * 1000)):
-                await self._receive(socket, await socket.recv())
+                if answer := self.received(await socket.recv()):
+                    await socket.send_multipart(answer)
+                async with self._settled:
+                    self._settled.notify_all()
                 silent_s, hellos = 0.0, 0
                 continue
             silent_s += SILENCE_S
             if silent_s >= (patience_s(hellos) if self._sender.unacknowledged else IDLE_S):
-                await self._say_hello(socket)
+                await socket.send_multipart(self.hello())
                 silent_s, hellos = 0.0, hellos + 1
 
-    async def _say_hello(self, socket: zmq.asyncio.Socket) -> None:
+    def hello(self) -> Frames:
+        """The message that a connection begins with; nothing else is sent until its answer."""
         self._sender.disconnected()
-        hello = self._sender.hello(self._source.producer, self._source.archived())
-        await socket.send_multipart([HELLO, _encoder.encode(hello)])
+        return [HELLO, _encoder.encode(self._sender.hello(self._source.producer, self._source.archived()))]
 
-    async def _receive(self, socket: zmq.asyncio.Socket, content: bytes) -> None:
+    def received(self, content: bytes) -> Frames | None:
+        """Act on a message of the writer; the hello that it asks for."""
         try:
-            await self._take(socket, decode_to_producer(content))
+            message = decode_to_producer(content)
         except DecodeError as error:
             logger.error("the writer sent what is no message of a writer: %s", error)
+            return None
+        is_asked = self._is_asked(message)
+        for stream in self._sender.finished():
+            self._source.finish(stream)
+        self._wake.set()
+        return self.hello() if is_asked else None
 
-    async def _take(self, socket: zmq.asyncio.Socket, message: ToProducer) -> None:
+    def _is_asked(self, message: ToProducer) -> bool:
+        """Act on the message; whether it asks for a hello."""
         match message:
             case Acknowledged(stream, mark, epoch):
                 self._sender.acknowledged(message)
@@ -174,15 +186,10 @@ class BatchSender:
             case Welcome():
                 self._welcomed(message)
             case Rewind(stream, last_taken):
-                if not self._sender.rewound(stream, last_taken):
-                    await self._say_hello(socket)
+                return not self._sender.rewound(stream, last_taken)
             case Unknown():
-                await self._say_hello(socket)
-        for stream in self._sender.finished():
-            self._source.finish(stream)
-        self._wake.set()
-        async with self._settled:
-            self._settled.notify_all()
+                return True
+        return False
 
     def _measure(self, stream: str, mark: int) -> None:
         """Count the latencies of the batches up to this number: a batch is measured once."""
@@ -208,21 +215,27 @@ class BatchSender:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while position := self._sender.next_to_send():
-                stream, sequence = position
-                try:
-                    found = self._source.batch_at(stream, sequence)
-                except OSError as error:
-                    logger.critical("cannot read the archive: %s", error)
-                    self._sender.disconnected()  # the answer to the next hello goes on
-                    break
-                match found:
-                    case Packed(content, last_sequence):
-                        frames = [BATCH, content]
-                    case Missing(last_sequence, reason):
-                        frames = [LOST, _encoder.encode(Lost(stream, sequence, last_sequence, reason))]
-                self._sender.sent(stream, last_sequence)
+            while frames := self.next_message():
                 await socket.send_multipart(frames)
+
+    def next_message(self) -> Frames | None:
+        """The next batch or statement of losses; None when all is sent, or the credit is used up."""
+        if (position := self._sender.next_to_send()) is None:
+            return None
+        stream, sequence = position
+        try:
+            found = self._source.batch_at(stream, sequence)
+        except OSError as error:
+            logger.critical("cannot read the archive: %s", error)
+            self._sender.disconnected()  # the answer to the next hello goes on
+            return None
+        match found:
+            case Packed(content, last_sequence):
+                frames = [BATCH, content]
+            case Missing(last_sequence, reason):
+                frames = [LOST, _encoder.encode(Lost(stream, sequence, last_sequence, reason))]
+        self._sender.sent(stream, last_sequence)
+        return frames
 
     async def drain(self, deadline_s: float) -> bool:
         """Wait until everything that is in the source now is committed, whatever comes after it; False when that took

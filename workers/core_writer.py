@@ -17,7 +17,7 @@ from bus.batch_feed import BatchFeedPublisher
 from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
-from bus.ingest import Ingest
+from bus.ingest import Ingest, Listeners, ingest_socket
 from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
 from observer.backup.jobs import BackupJobs
 from observer.backup.package import cached_safe_marks, require_restored
@@ -140,15 +140,17 @@ async def _ingest(worker: Worker, writer: ReportingWriter, removal: Removal) -> 
 
     alerts = worker.alerts
     ingest = Ingest(
-        worker.endpoints.ingest,
+        ingest_socket(worker.endpoints.ingest),
         writer,
         report,
         StoreError,
-        on_outage=lambda text: alerts.report_from_thread(DATABASE_UNAVAILABLE, "critical", text),
-        on_recovered=lambda seconds: alerts.resolve_from_thread(
-            DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
+        listeners=Listeners(
+            outage=lambda text: alerts.report_from_thread(DATABASE_UNAVAILABLE, "critical", text),
+            recovered=lambda seconds: alerts.resolve_from_thread(
+                DATABASE_UNAVAILABLE, f"the database takes events again, after {seconds:.1f} s"
+            ),
+            lacking=writer.report_lacking,
         ),
-        on_lacking=writer.report_lacking,
         backed_up=cached_safe_marks(worker.settings.backup.folder_of(worker.settings.run), worker.settings.instance),
     )
     refused = refused_messages(

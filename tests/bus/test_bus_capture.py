@@ -14,7 +14,7 @@ from bus.capture import Capture, CaptureLabel, read_label
 from bus.codec import Batch, decode_events, pack, unpack
 from bus.delivery import Delivered, Part
 from bus.events import Event, PhaseChanged, Poison, SlotReleased
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.journal import JournalError, JournalReader
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -53,7 +53,7 @@ class Marks(Epochs):
 def writer(folder: Path, sink: Marks) -> Iterator[None]:
     """An ingest with its batch feed, as in the core writer."""
     batch_feed = BatchFeedPublisher(f"ipc://{folder}/tap")
-    ingest = Ingest(f"ipc://{folder}/ingest", sink, batch_feed.publish, OSError)
+    ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), sink, batch_feed.publish, OSError)
     stopping = threading.Event()
     thread = threading.Thread(target=ingest.run, args=[stopping])
     thread.start()

@@ -24,7 +24,7 @@ from bus.delivery import Delivered, Part
 from bus.endpoints import Address, BusError, Endpoints, TcpAddress, TcpEndpoints
 from bus.events import Event, Trade
 from bus.feed import FeedPublisher, FeedSubscriber
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.keys import MissingBusKeysError, key_pair, make_keys, public_key
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -66,7 +66,7 @@ class Servers:
         self.asked = 0
         self.feed = FeedPublisher(endpoints.feed)
         self.batch_feed = BatchFeedPublisher(endpoints.batch_feed)
-        self.ingest = Ingest(endpoints.ingest, self.sink, self._report, OSError)
+        self.ingest = Ingest(ingest_socket(endpoints.ingest), self.sink, self._report, OSError)
         self.control = ControlServer(endpoints.control, self._answer)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self.ingest.run, args=[self._stopping])

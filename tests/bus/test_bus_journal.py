@@ -14,6 +14,7 @@ from bus.journal import (
     RecordTooLargeError,
     cut_torn_tail,
 )
+from tests.reach import Reach, reaches
 
 PAYLOADS = st.lists(st.binary(min_size=1, max_size=50), max_size=8)
 SAME_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,10 +48,11 @@ def test_a_reader_returns_the_appended_records_in_order(tmp_path: Path, payloads
     assert read(path) == payloads
 
 
+@reaches(torn_record_behind_whole_ones=8, cut_between_records=5)
 @SAME_FOLDER
 @given(payloads=PAYLOADS, data=st.data())
 def test_cut_anywhere_the_whole_records_before_the_cut_remain(
-    tmp_path: Path, payloads: list[bytes], data: st.DataObject
+    tmp_path: Path, payloads: list[bytes], data: st.DataObject, reach: Reach
 ) -> None:
     path = tmp_path / "a.journal"
     lengths = written(path, payloads)
@@ -60,14 +62,17 @@ def test_cut_anywhere_the_whole_records_before_the_cut_remain(
     whole = sum(1 for length in lengths[1:] if length <= cut)
     assert read(path) == payloads[:whole]
     assert cut_torn_tail(path) == cut - lengths[whole]
+    reach.count("torn_record_behind_whole_ones", whole > 0 and cut > lengths[whole])
+    reach.count("cut_between_records", cut == lengths[whole])
     assert path.stat().st_size == lengths[whole]
     assert cut_torn_tail(path) == 0
 
 
+@reaches(damage_between_whole_records=5)
 @SAME_FOLDER
 @given(payloads=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=8), data=st.data())
 def test_a_damaged_byte_ends_the_journal_before_its_record(
-    tmp_path: Path, payloads: list[bytes], data: st.DataObject
+    tmp_path: Path, payloads: list[bytes], data: st.DataObject, reach: Reach
 ) -> None:
     path = tmp_path / "a.journal"
     lengths = written(path, payloads)
@@ -77,6 +82,7 @@ def test_a_damaged_byte_ends_the_journal_before_its_record(
     path.write_bytes(bytes(content))
     damaged = next(i for i, length in enumerate(lengths[1:]) if position < length)
     assert read(path) == payloads[:damaged]
+    reach.count("damage_between_whole_records", 0 < damaged < len(payloads) - 1)
 
 
 def test_a_reader_at_the_end_finds_a_record_that_is_appended_later(tmp_path: Path) -> None:

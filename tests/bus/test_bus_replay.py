@@ -13,7 +13,7 @@ from bus.capture import Capture, CaptureLabel
 from bus.codec import pack, repack, unpack
 from bus.delivery import Delivered, Part
 from bus.events import EVENT_TYPES, DailyBar, Event, Poison, SharesAdjusted, UniverseMember, kind_of
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.journal import JournalError, JournalWriter
 from bus.replay import CaptureSource, Replay, moment_ns
 from tests.builders import trade, trades
@@ -53,7 +53,7 @@ class Memory(Epochs):
 @contextlib.contextmanager
 def ingest(folder: Path, sink: Memory) -> Iterator[str]:
     address = f"ipc://{folder}/ingest"
-    running = Ingest(address, sink, lambda _: None, ConnectionError)
+    running = Ingest(ingest_socket(address), sink, lambda _: None, ConnectionError)
     stopping = threading.Event()
     thread = threading.Thread(target=running.run, args=[stopping])
     thread.start()

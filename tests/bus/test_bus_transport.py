@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from bus.codec import pack
 from bus.delivery import HELLO, Delivered, Lost, Part
 from bus.events import GapDetected, Poison, Severity, Snapshot, Trade
 from bus.feed import LOSS, POSSIBLE_LOSS, FeedPublisher, FeedSubscriber
-from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, retry_s
+from bus.ingest import RETRY_S, RETRY_S_MAX, Ingest, Listeners, ingest_socket, retry_s
 from bus.journal import RecordTooLargeError
 from bus.outbox import Outbox
 from bus.producer import Producer
@@ -27,6 +28,7 @@ from bus.segments import published_by_stream
 from bus.sender import SILENCE_S_MAX, BatchSender, patience_s
 from tests.builders import trade, trades
 from tests.bus.epochs import Epochs
+from tests.bus.router import MemoryRouter
 from tests.waiting import DEADLINE_S, until_async
 
 
@@ -69,9 +71,10 @@ class Memory(Epochs):
 class Writer:
     """An ingest with its thread, and the feed behind it."""
 
-    def __init__(self, folder: Path, sink: Memory, **listeners: Callable[..., object]) -> None:
+    def __init__(self, folder: Path, sink: Memory, **options: Any) -> None:
         self.feed = FeedPublisher(f"ipc://{folder}/feed")
-        self.ingest = Ingest(f"ipc://{folder}/ingest", sink, self.feed.publish, SinkUnavailableError, **listeners)
+        router = ingest_socket(f"ipc://{folder}/ingest")
+        self.ingest = Ingest(router, sink, self.feed.publish, SinkUnavailableError, **options)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.ingest.run, args=[self.stopping])
         self.thread.start()
@@ -390,7 +393,7 @@ def test_what_a_database_lacks_after_it_went_back_is_reported_until_it_was_deliv
     tmp_path: Path, sink: Memory
 ) -> None:
     lacking: list[int] = []
-    writer = Writer(tmp_path, sink, on_lacking=lacking.append)
+    writer = Writer(tmp_path, sink, listeners=Listeners(lacking=lacking.append))
 
     async def scenario() -> None:
         async with producer(tmp_path) as a, producer(tmp_path, "b") as b:
@@ -509,7 +512,7 @@ def test_numbers_that_are_gone_are_stated_and_the_rest_is_stored(tmp_path: Path,
 
 def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_path: Path, sink: Memory) -> None:
     outages: list[str | float] = []
-    writer = Writer(tmp_path, sink, on_outage=outages.append, on_recovered=outages.append)
+    writer = Writer(tmp_path, sink, listeners=Listeners(outage=outages.append, recovered=outages.append))
 
     async def scenario() -> None:
         async with producer(tmp_path) as a:
@@ -529,16 +532,15 @@ def test_an_outage_is_reported_once_with_its_end_and_sends_no_event_twice(tmp_pa
     assert isinstance(seconds, float)
 
 
-def test_an_outage_is_reported_again_when_its_cause_changes(tmp_path: Path) -> None:
+def test_an_outage_is_reported_again_when_its_cause_changes() -> None:
     outages: list[str] = []
-    address = f"ipc://{tmp_path}/ingest"
-    ingest = Ingest(address, Memory(), lambda _: None, SinkUnavailableError, on_outage=outages.append)
+    listeners = Listeners(outage=outages.append)
+    ingest = Ingest(MemoryRouter(), Memory(), lambda _: None, SinkUnavailableError, listeners=listeners)
     for text in ("read-only", "read-only", "disk full", "disk full", "read-only"):
         ingest._database_failed(text)
     ingest._database_answers()
     ingest._database_failed("read-only")
     assert outages == ["read-only", "disk full", "read-only", "read-only"]
-    ingest._socket.close()
 
 
 @given(attempt=st.integers(0, 50), share=st.floats(0, 1, exclude_max=True))

@@ -22,7 +22,7 @@ import msgspec
 import bus.outbox
 from bus.events import Trade
 from bus.feed import FeedPublisher
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.errors import StoreError, StoreFailedError
@@ -182,7 +182,7 @@ def write(scene: Scene, ready: Connection) -> None:
     while (writer := _opened(scene.url)) is None:
         time.sleep(TURN_S)
     feed = FeedPublisher(f"ipc://{scene.folder}/feed")
-    ingest = Ingest(scene.ingest_address, writer, feed.publish, StoreError)
+    ingest = Ingest(ingest_socket(scene.ingest_address), writer, feed.publish, StoreError)
     ready.send_bytes(b"ready")
     ingest.run(stopping)
     feed.close()

@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 
@@ -12,7 +13,10 @@ from observer.store import engine
 from tests.chaos.test_chaos_machine import Delivery
 from tests.conformance.conftest import postgresql_schema
 from tests.properties import examples
+from tests.reach import run_machine
 from tests.store.migrated import make_database
+
+FLOORS: Final = {"step": 150, "step_with_anything_stored": 50, "group_committed": 8, "acknowledged": 8}
 
 TABLES = ("delivery_losses", "database_epochs", "trade_rows", "trade_groups", "streams")  # what the machine fills
 
@@ -64,14 +68,10 @@ class ServerDelivery(Delivery):
             self.database.close()
 
 
-class TestServerDelivery(ServerDelivery.TestCase):
+@pytest.mark.hypothesis
+def test_every_event_is_stored_exactly_once_and_in_order_whatever_happens_on_a_server() -> None:
     """A second each."""
-
-    settings = settings(examples(0.1), stateful_step_count=50, suppress_health_check=[*HealthCheck])
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        schema = postgresql_schema()
-        ServerDelivery.schema_url = schema.__enter__()
-        cls.addClassCleanup(schema.__exit__, None, None, None)
+    how = settings(examples(0.1), stateful_step_count=50, suppress_health_check=[*HealthCheck])
+    with postgresql_schema() as ServerDelivery.schema_url:
         make_database(ServerDelivery.schema_url)
+        run_machine(ServerDelivery, how, **FLOORS)

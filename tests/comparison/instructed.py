@@ -24,7 +24,7 @@ from bus.codec import pack
 from bus.delivery import BATCH, HELLO, Acknowledged, Delivered, Hello, ToProducer, Welcome
 from bus.endpoints import Endpoints
 from bus.feed import FeedPublisher
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.bench.frames import made_frames
@@ -174,7 +174,7 @@ def _writer(folder: Path) -> Iterator[Endpoints]:
         batch_feed.publish(group)
         writer.renew_ownership()
 
-    ingesting = Ingest(endpoints.ingest, writer, committed, StoreError)
+    ingesting = Ingest(ingest_socket(endpoints.ingest), writer, committed, StoreError)
     stopping = threading.Event()
     thread = threading.Thread(target=ingesting.run, args=(stopping,))
     thread.start()

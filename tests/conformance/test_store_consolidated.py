@@ -22,6 +22,7 @@ from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from tests.builders import trade
 from tests.conflated import ConflatedDay, conflated_days
 from tests.properties import examples
+from tests.reach import Reach, reaches
 from tests.store.raw import query
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
@@ -167,7 +168,8 @@ LINES = st.tuples(st.sampled_from(["A", "AB", "B1"]), st.sampled_from(VENUES))
 @st.composite
 def days_of_trades(draw: st.DrawFn) -> list[Trade]:
     """Trades of some lines in any order of storing; the day's volume of each line grows with its time."""
-    moments = draw(st.lists(st.tuples(LINES, st.integers(0, 300), st.integers(1, 9)), max_size=30))
+    moment = st.tuples(LINES, st.integers(0, 300), st.integers(1, 9))
+    moments = draw(st.lists(moment, min_size=draw(st.integers(0, 15)), max_size=30))
     totals: dict[tuple[str, str], float] = {}
     found = []
     for (stock, venue), seconds, volume in sorted(moments, key=lambda each: each[1]):
@@ -177,10 +179,11 @@ def days_of_trades(draw: st.DrawFn) -> list[Trade]:
     return draw(st.permutations(found))
 
 
+@reaches(stock_with_two_venues=6, minute_of_several_trades=8)
 @settings(examples(0.1), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rounds=st.lists(days_of_trades(), min_size=1, max_size=4))
 def test_what_is_consolidated_is_the_merge_of_the_lines_and_its_volume_is_their_sum(
-    store: Store, reader: StoreReader, database_url: str, rounds: Sequence[list[Trade]]
+    store: Store, reader: StoreReader, database_url: str, rounds: Sequence[list[Trade]], reach: Reach
 ) -> None:
     for stored in rounds:
         day = f"day {next(DAYS)}"
@@ -197,6 +200,8 @@ def test_what_is_consolidated_is_the_merge_of_the_lines_and_its_volume_is_their_
             )
             assert minutes == by_minute(in_order)
             assert sum(minute[5] for minute in minutes) == sum(each.volume for each in own)
+            reach.count("stock_with_two_venues", len({each.venue for each in own}) > 1)
+            reach.count("minute_of_several_trades", sum(minute[6] > 1 for minute in minutes))
 
 
 def by_minute(in_order: Sequence[Trade]) -> list[tuple[object, ...]]:
@@ -264,11 +269,12 @@ def of_day(conflated_day: ConflatedDay, day: str, stock: str) -> list[Event]:
     return found
 
 
+@reaches(held_beside_conflated=1)
 @settings(examples(0.1), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rounds=st.lists(conflated_days(), min_size=1, max_size=4))
-@example([ConflatedDay.of([(21, 1, 1), (60, 1, 1), (60, 2, 1)], rows=[(0, 3)], held=[1])])
+@example(rounds=[ConflatedDay.of([(21, 1, 1), (60, 1, 1), (60, 2, 1)], rows=[(0, 3)], held=[1])])
 def test_a_share_of_a_conflated_row_and_of_a_stored_trade_counts_once(
-    store: Store, database_url: str, rounds: Sequence[ConflatedDay]
+    store: Store, database_url: str, rounds: Sequence[ConflatedDay], reach: Reach
 ) -> None:
     for each in rounds:
         day = f"day {next(DAYS)}"
@@ -280,6 +286,7 @@ def test_a_share_of_a_conflated_row_and_of_a_stored_trade_counts_once(
         )
         minutes = {(row[0] - TEN_NS) // NS_PER_MINUTE: tuple(row[1:3]) for row in rows}
         assert minutes == each.volumes_by_minute()
+        reach.count("held_beside_conflated", bool(each.held and each.rows))
         if rows:
             prices = [trade.price for trade in each.counted]
             assert (rows[0][3], max(row[4] for row in rows), min(row[5] for row in rows), rows[-1][6]) == (

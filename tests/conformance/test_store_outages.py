@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 
 from bus.codec import unpack
 from bus.delivery import BATCH, HELLO
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer
 from observer.errors import StoreError
@@ -148,7 +148,7 @@ def cutting(line: Line) -> Iterator[None]:
 def writing(folder: Path, url: str) -> Iterator[None]:
     writer = StoreWriter(url)
     writer.open()
-    ingest = Ingest(f"ipc://{folder}/ingest", writer, lambda _group: None, StoreError)
+    ingest = Ingest(ingest_socket(f"ipc://{folder}/ingest"), writer, lambda _group: None, StoreError)
     stopping = threading.Event()
     thread = threading.Thread(target=ingest.run, args=[stopping])
     thread.start()

@@ -4,7 +4,6 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from typing import Final
 
 import msgspec
@@ -27,7 +26,8 @@ from bus.segments import published_by_stream
 from bus.subscriptions import Subscription, decode_subscription
 from tests.builders import trades
 from tests.bus.epochs import Epochs
-from tests.fuzz.folder import file_of, folder
+from tests.bus.router import MemoryRouter
+from tests.fuzz.folder import file_of
 from tests.fuzz.target import Target, chosen, one_of
 
 STREAM: Final = "ab" * 16
@@ -86,23 +86,13 @@ class Sink(Epochs):
         assert count > 0
 
 
-_sockets = count(1)
-
-
 def take_messages(content: bytes) -> None:
     """A conversation of one peer with the writer: no message ends it, and each event of a stream is stored once."""
-    path = folder() / f"ingest-{next(_sockets)}"
-    ingest = Ingest(f"ipc://{path}", Sink(), lambda _group: None, OSError)
-    try:
-        for message in content.split(SEPARATOR):
-            ingest._take([b"peer", message[:1], message[1:]])
-            ingest._greet_waiting()
-            ingest._commit_group(threading.Event())
-        ingest._note_duplicates()
-        ingest._forget_earliest()
-    finally:
-        ingest._socket.close()
-        path.unlink(missing_ok=True)
+    router = MemoryRouter()
+    ingest = Ingest(router, Sink(), lambda _group: None, OSError)
+    for message in content.split(SEPARATOR):
+        router.received.append([b"peer", message[:1], message[1:]])
+        ingest.take_group(threading.Event())
 
 
 def messages() -> Sequence[bytes]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bus.events import GapDetected, Trade, TradesConflated
 from observer.gaps.detector import GapDetector, Mark, TradeOutcome, in_order
+from tests.reach import Reach, reaches
 
 SECOND_NS = 1_000_000_000
 BASE_NS = 1_795_000_000 * SECOND_NS
@@ -491,13 +492,16 @@ def test_the_watched_symbols_are_those_between_start_and_stop() -> None:
     assert detector.watched == {"B"}
 
 
-VOLUMES = st.lists(st.integers(1, 1_000), min_size=2, max_size=40)
+VOLUMES = st.integers(2, 12).flatmap(lambda least: st.lists(st.integers(1, 1_000), min_size=least, max_size=40))
 
 
+@reaches(gap=30, gap_of_several_trades=5, duplicate=20)
 @given(VOLUMES, st.data())
-def test_inserted_gaps_are_found_exactly_and_nothing_else_is(volumes: list[int], data: st.DataObject) -> None:
+def test_inserted_gaps_are_found_exactly_and_nothing_else_is(
+    reach: Reach, volumes: list[int], data: st.DataObject
+) -> None:
     trades = tape(*volumes)
-    lost = data.draw(st.sets(st.integers(1, len(trades) - 1)), "lost")
+    lost = set(data.draw(st.lists(st.integers(1, len(trades) - 1), min_size=len(trades) // 4), "lost"))
     repeated = data.draw(st.sets(st.integers(0, len(trades) - 1)), "repeated")
     detector = watching()
     found: list[GapDetected] = []
@@ -518,11 +522,15 @@ def test_inserted_gaps_are_found_exactly_and_nothing_else_is(volumes: list[int],
     assert [(item.after_volume, item.before_volume, item.missing_trades) for item in found] == expected
     assert sum(item.missing_volume for item in found) == sum(volumes[index] for index in lost if index < seen[-1])
     assert detector.duplicates == len(repeated - lost)
+    reach.count("gap", len(found))
+    reach.count("gap_of_several_trades", sum(item.missing_trades > 1 for item in found))
+    reach.count("duplicate", detector.duplicates)
 
 
+@reaches(gap=20, frame_of_several_trades=15)
 @given(VOLUMES, st.data(), st.randoms(use_true_random=False))
 def test_the_order_of_the_records_within_a_frame_changes_nothing(
-    volumes: list[int], data: st.DataObject, shuffler: Random
+    reach: Reach, volumes: list[int], data: st.DataObject, shuffler: Random
 ) -> None:
     tapes = [tape(*volumes), [msgspec.structs.replace(trade, symbol="000660") for trade in tape(*volumes)]]
     reported = [trade for pair in zip(*tapes, strict=True) for trade in pair if not data.draw(st.booleans(), "lost")]
@@ -538,21 +546,27 @@ def test_the_order_of_the_records_within_a_frame_changes_nothing(
         found += [shuffled.observe(trade) for trade in in_order(frame)]
     assert shuffled.duplicates == shuffled.inconsistent == 0
     assert gap_ids(found) == gap_ids(expected)
+    reach.count("gap", len(gap_ids(found)))
+    reach.count("frame_of_several_trades", sum(b - a > 1 for a, b in pairwise([0, *ends, len(reported)])))
 
 
 def gap_ids(observations: Iterable[TradeOutcome]) -> list[str]:
     return sorted(item.gap_id for item in observations if isinstance(item, GapDetected))
 
 
+@reaches(restart_with_a_loss=8, loss_after_the_restart=8, marks_come_late=8)
 @given(VOLUMES, st.data())
 def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
-    volumes: list[int], data: st.DataObject
+    reach: Reach, volumes: list[int], data: st.DataObject
 ) -> None:
     trades = tape(*volumes)
     killed_at = data.draw(st.integers(1, len(trades) - 1), "killed at")
     back_at = data.draw(st.integers(killed_at, len(trades) - 1), "back at")
     marks_at = data.draw(st.integers(back_at, len(trades)), "marks at")
-    lost_after = data.draw(st.sets(st.integers(back_at + 1, len(trades))), "lost after")
+    after = range(back_at + 1, len(trades))
+    lost_after = set(
+        data.draw(st.lists(st.sampled_from(after), min_size=len(after) > 2) if after else st.just([]), "lost after")
+    )
     first, second = watching(), watching()
     gaps = [first.observe(trade) for trade in trades[:killed_at]]
     marks = [mark_of(trades[killed_at - 1])]
@@ -569,6 +583,9 @@ def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
         assert len(holding) == (1 if index in lost else 0)
     restarts = [item for item in found if item.reason == "restart"]
     assert len(restarts) == (1 if killed_at < back_at else 0)
+    reach.count("restart_with_a_loss", len(restarts))
+    reach.count("loss_after_the_restart", len(found) - len(restarts))
+    reach.count("marks_come_late", back_at < marks_at)
 
 
 def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
@@ -586,12 +603,13 @@ def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
     assert max(calls) <= 10
 
 
+@reaches(runs_of_refusals=5)
 @given(
-    volumes=st.lists(st.integers(1, 50), min_size=3, max_size=30),
+    volumes=st.lists(st.integers(1, 50), min_size=8, max_size=30),
     data=st.data(),
 )
 def test_trades_that_a_full_outbox_refused_are_a_gap_before_the_next_trade(
-    volumes: list[int], data: st.DataObject
+    reach: Reach, volumes: list[int], data: st.DataObject
 ) -> None:
     """A full outbox refuses runs of trades: the recorded gaps hold exactly the refused trades."""
     trades = tape(*volumes)
@@ -611,6 +629,7 @@ def test_trades_that_a_full_outbox_refused_are_a_gap_before_the_next_trade(
     found = gap(detector.observe(trades[last + 1]))
     assert (found.after_volume, found.missing_volume) == (sum(volumes[:first]), sum(volumes[first : last + 1]))
     assert detector.unsettled() == frozenset()
+    reach.count("runs_of_refusals", len(range(first, last + 1, run_length)) > 1)
 
 
 def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.gaps.late_end import volume_at, volume_before, volumes_after
+from tests.reach import Reach, reaches
 from tests.selection.builders import seen
 
 S = 1_000_000_000
@@ -55,27 +56,38 @@ def end_of(rows: Sequence[Row]) -> float:
     return rows[-1].cumulative_volume if rows else 0.0
 
 
+@reaches(trades_on_both_sides=10)
 @given(days(), st.data())
-def test_all_trades_prove_the_volume_at_the_stop(day: Sequence[Row], data: st.DataObject) -> None:
+def test_all_trades_prove_the_volume_at_the_stop(reach: Reach, day: Sequence[Row], data: st.DataObject) -> None:
     known = data.draw(st.sampled_from([0.0, *(row.cumulative_volume for row in day)]))
     at_stop = end_of([row for row in day if row.exchange_time_ns < STOP_NS])
     assert volume_at(day, STOP_NS, known, end_of(day)) == max(known, at_stop)
+    reach.count("trades_on_both_sides", 0 < at_stop < end_of(day))
 
 
+@reaches(exact_though_rows_lack=5, exact=5, none=4)
 @given(days(), st.data())
-def test_whatever_rows_are_lacking_the_answer_is_exact_or_none(day: Sequence[Row], data: st.DataObject) -> None:
+def test_whatever_rows_are_lacking_the_answer_is_exact_or_none(
+    reach: Reach, day: Sequence[Row], data: st.DataObject
+) -> None:
     known = data.draw(st.sampled_from([0.0, *(row.cumulative_volume for row in day)]))
-    rows = [row for row in day if data.draw(st.booleans())]
+    rows = [row for row in day if data.draw(st.integers(0, 5))]  # most are there
     at_stop = end_of([row for row in day if row.exchange_time_ns < STOP_NS])
-    assert volume_at(rows, STOP_NS, known, end_of(day)) in (None, max(known, at_stop))
+    answer = volume_at(rows, STOP_NS, known, end_of(day))
+    assert answer in (None, max(known, at_stop))
+    reach.count("none" if answer is None else "exact_though_rows_lack" if len(rows) < len(day) else "exact")
 
 
+@reaches(minutes_on_both_sides=8)
 @given(days(), st.data())
-def test_the_minutes_after_the_stop_never_take_away_a_trade_before_it(day: Sequence[Row], data: st.DataObject) -> None:
+def test_the_minutes_after_the_stop_never_take_away_a_trade_before_it(
+    reach: Reach, day: Sequence[Row], data: st.DataObject
+) -> None:
     bars = [Minute(row.exchange_time_ns // (10 * S) * 10 * S, row.volume) for row in day if data.draw(st.booleans())]
     united = [Minute(at_ns, sum(b.volume for b in bars if b.start_ns == at_ns)) for at_ns in {b.start_ns for b in bars}]
     at_stop = end_of([row for row in day if row.exchange_time_ns < STOP_NS])
     assert volume_before(united, STOP_NS, end_of(day)) >= at_stop
+    reach.count("minutes_on_both_sides", 0 < sum(b.start_ns < STOP_NS for b in united) < len(united))
 
 
 def test_with_all_minutes_the_volume_before_the_stop_is_exact() -> None:

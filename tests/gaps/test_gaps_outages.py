@@ -4,13 +4,14 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from hypothesis import event, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, GapEmpty, GapOpened, Trade
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker
 from observer.units import NS_PER_S
+from tests.reach import Reach, reaches
 
 PROVIDER, SYMBOL, DAY = "kis", "005930", "2026-11-18"
 S = NS_PER_S
@@ -203,13 +204,17 @@ def test_a_resolution_that_the_disk_refused_comes_again_with_its_id(total: float
 Step = tuple[str, int]
 
 
+@reaches(cut=30, several_cuts=5, gap_with_volume=10, gap_empty=6)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["deal", "cut", "back", "quote", "old_quote", "sweep"]), st.integers(1, 9)),
+        min_size=12,
         max_size=40,
     )
 )
-def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_exactly_one(steps: list[Step]) -> None:
+def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_exactly_one(
+    reach: Reach, steps: list[Step]
+) -> None:
     """A day of one symbol: deals reach the stream while it is up; quotes are true, or as old as the last quote."""
     watch = Watch()
     total, streamed, lost, is_up, quoted = 100.0, 100.0, list[tuple[float, float]](), True, 100.0
@@ -245,7 +250,10 @@ def test_each_cut_is_one_gap_each_gap_resolves_once_and_every_lost_share_is_in_e
         last = watch.settle(total, 100)
         resolutions += [last] if last is not None else []
     gaps = [each for each in resolutions if isinstance(each, GapDetected)]
-    event(f"{len(openings)} cuts, {len(gaps)} gaps")
+    reach.count("cut", len(openings))
+    reach.count("gap_with_volume", len(gaps))
+    reach.count("gap_empty", len(resolutions) - len(gaps))
+    reach.count("several_cuts", len(openings) > 1)
     ids = [each.gap_id for each in openings]
     assert len(set(ids)) == len(ids)
     assert len({gap.gap_id for gap in gaps}) == len(gaps)

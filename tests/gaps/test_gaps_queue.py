@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bus.events import GapDetected
 from observer.gaps.queue import CROWDED_ABOVE, DEPTH_MAX, Attempt, RecoveryQueue
 from observer.gaps.recovery import RecoverySettings
+from tests.reach import Reach, reaches
 
 SECOND_NS = 10**9
 
@@ -117,11 +118,16 @@ def test_a_queue_that_is_too_long_is_reported_once_and_its_end_once() -> None:
     assert [queue.crowding(), queue.crowding()] == ["ends", None]
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["take_up", "again", "fail", "close"]), st.integers(0, 5)), max_size=60)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["take_up", "again", "fail", "close"]), st.integers(0, 5)), min_size=12, max_size=60
+)
 
 
+@reaches(closed=15, failed=10, repeated=2, left_at_the_end=8)
 @given(STEPS)
-def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(steps: list[tuple[str, int]]) -> None:
+def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(
+    reach: Reach, steps: list[tuple[str, int]]
+) -> None:
     queue, reported, closed = RecoveryQueue(RecoverySettings()), set(), set()
     under_way: dict[str, Attempt] = {}
     for now, (step, number) in enumerate(steps):
@@ -131,15 +137,19 @@ def test_the_queue_never_forgets_a_gap_and_never_hands_one_out_twice(steps: list
             reported.add(wanted.gap_id)
         elif step == "again" and wanted.gap_id in reported:
             if queue.take_up_again(wanted, is_open=wanted.gap_id not in closed):
+                reach.count("repeated", wanted.gap_id in closed)
                 closed.discard(wanted.gap_id)
         elif attempt := queue.take(now * 100 * SECOND_NS):
             assert attempt.gap.gap_id not in under_way
             if step == "fail":
                 queue.put_back(attempt, "busy", now * 100 * SECOND_NS)
+                reach.count("failed")
             else:
                 queue.close(attempt)
                 closed.add(attempt.gap.gap_id)
+                reach.count("closed")
     waiting = reported - closed
+    reach.count("left_at_the_end", len(waiting))
     found = set()
     while attempt := queue.take(10**6 * SECOND_NS):
         found.add(attempt.gap.gap_id)

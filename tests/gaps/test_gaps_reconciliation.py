@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bus.events import TAPE, GapDetected, MinuteBarRecovered, QualityJudged, StreamedTime
 from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
+from tests.reach import Reach, reaches
 
 DAY, NOW_NS, CLOSE_NS = "2026-11-18", 99, 10_000
 SYMBOL = "005930"
@@ -305,9 +306,10 @@ def test_volume_between_two_intervals_is_not_missing() -> None:
 @st.composite
 def days(draw: st.DrawFn) -> tuple[SymbolDay, list[float]]:
     """A tape with cuts inside intervals, some trades recovered; and the missing volume by interval."""
-    volumes = draw(st.lists(st.integers(1, 1_000), min_size=1, max_size=60))
+    volumes = draw(st.lists(st.integers(1, 1_000), min_size=draw(st.integers(1, 20)), max_size=60))
     trades = tape(*map(float, volumes))
-    kept = draw(st.lists(st.sampled_from(["streamed", "conflated", "lost", "recovered"]), min_size=60, max_size=60))
+    fates = st.sampled_from(["streamed", "conflated", "lost", "recovered"])
+    kept = draw(st.lists(fates, min_size=len(trades), max_size=len(trades)))
     edges = sorted(draw(st.sets(st.integers(1, len(trades)), max_size=4)) | {0, len(trades)})
     spans, pieces, gaps, lost = [], [], [], []
     for start, end in zip(edges[::2], edges[1::2], strict=False):
@@ -330,8 +332,10 @@ def days(draw: st.DrawFn) -> tuple[SymbolDay, list[float]]:
     return day(pieces=draw(st.permutations(pieces)), gaps=draw(st.permutations(gaps)), intervals=spans), lost
 
 
+@reaches(interval_with_a_loss=8, interval_with_a_recovery=8, several_intervals=6)
 @given(days())
 def test_the_difference_is_exactly_the_volume_that_is_neither_streamed_nor_recovered(
+    reach: Reach,
     example: tuple[SymbolDay, list[float]],
 ) -> None:
     found, lost = example
@@ -341,10 +345,16 @@ def test_the_difference_is_exactly_the_volume_that_is_neither_streamed_nor_recov
     for each in reconciliations:
         assert each.streamed_volume + each.recovered_volume + each.difference == each.before_volume - each.after_volume
     assert "outside" not in quality.detail
+    reach.count("interval_with_a_loss", sum(map(bool, lost)))
+    reach.count("interval_with_a_recovery", sum(each.recovered_volume > 0 for each in reconciliations))
+    reach.count("several_intervals", len(lost) > 1)
 
 
+@reaches(bar_takes_a_part=8, loss=8)
 @given(days(), st.integers(0, 5_000))
-def test_minute_bars_never_make_more_than_was_missing(example: tuple[SymbolDay, list[float]], volume: int) -> None:
+def test_minute_bars_never_make_more_than_was_missing(
+    reach: Reach, example: tuple[SymbolDay, list[float]], volume: int
+) -> None:
     found, lost = example
     bars = [bar(each.gap_id, 0, float(volume)) for each in found.gaps]
     reconciliations, quality = reconcile(msgspec.structs.replace(found, bars=bars), NOW_NS)
@@ -352,3 +362,7 @@ def test_minute_bars_never_make_more_than_was_missing(example: tuple[SymbolDay, 
         assert 0 <= each.difference <= unknown
     if sum(lost):
         assert quality.slots_quality in ("degraded", "missing")
+    reach.count(
+        "bar_takes_a_part", sum(each.difference < unknown for each, unknown in zip(reconciliations, lost, strict=True))
+    )
+    reach.count("loss", bool(sum(lost)))

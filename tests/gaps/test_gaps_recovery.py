@@ -25,6 +25,7 @@ from observer.gaps.recovery import (
     too_old,
 )
 from observer.providers.broker import Bar, PastTrade
+from tests.reach import Reach, reaches
 
 SETTINGS = RecoverySettings()
 SECOND_NS = 1_000_000_000
@@ -190,8 +191,11 @@ def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named() -> None:
     assert select([row(110.0, 10.0, second=1_900)], gap(), RECEIVED_NS).misdated == ()
 
 
+@reaches(trades_outside_the_gap=15, pages_overlap=15, gap_of_several_trades=4)
 @given(VOLUMES, st.data())
-def test_a_gap_is_recovered_exactly_however_the_pages_overlap(volumes: list[int], data: st.DataObject) -> None:
+def test_a_gap_is_recovered_exactly_however_the_pages_overlap(
+    reach: Reach, volumes: list[int], data: st.DataObject
+) -> None:
     reported = rows(*volumes)
     first = data.draw(st.integers(0, len(reported) - 1), "first lost")
     last = data.draw(st.integers(first, len(reported) - 1), "last lost")
@@ -204,15 +208,22 @@ def test_a_gap_is_recovered_exactly_however_the_pages_overlap(volumes: list[int]
     assert totals(selection) == [item.cumulative_volume for item in lost]
     assert selection.complete
     assert selection.volume == missing.missing_volume
+    reach.count("trades_outside_the_gap", len(lost) < len(reported))
+    reach.count("pages_overlap", len(answer) > len(reported))
+    reach.count("gap_of_several_trades", len(lost) > 1)
 
 
+@reaches(partly_missing=8, all_missing=3, complete=5)
 @given(VOLUMES, st.data())
-def test_a_recovery_is_complete_only_when_no_trade_is_missing(volumes: list[int], data: st.DataObject) -> None:
+def test_a_recovery_is_complete_only_when_no_trade_is_missing(
+    reach: Reach, volumes: list[int], data: st.DataObject
+) -> None:
     reported = rows(*volumes)
     missing = data.draw(st.sets(st.integers(0, len(reported) - 1)), "missing")
     missing_ = gap(after=0.0, before=reported[-1].cumulative_volume)
     answer = [item for index, item in enumerate(reported) if index not in missing]
     assert select(answer, missing_, RECEIVED_NS).complete == (not missing)
+    reach.count("partly_missing" if 0 < len(missing) < len(reported) else "all_missing" if missing else "complete")
 
 
 # --- the side, which time-and-sales does not contain ---

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Literal
 
 import msgspec
-from hypothesis import event, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, QualityJudged, Trade
@@ -17,6 +17,7 @@ from observer.gaps.detector import GapDetector, Mark
 from observer.gaps.intervals import Interval, VolumeObservation, with_observed
 from observer.gaps.reconciliation import Piece, SymbolDay, reconcile
 from observer.gaps.stale import StaleDetector
+from tests.reach import Reach, reaches
 
 SYMBOL, DAY = "005930", "2026-11-18"
 FROM, CLOSE, LAST = 200, 900, 1_000  # a slot is given, Track B stops, the market closes
@@ -210,7 +211,8 @@ def played(scene: Scene) -> tuple[Played, QualityJudged]:
 
 @st.composite
 def scenes(draw: st.DrawFn, kinds: tuple[Kind, ...] = ("stale", "cut", "dead", "off")) -> Scene:
-    times = draw(st.lists(st.integers(1, LAST), max_size=40, unique=True))
+    span = draw(st.sampled_from([(1, LAST), (FROM + 1, CLOSE - 1)]))  # of the second, every trade can have come
+    times = draw(st.lists(st.integers(*span), min_size=draw(st.integers(0, 20)), max_size=40, unique=True))
     edges = sorted(draw(st.lists(st.integers(FROM, CLOSE + 50), max_size=8, unique=True)))
     faults = tuple(
         Fault(draw(st.sampled_from(kinds)), *each) for each in zip(edges[::2], edges[1::2], strict=False) if kinds
@@ -235,16 +237,27 @@ STALE_TO_THE_FIRST = Scene(
 )
 
 
+@reaches(
+    complete_nothing_missed=4,
+    degraded_something_missed=10,
+    recovered_something_missed=2,
+    fault_stale=10,
+    fault_cut=4,
+    fault_dead=8,
+    fault_off=4,
+)
 @given(scenes())
 @example(OFF)
 @example(STALE_TO_THE_FIRST)
 @example(msgspec.structs.replace(OFF, has_bar=True))
 @example(STALE_TO_THE_END)
 @example(msgspec.structs.replace(STALE_TO_THE_END, tape={250: 10, 630: 20}, leaves_ns=640, sweep_takes_ns=1))
-def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reported(scene: Scene) -> None:
+def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reported(reach: Reach, scene: Scene) -> None:
     day, quality = played(scene)
     missed = day.missed()
-    event(f"{quality.slots_quality}, {'something' if missed else 'nothing'} missed")
+    reach.count(f"{quality.slots_quality}_{'something' if missed else 'nothing'}_missed")
+    for fault in scene.faults:
+        reach.count(f"fault_{fault.kind}")
     filled = scene.fills * sum(scene.tape[at_ns] for at_ns in missed if day.is_in_a_gap(at_ns))
     unseen = "the end is unobserved" in quality.detail or "before an unobserved end" in quality.detail
     if missed:
@@ -257,24 +270,29 @@ def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reporte
         assert all(day.is_in_a_gap(at_ns) for at_ns in missed)
 
 
+@reaches(bounded_and_lacking=4, filled=2, unknown=10, whole=1)
 @given(scenes())
 @example(OFF)
 @example(STALE_TO_THE_END)
-def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(scene: Scene) -> None:
+def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(reach: Reach, scene: Scene) -> None:
     day, quality = played(scene)
     came = {piece.received_ns for piece in day.pieces}
     lacking = [at_ns for at_ns in scene.tape if FROM < at_ns <= scene.leaves_ns and at_ns not in came]
     filled = [at_ns for at_ns in lacking if scene.fills and day.is_in_a_gap(at_ns)]
-    event("bounded" if quality.missing_at_most is not None else "unknown")
+    reach.count("unknown" if quality.missing_at_most is None else "bounded_and_lacking" if lacking else "bounded")
+    reach.count("filled", bool(filled))
+    reach.count("whole", quality.day_quality == "whole")
     if quality.missing_at_most is not None:
         assert quality.missing_at_most >= sum(scene.tape[at_ns] for at_ns in set(lacking) - set(filled))
     if quality.day_quality == "whole":
         assert all(at_ns in came or (scene.fills and day.is_in_a_gap(at_ns)) for at_ns in scene.tape)
 
 
+@reaches(complete_with_trades=20)
 @given(scenes(kinds=()))
-def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(scene: Scene) -> None:
+def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(reach: Reach, scene: Scene) -> None:
     day, quality = played(scene)
     assert day.gaps == []
     assert quality.missing_volume == 0
     assert quality.slots_quality == "complete" or day.pieces == []
+    reach.count("complete_with_trades", quality.slots_quality == "complete" and bool(day.pieces))

@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from observer.providers.dialect import Subscription, SubscriptionRefused
 from observer.providers.subscriptions import Step, Subscriptions, next_step
+from tests.reach import run_machine
 
 CAPACITY = 4
 
@@ -144,6 +145,10 @@ class Acknowledgements(RuleBasedStateMachine):
     answers, refuses what it likes and goes away: the client never believes in a subscription that the broker has not.
     """
 
+    def __init__(self, reach):
+        super().__init__()
+        self.reach = reach
+
     @initialize(slots=st.integers(1, CAPACITY), records=st.sampled_from([["trades"], ["trades", "order_book"]]))
     def begin(self, slots, records):
         self.client = Subscriptions(CAPACITY, records)
@@ -152,7 +157,26 @@ class Acknowledgements(RuleBasedStateMachine):
         self.wanted = []
         self.capacity = CAPACITY // len(records)
 
-    @rule(names=st.lists(st.sampled_from("ABCDEF"), max_size=6))
+    @rule(
+        turn=st.sampled_from(
+            ["want"] * 3 + ["ask"] * 8 + ["is refused"] * 2 + ["loses answer"] * 2 + ["lose", "work off"]
+        ),
+        names=st.lists(st.sampled_from("ABCDEF"), min_size=1, max_size=6),
+    )
+    def act(self, turn, names):
+        """One rule with weights: of rules of their own Hypothesis leaves some out for a whole example."""
+        match turn:
+            case "want":
+                self.want(names)
+            case "ask" | "is refused":
+                self.ask_and_receive(refuses=turn == "is refused")
+            case "loses answer":
+                self.ask_and_receive_nothing_the_first_time()
+            case "lose":
+                self.lose_the_connection()
+            case "work off":
+                self.work_everything_off()
+
     def want(self, names):
         self.client.want(names)
         self.wanted = list(dict.fromkeys(names))[: self.capacity]
@@ -167,42 +191,44 @@ class Acknowledgements(RuleBasedStateMachine):
         """The broker's action and reply: KIS's codes by their meaning."""
         subscription = step.subscription
         if refuses:
+            self.reach.count("refused")
             return lambda: self.client.note_refused(SubscriptionRefused(None, "OPSP0007", "internal error"))
         if step.action == "unregister":
             self.broker.discard(subscription)
+            self.reach.count("unregistered")
             return lambda: self.client.note_unsubscribed(subscription)
         if subscription not in self.broker and len(self.broker) >= self.slots:
+            self.reach.count("refused_for_want_of_a_slot")
             return lambda: self.client.note_refused(SubscriptionRefused(subscription, "OPSP0008", "MAX SUBSCRIBE OVER"))
         self.broker.add(subscription)
+        self.reach.count("registered")
         return lambda: self.client.note_subscribed(subscription)
 
-    @rule(refuses=st.booleans())
-    def ask_and_receive(self, refuses):
+    def ask_and_receive(self, *, refuses):
         step = self.ask()
         if step is not None:
             self.answer(step, refuses=refuses)()
             assert self.client.is_answered(step)
 
-    @rule()
     def ask_and_receive_nothing_the_first_time(self):
         step = self.ask()
         if step is not None:
             answered_before = self.client.is_answered(step)
             self.answer(step, refuses=False)
+            self.reach.count("answer_lost")
             assert not answered_before
             self.answer(step, refuses=False)()
 
-    @precondition(lambda self: self.broker)
-    @rule()
     def lose_the_connection(self):
         gone = self.client.lose_all()
+        self.reach.count("subscriptions_lost", len(gone))
         assert set(gone) <= self.broker
         self.broker.clear()
         assert self.client.symbols == frozenset()
 
-    @rule()
     def work_everything_off(self):
         """A broker that refuses nothing without need ends with what is wanted, as far as it has slots."""
+        self.reach.count("worked_off_something", bool(self.wanted))
         self.client.lose_all()
         self.broker.clear()
         for _ in range(4 * CAPACITY):
@@ -217,13 +243,28 @@ class Acknowledgements(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_believed_that_the_broker_has_not(self):
+        self.reach.count("step")
         if hasattr(self, "client"):
+            self.reach.count("step_with_a_subscription", bool(self.broker))
             assert set(self.client.subscribed) <= self.broker
             assert len(self.client) <= self.slots
 
 
-TestAcknowledgements = Acknowledgements.TestCase
-TestAcknowledgements.settings = settings(stateful_step_count=30)
+@pytest.mark.hypothesis
+def test_a_client_believes_in_no_subscription_that_the_broker_has_not():
+    run_machine(
+        Acknowledgements,
+        settings(stateful_step_count=30),
+        step=500,
+        step_with_a_subscription=250,
+        registered=90,
+        unregistered=5,
+        refused=15,
+        refused_for_want_of_a_slot=40,
+        answer_lost=15,
+        subscriptions_lost=15,
+        worked_off_something=12,
+    )
 
 
 @pytest.mark.parametrize("records", [["trades"], ["trades", "nav"], ["trades", "order_book", "market_state"]])

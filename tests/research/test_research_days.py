@@ -35,6 +35,7 @@ from observer.store.kinds import KINDS
 from observer.store.writer import StoreWriter
 from tests.chaos.year_days import MARKET, SYMBOLS, events_of, session_dates
 from tests.lake.stored import remove_sealed
+from tests.reach import Reach, reaches
 from tests.research.stored import append, url_of
 from tests.store.migrated import make_database
 
@@ -113,10 +114,11 @@ def answer(store: Store, question: Question, start: str, end: str) -> pl.DataFra
     return found
 
 
+@reaches(several_days_with_rows=4)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(questions(), st.integers(0, len(DAYS) - 1), st.integers(0, len(DAYS) - 1))
 def test_several_days_together_are_the_days_one_after_another(
-    folder: Path, alone: Store, question: Question, one: int, other: int
+    folder: Path, alone: Store, reach: Reach, question: Question, one: int, other: int
 ) -> None:
     asked = DAYS[min(one, other) : max(one, other) + 1]
     each = [found for day in asked if isinstance(found := answer(alone, question, day, day), pl.DataFrame)]
@@ -126,6 +128,7 @@ def test_several_days_together_are_the_days_one_after_another(
         assert not each
         return
     expected = pl.concat(each)
+    reach.count("several_days_with_rows", sum(not found.is_empty() for found in each) > 1)
     is_by_symbol = question[0] == "bars"
     assert_frame_equal(together, expected.sort("symbol", "time", maintain_order=True) if is_by_symbol else expected)
 

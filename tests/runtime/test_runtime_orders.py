@@ -13,7 +13,7 @@ import pytest
 from bus.commands import Done, Drain, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
 from bus.endpoints import Endpoints
 from bus.events import AlertRaised, AlertResolved, Event, PhaseChanged
-from bus.ingest import Ingest
+from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer, delivering
 from observer.alerts.process import Alerts
@@ -241,7 +241,7 @@ async def writing(folder: Path) -> AsyncIterator[str]:
     url = f"sqlite:///{folder}/observer.db"
     await asyncio.to_thread(make_database, url)
     writer = StoreWriter(url)
-    ingest = Ingest(Endpoints(folder / "run").ingest, writer, lambda _: None, StoreError)
+    ingest = Ingest(ingest_socket(Endpoints(folder / "run").ingest), writer, lambda _: None, StoreError)
     stopping = threading.Event()
     thread = asyncio.create_task(asyncio.to_thread(ingest.run, stopping))
     try:

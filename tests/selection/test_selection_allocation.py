@@ -28,6 +28,7 @@ from observer.selection.slots import (
     restore_by_account,
 )
 from observer.selection.triggers import Candidate
+from tests.reach import Reach, reaches
 from tests.selection.builders import candidate, filler, pinned
 
 CALM = SlotSettings(churn_max_replacements=1_000)
@@ -501,9 +502,13 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
     return newcomer.score > 1.2 * held.score
 
 
+@reaches(Assign=70, Extend=3, Overflow=15, Release=15, full=15, waiting=20)
 @given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
 def test_the_allocation_rules_hold_over_any_sequence_of_steps(
-    rounds: list[tuple[list[Candidate], set[str], set[str]]], strategy: AllocationStrategy, shuffler: Random
+    reach: Reach,
+    rounds: list[tuple[list[Candidate], set[str], set[str]]],
+    strategy: AllocationStrategy,
+    shuffler: Random,
 ) -> None:
     state = empty_slots({"main": SLOTS, "second": 2}, strategy)
     slots = [slot.slot for slot in state.slots]
@@ -511,6 +516,10 @@ def test_the_allocation_rules_hold_over_any_sequence_of_steps(
         before = state
         dropped: dict[str, DropReason] = dict.fromkeys(names, "halted")
         state, decisions = allocate(state, offered, now_ns, CALM, dropped, closed)
+        for decision in decisions:
+            reach.count(type(decision).__name__)
+        reach.count("waiting", len(state.waiting))
+        reach.count("full", all(slot.candidate for slot in state.slots))
         held = [slot.candidate for slot in state.slots if slot.candidate is not None]
         symbols = [item.symbol for item in held]
         assert [slot.slot for slot in state.slots] == slots

@@ -33,6 +33,7 @@ from observer.selection.slots import lengthened
 from observer.selection.trigger_settings import PinSettings
 from observer.selection.triggers import TriggersSettings
 from tests.builders import trade
+from tests.reach import Reach, reaches
 from tests.selection.builders import candidate, member, seen, state
 
 SECOND_NS = 1_000_000_000
@@ -237,17 +238,19 @@ def test_where_an_account_is_closed_a_pin_beyond_the_other_s_slots_is_refused_an
     assert "D" not in pipeline.wanted
 
 
-WHAT = st.sampled_from(["pin", "unpin", "halt", "resume", "lock", "leave", "surge", "held"])
+WHAT = st.sampled_from(["pin", "pin", "pin", "unpin", "halt", "resume", "lock", "leave", "surge", "held"])
 
 
-@given(st.lists(st.tuples(WHAT, st.sampled_from("ABCD")), max_size=30))
-def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(actions: list[tuple[str, str]]) -> None:
+@reaches(pin_with_a_slot=40, pin_that_may_hold_none=20, pin_refused=3)
+@given(st.lists(st.tuples(WHAT, st.sampled_from("ABCD")), min_size=10, max_size=30))
+def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(reach: Reach, actions: list[tuple[str, str]]) -> None:
     pipeline, pins, halted, locked = selector(), set[str](), set[str](), set[str]()
     for now_ns, (what, symbol) in enumerate(actions, start=1):
         match what:
             case "pin":
                 outcome = pipeline.pin(symbol, now_ns)
                 assert isinstance(outcome, PinRequest) == (symbol in pins or len(pins) < 2)
+                reach.count("pin_refused", not isinstance(outcome, PinRequest))
                 pins |= {symbol} if isinstance(outcome, PinRequest) else set()
             case "unpin":
                 assert isinstance(pipeline.unpin(symbol, now_ns), PinRequest) == (symbol in pins)
@@ -261,6 +264,8 @@ def test_a_pin_always_has_a_slot_or_its_symbol_may_hold_none(actions: list[tuple
             case "surge":
                 pipeline.market.update_trade(trade(symbol=symbol, price=10_000.0, cumulative_volume=9_000.0))
         pipeline.evaluate_slots(now_ns)
+        reach.count("pin_with_a_slot", bool(pins - halted - locked))
+        reach.count("pin_that_may_hold_none", bool(pins & (halted | locked)))
         assert pins - halted - locked <= set(pipeline.wanted)
         assert not (halted | locked) & set(pipeline.wanted)
 

@@ -61,6 +61,7 @@ from observer.streaming.decisions import DecisionComparison, DecisionReplay, ver
 from observer.streaming.recorder import TradeRecorder
 from tests.builders import day_began, screen, trade
 from tests.folders import short_folder
+from tests.reach import Reach, reaches
 from tests.selection.builders import member
 
 DAY = "2026-11-18"
@@ -348,9 +349,24 @@ ACTION = st.tuples(
 DECISIONS = get_args(decisions.Decision)
 BUSY = [("watch", "A", 1), *[("trade", "A", 2)] * 12, ("evaluated_slots", "A", 1)]
 """From here on trades are conflated."""
-ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], BUSY]), st.lists(ACTION, max_size=60))
+ANY_ACTIONS = st.integers(0, 30).flatmap(lambda least: st.lists(ACTION, min_size=least, max_size=60))
+ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], BUSY]), ANY_ACTIONS)
 
 
+@reaches(
+    TriggerFired=100,
+    TriggerEnded=100,
+    SlotAssigned=80,
+    SlotExtended=40,
+    SlotOverflowed=30,
+    SlotReleased=80,
+    restart=15,
+    GapDetected=10,
+    GapOpened=10,
+    TradesConflated=4,
+    poison=8,
+    pinned=15,
+)
 @given(ACTIONS)
 @example([("sweep", "A", 1), ("unpinned", "D", 1), ("sweep", "A", 1)])  # a pin that is refused changes nothing
 @example([*BUSY, *[("trade", "A", 2)] * 20, ("sweep", "A", 1), ("missed", "A", 1), ("trade", "A", 1)])
@@ -363,12 +379,16 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 @example([*BUSY, ("poison", "A", 6), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY[:-1], ("poison", "A", 5), *[("trade", "A", 1)] * 9, ("missed", "A", 1), ("trade", "A", 1)])
 @example([*BUSY, ("poison", "A", 4), ("trade", "A", 1), ("decided", "A", 1), ("decided", "A", 1), ("trade", "A", 1)])
-def test_any_day_replays_to_the_same_decisions(actions: list[tuple[str, str, int]]) -> None:
+def test_any_day_replays_to_the_same_decisions(reach: Reach, actions: list[tuple[str, str, int]]) -> None:
     with short_folder() as folder:
         events, snapshots = published(Path(folder), actions)
     comparison = replayed(events, snapshots)
     assert comparison.is_same, comparison
     assert sum(comparison.same.values()) == sum(isinstance(event, DECISIONS) for event in events) > 0
+    for each in events:
+        reach.count(type(each).__name__)
+    for what, _symbol, _size in actions:
+        reach.count(what)
 
 
 def test_the_day_of_the_scene_is_conflated_and_comes_back(tmp_path: Path) -> None:

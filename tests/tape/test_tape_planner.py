@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 
 from observer.tape.chain import Span
 from observer.tape.planner import VISIT_PAGES, TapePlanner
+from tests.reach import reaches
 from tests.tape.market import PAGE, Fetched, Line, visit_all
 
 DAY_END = 1_000_000
-trades = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), max_size=60)
+# Half of the lines have several trades in a second, more than a page holds.
+pauses = st.integers(0, 12) | st.sampled_from([0, 0, 0, 1])
+trades = st.integers(0, 30).flatmap(
+    lambda least: st.lists(st.tuples(pauses, st.integers(1, 9)), min_size=least, max_size=60)
+)
 
 
 def line_of(gaps, lacking=()):
@@ -36,9 +41,10 @@ def closed(market, size):
     return planner
 
 
+@reaches(line_with_a_trade_that_no_page_has=8, line_of_several_pages=30)
 @given(markets, sizes)
 @example({"000000": line_of([(1, 1), *[(0, 1)] * 5, (1, 1)])}, 3)  # three of a second's six trades cannot be had
-def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_other_is_named(market, size):
+def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_other_is_named(reach, market, size):
     planner, fetched = closed(market, size), Fetched()
     visit_all(planner, market, fetched, size)
     for symbol, line in market.items():
@@ -47,6 +53,8 @@ def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_o
         assert sorted([*numbers, *lost]) == list(range(len(line.volumes)))
         assert all(line.seconds[number] in {span.to_s for span in planner.chains[symbol].lost} for number in lost)
         assert planner.chains[symbol].missing_volume == 0
+        reach.count("line_with_a_trade_that_no_page_has", bool(lost))
+        reach.count("line_of_several_pages", sum(name == symbol for name, *_ in fetched.pages) > 1)
 
 
 @given(trades, sizes, st.sets(st.integers(0, 59)), st.integers(0, 59))
@@ -78,19 +86,23 @@ def test_a_line_that_is_offered_again_and_again_waits_once_with_all_that_is_miss
     assert planner.take() is None
 
 
+@reaches(crowded_line=10, line_of_several_pages=20)
 @given(markets, sizes)
-def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(market, size):
+def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(reach, market, size):
     planner, fetched = closed(market, size), Fetched()
     visit_all(planner, market, fetched, size)
     for symbol, line in market.items():
         calls = sum(name == symbol for name, *_ in fetched.pages)
         crowded = sum(line.seconds.count(second) >= size for second in set(line.seconds))
         pages = ceil(len(line.seconds) / max(1, size - max([0, *map(line.seconds.count, line.seconds)])))
+        reach.count("crowded_line", crowded > 0)
+        reach.count("line_of_several_pages", pages > 1)
         assert calls <= pages + 2 * crowded + 2 or calls <= len(set(line.seconds)) + crowded + 1
 
 
-@given(markets, sizes, st.integers(0, 40))
-def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(market, size, calls):
+@reaches(both_planners_ask=15)
+@given(markets, sizes, st.integers(1, 10))
+def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(reach, market, size, calls):
     first, fetched = closed(market, size), Fetched()
     visit_all(first, market, fetched, size, calls_max=calls)
     second = TapePlanner(size)
@@ -102,13 +114,16 @@ def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(market, siz
         for span in taken.lost:
             chain.lose(span)
     second.close(volumes(market), DAY_END)
+    before = len(fetched.pages)
     visit_all(second, market, fetched, size)
+    reach.count("both_planners_ask", 0 < before < len(fetched.pages))
     for symbol, line in market.items():
         assert sorted(fetched.numbers.get(symbol, [])) == sorted(line.reachable(size))
 
 
-@given(markets, sizes, st.integers(0, 60), st.integers(0, 60), st.lists(st.integers(0, 150), max_size=6))
-def test_what_streams_is_never_asked_and_the_rest_is_fetched(market, size, begin, length, moments):
+@reaches(trade_streamed=80, line_streamed_in_part=8, fetched_beside_the_stream=8)
+@given(markets, sizes, st.integers(0, 20), st.integers(0, 30), st.lists(st.integers(0, 150), max_size=6))
+def test_what_streams_is_never_asked_and_the_rest_is_fetched(reach, market, size, begin, length, moments):
     """One line has a slot from some trade to another one; sweeps come at some seconds."""
     symbol, line = next(iter(market.items()))
     planner, fetched = TapePlanner(size), Fetched()
@@ -135,6 +150,9 @@ def test_what_streams_is_never_asked_and_the_rest_is_fetched(market, size, begin
     assert len(numbers) == len(set(numbers))
     assert not streamed & set(numbers)
     assert set(numbers) >= line.reachable(size) - streamed
+    reach.count("trade_streamed", len(streamed))
+    reach.count("line_streamed_in_part", 0 < len(streamed) < len(line.seconds))
+    reach.count("fetched_beside_the_stream", bool(streamed and numbers))
 
 
 @given(st.integers(1, 400))

@@ -1,0 +1,27 @@
+"""A network in memory in the place of ingest's ROUTER socket."""
+
+from collections.abc import Sequence
+
+import zmq
+
+
+class MemoryRouter:
+    """`received` are the messages that wait, route first; `sent` are the answers."""
+
+    def __init__(self) -> None:
+        self.received: list[Sequence[bytes]] = []
+        self.sent: list[Sequence[bytes]] = []
+
+    def poll(self, _timeout: int, /) -> int:
+        return len(self.received)
+
+    def recv_multipart(self, _flags: int, /) -> Sequence[bytes]:
+        if not self.received:
+            raise zmq.Again
+        return self.received.pop(0)
+
+    def send_multipart(self, msg_parts: Sequence[bytes], /) -> None:
+        self.sent.append(msg_parts)
+
+    def close(self) -> None:
+        self.received.clear()
