@@ -37,12 +37,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.ledger_judge import Kept, Tape, held, read_kept, read_tapes
+from tests.chaos.ledger_judge import CONNECTIONS, Kept, Tape, held, is_known, line_id, read_kept, read_tapes
 from tests.chaos.shares import Shares, common, united, volume, without
 
 NS_PER_S = 1_000_000_000
 MINUTE_NS = 60 * NS_PER_S
 SESSION_S = 390 * 60.0  # 09:00 to 15:30
+WHOLE_DAY_S = 12 * 3_600.0  # 08:00 to 20:00, where a second venue trades
 SLOTS_PER_ACCOUNT = 41
 SLACK_S = 15.0  # market seconds of a subscription between what the broker and what the client notes
 SLACK_MACHINE_S = 0.25  # the same in machine seconds, where that is more: the way between two busy processes and back
@@ -68,7 +69,7 @@ LATE = """
     SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?
 """
 AVERAGES = "SELECT symbol, average_volume_20d FROM universe_members WHERE average_volume_20d > 0 AND session_date = ?"
-HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND current = ?"
+HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND {} = 'FULL_OPERATION'"
 ACCOUNTS = "SELECT count(DISTINCT substr(slot, 1, instr(slot, ':') - 1)) FROM slot_assignments"
 
 
@@ -92,7 +93,7 @@ class Usual:
     def __init__(self, tapes: Mapping[str, Tape], averages: Mapping[str, float]) -> None:
         self._tapes = tapes
         self._averages = averages
-        self._shares: dict[tuple[int, int], float | None] = {}
+        self._shares: dict[tuple[str, int, int], float | None] = {}
 
     def highest(self, symbol: str, windows: Iterable[tuple[int, int]]) -> float | None:
         """The volume of the window with the most, in units of the usual one; None without an average or a market."""
@@ -100,20 +101,20 @@ class Usual:
         return max((ratio for ratio in found if ratio is not None), default=None)
 
     def _ratio(self, symbol: str, from_ns: int, to_ns: int) -> float | None:
-        average, share = self._averages.get(symbol), self._share(from_ns, to_ns)
+        average, share = self._averages.get(symbol), self._share(venue_of(symbol), from_ns, to_ns)
         return _within(self._tapes[symbol], from_ns, to_ns) / (average * share) if average and share else None
 
-    def _share(self, from_ns: int, to_ns: int) -> float | None:
-        """The mean share of a day that the symbols trade in this time, without the busiest tenth."""
-        if (from_ns, to_ns) not in self._shares:
+    def _share(self, venue: str, from_ns: int, to_ns: int) -> float | None:
+        """The mean share of a day that the venue's symbols trade in this time, without the busiest tenth."""
+        if (venue, from_ns, to_ns) not in self._shares:
             found = sorted(
                 _within(self._tapes[symbol], from_ns, to_ns) / average
                 for symbol, average in self._averages.items()
-                if symbol in self._tapes
+                if symbol in self._tapes and venue_of(symbol) == venue
             )
             usual = found[: len(found) - len(found) // 10]
-            self._shares[from_ns, to_ns] = sum(usual) / len(usual) if len(found) >= SYMBOLS_MIN else None
-        return self._shares[from_ns, to_ns]
+            self._shares[venue, from_ns, to_ns] = sum(usual) / len(usual) if len(found) >= SYMBOLS_MIN else None
+        return self._shares[venue, from_ns, to_ns]
 
 
 def _within(tape: Tape, from_ns: int, to_ns: int) -> int:
@@ -164,11 +165,13 @@ def subscribed(subscriptions: Sequence[Mapping[str, Any]], bounds: tuple[int, in
     return common(united(spans), [bounds])
 
 
-def coverage(report: Report, tape: Tape, stored: Shares, sent: Shares, slack_s: float) -> dict[str, int]:
+def coverage(
+    report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session_s: float
+) -> dict[str, int]:
     """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made."""
     total = tape.volumes[-1] if tape.volumes else 0
     share = volume(common(stored, [(0, total)])) / total if total else None
-    reported_s = (report.time_share or 0.0) * SESSION_S
+    reported_s = (report.time_share or 0.0) * session_s
     streamed_s = volume(sent) / NS_PER_S
     listed_s = volume(united(report.intervals)) / NS_PER_S
     outside_s = volume(without(united(report.intervals), sent)) / NS_PER_S
@@ -201,7 +204,7 @@ def slot_use(
 ) -> tuple[float, float] | None:
     """The used percentage of all slots' time by the reports, and by the ledger; None without hours."""
     began_ns, ended_ns = (
-        database.execute(HOURS, (day, phase)).fetchone()[0] for phase in ("FULL_OPERATION", "TRACK_A_CLOSING")
+        database.execute(HOURS.format(side), (day,)).fetchone()[0] for side in ("current", "previous")
     )
     if began_ns is None or ended_ns is None:
         return None
@@ -218,7 +221,7 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, 
     tapes = read_tapes(offered)
     by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for subscription in ledger:
-        by_symbol[subscription["symbol"]].append(subscription)
+        by_symbol[line_id(subscription["symbol"], subscription["view"])].append(subscription)
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         [(day,)] = connection.execute("SELECT max(session_date) FROM quality")
         reports, kept = read_reports(connection, day), read_kept(connection)
@@ -226,18 +229,21 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, 
         count = connection.execute(f"SELECT count(*) FROM ({LABELS})").fetchone()[0]
         use = slot_use(connection, day, reports, by_symbol)
         late = stored_later(connection, reports)
+        changes = connection.execute(CONNECTIONS).fetchall()
+    session = _session(tapes)
     wrong: defaultdict[str, int] = defaultdict(int, misleading_labels=len(labels))
     details: dict[str, Any] = {}
     wrong["not_judged"] = sum(symbol not in reports for symbol, each in kept.items() if each.starts_ns)
     for symbol, report in reports.items():
         tape, own = tapes[symbol], kept.get(symbol, Kept())
-        session = _session(tapes)
         stored = united([*own.streamed, *own.recovered])
         then = without(stored, united(late[symbol]))
         sent = subscribed(by_symbol[symbol], session)
+        known = [each for each in by_symbol[symbol] if is_known(each, own, changes)]
+        slack = {"slack_s": slack_s * max(len(by_symbol[symbol]), 1), "session_s": (session[1] - session[0]) / NS_PER_S}
         found = {
-            **coverage(report, tape, then, sent, slack_s * max(len(by_symbol[symbol]), 1)),
-            **words(report, tape, own, held(by_symbol[symbol], own, tape)),
+            **coverage(report, tape, then, sent, **slack),
+            **words(report, tape, own, held(known, own, tape)),
         }
         for name, number in found.items():
             wrong[name] += number
@@ -276,9 +282,14 @@ def _percent(use: tuple[float, float], reports: Mapping[str, Report], seconds: f
 
 
 def _session(tapes: Mapping[str, Tape]) -> tuple[int, int]:
-    """The session from the open to the close: it begins with the day's first trades, the opening auction's."""
+    """From the open to the close of all venues: it begins with the day's first trades, an opening auction's."""
     opens_ns = min(tape.times_ns[0] for tape in tapes.values() if tape.times_ns) // MINUTE_NS * MINUTE_NS
-    return opens_ns, opens_ns + round(SESSION_S) * NS_PER_S
+    return opens_ns, opens_ns + round(WHOLE_DAY_S if any(map(venue_of, tapes)) else SESSION_S) * NS_PER_S
+
+
+def venue_of(line: str) -> str:
+    """The venue in a line's name; empty for the main venue."""
+    return line.partition(".")[2]
 
 
 def main() -> int:

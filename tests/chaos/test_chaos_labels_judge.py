@@ -1,6 +1,7 @@
 """The judge of labels and reports finds each that says more than the ledger."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
+    ConnectionChanged,
     Event,
     PhaseChanged,
     QualityJudged,
@@ -100,8 +102,12 @@ def member(symbol: str) -> UniverseMember:
     return UniverseMember("kis", "kr_stocks", DAY, 1, symbol, symbol, "KOSPI", 1e12, 100.0, AVERAGE, 1.0)
 
 
-def judged(folder: Path, *events: Event, without: int = 0, speed: float = 1.0) -> dict[str, Any]:
-    """The judge's findings; `without` trades of the slot are not stored. The day ran at this speed."""
+def judged(
+    folder: Path, *events: Event, without: int = 0, speed: float = 1.0, venue: str = "KRX", spans: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """The judge's findings; `without` trades of the slot are not stored. The day ran at this speed, and the
+    subscription was one at this venue, over which these trades were sent.
+    """
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     migrate(url)
     phases = [PhaseChanged(DAY, FROM_NS, "TRACK_A_ONLY", "FULL_OPERATION")]
@@ -117,7 +123,7 @@ def judged(folder: Path, *events: Event, without: int = 0, speed: float = 1.0) -
     )
     offered.write_text("\n".join(["symbol,venue,exchange_time_ns,cumulative_volume,price", *lines]))
     times = {"acknowledged_ns": FROM_NS, "ended_ns": TO_NS, "trades_before": int(BEFORE)}
-    return finding([{"symbol": SURGED, **times, "spans": []}], folder / "observer.db", offered, speed)
+    return finding([{"symbol": SURGED, "view": venue, **times, "spans": spans}], folder / "observer.db", offered, speed)
 
 
 def wrong(found: dict[str, Any]) -> dict[str, int]:
@@ -171,6 +177,20 @@ def test_words_that_are_better_than_the_stored_trades_are_found(
     share = (len(STORED) - 3) / len(TAPE)
     says = report(slots_quality=word, missing_at_most=at_most, volume_share=share)
     assert wrong(judged(tmp_path, says, without=3)) == dict.fromkeys(names, 1)
+
+
+def test_a_subscription_of_the_same_stock_at_another_venue_covers_nothing(tmp_path: Path) -> None:
+    assert wrong(judged(tmp_path, report(), venue="NXT")) == {"time_share_differs": 1, "intervals_differ": 1}
+
+
+@pytest.mark.parametrize(("spans", "names"), [([{}], ["slots_better_than_truth"]), ([], [])], ids=["sent", "silent"])
+def test_a_subscription_that_its_client_never_learned_of_begins_no_slot(
+    tmp_path: Path, spans: list[Any], names: list[str]
+) -> None:
+    share = (len(STORED) - 3) / len(TAPE)
+    lost = ConnectionChanged("kis", "a", FROM_NS, "lost", "", 0)
+    says = report(missing_at_most=3.0, volume_share=share)
+    assert wrong(judged(tmp_path, says, lost, without=3, spans=spans)) == dict.fromkeys(names, 1)
 
 
 def test_a_symbol_without_a_report_is_found(tmp_path: Path) -> None:
