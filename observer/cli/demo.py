@@ -30,7 +30,7 @@ from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
-from observer.demo.ledger import OFFERED, PACE, keep_ledger, write_offered, write_pace
+from observer.demo.ledger import OFFERED, keep_ledger, write_offered
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError, StoreFailedError, TransportError
 from observer.host.process import NAME, Host
@@ -256,7 +256,6 @@ def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interru
     assert day.settings.simulator is not None
     market = market_of(day.settings.simulator)
     write_offered(market, folder / "data" / OFFERED)
-    write_pace(day.clock.speed, folder / "data" / PACE)
     with StoreReader(day.settings.store.url) as reader:
         return summarise(
             reader,

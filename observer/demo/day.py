@@ -15,7 +15,7 @@ from observer.calendar.sessions import sessions_on
 from observer.clock import HeldClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.demo.ledger import LEDGER, OFFERED, PACE
+from observer.demo.ledger import LEDGER, OFFERED
 from observer.errors import ConfigError
 from observer.files import PRIVATE_FILE
 from observer.host.preflight import require_writable
@@ -141,7 +141,7 @@ def tidy(options: DemoOptions) -> None:
         elif not path.is_dir():
             path.unlink(missing_ok=True)
     shutil.rmtree(options.folder / "data" / "logs", ignore_errors=True)
-    for name in ("keys.toml", *(f"data/{kept}" for kept in (LEDGER, OFFERED, PACE))):
+    for name in ("keys.toml", f"data/{LEDGER}", f"data/{OFFERED}"):
         (options.folder / name).unlink(missing_ok=True)
 
 

@@ -1,5 +1,5 @@
-"""What the simulated broker saw of a demo day: its ledger, the market's trades, and how fast the day ran, kept for a
-judge from outside; and which quality reports are better than the broker's truth.
+"""What the simulated broker saw of a demo day: its ledger and the market's trades, kept for a judge from outside; and
+which quality reports are better than the broker's truth.
 """
 
 import csv
@@ -19,7 +19,6 @@ from observer.store.reader import StoreReader
 
 LEDGER = "ledger.json"
 OFFERED = "offered.csv"
-PACE = "pace.json"
 
 
 async def keep_ledger(rest_url: str, folder: Path) -> None:
@@ -93,8 +92,3 @@ def is_overstated(
         if begun_ns and any(max(min(begun_ns), slot.from_ns) < each <= slot.to_ns for each in lacking_ns):
             return True
     return False
-
-
-def write_pace(speed: float, path: Path) -> None:
-    """Write the day's speed, in market seconds a second."""
-    path.write_bytes(msgspec.json.encode({"speed": speed}))

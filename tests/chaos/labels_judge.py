@@ -1,19 +1,19 @@
 """Checks what a database says of its data, by the broker's ledger: `python -m tests.chaos.labels_judge DATABASE`.
 
-LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`,
-PACE a JSON object with the day's `speed` in market seconds a second; by default they are ledger.json, offered.csv and
-pace.json beside the database, where `observer demo --keep` writes them. The judge reads these and the database, imports
-nothing of Observer, and uses none of its counters.
+LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`; by
+default they are ledger.json and offered.csv beside the database, where `observer demo --keep` writes them. The judge
+reads these and the database, imports nothing of Observer, and uses none of its counters.
 
 It recomputes, for each symbol and day:
 
 *coverage*: the volume of the day, and the share of it that was stored trade by trade when the report was made, exact to
 the share; the share of the session's time between the broker's acknowledgements and the ends of the subscriptions, to
-`slack_s` a subscription: what is on its way takes machine time, which a fast day turns into more market time.
+SLACK_S a subscription, or as long as trades were on their way at its begin and at its end, where that is more: a busy
+machine reads late, and a fast day turns that into more market time.
 
 *the words*: a report that is better than the truth. complete, recovered: a trade from the first subscription of a slot
 to its end is not stored accordingly; whole: a trade of the day is not stored; missing_at_most is less than what is
-missing; missing is said of a symbol that did not trade.
+missing; missing is said of a symbol that did not trade in its slots.
 
 *labels*: a slot with the trigger volume_surge of a symbol whose latest minutes, and the times between its latest
 snapshots, had less than SURGE_MIN times their usual volume (its average day, times the share of a day that the market
@@ -30,6 +30,7 @@ import contextlib
 import json
 import sqlite3
 import sys
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ SESSION_S = 390 * 60.0  # 09:00 to 15:30
 WHOLE_DAY_S = 12 * 3_600.0  # 08:00 to 20:00, where a second venue trades
 SLOTS_PER_ACCOUNT = 41
 SLACK_S = 15.0  # market seconds of a subscription between what the broker and what the client notes
-SLACK_MACHINE_S = 0.25  # the same in machine seconds, where that is more: the way between two busy processes and back
+AROUND_MINUTES = 2  # before and after a moment, whose trades show how late the client read then
 SURGE_MIN = 2.0  # requirement 004, Volume Surge: the lowest level
 WINDOWS_NS = (5 * MINUTE_NS, 10 * MINUTE_NS)  # the latest minutes: of the stream, and of two sweeps
 LOOKBACK_NS = 20 * MINUTE_NS  # evidence is at most a sweep and a life of five minutes old, and its window as long
@@ -65,6 +66,7 @@ LABELS = """
 FIRED = "SELECT symbol, fired_ns FROM triggers WHERE kind = 'volume_surge'"
 ENDED = "SELECT symbol, ended_ns FROM trigger_ends WHERE kind = 'volume_surge'"
 SEEN = "SELECT symbol, receive_time_ns FROM snapshots ORDER BY receive_time_ns"
+RECEIVED = "SELECT symbol, cumulative_volume, receive_time_ns FROM trades WHERE gap_id IS NULL"
 LATE = """
     SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?
 """
@@ -165,6 +167,28 @@ def subscribed(subscriptions: Sequence[Mapping[str, Any]], bounds: tuple[int, in
     return common(united(spans), [bounds])
 
 
+class Lags:
+    """How late the client read what the broker sent, by the minute: the latest streamed trade of each."""
+
+    def __init__(self, tapes: Mapping[str, Tape], received: Iterable[tuple[str, float, int]]) -> None:
+        self._latest_ns: defaultdict[int, int] = defaultdict(int)
+        for symbol, reached, at_ns in received:
+            tape = tapes[symbol]
+            traded_ns = tape.times_ns[min(bisect_left(tape.volumes, reached), len(tape.times_ns) - 1)]
+            minute = traded_ns // MINUTE_NS
+            self._latest_ns[minute] = max(self._latest_ns[minute], at_ns - traded_ns)
+
+    def slack_s(self, subscriptions: Iterable[Mapping[str, Any]]) -> float:
+        """How far the client's notes of these subscriptions may be from the broker's, in market seconds."""
+        ends_ns = [(each["acknowledged_ns"], each["ended_ns"]) for each in subscriptions]
+        return max(SLACK_S, sum(max(SLACK_S, sum(map(self._around_s, filter(None, each)))) for each in ends_ns))
+
+    def _around_s(self, moment_ns: int) -> float:
+        minute = moment_ns // MINUTE_NS
+        around = range(minute - AROUND_MINUTES, minute + AROUND_MINUTES + 1)
+        return max(self._latest_ns.get(each, 0) for each in around) / NS_PER_S
+
+
 def coverage(
     report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session_s: float
 ) -> dict[str, int]:
@@ -183,6 +207,12 @@ def coverage(
     }
 
 
+def is_silent(tape: Tape, kept: Kept) -> bool:
+    """Whether the symbol did not trade in its slots."""
+    ends_ns = [min((end for end in kept.ends_ns if end >= start), default=sys.maxsize) for start in kept.starts_ns]
+    return all(tape.volume_at(start) == tape.volume_at(end) for start, end in zip(kept.starts_ns, ends_ns, strict=True))
+
+
 def words(report: Report, tape: Tape, kept: Kept, slots: Shares) -> dict[str, int]:
     """The words of a report that are better than the truth, or say of a silent symbol that it misses something."""
     total = tape.volumes[-1] if tape.volumes else 0
@@ -195,7 +225,7 @@ def words(report: Report, tape: Tape, kept: Kept, slots: Shares) -> dict[str, in
         "slots_better_than_truth": int(bool(worse)),
         "day_better_than_truth": int(report.day_quality == "whole" and bool(whole)),
         "bound_too_low": int(at_most is not None and at_most < volume(lacking)),
-        "missing_of_silent": int(report.slots_quality == "missing" and not slots),
+        "missing_of_silent": int(report.slots_quality == "missing" and is_silent(tape, kept)),
     }
 
 
@@ -215,9 +245,8 @@ def slot_use(
     return 100 * by_reports / offered_ns, 100 * by_ledger / offered_ns
 
 
-def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, speed: float = 1.0) -> dict[str, Any]:
-    """All figures, and whether nothing is wrong. `speed`: market seconds a second."""
-    slack_s = max(SLACK_S, SLACK_MACHINE_S * speed)
+def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
+    """All figures, and whether nothing is wrong."""
     tapes = read_tapes(offered)
     by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for subscription in ledger:
@@ -230,6 +259,7 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, 
         use = slot_use(connection, day, reports, by_symbol)
         late = stored_later(connection, reports)
         changes = connection.execute(CONNECTIONS).fetchall()
+        lags = Lags(tapes, connection.execute(RECEIVED))
     session = _session(tapes)
     wrong: defaultdict[str, int] = defaultdict(int, misleading_labels=len(labels))
     details: dict[str, Any] = {}
@@ -240,22 +270,21 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, 
         then = without(stored, united(late[symbol]))
         sent = subscribed(by_symbol[symbol], session)
         known = [each for each in by_symbol[symbol] if is_known(each, own, changes)]
-        slack = {"slack_s": slack_s * max(len(by_symbol[symbol]), 1), "session_s": (session[1] - session[0]) / NS_PER_S}
+        slack_s, session_s = lags.slack_s(by_symbol[symbol]), (session[1] - session[0]) / NS_PER_S
         found = {
-            **coverage(report, tape, then, sent, **slack),
+            **coverage(report, tape, then, sent, slack_s=slack_s, session_s=session_s),
             **words(report, tape, own, held(known, own, tape)),
         }
         for name, number in found.items():
             wrong[name] += number
         if any(found.values()):
             details[symbol] = {name: number for name, number in found.items() if number}
-    slack_of_all_s = slack_s * len(ledger)
+    slack_of_all_s = lags.slack_s(ledger)
     wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _percent(use, reports, slack_of_all_s))
     totals = {
         "reports": len(reports),
         "surge_labels": count,
-        "speed": speed,
-        "slack_s": slack_s,
+        "slack_s": round(slack_of_all_s / max(len(ledger), 1), 1),
         "slot_use_percent_by_reports": use and round(use[0], 2),
         "slot_use_percent_by_ledger": use and round(use[1], 2),
     }
@@ -298,12 +327,10 @@ def main() -> int:
     parser.add_argument("database", type=Path)
     parser.add_argument("--ledger", type=Path)
     parser.add_argument("--offered", type=Path)
-    parser.add_argument("--pace", type=Path)
     arguments = parser.parse_args()
     beside = arguments.database.parent
     ledger = json.loads((arguments.ledger or beside / "ledger.json").read_text())
-    speed = json.loads((arguments.pace or beside / "pace.json").read_text())["speed"]
-    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv", speed)
+    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv")
     sys.stdout.write(json.dumps(reported, indent=2) + "\n")
     return 0 if reported["nothing_wrong"] else 1
 

@@ -19,7 +19,10 @@ SPEED = 1_000.0  # what is on its way for a moment of machine time was traded in
 def store_universe(day: Scene) -> int:
     """Every symbol of the market is a member; returns their number."""
     symbols = [each.symbol for each in day.simulator.market.instruments if not each.suspended]
-    members = [member(each, rank=rank, market_cap=1e13 / rank, venue="KRX") for rank, each in enumerate(symbols, 1)]
+    members = [
+        member(each, rank=rank, market_cap=1e13 / rank, venue="KRX", average_volume_20d=None)
+        for rank, each in enumerate(symbols, 1)
+    ]
     built = UniverseBuilt("kis", KOREAN_STOCKS, *(DAY.isoformat(),) * 2, 0, len(members), len(members), 0.0)
     writer = StoreWriter(day.settings.store.url)
     writer.open()
