@@ -13,7 +13,8 @@ from tests.selection.builders import member
 from tests.workers.three_accounts import Scene, run, scene
 from workers.track_b import track_b
 
-SPEED = 1_000.0  # what is on its way for a moment of machine time was traded in many seconds of the market
+SPEED = 60.0  # what is on its way for a moment of machine time was traded in seconds of the market
+LIVELY = {"simulator": {"trades_times": 3.0}}
 
 
 def store_universe(day: Scene) -> int:
@@ -33,13 +34,13 @@ def store_universe(day: Scene) -> int:
 
 def test_every_trade_of_a_slot_until_its_end_at_track_bs_stop_is_stored_or_lies_in_a_gap() -> None:
     async def scenario() -> None:
-        async with scene(14, 55, held=True, speed=SPEED) as day:
+        async with scene(14, 59, held=True, speed=SPEED, configured=LIVELY) as day:
             count, worker = store_universe(day), Worker("track-b", day.settings, day.clock)
             running = asyncio.create_task(track_b(worker))
             try:
                 await day.until(lambda: len(day.simulator.registrations()) == count, "every symbol is subscribed")
                 day.clock.start()
-                await day.until(lambda: len(day.reported(SlotReleased, "track-b")) == count, "every slot has ended")
+                await day.until(lambda: all(each.ended_ns for each in day.simulator.registrations()), "all is removed")
             finally:
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
