@@ -30,7 +30,7 @@ from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
-from observer.demo.ledger import LEDGER, OFFERED, PACE, keep_ledger, write_offered, write_pace
+from observer.demo.ledger import OFFERED, keep_ledger, write_offered
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError, StoreFailedError, TransportError
 from observer.host.process import NAME, Host
@@ -94,8 +94,8 @@ def demo(
     It is a whole Korean day, 08:00 to 15:40 (with --nxt 07:00 to 20:15), with every process, against a simulated broker
     on loopback. At a high speed or with many symbols it begins earlier, so that the universe is ready before the open.
 
-    Exit status 0 when everything that was published is stored, each streamed symbol has its quality report and no
-    process failed; 1 when not; 130 after ctrl-C.
+    Exit status 0 when everything that was published is stored, each streamed symbol has a quality report no better than
+    the simulated broker's truth and no process failed; 1 when not; 130 after ctrl-C.
     """
     if db:
         _require_empty(db)  # before an earlier demo is removed
@@ -125,12 +125,15 @@ def demo(
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
         logs.set_up(NAME, made.clock, stream=log, head=made.settings.log_head(made.configuration))
-        summary = asyncio.run(_run(made, folder, console, keep=keep))
+        summary = asyncio.run(_run(made, folder, console))
     _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not keep:
         tidy(options)
     if not (summary.is_judged or summary.interrupted):
         click.echo(_unjudged_text(summary, folder), err=True)
+    if summary.overstated:
+        text = f"{summary.overstated:,} quality reports are better than the broker's ledger in {folder / 'data'}"
+        click.echo(text, err=True)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
 
@@ -154,16 +157,16 @@ def _announcement(day: DemoDay, folder: Path) -> str:
     )
 
 
-async def _run(day: DemoDay, folder: Path, console: Console, *, keep: bool) -> DemoSummary:
-    """Run the day from its first process to its last; return its summary. With `keep` the ledger of the simulated
-    broker and the trades that it offered are written beside the database.
+async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
+    """Run the day from its first process to its last; return its summary. The ledger of the simulated broker and the
+    trades that it offered are written beside the database.
     """
     began_s = time.monotonic()
     host = Host(day.settings, day.configuration, day.clock)
     interrupted = asyncio.Event()
     tasks = [
         asyncio.create_task(_watch(day, host, console)),
-        asyncio.create_task(_live_through(day, host, folder / "data" if keep else None)),
+        asyncio.create_task(_live_through(day, host, folder / "data")),
         asyncio.create_task(_pass_on(interrupted, host.stopping)),
     ]
     try:
@@ -183,8 +186,9 @@ async def _run(day: DemoDay, folder: Path, console: Console, *, keep: bool) -> D
         raise
 
 
-async def _live_through(day: DemoDay, host: Host, ledger_folder: Path | None) -> None:
-    """Start the day when every process is ready, or after BOOT_S_MAX; stop the host at its end.
+async def _live_through(day: DemoDay, host: Host, ledger_folder: Path) -> None:
+    """Start the day when every process is ready, or after BOOT_S_MAX; keep the broker's ledger and stop the host at its
+    end.
 
     On a busy machine the backup and the quality reports may not be finished at the day's end: they have END_S_MAX more.
     """
@@ -202,7 +206,7 @@ async def _live_through(day: DemoDay, host: Host, ledger_folder: Path | None) ->
                     awaited.discard(type(event))
                     if not awaited:
                         break
-        if ledger_folder is not None and day.settings.simulator is not None:
+        if day.settings.simulator is not None:
             await keep_ledger(f"http://127.0.0.1:{day.settings.simulator.rest_port}", ledger_folder)
     except TransportError as error:
         logger.error("%s", error)
@@ -251,14 +255,12 @@ async def _follow(host: Host, apply: Callable[[Event], None]) -> None:
 def _summarise(day: DemoDay, host: Host, folder: Path, wall_s: float, *, interrupted: bool) -> DemoSummary:
     assert day.settings.simulator is not None
     market = market_of(day.settings.simulator)
-    if (folder / "data" / LEDGER).exists():
-        write_offered(market, folder / "data" / OFFERED)
-        write_pace(day.clock.speed, folder / "data" / PACE)
+    write_offered(market, folder / "data" / OFFERED)
     with StoreReader(day.settings.store.url) as reader:
         return summarise(
             reader,
             market,
-            folder / "run" / "outbox",
+            folder,
             host.status(),
             session_date=local_datetime(day.begins_ns).date().isoformat(),
             final_ns=day.ends_ns,

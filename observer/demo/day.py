@@ -15,6 +15,7 @@ from observer.calendar.sessions import sessions_on
 from observer.clock import HeldClock
 from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.demo.ledger import LEDGER, OFFERED
 from observer.errors import ConfigError
 from observer.files import PRIVATE_FILE
 from observer.host.preflight import require_writable
@@ -131,8 +132,8 @@ def universe_at(begins: tuple[int, int]) -> str:
 
 
 def tidy(options: DemoOptions) -> None:
-    """Remove sockets, keys and logs; keep the database, its configuration, the readable files, and the outboxes: events
-    behind the day's package are in no other place from which a restore could bring them.
+    """Remove sockets, keys, logs and what the broker saw; keep the database, its configuration, the readable files, and
+    the outboxes: events behind the day's package are in no other place from which a restore could bring them.
     """
     for path in (options.folder / "run").glob("*"):
         if path.is_dir() and path.name != OUTBOXES:
@@ -140,7 +141,8 @@ def tidy(options: DemoOptions) -> None:
         elif not path.is_dir():
             path.unlink(missing_ok=True)
     shutil.rmtree(options.folder / "data" / "logs", ignore_errors=True)
-    (options.folder / "keys.toml").unlink(missing_ok=True)
+    for name in ("keys.toml", f"data/{LEDGER}", f"data/{OFFERED}"):
+        (options.folder / name).unlink(missing_ok=True)
 
 
 def is_of_demo(folder: Path) -> bool:

@@ -1,23 +1,28 @@
-"""What the simulated broker saw of a demo day, kept for a judge from outside: its ledger, the market's trades, and how
-fast the day ran.
+"""What the simulated broker saw of a demo day: its ledger and the market's trades, kept for a judge from outside; and
+which quality reports are better than the broker's truth.
 """
 
 import csv
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import msgspec
 
+from bus.events import Trade
 from observer.errors import TransportError
+from observer.gaps.intervals import Interval
+from observer.lines import stock_of, venue_of
+from observer.simulator.kis.wire import Registration
 from observer.simulator.market.market import Market, OfferedTrade
+from observer.store.reader import StoreReader
 
 LEDGER = "ledger.json"
 OFFERED = "offered.csv"
-PACE = "pace.json"
 
 
 async def keep_ledger(rest_url: str, folder: Path) -> None:
-    """Write the running simulator's ledger of subscriptions.
+    """Write the running simulator's ledger of subscriptions into the folder.
 
     Raises:
         TransportError: the simulator does not answer, or refuses.
@@ -40,6 +45,50 @@ def write_offered(market: Market, path: Path) -> None:
             writer.writerows(msgspec.structs.astuple(trade) for trade in market.offered(instrument.symbol))
 
 
-def write_pace(speed: float, path: Path) -> None:
-    """Write the day's speed, in market seconds a second."""
-    path.write_bytes(msgspec.json.encode({"speed": speed}))
+def read_ledger(folder: Path) -> Sequence[Registration] | None:
+    """The kept ledger; None where the day ended before it was kept."""
+    path = folder / LEDGER
+    return msgspec.json.decode(path.read_bytes(), type=list[Registration]) if path.exists() else None
+
+
+def of_line(market: Market, line_id: str) -> Iterator[OfferedTrade]:
+    """The trades that the market offers of a line; the simulated market's main venue is the KRX."""
+    venue = venue_of(line_id, "KRX")
+    return (each for each in market.offered(stock_of(line_id)) if each.venue == venue)
+
+
+def overstated(
+    reader: StoreReader, market: Market, ledger: Sequence[Registration], session_date: str, final_ns: int
+) -> Sequence[str]:
+    """The lines whose quality report is better than the truth, see `is_overstated`. `final_ns`: the day's end."""
+    found: list[str] = []
+    for line, slots in reader.stream_times(session_date, final_ns).items():
+        report, stored = reader.judged_trades(line, session_date)
+        own = [each for each in ledger if (each.symbol, each.view) == (stock_of(line), venue_of(line, "KRX"))]
+        offered = of_line(market, line)
+        if report is not None and is_overstated(report.slots_quality, stored, slots=slots, ledger=own, offered=offered):
+            found.append(line)
+    return found
+
+
+def is_overstated(
+    word: str,
+    stored: Sequence[Trade],
+    *,
+    slots: Sequence[Interval],
+    ledger: Sequence[Registration],
+    offered: Iterable[OfferedTrade],
+) -> bool:
+    """Whether a line's slots are called complete (recovered) though a trade of the market, from a slot's first
+    subscription over which the broker sent something to the end of the slot, is not stored as streamed (at all).
+    """
+    if word not in ("complete", "recovered"):
+        return False
+    held = {each.cumulative_volume for each in stored if word == "recovered" or each.gap_id is None}
+    lacking_ns = [each.exchange_time_ns for each in offered if float(each.cumulative_volume) not in held]
+    for slot in slots:
+        in_slot = [each for each in ledger if each.spans and each.acknowledged_ns < slot.to_ns]
+        begun_ns = [each.acknowledged_ns for each in in_slot if each.ended_ns is None or each.ended_ns > slot.from_ns]
+        if begun_ns and any(max(min(begun_ns), slot.from_ns) < each <= slot.to_ns for each in lacking_ns):
+            return True
+    return False

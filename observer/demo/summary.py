@@ -8,7 +8,8 @@ import msgspec
 from bus.commands import StatusReply
 from bus.events import Trade
 from bus.segments import published_by_stream
-from observer.lines import stock_of, venue_of
+from observer.demo.day import OUTBOXES
+from observer.demo.ledger import of_line, overstated, read_ledger
 from observer.simulator.market.market import Market, OfferedTrade
 from observer.simulator.market.sessions import Venue
 from observer.store.reader import StoreReader
@@ -61,8 +62,9 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     `trades` counts streamed and recovered trades, `trades_offered` those that equal a trade of the simulated market;
     `duplicates` counts surplus rows in the database, `redelivered` repeated events that were dropped. `quality_reports`
-    should be as many as `symbols_with_slot`. `by_session` counts these trades by venue and session of the simulated
-    market; `venues` compares the volume of each venue with what is stored of it.
+    should be as many as `symbols_with_slot`; `overstated` of them are better than the truth by the broker's ledger
+    (None: the day ended without one). `by_session` counts these trades by venue and session of the simulated market;
+    `venues` compares the volume of each venue with what is stored of it.
     """
 
     universe: int
@@ -77,6 +79,7 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     listings: ListingCounts
     symbols_with_slot: int
     quality_reports: int
+    overstated: int | None
     events_published: int
     events_stored: int
     duplicates: int
@@ -94,8 +97,8 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def succeeded(self) -> bool:
         """Whether every published event is stored once, every stored trade was offered, each symbol that had a slot has
-        its quality report, and every process ended as requested. A day without a universe, a sweep or a trade is no
-        success: its empty counts agree trivially.
+        a quality report no better than the truth, and every process ended as requested. A day without a universe, a
+        sweep or a trade is no success: its empty counts agree trivially.
         """
         return (
             not self.interrupted
@@ -104,6 +107,7 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
             and self.duplicates == 0
             and self.trades == self.trades_offered
             and self.is_judged
+            and self.overstated == 0
             and all(state == "STOPPED" for state in self.processes.values())
         )
 
@@ -116,7 +120,7 @@ class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
 def summarise(
     reader: StoreReader,
     market: Market,
-    outboxes: Path,
+    folder: Path,
     final: StatusReply,
     *,
     session_date: str,
@@ -125,9 +129,10 @@ def summarise(
     database: str,
     interrupted: bool,
 ) -> DemoSummary:
-    """Count stored events from the database and published events from the producers' files. `final_ns` is the market
-    time of the day's end.
+    """Count stored events from the database and published events from the producers' files in the demo's folder, where
+    the broker's ledger is kept, too. `final_ns` is the market time of the day's end.
     """
+    ledger = read_ledger(folder / "data")
     day, found = reader.day_summary(session_date), _offered(reader, market, session_date)
     return DemoSummary(
         universe=day.universe,
@@ -142,7 +147,8 @@ def summarise(
         listings=ListingCounts(day.listings_new, day.listings_removed),
         symbols_with_slot=len(reader.stream_times(session_date, final_ns)),
         quality_reports=len(reader.quality(session_date)),
-        events_published=sum(sum(published_by_stream(path).values()) for path in outboxes.iterdir()),
+        overstated=None if ledger is None else len(overstated(reader, market, ledger, session_date, final_ns)),
+        events_published=sum(sum(published_by_stream(path).values()) for path in (folder / "run" / OUTBOXES).iterdir()),
         events_stored=reader.total_rows(),
         duplicates=reader.duplicate_trades(session_date),
         redelivered=sum(stream.duplicates for stream in reader.streams()),
@@ -203,12 +209,6 @@ def _offered(reader: StoreReader, market: Market, session_date: str) -> Offered:
     return found
 
 
-def of_line(market: Market, line_id: str) -> Iterator[OfferedTrade]:
-    """The trades that the market offers of a line; the simulated market's main venue is the KRX."""
-    venue = venue_of(line_id, "KRX")
-    return (each for each in market.offered(stock_of(line_id)) if each.venue == venue)
-
-
 def is_unaltered(stored: Trade, offered: OfferedTrade) -> bool:
     """Whether a stored trade equals the offered one in all fields that its source reports.
 
@@ -227,6 +227,8 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
     triggers = ", ".join(f"{kind} {count:,}" for kind, count in sorted(summary.triggers.items())) or "none"
     slots, gaps = summary.slots, summary.gaps
     trades = gaps.recovered - gaps.recovered_as_bars
+    overstated = "not compared" if summary.overstated is None else f"{summary.overstated:,}"
+    reports = f"{summary.quality_reports:,} ({overstated})"
     ended = (("ended early", "by ctrl-C, or before the close"),) if summary.interrupted else ()
     return (
         *ended,
@@ -241,7 +243,7 @@ def summary_rows(summary: DemoSummary) -> Sequence[tuple[str, str]]:
         ("gaps found / unrecoverable", f"{gaps.found:,} / {gaps.unrecoverable:,}"),
         ("gaps filled with trades / bars", f"{trades:,} / {gaps.recovered_as_bars:,}"),
         ("listings", f"{summary.listings.new:,} new, {summary.listings.removed:,} removed"),
-        ("quality reports", f"{summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot"),
+        ("quality reports (overstated)", f"{reports} of {summary.symbols_with_slot:,} symbols with a slot"),
         ("restarts", f"{summary.restarts:,}"),
         ("events published / stored", f"{summary.events_published:,} / {summary.events_stored:,}"),
         ("duplicate rows / redelivered", f"{summary.duplicates:,} / {summary.redelivered:,}"),

@@ -20,7 +20,7 @@ from bus.events import ConnectionChanged, InputQuarantined
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.providers.backoff import ReconnectBackoff
-from observer.providers.broker import Credentials, CredentialSource, StreamListener
+from observer.providers.broker import CONNECTION_LOST, Credentials, CredentialSource, StreamListener
 from observer.providers.connection_end import KeyChangedError, LostError, RefusedError, decisive
 from observer.providers.dialect import (
     Data,
@@ -184,7 +184,7 @@ class TradeStreamConnection:
         """Report the subscriptions that were lost with the connection, then close the socket."""
         gone = self._subscriptions.lose_all()
         self._report(state, reason, subscriptions=len(gone))
-        self._report_gone(gone, "connection lost", since_ns)
+        self._report_gone(gone, CONNECTION_LOST, since_ns)
         await socket.close()
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -370,7 +370,7 @@ class TradeStreamConnection:
                 await socket.close()
         except (TimeoutError, ConnectionClosed, RefusedError):
             pass  # what could not be removed goes with the connection, and is reported as such below
-        self._report_gone(self._subscriptions.lose_all(), reason)
+        self._report_gone(self._subscriptions.lose_all(), CONNECTION_LOST)
         self._farewell = _REMOVED
         self._report("closed", reason, subscriptions=subscriptions)
 

@@ -128,6 +128,7 @@ class StreamingDay:
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
+        self._deciding: Sequence[asyncio.Task[None]] = ()
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts, alerts)
 
     async def connect(self) -> bool:
@@ -151,22 +152,24 @@ class StreamingDay:
         selector = await self._new_selector()
         await self._clock.sleep_until(self._plan.context_sync_ns)
         await self._give_slots(selector)
-        following = (
-            *(self._follow_feed(selector), self._evaluate_slots(selector)),
-            *(self._halt_poller.run(), self.trades.held.run()),
-        )
-        return selector, [*running, *(tasks.create_task(each) for each in following)]
+        deciding = (self._follow_feed(selector), self._evaluate_slots(selector))
+        self._deciding = [tasks.create_task(each) for each in deciding]
+        following = (self._halt_poller.run(), self.trades.held.run())
+        return selector, [*running, *self._deciding, *(tasks.create_task(each) for each in following)]
 
     async def end(self, selector: Selector) -> None:
-        """Release every slot and detect what is missing of stale symbols. Does nothing if the machine
-        slept until another day: `Unfinished` ends the day then.
+        """Release every slot now, after the stream is read out up to this moment: what is missing until then is a gap.
+        Does nothing if the machine slept until another day: `Unfinished` ends the day then.
         """
         if self._clock.now_ns() >= self._plan.ends_ns:
             resolve_stream_alerts(self._alerts)
             return
-        await self._stream_monitor.drain()
+        for task in self._deciding:  # no decision is later than the end of the slots
+            task.cancel()
+        ended_ns = self._late_end.stop_ns = self.moment()
+        await self._stream_monitor.drain(ended_ns)
         await self.trades.leave_all()
-        self._close(selector, self.moment(), "closed")
+        self._close(selector, ended_ns, "closed")
         resolve_stream_alerts(self._alerts)
 
     async def end_for_earlier_process(self) -> None:

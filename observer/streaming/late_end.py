@@ -80,6 +80,7 @@ class LateEnd:
     B's stop at the latest. So what a venue trades in a pause or after a session that is not collected is not missing.
 
     `windows` are those of the day's lines, set when its universe is known; none: every slot lasts until the stop.
+    `stop_ns` is Track B's stop: the planned one, until the slots are released a little later.
 
     Args:
         source: shows the volume at a stop.
@@ -91,6 +92,7 @@ class LateEnd:
 
     def __init__(self, source: StopVolumes, plan: DayPlan, reader: StoreReader, clock: Clock, alerts: Alerts) -> None:
         self.windows: Sequence[VenueWindow] = ()
+        self.stop_ns = plan.track_b_stop_ns
         self._source = source
         self._plan = plan
         self._reader = reader
@@ -134,9 +136,8 @@ class LateEnd:
 
     def _stop(self, symbol: str, held_ns: int, now_ns: int) -> int:
         """When the slot ended. While its venue has a window it goes on, also after an earlier window's end."""
-        stop_ns = self._plan.track_b_stop_ns
-        latest_ns = slot_stop(self.windows, symbol, now_ns, stop_ns)
-        return latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, stop_ns)
+        latest_ns = slot_stop(self.windows, symbol, now_ns, self.stop_ns)
+        return latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, self.stop_ns)
 
     async def _asked(
         self, symbol: str, stop_ns: int, known: float, volume_now: float, failures: list[str]

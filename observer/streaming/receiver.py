@@ -23,7 +23,7 @@ from observer.calendar.sessions import DaySessions
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
-from observer.providers.broker import QuoteSource, StreamFact
+from observer.providers.broker import CONNECTION_LOST, QuoteSource, StreamFact
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
@@ -38,9 +38,6 @@ _GAP_REASONS: Final[Mapping[str, GapReason]] = {"new approval key": "token_renew
 
 
 _Record = TypeVar("_Record", bound=Trade | OrderBook | ExpectedPrice)
-
-CONNECTION_LOST: Final = "connection lost"
-"""The reason of a subscription that ended with its connection, by the connection's wording."""
 
 NOT_STREAMED: Final = "not_streamed:"
 """How the identity of an alert begins that a symbol with a slot is not streamed."""
@@ -116,7 +113,14 @@ class StreamReceiver:
     def leave(self, symbol: str) -> None:
         """Stop watching a symbol and query its missing volume."""
         self.monitor.leaving(symbol)
-        self.trades.leave(symbol, lambda symbols: self.tasks.create_task(self.trades.settle(symbols)))
+        self.trades.leave(symbol, self._settle)
+
+    def _settle(self, symbols: Collection[str]) -> None:
+        settling = self.trades.settle(symbols)
+        try:
+            self.tasks.create_task(settling)
+        except RuntimeError:  # the process stops: the gaps stay open, the next process closes them
+            settling.close()
 
     def on_trades(self, trades: Sequence[Trade]) -> None:
         """Check and store a frame's trades; pass the stored ones to the triggers."""

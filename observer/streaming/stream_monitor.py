@@ -253,18 +253,25 @@ class StreamMonitor:
         if symbol in self._swept:
             self._doubt(self._doubtful({symbol: self._swept[symbol]}))
 
-    async def drain(self) -> None:
-        """At the end of streaming, mark symbols whose streamed volume stays behind the broker's volume. Without an
-        answer of the broker, the last sweep counts.
+    async def drain(self, ended_ns: int) -> None:
+        """Read the stream out up to the end of streaming (UTC ns), which is over: mark symbols whose streamed volume
+        stays behind the broker's, asked for now. Without an answer of the broker, the last sweep counts, and the
+        symbol's connection must bring a trade from after the end.
         """
         watched = self._trades.detector.watched
-        swept = {symbol: self._swept[symbol] for symbol in watched if symbol in self._swept}
-        reported = swept | await self._asked(watched)
+        answered = await self._asked(watched)
+        reported = {symbol: self._swept[symbol] for symbol in watched if symbol in self._swept} | answered
+
+        def behind() -> Collection[str]:
+            unanswered = watched - answered.keys() - self._trades.detector.unsettled()
+            late = {symbol for symbol in unanswered if not self._has_passed(symbol, ended_ns)}
+            return late.union(self._doubtful(reported))
+
         for _ in range(round(ARRIVES_WITHIN_S / _POLL_S)):
-            if not self._doubtful(reported):
+            if not behind():
                 break
             await asyncio.sleep(_POLL_S)
-        self._doubt(self._doubtful(reported))
+        self._doubt(sorted(behind()))
         self._doubt(self._unread_at_last(watched))
 
     def _unread_at_last(self, symbols: Collection[str]) -> Collection[str]:

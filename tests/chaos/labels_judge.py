@@ -1,19 +1,19 @@
 """Checks what a database says of its data, by the broker's ledger: `python -m tests.chaos.labels_judge DATABASE`.
 
-LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`,
-PACE a JSON object with the day's `speed` in market seconds a second; by default they are ledger.json, offered.csv and
-pace.json beside the database, where `observer demo --keep` writes them. The judge reads these and the database, imports
-nothing of Observer, and uses none of its counters.
+LEDGER is the simulator's answer to GET /simulator/registrations, OFFERED the output of `observer simulator offered`; by
+default they are ledger.json and offered.csv beside the database, where `observer demo --keep` writes them. The judge
+reads these and the database, imports nothing of Observer, and uses none of its counters.
 
 It recomputes, for each symbol and day:
 
 *coverage*: the volume of the day, and the share of it that was stored trade by trade when the report was made, exact to
 the share; the share of the session's time between the broker's acknowledgements and the ends of the subscriptions, to
-`slack_s` a subscription: what is on its way takes machine time, which a fast day turns into more market time.
+SLACK_S a subscription, or as long as trades were on their way at its begin and at its end, where that is more: a busy
+machine reads late, and a fast day turns that into more market time.
 
 *the words*: a report that is better than the truth. complete, recovered: a trade from the first subscription of a slot
 to its end is not stored accordingly; whole: a trade of the day is not stored; missing_at_most is less than what is
-missing; missing is said of a symbol that did not trade.
+missing; missing is said of a symbol that did not trade in its slots.
 
 *labels*: a slot with the trigger volume_surge of a symbol whose latest minutes, and the times between its latest
 snapshots, had less than SURGE_MIN times their usual volume (its average day, times the share of a day that the market
@@ -30,6 +30,7 @@ import contextlib
 import json
 import sqlite3
 import sys
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,15 +38,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.ledger_judge import Kept, Tape, held, read_kept, read_tapes
+from tests.chaos.ledger_judge import CONNECTIONS, Kept, Tape, held, is_known, line_id, read_kept, read_tapes
 from tests.chaos.shares import Shares, common, united, volume, without
 
 NS_PER_S = 1_000_000_000
 MINUTE_NS = 60 * NS_PER_S
 SESSION_S = 390 * 60.0  # 09:00 to 15:30
+WHOLE_DAY_S = 12 * 3_600.0  # 08:00 to 20:00, where a second venue trades
 SLOTS_PER_ACCOUNT = 41
 SLACK_S = 15.0  # market seconds of a subscription between what the broker and what the client notes
-SLACK_MACHINE_S = 0.25  # the same in machine seconds, where that is more: the way between two busy processes and back
+AROUND_MINUTES = 2  # before and after a moment, whose trades show how late the client read then
 SURGE_MIN = 2.0  # requirement 004, Volume Surge: the lowest level
 WINDOWS_NS = (5 * MINUTE_NS, 10 * MINUTE_NS)  # the latest minutes: of the stream, and of two sweeps
 LOOKBACK_NS = 20 * MINUTE_NS  # evidence is at most a sweep and a life of five minutes old, and its window as long
@@ -64,11 +66,12 @@ LABELS = """
 FIRED = "SELECT symbol, fired_ns FROM triggers WHERE kind = 'volume_surge'"
 ENDED = "SELECT symbol, ended_ns FROM trigger_ends WHERE kind = 'volume_surge'"
 SEEN = "SELECT symbol, receive_time_ns FROM snapshots ORDER BY receive_time_ns"
+RECEIVED = "SELECT symbol, cumulative_volume, receive_time_ns FROM trades WHERE gap_id IS NULL"
 LATE = """
     SELECT symbol, cumulative_volume - volume, cumulative_volume, receive_time_ns FROM trades WHERE receive_time_ns > ?
 """
 AVERAGES = "SELECT symbol, average_volume_20d FROM universe_members WHERE average_volume_20d > 0 AND session_date = ?"
-HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND current = ?"
+HOURS = "SELECT min(changed_ns) FROM phases WHERE session_date = ? AND {} = 'FULL_OPERATION'"
 ACCOUNTS = "SELECT count(DISTINCT substr(slot, 1, instr(slot, ':') - 1)) FROM slot_assignments"
 
 
@@ -92,7 +95,7 @@ class Usual:
     def __init__(self, tapes: Mapping[str, Tape], averages: Mapping[str, float]) -> None:
         self._tapes = tapes
         self._averages = averages
-        self._shares: dict[tuple[int, int], float | None] = {}
+        self._shares: dict[tuple[str, int, int], float | None] = {}
 
     def highest(self, symbol: str, windows: Iterable[tuple[int, int]]) -> float | None:
         """The volume of the window with the most, in units of the usual one; None without an average or a market."""
@@ -100,20 +103,20 @@ class Usual:
         return max((ratio for ratio in found if ratio is not None), default=None)
 
     def _ratio(self, symbol: str, from_ns: int, to_ns: int) -> float | None:
-        average, share = self._averages.get(symbol), self._share(from_ns, to_ns)
+        average, share = self._averages.get(symbol), self._share(venue_of(symbol), from_ns, to_ns)
         return _within(self._tapes[symbol], from_ns, to_ns) / (average * share) if average and share else None
 
-    def _share(self, from_ns: int, to_ns: int) -> float | None:
-        """The mean share of a day that the symbols trade in this time, without the busiest tenth."""
-        if (from_ns, to_ns) not in self._shares:
+    def _share(self, venue: str, from_ns: int, to_ns: int) -> float | None:
+        """The mean share of a day that the venue's symbols trade in this time, without the busiest tenth."""
+        if (venue, from_ns, to_ns) not in self._shares:
             found = sorted(
                 _within(self._tapes[symbol], from_ns, to_ns) / average
                 for symbol, average in self._averages.items()
-                if symbol in self._tapes
+                if symbol in self._tapes and venue_of(symbol) == venue
             )
             usual = found[: len(found) - len(found) // 10]
-            self._shares[from_ns, to_ns] = sum(usual) / len(usual) if len(found) >= SYMBOLS_MIN else None
-        return self._shares[from_ns, to_ns]
+            self._shares[venue, from_ns, to_ns] = sum(usual) / len(usual) if len(found) >= SYMBOLS_MIN else None
+        return self._shares[venue, from_ns, to_ns]
 
 
 def _within(tape: Tape, from_ns: int, to_ns: int) -> int:
@@ -164,11 +167,35 @@ def subscribed(subscriptions: Sequence[Mapping[str, Any]], bounds: tuple[int, in
     return common(united(spans), [bounds])
 
 
-def coverage(report: Report, tape: Tape, stored: Shares, sent: Shares, slack_s: float) -> dict[str, int]:
+class Lags:
+    """How late the client read what the broker sent, by the minute: the latest streamed trade of each."""
+
+    def __init__(self, tapes: Mapping[str, Tape], received: Iterable[tuple[str, float, int]]) -> None:
+        self._latest_ns: defaultdict[int, int] = defaultdict(int)
+        for symbol, reached, at_ns in received:
+            tape = tapes[symbol]
+            traded_ns = tape.times_ns[min(bisect_left(tape.volumes, reached), len(tape.times_ns) - 1)]
+            minute = traded_ns // MINUTE_NS
+            self._latest_ns[minute] = max(self._latest_ns[minute], at_ns - traded_ns)
+
+    def slack_s(self, subscriptions: Iterable[Mapping[str, Any]]) -> float:
+        """How far the client's notes of these subscriptions may be from the broker's, in market seconds."""
+        ends_ns = [(each["acknowledged_ns"], each["ended_ns"]) for each in subscriptions]
+        return max(SLACK_S, sum(max(SLACK_S, sum(map(self._around_s, filter(None, each)))) for each in ends_ns))
+
+    def _around_s(self, moment_ns: int) -> float:
+        minute = moment_ns // MINUTE_NS
+        around = range(minute - AROUND_MINUTES, minute + AROUND_MINUTES + 1)
+        return max(self._latest_ns.get(each, 0) for each in around) / NS_PER_S
+
+
+def coverage(
+    report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session_s: float
+) -> dict[str, int]:
     """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made."""
     total = tape.volumes[-1] if tape.volumes else 0
     share = volume(common(stored, [(0, total)])) / total if total else None
-    reported_s = (report.time_share or 0.0) * SESSION_S
+    reported_s = (report.time_share or 0.0) * session_s
     streamed_s = volume(sent) / NS_PER_S
     listed_s = volume(united(report.intervals)) / NS_PER_S
     outside_s = volume(without(united(report.intervals), sent)) / NS_PER_S
@@ -178,6 +205,12 @@ def coverage(report: Report, tape: Tape, stored: Shares, sent: Shares, slack_s: 
         "time_share_differs": int(abs(reported_s - streamed_s) > slack_s),
         "intervals_differ": int(outside_s > slack_s or abs(listed_s - streamed_s) > slack_s),
     }
+
+
+def is_silent(tape: Tape, kept: Kept) -> bool:
+    """Whether the symbol did not trade in its slots."""
+    ends_ns = [min((end for end in kept.ends_ns if end >= start), default=sys.maxsize) for start in kept.starts_ns]
+    return all(tape.volume_at(start) == tape.volume_at(end) for start, end in zip(kept.starts_ns, ends_ns, strict=True))
 
 
 def words(report: Report, tape: Tape, kept: Kept, slots: Shares) -> dict[str, int]:
@@ -192,7 +225,7 @@ def words(report: Report, tape: Tape, kept: Kept, slots: Shares) -> dict[str, in
         "slots_better_than_truth": int(bool(worse)),
         "day_better_than_truth": int(report.day_quality == "whole" and bool(whole)),
         "bound_too_low": int(at_most is not None and at_most < volume(lacking)),
-        "missing_of_silent": int(report.slots_quality == "missing" and not slots),
+        "missing_of_silent": int(report.slots_quality == "missing" and is_silent(tape, kept)),
     }
 
 
@@ -201,7 +234,7 @@ def slot_use(
 ) -> tuple[float, float] | None:
     """The used percentage of all slots' time by the reports, and by the ledger; None without hours."""
     began_ns, ended_ns = (
-        database.execute(HOURS, (day, phase)).fetchone()[0] for phase in ("FULL_OPERATION", "TRACK_A_CLOSING")
+        database.execute(HOURS.format(side), (day,)).fetchone()[0] for side in ("current", "previous")
     )
     if began_ns is None or ended_ns is None:
         return None
@@ -212,13 +245,12 @@ def slot_use(
     return 100 * by_reports / offered_ns, 100 * by_ledger / offered_ns
 
 
-def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, speed: float = 1.0) -> dict[str, Any]:
-    """All figures, and whether nothing is wrong. `speed`: market seconds a second."""
-    slack_s = max(SLACK_S, SLACK_MACHINE_S * speed)
+def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) -> dict[str, Any]:
+    """All figures, and whether nothing is wrong."""
     tapes = read_tapes(offered)
     by_symbol: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for subscription in ledger:
-        by_symbol[subscription["symbol"]].append(subscription)
+        by_symbol[line_id(subscription["symbol"], subscription["view"])].append(subscription)
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         [(day,)] = connection.execute("SELECT max(session_date) FROM quality")
         reports, kept = read_reports(connection, day), read_kept(connection)
@@ -226,30 +258,33 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path, 
         count = connection.execute(f"SELECT count(*) FROM ({LABELS})").fetchone()[0]
         use = slot_use(connection, day, reports, by_symbol)
         late = stored_later(connection, reports)
+        changes = connection.execute(CONNECTIONS).fetchall()
+        lags = Lags(tapes, connection.execute(RECEIVED))
+    session = _session(tapes)
     wrong: defaultdict[str, int] = defaultdict(int, misleading_labels=len(labels))
     details: dict[str, Any] = {}
     wrong["not_judged"] = sum(symbol not in reports for symbol, each in kept.items() if each.starts_ns)
     for symbol, report in reports.items():
         tape, own = tapes[symbol], kept.get(symbol, Kept())
-        session = _session(tapes)
         stored = united([*own.streamed, *own.recovered])
         then = without(stored, united(late[symbol]))
         sent = subscribed(by_symbol[symbol], session)
+        known = [each for each in by_symbol[symbol] if is_known(each, own, changes)]
+        slack_s, session_s = lags.slack_s(by_symbol[symbol]), (session[1] - session[0]) / NS_PER_S
         found = {
-            **coverage(report, tape, then, sent, slack_s * max(len(by_symbol[symbol]), 1)),
-            **words(report, tape, own, held(by_symbol[symbol], own, tape)),
+            **coverage(report, tape, then, sent, slack_s=slack_s, session_s=session_s),
+            **words(report, tape, own, held(known, own, tape)),
         }
         for name, number in found.items():
             wrong[name] += number
         if any(found.values()):
             details[symbol] = {name: number for name, number in found.items() if number}
-    slack_of_all_s = slack_s * len(ledger)
+    slack_of_all_s = lags.slack_s(ledger)
     wrong["slot_use_differs"] = int(use is not None and abs(use[0] - use[1]) > _percent(use, reports, slack_of_all_s))
     totals = {
         "reports": len(reports),
         "surge_labels": count,
-        "speed": speed,
-        "slack_s": slack_s,
+        "slack_s": round(slack_of_all_s / max(len(ledger), 1), 1),
         "slot_use_percent_by_reports": use and round(use[0], 2),
         "slot_use_percent_by_ledger": use and round(use[1], 2),
     }
@@ -276,9 +311,14 @@ def _percent(use: tuple[float, float], reports: Mapping[str, Report], seconds: f
 
 
 def _session(tapes: Mapping[str, Tape]) -> tuple[int, int]:
-    """The session from the open to the close: it begins with the day's first trades, the opening auction's."""
+    """From the open to the close of all venues: it begins with the day's first trades, an opening auction's."""
     opens_ns = min(tape.times_ns[0] for tape in tapes.values() if tape.times_ns) // MINUTE_NS * MINUTE_NS
-    return opens_ns, opens_ns + round(SESSION_S) * NS_PER_S
+    return opens_ns, opens_ns + round(WHOLE_DAY_S if any(map(venue_of, tapes)) else SESSION_S) * NS_PER_S
+
+
+def venue_of(line: str) -> str:
+    """The venue in a line's name; empty for the main venue."""
+    return line.partition(".")[2]
 
 
 def main() -> int:
@@ -287,12 +327,10 @@ def main() -> int:
     parser.add_argument("database", type=Path)
     parser.add_argument("--ledger", type=Path)
     parser.add_argument("--offered", type=Path)
-    parser.add_argument("--pace", type=Path)
     arguments = parser.parse_args()
     beside = arguments.database.parent
     ledger = json.loads((arguments.ledger or beside / "ledger.json").read_text())
-    speed = json.loads((arguments.pace or beside / "pace.json").read_text())["speed"]
-    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv", speed)
+    reported = finding(ledger, arguments.database, arguments.offered or beside / "offered.csv")
     sys.stdout.write(json.dumps(reported, indent=2) + "\n")
     return 0 if reported["nothing_wrong"] else 1
 

@@ -1,6 +1,7 @@
 """The judge of labels and reports finds each that says more than the ledger."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import (
+    ConnectionChanged,
     Event,
     PhaseChanged,
     QualityJudged,
@@ -100,13 +102,18 @@ def member(symbol: str) -> UniverseMember:
     return UniverseMember("kis", "kr_stocks", DAY, 1, symbol, symbol, "KOSPI", 1e12, 100.0, AVERAGE, 1.0)
 
 
-def judged(folder: Path, *events: Event, without: int = 0, speed: float = 1.0) -> dict[str, Any]:
-    """The judge's findings; `without` trades of the slot are not stored. The day ran at this speed."""
+def judged(
+    folder: Path, *events: Event, without: int = 0, late_s: int = 0, venue: str = "KRX", spans: Sequence[Any] = ()
+) -> dict[str, Any]:
+    """The judge's findings; `without` trades of the slot are not stored. The client read each trade so late, and the
+    subscription was one at this venue, over which these trades were sent.
+    """
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
     migrate(url)
     phases = [PhaseChanged(DAY, FROM_NS, "TRACK_A_ONLY", "FULL_OPERATION")]
     phases.append(PhaseChanged(DAY, TO_NS, "FULL_OPERATION", "TRACK_A_CLOSING"))
-    stored = STORED[: len(STORED) - without]
+    in_time = STORED[: len(STORED) - without]
+    stored = [msgspec.structs.replace(each, receive_time_ns=each.receive_time_ns + late_s * S) for each in in_time]
     with contextlib.closing(StoreWriter(url)) as writer:
         writer.open()
         members = [member(symbol) for symbol in SYMBOLS]
@@ -117,7 +124,7 @@ def judged(folder: Path, *events: Event, without: int = 0, speed: float = 1.0) -
     )
     offered.write_text("\n".join(["symbol,venue,exchange_time_ns,cumulative_volume,price", *lines]))
     times = {"acknowledged_ns": FROM_NS, "ended_ns": TO_NS, "trades_before": int(BEFORE)}
-    return finding([{"symbol": SURGED, **times, "spans": []}], folder / "observer.db", offered, speed)
+    return finding([{"symbol": SURGED, "view": venue, **times, "spans": spans}], folder / "observer.db", offered)
 
 
 def wrong(found: dict[str, Any]) -> dict[str, int]:
@@ -173,17 +180,35 @@ def test_words_that_are_better_than_the_stored_trades_are_found(
     assert wrong(judged(tmp_path, says, without=3)) == dict.fromkeys(names, 1)
 
 
+def test_a_subscription_of_the_same_stock_at_another_venue_covers_nothing(tmp_path: Path) -> None:
+    assert wrong(judged(tmp_path, report(), venue="NXT")) == {"time_share_differs": 1, "intervals_differ": 1}
+
+
+@pytest.mark.parametrize(("spans", "names"), [([{}], ["slots_better_than_truth"]), ([], [])], ids=["sent", "silent"])
+def test_a_subscription_that_its_client_never_learned_of_begins_no_slot(
+    tmp_path: Path, spans: list[Any], names: list[str]
+) -> None:
+    share = (len(STORED) - 3) / len(TAPE)
+    lost = ConnectionChanged("kis", "a", FROM_NS, "lost", "", 0)
+    says = report(missing_at_most=3.0, volume_share=share)
+    assert wrong(judged(tmp_path, says, lost, without=3, spans=spans)) == dict.fromkeys(names, 1)
+
+
 def test_a_symbol_without_a_report_is_found(tmp_path: Path) -> None:
     other = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
     assert wrong(judged(tmp_path, report(), other)) == {"not_judged": 1}
 
 
-def test_a_report_that_says_missing_of_a_silent_symbol_is_found(tmp_path: Path) -> None:
-    other = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
+@pytest.mark.parametrize(("until_ns", "names"), [(TO_NS + S, ["missing_of_silent"]), (TO_NS + 60 * S, [])])
+def test_a_report_that_says_missing_of_a_symbol_that_was_silent_in_its_slot_is_found(
+    tmp_path: Path, until_ns: int, names: list[str]
+) -> None:
+    assigned = SlotAssigned("a:02", OTHERS[0], TO_NS, "market_cap", 1.0, "free_slot", None)
+    released = SlotReleased("a:02", OTHERS[0], until_ns, 1.0, "expired")
     says = report(
         symbol=OTHERS[0], slots_quality="missing", day_volume=360.0, volume_share=0.0, time_share=0.0, intervals=()
     )
-    assert wrong(judged(tmp_path, report(), other, says)) == {"missing_of_silent": 1}
+    assert wrong(judged(tmp_path, report(), assigned, released, says)) == dict.fromkeys(names, 1)
 
 
 @pytest.mark.parametrize(
@@ -203,13 +228,12 @@ def test_a_slot_labelled_with_a_surge_that_was_none_is_found(tmp_path: Path, eve
     assert wrong(judged(tmp_path, report(), *events))["misleading_labels"] == 1
 
 
-def test_a_fast_day_turns_the_same_machine_time_into_more_market_time(tmp_path: Path) -> None:
-    longer = (StreamedTime(FROM_NS - 40 * S, TO_NS),)
-    for folder, speed, expected in (("slow", 60.0, {"intervals_differ": 1}), ("fast", 240.0, {})):
-        (tmp_path / folder).mkdir()
-        found = judged(tmp_path / folder, report(intervals=longer), speed=speed)
-        assert wrong(found) == expected
-        assert found["totals"]["slack_s"] == 0.25 * speed
+@pytest.mark.parametrize(("late_s", "names"), [(0, ["intervals_differ"]), (40, [])])
+def test_an_end_that_the_client_notes_no_later_than_it_read_the_trades_around_it_is_none_that_differs(
+    tmp_path: Path, late_s: int, names: list[str]
+) -> None:
+    longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 40 * S),), judged_ns=TO_NS + 60 * S)
+    assert wrong(judged(tmp_path, longer, late_s=late_s)) == dict.fromkeys(names, 1)
 
 
 @pytest.mark.parametrize(("received_ns", "expected"), [(TO_NS + 1, {}), (TO_NS - 1, {"volume_share_differs": 1})])

@@ -1,12 +1,18 @@
-"""The ledger of the simulated broker, kept for a judge from outside."""
+"""The ledger of the simulated broker: kept for a judge from outside, and compared with the quality reports."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 
-from observer.demo.ledger import LEDGER, keep_ledger
+from observer.demo.ledger import LEDGER, is_overstated, keep_ledger
+from observer.gaps.intervals import Interval
+from observer.simulator.kis.wire import Registration, Span
+from observer.simulator.market.market import OfferedTrade
+from tests.builders import trade
 from tests.providers.stand_ins import serving
 
 
@@ -25,3 +31,47 @@ def test_the_ledger_is_fetched_from_this_machine_whatever_proxy_is_set(
 
     asyncio.run(scenario())
     assert (tmp_path / LEDGER).read_text() == '{"registrations": []}'
+
+
+# --- reports better than the truth ---------------------------------------------------------------------------
+
+SLOT = Interval(100, 200)
+SENT = [Span("sent", 1, 9, 0, 9)]
+TIMES_NS = (50, 120, 150, 200, 250)  # of the market's trades of one share each
+SUBSCRIBED = Registration("first", "H0STCNT0", "005930", acknowledged_ns=110, trades_before=1, ended_ns=210, spans=SENT)
+
+
+def overstated(word: str, stored: Mapping[int, str | None], slot: Interval = SLOT, *ledger: Registration) -> bool:
+    """Whether this word is better than the truth; `stored` are the numbers of the stored trades, with their gaps."""
+    day = ("005930", "2026-11-18", "090000")
+    offered = [
+        OfferedTrade(*day, at_ns, 100, 1, number, number, 0, "buy", "KRX", "regular")
+        for number, at_ns in enumerate(TIMES_NS, start=1)
+    ]
+    rows = [trade(volume=1.0, cumulative_volume=float(number), gap_id=gap) for number, gap in stored.items()]
+    return is_overstated(word, rows, slots=[slot], ledger=ledger or [SUBSCRIBED], offered=offered)
+
+
+def test_a_slot_is_complete_if_every_trade_from_its_subscription_to_its_end_is_stored_as_streamed() -> None:
+    assert not overstated("complete", {2: None, 3: None, 4: None})
+
+
+@pytest.mark.parametrize("lacking", [2, 3, 4])
+def test_complete_and_recovered_overstate_a_slot_that_lacks_any_of_its_trades(lacking: int) -> None:
+    stored = dict.fromkeys({2, 3, 4} - {lacking})
+    assert overstated("complete", stored)
+    assert overstated("recovered", stored)
+    assert overstated("complete", {**stored, lacking: "gap"})
+    assert not overstated("recovered", {**stored, lacking: "gap"})
+    assert not overstated("degraded", stored)
+
+
+def test_a_slot_whose_subscription_was_there_before_begins_with_itself() -> None:
+    assert overstated("complete", {3: None, 4: None})
+    assert not overstated("complete", {3: None, 4: None}, Interval(130, 200))
+
+
+def test_a_subscription_that_brought_nothing_or_was_over_before_the_slot_says_nothing_of_it() -> None:
+    silent = msgspec.structs.replace(SUBSCRIBED, spans=[])
+    over = msgspec.structs.replace(SUBSCRIBED, acknowledged_ns=10, ended_ns=90)
+    assert not overstated("complete", {}, SLOT, silent, over)

@@ -30,7 +30,7 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ProviderError
 from observer.local_time import local_ns
-from observer.providers.broker import Priority, Quote, StreamListener
+from observer.providers.broker import CONNECTION_LOST, Priority, Quote, StreamListener
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SlotSettings
@@ -65,15 +65,16 @@ class Line:
     def __init__(self, account: str, listener: StreamListener, *, is_down: bool, is_silent: bool) -> None:
         self.account = account
         self.listener = listener
-        self._is_down, self._is_silent = is_down, is_silent
+        self._is_down, self.is_silent = is_down, is_silent
         self.subscribed: frozenset[str] = frozenset()
         self.anew: list[str] = []  # symbols that were unsubscribed and subscribed again
+        self.lost_at_end: list[str] = []  # symbols whose removals the broker does not acknowledge at the end
         self._wanted: frozenset[str] = frozenset()
         self._left: set[str] = set()
 
     def want(self, symbols: Sequence[str]) -> None:
         self._wanted = frozenset(symbols)
-        if not self._is_silent:
+        if not self.is_silent:
             asyncio.get_running_loop().call_soon(self._answer)
 
     def _answer(self) -> None:
@@ -89,7 +90,11 @@ class Line:
     async def run(self) -> None:
         if not self._is_down:
             self.report("connected")
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for symbol in self.lost_at_end:
+                self.listener.on_unsubscribed(symbol, CONNECTION_LOST)
 
     def report(self, state: Literal["connected", "lost", "refused", "suspended"]) -> None:
         self.listener.on_connection(ConnectionChanged("kis", self.account, PLAN.track_b_start_ns, state, "", 0))

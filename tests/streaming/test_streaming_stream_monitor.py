@@ -24,7 +24,7 @@ from observer.store.reader import StoreReader
 from observer.streaming import stream_monitor as monitor
 from tests.selection.builders import state
 from tests.streaming.day_scene import SESSION, SLOTS, SYMBOLS, Market, Process, market, process
-from tests.waiting import until_async
+from tests.waiting import DEADLINE_S, until_async
 
 SYMBOL, OTHER = SYMBOLS[0], SYMBOLS[1]
 
@@ -80,6 +80,59 @@ def test_the_end_of_the_day_waits_for_trades_in_transit() -> None:
         assert gaps(running) == []
 
     play(scene)
+
+
+def test_the_slots_end_at_the_moment_up_to_which_the_stream_is_read_out_not_when_that_is_done() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
+        ended_ns = made.clock.now_ns()
+        ending = asyncio.create_task(running.day.end(running.selector))
+        await until_async(lambda: len(made.desk.quoted) > asked)
+        await made.clock.advance(30.0)
+        await ending
+        released = running.of(SlotReleased)
+        assert {each.released_ns for each in released} == {ended_ns}
+        assert len(released) == SLOTS
+
+    play(scene)
+
+
+def test_a_decision_is_never_later_than_the_end_of_the_slots() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        made.desk.volumes, asked = {SYMBOL: 25.0}, len(made.desk.quoted)
+        ending = asyncio.create_task(running.day.end(running.selector))
+        await until_async(lambda: len(made.desk.quoted) > asked)
+        steps = len(running.steps)
+        await running.until(ending.done)
+        assert running.steps[steps:] == ["closed"]
+
+    play(scene)
+
+
+def test_where_the_broker_does_not_answer_at_the_end_only_a_later_trade_shows_that_all_was_read() -> None:
+    async def unproved(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        made.desk.is_down = True
+        await running.day.end(running.selector)
+        assert [(gap.symbol, gap.after_volume) for gap in running.of(GapOpened)] == [(SYMBOL, 10.0)]
+        assert [lost.symbol for lost in running.of(GapUnrecoverable)] == [SYMBOL]
+
+    async def proved(made: Market, running: Process) -> None:
+        bring(made, running, SYMBOL, 10.0)
+        made.desk.is_down, asked = True, len(made.desk.quoted)
+        ending = asyncio.create_task(running.day.end(running.selector))
+        await until_async(lambda: len(made.desk.quoted) > asked)
+        await made.clock.advance(1.0)
+        bring(made, running, OTHER, 5.0)
+        await ending
+        assert running.of(GapOpened) == []
+
+    play(unproved)
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(monitor, "ARRIVES_WITHIN_S", DEADLINE_S)
+        play(proved)
 
 
 def test_a_symbol_without_trades_is_compared_with_the_volume_requested_at_its_subscription() -> None:

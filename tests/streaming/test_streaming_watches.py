@@ -100,6 +100,24 @@ def test_a_replay_s_next_watch_begins_behind_a_trade_that_was_kept_before_it() -
     assert opened.after_volume == every[4].cumulative_volume
 
 
+def test_a_released_line_whose_end_was_not_read_when_the_process_stops_keeps_an_open_gap() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            [line] = running.lines
+            pins(running).pin(LINE)
+            await running.until(lambda: LINE in line.subscribed)
+            running.day.receiver.on_trades([made.trade(LINE, 5.0, 10_000.0)])
+            line.is_silent, line.lost_at_end = True, [LINE]
+            pins(running).unpin(LINE)
+            raise asyncio.CancelledError  # as the process's end does
+        with StoreReader(made.url) as reader:
+            [story] = [each for each in reader.openings(SESSION) if each.opened.symbol == LINE]
+        assert story.is_open
+        assert story.opened.after_volume == 5.0
+
+    play(scene)
+
+
 def delisted(symbol: str) -> ListingChanged:
     nothing = (None,) * 4
     return ListingChanged("kis", "KOSPI", symbol, "removed", 1, "", "", "", *nothing, False, False, False, False)
@@ -110,7 +128,7 @@ def test_a_process_that_was_killed_with_watches_but_no_slot_has_its_day_closed_o
         async with process(made) as running:
             [line] = running.lines
             await running.until(lambda: len(line.subscribed) == SLOTS)
-            line._is_silent = True  # it acknowledges no end of a subscription
+            line.is_silent = True  # it acknowledges no end of a subscription
             for symbol in SYMBOLS:
                 running.day._update_listing(running.selector, delisted(symbol))
             await running.until(lambda: len(running.of(SlotReleased)) == SLOTS)

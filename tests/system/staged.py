@@ -228,7 +228,7 @@ def summary_of(day: StagedDay, final: StatusReply) -> DemoSummary:
         return summarise(
             reader,
             market_of(settings.simulator),
-            day.folder / "run" / "outbox",
+            day.folder,
             final,
             session_date=DAY.isoformat(),
             final_ns=0,
