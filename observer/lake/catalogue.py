@@ -28,8 +28,10 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
+from pyiceberg.table.update import TableUpdate, update_table_metadata
 from pyiceberg.table.update.snapshot import ExpireSnapshots
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
@@ -257,7 +259,7 @@ def _update_table(
     marks = {f"{new[uri].day.market} {new[uri].day.session_date}": new[uri].day.marks for uri in added}
     summary = {MARKS: msgspec.json.encode(marks).decode()}
     expired = leaving(_expired(table), untidy)
-    with table.transaction() as transaction:
+    with _Transaction(table) as transaction:
         update = transaction.update_snapshot(snapshot_properties=summary)
         with update.overwrite() if gone else update.merge_append() as snapshot:
             for entry in gone:
@@ -269,6 +271,22 @@ def _update_table(
             ExpireSnapshots(transaction).by_ids([each.snapshot_id for each in expired]).commit()
     delete_unneeded(table, untidy)
     return True
+
+
+class _Transaction(Transaction):
+    """One that makes the table's next state once for each change. Its base class copies the whole state at each of some
+    twenty looks, which was a third of an update's processor time.
+    """
+
+    _made: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        """The state behind the changes so far; nobody writes to it."""
+        base = self._table.metadata
+        if self._made is None or self._made[0] is not base or self._made[1] is not self._updates:
+            self._made = base, self._updates, update_table_metadata(base, self._updates)
+        return self._made[2]
 
 
 def _digest_of(files: Collection[str]) -> str:

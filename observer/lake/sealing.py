@@ -19,7 +19,6 @@ import pyarrow as pa
 from bus.events import SCHEMA_VERSION
 from observer.errors import DataFileError, StoppedError, UntidyCatalogueError
 from observer.files import sync_path
-from observer.lake.catalogue import update_catalogue
 from observer.lake.known_days import KnownDays
 from observer.lake.layout import SealedDay, Version, sealed_day, sealed_rows, version_path, write_manifest
 from observer.lake.merging import late_rows, merged, numbers_of
@@ -107,6 +106,8 @@ def seal_days(
 
 def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay]) -> Sequence[str]:
     """Bring the catalogue up to date; return why it is not. Also behind a failure of the sealing, which goes first."""
+    from observer.lake.catalogue import update_catalogue  # it loads pyiceberg and with it pandas: 0.7 s, once a day
+
     try:
         if found := known.days():
             update_catalogue(lake, found, before)

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 
 from observer.errors import DataFileError, LakeInUseError, StoppedError
-from observer.lake.catalogue import outdated_tables
 from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
 from observer.lake.merging import late_rows
@@ -100,6 +99,8 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
 
 def verify_catalogue(lake: Path) -> Sequence[str]:
     """What is wrong with the catalogue: tables that have other files than the manifests."""
+    from observer.lake.catalogue import outdated_tables  # it loads pyiceberg and with it pandas
+
     if not (outdated := outdated_tables(lake, sealed_days(lake))):
         return ()
     text = f"the catalogue's tables {', '.join(outdated)} have other files: `observer lake seal` of any day corrects it"

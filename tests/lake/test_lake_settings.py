@@ -1,6 +1,7 @@
 """`[lake]`: its process exists only with the section, and its folder is in the folder of data unless it is named."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,3 +92,9 @@ def test_without_the_extra_the_section_is_a_wrong_configuration(
     with pytest.raises(ConfigError, match=re.escape(f"lake: pyiceberg not installed: {install_command('lake')}")):
         names_of(tmp_path, lake={})
     assert "lake" not in names_of(tmp_path)
+
+
+def test_the_lakes_process_loads_the_catalogues_libraries_with_its_first_sealing_alone() -> None:
+    code = "import sys, workers.lake; print(*sorted({'pandas', 'pyarrow', 'pyiceberg'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "pyarrow\n"
