@@ -17,7 +17,7 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from observer.clock import Clock
-from observer.errors import ProviderError, TokenExpiredError, TransportError
+from observer.errors import ProviderError, RateExceededError, TokenExpiredError, TransportError
 from observer.metrics.counters import COUNTERS
 from observer.providers.bodies import ACCEPTED, BodyReader, decode
 from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
@@ -230,10 +230,11 @@ class RestPipeline:
     def _delay_s(self, state: RetryCallState) -> float:
         """Market seconds before the next attempt: exponential back-off with jitter, uniform over [d/2, d].
 
-        Zero after a rejected token: a new token is there already, and no other call waits for this one.
+        Zero after a rejected token: a new token is there already, and no other call waits for this one. Zero after "too
+        many": the first repetition may go at once, and how long the next ones wait is the limiter's decision.
         """
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, TokenExpiredError):
+        if isinstance(error, TokenExpiredError | RateExceededError):
             return 0.0
         doubled_s = self._settings.delay_initial_s * 2.0 ** (state.attempt_number - 1)
         return min(doubled_s, self._settings.delay_max_s) * self._rng.uniform(0.5, 1.0)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from observer.clock import ScaledClock
+from observer.clock import ManualClock, ScaledClock
 from observer.errors import (
     BadRequestError,
     MaintenanceError,
@@ -62,7 +62,7 @@ class Outcome:
         return web.Response(status=status, body=body)
 
 
-def called(*answers, priority="bulk", attempts_max=4, renews=True):
+def called(*answers, priority="bulk", attempts_max=4, renews=True, clock=None):
     outcome = Outcome(answers, RestSettings(timeout_s=60.0, attempts_max=attempts_max))
     outcome.credentials.renews = renews
 
@@ -75,7 +75,7 @@ def called(*answers, priority="bulk", attempts_max=4, renews=True):
                     dialect=Dialect(),
                     rate_limiter=outcome.rate_limiter,
                     credentials=outcome.credentials,
-                    clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+                    clock=clock or ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
                     rng=Random(1),
                     settings=outcome.settings,
                     account=(account := uuid.uuid4().hex),
@@ -112,6 +112,11 @@ def test_a_rate_limit_error_penalises_the_shared_rate_limiter():
     outcome = called((429, b""), GOOD)
     assert outcome.result == Answer(7)
     assert outcome.rate_limiter.penalties == 1
+
+
+def test_a_call_that_was_one_too_many_is_repeated_without_a_delay():
+    outcome = called(*[(429, b"")] * 4, GOOD, attempts_max=5, clock=ManualClock(10**18))
+    assert outcome.result == Answer(7)
 
 
 def test_a_refused_token_is_reported_and_the_call_goes_on_with_the_next():
