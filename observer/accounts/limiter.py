@@ -296,14 +296,17 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
     if failures == 1 and learned < most_at(limits, state, now_ns):
         return _with_learned(limits, state, learned, now_ns)
     if failures == 1 and 0 < suspected <= before:
-        return _with_learned(limits, state, suspected, now_ns)
+        return _with_learned(limits, state, min(suspected, learned), now_ns)
     return msgspec.structs.replace(state, suspected=min(before, suspected) if suspected else before)
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
-    """The state with a limit that a refusal taught or confirmed: each is believed twice as long as the one before."""
-    is_first = learned_at(limits, state, now_ns) == limits.windows[0].positions
-    hold_ns = _HOLD_NS if is_first else min(2 * state.hold_ns, _HOLD_NS_MAX)
+    """The state with a limit that a refusal taught or confirmed. The same one again, but for the one call by which a
+    trial may have raised it, is believed twice as long as before.
+    """
+    known = learned_at(limits, state, now_ns)
+    is_again = known < limits.windows[0].positions and known - learned <= 1
+    hold_ns = min(2 * state.hold_ns, _HOLD_NS_MAX) if is_again else _HOLD_NS
     return msgspec.structs.replace(state, suspected=0, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
 
 

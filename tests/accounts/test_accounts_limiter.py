@@ -287,11 +287,12 @@ def test_a_refusal_while_one_call_more_is_tried_confirms_what_was_learned_for_lo
     assert state.learned_ns == (NOW_NS + 5 * MS if is_confirmed else since_ns)
 
 
-@pytest.mark.parametrize("learned", range(2, 7))
-def test_the_first_limit_is_believed_for_five_seconds_and_each_later_one_for_longer(learned):
-    fields = {"learned": learned, "suspected": 1, "hold_ns": 40 * SECOND_NS, "refused_ns": NOW_NS - SECOND_NS}
+@pytest.mark.parametrize(("known", "taught"), list(itertools.product(range(1, 7), range(1, 6))))
+def test_a_limit_that_is_taught_again_is_believed_for_longer_and_another_one_for_five_seconds(taught, known):
+    fields = {"learned": known, "suspected": taught, "hold_ns": 40 * SECOND_NS, "refused_ns": NOW_NS - SECOND_NS}
     state = after_calls(5, "refused", **fields)
-    assert (state.learned, state.hold_ns) == (1, (60 if learned < 6 else 5) * SECOND_NS)
+    is_again = known < 6 and taught >= known - 1
+    assert (state.learned, state.hold_ns) == (min(taught, known), (60 if is_again else 5) * SECOND_NS)
 
 
 def test_a_limit_is_believed_for_a_minute_at_most():
