@@ -6,7 +6,8 @@ to the client.
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from random import Random
 from ssl import SSLContext
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 # Of 20 calls a second, each answered within a second, at most 20 are on their way. They are opened as they are needed,
 # so a broker that answers as it should sees two or three.
 _CONNECTIONS_MAX: Final = 24
-BODY_S_MAX: Final = 120.0  # machine seconds: a host that sends a byte now and then must not hold a call for ever
+_CALL_TIMEOUTS: Final = 1.5  # a whole call: a host that sends a byte now and then must not hold it for ever
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -104,17 +105,30 @@ async def read_body(response: httpx.Response, call: str) -> bytes:
 
     Raises:
         MalformedError: it is larger than the bound, or of an encoding that was not asked for.
-        TransportError: it does not end, or cannot be unpacked.
+        TransportError: it cannot be unpacked.
         httpx.TransportError: the connection failed meanwhile.
     """
     reader = BodyReader(response.headers.get("content-encoding", ""), call)
-    try:
-        async with asyncio.timeout(BODY_S_MAX):
-            async for portion in response.aiter_raw():
-                reader.add(portion)
-    except TimeoutError as error:
-        raise TransportError(f"{call}: the body does not end within {BODY_S_MAX:g} s", call=call) from error
+    async for portion in response.aiter_raw():
+        reader.add(portion)
     return reader.whole()
+
+
+@contextlib.asynccontextmanager
+async def ended_call(client: httpx.AsyncClient, call: str) -> AsyncIterator[None]:
+    """A call, which ends within one and a half of the client's time-outs (15 s by default) however it goes on.
+
+    Raises:
+        TransportError: it did not, or the connection failed.
+    """
+    within_s = _CALL_TIMEOUTS * (client.timeout.read or 0.0)
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError as error:
+        raise TransportError(f"{call}: no end within {within_s:g} s", call=call) from error
+    except httpx.TransportError as error:
+        raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
 
 
 async def send_once(
@@ -127,22 +141,22 @@ async def send_once(
     """Send a request and return a successful answer; both are recorded as they are, refusals too.
 
     Raises:
-        TransportError: no answer.
+        TransportError: no answer, or none that ends.
         MalformedError: a body that is too large, see `bodies`.
         ProviderError: whatever the dialect makes of the answer.
     """
     number = recorder.request(request.name, headers, request.query, request.body)
-    try:
-        async with client.stream(
+    async with (
+        ended_call(client, request.name),
+        client.stream(
             request.method,
             request.path,
             params=dict(request.query) or None,
             content=request.body or None,
             headers=dict(headers),
-        ) as response:
-            content = await read_body(response, request.name)
-    except httpx.TransportError as error:
-        raise TransportError(f"{request.name}: {type(error).__name__} {error}".strip(), call=request.name) from error
+        ) as response,
+    ):
+        content = await read_body(response, request.name)
     status = response.status_code
     recorder.answer(number, request.name, status, response.headers, request.query, content)
     refusal = dialect.classify(status, content)
@@ -201,10 +215,10 @@ class RestPipeline:
             retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
             reraise=True,
         )
-        answer: Answer = await retrying(self._attempt, request, priority)
-        return Page(decode(answer.content, result_type, request.name), self._dialect.more(answer.headers))
+        page: Page[Result] = await retrying(self._attempt, request, priority, result_type)
+        return page
 
-    async def _attempt(self, request: Request, priority: Priority) -> Answer:
+    async def _attempt(self, request: Request, priority: Priority, result_type: type[Result]) -> Page[Result]:
         """One attempt, with what its failure means for the others who share the account."""
         used = await self._credentials.current()
         asked_ns = self._clock.now_ns()
@@ -215,6 +229,7 @@ class RestPipeline:
                 self._count(request, "sent")
                 headers = self._dialect.headers(request, used)
                 answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
+            body = decode(answer.content, result_type, request.name)
         except ProviderError as error:
             self._count(request, type(error).__name__)
             if isinstance(error, TokenExpiredError):
@@ -222,7 +237,7 @@ class RestPipeline:
                 error.retry = await self._credentials.reject(used)
             raise
         self._count(request, "ok")
-        return answer
+        return Page(body, self._dialect.more(answer.headers))
 
     def _count(self, request: Request, outcome: str) -> None:
         COUNTERS.add("observer_calls_total", self._account, request.name, outcome)
