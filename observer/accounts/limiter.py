@@ -301,11 +301,11 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
-    """The state with a limit that a refusal taught or confirmed. The same one again, but for the one call by which a
-    trial may have raised it, is believed twice as long as before.
+    """The state with a limit that a refusal taught or confirmed. Confirmed, or corrected to no less than a half, it is
+    believed twice as long as before; a far lower one is another limit, or none.
     """
     known = learned_at(limits, state, now_ns)
-    is_again = known < limits.windows[0].positions and known - learned <= 1
+    is_again = known < limits.windows[0].positions and 2 * learned >= known
     hold_ns = min(2 * state.hold_ns, _HOLD_NS_MAX) if is_again else _HOLD_NS
     return msgspec.structs.replace(state, suspected=0, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
 

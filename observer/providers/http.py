@@ -18,12 +18,12 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from observer.clock import Clock
-from observer.errors import ProviderError, RateExceededError, TokenExpiredError, TransportError
+from observer.errors import ConfigError, ProviderError, RateExceededError, TokenExpiredError, TransportError
 from observer.metrics.counters import COUNTERS
 from observer.providers.bodies import ACCEPTED, BodyReader, decode
 from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
 from observer.providers.raw import UNRECORDED, CallRecorder
-from observer.providers.settings import RestSettings
+from observer.providers.settings import PROXY_OF_ENVIRONMENT, RestSettings
 from observer.units import NS_PER_S
 
 Result = TypeVar("Result")
@@ -80,24 +80,41 @@ class RestDialect(Protocol):
 
 
 def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
-    """A client with HTTP/1.1 keep-alive, which follows no redirect: no other host gets the keys. The environment's
-    proxies and certificates play no part.
+    """A client with HTTP/1.1 keep-alive, which follows no redirect: no other host gets the keys. Through a proxy goes a
+    tunnel, in which TLS ends at the host.
+
+    Raises:
+        ConfigError: the file of certificates cannot be read.
     """
+    is_of_environment = settings.proxy == PROXY_OF_ENVIRONMENT
     return httpx.AsyncClient(
         base_url=base_url,
-        headers=ACCEPTED,
+        headers={**ACCEPTED, **({"user-agent": settings.user_agent} if settings.user_agent else {})},
         follow_redirects=False,
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX),
-        verify=trusted_certificates(),
-        trust_env=False,
+        verify=trusted_certificates(settings.certificates),
+        trust_env=is_of_environment,
+        proxy=None if is_of_environment else settings.proxy or None,
     )
 
 
 @cache
-def trusted_certificates() -> SSLContext:
-    """The trusted certificates; all clients of a process share one copy, as each would load its own."""
-    return httpx.create_ssl_context(trust_env=False)
+def trusted_certificates(file: str = "") -> SSLContext:
+    """The trusted certificates: the public ones, those of the system or of the file that SSL_CERT_FILE names, and those
+    of this file. All clients of a process share one copy, as each would load its own.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    if file:
+        try:
+            context.load_verify_locations(file)
+        except OSError as error:  # SSLError is one
+            raise ConfigError(f"certificates: {file}: {error.strerror or error}") from error
+    return context
 
 
 async def read_body(response: httpx.Response, call: str) -> bytes:

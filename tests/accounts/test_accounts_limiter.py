@@ -288,10 +288,10 @@ def test_a_refusal_while_one_call_more_is_tried_confirms_what_was_learned_for_lo
 
 
 @pytest.mark.parametrize(("known", "taught"), list(itertools.product(range(1, 7), range(1, 6))))
-def test_a_limit_that_is_taught_again_is_believed_for_longer_and_another_one_for_five_seconds(taught, known):
+def test_a_limit_that_is_corrected_is_believed_for_longer_and_one_of_less_than_a_half_for_five_seconds(taught, known):
     fields = {"learned": known, "suspected": taught, "hold_ns": 40 * SECOND_NS, "refused_ns": NOW_NS - SECOND_NS}
     state = after_calls(5, "refused", **fields)
-    is_again = known < 6 and taught >= known - 1
+    is_again = known < 6 and 2 * taught >= known
     assert (state.learned, state.hold_ns) == (min(taught, known), (60 if is_again else 5) * SECOND_NS)
 
 

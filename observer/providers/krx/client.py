@@ -40,7 +40,7 @@ _BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, li
 
 
 def open_krx_client(base_url: str) -> httpx.AsyncClient:
-    """A client that keeps cookies and follows no redirect. The environment's proxies and certificates play no part."""
+    """A client that keeps cookies and follows no redirect. The environment's proxies play no part."""
     return httpx.AsyncClient(
         base_url=base_url,
         timeout=TIMEOUT_S,
