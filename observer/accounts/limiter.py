@@ -25,7 +25,7 @@ limit). A slot that no call waited for passes unused.
 second: a position is held for a second and the answer time, and the call that takes it wakes so much later. A slot that
 a call waited for is therefore not lost when another call, which did not wait, takes it first (`awaited_ns`).
 
-**The answer "too many"** has two causes, told apart by what passed before it (docs/limits.md: the model with figures).
+**The answer "too many"** has two causes; what passed before it shows which (docs/limits.md: the model with figures).
 A host that allows less than we sent admitted that many calls in the window before the refusal, and will do so again. A
 host that is overloaded, or passes the call to a busy server, refuses whatever was sent. So the first refusal leaves a
 *suspicion*: so many calls were sent in its window and not refused. A call that passes with as many before it refutes

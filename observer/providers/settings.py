@@ -73,7 +73,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The broker's limits for one bucket and the pause after it answered "too many calls", all in market time.
+    """The broker's limits for one bucket and the first pause while it is overloaded, all in market time.
 
     A broker's folder states the default of `calls_per_second`: in a struct of its own, so that a section that gives
     only the other keys has it too.

@@ -118,7 +118,7 @@ def test_rate_limit_tokens_run_on_market_time(tmp_path):
     asyncio.run(scenario())
 
 
-def test_the_first_refusal_delays_nobody_and_the_second_pauses_every_process(tmp_path):
+def test_the_first_refusal_delays_no_call_and_the_second_pauses_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         first, other = (limiter(tmp_path, clock, penalty_s=2.0) for _ in range(2))
