@@ -11,9 +11,10 @@ minute, which a token bucket can do only by halving either the burst or the rate
 back, once a
 second: 5 ms are 0.5 %.
 
-A call without an answer counts as arrived `ANSWER_LIMIT_NS` after its start; that also frees the positions of a process
-that was killed. One that arrives even later (a process stopped for seconds between rate-limit token and send) is the
-one case in which a second could hold one call more.
+A call without an answer holds its position for `ANSWER_LIMIT_NS`, the client's time-out, and a window: a host that
+stalls for seconds takes all the calls that wait there in one moment. That also frees the positions of a process that
+was killed. A call that arrives even later (a process stopped between rate-limit token and send) is the one case in
+which a second could hold one call more.
 
 **The pace.** Beside its position a call needs the pace's next slot: slots are evenly spaced, so that an urgent call
 waits for one slot and not for a position of a second. A slot is a beat, not a distance: a call that waited for it and
@@ -24,17 +25,20 @@ limit). A slot that no call waited for passes unused.
 second: a position is held for a second and the answer time, and the call that takes it wakes so much later. A slot that
 a call waited for is therefore not lost when another call, which did not wait, takes it first (`awaited_ns`).
 
-**The answer "too many"** (AIMD): no call starts for the length of the penalty; afterwards all calls start at 0.7 of
-the pace, at least a tenth of the configured one. Refusals until the end of the pause are echoes of the first: eight at
-once count once. The pace grows by the configured rate in a minute, so it is whole again 18 s after one slow-down and 54
-s after any number.
+**The answer "too many"** has two causes; what passed before it shows which (docs/limits.md: the model with figures).
+A host that allows less than we sent admitted that many calls in the window before the refusal, and will do so again. A
+host that is overloaded, or passes the call to a busy server, refuses whatever was sent. So the first refusal leaves a
+*suspicion*: so many calls were sent in its window and not refused. A call that passes with as many before it refutes
+the suspicion. A refusal with as many before it, after a call that passed, confirms it: that many are the *learned
+limit*. Everything else is overload: the refused call is repeated at once; refused again, all calls pause for the
+penalty, then for twice as long, up to four times; the first answer ends that. Refusals of calls that were on their way
+when a refusal became known are its *echoes* and count for nothing.
 
-**The learned limit.** A host can allow less than the configured rate: a new customer's key a sixth of it for three
-days. A refused call teaches it: so many calls had started in its second before it, and one less
-than now is used at most. Of the positions of a second only so many are given out from then on. After `_LEARNED_HOLD_NS`
-one more is tried, and one more each `_LEARNED_STEP_NS`; a host that teaches the same limit again is believed twice as
-long, up to `_LEARNED_HOLD_MAX_NS`: some twenty refusals in three days. A refused call with none before it in its second
-(another program uses the key) teaches nothing.
+**The learned limit.** Of the positions of the first window only so many are given out, and the pace is as much lower.
+After `_HOLD_NS` one more is tried: refused, the limit is believed twice as long, up to `_HOLD_NS_MAX`; admitted, so
+that more calls passed in a window than the limit allows, it is given up as a whole. Where answers take so long that no
+window holds so many calls, each trial that is admitted raises the limit by one. A limit that was not confirmed for
+`_FORGOTTEN_NS` is none.
 
 **Priorities.** *Urgent* calls (a gap's few requests) go before *normal* ones, those before *bulk*, and those before
 *background*: work that uses only what is left over. There are no reservations. A waiting call leaves a mark, and the
@@ -53,17 +57,19 @@ import msgspec
 from observer.providers.settings import RateLimitSettings
 from observer.units import NS_PER_S
 
-ANSWER_LIMIT_NS: Final = 3 * NS_PER_S  # an unanswered call has arrived by then; longer than a call waits in our pool
+ANSWER_LIMIT_NS: Final = 10 * NS_PER_S  # the client's time-out: a call that is not answered by then is given up
 SLOTS_MADE_UP: Final = 1
-_SLOWDOWN: Final = 0.7
-_PACE_FLOOR: Final = 0.1  # of the configured rate
-_RECOVERY_S: Final = 60.0  # from nothing to the configured rate
 _COURTESY: Final = 0.5  # of a spacing: how long a free slot is kept for a priority that waits
-_LEARNED_HOLD_NS: Final = 600 * NS_PER_S
-_LEARNED_HOLD_MAX_NS: Final = 6 * 3600 * NS_PER_S
-_LEARNED_STEP_NS: Final = 60 * NS_PER_S
+_PAUSE_DOUBLINGS_MAX: Final = 2  # a host that is well again after any time waits four penalties for the next call
+_SUSPICION_NS: Final = 10 * NS_PER_S
+_HOLD_NS: Final = 5 * NS_PER_S
+_HOLD_NS_MAX: Final = 60 * NS_PER_S
+_FORGOTTEN_NS: Final = 3600 * NS_PER_S
 _LEAVES: Final = {"bulk": 10, "background": 8}  # one in so many positions of the windows behind the first
 _CHECK: Final = 0.125  # of a spacing: interval of checks for the answer of a long unanswered call
+
+Outcome = Literal["passed", "refused", "unknown"]
+"""What a call says of the limit: it passed, it was one too many, or neither (no answer came)."""
 
 Priority = Literal["urgent", "normal", "bulk", "background"]
 _ORDER: Final[tuple[Priority, ...]] = get_args(Priority)
@@ -84,15 +90,11 @@ class Limits(msgspec.Struct, frozen=True):
     windows: tuple[Window, ...]
 
     @property
-    def pace_floor(self) -> float:
-        """Calls a second that remain after any number of refusals."""
-        return self.calls_per_second * _PACE_FLOOR
-
-    @property
     def horizon_ns(self) -> int:
         """The furthest time ahead in a valid state; a later one stems from another clock."""
         longest_ns = max(window.length_ns for window in self.windows)
-        return longest_ns + ANSWER_LIMIT_NS + self.penalty_ns + 2 * _spacing_ns(self.pace_floor)
+        slowest_ns = _spacing_ns(self.calls_per_second / self.windows[0].positions)  # at a learned limit of one
+        return longest_ns + ANSWER_LIMIT_NS + (self.penalty_ns << _PAUSE_DOUBLINGS_MAX) + 2 * slowest_ns
 
     def lasting_per_second(self, priority: Priority) -> float:
         """Calls a second that the windows leave to this priority for hours."""
@@ -104,16 +106,22 @@ class Limits(msgspec.Struct, frozen=True):
 class LimiterState(msgspec.Struct, frozen=True):
     """The state that the processes share; moments in ns of market time.
 
-    `next_ns` is the next slot of the pace. `pace` was in force after the broker last said "too many", at `slowed_ns`.
-    `urgent_ns`, `normal_ns` and `bulk_ns` are until when a slot is kept for a call of that priority. `awaited_ns` is
-    the latest moment at which a waiting call asks again: a slot up to it is not unused. `learned` calls of the first
-    window were the most at `learned_ns`, and are for `hold_ns`. `held_ns` says for each window until when each position
-    is held.
+    `next_ns` is the next slot of the pace; no call starts before `paused_ns`. `refused_ns` is when the last refusal
+    that was no echo became known, `failures` how many such came since a call passed. `suspected` is the limit that a
+    refusal of the last seconds suggests (0: none). `urgent_ns`, `normal_ns` and `bulk_ns` are until when a slot is kept
+    for a call of that priority. `awaited_ns` is the latest moment at which a waiting call asks again: a slot up to it
+    is not unused. `learned` calls of the first window are the most (all its positions: nothing was learned), confirmed
+    at `learned_ns` and believed for `hold_ns`.
+
+    For each position of the first window `started_ns` is the start of the last call that held it, long ago for a
+    refused one; `held_ns` says for each window until when each position is held.
     """
 
     next_ns: int
-    pace: float
-    slowed_ns: int
+    paused_ns: int
+    refused_ns: int
+    failures: int
+    suspected: int
     urgent_ns: int
     normal_ns: int
     bulk_ns: int
@@ -121,16 +129,18 @@ class LimiterState(msgspec.Struct, frozen=True):
     learned: int
     learned_ns: int
     hold_ns: int
+    started_ns: tuple[int, ...]
     held_ns: tuple[tuple[int, ...], ...]
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A call may start now. It holds these positions, one in each window, until `after_answer`. `before` calls hold one
-    of the first window already.
+    """A call may start now, at `started_ns`. It holds these positions, one in each window, until `after_answer`;
+    `beside` others of the first window were held.
     """
 
     positions: tuple[int, ...]
-    before: int
+    started_ns: int
+    beside: int
     state: LimiterState
 
 
@@ -172,15 +182,18 @@ def fresh(limits: Limits) -> LimiterState:
     held_ns = tuple((long_ago_ns,) * window.positions for window in limits.windows)
     return LimiterState(
         next_ns=long_ago_ns,
-        pace=limits.calls_per_second,
-        slowed_ns=long_ago_ns,
+        paused_ns=long_ago_ns,
+        refused_ns=long_ago_ns,
+        failures=0,
+        suspected=0,
         urgent_ns=long_ago_ns,
         normal_ns=long_ago_ns,
         bulk_ns=long_ago_ns,
         awaited_ns=long_ago_ns - 1,  # before the next slot: no call waits for it
         learned=limits.windows[0].positions,
         learned_ns=long_ago_ns,
-        hold_ns=_LEARNED_HOLD_NS,
+        hold_ns=_HOLD_NS,
+        started_ns=held_ns[0],
         held_ns=held_ns,
     )
 
@@ -196,10 +209,15 @@ def after_loss(limits: Limits, now_ns: int) -> LimiterState:
 def is_believable(limits: Limits, state: LimiterState, now_ns: int) -> bool:
     """Whether a state fits this clock and these limits: no time in it lies beyond the horizon."""
     marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns, state.awaited_ns)
-    moments = (state.next_ns, state.slowed_ns, state.learned_ns, *marks_ns, *map(max, state.held_ns))
-    if not (1 <= state.learned <= limits.windows[0].positions and 0 < state.hold_ns <= _LEARNED_HOLD_MAX_NS):
-        return False
-    return limits.pace_floor <= state.pace <= limits.calls_per_second and max(moments) <= now_ns + limits.horizon_ns
+    moments = (state.next_ns, state.paused_ns, state.refused_ns, state.learned_ns, *marks_ns, *state.started_ns)
+    positions = limits.windows[0].positions
+    return (
+        1 <= state.learned <= positions
+        and 0 <= state.suspected <= positions
+        and state.failures >= 0
+        and 0 < state.hold_ns <= _HOLD_NS_MAX
+        and max(*moments, *map(max, state.held_ns)) <= now_ns + limits.horizon_ns
+    )
 
 
 def decide(limits: Limits, state: LimiterState, asked_ns: int, now_ns: int, priority: Priority) -> Granted | Wait:
@@ -211,7 +229,7 @@ def decide(limits: Limits, state: LimiterState, asked_ns: int, now_ns: int, prio
     first_slot_ns = state.next_ns if state.awaited_ns >= state.next_ns else max(state.next_ns, asked_ns)
     slot_ns = max(first_slot_ns, now_ns - SLOTS_MADE_UP * spacing_ns)
     check_ns = round(spacing_ns * _CHECK)
-    free_ns = max(slot_ns, _pause_end_ns(limits, state), *_positions_free_ns(limits, state, now_ns, check_ns, priority))
+    free_ns = max(slot_ns, state.paused_ns, *_positions_free_ns(limits, state, now_ns, check_ns, priority))
     ready_ns = max([free_ns, *_kept_until_ns(state, priority)])
     if ready_ns > now_ns:
         awaited = msgspec.structs.replace(state, awaited_ns=max(state.awaited_ns, ready_ns))
@@ -219,12 +237,16 @@ def decide(limits: Limits, state: LimiterState, asked_ns: int, now_ns: int, prio
     positions = tuple(held_ns.index(min(held_ns)) for held_ns in state.held_ns)
     held_until_ns = [now_ns + window.length_ns + ANSWER_LIMIT_NS for window in limits.windows]
     taken = tuple(map(_with_position, state.held_ns, positions, held_until_ns))
-    before = sum(until_ns > now_ns for until_ns in state.held_ns[0])
-    return Granted(positions, before, msgspec.structs.replace(state, next_ns=slot_ns + spacing_ns, held_ns=taken))
+    own_ns = max(now_ns, 1 + max(state.started_ns))  # no two calls start at the same moment: one is before the other
+    started_ns = _with_position(state.started_ns, positions[0], own_ns)
+    beside = sum(until_ns > now_ns for until_ns in state.held_ns[0])
+    granted = msgspec.structs.replace(state, next_ns=slot_ns + spacing_ns, started_ns=started_ns, held_ns=taken)
+    return Granted(positions, own_ns, beside, granted)
 
 
-def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
-    """The state when a call was answered: from now on each of its positions is held for its window's length.
+def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: int, outcome: Outcome) -> LimiterState:
+    """The state when a call's answer came, or will not come any more: from now on each of its positions is held for its
+    window's length, and what the answer says of the limit is known.
 
     A position that the call does not hold any more stays as it is: its answer came so late that another call has it.
     """
@@ -235,51 +257,98 @@ def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: 
         is_own = now_held[position] == own[position]
         until_ns = min(now_ns + window.length_ns, now_held[position]) if is_own else now_held[position]
         held.append(_with_position(now_held, position, until_ns))
-    return msgspec.structs.replace(state, held_ns=tuple(held))
+    freed = msgspec.structs.replace(state, held_ns=tuple(held))
+    match outcome:
+        case "passed":
+            return _after_passing(limits, freed, granted, now_ns)
+        case "refused":
+            return _after_refusal(limits, _with_refused(limits, freed, granted), granted, now_ns)
+    return freed
 
 
-def after_rate_error(limits: Limits, state: LimiterState, now_ns: int, before: int = 0) -> LimiterState:
-    """The state after the broker said "too many" to a call that started with `before` others in its second; unchanged
-    for the echoes of a refusal.
+def _after_passing(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
+    """The state after a call passed: an overload is over, and a limit that so many calls exceed is none."""
+    before = _before(limits, state, granted, now_ns)
+    learned = learned_at(limits, state, now_ns)
+    if granted.started_ns > state.refused_ns:
+        state = msgspec.structs.replace(state, failures=0)
+    if before >= state.suspected:
+        state = msgspec.structs.replace(state, suspected=0)
+    if before >= learned:
+        return msgspec.structs.replace(state, learned=limits.windows[0].positions)
+    if granted.beside >= learned:
+        return msgspec.structs.replace(state, learned=learned + 1)
+    return state
+
+
+def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
+    """The state after the broker said "too many"; unchanged for an echo."""
+    if granted.started_ns <= state.refused_ns:
+        return state
+    failures = state.failures + 1
+    before = _before(limits, state, granted, now_ns)
+    learned = learned_at(limits, state, now_ns)
+    suspected = state.suspected if now_ns - state.refused_ns < _SUSPICION_NS else 0
+    pause_ns = limits.penalty_ns << min(failures - 2, _PAUSE_DOUBLINGS_MAX) if failures > 1 else 0
+    state = msgspec.structs.replace(
+        state, refused_ns=now_ns, failures=failures, paused_ns=max(state.paused_ns, now_ns + pause_ns)
+    )
+    if failures == 1 and learned < most_at(limits, state, now_ns):
+        return _with_learned(limits, state, learned, now_ns)
+    if failures == 1 and 0 < suspected <= before:
+        return _with_learned(limits, state, min(suspected, learned), now_ns)
+    return msgspec.structs.replace(state, suspected=min(before, suspected) if suspected else before)
+
+
+def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
+    """The state with a limit that a refusal taught or confirmed. Confirmed, or corrected to no less than a half, it is
+    believed twice as long as before; a far lower one is another limit, or none.
     """
-    if now_ns < _pause_end_ns(limits, state):
+    known = learned_at(limits, state, now_ns)
+    is_again = known < limits.windows[0].positions and 2 * learned >= known
+    hold_ns = min(2 * state.hold_ns, _HOLD_NS_MAX) if is_again else _HOLD_NS
+    return msgspec.structs.replace(state, suspected=0, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
+
+
+def _with_refused(limits: Limits, state: LimiterState, granted: Granted) -> LimiterState:
+    """The state in which the call counts as none that the host admitted."""
+    [position, *_] = granted.positions
+    if state.started_ns[position] != granted.started_ns:
         return state
-    slower = max(limits.pace_floor, _unlearned_pace_at(limits, state, now_ns) * _SLOWDOWN)
-    state = msgspec.structs.replace(state, pace=slower, slowed_ns=now_ns)
-    if before == 0:
-        return state
-    learned = max(1, min(before, learned_at(limits, state, now_ns) - 1))
-    is_same = abs(learned - state.learned) <= 1
-    hold_ns = min(2 * state.hold_ns, _LEARNED_HOLD_MAX_NS) if is_same else _LEARNED_HOLD_NS
-    return msgspec.structs.replace(state, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
+    started_ns = _with_position(state.started_ns, position, -limits.horizon_ns)
+    return msgspec.structs.replace(state, started_ns=started_ns)
+
+
+def _before(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> int:
+    """How many calls were sent in the window before this one and not refused; 0 when its answer took longer than a
+    window, since later calls have their positions by then.
+    """
+    length_ns = limits.windows[0].length_ns
+    if now_ns - granted.started_ns > length_ns:
+        return 0
+    since_ns = granted.started_ns - length_ns
+    return sum(since_ns < moment_ns < granted.started_ns for moment_ns in state.started_ns)
 
 
 def learned_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
-    """The most calls of the first window at a moment: all of its positions when no refusal taught less."""
-    over_ns = now_ns - state.learned_ns - state.hold_ns
-    more = 0 if over_ns < 0 else 1 + over_ns // _LEARNED_STEP_NS
-    return min(limits.windows[0].positions, state.learned + more)
+    """The limit that refusals taught, in calls of the first window: all of its positions when they taught none."""
+    is_forgotten = now_ns - state.learned_ns >= _FORGOTTEN_NS
+    return limits.windows[0].positions if is_forgotten else state.learned
+
+
+def most_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
+    """The most calls of the first window at a moment: what was learned, and one more when it is to be tried again."""
+    is_to_try = now_ns - state.learned_ns >= state.hold_ns
+    return min(limits.windows[0].positions, learned_at(limits, state, now_ns) + is_to_try)
 
 
 def pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:
-    """Calls a second at a moment: it grows from the end of the last pause on, up to what was learned of the configured
-    rate.
-    """
-    share = learned_at(limits, state, now_ns) / limits.windows[0].positions
-    return min(limits.calls_per_second * share, _unlearned_pace_at(limits, state, now_ns))
-
-
-def _unlearned_pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:
-    since_s = max(0, now_ns - _pause_end_ns(limits, state)) / NS_PER_S
-    return min(limits.calls_per_second, state.pace + limits.calls_per_second * since_s / _RECOVERY_S)
+    """Calls a second at a moment."""
+    return limits.calls_per_second * most_at(limits, state, now_ns) / limits.windows[0].positions
 
 
 def _spacing_ns(pace: float) -> int:
     return ceil(NS_PER_S / pace)
-
-
-def _pause_end_ns(limits: Limits, state: LimiterState) -> int:
-    return state.slowed_ns + limits.penalty_ns
 
 
 def _positions_free_ns(
@@ -291,7 +360,7 @@ def _positions_free_ns(
     after its start at the earliest; from then on its answer is looked for again and again.
     """
     moments: list[int] = []
-    most = learned_at(limits, state, now_ns)
+    most = most_at(limits, state, now_ns)
     for window, held_ns in zip(limits.windows, state.held_ns, strict=True):
         first_ns = min(held_ns) if most == window.positions else sorted(held_ns)[-most]
         most = _most_of(limits.windows[-1], priority)

@@ -4,11 +4,12 @@ The lock is the kernel's (`flock`): it goes with the process that held it, howev
 and a write of some hundred bytes, never over an await, so waiting for it in the event loop is a matter of microseconds.
 A process that dies between read and write leaves the old state; one that dies in the write leaves each number old or
 new, as the numbers are written in place and none depends on another one: at worst a call counts that was never sent.
-What a refusal taught about the limit is in the file too, and so survives a restart.
+What refusals taught about the limit is in the file too, and so survives a restart.
 
-The file begins with a fingerprint of the limits. The limiter discards a malformed state, and a state of other limits
-(after a change of the configuration) or of another clock. No call then starts until the longest window is over, so no
-limit is broken whatever was sent before. While processes with old and with new limits run side by side, calls wait.
+The file begins with a fingerprint of the limits and of the state's form. The limiter discards a malformed state, one
+of another form (another version wrote it), and one of other limits (after a change of the configuration) or of another
+clock. No call then starts until the longest window is over, so no limit is broken whatever was sent before. While
+processes with old and with new limits run side by side, calls wait.
 """
 
 import asyncio
@@ -16,11 +17,11 @@ import fcntl
 import hashlib
 import os
 import struct
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -28,11 +29,11 @@ from observer.accounts.limiter import (
     Granted,
     LimiterState,
     Limits,
+    Outcome,
     Priority,
     Wait,
     after_answer,
     after_loss,
-    after_rate_error,
     decide,
     fresh,
     is_believable,
@@ -45,7 +46,7 @@ from observer.files import PRIVATE_FILE, make_private_folder
 from observer.providers.settings import RateLimitSettings
 
 _FINGERPRINT_BYTES: Final = 8
-_SCALARS: Final = len(LimiterState.__struct_fields__) - 1  # but for the positions
+_SCALARS: Final = len(LimiterState.__struct_fields__) - 2  # but for the positions
 
 
 class SharedRateLimiter:
@@ -69,27 +70,20 @@ class SharedRateLimiter:
     @asynccontextmanager
     async def acquire(self, priority: Priority) -> AsyncIterator[None]:
         """Entered when one call may be sent now; left when its answer is there, which frees its position soonest. Left
-        with a RateExceededError: all calls pause, and the limit is learned.
+        with a RateExceededError: the call is to be repeated at once, see `limiter` for what it means to the others.
         """
         granted = await self._granted(priority)
         try:
             yield
         except RateExceededError:
-            self._answered(granted)
-            self.penalise(granted.before)
+            self._answered(granted, "refused")
             raise
         except asyncio.CancelledError:
             raise  # it may still be on its way to the broker: it holds its position like a call that is never answered
         except BaseException:
-            self._answered(granted)
+            self._answered(granted, "unknown")
             raise
-        self._answered(granted)
-
-    def penalise(self, before: int) -> None:
-        """The broker answered "too many" to a call that started with so many others in its second: no call starts
-        during the pause, and later calls start at a lower pace.
-        """
-        self._change(lambda state, now_ns: after_rate_error(self._limits, state, now_ns, before))
+        self._answered(granted, "passed")
 
     def learned(self) -> int | None:
         """The most calls in a second (or in the longer span of a lower limit) that refusals taught; None when the
@@ -118,13 +112,10 @@ class SharedRateLimiter:
             self._write(decision.state)
         return decision
 
-    def _answered(self, granted: Granted) -> None:
-        self._change(lambda state, now_ns: after_answer(self._limits, state, granted, now_ns))
-
-    def _change(self, change: Callable[[LimiterState, int], LimiterState]) -> None:
+    def _answered(self, granted: Granted, outcome: Outcome) -> None:
         with self._locked():
             now_ns = self._clock.now_ns()
-            self._write(change(self._read(now_ns), now_ns))
+            self._write(after_answer(self._limits, self._read(now_ns), granted, now_ns, outcome))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -152,25 +143,24 @@ class _Form:
     """The file's layout: fingerprint, then the numbers of the state in their order, eight bytes each."""
 
     def __init__(self, limits: Limits) -> None:
-        positions = sum(window.positions for window in limits.windows)
-        self._positions = [window.positions for window in limits.windows]
-        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}sqdqqqqqqqq{positions}q")
-        self._fingerprint = hashlib.sha256(msgspec.json.encode(limits)).digest()[:_FINGERPRINT_BYTES]
+        # The positions of the first window are there twice: starts of calls, and until when they are held.
+        self._groups = [limits.windows[0].positions, *(window.positions for window in limits.windows)]
+        self._struct = struct.Struct(f"<{_FINGERPRINT_BYTES}s{_SCALARS + sum(self._groups)}q")
+        form = msgspec.json.encode((LimiterState.__struct_fields__, limits))
+        self._fingerprint = hashlib.sha256(form).digest()[:_FINGERPRINT_BYTES]
         self.size = self._struct.size
 
     def packed(self, state: LimiterState) -> bytes:
         """The file's content."""
-        *numbers, held_ns = msgspec.structs.astuple(state)
-        return self._struct.pack(self._fingerprint, *numbers, *chain.from_iterable(held_ns))
+        *numbers, started_ns, held_ns = msgspec.structs.astuple(state)
+        return self._struct.pack(self._fingerprint, *numbers, *started_ns, *chain.from_iterable(held_ns))
 
     def unpacked(self, content: bytes) -> LimiterState | None:
-        """The state; None when it is no state of these limits."""
+        """The state; None when it is no state of this form and these limits."""
         if len(content) != self.size or not content.startswith(self._fingerprint):
             return None
         _, *numbers = self._struct.unpack(content)
         rest = iter(numbers[_SCALARS:])
-        held_ns = tuple(tuple(islice(rest, positions)) for positions in self._positions)
-        next_ns, pace, slowed_ns, urgent_ns, normal_ns, bulk_ns, awaited_ns, *refused = numbers[:_SCALARS]
-        learned, learned_ns, hold_ns = refused
-        marks_ns = (urgent_ns, normal_ns, bulk_ns, awaited_ns)
-        return LimiterState(next_ns, pace, slowed_ns, *marks_ns, learned, learned_ns, hold_ns, held_ns)
+        started_ns, *held_ns = (tuple(islice(rest, positions)) for positions in self._groups)
+        fields: tuple[Any, ...] = (*numbers[:_SCALARS], started_ns, tuple(held_ns))
+        return LimiterState(*fields)

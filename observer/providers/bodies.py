@@ -83,14 +83,17 @@ def decode(content: bytes, result_type: type[Result], call: str) -> Result:
     """An answer's body as a struct.
 
     Raises:
-        MalformedError: it is not JSON of that shape, nested too deep, or of more objects than any answer has.
+        MalformedError: it is not JSON of that shape, nested too deep, or of more objects than any answer has. To be
+            asked again where it is empty, cut or no JSON at all: another shape would come again.
     """
     if content.count(b"{") > OBJECTS_MAX:
         raise MalformedError(f"{call}: more than {OBJECTS_MAX:,} objects in a body", call=call)
     try:
         return msgspec.json.decode(content, type=result_type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedError(f"{call}: {error}", call=call) from error
+        malformed = MalformedError(f"{call}: {error}", call=call)
+        malformed.retry = not isinstance(error, msgspec.ValidationError | RecursionError)
+        raise malformed from error
 
 
 def only_member(archive: bytes, name: str, bytes_max: int = MASTER_FILE_BYTES_MAX) -> bytes:

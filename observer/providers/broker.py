@@ -122,7 +122,7 @@ class RateLimiter(Protocol):
 
     def acquire(self, priority: Priority) -> AbstractAsyncContextManager[None]:
         """Entered when one call may be sent now; left when its answer is there, which frees its position soonest. Left
-        with a RateExceededError: all callers pause, and then call at a lower rate.
+        with a RateExceededError: the call is to be repeated at once; how long others wait is the limiter's decision.
         """
         ...
 

@@ -6,7 +6,8 @@ to the client.
 """
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from random import Random
 from ssl import SSLContext
@@ -17,12 +18,12 @@ import msgspec
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from observer.clock import Clock
-from observer.errors import ProviderError, TokenExpiredError, TransportError
+from observer.errors import ConfigError, ProviderError, RateExceededError, TokenExpiredError, TransportError
 from observer.metrics.counters import COUNTERS
 from observer.providers.bodies import ACCEPTED, BodyReader, decode
 from observer.providers.broker import Credentials, CredentialSource, Priority, RateLimiter
 from observer.providers.raw import UNRECORDED, CallRecorder
-from observer.providers.settings import RestSettings
+from observer.providers.settings import PROXY_OF_ENVIRONMENT, RestSettings
 from observer.units import NS_PER_S
 
 Result = TypeVar("Result")
@@ -30,7 +31,7 @@ Result = TypeVar("Result")
 # Of 20 calls a second, each answered within a second, at most 20 are on their way. They are opened as they are needed,
 # so a broker that answers as it should sees two or three.
 _CONNECTIONS_MAX: Final = 24
-BODY_S_MAX: Final = 120.0  # machine seconds: a host that sends a byte now and then must not hold a call for ever
+_CALL_TIMEOUTS: Final = 1.5  # a whole call: a host that sends a byte now and then must not hold it for ever
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -79,24 +80,41 @@ class RestDialect(Protocol):
 
 
 def open_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
-    """A client with HTTP/1.1 keep-alive, which follows no redirect: no other host gets the keys. The environment's
-    proxies and certificates play no part.
+    """A client with HTTP/1.1 keep-alive, which follows no redirect: no other host gets the keys. Through a proxy goes a
+    tunnel, in which TLS ends at the host.
+
+    Raises:
+        ConfigError: the file of certificates cannot be read.
     """
+    is_of_environment = settings.proxy == PROXY_OF_ENVIRONMENT
     return httpx.AsyncClient(
         base_url=base_url,
-        headers=ACCEPTED,
+        headers={**ACCEPTED, **({"user-agent": settings.user_agent} if settings.user_agent else {})},
         follow_redirects=False,
         timeout=settings.timeout_s,
         limits=httpx.Limits(max_connections=_CONNECTIONS_MAX, max_keepalive_connections=_CONNECTIONS_MAX),
-        verify=trusted_certificates(),
-        trust_env=False,
+        verify=trusted_certificates(settings.certificates),
+        trust_env=is_of_environment,
+        proxy=None if is_of_environment else settings.proxy or None,
     )
 
 
 @cache
-def trusted_certificates() -> SSLContext:
-    """The trusted certificates; all clients of a process share one copy, as each would load its own."""
-    return httpx.create_ssl_context(trust_env=False)
+def trusted_certificates(file: str = "") -> SSLContext:
+    """The trusted certificates: the public ones, those of the system or of the file that SSL_CERT_FILE names, and those
+    of this file. All clients of a process share one copy, as each would load its own.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    context = httpx.create_ssl_context(trust_env=False)
+    context.load_default_certs()
+    if file:
+        try:
+            context.load_verify_locations(file)
+        except OSError as error:  # SSLError is one
+            raise ConfigError(f"certificates: {file}: {error.strerror or error}") from error
+    return context
 
 
 async def read_body(response: httpx.Response, call: str) -> bytes:
@@ -104,17 +122,30 @@ async def read_body(response: httpx.Response, call: str) -> bytes:
 
     Raises:
         MalformedError: it is larger than the bound, or of an encoding that was not asked for.
-        TransportError: it does not end, or cannot be unpacked.
+        TransportError: it cannot be unpacked.
         httpx.TransportError: the connection failed meanwhile.
     """
     reader = BodyReader(response.headers.get("content-encoding", ""), call)
-    try:
-        async with asyncio.timeout(BODY_S_MAX):
-            async for portion in response.aiter_raw():
-                reader.add(portion)
-    except TimeoutError as error:
-        raise TransportError(f"{call}: the body does not end within {BODY_S_MAX:g} s", call=call) from error
+    async for portion in response.aiter_raw():
+        reader.add(portion)
     return reader.whole()
+
+
+@contextlib.asynccontextmanager
+async def ended_call(client: httpx.AsyncClient, call: str) -> AsyncIterator[None]:
+    """A call, which ends within one and a half of the client's time-outs (15 s by default) however it goes on.
+
+    Raises:
+        TransportError: it did not, or the connection failed.
+    """
+    within_s = _CALL_TIMEOUTS * (client.timeout.read or 0.0)
+    try:
+        async with asyncio.timeout(within_s):
+            yield
+    except TimeoutError as error:
+        raise TransportError(f"{call}: no end within {within_s:g} s", call=call) from error
+    except httpx.TransportError as error:
+        raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
 
 
 async def send_once(
@@ -127,22 +158,22 @@ async def send_once(
     """Send a request and return a successful answer; both are recorded as they are, refusals too.
 
     Raises:
-        TransportError: no answer.
+        TransportError: no answer, or none that ends.
         MalformedError: a body that is too large, see `bodies`.
         ProviderError: whatever the dialect makes of the answer.
     """
     number = recorder.request(request.name, headers, request.query, request.body)
-    try:
-        async with client.stream(
+    async with (
+        ended_call(client, request.name),
+        client.stream(
             request.method,
             request.path,
             params=dict(request.query) or None,
             content=request.body or None,
             headers=dict(headers),
-        ) as response:
-            content = await read_body(response, request.name)
-    except httpx.TransportError as error:
-        raise TransportError(f"{request.name}: {type(error).__name__} {error}".strip(), call=request.name) from error
+        ) as response,
+    ):
+        content = await read_body(response, request.name)
     status = response.status_code
     recorder.answer(number, request.name, status, response.headers, request.query, content)
     refusal = dialect.classify(status, content)
@@ -201,10 +232,10 @@ class RestPipeline:
             retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
             reraise=True,
         )
-        answer: Answer = await retrying(self._attempt, request, priority)
-        return Page(decode(answer.content, result_type, request.name), self._dialect.more(answer.headers))
+        page: Page[Result] = await retrying(self._attempt, request, priority, result_type)
+        return page
 
-    async def _attempt(self, request: Request, priority: Priority) -> Answer:
+    async def _attempt(self, request: Request, priority: Priority, result_type: type[Result]) -> Page[Result]:
         """One attempt, with what its failure means for the others who share the account."""
         used = await self._credentials.current()
         asked_ns = self._clock.now_ns()
@@ -215,6 +246,7 @@ class RestPipeline:
                 self._count(request, "sent")
                 headers = self._dialect.headers(request, used)
                 answer = await send_once(self._client, request, headers, self._dialect, self._recorder)
+            body = decode(answer.content, result_type, request.name)
         except ProviderError as error:
             self._count(request, type(error).__name__)
             if isinstance(error, TokenExpiredError):
@@ -222,7 +254,7 @@ class RestPipeline:
                 error.retry = await self._credentials.reject(used)
             raise
         self._count(request, "ok")
-        return answer
+        return Page(body, self._dialect.more(answer.headers))
 
     def _count(self, request: Request, outcome: str) -> None:
         COUNTERS.add("observer_calls_total", self._account, request.name, outcome)
@@ -230,10 +262,11 @@ class RestPipeline:
     def _delay_s(self, state: RetryCallState) -> float:
         """Market seconds before the next attempt: exponential back-off with jitter, uniform over [d/2, d].
 
-        Zero after a rejected token: a new token is there already, and no other call waits for this one.
+        Zero after a rejected token: a new token is there already, and no other call waits for this one. Zero after "too
+        many": the first repetition may go at once, and how long the next ones wait is the limiter's decision.
         """
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, TokenExpiredError):
+        if isinstance(error, TokenExpiredError | RateExceededError):
             return 0.0
         doubled_s = self._settings.delay_initial_s * 2.0 ** (state.attempt_number - 1)
         return min(doubled_s, self._settings.delay_max_s) * self._rng.uniform(0.5, 1.0)

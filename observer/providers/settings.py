@@ -10,16 +10,40 @@ import msgspec
 
 CALLS_PER_SECOND_MAX: Final = 1_000  # each is a position in the file that all processes share
 _PENALTY_MAX_S: Final = 3600
+PROXY_OF_ENVIRONMENT: Final = "environment"
 _ENCRYPTED: Final[Mapping[str, str]] = {"http": "https", "ws": "wss"}
 
 
 class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Timeout, retries and delays of REST calls. The timeout is machine time, the delays are market time."""
+    """Timeout, retries and delays of REST calls, and the way to the host. The timeout is machine time, the delays are
+    market time.
+
+    `user_agent` is the header of that name; empty: the HTTP library's. `certificates` is a PEM file of certificates
+    that are trusted beside the public ones and the system's: a company's. `proxy` is empty for none, "environment" for
+    the one that HTTPS_PROXY and NO_PROXY name, or its URL. None is the default: a collector's way to the broker must
+    not depend on the shell that started it.
+
+    Raises:
+        ValueError: `proxy` is none of these, or holds a password, which belongs in the environment.
+    """
 
     timeout_s: float = 10.0
     attempts_max: int = 5
     delay_initial_s: float = 0.5
     delay_max_s: float = 8.0
+    user_agent: str = ""
+    certificates: str = ""
+    proxy: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks the proxy when the configuration is read."""
+        if self.proxy not in ("", PROXY_OF_ENVIRONMENT):
+            parts = urlsplit(self.proxy)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.password:
+                raise ValueError(
+                    f'proxy: write http://HOST:PORT, or "{PROXY_OF_ENVIRONMENT}" to take it from HTTPS_PROXY, where a '
+                    "password belongs"
+                )
 
 
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +73,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The broker's limits for one bucket and the pause after it answered "too many calls", all in market time.
+    """The broker's limits for one bucket and the first pause while it is overloaded, all in market time.
 
     A broker's folder states the default of `calls_per_second`: in a struct of its own, so that a section that gives
     only the other keys has it too.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FaultKind = Literal[
     "rest_latency",
     "rest_error",
+    "rest_busy",
+    "rest_cut_body",
     "rest_stall",
     "rest_reset",
     "rest_refused",
@@ -45,6 +47,8 @@ FaultKind = Literal[
 FAULT_MEANINGS: Final[Mapping[FaultKind, str]] = {
     "rest_latency": "a share of the calls is answered by_s machine seconds late",
     "rest_error": "a share of the calls meets HTTP 500 (EGW00002)",
+    "rest_busy": "a share of the calls is refused as one too many (HTTP 500, EGW00201), whatever was sent",
+    "rest_cut_body": "a share of the answers comes with half of its body, or none, and HTTP 200",
     "rest_stall": "a share of the calls gets no answer; the line is cut when the fault ends",
     "rest_reset": "a share of the calls has its connection cut",
     "rest_refused": "no listener: connections are refused, open ones are cut",

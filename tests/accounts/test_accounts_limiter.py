@@ -15,14 +15,15 @@ from observer.accounts.limiter import (
     ANSWER_LIMIT_NS,
     SLOTS_MADE_UP,
     Wait,
+    after_answer,
     after_loss,
-    after_rate_error,
     background_pace,
     decide,
     fresh,
     is_believable,
     learned_at,
     limits_of,
+    most_at,
     pace_at,
 )
 from observer.providers.settings import RateLimitSettings
@@ -59,6 +60,7 @@ asks = st.lists(
     st.tuples(priorities, st.integers(0, 400 * MS), ways, st.none() | st.integers(0, 2 * ANSWER_LIMIT_NS)), max_size=60
 )
 late = st.lists(st.integers(0, 300 * MS), min_size=1, max_size=20).map(itertools.cycle)
+answers = st.lists(st.sampled_from(["passed", "refused", "unknown"]), min_size=1, max_size=20)
 
 
 # --- the limit -------------------------------------------------------------------------------------------------
@@ -222,60 +224,150 @@ def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slo
 
 # --- "too many" ------------------------------------------------------------------------------------------------
 
+HOST = limits(6.0)  # six positions, which are few enough for full tables
 
-def test_no_call_starts_before_the_pause_after_a_rate_error_is_over():
-    state = after_rate_error(limits(), fresh(limits()), NOW_NS)
+
+def after_calls(before, outcome, beside=0, **fields):
+    """The state after a call that started with so many others, not refused, in its second, and its answer.
+
+    `beside` positions more are held: those of refused calls, or of calls from before that second.
+    """
+    started_ns = (*[NOW_NS - 100 * MS] * before, *[-HOST.horizon_ns] * (6 - before))
+    held_ns = (*[NOW_NS + 500 * MS] * (before + beside), *[-HOST.horizon_ns] * (6 - before - beside))
+    state = msgspec.structs.replace(fresh(HOST), started_ns=started_ns, held_ns=(held_ns,), learned_ns=NOW_NS)
+    granted = decide(HOST, msgspec.structs.replace(state, learned_ns=0), NOW_NS, NOW_NS, "bulk")
+    assert not isinstance(granted, Wait)
+    kept = msgspec.structs.replace(state, started_ns=granted.state.started_ns, held_ns=granted.state.held_ns, **fields)
+    return after_answer(HOST, kept, granted, NOW_NS + 5 * MS, outcome)
+
+
+@pytest.mark.parametrize(("suspected", "before"), list(itertools.product(range(6), range(6))))
+def test_a_refusal_teaches_what_a_refusal_before_it_suggested_when_a_call_passed_between_them(suspected, before):
+    recently = {"suspected": suspected, "refused_ns": NOW_NS - SECOND_NS}
+    taught = after_calls(before, "refused", failures=0, **recently).learned
+    assert taught == (suspected if 0 < suspected <= before else 6)
+    assert after_calls(before, "refused", failures=1, **recently).learned == 6
+
+
+@pytest.mark.parametrize(("suspected", "before"), list(itertools.product(range(6), range(6))))
+def test_a_refusal_that_teaches_nothing_leaves_the_smaller_number_as_the_suspicion(suspected, before):
+    state = after_calls(before, "refused", failures=1, suspected=suspected, refused_ns=NOW_NS - SECOND_NS)
+    assert state.suspected == (min(suspected, before) if suspected else before)
+
+
+def test_a_suspicion_is_forgotten_after_ten_seconds():
+    for age_s, learned in ((9.9, 3), (10.0, 6)):
+        state = after_calls(3, "refused", suspected=3, refused_ns=NOW_NS + 5 * MS - round(age_s * SECOND_NS))
+        assert state.learned == learned
+
+
+@pytest.mark.parametrize(("suspected", "before"), list(itertools.product(range(6), range(6))))
+def test_a_call_that_passes_with_as_many_before_it_refutes_a_suspicion(suspected, before):
+    state = after_calls(before, "passed", suspected=suspected, refused_ns=NOW_NS - SECOND_NS)
+    assert state.suspected == (suspected if before < suspected else 0)
+
+
+@pytest.mark.parametrize(("learned", "before"), list(itertools.product(range(1, 6), range(5))))
+def test_a_call_that_passes_with_as_many_before_it_as_were_learned_refutes_the_limit(learned, before):
+    assert after_calls(before, "passed", learned=learned).learned == (6 if before >= learned else learned)
+
+
+@pytest.mark.parametrize(("learned", "beside"), list(itertools.product(range(1, 6), range(5))))
+def test_where_no_second_holds_so_many_calls_a_trial_that_passes_raises_the_limit_by_one(learned, beside):
+    assert after_calls(0, "passed", beside=beside, learned=learned).learned == learned + (beside >= learned)
+
+
+@pytest.mark.parametrize(("learned", "age_s"), list(itertools.product(range(1, 7), (39, 40, 41))))
+def test_a_refusal_while_one_call_more_is_tried_confirms_what_was_learned_for_longer(learned, age_s):
+    since_ns = NOW_NS + 5 * MS - age_s * SECOND_NS
+    fields = {"learned": learned, "hold_ns": 40 * SECOND_NS, "learned_ns": since_ns}
+    state = after_calls(0, "refused", **fields)
+    is_confirmed = age_s >= 40 and learned < 6
+    assert (state.learned, state.hold_ns) == (learned, (60 if is_confirmed else 40) * SECOND_NS)
+    assert state.learned_ns == (NOW_NS + 5 * MS if is_confirmed else since_ns)
+
+
+@pytest.mark.parametrize(("known", "taught"), list(itertools.product(range(1, 7), range(1, 6))))
+def test_a_limit_that_is_corrected_is_believed_for_longer_and_one_of_less_than_a_half_for_five_seconds(taught, known):
+    fields = {"learned": known, "suspected": taught, "hold_ns": 40 * SECOND_NS, "refused_ns": NOW_NS - SECOND_NS}
+    state = after_calls(5, "refused", **fields)
+    is_again = known < 6 and 2 * taught >= known
+    assert (state.learned, state.hold_ns) == (min(taught, known), (60 if is_again else 5) * SECOND_NS)
+
+
+def test_a_limit_is_believed_for_a_minute_at_most():
+    state, holds_s = after_calls(4, "refused", suspected=3, refused_ns=NOW_NS - SECOND_NS), []
+    for _ in range(6):
+        holds_s.append(state.hold_ns // SECOND_NS)
+        state = after_calls(3, "refused", learned=3, hold_ns=state.hold_ns, learned_ns=NOW_NS - state.hold_ns)
+    assert holds_s == [5, 10, 20, 40, 60, 60]
+
+
+def test_the_first_refusal_delays_no_call_and_those_after_it_double_the_pause_up_to_four_penalties():
+    pauses_ms, state = [], fresh(HOST)
+    for failures in range(6):
+        state = after_calls(0, "refused", failures=failures, refused_ns=NOW_NS - SECOND_NS)
+        assert state.failures == failures + 1
+        pauses_ms.append(max(0, state.paused_ns - NOW_NS - 5 * MS) // MS)
+    assert pauses_ms == [0, 1000, 2000, 4000, 4000, 4000]
     for priority in PRIORITIES:
-        decision = decide(limits(), state, NOW_NS + 1, NOW_NS + 1, priority)
+        decision = decide(HOST, state, NOW_NS + 6 * MS, NOW_NS + 6 * MS, priority)
         assert isinstance(decision, Wait)
-        assert decision.until_ns == NOW_NS + SECOND_NS
+        assert decision.until_ns >= state.paused_ns
 
 
-def test_the_pace_after_a_pause_is_seventy_percent_and_recovers_fully_within_eighteen_seconds():
-    state = after_rate_error(limits(), fresh(limits()), NOW_NS)
-    end_ns = NOW_NS + SECOND_NS
-    assert pace_at(limits(), state, end_ns) == pytest.approx(14.0)
-    assert pace_at(limits(), state, end_ns + 9 * SECOND_NS) == pytest.approx(17.0)
-    assert pace_at(limits(), state, end_ns + 18 * SECOND_NS) == pytest.approx(20.0)
+def test_a_call_that_passes_ends_the_overload_unless_it_was_on_its_way_at_the_refusal():
+    assert after_calls(0, "passed", failures=3, refused_ns=NOW_NS - 1).failures == 0
+    assert after_calls(0, "passed", failures=3, refused_ns=NOW_NS).failures == 3
 
 
-def test_the_echoes_of_a_refusal_count_once():
-    state = after_rate_error(limits(), fresh(limits()), NOW_NS)
-    for echo_ns in (0, 5 * MS, 900 * MS):
-        assert after_rate_error(limits(), state, NOW_NS + echo_ns) == state
+@pytest.mark.parametrize("before", range(6))
+def test_the_refusal_of_a_call_that_was_on_its_way_at_another_refusal_counts_for_nothing(before):
+    fields = {"failures": 1, "suspected": 2, "refused_ns": NOW_NS}
+    state = after_calls(before, "refused", **fields)
+    assert {name: getattr(state, name) for name in fields} == fields
+    assert (state.learned, state.paused_ns) == (6, fresh(HOST).paused_ns)
 
 
-@given(st.lists(st.integers(0, 20 * SECOND_NS), max_size=60))
-def test_a_refusal_never_raises_the_pace_and_only_time_does(pauses):
-    state, now_ns = fresh(limits()), NOW_NS
-    for pause_ns in pauses:
-        grown = pace_at(limits(), state, now_ns + pause_ns)
-        assert pace_at(limits(), state, now_ns) <= grown
-        now_ns += pause_ns
-        state = after_rate_error(limits(), state, now_ns)
-        assert limits().pace_floor <= pace_at(limits(), state, now_ns) <= grown
-    assert pace_at(limits(), state, now_ns + 55 * SECOND_NS) == 20.0
+def test_a_refused_call_is_none_that_the_host_admitted():
+    state = after_calls(2, "refused")
+    assert sum(moment_ns > NOW_NS - SECOND_NS for moment_ns in state.started_ns) == 2
 
 
-def test_the_calls_keep_to_the_lower_pace():
-    account = Account(limits(), saturating(["bulk"], 60))
-    account.state = after_rate_error(limits(), account.state, NOW_NS)
-    started = account.run().started["bulk"]
-    in_three_s = sum(moment < NOW_NS + 4 * SECOND_NS for moment in started)
-    assert 14 * 3 <= in_three_s <= 15 * 3 + SLOTS_MADE_UP + 1
+@pytest.mark.parametrize(("answer_s", "before"), [(1.0, 4), (1.01, 0)])
+def test_an_answer_that_took_longer_than_a_second_says_nothing_of_the_calls_before_it(answer_s, before):
+    state = msgspec.structs.replace(fresh(HOST), started_ns=(*[NOW_NS - MS] * 4, 0, 0))
+    granted = decide(HOST, state, NOW_NS, NOW_NS, "bulk")
+    kept = msgspec.structs.replace(granted.state, started_ns=(*[NOW_NS - MS] * 4, 0, NOW_NS))
+    granted = msgspec.structs.replace(granted, positions=(5,))
+    refused = after_answer(HOST, kept, granted, NOW_NS + round(answer_s * SECOND_NS), "refused")
+    assert refused.suspected == before
 
 
-@given(asks, late, st.lists(st.integers(0, 10 * SECOND_NS), max_size=5))
-def test_refusals_at_any_time_leave_the_limit_kept_and_every_call_served(calls, late_ns, refusals):
-    account = Account(limits(5.0), calls, late_ns)
-    for moment_ns in refusals:
-        account._at(
-            NOW_NS + moment_ns,
-            lambda now_ns: setattr(account, "state", after_rate_error(account.limits, account.state, now_ns)),
-        )
-    account.run()
+def test_an_answer_that_never_came_says_nothing():
+    state = after_calls(3, "unknown", failures=2, suspected=3, refused_ns=NOW_NS - SECOND_NS)
+    assert (state.failures, state.suspected, state.learned) == (2, 3, 6)
+
+
+@given(asks, late, answers)
+@example([("urgent", 0, 0, 0)] * 40, itertools.cycle([0]), ["passed", "passed", "refused", "refused"])
+def test_whatever_the_answers_say_no_second_sees_more_arrivals_than_the_limit_and_every_call_is_sent(
+    calls, late_ns, outcomes
+):
+    account = Account(limits(5.0, 100.0), calls, late_ns, outcomes=outcomes).run()
     assert len(account.arrived) == len(calls)
     assert worst(account.arrived, SECOND_NS) <= 5
+
+
+@given(asks, late, answers)
+def test_no_second_sees_more_starts_than_what_is_learned_allows(calls, late_ns, outcomes):
+    account = Account(limits(5.0), calls, late_ns, outcomes=outcomes)
+    account.state = msgspec.structs.replace(account.state, learned=2, learned_ns=NOW_NS + HOUR_NS)
+    account.limits = msgspec.structs.replace(account.limits, penalty_ns=HOUR_NS)  # believable, and never given up
+    while account._events:
+        account.run(account._events[0][0])
+        account.state = msgspec.structs.replace(account.state, learned=2, learned_ns=NOW_NS + HOUR_NS, paused_ns=NOW_NS)
+    assert worst(itertools.chain.from_iterable(account.started.values()), SECOND_NS) <= 2
 
 
 # --- the learned limit ---------------------------------------------------------------------------------------------
@@ -294,12 +386,11 @@ def sweeps_at(most, answer_ns=5 * MS, sweeps=1, size=90, every_ns=10 * MINUTE_NS
 
 
 @pytest.mark.parametrize("answer_ns", [2 * MS, 30 * MS, 150 * MS])
-@pytest.mark.parametrize("most", [1, 3, 10, 15])
+@pytest.mark.parametrize("most", [1, 3, 10, 15, 17])
 def test_few_refusals_teach_the_limit_of_a_host_that_allows_less_than_configured(most, answer_ns):
     host = sweeps_at(most, answer_ns)
     assert len(host.arrived) == 90
-    assert len({moment_ns // SECOND_NS for moment_ns in host.refused}) <= 3
-    assert len(host.refused) <= 4
+    assert len(host.refused) <= 20
     in_turn_s = 90 / most
     assert host.arrived[-1] - host.arrived[0] <= (1.3 * in_turn_s + 6) * SECOND_NS
 
@@ -311,43 +402,25 @@ def test_a_host_that_allows_the_configured_rate_refuses_nothing_and_teaches_noth
     assert learned_at(host.limits, host.state, NOW_NS) == 18
 
 
-def test_three_days_at_a_new_customers_limit_cost_few_refusals():
-    host = sweeps_at(3, sweeps=3 * 144)
-    assert len(host.refused) <= 20
+def test_a_day_at_a_new_customers_limit_costs_two_refusals_a_sweep():
+    host = sweeps_at(3, sweeps=144)
+    assert len(host.refused) <= 2 * 144
 
 
-def test_what_was_learned_is_given_up_slowly_and_wholly():
-    before = after_rate_error(limits(18.0), fresh(limits(18.0)), NOW_NS, before=3)
-    moments = [NOW_NS, NOW_NS + 599 * SECOND_NS, NOW_NS + 600 * SECOND_NS, NOW_NS + 660 * SECOND_NS, NOW_NS + HOUR_NS]
-    assert [learned_at(limits(18.0), before, moment_ns) for moment_ns in moments] == [3, 3, 4, 5, 18]
+def test_what_was_learned_is_tried_with_one_call_more_and_forgotten_after_an_hour():
+    fields = {"learned": 3, "learned_ns": NOW_NS, "hold_ns": 20 * SECOND_NS}
+    state = msgspec.structs.replace(fresh(limits(18.0)), **fields)
+    most = [most_at(limits(18.0), state, NOW_NS + second * SECOND_NS) for second in (0, 19, 20, 3599, 3600)]
+    assert most == [3, 3, 4, 4, 18]
+    assert pace_at(limits(18.0), state, NOW_NS) == pytest.approx(3.0)
 
 
-def test_a_limit_that_is_taught_again_is_believed_twice_as_long_up_to_six_hours():
-    state, now_ns, waits_s = fresh(limits(18.0)), NOW_NS, []
-    for _ in range(9):
-        state = after_rate_error(limits(18.0), state, now_ns, before=3)
-        since_ns = now_ns
-        while learned_at(limits(18.0), state, now_ns) == 3:
-            now_ns += 10 * SECOND_NS
-        waits_s.append((now_ns - since_ns) // SECOND_NS)
-    assert waits_s == [600, 1200, 2400, 4800, 9600, 19200, 21600, 21600, 21600]
-
-
-def test_a_refusal_of_the_only_call_of_a_second_teaches_nothing():
-    state = after_rate_error(limits(18.0), fresh(limits(18.0)), NOW_NS, before=0)
-    assert learned_at(limits(18.0), state, NOW_NS) == 18
-
-
-@given(st.lists(st.tuples(st.integers(0, 2 * HOUR_NS), st.integers(0, 18)), max_size=40))
-def test_a_refusal_lowers_what_is_learned_and_time_alone_raises_it(refusals):
-    state, now_ns = fresh(limits(18.0)), NOW_NS
-    for pause_ns, before in refusals:
-        reached = learned_at(limits(18.0), state, now_ns + pause_ns)
-        assert learned_at(limits(18.0), state, now_ns) <= reached
-        now_ns += pause_ns
-        state = after_rate_error(limits(18.0), state, now_ns, before)
-        assert 1 <= learned_at(limits(18.0), state, now_ns) <= reached
-        assert is_believable(limits(18.0), state, now_ns)
+@given(asks, late, answers)
+def test_every_state_is_believable_and_allows_a_call(calls, late_ns, outcomes):
+    account = Account(limits(5.0), calls, late_ns, outcomes=outcomes).run()  # each step asserts that it is believable
+    end_ns = NOW_NS + 2 * HOUR_NS
+    assert most_at(account.limits, account.state, end_ns) == 5
+    assert not isinstance(decide(account.limits, account.state, end_ns, end_ns, "background"), Wait)
 
 
 def test_bulk_calls_leave_a_tenth_of_the_minute_to_the_others():
@@ -377,16 +450,24 @@ def test_a_loss_costs_the_longest_window_and_no_more():
 
 
 @pytest.mark.parametrize(
-    "field", ["next_ns", "slowed_ns", "urgent_ns", "normal_ns", "bulk_ns", "awaited_ns", "held_ns"]
+    "field",
+    [
+        *("next_ns", "paused_ns", "refused_ns", "learned_ns", "started_ns"),
+        *("urgent_ns", "normal_ns", "bulk_ns", "awaited_ns", "held_ns"),
+    ],
 )
 def test_a_state_with_a_time_of_another_clock_is_rejected(field):
     moment = NOW_NS + 3600 * SECOND_NS
-    strange = ((moment, *fresh(limits()).held_ns[0][1:]),) if field == "held_ns" else moment
+    one = (moment, *fresh(limits()).held_ns[0][1:])
+    strange = {"held_ns": (one,), "started_ns": one}.get(field, moment)
     state = msgspec.structs.replace(fresh(limits()), **{field: strange})
     assert is_believable(limits(), fresh(limits()), NOW_NS)
     assert not is_believable(limits(), state, NOW_NS)
 
 
-@pytest.mark.parametrize("pace", [0.0, -1.0, 21.0, float("nan"), float("inf")])
-def test_a_state_with_an_impossible_pace_is_rejected(pace):
-    assert not is_believable(limits(), msgspec.structs.replace(fresh(limits()), pace=pace), NOW_NS)
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [("learned", 0), ("learned", 21), ("suspected", -1), ("suspected", 21), ("failures", -1), ("hold_ns", 0)],
+)
+def test_a_state_with_an_impossible_number_is_rejected(field, number):
+    assert not is_believable(limits(), msgspec.structs.replace(fresh(limits()), **{field: number}), NOW_NS)

@@ -1,11 +1,13 @@
 """The shared rate limiter, with real files and real processes."""
 
 import asyncio
+import hashlib
 import multiprocessing
 import os
 import signal
 import time
 
+import msgspec
 import pytest
 
 from observer.accounts.shared_rate_limiter import SharedRateLimiter
@@ -30,6 +32,13 @@ async def take(rate_limiter, priority):
     """One call whose answer comes at once."""
     async with rate_limiter.acquire(priority):
         pass
+
+
+async def refused(rate_limiter):
+    """One call that the broker refuses at once."""
+    with pytest.raises(RateExceededError):
+        async with rate_limiter.acquire("bulk"):
+            raise RateExceededError("too many")
 
 
 async def stay(rate_limiter):
@@ -111,15 +120,17 @@ def test_rate_limit_tokens_run_on_market_time(tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_penalty_pauses_every_process(tmp_path):
+def test_the_first_refusal_delays_no_call_and_the_second_pauses_every_process(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         first, other = (limiter(tmp_path, clock, penalty_s=2.0) for _ in range(2))
-        first.penalise(0)
-        waiting = asyncio.create_task(take(other, "urgent"))
-        await asyncio.sleep(0)
+        await refused(first)
+        await clock.advance(0.05)
+        await asyncio.wait_for(refused(other), DEADLINE_S)
+        waiting = asyncio.create_task(take(first, "urgent"))
+        await clock.advance(1.9)
         assert not waiting.done()
-        await clock.advance(2.0)
+        await clock.advance(0.1)
         await asyncio.wait_for(waiting, DEADLINE_S)
 
     asyncio.run(scenario())
@@ -135,7 +146,7 @@ def test_a_damaged_file_delays_every_call_by_the_second_in_which_calls_may_have_
         await asyncio.sleep(0)
         await clock.advance(0.99)
         assert not waiting.done()
-        await clock.advance(10.0)
+        await clock.advance(11.0)
         await asyncio.wait_for(waiting, DEADLINE_S)
         await asyncio.wait_for(take(rate_limiter, "urgent"), DEADLINE_S)
 
@@ -152,7 +163,7 @@ def test_a_limiter_with_other_limits_still_counts_the_calls_under_the_old_limits
         waiting = asyncio.create_task(take(slower, "urgent"))
         await asyncio.sleep(0)
         assert not waiting.done()
-        await clock.advance(10.0)
+        await clock.advance(11.0)
         await asyncio.wait_for(waiting, DEADLINE_S)
 
     asyncio.run(scenario())
@@ -188,7 +199,7 @@ def test_a_call_holds_its_token_until_its_answer_and_a_cancelled_call_until_the_
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
         after = asyncio.create_task(take(rate_limiter, "bulk"))
-        await clock.advance(3.9)
+        await clock.advance(10.9)
         assert not after.done()
         await clock.advance(0.1)
         await asyncio.wait_for(after, DEADLINE_S)
@@ -209,33 +220,22 @@ def test_a_call_that_fails_was_answered_too(tmp_path):
     asyncio.run(scenario())
 
 
-def test_a_refusal_lowers_the_pace_of_every_process(tmp_path):
-    async def scenario():
-        clock = ManualClock(10**18)
-        refused, other = (limiter(tmp_path, clock) for _ in range(2))
-        refused.penalise(0)
-        await clock.advance(1.0)
-        await asyncio.wait_for(take(other, "bulk"), DEADLINE_S)
-        second = asyncio.create_task(take(other, "bulk"))
-        await asyncio.sleep(0)
-        await clock.advance(0.06)  # the whole pace's slot is long past
-        assert not second.done()
-        await clock.advance(0.02)
-        await asyncio.wait_for(second, DEADLINE_S)
-
-    asyncio.run(scenario())
+async def three_calls_and_a_refusal(rate_limiter, clock):
+    """What a host that admits three calls a second does, from the start of a second."""
+    for _ in range(3):
+        await take(rate_limiter, "bulk")
+        await clock.advance(0.06)
+    await refused(rate_limiter)
 
 
-def test_a_learned_limit_survives_a_restart_of_all_processes(tmp_path):
+def test_two_refusals_after_the_same_number_of_calls_teach_a_limit_that_survives_a_restart(tmp_path):
     async def scenario():
         clock = ManualClock(10**18)
         first = limiter(tmp_path, clock, 18.0)
-        for _ in range(3):
-            await take(first, "bulk")
-            await clock.advance(0.06)
-        with pytest.raises(RateExceededError):
-            async with first.acquire("bulk"):
-                raise RateExceededError("too many")
+        await three_calls_and_a_refusal(first, clock)
+        assert first.learned() is None
+        await clock.advance(1.1)
+        await three_calls_and_a_refusal(first, clock)
         assert first.learned() == 3
         first.close()
         await clock.advance(300.0)
@@ -243,6 +243,23 @@ def test_a_learned_limit_survives_a_restart_of_all_processes(tmp_path):
         assert later.learned() == 3
         await clock.advance(3600.0)
         assert later.learned() is None
+
+    asyncio.run(scenario())
+
+
+def test_a_file_of_another_form_is_a_lost_state(tmp_path):
+    async def scenario():
+        clock = ManualClock(10**18)
+        rate_limiter = limiter(tmp_path, clock)
+        await take(rate_limiter, "urgent")
+        path = tmp_path / "rate_limit"
+        path.write_bytes(hashlib.sha256(msgspec.json.encode(rate_limiter._limits)).digest()[:8] + path.read_bytes()[8:])
+        waiting = asyncio.create_task(take(rate_limiter, "urgent"))
+        await asyncio.sleep(0)
+        await clock.advance(0.99)
+        assert not waiting.done()
+        await clock.advance(11.0)
+        await asyncio.wait_for(waiting, DEADLINE_S)
 
     asyncio.run(scenario())
 

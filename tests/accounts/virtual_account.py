@@ -9,7 +9,7 @@ import itertools
 import sys
 from collections import deque
 
-from observer.accounts.limiter import Wait, after_answer, after_rate_error, decide, fresh, is_believable, limits_of
+from observer.accounts.limiter import Wait, after_answer, decide, fresh, is_believable, limits_of
 
 SECOND_NS = 10**9
 MS = 10**6
@@ -24,16 +24,17 @@ class Account:
 
     `calls` are (priority, pause since the call before, start to arrival, arrival to answer) in ns; `late_ns` is how
     late each one wakes. All of them ask at once, as though each had a process of its own; in one process (`in_turn`) a
-    call asks when the one before it in its priority has started.
+    call asks when the one before it in its priority has started. `outcomes` are those of the answers, in their order.
     """
 
-    def __init__(self, limits, calls, late_ns=None, *, in_turn=False):
+    def __init__(self, limits, calls, late_ns=None, *, in_turn=False, outcomes=("passed",)):
         self.limits = limits
         self.state = fresh(limits)
         self.started = {priority: [] for priority in PRIORITIES}
         self.arrived = []
         self._late_ns = late_ns or itertools.repeat(0)
         self._in_turn = in_turn
+        self._outcomes = itertools.cycle(outcomes)
         self._waiting = {priority: deque() for priority in PRIORITIES}
         self._events = []
         self._numbers = itertools.count()
@@ -73,7 +74,7 @@ class Account:
             self._at(now_ns, self._ask, now_ns, priority)
 
     def _answered(self, now_ns, granted):
-        self.state = after_answer(self.limits, self.state, granted, now_ns)
+        self.state = after_answer(self.limits, self.state, granted, now_ns, next(self._outcomes))
 
 
 class RefusingHost(Account):
@@ -107,8 +108,7 @@ class RefusingHost(Account):
 
     def _refuse(self, now_ns, priority, granted, way_ns, answer_ns):
         self.refused.append(now_ns)
-        self._answered(now_ns, granted)
-        self.state = after_rate_error(self.limits, self.state, now_ns, granted.before)
+        self.state = after_answer(self.limits, self.state, granted, now_ns, "refused")
         self._waiting[priority].append((way_ns, answer_ns))
         if not self._in_turn or len(self._waiting[priority]) == 1:
             self._ask(now_ns, now_ns, priority)

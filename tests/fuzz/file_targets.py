@@ -43,6 +43,7 @@ from observer.supervisor.mark import parse_mark
 from observer.supervisor.notify import parse_notification
 from observer.supervisor.pid_registry import PidRegistry, Registered, Registry
 from observer.supervisor.proc import ProcessId
+from tests.accounts.teaching import teach
 from tests.fuzz.folder import file_of, folder
 from tests.fuzz.target import Target, chosen, one_of
 
@@ -123,7 +124,7 @@ def read_health_file(content: bytes) -> None:
 def read_limiter_file(content: bytes) -> None:
     settings = RateLimitSettings(calls_per_second=18.0)
     limiter = SharedRateLimiter(file_of("limiter", "main.limit", content), ManualClock(NOW_NS), settings)
-    limiter.penalise(0)
+    limiter.learned()
     limiter.close()
 
 
@@ -131,7 +132,7 @@ def account_files() -> Sequence[bytes]:
     token = TokenRecord(access_token="t", approval_key="k", issued_ns=1, expires_ns=2, renewed_ns=1)
     path = folder() / "seed.limit"
     limiter = SharedRateLimiter(path, ManualClock(NOW_NS), RateLimitSettings(calls_per_second=18.0))
-    limiter.penalise(0)
+    teach(limiter, 3)
     limiter.close()
     return [
         *chosen(0, _json(token) + b"--0123456789abcdef"),

@@ -113,6 +113,7 @@ def test_the_lock_files_name_no_package_source() -> None:
 SLEEPERS = {
     "tests/waiting.py": "the one loop that looks again",
     "tests/accounts/hammer.py": "calls come at their times: the load is the test's subject",
+    "tests/accounts/overloaded_demo.py": "a measurement: counters are read each second",
     "tests/accounts/limited_hosts.py": "a measurement: the second before a sweep is over",
     "tests/chaos/actors.py": "events come at their times",
     "tests/chaos/push_pull.py": "events come at their times",
@@ -120,6 +121,7 @@ SLEEPERS = {
     "tests/chaos/soak.py": "samples are taken at intervals",
     "tests/chaos/soak_days.py": "samples are taken at intervals",
     "tests/chaos/gap_times.py": "rows are polled at intervals",
+    "tests/providers/test_providers_http.py": "a host sends a byte now and then",
     "tests/judges/judging.py": "trades come to a public client at their pace, not all at once",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",

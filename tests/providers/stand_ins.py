@@ -10,13 +10,13 @@ from observer.providers.broker import Credentials
 
 
 @asynccontextmanager
-async def serving(*routes):
-    """A server with these routes; yields its address without scheme, `127.0.0.1:port`."""
+async def serving(*routes, tls=None):
+    """A server with these routes, encrypted with a TLS context; yields its address without scheme, `127.0.0.1:port`."""
     application = web.Application()
     application.add_routes(routes)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     try:
         yield "{}:{}".format(*runner.addresses[0][:2])

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from observer.clock import ScaledClock
+from observer.clock import ManualClock, ScaledClock
 from observer.errors import (
     BadRequestError,
     MaintenanceError,
@@ -18,9 +18,10 @@ from observer.errors import (
     TokenExpiredError,
     TransportError,
 )
-from observer.providers.http import Request, RestPipeline, open_client
+from observer.providers.http import Request, RestPipeline, open_client, send_once
 from observer.providers.settings import RestSettings
 from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, counted, serving
+from tests.waiting import DEADLINE_S
 
 ERRORS = {429: RateExceededError, 401: TokenExpiredError, 503: MaintenanceError, 404: BadRequestError}
 REQUEST = Request("ask", "GET", "/ask")
@@ -62,7 +63,7 @@ class Outcome:
         return web.Response(status=status, body=body)
 
 
-def called(*answers, priority="bulk", attempts_max=4, renews=True):
+def called(*answers, priority="bulk", attempts_max=4, renews=True, clock=None):
     outcome = Outcome(answers, RestSettings(timeout_s=60.0, attempts_max=attempts_max))
     outcome.credentials.renews = renews
 
@@ -75,7 +76,7 @@ def called(*answers, priority="bulk", attempts_max=4, renews=True):
                     dialect=Dialect(),
                     rate_limiter=outcome.rate_limiter,
                     credentials=outcome.credentials,
-                    clock=ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
+                    clock=clock or ScaledClock(10**18, time.monotonic_ns(), 10_000.0),
                     rng=Random(1),
                     settings=outcome.settings,
                     account=(account := uuid.uuid4().hex),
@@ -112,6 +113,11 @@ def test_a_rate_limit_error_penalises_the_shared_rate_limiter():
     outcome = called((429, b""), GOOD)
     assert outcome.result == Answer(7)
     assert outcome.rate_limiter.penalties == 1
+
+
+def test_a_call_that_was_one_too_many_is_repeated_without_a_delay():
+    outcome = called(*[(429, b"")] * 4, GOOD, attempts_max=5, clock=ManualClock(10**18))
+    assert outcome.result == Answer(7)
 
 
 def test_a_refused_token_is_reported_and_the_call_goes_on_with_the_next():
@@ -154,11 +160,45 @@ def test_a_refusal_that_stays_is_not_asked_again():
     assert len(outcome.answers) == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"value": "x"}', b"\xff", b'{"other":' + b"[" * 50_000])
-def test_an_answer_of_another_shape_is_malformed(body):
-    outcome = called((200, body))
+@pytest.mark.parametrize("body", [b'{"value": "x"}', b"{}", b"[]", b'{"other":' + b"[" * 50_000])
+def test_an_answer_of_another_shape_is_malformed_and_not_asked_for_again(body):
+    outcome = called((200, body), GOOD)
     assert type(outcome.error) is MalformedError
     assert outcome.error.call == "ask"
+    assert outcome.counts == {("ask", "sent"): 1, ("ask", "MalformedError"): 1}
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"<html>", b'{"value": 7', b'{"value"', b"\xff"])
+def test_an_empty_or_cut_body_is_asked_for_again(body):
+    outcome = called((200, body), (200, body), GOOD)
+    assert outcome.result == Answer(7)
+    assert outcome.counts == {("ask", "sent"): 3, ("ask", "MalformedError"): 2, ("ask", "ok"): 1}
+
+
+def test_bodies_that_stay_cut_end_with_the_last_attempt():
+    outcome = called(*[(200, b'{"value"')] * 4)
+    assert type(outcome.error) is MalformedError
+    assert outcome.answers == []
+
+
+def test_a_body_of_a_byte_now_and_then_ends_the_call():
+    async def drip(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b" ")
+                await asyncio.sleep(0.02)
+        except ConnectionError:
+            return response  # the client has had enough
+
+    async def scenario():
+        settings = RestSettings(timeout_s=1.0)
+        async with serving(web.get("/ask", drip)) as address, open_client(f"http://{address}", settings) as client:
+            await asyncio.wait_for(send_once(client, REQUEST, {}, Dialect()), DEADLINE_S)
+
+    with pytest.raises(TransportError, match="ask"):
+        asyncio.run(scenario())
 
 
 def test_a_page_states_whether_another_one_follows_and_the_next_request_continues_it():

@@ -75,6 +75,29 @@ def test_maintenance_is_a_time_out_a_page_or_a_server_side_code_for_every_call()
     asyncio.run(test())
 
 
+def test_a_busy_host_refuses_its_share_of_the_calls_far_below_the_limit() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            await begin(client, "rest_busy", for_s=60)
+            answer = await client.call(*PRICE)
+            assert (answer.status_code, answer.json()["msg_cd"]) == (500, "EGW00201")
+            assert (await counters(client))["faults"] == {"rest_busy": 1}
+
+    asyncio.run(test())
+
+
+def test_a_cut_body_is_empty_or_half_with_http_200() -> None:
+    async def test() -> None:
+        async with running(at(10)) as client:
+            whole = (await client.call(*PRICE)).content
+            await begin(client, "rest_cut_body", for_s=60)
+            answers = [await client.call(*PRICE) for _ in range(16)]
+            assert {each.status_code for each in answers} == {200}
+            assert {each.content for each in answers} == {b"", whole[: len(whole) // 2]}
+
+    asyncio.run(test())
+
+
 def test_latency_is_in_machine_time() -> None:
     async def test() -> None:
         async with running(at(10)) as client:

@@ -12,6 +12,7 @@ from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
+from tests.accounts.teaching import teach
 from tests.workers.three_accounts import ILL, NAMES, run, scene
 
 
@@ -197,7 +198,7 @@ def test_an_account_that_learned_a_lower_limit_is_an_alert_until_it_is_given_up(
         async with scene(10, speed=720.0) as day:
             identity = f"rate_limit:{ILL}"
             with contextlib.closing(day.account(ILL)._rate_limiter()) as rate_limiter:
-                rate_limiter.penalise(3)
+                teach(rate_limiter, 3)
             await day.until(
                 lambda: [alert for alert in day.reported(AlertRaised) if alert.identity == identity], "it is reported"
             )

@@ -38,6 +38,7 @@ from observer.store.writer import StoreWriter
 from observer.streaming.sweep_times import Sweep
 from observer.streaming.sweeps import Portions, calls_at_once, snapshot_of
 from observer.units import NS_PER_S
+from tests.accounts.teaching import teach
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.selection.builders import seen
@@ -528,7 +529,7 @@ def test_requests_between_sweeps_have_their_share_of_the_limit_that_refusals_tau
                 requests = sweeps_of(worker, producer, rest, reader)._requests
                 assert requests._limit_of(account) == day.settings.broker.rate_limit.calls_per_second
                 with contextlib.closing(account._rate_limiter()) as limiter:
-                    limiter.penalise(before=3)
+                    teach(limiter, 3)
                 assert requests._limit_of(account) == 3
             worker.control.close()
 

@@ -14,10 +14,10 @@ from typing import Final, Literal
 import httpx
 
 from bus.events import EtfNavDay
-from observer.errors import LoggedOutError, SessionTakenError, TransportError
+from observer.errors import LoggedOutError, SessionTakenError
 from observer.etf.model import EtfEntry
 from observer.providers.bodies import ACCEPTED
-from observer.providers.http import read_body, trusted_certificates
+from observer.providers.http import ended_call, read_body, trusted_certificates
 from observer.providers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
 
 TIMEOUT_S: Final = 30.0  # machine seconds; the data call's answer has half a megabyte
@@ -40,7 +40,7 @@ _BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, li
 
 
 def open_krx_client(base_url: str) -> httpx.AsyncClient:
-    """A client that keeps cookies and follows no redirect. The environment's proxies and certificates play no part."""
+    """A client that keeps cookies and follows no redirect. The environment's proxies play no part."""
     return httpx.AsyncClient(
         base_url=base_url,
         timeout=TIMEOUT_S,
@@ -175,17 +175,17 @@ async def _send(
     headers: Mapping[str, str],
 ) -> bytes:
     """A successful answer's content. What went wrong never quotes the request, which can hold a secret."""
-    try:
-        async with client.stream(
+    async with (
+        ended_call(client, call),
+        client.stream(
             method,
             path,
             params=None if query is None else dict(query),
             data=None if form is None else dict(form),
             headers=dict(headers),
-        ) as response:
-            content = await read_body(response, call)
-    except httpx.TransportError as error:
-        raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
+        ) as response,
+    ):
+        content = await read_body(response, call)
     refused = refusal(response.status_code, content, call)
     if refused is not None:
         raise refused

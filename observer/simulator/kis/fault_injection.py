@@ -90,7 +90,12 @@ class RestFaultInjector:
             return _under_maintenance(request, self._fault_injector.rng("maintenance"))
         if strikes("rest_error", now_ns):
             return _failure(request, "EGW00002", "서버 에러가 발생했습니다.")
-        return self._with_skewed_clock(await handler(request), now_ns)
+        if strikes("rest_busy", now_ns):
+            return _failure(request, "EGW00201", "초당 거래건수를 초과하였습니다.")
+        answer = self._with_skewed_clock(await handler(request), now_ns)
+        if strikes("rest_cut_body", now_ns) and isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+            answer.body = answer.body[: self._fault_injector.rng("rest_cut_body").choice((0, len(answer.body) // 2))]
+        return answer
 
     async def _stall(self, request: web.Request, stall: Fault) -> web.StreamResponse:
         """Send nothing until the client has gone or the fault is over."""
