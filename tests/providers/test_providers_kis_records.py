@@ -80,7 +80,7 @@ def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
 
 def test_a_market_state_carries_the_exchanges_own_codes():
     state = fact("H0STMKO0", trht_yn="Y", tr_susp_reas_cntt=" 풍문 ")
-    codes = ("112", "311", "2", "00", "55", "N", "M", "KRX")
+    codes = ("112", "311", "2", "00", "55", "N", "M", "KRX", "open")
     assert state == MarketStateChanged("kis", "005930", NOW_NS, True, "풍문", *codes)
 
 
