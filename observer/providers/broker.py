@@ -262,8 +262,9 @@ class TradeStream(Protocol):
     capacity: int
     """How many symbols fit."""
 
-    def want(self, symbols: Sequence[str]) -> None:
-        """The symbols to be streamed, most important first; at most `capacity` of them count.
+    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
+        """The symbols to be streamed, most important first; at most `capacity` of them count. Of those in `watched`
+        only the market state is streamed, and only with subscriptions that the symbols leave.
 
         The difference to what the broker has acknowledged is worked off: the most important subscription that is
         missing, and before it a removal where there is no room for it. After a reconnection everything wanted is

@@ -130,7 +130,9 @@ _STATE_TEXTS: Final = 9  # behind the symbol
 def _market_state(fields: list[bytes], receive_time_ns: int, source: Source) -> MarketStateChanged:
     halted, *words = [*(words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]), source.venue]
     notice = MARKET_NOTICES.get(words[1])
-    return MarketStateChanged(PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, notice)
+    return MarketStateChanged(
+        PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, market_notice=notice
+    )
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------

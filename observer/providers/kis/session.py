@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from observer.lines import line_id, stock_of
-from observer.providers.broker import RecordKind
+from observer.providers.broker import RecordKind, StreamFact
 from observer.providers.dialect import (
     Data,
     Parsed,
@@ -126,9 +126,9 @@ class KisSession:
                 return self._parse_flagged(data.frame, receive_time_ns)
             trades, expected, broken = parse_trades(data.frame, receive_time_ns)
             states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
-            facts = [*expected, *states] if expected else states
+            stated: Sequence[StreamFact] = [*expected, *states] if expected else states
             unread = unread_lines(data.frame, len(trades) + len(expected)) if broken is not None else ()
-            return Parsed(trades, facts, broken, unread)
+            return Parsed(trades, stated, broken, unread)
         facts, broken = parse_facts(data.frame, receive_time_ns)
         self._halts.reported(facts)
         return Parsed(facts=facts, broken=broken, unread=() if data.frame[_TRANSACTION] in FACT_TRANSACTIONS else None)
@@ -139,7 +139,7 @@ class KisSession:
         if not content:
             return Parsed(facts=states)
         trades, expected, broken = parse_trades(content, receive_time_ns)
-        facts = [*expected, *states]
+        facts: list[StreamFact] = [*expected, *states]
         if broken is None:
             return Parsed(trades, facts)
         unread = unread_lines(content, len(trades) + len(expected))
