@@ -74,9 +74,7 @@ def demo(
         list[MoreRecords] | None,
         Option(help="Also stream this record kind; repeat for more. Each is a subscription of every streamed symbol."),
     ] = None,
-    breaker: Annotated[
-        bool, Option("--breaker", help="Circuit breakers stop the market: at 10:30 for half an hour, from 14:00 on.")
-    ] = False,
+    breaker: Annotated[bool, Option("--breaker", help="Circuit breakers stop the market, once for the day.")] = False,
     nxt: Annotated[bool, Option("--nxt", help="Collect KRX and NXT, 08:00 to 20:00: the profile whole-day.")] = False,
     db: Annotated[str, Option(help="URL of an empty database: sqlite:///... or postgresql+psycopg://...")] = "",
     seed: Annotated[int, Option(min=0, help="The same seed gives the same trades.")] = 7,

@@ -206,9 +206,7 @@ class MarketState:
         self.of(row.symbol).update_conflated(row)
 
     def update_state(self, state: MarketStateChanged) -> None:
-        """Apply the exchange's report on the symbol and its market. While the market is stopped, a halt of the symbol
-        is none of its own.
-        """
+        """Apply the exchange's report on the symbol. While its market is stopped, a halt is none of its own."""
         self.stops.apply(state)
         symbol_state = self.of(state.symbol)
         if not state.halted:

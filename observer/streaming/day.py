@@ -56,7 +56,7 @@ from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
-from observer.streaming.market_watch import largest_lines, placed
+from observer.streaming.market_watch import watched
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
@@ -210,21 +210,10 @@ class StreamingDay:
             self.receiver.leave(symbol)
 
     def _watched(self, selector: Selector) -> Mapping[str, Sequence[str]]:
-        """The lines by account whose market state alone is streamed; none of a market with one in a slot that is."""
-        if not self._settings.track_b.watch_markets:
-            return {}
-        records, wanted, market_of = (
-            self._settings.track_b.records,
-            selector.wanted_by_account,
-            selector.market.stops.market_of,
-        )
-        covered = {market_of(symbol) for symbol in selector.wanted} if "market_state" in records else set()
-        lines = largest_lines(selector.market.members, market_of).items()
-        left = {
-            each.name: each.subscriptions - len(records) * len(wanted.get(each.name, ()))
-            for each in self._brokers.accounts
-        }
-        return placed([line for market, line in lines if market not in covered], left)
+        """The lines by account whose market state alone is streamed."""
+        settings = self._settings.track_b
+        subscriptions = {each.name: each.subscriptions for each in self._brokers.accounts if settings.watch_markets}
+        return watched(selector, settings.records, subscriptions)
 
     # --- the start of the decisions ---
 
@@ -369,9 +358,7 @@ class StreamingDay:
         decided = selector.evaluate_universe(now_ns)
         step = UniverseEvaluated(sweep.sweep, sweep.started_ns, sweep.completed_ns, len(swept))
         self.carry_out(selector, step, now_ns, decided)
-        stops = selector.market.stops
-        held = [symbol for symbol in selector.wanted if not stops.is_stopped(symbol)]
-        self._halt_poller.after_sweep(swept, held, stops.market_of)
+        self._halt_poller.after_sweep(swept, selector.wanted, selector.market.stops)
         self._listen_again(selector)
         checking = self._stream_monitor.check_sweep(swept, self.stream.subscribed, sweep.started_ns)
         self.receiver.tasks.create_task(checking)

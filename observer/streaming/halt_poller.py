@@ -12,7 +12,7 @@ from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.providers.broker import HaltSource
-from observer.selection.market_stops import Market
+from observer.selection.market_stops import Market, MarketStops
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +57,17 @@ class HaltPoller:
         self._still: Sequence[str] = ()
         self._stirred = asyncio.Event()
 
-    def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str], market_of: Callable[[str], Market]) -> None:
+    def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str], stops: MarketStops) -> None:
         """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
-        self._market_of = market_of
+        self._market_of = stops.market_of
         seen = {snapshot.symbol: snapshot for snapshot in swept}
         self._references = self._grown(seen.values())
         self._still = [
-            symbol for symbol in held if self._stands_still(seen.get(symbol)) and market_of(symbol) in self._references
+            symbol
+            for symbol in held
+            if self._stands_still(seen.get(symbol))
+            and stops.market_of(symbol) in self._references
+            and not stops.is_stopped(symbol)
         ]
         self._swept |= seen
         self._stirred.set()

@@ -2,7 +2,22 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from observer.providers.broker import RecordKind
 from observer.selection.market_stops import Market
+from observer.selection.selector import Selector
+
+
+def watched(
+    selector: Selector, records: Sequence[RecordKind], subscriptions: Mapping[str, int]
+) -> Mapping[str, Sequence[str]]:
+    """The lines to watch by account: one of each market that has none in a slot whose market state is streamed, where
+    the slots leave a subscription. `subscriptions` are the accounts' in all.
+    """
+    wanted, market_of = selector.wanted_by_account, selector.market.stops.market_of
+    covered = {market_of(symbol) for symbol in selector.wanted} if "market_state" in records else set()
+    lines = largest_lines(selector.market.members, market_of).items()
+    left = {name: count - len(records) * len(wanted.get(name, ())) for name, count in subscriptions.items()}
+    return placed([line for market, line in lines if market not in covered], left)
 
 
 def largest_lines(lines: Iterable[str], market_of: Callable[[str], Market]) -> Mapping[Market, str]:

@@ -1,7 +1,8 @@
 """A whole day of both venues with circuit breakers: `python -m tests.chaos.breaker_day`.
 
-At 10:30 both venues stop for 20 minutes, and an auction of 10 minutes ends the stop; at 14:00 a breaker of the third
-level closes the market. Slots stream trades alone: the stops are known by the lines that are watched for their market.
+At 10:30 both venues stop for 20 minutes, and an auction of 10 minutes ends the stop; at 12:00 KOSPI alone does, while
+KOSDAQ trades; at 14:00 a breaker of the third level closes both markets. Slots stream trades alone: the stops are known
+by the lines that are watched for their market.
 
 The judge reads the database and the market, imports nothing that decides on slots or gaps, and uses no counter:
 *slots_released* within a stop and *gaps* of the day are 0, *trades* are those that the market offered while they were
@@ -15,7 +16,7 @@ import contextlib
 import json
 import sqlite3
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,29 @@ from tests.system.running import JsonObject
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 BEGINS, ENDS_S = (6, 59), 20 * 3600 + 14 * 60
-STOPS: Sequence[JsonObject] = ({"at": "10:30", "for_s": 1800}, {"at": "14:00", "closes": True})
-# As the market announces them: the first stop until its auction, the second one until the close.
-ANNOUNCED = ((local_ns(DAY, 10, 30), local_ns(DAY, 10, 50)), (local_ns(DAY, 14), local_ns(DAY, 15, 30)))
-UNTRADED = ((local_ns(DAY, 10, 30), local_ns(DAY, 11)), (local_ns(DAY, 14), local_ns(DAY, 15, 30)))
-MARKETS = ("KRX KOSDAQ", "KRX KOSPI", "NXT KOSDAQ", "NXT KOSPI")
+STOPS: Sequence[JsonObject] = (
+    {"at": "10:30", "for_s": 1800},
+    {"at": "12:00", "for_s": 1800, "exchanges": ["KOSPI"]},
+    {"at": "14:00", "closes": True},
+)
+BOTH, OF_KOSPI = ("KOSPI", "KOSDAQ"), ("KOSPI",)
+# From when to when nothing is traded, and until when the market announces it: until its auction, or until the close.
+STOPPED = (
+    (BOTH, local_ns(DAY, 10, 30), local_ns(DAY, 11), local_ns(DAY, 10, 50)),
+    (OF_KOSPI, local_ns(DAY, 12), local_ns(DAY, 12, 30), local_ns(DAY, 12, 20)),
+    (BOTH, local_ns(DAY, 14), local_ns(DAY, 15, 30), local_ns(DAY, 15, 30)),
+)
+VENUES = ("KRX", "NXT")
 NOTICED_WITHIN_NS = 120 * 10**9  # market time: an evaluation each 10 s, and a poll each 0.1 s of machine time
 
 RELEASES = (
     "SELECT count(*) FROM slot_releases r WHERE released_ns >= ? AND released_ns < ? AND NOT EXISTS "
     "(SELECT 1 FROM slot_assignments a WHERE a.symbol = r.symbol AND a.assigned_ns = r.released_ns)"
 )
-TRADES = "SELECT count(*) FROM trades WHERE exchange_time_ns >= ? AND exchange_time_ns < ?"
+TRADES = (
+    "SELECT count(*) FROM trades WHERE exchange_time_ns >= ? AND exchange_time_ns < ? "
+    "AND symbol IN (SELECT symbol FROM universe_members WHERE exchange = ?)"
+)
 ALERTS = "SELECT identity, raised_ns FROM alerts WHERE identity LIKE 'market_stopped:%' ORDER BY raised_ns, identity"
 RESOLUTIONS = "SELECT identity, resolved_ns FROM alert_resolutions WHERE identity LIKE 'market_stopped:%'"
 NOTICES = "SELECT venue, market_notice, count(*) FROM market_states WHERE market_notice LIKE 'breaker%' GROUP BY 1, 2"
@@ -47,12 +59,13 @@ def finding(database: Path) -> dict[str, Any]:
     """What the database says of the stops, and what is wrong with it."""
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
 
-        def counted(query: str, spans: Sequence[tuple[int, int]]) -> int:
+        def counted(query: str, spans: Iterable[tuple[object, ...]]) -> int:
             return sum(int(connection.execute(query, span).fetchone()[0]) for span in spans)
 
+        of_exchanges = [(from_ns, to_ns, each) for exchanges, from_ns, to_ns, _ in STOPPED for each in exchanges]
         found = {
-            "slots_released": counted(RELEASES, UNTRADED),
-            "trades_within": counted(TRADES, UNTRADED),
+            "slots_released": counted(RELEASES, (span[1:3] for span in STOPPED)),
+            "trades_within": counted(TRADES, of_exchanges),
             "gaps": int(connection.execute("SELECT count(*) FROM gaps").fetchone()[0]),
             "alerts": _spans(connection.execute(ALERTS).fetchall(), connection.execute(RESOLUTIONS).fetchall()),
             "rows": {f"{venue} {notice}": rows for venue, notice, rows in connection.execute(NOTICES)},
@@ -67,7 +80,7 @@ def finding(database: Path) -> dict[str, Any]:
     return found
 
 
-ROWS = {f"{venue} {notice}" for venue in ("KRX", "NXT") for notice in ("breaker", "breaker_ended", "breaker_to_close")}
+ROWS = {f"{venue} {notice}" for venue in VENUES for notice in ("breaker", "breaker_ended", "breaker_to_close")}
 AUCTIONS = {"opening", "intraday"}  # the day has no closing auction
 
 
@@ -82,14 +95,21 @@ def _spans(raised: Sequence[tuple[str, int]], resolved: Sequence[tuple[str, int]
 
 def wrong_alerts(alerts: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
     """The markets whose alerts are not those of the stops: begun and ended when the market said so."""
+    announced = {
+        f"{venue} {exchange}": [
+            (from_ns, ends_ns) for exchanges, from_ns, _, ends_ns in STOPPED if exchange in exchanges
+        ]
+        for venue in VENUES
+        for exchange in BOTH
+    }
     return [
         f"alerts of {market}"
-        for market in MARKETS
-        if len(alerts.get(market, ())) != len(ANNOUNCED)
+        for market, spans in announced.items()
+        if len(alerts.get(market, ())) != len(spans)
         or any(
             not 0 <= at_ns - announced_ns < NOTICED_WITHIN_NS
-            for span, announced in zip(alerts[market], ANNOUNCED, strict=True)
-            for at_ns, announced_ns in zip(span, announced, strict=True)
+            for found, span in zip(alerts[market], spans, strict=True)
+            for at_ns, announced_ns in zip(found, span, strict=True)
         )
     ]
 

@@ -118,8 +118,7 @@ class Market:
         """The day opens at `opens_s` seconds after local midnight, 09:00 but on days like the university entrance
         exam's (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols
         trade; before the day there were `history_days` sessions. `venues`: the KRX until its close, or both venues.
-        `stops` stop both, within the continuous trading.
-        `nxt_value_ratio` is NXT's value for 1 of the KRX's stocks.
+        `stops` stop both in the continuous trading. `nxt_value_ratio` is NXT's value for 1 of the KRX's stocks.
         """
         self.name: View = "KRX"
         self.whole_day = "NXT" in venues
@@ -218,10 +217,6 @@ class Market:
     def stops_of(self, instrument: Instrument) -> tuple[MarketStop, ...]:
         """The stops of the market that a listing is traded in."""
         return tuple(stop for stop in self.stops if instrument.exchange in stop.exchanges)
-
-    def is_stopped_at(self, instrument: Instrument, now_ns: int) -> bool:
-        """Whether the market of a listing is stopped at a moment."""
-        return any(stop.start_ns <= now_ns < stop.end_ns for stop in self.stops_of(instrument))
 
     def state_at(self, symbol: str, now_ns: int) -> SimulatedState:
         """The symbol's state after all its trades at or before a moment."""
@@ -338,10 +333,9 @@ class Market:
     def _krx_day(self, instrument: Instrument) -> Columns:
         generator = self._rng(f"tape/{self.session_date}/{instrument.symbol}")
         day = regular_day(self.plan(instrument.symbol), instrument.base_price, self.open_ns, generator)
-        stops = self.stops_of(instrument)
-        day = with_stops(day, stops)
+        day = with_stops(day, self.stops_of(instrument))
         after = next((each for each in self._sessions["KRX"] if each.name == "after"), None)
-        is_over = any(stop.closes for stop in stops)
+        is_over = any(stop.closes for stop in self.stops_of(instrument))
         if not self.whole_day or after is None or is_over or (instrument.etp and not after.etps):
             return day
         generator = self._rng(f"after/{self.session_date}/{instrument.symbol}")

@@ -220,6 +220,10 @@ class MarketStop(msgspec.Struct, frozen=True):
     closes: bool = False
     exchanges: tuple[str, ...] = ("KOSPI", "KOSDAQ")
 
+    def runs_at(self, now_ns: int) -> bool:
+        """Whether nothing is dealt in at a moment."""
+        return self.start_ns <= now_ns < self.end_ns
+
 
 class DealtTrade(msgspec.Struct, frozen=True, gc=False):
     """A trade without its running figures."""
