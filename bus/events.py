@@ -24,10 +24,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "c80b9e263886dcb2622c87f436d825517933480d58035012c2de348c1fcdb7f0"
+SCHEMA_DIGEST: Final = "cb80dc2c246bf6c31769b7fabb5f5887b2594c883111286bb86d5b5fbd907b41"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -35,6 +35,19 @@ Side = Literal["buy", "sell", "auction", "unknown"]
 
 MarketSession = Literal["pre", "regular", "after", "closed"]
 """The session that a record itself states."""
+
+Auction = Literal["opening", "closing", "single_price", "intraday"]
+"""The auction that an expected price is of; *intraday*: one that ends a stop of the symbol or of the market."""
+
+MarketNotice = Literal[
+    "before_hours", "before_hours_ended", "opening_auction", "open", "closing_auction", "closed",
+    "closing_price", "closing_price_traded", "closing_price_ended",
+    "halted", "breaker", "breaker_to_close", "breaker_ended",
+    "sell_sidecar", "sell_sidecar_ended", "buy_sidecar", "buy_sidecar_ended",
+]  # fmt: skip
+"""What the exchange says of a market as a whole. *halted*, *breaker*: no trade until further notice;
+*breaker_to_close*: none until tomorrow. A sidecar delays orders of programs and stops no trading.
+"""
 
 TriggerKind = str
 """A kind of trigger: those of `observer.selection.triggers.TRIGGERS`; for slots also "manual" for pins, "context" for
@@ -183,11 +196,12 @@ class ExpectedPrice(Fact, frozen=True, array_like=True, gc=False, tag="expected_
     ask: float | None
     venue: str = ""
     session: MarketSession | None = None
+    auction: Auction | None = None
 
 
 class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="market_state_changed"):
     """The exchange reported a symbol's state: halted or not and why, its own codes for the rest, as they came, and the
-    name of the venue.
+    name of the venue. `market_notice` is what `market_state` says of the symbol's market; None: nothing that is known.
     """
 
     provider: str
@@ -203,6 +217,7 @@ class MarketStateChanged(Fact, frozen=True, array_like=True, gc=False, tag="mark
     volatility_interruption: str
     after_hours_interruption: str
     venue: str
+    market_notice: MarketNotice | None = None
 
 
 class NavObserved(Fact, frozen=True, array_like=True, gc=False, tag="nav_observed"):

@@ -38,10 +38,15 @@ DROPS: Final = (
 SESSION_TIMEOUT_S: Final = 60.0
 
 
+BREAKER_STOPS: Final[Sequence[Mapping[str, object]]] = ({"at": "10:30", "for_s": 1800}, {"at": "14:00", "closes": True})
+"""Two circuit breakers: one that ends in an auction, and one of the third level, which closes the market."""
+
+
 class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a demo: made-up symbols, seed, folder of real samples (None: made-up listings), database URL
     (empty: a file in the folder), number of accounts, record kinds streamed beside trades, the universe's time (HH:MM),
-    whether both venues are collected the whole day, the day, and the ports of the exporter and of the page (0: none).
+    whether both venues are collected the whole day, whether circuit breakers stop the market, the day, and the ports of
+    the exporter and of the page (0: none).
     """
 
     symbols: int
@@ -52,6 +57,7 @@ class DemoConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     streams: Sequence[RecordKind] = ()
     universe_at: str = UNIVERSE_AT
     nxt: bool = False
+    breaker: bool = False
     day: date = DAY
     metrics_port: int = 0
     web_port: int = 0
@@ -111,6 +117,7 @@ def _document(folder: Path, demo: DemoConfiguration, keys: Mapping[str, str]) ->
         "drops": list(DROPS),
         "session_timeout_s": SESSION_TIMEOUT_S,
         **({"venues": BOTH_VENUES} if demo.nxt else {}),
+        **({"market_stops": BREAKER_STOPS} if demo.breaker else {}),
     }
     return {
         "run": {

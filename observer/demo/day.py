@@ -46,8 +46,8 @@ _REAL_SYMBOLS: Final = 4_400  # about as many as the real master files have
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The demo's options: market seconds a second, made-up symbols, database URL (empty: a file in the folder), seed,
     folder of real samples (None: made-up listings), whether to keep everything, the folder, the accounts, the record
-    kinds streamed beside trades, whether both venues are collected the whole day, the day, and the ports of the
-    exporter and of the page (0: none).
+    kinds streamed beside trades, whether both venues are collected the whole day, whether circuit breakers stop them,
+    the day, and the ports of the exporter and of the page (0: none).
     """
 
     speed: float
@@ -60,6 +60,7 @@ class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
     accounts: int = 1
     streams: Sequence[RecordKind] = ()
     nxt: bool = False
+    breaker: bool = False
     day: date = DAY
     metrics_port: int = 0
     web_port: int = 0
@@ -101,6 +102,7 @@ def prepare(options: DemoOptions) -> DemoDay:
         streams=options.streams,
         universe_at=universe_at(begins),
         nxt=options.nxt,
+        breaker=options.breaker,
         day=options.day,
         metrics_port=options.metrics_port,
         web_port=options.web_port,

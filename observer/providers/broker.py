@@ -265,12 +265,12 @@ class TradeStream(Protocol):
     capacity: int
     """How many symbols fit."""
 
-    def want(self, symbols: Sequence[str]) -> None:
-        """The symbols to be streamed, most important first; at most `capacity` of them count.
+    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
+        """The symbols to be streamed, most important first; at most `capacity` of them count. `watched`: the market
+        state alone, of symbols for which they leave a subscription.
 
-        The difference to what the broker has acknowledged is worked off: the most important subscription that is
-        missing, and before it a removal where there is no room for it. After a reconnection everything wanted is
-        subscribed again in this order, trades before every other kind of record.
+        The difference to what the broker acknowledged is worked off: the most important subscription that is missing,
+        before it a removal where there is no room. After a reconnection all is subscribed again, trades first.
         """
         ...
 

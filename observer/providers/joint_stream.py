@@ -28,10 +28,12 @@ class JointStream:
             account: opened(_AccountListener(account, self, listener)) for account, opened in open_stream.items()
         }
 
-    def want(self, symbols: Mapping[str, Sequence[str]]) -> None:
-        """The symbols that each account is to carry, most important first; an account not named carries none."""
+    def want(self, symbols: Mapping[str, Sequence[str]], watched: Mapping[str, Sequence[str]] = {}) -> None:
+        """The symbols that each account is to carry, most important first, and those whose market state alone is;
+        an account not named carries none.
+        """
         for account, stream in self._streams.items():
-            stream.want(symbols.get(account, ()))
+            stream.want(symbols.get(account, ()), watched.get(account, ()))
 
     @property
     def subscribed(self) -> frozenset[str]:

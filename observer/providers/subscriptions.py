@@ -79,8 +79,9 @@ class Subscriptions:
         """The symbols with acknowledged trades."""
         return frozenset(each.symbol for each in self._subscribed if each.kind == "trades")
 
-    def want(self, symbols: Sequence[str]) -> None:
-        """The lines to be streamed, most important first; what does not fit does not count.
+    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
+        """The lines to be streamed, most important first, and behind them those whose market state alone is; what does
+        not fit does not count.
 
         All their trades come before any other kind of record: what is missing of trades must be recovered. A net asset
         value is the ETF's own, not a venue's: only the line at the main venue has it.
@@ -88,7 +89,9 @@ class Subscriptions:
         chosen = tuple(dict.fromkeys(symbols))[: self.symbols_max]
         kinds = sorted(self._records, key=lambda kind: kind != "trades")
         wanted = (Subscription(kind, symbol) for kind in kinds for symbol in chosen)
-        self._wanted = tuple(each for each in wanted if each.kind != "nav" or not line_of(each.symbol).venue)
+        chosen_records = [each for each in wanted if each.kind != "nav" or not line_of(each.symbol).venue]
+        states = (Subscription("market_state", symbol) for symbol in watched)
+        self._wanted = tuple(dict.fromkeys([*chosen_records, *states]))[: self._capacity]
         self._refused.intersection_update({*self._wanted, *self._subscribed})
 
     def next_step(self) -> Step | None:

@@ -93,9 +93,9 @@ class TradeStreamConnection:
         """Shows the state for tests."""
         return f"<stream {self._settings.account}: {len(self._subscriptions)} subscribed>"
 
-    def want(self, symbols: Sequence[str]) -> None:
-        """The symbols to be streamed, most important first; at most `capacity` of them count."""
-        self._subscriptions.want(symbols)
+    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
+        """As `TradeStream.want`."""
+        self._subscriptions.want(symbols, watched)
         self._stirred.set()
 
     @property

@@ -9,6 +9,7 @@ import msgspec
 from bus.events import DropReason, MarketStateChanged, RiseApplied, Snapshot, Trade, TradesConflated, UniverseMember
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
+from observer.selection.market_stops import MarketStops
 from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
 from observer.selection.trigger_settings import CommonTriggerSettings
@@ -141,6 +142,7 @@ class MarketState:
         self, members: Sequence[UniverseMember], settings: CommonTriggerSettings, earlier: EarlierDays
     ) -> None:
         self.members = {member.symbol: member for member in members}
+        self.stops = MarketStops(self.members)
         self.by_symbol: dict[str, SymbolState] = {}
         self._window_seconds = settings.velocity_window_seconds
         self._usual_min, self._hold_threshold = settings.recent_volume.usual_min, settings.recent_volume.hold_threshold
@@ -193,16 +195,24 @@ class MarketState:
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade of the symbol."""
+        if self.stops.running:
+            self.stops.traded(trade.symbol, trade.exchange_time_ns)
         self.of(trade.symbol).update_trade(trade)
 
     def update_conflated(self, row: TradesConflated) -> None:
         """Apply a row of conflated trades of the symbol."""
+        if self.stops.running:
+            self.stops.traded(row.symbol, row.to_ns)
         self.of(row.symbol).update_conflated(row)
 
     def update_state(self, state: MarketStateChanged) -> None:
-        """Apply the exchange's halt report of the symbol."""
+        """Apply the exchange's report on the symbol. While its market is stopped, a halt is none of its own."""
+        self.stops.apply(state)
         symbol_state = self.of(state.symbol)
-        symbol_state.halt = HaltState(state.receive_time_ns) if state.halted else None
+        if not state.halted:
+            symbol_state.halt = None
+        elif not self.stops.is_stopped(state.symbol):
+            symbol_state.halt = HaltState(state.receive_time_ns)
         self._judge(state.symbol, symbol_state)
 
     def update_traded(self, snapshot: Snapshot) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from observer.simulator.counters import Counters
 from observer.simulator.market.instruments import RngSource
-from observer.simulator.market.tape import midnight_ns
+from observer.simulator.market.tape import MarketStop, midnight_ns
 from observer.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -100,18 +100,31 @@ class ScriptedDrop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ScriptedStop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At the market time `at` (HH:MM or HH:MM:SS local time) both venues stop for `for_s` market seconds, until the
-    auction that ends the stop (circuit breaker; the real one: 30 minutes with its auction).
+    """At the market time `at` (HH:MM or HH:MM:SS local time) both venues stop for `for_s` market seconds, as a circuit
+    breaker does: the last third is the auction that ends the stop (the real one: 20 minutes, and an auction of 10).
+    With `closes` (the third level of a breaker) they stop for the rest of the day, and `for_s` counts nothing. Stopped
+    are the symbols of the `exchanges`.
     """
 
     at: str
     for_s: Annotated[int, msgspec.Meta(gt=0)] = 1_800
+    closes: bool = False
+    exchanges: tuple[Literal["KOSPI", "KOSDAQ"], ...] = ("KOSPI", "KOSDAQ")
 
     @property
     def seconds(self) -> tuple[int, int]:
-        """Begin and end in seconds after local midnight. Raises ValueError: `at` is not a time of day."""
+        """Begin and end in seconds after local midnight; of one that closes the market, its first second. Raises
+        ValueError: `at` is not a time of day.
+        """
         start_s = second_of_day(self.at)
-        return start_s, start_s + self.for_s
+        return start_s, start_s + (1 if self.closes else self.for_s)
+
+    def on(self, session_date: str) -> MarketStop:
+        """The stop on a day."""
+        start_ns, end_ns = (midnight_ns(session_date) + second * NS_PER_S for second in self.seconds)
+        if self.closes:
+            end_ns = midnight_ns(session_date) + _DAY_NS
+        return MarketStop(start_ns, end_ns - (end_ns - start_ns) // 3, end_ns, self.closes, self.exchanges)
 
 
 class FaultRates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -30,7 +30,8 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     The wire: `trade_fields`, `book_fields` and `state_fields` are the widths of a record (46, 59 and 11 documented; 47,
     63 and 10 seen since September 2026); `frames_file` (empty: none) has captured frames, one JSON object with
-    `raw` a line, that are sent unchanged to each subscriber of their TR id and key. `rest_limit_per_s` is an app key's
+    `raw` a line, that are sent unchanged to each subscriber of their TR id and key. `expected_prices`: the streams of
+    trades also have the records of auctions, which are no trades (HOUR_CLS_CODE). `rest_limit_per_s` is an app key's
     (None: the real host's); `rest_limit_per_minute` is 0 without such a limit. `trades_times` multiplies how often
     every symbol trades: 1 is an ordinary day. Before the day lie `history_days` sessions. `venues`: the KRX alone,
     until its close; or the whole day of KRX and NXT, with the sessions that the venues have on `session_date`.
@@ -38,7 +39,8 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ordinary small market, which other options of the market change); `symbols` are then shares and ETFs.
 
     `nxt_value_ratio` is NXT's value of the day for 1 of the KRX's stocks; a third of it is outside the regular session.
-    `market_stops` stop both venues: no symbol is dealt in for some minutes between the opening and the closing auction.
+    `market_stops` stop both venues: no symbol is dealt in for some minutes between the opening and the closing auction,
+    or for the rest of the day.
 
     Raises:
         ValueError: a date or a time of day is none, the KRX is missing among the venues, or a stop reaches beyond the
@@ -67,6 +69,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     book_fields: Annotated[int, msgspec.Meta(ge=59)] = 63
     state_fields: Annotated[int, msgspec.Meta(ge=10, le=11)] = 10
     frames_file: str = ""
+    expected_prices: bool = True
     rest_limit_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 0
     trades_times: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     history_days: Annotated[int, msgspec.Meta(ge=1)] = HISTORY_DAYS

@@ -7,7 +7,7 @@ from typing import Final
 
 from observer.store.instance import Instance
 
-SCHEMA_REVISION: Final = "0009"
+SCHEMA_REVISION: Final = "0010"
 """The newest migration, and the only schema that this code reads and writes. Each change of a table or of an index is a
 migration of its own (migrations/versions), with the next number."""
 

@@ -5,7 +5,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -56,10 +56,11 @@ from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
+from observer.streaming.market_watch import watched
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
-from observer.streaming.stream_alerts import OVERFLOW, resolve_stream_alerts
+from observer.streaming.stream_alerts import OVERFLOW, report_market_stops, resolve_stream_alerts
 from observer.units import NS_PER_S
 from observer.universe.in_force import oldest_fallback, universe_of
 
@@ -205,11 +206,17 @@ class StreamingDay:
         """Publish the decisions and their step, and update the subscriptions."""
         self._producer.publish(*events, SelectionAdvanced(self._session_date, now_ns, step))
         self.overflow.apply(events)
-        self.stream.want(selector.wanted_by_account)
+        self.stream.want(selector.wanted_by_account, self._watched(selector))
         self.receiver.keep_wanted(selector.wanted)
         known = self.trades.detector.watched | self.trades.gaps.unwatched
         for symbol in sorted(known - set(selector.wanted) - self.stream.subscribed):
             self.receiver.leave(symbol)
+
+    def _watched(self, selector: Selector) -> Mapping[str, Sequence[str]]:
+        """The lines by account whose market state alone is streamed."""
+        settings = self._settings.track_b
+        subscriptions = {each.name: each.subscriptions for each in self._brokers.accounts if settings.watch_markets}
+        return watched(selector, settings.records, subscriptions)
 
     # --- the start of the decisions ---
 
@@ -354,7 +361,7 @@ class StreamingDay:
         decided = selector.evaluate_universe(now_ns)
         step = UniverseEvaluated(sweep.sweep, sweep.started_ns, sweep.completed_ns, len(swept))
         self.carry_out(selector, step, now_ns, decided)
-        self._halt_poller.after_sweep(swept, selector.wanted)
+        self._halt_poller.after_sweep(swept, selector.wanted, selector.market.stops)
         self._listen_again(selector)
         checking = self._stream_monitor.check_sweep(swept, self.stream.subscribed, sweep.started_ns)
         self.receiver.tasks.create_task(checking)
@@ -363,7 +370,8 @@ class StreamingDay:
         """Remove stale subscriptions; the next slot evaluation requests them again."""
         if stale := self._stream_monitor.stale(self.stream.subscribed):
             wanted = selector.wanted_by_account.items()
-            self.stream.want({account: [each for each in symbols if each not in stale] for account, symbols in wanted})
+            listened = {account: [each for each in symbols if each not in stale] for account, symbols in wanted}
+            self.stream.want(listened, self._watched(selector))
 
     async def _evaluate_slots(self, selector: Selector) -> None:
         """Evaluate the streamed symbols between sweeps."""
@@ -374,6 +382,7 @@ class StreamingDay:
             self.receiver.unreadable.state_counts()
             self.trades.count_repeated()
             self._fail_over(selector)
+            report_market_stops(self._alerts, selector.market.stops.running.values())
             now_ns = self.moment()
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
             if changed := self.overflow.check(now_ns, selector.waiting):

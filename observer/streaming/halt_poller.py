@@ -5,13 +5,14 @@ a halt reliably.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, NoReturn, TypeGuard
+from typing import Final, NoReturn
 
 from bus.events import MarketStateChanged, Snapshot
 from observer.alerts.process import Alerts
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.providers.broker import HaltSource
+from observer.selection.market_stops import Market, MarketStops
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +24,10 @@ class HaltPoller:
     """Queries the halt state of symbols whose day's volume did not grow between two sweeps, one by one and in the
     background; reports the halted ones.
 
-    Where no symbol of a venue traded, the venue itself stands still: an auction, a break, or a stop of the whole
-    market. None of its symbols is queried then. A quote that calls each of them stopped would take all slots away,
-    which no other symbol can use, and which are needed when trading resumes. As a stop may begin after the sweep, a
-    symbol counts as halted only where a reference symbol is not: one that grew most of the venue in the sweep.
+    Where no symbol of a market (an exchange, at a venue) traded, the market itself stands still: an auction, a break,
+    or a stop of all of it. None of its symbols is queried then. A quote that calls each of them stopped would take all
+    slots away, which no other symbol can use, and which are needed when trading resumes. As a stop may begin after the
+    sweep, a symbol counts as halted only where a reference symbol is not: one that grew most in the sweep.
     Without such a symbol it is queried again after the next sweep.
 
     Args:
@@ -50,33 +51,37 @@ class HaltPoller:
         self._clock = clock
         self._report = report
         self._alerts = alerts
-        self._references: Mapping[str, Sequence[str]] = {}  # by venue
+        self._references: Mapping[Market, Sequence[str]] = {}
+        self._market_of: Callable[[str], Market]
         self._swept: dict[str, Snapshot] = {}
         self._still: Sequence[str] = ()
         self._stirred = asyncio.Event()
 
-    def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str]) -> None:
+    def after_sweep(self, swept: Iterable[Snapshot], held: Iterable[str], stops: MarketStops) -> None:
         """Queue symbols with a slot whose volume did not grow, in place of the earlier sweep's queue."""
+        self._market_of = stops.market_of
         seen = {snapshot.symbol: snapshot for snapshot in swept}
         self._references = self._grown(seen.values())
         self._still = [
             symbol
             for symbol in held
-            if self._stands_still(found := seen.get(symbol)) and found.venue in self._references
+            if self._stands_still(seen.get(symbol))
+            and stops.market_of(symbol) in self._references
+            and not stops.is_stopped(symbol)
         ]
         self._swept |= seen
         self._stirred.set()
 
-    def _grown(self, seen: Iterable[Snapshot]) -> Mapping[str, Sequence[str]]:
-        """By venue, the symbols whose volume grew most since the sweep before."""
-        grown: dict[str, list[tuple[float, str]]] = {}
+    def _grown(self, seen: Iterable[Snapshot]) -> Mapping[Market, Sequence[str]]:
+        """By market, the symbols whose volume grew most since the sweep before."""
+        grown: dict[Market, list[tuple[float, str]]] = {}
         for each in seen:
             before = self._swept.get(each.symbol)
             if before is not None and (growth := each.cumulative_volume - before.cumulative_volume) > 0:
-                grown.setdefault(each.venue, []).append((-growth, each.symbol))
-        return {venue: [symbol for _, symbol in sorted(found)[:REFERENCES]] for venue, found in grown.items()}
+                grown.setdefault(self._market_of(each.symbol), []).append((-growth, each.symbol))
+        return {market: [symbol for _, symbol in sorted(found)[:REFERENCES]] for market, found in grown.items()}
 
-    def _stands_still(self, seen: Snapshot | None) -> TypeGuard[Snapshot]:
+    def _stands_still(self, seen: Snapshot | None) -> bool:
         before = self._swept.get(seen.symbol) if seen is not None else None
         if seen is None or before is None:
             return False
@@ -96,21 +101,20 @@ class HaltPoller:
 
     async def _ask(self, symbol: str) -> bool:
         """Report the symbol if it is halted; returns whether the broker answered."""
-        venue = self._swept[symbol].venue
         try:
-            is_halted = await self._halts.is_halted(symbol) and await self._trades(venue)
+            is_halted = await self._halts.is_halted(symbol) and await self._trades(self._market_of(symbol))
         except ProviderError as error:
             self._alerts.report(HALTS_UNKNOWN, "warning", f"whether {symbol} is halted is not known: {error}")
             return False
         if is_halted:
-            codes = ("",) * 8  # a quote has none of them
+            codes, venue = ("",) * 8, self._swept[symbol].venue  # a quote has no codes
             self._report([MarketStateChanged(self._provider, symbol, self._clock.now_ns(), True, *codes, venue)])
         return True
 
-    async def _trades(self, venue: str) -> bool:
-        """Whether a reference symbol shows that the venue trades now."""
-        for reference in self._references.get(venue, ()):
+    async def _trades(self, market: Market) -> bool:
+        """Whether a reference symbol shows that the market trades now."""
+        for reference in self._references.get(market, ()):
             if not await self._halts.is_halted(reference):
                 return True
-        logger.info("%s is stopped, or all its reference symbols are: no symbol of it loses its slot", venue)
+        logger.info("%s is stopped, or all its reference symbols are: no symbol of it loses its slot", " ".join(market))
         return False

@@ -37,7 +37,8 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     profiles and sessions in which slots stream (`calendar.sessions`). With lines of several venues, a pause of a venue
     up to `keep_over_pause_s` ends no slot: its lines keep what no other line outranks. A longer one releases the slots
     of its lines while another venue is open; 0: each pause does. A day's inputs that cannot be read are kept up to
-    `quarantine_bytes_max`; more of them are only counted.
+    `quarantine_bytes_max`; more of them are only counted. `watch_markets`: subscriptions that no slot uses stream the
+    market state of one line of each market, which shows a stop of all of it.
 
     Raises:
         ValueError: the evaluations are too far apart; trades are not among the records, or one is named twice.
@@ -49,6 +50,7 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     failover_after_s: Annotated[float, msgspec.Meta(ge=0)] = 60.0
     keep_over_pause_s: Annotated[float, msgspec.Meta(ge=0)] = 900.0
     quarantine_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = DAY_BYTES_MAX
+    watch_markets: bool = True
     sampling: SamplingSettings = SamplingSettings()
 
     def __post_init__(self) -> None:

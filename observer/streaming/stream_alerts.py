@@ -1,20 +1,34 @@
 """The alerts that end with the day's stream."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from observer.alerts.process import Alerts
 from observer.calendar.phases import DayPlan
+from observer.selection.market_stops import MarketStop
 from observer.streaming.halt_poller import HALTS_UNKNOWN
 from observer.streaming.receiver import NOT_STREAMED
 from observer.streaming.stream_monitor import STREAM
 from observer.streaming.unreadable import QUARANTINE_FULL, QUARANTINE_UNCOUNTED, UNREADABLE
 
 OVERFLOW: Final = "overflow"
+MARKET_STOPPED: Final = "market_stopped:"
+"""How the identity of an alert begins that the exchange has stopped a market."""
 _OF_THE_STREAM: Final = (
     *(STREAM, NOT_STREAMED, "load_relief", OVERFLOW, "stale_subscriptions", "repeated_trades"),
-    *(UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED, HALTS_UNKNOWN),
+    *(MARKET_STOPPED, UNREADABLE, QUARANTINE_FULL, QUARANTINE_UNCOUNTED, HALTS_UNKNOWN),
 )
 """Identities, or how they begin."""
+
+
+def report_market_stops(alerts: Alerts, running: Iterable[MarketStop]) -> None:
+    """Report each stop of a market once, and resolve those that are over."""
+    stopped = {f"{MARKET_STOPPED}{stop.name}": stop for stop in running}
+    for identity, stop in stopped.items():
+        if identity not in alerts.identities:
+            text = f"{stop.name}: the exchange has stopped all trading ({stop.notice}); slots and subscriptions stay"
+            alerts.report(identity, "warning", text)
+    alerts.resolve_all(MARKET_STOPPED, "the market trades again, or has closed", stopped.keys())
 
 
 def resolve_stream_alerts(alerts: Alerts) -> None:

@@ -58,7 +58,7 @@ def test_every_made_up_frame_is_read_whole_and_its_trades_follow_on_each_other(s
     totals: dict[str, float] = {}
     for frame in made_frames(size, 50):
         assert frame.count(b"^") == 47 * size - 1
-        trades, broken = parse_trades(frame, 0)
+        trades, _, broken = parse_trades(frame, 0)
         assert (len(trades), broken) == (size, None)
         for each in trades:
             assert totals.get(each.symbol, each.cumulative_volume - each.volume) + each.volume == each.cumulative_volume

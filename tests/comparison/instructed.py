@@ -155,7 +155,7 @@ PROGRAMS: Final[Mapping[str, Callable[[Path], AbstractContextManager[Callable[[i
 def _parse(frames: Sequence[bytes], count: int) -> None:
     read = 0
     for frame in frames:
-        trades, unreadable = parse_trades(frame, RECEIVED_NS)
+        trades, _, unreadable = parse_trades(frame, RECEIVED_NS)
         assert unreadable is None
         read += len(trades)
     assert read == count

@@ -42,14 +42,14 @@ def to(url: str, revision: str) -> None:
 
 @pytest.fixture
 def older_url(empty_database_url: str) -> str:
-    """A database of the first schema with rows. The writer writes its tables as they are: the next one adds indexes."""
-    to(empty_database_url, BASELINE)
-    execute(empty_database_url, f"UPDATE alembic_version SET version_num = '{SCHEMA_REVISION}'")
+    """A database of the first schema with rows: those of the newest one, taken back."""
+    to(empty_database_url, "head")
     writer = StoreWriter(empty_database_url)
     writer.open()
     writer.commit([Delivered("track-b", STREAM, 1, events())])
     writer.close()
-    execute(empty_database_url, f"UPDATE alembic_version SET version_num = '{BASELINE}'")
+    with configured(empty_database_url) as config:
+        command.downgrade(config, BASELINE)
     return empty_database_url
 
 
@@ -110,6 +110,20 @@ def test_an_index_whose_making_ended_half_way_is_made_anew(older_url: str) -> No
     execute(older_url, f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{INDEX}'::regclass")
     to(older_url, "head")
     assert query(older_url, f"SELECT indisvalid FROM pg_index WHERE indexrelid = '{INDEX}'::regclass") == [(True,)]
+
+
+def test_rows_from_before_the_market_notices_have_none(older_url: str) -> None:
+    assert not {"market_notice", "auction"} & columns(older_url)
+    before = query(older_url, "SELECT count(*) FROM market_states")
+    to(older_url, "head")
+    assert {"market_notice", "auction"} <= columns(older_url)
+    assert query(older_url, "SELECT count(*) FROM market_states WHERE market_notice IS NULL") == before
+
+
+def columns(url: str) -> set[str]:
+    """The names of the columns of market states and expected prices."""
+    inspector = inspect(open_existing(url))
+    return {column["name"] for table in ("market_states", "expected_prices") for column in inspector.get_columns(table)}
 
 
 def indexes(url: str) -> set[str]:

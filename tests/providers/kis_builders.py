@@ -17,11 +17,13 @@ def record(
     ask="70100",
     bid="70000",
     width=FIELDS,
+    hour_class="0",
 ):
+    """HOUR_CLS_CODE is 0 of a trade, A to D of an auction's expected price."""
     fields = ["7"] * width
     fields[0], fields[1], fields[2] = symbol, hour, price
     fields[10], fields[11], fields[12], fields[13] = ask, bid, volume, total
-    fields[15], fields[16], fields[21], fields[33] = *counts, aggressor, date
+    fields[15], fields[16], fields[21], fields[33], fields[43] = *counts, aggressor, date, hour_class
     return fields
 
 

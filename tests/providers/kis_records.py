@@ -74,6 +74,7 @@ _TRADE_VALUES = {
     "SHNU_CNTG_CSNU": "60",
     "CCLD_DVSN": "1",
     "BSOP_DATE": "20261120",
+    "HOUR_CLS_CODE": "0",
 }
 _BOOK_VALUES = {
     "MKSC_SHRN_ISCD": "005930",

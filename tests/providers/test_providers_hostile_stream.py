@@ -105,7 +105,7 @@ def test_a_keep_alive_is_answered_unless_it_is_larger_than_any():
 def test_the_largest_frame_that_a_connection_takes_is_read_within_bounded_memory():
     content = b"0|H0STCNT0|999|" + b"^" * (MB - 20)
     with measured() as memory:
-        trades, broken = parse_trades(content, 1)
+        trades, _, broken = parse_trades(content, 1)
     assert (trades, broken is None) == ([], False)
     assert memory.peak < 20 * MB
 

@@ -21,7 +21,7 @@ class Line:
         self._subscribed: set[str] = set()
         self.closed = False
 
-    def want(self, symbols: Sequence[str]) -> None:
+    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
         self.wanted = symbols
 
     @property

@@ -80,7 +80,7 @@ def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
 
 def test_a_market_state_carries_the_exchanges_own_codes():
     state = fact("H0STMKO0", trht_yn="Y", tr_susp_reas_cntt=" 풍문 ")
-    codes = ("112", "311", "2", "00", "55", "N", "M", "KRX")
+    codes = ("112", "311", "2", "00", "55", "N", "M", "KRX", "open")
     assert state == MarketStateChanged("kis", "005930", NOW_NS, True, "풍문", *codes)
 
 
@@ -117,6 +117,39 @@ def test_a_market_state_states_the_venue_of_its_stream(tr_id, line, venue, eleve
 def test_a_stop_of_the_whole_market_is_a_fact_and_no_halt_of_the_symbol(code):
     state = fact("H0STMKO0", mkop_cls_code=code)
     assert (state.market_state, state.halted, state.venue) == (code, False, "KRX")
+
+
+NOTICES = {
+    "110": "opening_auction",
+    "112": "open",
+    "121": "closing_auction",
+    "129": "closed",
+    "164": "halted",
+    "130": "before_hours",
+    "139": "before_hours_ended",
+    "140": "closing_price",
+    "146": "closing_price_traded",
+    "149": "closing_price_ended",
+    "174": "breaker",
+    "175": "breaker_ended",
+    "182": "breaker_to_close",
+    "184": "breaker",
+    "185": "breaker_ended",
+    "387": "sell_sidecar",
+    "388": "sell_sidecar_ended",
+    "397": "buy_sidecar",
+    "398": "buy_sidecar_ended",
+    "F01": None,
+    "P18": None,
+    "AB1": None,
+    "": None,
+}
+
+
+@pytest.mark.parametrize("code", NOTICES)
+def test_a_market_state_says_what_its_code_means_for_the_market(code):
+    state = fact("H0STMKO0", mkop_cls_code=code)
+    assert (state.market_state, state.market_notice) == (code, NOTICES[code])
 
 
 PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)

@@ -273,3 +273,30 @@ def test_symbols_beyond_the_capacity_are_not_subscribed(records):
     subject.want([f"{number:06}" for number in range(20)])
     worked_off(subject)
     assert len(subject) == 7 // len(records) * len(records)
+
+
+def test_a_market_state_alone_is_subscribed_only_where_the_symbols_leave_a_subscription():
+    subject = Subscriptions(3, ("trades",))
+    subject.want(["A", "B"], ["M", "N"])
+    assert asked(subject) == [
+        ("register", "A", "trades"),
+        ("register", "B", "trades"),
+        ("register", "M", "market_state"),
+    ]
+    subject.want(["A", "B", "C"], ["M", "N"])
+    assert asked(subject) == [("unregister", "M", "market_state"), ("register", "C", "trades")]
+
+
+def test_a_market_state_that_the_symbols_records_have_is_not_subscribed_twice():
+    subject = Subscriptions(5, ("trades", "market_state"))
+    subject.want(["A"], ["A", "B"])
+    assert [symbol for _, symbol, kind in asked(subject) if kind == "market_state"] == ["A", "B"]
+
+
+def asked(subject):
+    """The requests until all is as wanted, each acknowledged."""
+    found = []
+    while (step := subject.next_step()) is not None:
+        found.append((step.action, step.subscription.symbol, step.subscription.kind))
+        (subject.note_subscribed if step.action == "register" else subject.note_unsubscribed)(step.subscription)
+    return found

@@ -31,6 +31,6 @@ def test_a_frame_of_other_records_holds_no_trade():
 
 
 def test_a_frame_that_states_one_record_and_has_two_brings_both_and_is_reported():
-    trades, broken = parse_trades(frame(record(), record(total="1010"), count=1), 0)
+    trades, _, broken = parse_trades(frame(record(), record(total="1010"), count=1), 0)
     assert [trade.cumulative_volume for trade in trades] == [1000.0, 1010.0]
     assert broken is not None

@@ -83,21 +83,21 @@ def frames():
 
 
 def test_a_trade_of_2026_has_47_fields_and_is_read():
-    (trade,), broken = parse_trades(frames()["trade-krx-2026-09-22"], 0)
+    (trade,), _, broken = parse_trades(frames()["trade-krx-2026-09-22"], 0)
     assert broken is None
     assert (trade.symbol, trade.price, trade.volume, trade.side) == ("005930", 277_750.0, 5.0, "sell")
     assert (trade.cumulative_volume, trade.cumulative_trades) == (11_955_000.0, 83_251 + 86_830)
 
 
 def test_the_whole_record_of_a_truncated_frame_is_kept():
-    (trade,), broken = parse_trades(frames()["trade-krx-2024-09-04-truncated"], 0)
+    (trade,), _, broken = parse_trades(frames()["trade-krx-2024-09-04-truncated"], 0)
     assert (trade.session_date, trade.cumulative_volume) == ("2024-09-04", 23_528_959.0)
     assert broken is not None
 
 
 @pytest.mark.parametrize("name", ["book-krx-2026-09-22", "trade-us-2024-12-27"])
 def test_a_record_of_another_kind_is_no_trade_of_ours(name):
-    trades, broken = parse_trades(frames()[name], 0)
+    trades, _, broken = parse_trades(frames()[name], 0)
     assert trades == []
     assert broken is not None
 

@@ -27,12 +27,14 @@ def at(hour: int, minute: int = 0, second: int = 0) -> int:
 
 
 def settings(**changes: object) -> SimulatorSettings:
+    """Those of a small market, whose streams of trades have trades alone."""
     values: dict[str, object] = {
         "seed": 7,
         "session_date": SESSION_DATE,
         "symbols": 30,
         "app_keys": APP_KEYS,
         "trades_times": 0.2,
+        "expected_prices": False,
     }
     return SimulatorSettings(**(values | changes))
 

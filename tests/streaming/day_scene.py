@@ -72,7 +72,8 @@ class Line:
         self._wanted: frozenset[str] = frozenset()
         self._left: set[str] = set()
 
-    def want(self, symbols: Sequence[str]) -> None:
+    def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
+        del watched
         self._wanted = frozenset(symbols)
         if not self.is_silent:
             asyncio.get_running_loop().call_soon(self._answer)

@@ -2,16 +2,27 @@
 
 import asyncio
 
+import msgspec
+
 from bus.events import MarketStateChanged, Snapshot
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.errors import ProviderError
+from observer.selection.market_stops import MarketStops
 from observer.streaming.halt_poller import HALTS_UNKNOWN, HaltPoller
-from tests.selection.builders import seen
+from tests.selection.builders import member, seen, state
 from tests.waiting import until_async
 
 STILL, OTHER = "005930", "000660"
 AT_NXT = "035720.NXT"
+
+
+def stops_of(**exchanges: str) -> MarketStops:
+    """No stop; the lines are of KOSPI but for these."""
+    names = {STILL: "still", OTHER: "other", AT_NXT: "at_nxt", "035720": "third"}
+    return MarketStops(
+        {symbol: member(symbol, exchange=exchanges.get(name, "KOSPI")) for symbol, name in names.items()}
+    )
 
 
 class Desk:
@@ -43,14 +54,16 @@ def quiet_alerts() -> Alerts:
     return Alerts(ManualClock(10**9), "track-b", lambda *_: None)
 
 
-def queried(held: list[str], *sweeps: list[Snapshot], expected: int) -> tuple[list[str], list[MarketStateChanged]]:
+def queried(
+    held: list[str], *sweeps: list[Snapshot], expected: int, stops: MarketStops | None = None
+) -> tuple[list[str], list[MarketStateChanged]]:
     """The symbols queried after the sweeps while one is halted, and what was reported of them."""
     desk, reported = Desk(STILL), list[MarketStateChanged]()
 
     async def run() -> None:
         poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend, quiet_alerts())
         for each in sweeps:
-            poller.after_sweep(each, held)
+            poller.after_sweep(each, held, stops or stops_of())
         running = asyncio.create_task(poller.run())
         if expected:
             await until_async(lambda: len(reported) == expected)
@@ -84,6 +97,18 @@ def test_each_venue_is_judged_by_its_own_symbols() -> None:
     assert queried([STILL, AT_NXT], before, after, expected=0) == ([], [])
 
 
+def test_while_one_exchange_is_stopped_the_trades_of_the_other_lead_to_no_query() -> None:
+    before, after = swept(1, still=100, other=100), swept(2, still=100, other=101)
+    assert queried([STILL, OTHER], before, after, expected=0, stops=stops_of(other="KOSDAQ")) == ([], [])
+
+
+def test_no_symbol_of_a_stopped_market_is_queried() -> None:
+    stops = stops_of()
+    stops.apply(msgspec.structs.replace(state(OTHER, halted=False), market_notice="breaker"))
+    before, after = swept(1, still=100, other=100), swept(2, still=100, other=101)
+    assert queried([STILL, OTHER], before, after, expected=0, stops=stops) == ([], [])
+
+
 def test_an_answer_of_the_sweep_before_says_nothing() -> None:
     before = swept(1, still=100, other=100)
     assert queried([STILL, OTHER], before, [*swept(1, still=100), *swept(2, other=101)], expected=0) == ([], [])
@@ -96,12 +121,12 @@ def test_a_stop_of_the_market_that_begins_after_the_sweep_takes_no_slot_away() -
     async def run() -> None:
         poller = HaltPoller("kis", desk, ManualClock(10**9), reported.extend, quiet_alerts())
         for each in (swept(1, still=100, other=100), swept(2, still=100, other=101)):
-            poller.after_sweep(each, [STILL])
+            poller.after_sweep(each, [STILL], stops_of())
         running = asyncio.create_task(poller.run())
         await until_async(lambda: len(desk.queried) == 2)
         assert reported == []
         desk.halted = (STILL,)  # the market goes on, and the symbol does not
-        poller.after_sweep(swept(3, still=100, other=102), [STILL])
+        poller.after_sweep(swept(3, still=100, other=102), [STILL], stops_of())
         await until_async(lambda: reported)
         running.cancel()
 
@@ -114,13 +139,13 @@ def test_a_halt_that_the_broker_does_not_answer_for_is_an_alert_until_it_does() 
 
     async def run() -> None:
         poller = HaltPoller("kis", desk, ManualClock(10**9), lambda _: None, alerts)
-        poller.after_sweep(swept(1, still=100, other=100), [STILL])
-        poller.after_sweep(swept(2, still=100, other=101), [STILL])
+        poller.after_sweep(swept(1, still=100, other=100), [STILL], stops_of())
+        poller.after_sweep(swept(2, still=100, other=101), [STILL], stops_of())
         desk.unanswered = {STILL}
         running = asyncio.create_task(poller.run())
         await until_async(lambda: HALTS_UNKNOWN in alerts.identities)
         desk.unanswered = set()
-        poller.after_sweep(swept(3, still=100, other=102), [STILL])
+        poller.after_sweep(swept(3, still=100, other=102), [STILL], stops_of())
         await until_async(lambda: HALTS_UNKNOWN not in alerts.identities)
         running.cancel()
 
@@ -133,9 +158,13 @@ def test_the_answer_for_one_symbol_does_not_end_the_alert_of_another() -> None:
 
     async def run() -> None:
         poller = HaltPoller("kis", desk, ManualClock(10**9), lambda _: None, alerts)
-        poller.after_sweep(swept(1, still=100, at_nxt=100, other=100), [STILL, OTHER])
-        poller.after_sweep([*swept(2, still=100, other=100), seen("035720", 2, venue="KRX")], [STILL, OTHER])
-        poller.after_sweep([*swept(3, still=100, other=100), seen("035720", 3, venue="KRX")], [STILL, OTHER])
+        poller.after_sweep(swept(1, still=100, at_nxt=100, other=100), [STILL, OTHER], stops_of())
+        poller.after_sweep(
+            [*swept(2, still=100, other=100), seen("035720", 2, venue="KRX")], [STILL, OTHER], stops_of()
+        )
+        poller.after_sweep(
+            [*swept(3, still=100, other=100), seen("035720", 3, venue="KRX")], [STILL, OTHER], stops_of()
+        )
         running = asyncio.create_task(poller.run())
         await until_async(lambda: desk.queried == [STILL, OTHER])
         for _ in range(5):

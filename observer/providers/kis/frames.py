@@ -1,4 +1,4 @@
-"""Trade frames of the KIS stream -> trades. Pure, and the hottest code of the provider.
+"""Trade frames of the KIS stream -> trades, and expected prices. Pure, and the hottest code of the provider.
 
 A record of H0STCNT0 (kis-api.md, section 9), cut after its date:
 
@@ -8,6 +8,11 @@ A record of H0STCNT0 (kis-api.md, section 9), cut after its date:
 The width of a record is fields / records, never a constant: 46 fields in 2024, 47 since September 2026, new ones always
 at the end. The 47th is MARKET_CLS_CODE, the session (kis-api.md, section 0). A record without an ask, a bid, a count or
 a known CCLD_DVSN is still a trade: these are unknown then.
+
+HOUR_CLS_CODE, the 44th field, is 0 for a trade. With A, B, C or D the record states the expected price and volume of an
+auction, in the places of a trade's. A record with any other code is neither: it ends the reading of its frame, which is
+kept with the reason.
+
 The simulator states the same field order once more, on purpose: a shared table would hide the error it exists to find.
 """
 
@@ -19,7 +24,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from bus.events import InputQuarantined, MarketSession, Side, Trade
+from bus.events import ExpectedPrice, InputQuarantined, MarketSession, Side, Trade
 from observer.providers.kis.fields import (
     COUNT_MAX,
     PROVIDER,
@@ -41,6 +46,8 @@ from observer.providers.kis.fields import (
     session_of,
     time_of_day_ns,
 )
+from observer.providers.kis.market_codes import AUCTIONS, DEALT, HOUR_CLASS
+from observer.providers.kis.records import expected_price
 
 TRADE_TRANSACTIONS: Final = frozenset({b"H0STCNT0", b"H0UNCNT0", b"H0NXCNT0"})  # KRX, both venues, NXT: one layout
 RECORD_WIDTH_MIN: Final = 46  # the documented record; later ones are wider
@@ -50,12 +57,11 @@ _HOUR: Final = 1
 _DATE: Final = 33
 _SESSION: Final = 46  # absent from records of 46 fields
 
-# The separators behind the fields that are split off: in the narrowest record, and in one that ends with its session,
-# as all do since September 2026.
-_MARKS_MIN: Final = RECORD_WIDTH_MIN - _HEAD - 1
-_MARKS_BEFORE_SESSION: Final = _SESSION - _HEAD
-_MARKS_OF_TWO: Final = 2 * RECORD_WIDTH_MIN - _HEAD - 1
-_MARK: Final = ord("^")
+# The fields behind the head: so many in the narrowest record, and in two of them; and the places of two of them.
+_TAIL_MIN: Final = RECORD_WIDTH_MIN - _HEAD
+_TAIL_OF_TWO: Final = 2 * RECORD_WIDTH_MIN - _HEAD
+_TAIL_HOUR_CLASS: Final = HOUR_CLASS - _HEAD
+_TAIL_SESSION: Final = _SESSION - _HEAD
 
 # Every header that a frame of ours should have, with its number of records and their source: looked up, not taken
 # apart.
@@ -77,38 +83,36 @@ _match_head: Final = re.compile(b"".join(field + b"\\^" for field in _HEAD_FIELD
 _SIDES: Final[dict[bytes, Side]] = {b"1": "buy", b"3": "auction", b"5": "sell"}
 
 
-def parse_trades(frame: str | bytes, receive_time_ns: int) -> tuple[list[Trade], InputQuarantined | None]:
-    """The trades of one frame in its order, and the frame itself with a reason when any of it could not be read.
+def parse_trades(
+    frame: str | bytes, receive_time_ns: int
+) -> tuple[list[Trade], Sequence[ExpectedPrice], InputQuarantined | None]:
+    """The trades of one frame in its order, its expected prices, and the frame itself with a reason when any of it
+    could not be read.
 
     Of a broken frame the whole records before the break are kept. Never raises.
     """
     content = frame if isinstance(frame, bytes) else bytes_of(frame)
     trades: list[Trade] = []
+    expected: list[ExpectedPrice] = []
     try:
         records, source = _HEADERS.get(content[:_PAYLOAD], _NO_HEADER)
         if records == 1:
-            # By far the commonest frame: what lies behind the last field that is read stays unsplit.
-            head = _match_head(content, _PAYLOAD)
-            if head and (marks := content.count(b"^", end := head.end())) >= _MARKS_MIN:
-                session = None
-                if marks > _MARKS_BEFORE_SESSION:
-                    if marks >= _MARKS_OF_TWO:  # more records than it states
-                        reason = _read_unusual(content, receive_time_ns, trades)
-                        return trades, quarantined("trades", content, receive_time_ns, reason) if reason else None
-                    session = session_of(content[end:].split(b"^")[_MARKS_BEFORE_SESSION])
-                elif marks == _MARKS_BEFORE_SESSION and content[-2] == _MARK:
-                    session = session_of(content[-1:])
-                return [_trade(head.groups(), session, receive_time_ns, source.line, source.venue)], None
+            # By far the commonest frame.
+            if head := _match_head(content, _PAYLOAD):
+                tail = content[head.end() :].split(b"^")
+                if _TAIL_MIN <= len(tail) < _TAIL_OF_TWO and tail[_TAIL_HOUR_CLASS] == DEALT:
+                    session = session_of(tail[_TAIL_SESSION]) if len(tail) > _TAIL_SESSION else None
+                    return [_trade(head.groups(), session, receive_time_ns, source.line, source.venue)], (), None
         elif records:
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
             if remainder == 0 and width >= RECORD_WIDTH_MIN:
-                _read_records(fields, width, receive_time_ns, source, trades)
-                return trades, None
-        reason = _read_unusual(content, receive_time_ns, trades)
+                _read_records(fields, width, receive_time_ns, source, trades, expected)
+                return trades, expected, None
+        reason = _read_unusual(content, receive_time_ns, trades, expected)
     except (ValueError, KeyError) as error:
-        reason = f"record {len(trades) + 1}: {type(error).__name__}: {error}"
-    return trades, quarantined("trades", content, receive_time_ns, reason) if reason else None
+        reason = f"record {len(trades) + len(expected) + 1}: {type(error).__name__}: {error}"
+    return trades, expected, quarantined("trades", content, receive_time_ns, reason) if reason else None
 
 
 def unread_lines(content: bytes, read: int) -> Collection[str] | None:
@@ -126,7 +130,7 @@ def unread_lines(content: bytes, read: int) -> Collection[str] | None:
         return None
 
 
-def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> str:
+def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade], expected: list[ExpectedPrice]) -> str:
     """Append what is whole in a frame whose header or number of fields is not the usual; returns what is wrong with it.
 
     Raises:
@@ -139,29 +143,43 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade]) -> 
     width, remainder = divmod(len(fields), records)
     seen = width if 0 < width < 2 * RECORD_WIDTH_MIN else _width_by_content(fields)
     if remainder == 0 and width >= RECORD_WIDTH_MIN and width == seen:
-        _read_records(fields, width, receive_time_ns, source, trades)
+        _read_records(fields, width, receive_time_ns, source, trades, expected)
         return ""
-    _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades)
+    _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades, expected)
     return f"{len(fields)} fields do not make {records} records of at least {RECORD_WIDTH_MIN}"
 
 
-def _read_records(fields: list[bytes], width: int, receive_time_ns: int, source: Source, trades: list[Trade]) -> None:
-    """Append the trade of every whole record to `trades`, so that those before an error stay."""
+def _read_records(
+    fields: list[bytes],
+    width: int,
+    receive_time_ns: int,
+    source: Source,
+    trades: list[Trade],
+    expected: list[ExpectedPrice],
+) -> None:
+    """Append what every whole record states to `trades` or `expected`, so that those before an error stay."""
     line, venue = source.line, source.venue
-    for needed, session_at in _needed_of_each(width, len(fields) // width):
+    for needed, start, session_at in _needed_of_each(width, len(fields) // width):
         session = session_of(fields[session_at]) if session_at else None
-        trades.append(_trade(needed(fields), session, receive_time_ns, line, venue))  # survives an error
+        code = fields[start + HOUR_CLASS].strip()
+        if code == DEALT:
+            trades.append(_trade(needed(fields), session, receive_time_ns, line, venue))  # survives an error
+        elif code in AUCTIONS:
+            record = fields[start : start + RECORD_WIDTH_MIN]
+            expected.append(expected_price(record, receive_time_ns, source, session))
+        else:
+            raise ValueError(f"HOUR_CLS_CODE {ascii(code[:32])[1:]} is neither that of a trade nor of an auction")
 
 
 @lru_cache(maxsize=16)
-def _needed_of_each(width: int, records: int) -> Sequence[tuple[Callable[[list[bytes]], _Needed], int]]:
-    """What selects the needed fields of each record from all fields of a frame, and the index of its session, 0 for
-    none. Cached: an itemgetter is cheaper than a slice, and the frames of a day have few shapes.
+def _needed_of_each(width: int, records: int) -> Sequence[tuple[Callable[[list[bytes]], _Needed], int, int]]:
+    """What selects the needed fields of each record from all fields of a frame, its first index, and that of its
+    session, 0 for none. Cached: an itemgetter is cheaper than a slice, and the frames of a day have few shapes.
     """
     starts = range(0, width * records, width)
     sessions = range(_SESSION, width * records, width) if width > _SESSION else [0] * records
     return [
-        (itemgetter(*(start + index for index in _NEEDED)), session_at)
+        (itemgetter(*(start + index for index in _NEEDED)), start, session_at)
         for start, session_at in zip(starts, sessions, strict=True)
     ]
 

@@ -16,7 +16,14 @@ from typing import Final
 
 import msgspec
 
-from bus.events import ExpectedPrice, InputQuarantined, MarketStateChanged, NavObserved, OrderBook
+from bus.events import (
+    ExpectedPrice,
+    InputQuarantined,
+    MarketSession,
+    MarketStateChanged,
+    NavObserved,
+    OrderBook,
+)
 from observer.providers.broker import StreamFact
 from observer.providers.kis.fields import (
     PROVIDER,
@@ -36,6 +43,7 @@ from observer.providers.kis.fields import (
     time_of_day_ns,
     words_of,
 )
+from observer.providers.kis.market_codes import AUCTIONS, HOUR_CLASS, MARKET_NOTICES
 from observer.providers.kis.venues import KRX
 
 # --- order book: H0STASP0 --------------------------------------------------------------------------------------
@@ -76,10 +84,17 @@ def _numbers_or_none(texts: Sequence[bytes]) -> list[float]:
     return numbers([b"0" if is_blank(text) else text for text in texts])
 
 
-# --- expected price in auctions: H0STANC0 ----------------------------------------------------------------------
+# --- expected price in auctions: H0STANC0, and records of the trade stream ---------------------------------------
 
 
-def _expected_price(fields: list[bytes], receive_time_ns: int, source: Source) -> ExpectedPrice:
+def expected_price(
+    fields: list[bytes], receive_time_ns: int, source: Source, session: MarketSession | None = None
+) -> ExpectedPrice:
+    """The expected price of a record; `session` where the record states one. Both streams have the same fields.
+
+    Raises:
+        ValueError: the record cannot be read.
+    """
     (price, volume), (ask, bid) = numbers([fields[2], fields[12]]), _numbers_or_none(fields[10:12])
     if not (price > 0.0 <= volume and ask >= 0.0 <= bid):
         raise ValueError(f"price {price}, volume {volume}, ask {ask}, bid {bid}")
@@ -95,6 +110,8 @@ def _expected_price(fields: list[bytes], receive_time_ns: int, source: Source) -
         bid or None,
         ask or None,
         source.venue,
+        session,
+        AUCTIONS.get(fields[HOUR_CLASS].strip()),
     )
 
 
@@ -104,15 +121,18 @@ def _expected_price(fields: list[bytes], receive_time_ns: int, source: Source) -
 #
 #     396300^N^(null)^^311^^^55^N^N
 #
-# A stop of the whole market (circuit breaker) comes with each symbol as its third field (174 and 175, NXT 184 and 185),
-# and TRHT_YN stays that of the symbol.
+# The third field is the market's, also a stop of all of it (`market_codes`); whether TRHT_YN says Y in one, too, is not
+# documented.
 _HALTED: Final = {"Y": True, "N": False, "": False}
 _STATE_TEXTS: Final = 9  # behind the symbol
 
 
 def _market_state(fields: list[bytes], receive_time_ns: int, source: Source) -> MarketStateChanged:
     halted, *words = [*(words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]), source.venue]
-    return MarketStateChanged(PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words)
+    notice = MARKET_NOTICES.get(words[1])
+    return MarketStateChanged(
+        PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, market_notice=notice
+    )
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------
@@ -155,7 +175,7 @@ class _Layout(msgspec.Struct, frozen=True):
 
 
 _ORDER_BOOK: Final = _Layout("order_book", 59, hour=True, read=_order_book)
-_EXPECTED_PRICE: Final = _Layout("expected_price", 45, hour=True, read=_expected_price)
+_EXPECTED_PRICE: Final = _Layout("expected_price", 45, hour=True, read=expected_price)
 _MARKET_STATE: Final = _Layout("market_state", 10, hour=False, read=_market_state)
 _LAYOUTS: Final[dict[bytes, _Layout]] = {
     b"H0STASP0": _ORDER_BOOK,

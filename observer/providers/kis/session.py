@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from observer.lines import line_id, stock_of
-from observer.providers.broker import RecordKind
+from observer.providers.broker import RecordKind, StreamFact
 from observer.providers.dialect import (
     Data,
     Parsed,
@@ -118,15 +118,17 @@ class KisSession:
             return Unreadable(content, f"neither a data frame nor a reply: {error}")
 
     def parse(self, data: Data, receive_time_ns: int) -> Parsed:
-        """The records of a data frame, see `frames.parse_trades` and `records.parse_facts`; with the trades, who is
-        halted from now on, or no more.
+        """The records of a data frame, see `frames.parse_trades` and `records.parse_facts`; with the trades, expected
+        prices among them, and who is halted from now on, or no more.
         """
         if data.frame[_TRANSACTION] in TRADE_TRANSACTIONS:
             if HALT_MARK in data.frame:
                 return self._parse_flagged(data.frame, receive_time_ns)
-            trades, broken = parse_trades(data.frame, receive_time_ns)
+            trades, expected, broken = parse_trades(data.frame, receive_time_ns)
             states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
-            return Parsed(trades, states, broken, unread_lines(data.frame, len(trades)) if broken is not None else ())
+            stated: Sequence[StreamFact] = [*expected, *states] if expected else states
+            unread = unread_lines(data.frame, len(trades) + len(expected)) if broken is not None else ()
+            return Parsed(trades, stated, broken, unread)
         facts, broken = parse_facts(data.frame, receive_time_ns)
         self._halts.reported(facts)
         return Parsed(facts=facts, broken=broken, unread=() if data.frame[_TRANSACTION] in FACT_TRANSACTIONS else None)
@@ -136,12 +138,12 @@ class KisSession:
         states = self._halts.flagged(flags, receive_time_ns)
         if not content:
             return Parsed(facts=states)
-        trades, broken = parse_trades(content, receive_time_ns)
+        trades, expected, broken = parse_trades(content, receive_time_ns)
+        facts: list[StreamFact] = [*expected, *states]
         if broken is None:
-            return Parsed(trades, states)
-        return Parsed(
-            trades, states, msgspec.structs.replace(broken, content=frame), unread_lines(content, len(trades))
-        )
+            return Parsed(trades, facts)
+        unread = unread_lines(content, len(trades) + len(expected))
+        return Parsed(trades, facts, msgspec.structs.replace(broken, content=frame), unread)
 
     def _request(self, action: str, subscription: Subscription) -> str:
         header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}

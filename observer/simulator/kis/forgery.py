@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 
+from observer.simulator.kis.wire import is_trade
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -41,7 +43,7 @@ def forged(frame: str, generator: Random, now_ns: int) -> Forgery | None:
     _, tr_id, count, payload = frame.split("|", 3)
     fields = payload.split("^")
     record = fields[-(len(fields) // int(count)) :]
-    if not tr_id.endswith("CNT0") or record[_VOLUME] == "0":
+    if not tr_id.endswith("CNT0") or not is_trade(record):
         return None
     kind = generator.choice(FORGERY_KINDS)
     for place, text in _changes(kind, record).items():

@@ -75,7 +75,7 @@ def single_quote(market: Market, now_ns: int, query: Query) -> Body:
     traded_fields = {
         **quote_fields(instrument, state),
         "iscd_stat_cls_code": status_code(instrument, halted=halted),
-        "temp_stop_yn": yes(halted or market.is_stopped_at(now_ns)),
+        "temp_stop_yn": yes(halted or any(stop.runs_at(now_ns) for stop in market.stops_of(instrument))),
         "wghn_avrg_stck_prc": f"{_average(state):.2f}",
         "aspr_unit": str(tick_size(state.price)),
         "vol_tnrt": percent(state.cumulative_volume, shares_of(instrument)),

@@ -1,8 +1,4 @@
-"""Records of the stream beside trades: expected prices of the auctions, order books, market operation. Pure.
-
-H0STANC0, 45 fields and an empty one, every few seconds: the expected price goes from the price before the auction to
-the one that is dealt at its end, and the expected volume grows to the one that is dealt: as orders come in. A symbol
-that is not dealt in has none.
+"""Records of the stream beside trades and expected prices: order books, market operation. Pure.
 
 H0STASP0 and its sisters: ten levels on either side, one book after each trade. 59 fields are documented, 63 were
 observed since September 2026, the last one MARKET_CLS_CODE; what is appended beyond them is blank. The best
@@ -11,97 +7,25 @@ limits, and 0 beyond them.
 
 H0STMKO0: auctions, opening, close, halts. MKOP_CLS_CODE (the provider's table): 110 opening auction begins, 112 market
 opens, 121 closing auction begins, 129 market closes; each session of NXT opens and closes; what the KRX's after-market
-has is not documented, and it has nothing. A stop of the whole market is announced with each symbol: 174 begins, 175
-ends at the KRX, 184 and 185 at NXT. A sidecar (387, 388, 397, 398) stops orders of programs and no trading: it is not
-simulated. A halt changes no phase: TRHT_YN and VI_CLS_CODE report it. 10
-fields, as on the wire; 11 with EXCH_CLS_CODE, as in the documents. A text that is not there is `(null)`.
+has is not documented, and it has nothing. A stop of the whole market is announced with each of its symbols: 174 begins
+at the KRX, 184 at NXT; 175 and 185 end it where its auction begins. 182 stops the market until its close. A sidecar
+(387, 388, 397, 398) stops orders of programs and no trading: it is not simulated. A halt changes no phase: TRHT_YN and
+VI_CLS_CODE report it. 10 fields, as on the wire; 11 with EXCH_CLS_CODE, as in the documents. A text that is not there
+is `(null)`.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from observer.simulator.kis.frames import change_fields, resting_shares, sign_code
+from observer.simulator.kis.auctions import CLOSING_AUCTION_S, OPENING_AUCTION_S
+from observer.simulator.kis.frames import resting_shares, sign_code
 from observer.simulator.kis.venues import market_class
-from observer.simulator.market.instruments import Instrument, price_limits, rounded_down, tick_size
-from observer.simulator.market.market import Market, SimulatedState, hhmmss
+from observer.simulator.market.instruments import Instrument, price_limits, tick_size
+from observer.simulator.market.market import Market, hhmmss
 from observer.units import NS_PER_S
-
-OPENING_AUCTION_S: Final = 1_800
-CLOSING_AUCTION_S: Final = 600
-STEP_S: Final = 5
-_OPENING_STEPS: Final = OPENING_AUCTION_S // STEP_S
-_CLOSING_STEPS: Final = CLOSING_AUCTION_S // STEP_S
-
-
-class AuctionTimeline:
-    """A symbol's expected prices of a day: those before the opening cross, then those before the closing one."""
-
-    def __init__(self, market: Market, instrument: Instrument) -> None:
-        self._market = market
-        self._instrument = instrument
-        self._tape = market.tape(instrument.symbol)
-        self._opening_ns = market.open_ns - OPENING_AUCTION_S * NS_PER_S
-        self._closing_ns = market.close_ns - CLOSING_AUCTION_S * NS_PER_S
-
-    def count_until(self, moment_ns: int) -> int:
-        """How many expected prices were shown at or before a moment."""
-        if len(self._tape) == 0:
-            return 0
-        opening = _steps(moment_ns - self._opening_ns, _OPENING_STEPS)
-        return opening + _steps(moment_ns - self._closing_ns, _CLOSING_STEPS)
-
-    def time_ns(self, index: int) -> int:
-        """When the `index`-th expected price was shown."""
-        if index < _OPENING_STEPS:
-            return self._opening_ns + index * STEP_S * NS_PER_S
-        return self._closing_ns + (index - _OPENING_STEPS) * STEP_S * NS_PER_S
-
-    def record(self, index: int) -> str:
-        """The `index`-th expected price (from 0) as the 46 fields of a record."""
-        tape, base = self._tape, self._instrument.base_price
-        if index < _OPENING_STEPS:
-            state = self._market.state_after(self._instrument.symbol, 0)
-            part, start, cross = (index + 1) / _OPENING_STEPS, base, 0
-        else:
-            state = self._market.state_at(self._instrument.symbol, self._closing_ns)
-            cross = tape.count_until(self._market.close_ns) - 1
-            part, start = (index - _OPENING_STEPS + 1) / _CLOSING_STEPS, state.price
-        price = start + (tape.price[cross] - start) * part
-        volume = max(1, int(tape.volume[cross] * part))
-        return "^".join(self._fields(self.time_ns(index), rounded_down(round(price)), volume, state))
-
-    def _fields(self, moment_ns: int, price: int, volume: int, state: SimulatedState) -> list[str]:
-        total, previous = state.cumulative_volume, self._instrument.previous_volume
-        average = f"{state.cumulative_value / total if total else 0:.2f}"
-        against_day = chain.from_iterable(
-            ("0", sign_code(price - krw if krw else 0), str(price - krw if krw else 0))
-            for krw in (state.open, state.high, state.low)
-        )
-        return [
-            self._instrument.symbol,
-            hhmmss((moment_ns - self._market.midnight_ns) // NS_PER_S),
-            str(price),
-            *change_fields(self._instrument, price),
-            *(average, str(state.open), str(state.high), str(state.low)),
-            *(str(price), str(price), str(volume), str(total), str(state.cumulative_value)),
-            # Nothing is dealt in an auction: its counts, sums and strength are zero; 3 is an auction's trade.
-            *("0", "0", "0", "0.00", "0", "0", "3", "0.00"),
-            f"{100 * total / previous if previous else 0:.2f}",
-            *against_day,
-            *(self._market.session_date.replace("-", ""), "10" if total == 0 else "30", "N"),
-            *(str(volume), str(volume), str(volume), str(volume)),
-            *("0.00", "0", "0.00", "0", "", ""),
-        ]
-
-
-def _steps(elapsed_ns: int, most: int) -> int:
-    """How many steps of an auction have begun, the first one at its start."""
-    return min(most, max(0, elapsed_ns // (STEP_S * NS_PER_S) + 1))
-
 
 BOOK_FIELDS: Final = 59
 LEVELS: Final = 10
@@ -197,6 +121,7 @@ CLOSING_AUCTION: Final = "121"
 CLOSED: Final = "129"
 STOPPED: Final = ("174", "184")  # at the KRX, at NXT
 RESUMED: Final = ("175", "185")
+STOPPED_UNTIL_CLOSE: Final = "182"
 _NULL: Final = "(null)"
 STATE_FIELDS: Final = 10
 
@@ -213,7 +138,7 @@ class Announcement(msgspec.Struct, frozen=True):
 def announcements(market: Market, instrument: Instrument) -> tuple[Announcement, ...]:
     """What is announced of a symbol during the day, in the order of time."""
     at_nxt = market.name == "NXT"
-    phases = sorted((*(_nxt_phases(market) if at_nxt else _krx_phases(market)), *_stops(market, int(at_nxt))))
+    phases = _with_stops(market, instrument, _nxt_phases(market) if at_nxt else _krx_phases(market), int(at_nxt))
     halts = market.halts(instrument.symbol)
     moments = {moment_ns for moment_ns, _ in phases} | {h.start_ns for h in halts} | {h.end_ns for h in halts}
     reported = []
@@ -241,10 +166,16 @@ def _nxt_phases(market: Market) -> tuple[tuple[int, str], ...]:
     return tuple((market.midnight_ns + second * NS_PER_S, code) for second, code in seconds)
 
 
-def _stops(market: Market, venue: int) -> tuple[tuple[int, str], ...]:
-    """The stops of the whole market in the codes of a venue."""
-    codes = (STOPPED[venue], RESUMED[venue])
-    return tuple(each for stop in market.stops for each in zip((stop.start_ns, stop.end_ns), codes, strict=True))
+def _with_stops(
+    market: Market, instrument: Instrument, phases: Sequence[tuple[int, str]], venue: int
+) -> Sequence[tuple[int, str]]:
+    """The phases, and the stops of the symbol's market in the codes of a venue."""
+    for stop in market.stops_of(instrument):
+        if stop.closes:
+            before = [phase for phase in phases if phase[0] < stop.start_ns]
+            return [*before, (stop.start_ns, STOPPED_UNTIL_CLOSE), (market.close_ns, CLOSED)]
+        phases = [*phases, (stop.start_ns, STOPPED[venue]), (stop.auction_ns, RESUMED[venue])]
+    return sorted(phases)
 
 
 class OperationTimeline:

@@ -21,7 +21,7 @@ from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.encryption import encrypted
 from observer.simulator.kis.frames import data_frame
-from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, HaltNotices, Timeline, Timelines
+from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, NoticedTrades, Timeline, Timelines
 
 RECORDS_PER_FRAME: Final = 20
 _REGISTER: Final = "1"
@@ -142,7 +142,7 @@ class StreamSession:
             found = indices.setdefault(target.tr_id, [])
             found.extend((timeline.time_ns(index), target.tr_key, index, timeline) for index in range(start, end))
             if target.tr_id in TRADE_TR_IDS:
-                notices = timeline.notices(start, end) if isinstance(timeline, HaltNotices) else 0
+                notices = timeline.notices(start, end) if isinstance(timeline, NoticedTrades) else 0
                 self._counters.trades_by_symbol[target.tr_key] += end - start - notices
         frames = [frame for tr_id, found in indices.items() for frame in _frames(tr_id, found)]
         self._counters.frames += len(frames)

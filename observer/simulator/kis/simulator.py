@@ -106,6 +106,7 @@ class Simulator:
             trade_fields=settings.trade_fields,
             book_fields=settings.book_fields,
             state_fields=settings.state_fields,
+            expected_prices=settings.expected_prices,
         )
         self._stream = StreamSide(
             timelines,
@@ -209,7 +210,7 @@ def made_up(settings: SimulatorSettings) -> MadeUp:
         settings.trades_times,
         settings.history_days,
         settings.venues,
-        [stop.seconds for stop in settings.market_stops],
+        [stop.on(settings.session_date) for stop in settings.market_stops],
         settings.nxt_value_ratio,
     )
     return MadeUp(market, contents)

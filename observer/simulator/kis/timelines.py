@@ -10,14 +10,16 @@ Captured frames, which a real session received, are sent again as they are: JSON
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
+from observer.simulator.kis.auctions import AuctionTimeline
 from observer.simulator.kis.etf import EtfTimeline
 from observer.simulator.kis.frames import TRADE_FIELDS, TradeTimeline
-from observer.simulator.kis.records import BOOK_FIELDS, AuctionTimeline, BookTimeline, OperationTimeline
+from observer.simulator.kis.records import BOOK_FIELDS, BookTimeline, OperationTimeline
 from observer.simulator.kis.venues import is_silent, streamed_view
 from observer.simulator.market.instruments import Instrument
 from observer.simulator.market.market import Market, hhmmss
@@ -26,8 +28,8 @@ from observer.units import NS_PER_S
 TRADE_TR_IDS: Final = frozenset({"H0STCNT0", "H0NXCNT0", "H0UNCNT0"})
 BOOK_TR_IDS: Final = frozenset({"H0STASP0", "H0NXASP0", "H0UNASP0"})
 
-
 STATE_TR_IDS: Final = frozenset({"H0STMKO0", "H0NXMKO0", "H0UNMKO0"})
+_ALL_DAY: Final = 2**63
 
 
 class Timeline(Protocol):
@@ -49,8 +51,11 @@ class Timeline(Protocol):
 class Timelines:
     """The records of a market. They are made when first asked for, and kept: all sessions share them."""
 
-    def __init__(self, market: Market, *, trade_fields: int, book_fields: int, state_fields: int) -> None:
-        """The record widths depend on the year and are at least the documented ones.
+    def __init__(
+        self, market: Market, *, trade_fields: int, book_fields: int, state_fields: int, expected_prices: bool = False
+    ) -> None:
+        """The record widths depend on the year and are at least the documented ones. `expected_prices`: also those of
+        auctions are among the trades.
 
         Raises:
             ValueError: a record would be narrower than KIS documents it.
@@ -60,7 +65,9 @@ class Timelines:
         self._market = market
         self._made: dict[tuple[str, str], Timeline] = {}
         self._makers: dict[str, Callable[[Market, Instrument], Timeline]] = {
-            **dict.fromkeys(TRADE_TR_IDS, lambda market, listed: trades_and_halts(market, listed, trade_fields)),
+            **dict.fromkeys(
+                TRADE_TR_IDS, partial(noticed_trades, fields=trade_fields, expected_prices=expected_prices)
+            ),
             **dict.fromkeys(BOOK_TR_IDS, lambda market, listed: BookTimeline(market, listed, book_fields)),
             "H0STANC0": AuctionTimeline,
             "H0NXANC0": lambda _market, _listed: Silence(),  # NXT has no auction at its opening and its close
@@ -140,26 +147,54 @@ _VOLUME: Final = 12
 _HALTED: Final = 35
 
 
-def trades_and_halts(market: Market, instrument: Instrument, fields: int) -> "TradeTimeline | HaltNotices":
-    """The records of the day, with notices if the symbol has a disclosure halt."""
-    trades = TradeTimeline(market, instrument, fields)
+def noticed_trades(
+    market: Market, instrument: Instrument, *, fields: int, expected_prices: bool
+) -> "TradeTimeline | NoticedTrades":
+    """The records of the day: trades, among them a notice of each disclosure halt, and the expected prices of auctions.
+    Of both venues together there are no expected prices.
+    """
+    trades, shown = TradeTimeline(market, instrument, fields), list[Notice]()
+    if expected_prices and (market.name != "consolidated" or not market.whole_day):
+        expected = AuctionTimeline(market, instrument, fields)
+        count = expected.count_until(_ALL_DAY)
+        shown = [Notice(expected.time_ns(index), partial(expected.record, index)) for index in range(count)]
     disclosed = (halt.start_ns for halt in market.halts(instrument.symbol) if halt.reason == "disclosure")
-    starts = [start_ns for start_ns in disclosed if trades.count_until(start_ns)]  # a notice repeats a trade's record
-    return HaltNotices(market, trades, starts) if starts else trades
+    halted = [
+        Notice(start_ns, partial(_halted, market, trades, start_ns))
+        for start_ns in disclosed
+        if trades.count_until(start_ns)
+    ]
+    notices = sorted([*shown, *halted], key=lambda notice: notice.time_ns)
+    return NoticedTrades(trades, notices) if notices else trades
 
 
-class HaltNotices:
-    """Satisfies `Timeline`. `_indices` are those of the notices, each behind the trades that came before its halt."""
+def _halted(market: Market, trades: TradeTimeline, start_ns: int) -> str:
+    """The last trade's record again, with the halt's time and flag, and no volume."""
+    reported = trades.record(trades.count_until(start_ns) - 1).split("^")
+    reported[_TIME] = hhmmss((start_ns - market.midnight_ns) // NS_PER_S)
+    reported[_VOLUME], reported[_HALTED] = "0", "Y"
+    return "^".join(reported)
 
-    def __init__(self, market: Market, trades: TradeTimeline, starts_ns: list[int]) -> None:
-        self._market = market
+
+class Notice(msgspec.Struct, frozen=True):
+    """A record of the trade stream that is no trade, and when it is due."""
+
+    time_ns: int
+    record: Callable[[], str]
+
+
+class NoticedTrades:
+    """Satisfies `Timeline`. `_indices` are those of the notices, each behind the trades that came before it."""
+
+    def __init__(self, trades: TradeTimeline, notices: Sequence[Notice]) -> None:
         self._trades = trades
-        self._starts_ns = starts_ns
-        self._indices = [trades.count_until(start_ns) + number for number, start_ns in enumerate(starts_ns)]
+        self._notices = notices
+        self._times = [notice.time_ns for notice in notices]
+        self._indices = [trades.count_until(time_ns) + number for number, time_ns in enumerate(self._times)]
 
     def count_until(self, moment_ns: int) -> int:
         """How many records there are at or before a moment."""
-        return self._trades.count_until(moment_ns) + bisect_right(self._starts_ns, moment_ns)
+        return self._trades.count_until(moment_ns) + bisect_right(self._times, moment_ns)
 
     def notices(self, first: int, end: int) -> int:
         """How many records from one number (inclusive) to the other (exclusive) are no trades."""
@@ -168,17 +203,12 @@ class HaltNotices:
     def time_ns(self, index: int) -> int:
         """When a record is due."""
         before = bisect_left(self._indices, index)
-        return self._starts_ns[before] if self._is_notice(index, before) else self._trades.time_ns(index - before)
+        return self._times[before] if self._is_notice(index, before) else self._trades.time_ns(index - before)
 
     def record(self, index: int) -> str:
         """The `index`-th record (from 0)."""
         before = bisect_left(self._indices, index)
-        if not self._is_notice(index, before):
-            return self._trades.record(index - before)
-        reported = self._trades.record(index - before - 1).split("^")
-        reported[_TIME] = hhmmss((self._starts_ns[before] - self._market.midnight_ns) // NS_PER_S)
-        reported[_VOLUME], reported[_HALTED] = "0", "Y"
-        return "^".join(reported)
+        return self._notices[before].record() if self._is_notice(index, before) else self._trades.record(index - before)
 
     def _is_notice(self, index: int, before: int) -> bool:
         return before < len(self._indices) and self._indices[before] == index

@@ -101,6 +101,12 @@ _VOLUME: Final = 12
 _VOLUME_AFTER: Final = 13
 _SELLS: Final = 15
 _BUYS: Final = 16
+_HOUR_CLASS: Final = 43
+
+
+def is_trade(record: Sequence[str]) -> bool:
+    """Whether a record of the trade stream is one: no halt's notice, and no expected price."""
+    return record[_VOLUME] != "0" and record[_HOUR_CLASS] == "0"
 
 
 class Span(msgspec.Struct):
@@ -171,7 +177,7 @@ class Ledger:
         width = len(fields) // len(fates)
         for start, fate in zip(range(0, len(fields), width), fates, strict=True):
             registration = self._in_force.get((connection, tr_id, fields[start]))
-            if registration is not None and fields[start + _VOLUME] != "0":  # a halt's notice is no trade
+            if registration is not None and is_trade(fields[start : start + width]):
                 _add(registration.spans, fate, fields, start)
 
     def registrations(self) -> tuple[Registration, ...]:

@@ -112,14 +112,13 @@ class Market:
         trades_times: float = 1.0,
         history_days: int = HISTORY_DAYS,
         venues: Sequence[Venue] = ("KRX",),
-        stops_s: Sequence[tuple[int, int]] = (),
+        stops: Sequence[MarketStop] = (),
         nxt_value_ratio: float = NXT_VALUE_RATIO,
     ) -> None:
         """The day opens at `opens_s` seconds after local midnight, 09:00 but on days like the university entrance
         exam's (10:00 to 16:30), and closes six and a half hours later. `trades_times` multiplies how often symbols
         trade; before the day there were `history_days` sessions. `venues`: the KRX until its close, or both venues.
-        `stops_s` stop both, from one second after local midnight until before the other, within the continuous trading.
-        `nxt_value_ratio` is NXT's value for 1 of the KRX's stocks.
+        `stops` stop both in the continuous trading. `nxt_value_ratio` is NXT's value for 1 of the KRX's stocks.
         """
         self.name: View = "KRX"
         self.whole_day = "NXT" in venues
@@ -130,7 +129,7 @@ class Market:
         self.session_date = session_date
         self.instruments = tuple(instruments)
         self.midnight_ns = midnight_ns(session_date)
-        self.stops = tuple(MarketStop(*(self.midnight_ns + s * NS_PER_S for s in stop)) for stop in sorted(stops_s))
+        self.stops = tuple(sorted(stops, key=lambda stop: stop.start_ns))
         self._rng = rng
         self._by_symbol = {instrument.symbol: instrument for instrument in instruments}
         self._rank = {symbol: rank for rank, symbol in enumerate(_by_turnover(instruments))}
@@ -215,9 +214,9 @@ class Market:
         """The halt at a moment; None when there is none. A symbol that is suspended all day has no halts."""
         return next((halt for halt in self.halts(symbol) if halt.start_ns <= now_ns < halt.end_ns), None)
 
-    def is_stopped_at(self, now_ns: int) -> bool:
-        """Whether both venues are stopped at a moment."""
-        return any(stop.start_ns <= now_ns < stop.end_ns for stop in self.stops)
+    def stops_of(self, instrument: Instrument) -> tuple[MarketStop, ...]:
+        """The stops of the market that a listing is traded in."""
+        return tuple(stop for stop in self.stops if instrument.exchange in stop.exchanges)
 
     def state_at(self, symbol: str, now_ns: int) -> SimulatedState:
         """The symbol's state after all its trades at or before a moment."""
@@ -334,9 +333,10 @@ class Market:
     def _krx_day(self, instrument: Instrument) -> Columns:
         generator = self._rng(f"tape/{self.session_date}/{instrument.symbol}")
         day = regular_day(self.plan(instrument.symbol), instrument.base_price, self.open_ns, generator)
-        day = with_stops(day, self.stops)
+        day = with_stops(day, self.stops_of(instrument))
         after = next((each for each in self._sessions["KRX"] if each.name == "after"), None)
-        if not self.whole_day or after is None or (instrument.etp and not after.etps):
+        is_over = any(stop.closes for stop in self.stops_of(instrument))
+        if not self.whole_day or after is None or is_over or (instrument.etp and not after.etps):
             return day
         generator = self._rng(f"after/{self.session_date}/{instrument.symbol}")
         return with_after_market(day, instrument.base_price, after, self.midnight_ns, generator)
@@ -356,7 +356,7 @@ class Market:
         )
         generator = self._rng(f"nxt/{self.session_date}/{instrument.symbol}")
         base, sessions = instrument.base_price, self._sessions["NXT"]
-        return nxt_day(krx, base, listing.ratio, sessions, self.midnight_ns, generator, self.stops)
+        return nxt_day(krx, base, listing.ratio, sessions, self.midnight_ns, generator, self.stops_of(instrument))
 
 
 def hhmmss(second_of_day: int) -> str:

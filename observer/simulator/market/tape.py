@@ -209,12 +209,20 @@ class Halt(msgspec.Struct, frozen=True):
 
 
 class MarketStop(msgspec.Struct, frozen=True):
-    """A stop of both venues (circuit breaker): from `start_ns` (inclusive) to `end_ns` (exclusive) no symbol is dealt
-    in; at `end_ns` one auction trade of each may be. The real one lasts 20 minutes, and its auction 10 more.
+    """A stop of both venues (circuit breaker): from `start_ns` (inclusive) to `end_ns` (exclusive) no symbol of the
+    `exchanges` is dealt in; orders for an auction are taken from `auction_ns` on, and at `end_ns` one auction trade of
+    each symbol may be. One that `closes` the market is its end: nothing is dealt in any more.
     """
 
     start_ns: int
+    auction_ns: int
     end_ns: int
+    closes: bool = False
+    exchanges: tuple[str, ...] = ("KOSPI", "KOSDAQ")
+
+    def runs_at(self, now_ns: int) -> bool:
+        """Whether nothing is dealt in at a moment."""
+        return self.start_ns <= now_ns < self.end_ns
 
 
 class DealtTrade(msgspec.Struct, frozen=True, gc=False):

@@ -71,9 +71,14 @@ def regular_day(plan: MarketPlan, base_price: int, open_ns: int, generator: Rand
 
 
 def with_stops(day: Columns, stops: Sequence[MarketStop]) -> Columns:
-    """The same day, but what would be traded in a stop becomes one auction trade at its end, at the price reached."""
+    """The same day, but what would be traded in a stop becomes one auction trade at its end, at the price reached, and
+    nothing where the stop closes the market.
+    """
     for stop in stops:
         first, end = (bisect_left(day.time_ns, moment_ns) for moment_ns in (stop.start_ns, stop.end_ns))
+        if stop.closes:
+            halts = tuple(halt for halt in day.halts if halt.start_ns < stop.start_ns)
+            return Columns(day.time_ns[:first], day.price[:first], day.volume[:first], day.side[:first], halts)
         if end > first:
             day = collected(day, first, end, stop.end_ns, day.price[end - 1])
     return day

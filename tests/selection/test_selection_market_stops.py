@@ -1,0 +1,100 @@
+"""A stop of a whole market: when it runs, and that it takes no slot away."""
+
+import msgspec
+import pytest
+
+from bus.events import MarketNotice, Trade
+from observer.selection.market_state import MarketState
+from observer.selection.profile import EarlierDays
+from observer.selection.settings import TriggersSettings
+from observer.units import NS_PER_S
+from tests.selection.builders import member, state
+
+KOSPI, OTHER, KOSDAQ, AT_NXT = "005930", "000660", "247540", "005930.NXT"
+EXCHANGES = {KOSPI: "KOSPI", OTHER: "KOSPI", KOSDAQ: "KOSDAQ", AT_NXT: "KOSPI"}
+MINUTE_NS = 60 * NS_PER_S
+
+
+def market() -> MarketState:
+    members = [msgspec.structs.replace(member(symbol), exchange=exchange) for symbol, exchange in EXCHANGES.items()]
+    return MarketState(members, TriggersSettings(), EarlierDays())
+
+
+def report(
+    made: MarketState, notice: MarketNotice | None, symbol: str = KOSPI, *, halted: bool = False, at_ns: int = 0
+) -> None:
+    reported = state(symbol, halted=halted, reported_ns=at_ns)
+    made.update_state(msgspec.structs.replace(reported, market_notice=notice, venue="KRX"))
+
+
+def trade(symbol: str, *, at_ns: int) -> Trade:
+    return Trade("kis", symbol, "2026-11-18", at_ns, at_ns, 10_000.0, 1.0, 100.0, None, "buy", None, None)
+
+
+def stopped(made: MarketState) -> set[str]:
+    return {symbol for symbol in EXCHANGES if made.stops.is_stopped(symbol)}
+
+
+@pytest.mark.parametrize("notice", ["halted", "breaker", "breaker_to_close"])
+def test_a_stop_is_that_of_all_lines_of_one_exchange_at_one_venue(notice: MarketNotice) -> None:
+    made = market()
+    report(made, notice)
+    assert stopped(made) == {KOSPI, OTHER}
+    assert [(stop.name, stop.notice) for stop in made.stops.running.values()] == [("KRX KOSPI", notice)]
+
+
+@pytest.mark.parametrize("notice", ["sell_sidecar", "buy_sidecar", "open", "opening_auction", "closing_auction", None])
+def test_any_other_notice_begins_no_stop(notice: MarketNotice | None) -> None:
+    made = market()
+    report(made, notice)
+    assert stopped(made) == set()
+
+
+@pytest.mark.parametrize("notice", ["breaker_ended", "closing_auction", "closed"])
+def test_a_stop_ends_with_its_notice_or_with_the_close(notice: MarketNotice) -> None:
+    made = market()
+    report(made, "breaker")
+    report(made, notice, OTHER)
+    assert stopped(made) == set()
+
+
+@pytest.mark.parametrize("notice", ["sell_sidecar_ended", "open", None])
+def test_a_report_on_a_symbol_within_a_stop_does_not_end_it(notice: MarketNotice | None) -> None:
+    made = market()
+    report(made, "breaker")
+    report(made, notice, OTHER)
+    assert stopped(made) == {KOSPI, OTHER}
+
+
+def test_a_stop_whose_end_was_not_received_ends_with_a_trade_from_a_minute_after_its_begin() -> None:
+    made = market()
+    report(made, "breaker", at_ns=MINUTE_NS)
+    made.update_trade(trade(OTHER, at_ns=2 * MINUTE_NS - 1))
+    made.update_trade(trade(KOSDAQ, at_ns=9 * MINUTE_NS))
+    assert stopped(made) == {KOSPI, OTHER}
+    made.update_trade(trade(OTHER, at_ns=2 * MINUTE_NS))
+    assert stopped(made) == set()
+
+
+def test_a_symbol_that_is_reported_as_halted_in_a_stop_of_its_market_keeps_its_slot() -> None:
+    made = market()
+    report(made, "breaker", halted=True)
+    report(made, None, OTHER, halted=True)
+    report(made, None, KOSDAQ, halted=True)
+    assert dict(made.dropped) == {KOSDAQ: "halted"}
+
+
+def test_a_symbol_that_was_halted_before_a_stop_stays_halted() -> None:
+    made = market()
+    report(made, None, OTHER, halted=True)
+    report(made, "breaker")
+    report(made, None, OTHER, halted=True)
+    assert dict(made.dropped) == {OTHER: "halted"}
+
+
+def test_after_a_stop_a_halt_is_the_symbols_own() -> None:
+    made = market()
+    report(made, "breaker")
+    report(made, "breaker_ended")
+    report(made, None, OTHER, halted=True)
+    assert dict(made.dropped) == {OTHER: "halted"}

@@ -1,0 +1,35 @@
+"""Which lines are watched for their market, with which account, and the alert of a stop."""
+
+from observer.alerts.process import Alerts
+from observer.clock import ManualClock
+from observer.selection.market_stops import MarketStop
+from observer.streaming.market_watch import largest_lines, placed
+from observer.streaming.stream_alerts import MARKET_STOPPED, report_market_stops
+
+MARKETS = {
+    "005930": ("", "KOSPI"),
+    "005930.NXT": ("NXT", "KOSPI"),
+    "000660": ("", "KOSPI"),
+    "247540": ("", "KOSDAQ"),
+    "247540.NXT": ("NXT", "KOSDAQ"),
+}
+
+
+def test_the_first_line_of_each_market_is_watched_those_of_the_main_venue_first() -> None:
+    lines = list(largest_lines(MARKETS, MARKETS.__getitem__).values())
+    assert lines == ["247540", "005930", "247540.NXT", "005930.NXT"]
+
+
+def test_lines_are_watched_only_with_subscriptions_that_no_slot_uses() -> None:
+    assert placed(["A", "B", "C"], {"one": 0, "two": 2, "three": -1}) == {"one": [], "two": ["A", "B"], "three": []}
+    assert placed(["A", "B"], {"one": 1, "two": 5}) == {"one": ["A"], "two": ["B"]}
+
+
+def test_a_stop_is_one_alert_until_it_is_over() -> None:
+    alerts = Alerts(ManualClock(0), "track-b", lambda *_: None)
+    stop = MarketStop("KRX KOSPI", "breaker", 1)
+    for _ in range(2):
+        report_market_stops(alerts, [stop])
+        assert alerts.identities == [f"{MARKET_STOPPED}KRX KOSPI"]
+    report_market_stops(alerts, [])
+    assert alerts.identities == []
