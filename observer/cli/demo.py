@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
-from observer.demo.ledger import OFFERED, keep_ledger, write_offered
+from observer.demo.ledger import LEDGER, OFFERED, keep_ledger, write_offered
 from observer.demo.summary import DemoSummary, summarise, summary_rows
 from observer.errors import ConfigError, StoreError, StoreFailedError, TransportError
 from observer.host.process import NAME, Host
@@ -131,20 +131,21 @@ def demo(
     _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not keep:
         tidy(options)
-    if not (summary.is_judged or summary.interrupted):
-        click.echo(_unjudged_text(summary, folder), err=True)
-    if summary.overstated:
-        text = f"{summary.overstated:,} quality reports are better than the broker's ledger in {folder / 'data'}"
+    for text in _faults(summary, folder / "data"):
         click.echo(text, err=True)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
 
 
-def _unjudged_text(summary: DemoSummary, folder: Path) -> str:
-    return (
-        f"the day is not judged: {summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot "
-        f"have a quality report; {folder / 'data' / 'logs' / 'gap-recovery.log'} says why"
-    )
+def _faults(summary: DemoSummary, folder: Path) -> Iterator[str]:
+    """What is wrong with the day's quality reports, and what in the folder says why."""
+    if not (summary.is_judged or summary.interrupted):
+        yield (
+            f"the day is not judged: {summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot "
+            f"have a quality report; {folder / 'logs' / 'gap-recovery.log'} says why"
+        )
+    if summary.overstated:
+        yield f"{summary.overstated:,} quality reports are better than the broker's ledger, {folder / LEDGER}"
 
 
 def _announcement(day: DemoDay, folder: Path) -> str:

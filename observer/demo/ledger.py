@@ -13,12 +13,21 @@ from bus.events import Trade
 from observer.errors import TransportError
 from observer.gaps.intervals import Interval
 from observer.lines import stock_of, venue_of
-from observer.simulator.kis.wire import Registration
 from observer.simulator.market.market import Market, OfferedTrade
 from observer.store.reader import StoreReader
 
 LEDGER = "ledger.json"
 OFFERED = "offered.csv"
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """A subscription as the ledger has it: when it was in force (`ended_ns` None: it still is), and what was sent."""
+
+    symbol: str
+    view: str
+    acknowledged_ns: int
+    ended_ns: int | None
+    spans: Sequence[msgspec.Raw]
 
 
 async def keep_ledger(rest_url: str, folder: Path) -> None:
@@ -45,10 +54,10 @@ def write_offered(market: Market, path: Path) -> None:
             writer.writerows(msgspec.structs.astuple(trade) for trade in market.offered(instrument.symbol))
 
 
-def read_ledger(folder: Path) -> Sequence[Registration] | None:
+def read_ledger(folder: Path) -> Sequence[Subscribed] | None:
     """The kept ledger; None where the day ended before it was kept."""
     path = folder / LEDGER
-    return msgspec.json.decode(path.read_bytes(), type=list[Registration]) if path.exists() else None
+    return msgspec.json.decode(path.read_bytes(), type=list[Subscribed]) if path.exists() else None
 
 
 def of_line(market: Market, line_id: str) -> Iterator[OfferedTrade]:
@@ -58,7 +67,7 @@ def of_line(market: Market, line_id: str) -> Iterator[OfferedTrade]:
 
 
 def overstated(
-    reader: StoreReader, market: Market, ledger: Sequence[Registration], session_date: str, final_ns: int
+    reader: StoreReader, market: Market, ledger: Sequence[Subscribed], session_date: str, final_ns: int
 ) -> Sequence[str]:
     """The lines whose quality report is better than the truth, see `is_overstated`. `final_ns`: the day's end."""
     found: list[str] = []
@@ -76,7 +85,7 @@ def is_overstated(
     stored: Sequence[Trade],
     *,
     slots: Sequence[Interval],
-    ledger: Sequence[Registration],
+    ledger: Sequence[Subscribed],
     offered: Iterable[OfferedTrade],
 ) -> bool:
     """Whether a line's slots are called complete (recovered) though a trade of the market, from a slot's first

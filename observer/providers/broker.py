@@ -221,9 +221,6 @@ RecordKind = Literal["trades", "order_book", "expected_price", "market_state", "
 StreamFact = OrderBook | ExpectedPrice | MarketStateChanged | NavObserved
 """The facts of a stream other than trades."""
 
-CONNECTION_LOST: Final = "connection lost"
-"""The reason of a subscription that ended with its connection: trades may have been sent and not read."""
-
 
 class StreamListener(Protocol):
     """Receives what a stream connection delivers. Calls are synchronous and must be quick."""

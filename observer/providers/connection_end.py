@@ -6,6 +6,9 @@ from typing import Final
 
 from observer.providers.dialect import SessionRefused
 
+CONNECTION_LOST: Final = "connection lost"
+"""The reason of a subscription that ended with its connection: trades may have been sent and not read."""
+
 
 class LostError(Exception):
     """The connection is unusable; the text gives the reason. `since_ns`: the last sign of life, if it fell silent."""

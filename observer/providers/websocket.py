@@ -20,8 +20,8 @@ from bus.events import ConnectionChanged, InputQuarantined
 from observer.clock import Clock
 from observer.errors import ProviderError
 from observer.providers.backoff import ReconnectBackoff
-from observer.providers.broker import CONNECTION_LOST, Credentials, CredentialSource, StreamListener
-from observer.providers.connection_end import KeyChangedError, LostError, RefusedError, decisive
+from observer.providers.broker import Credentials, CredentialSource, StreamListener
+from observer.providers.connection_end import CONNECTION_LOST, KeyChangedError, LostError, RefusedError, decisive
 from observer.providers.dialect import (
     Data,
     Ping,

@@ -23,7 +23,8 @@ from observer.calendar.sessions import DaySessions
 from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
-from observer.providers.broker import CONNECTION_LOST, QuoteSource, StreamFact
+from observer.providers.broker import QuoteSource, StreamFact
+from observer.providers.connection_end import CONNECTION_LOST
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector

@@ -8,9 +8,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from observer.demo.ledger import LEDGER, is_overstated, keep_ledger
+from observer.demo.ledger import LEDGER, Subscribed, is_overstated, keep_ledger
 from observer.gaps.intervals import Interval
-from observer.simulator.kis.wire import Registration, Span
 from observer.simulator.market.market import OfferedTrade
 from tests.builders import trade
 from tests.providers.stand_ins import serving
@@ -36,12 +35,11 @@ def test_the_ledger_is_fetched_from_this_machine_whatever_proxy_is_set(
 # --- reports better than the truth ---------------------------------------------------------------------------
 
 SLOT = Interval(100, 200)
-SENT = [Span("sent", 1, 9, 0, 9)]
 TIMES_NS = (50, 120, 150, 200, 250)  # of the market's trades of one share each
-SUBSCRIBED = Registration("first", "H0STCNT0", "005930", acknowledged_ns=110, trades_before=1, ended_ns=210, spans=SENT)
+SUBSCRIBED = Subscribed("005930", "KRX", acknowledged_ns=110, ended_ns=210, spans=[msgspec.Raw(b"{}")])
 
 
-def overstated(word: str, stored: Mapping[int, str | None], slot: Interval = SLOT, *ledger: Registration) -> bool:
+def overstated(word: str, stored: Mapping[int, str | None], slot: Interval = SLOT, *ledger: Subscribed) -> bool:
     """Whether this word is better than the truth; `stored` are the numbers of the stored trades, with their gaps."""
     day = ("005930", "2026-11-18", "090000")
     offered = [

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from observer.providers.broker import CONNECTION_LOST
+from observer.providers.connection_end import CONNECTION_LOST
 from observer.providers.dialect import StreamTraits
 from tests.providers.kis_builders import PINGPONG, frame, record, reply
 from tests.providers.stream_scene import Broker, played

@@ -30,7 +30,8 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.errors import ProviderError
 from observer.local_time import local_ns
-from observer.providers.broker import CONNECTION_LOST, Priority, Quote, StreamListener
+from observer.providers.broker import Priority, Quote, StreamListener
+from observer.providers.connection_end import CONNECTION_LOST
 from observer.selection.sampling import SamplingSettings
 from observer.selection.selector import Selector
 from observer.selection.settings import SlotSettings
