@@ -282,7 +282,7 @@ class _Transaction(Transaction):
 
     @property
     def table_metadata(self) -> TableMetadata:
-        """The state behind the changes so far; nobody writes to it."""
+        """The state behind the changes so far: to read, never to write."""
         base = self._table.metadata
         if self._made is None or self._made[0] is not base or self._made[1] is not self._updates:
             self._made = base, self._updates, update_table_metadata(base, self._updates)
