@@ -132,8 +132,10 @@ def refusing(url: str) -> Iterator[None]:
             "$$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$"
         )
         connection.execute("CREATE TRIGGER refuse BEFORE UPDATE ON streams EXECUTE FUNCTION refuse()")
-        yield
-        connection.execute("DROP FUNCTION refuse CASCADE")
+        try:
+            yield
+        finally:  # the schema is that of the next test
+            connection.execute("DROP FUNCTION refuse CASCADE")
 
 
 @contextlib.contextmanager
