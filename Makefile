@@ -47,9 +47,8 @@ soak: .venv/development  ## compressed days in a row; fails on growing memory, k
 comparison: .venv/development  ## our supervisor beside supervisord and circus, as a table (RESTARTS=1000)
 	$(BIN)/python -m tests.comparison.compare --restarts $(RESTARTS)
 
-mutation: .venv/development  ## mutants of the decisions (triggers, slots, gaps, phases): how many the tests kill; some ten minutes
-	$(BIN)/mutmut run --max-children 2
-	$(BIN)/mutmut results
+mutation: .venv/development  ## mutants of the files that hold the promises: 90 % killed of each; hours (ARGS="bus/delivery.py --minutes 20")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 fuzz: .venv/fuzz  ## mutated bytes into every decoder of outside bytes, guided by coverage; some 25 minutes (EXECUTIONS=10000000)
 	$(BIN)/python -m tests.fuzz.campaign --executions $(EXECUTIONS) --processes $(PROCESSES) $(ARGS)

@@ -343,5 +343,6 @@ def test_the_folders_of_a_package_are_brought_to_the_disk_with_all_their_names(
     path = copy_package(package, target, GO_ON) if is_copied else package.path
     folders = {path, *(each for each in path.rglob("*") if each.is_dir())}
     assert len(folders) > 4
-    assert {each for each in folders if synced.get(each.stat().st_ino) != set(os.listdir(each))} == set()
+    names = {each: {inside.name for inside in each.iterdir()} for each in folders}
+    assert {each: synced.get(each.stat().st_ino) for each in folders} == names
     assert path.name in synced[path.parent.stat().st_ino], "the package's own name"

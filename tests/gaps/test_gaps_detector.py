@@ -373,6 +373,83 @@ def test_a_mark_of_a_symbol_that_lost_its_slot_is_forgotten() -> None:
     assert detector.observe(trades[2]) == "new"
 
 
+def test_a_known_volume_accounts_for_a_symbol_and_its_chain_goes_on_from_there() -> None:
+    detector, (first, second, _, fourth) = watching(), tape(5, 3, 8, 1)
+    assert detector.account("005930", 9.0, 7, "kis") is None, "no earlier volume is known"
+    assert detector.account("000660", 9.0, 7, "kis") is None, "it is not watched"
+    detector.observe(first)
+    detector.interrupted("005930", "reconnect")
+    assert detector.account("005930", 5.0, first.receive_time_ns, "kis") is None
+    assert (detector.reached("005930"), detector.unsettled()) == (5.0, {"005930"})
+    now_ns = second.exchange_time_ns
+    assert detector.account("005930", 8.0, now_ns, "kis") == GapDetected(
+        gap_id="kis-005930-2026-11-18-5-8",
+        provider="kis",
+        symbol="005930",
+        session_date=DAY,
+        detected_ns=now_ns,
+        from_ns=first.exchange_time_ns,
+        to_ns=now_ns,
+        after_volume=5.0,
+        before_volume=8.0,
+        missing_volume=3.0,
+        missing_trades=None,
+        reason="reconnect",
+    )
+    assert (detector.position("005930"), detector.last_trade_ns("005930")) == ((8.0, now_ns), 0)
+    assert detector.unsettled() == frozenset()
+    found = gap(detector.observe(fourth))
+    assert (found.after_volume, found.from_ns, found.missing_trades, found.reason) == (
+        8,
+        now_ns,
+        None,
+        "volume_mismatch",
+    )
+    found = gap(detector.account("005930", 20.0, fourth.receive_time_ns, "kis"))
+    assert (found.missing_volume, found.reason) == (3, "volume_mismatch")
+
+
+def test_the_last_known_volume_of_a_symbol_has_the_time_of_its_trade_or_mark() -> None:
+    detector, (first, second, third) = GapDetector(), tape(5, 3, 8)
+
+    def known() -> tuple[object, ...]:
+        return detector.is_watched("005930"), detector.reached("005930"), detector.position("005930")
+
+    assert known() == (False, None, None)
+    assert detector.last_trade_ns("005930") == 0
+    detector.start("005930")
+    assert known() == (True, None, None)
+    detector.start("005930", mark_of(first))
+    detector.start("005930", mark_of(second))  # one is set
+    detector.start("005930", None)
+    assert known() == (True, None, (5.0, first.exchange_time_ns))
+    detector.observe(third)
+    detector.interrupted("005930", "reconnect")
+    detector.start("005930", mark_of(second))  # too late
+    assert known() == (True, 16.0, (16.0, third.exchange_time_ns))
+    assert detector.last_trade_ns("005930") == third.exchange_time_ns
+    assert detector.settle("005930", 20.0, 9, "kis", at_ns=8) is not None
+    assert known() == (False, None, (20.0, 8))
+    detector.start("005930")
+    assert known() == (True, None, (20.0, 8))
+    detector.interrupted("005930", "reconnect")
+    assert detector.settle("005930", 19.0, 9, "kis") is None, "the volume is of an earlier moment"
+    assert known() == (False, None, (20.0, 9))
+
+
+def test_a_subscription_begins_behind_the_later_of_its_mark_and_the_trades_stored_before_it() -> None:
+    for mark, after, count in ((0, 8.0, 2), (3, 17.0, 1)):
+        trades = tape(5, 3, 8, 1, 2, 1)
+        detector = GapDetector()
+        detector.observe(trades[1])
+        detector.note(trades[1])
+        detector.start("005930", mark_of(trades[mark]))
+        detector.interrupted("005930", "reconnect")
+        found = gap(detector.observe(trades[5 if mark else 4]))
+        assert (found.after_volume, found.missing_trades) == (after, count)
+        assert found.from_ns == trades[mark or 1].exchange_time_ns
+
+
 def test_the_watched_symbols_are_those_between_start_and_stop() -> None:
     detector = watching("A", "B")
     detector.stop("A")
@@ -500,6 +577,7 @@ def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were() -
         detector.observe(trade)
     detector.refused(tape(5, 3)[1])
     assert detector.unsettled() == {"005930"}
+    assert (detector.reached("005930"), detector.last_trade_ns("005930")) == (5, 0)
 
 
 def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_changes_nothing() -> None:

@@ -3,15 +3,17 @@
 from bisect import bisect_right
 from itertools import accumulate
 
+from observer.tape.chain import Span
 from observer.tape.planner import Page
 
 PAGE = 30
 
 
 class Line:
-    """One line's trades: their seconds in order, and their volumes."""
+    """One line's trades: their seconds in order, and their volumes. The broker lacks those in `lacking`."""
 
-    def __init__(self, trades):
+    def __init__(self, trades, lacking=()):
+        self.lacking = lacking
         self.seconds = [second for second, _ in trades]
         self.volumes = [volume for _, volume in trades]
         self.cumulative = [0, *accumulate(self.volumes)]
@@ -26,7 +28,7 @@ class Line:
     def rows(self, second, size):
         """Numbers of the trades of the page."""
         upto = bisect_right(self.seconds, second)
-        return range(max(0, upto - size), upto)
+        return [number for number in range(upto) if number not in self.lacking][-size:]
 
     def page(self, second, size=PAGE):
         rows = self.rows(second, size)
@@ -35,6 +37,12 @@ class Line:
         first, last = rows[0], rows[-1]
         after, upto = float(self.cumulative[first]), float(self.cumulative[last + 1])
         return Page(len(rows), after, upto, self.seconds[first], self.seconds[last])
+
+    def breaks(self, second, size=PAGE):
+        """What the page lacks between its first trade and its last one."""
+        rows = self.rows(second, size)
+        absent = sorted({*range(rows[0], rows[-1])} - {*rows}) if rows else ()
+        return [Span(*self.cumulative[each : each + 2], self.seconds[each], self.seconds[each]) for each in absent]
 
     def reachable(self, size):
         """Numbers of the trades that some page has."""
@@ -64,7 +72,7 @@ def visit_all(planner, market, fetched, size=PAGE, calls_max=None, on_call=lambd
                 return
             fetched.calls += 1
             line, page = market[visit.symbol], market[visit.symbol].page(second, size)
-            taken = planner.page(visit, second, page)
+            taken = planner.page(visit, second, page, line.breaks(second, size))
             for after, upto in taken.new:
                 fetched.numbers.setdefault(visit.symbol, []).extend(line.numbers(after, upto))
             for span in taken.lost:

@@ -14,10 +14,10 @@ DAY_END = 1_000_000
 trades = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), max_size=60)
 
 
-def line_of(gaps):
+def line_of(gaps, lacking=()):
     """A line of (seconds since the trade before, volume)."""
     seconds = itertools.accumulate(second for second, _ in gaps)
-    return Line(list(zip(seconds, (volume for _, volume in gaps), strict=True)))
+    return Line(list(zip(seconds, (volume for _, volume in gaps), strict=True)), lacking)
 
 
 markets = st.lists(trades.map(line_of), min_size=1, max_size=4).map(
@@ -47,6 +47,35 @@ def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_o
         assert sorted([*numbers, *lost]) == list(range(len(line.volumes)))
         assert all(line.seconds[number] in {span.to_s for span in planner.chains[symbol].lost} for number in lost)
         assert planner.chains[symbol].missing_volume == 0
+
+
+@given(trades, sizes, st.sets(st.integers(0, 59)), st.integers(0, 59))
+@example([(1, 2)] * 4, 3, {0}, 0)  # the broker's day begins within a page
+@example([(1, 2)] * 4, 3, {0}, 3)  # it begins with a page: the one before has nothing
+@example([(1, 2), (0, 2), (0, 2), (1, 2)], 1, {0}, 0)
+def test_what_the_broker_does_not_return_is_named_at_its_place_and_all_else_is_fetched(gaps, size, absent, begin):
+    lacking = {number for number in absent if number < len(gaps) - 1} | {*range(min(begin, len(gaps) - 1))}
+    line, fetched = line_of(gaps, lacking), Fetched()
+    planner = closed({"000001": line}, size)
+    visit_all(planner, {"000001": line}, fetched, size)
+    numbers, lost = fetched.numbers.get("000001", []), fetched.lost.get("000001", [])
+    assert sorted(numbers) == sorted(line.reachable(size))
+    assert sorted([*numbers, *lost]) == list(range(len(gaps)))
+    chain = planner.chain("000001")
+    assert (chain.missing_volume, chain.held_volume) == (0, sum(line.volumes[number] for number in numbers))
+    for span in chain.lost:
+        first, last = line.numbers(span.after_volume, span.upto_volume)[0], line.numbers(0, span.upto_volume)[-1]
+        assert line.seconds[first] <= span.to_s <= line.seconds[min(last + 1, len(gaps) - 1)]
+
+
+def test_a_line_that_is_offered_again_and_again_waits_once_with_all_that_is_missing():
+    planner = TapePlanner(1)
+    planner.learn("000002", 500.0, 1)
+    for volume in range(100, 1_001, 100):
+        planner.learn("000001", float(volume), volume)
+        assert len(planner._heap) <= 2 * len(planner.chains)
+    assert [planner.take().symbol, planner.take().symbol] == ["000001", "000002"]
+    assert planner.take() is None
 
 
 @given(markets, sizes)
