@@ -118,6 +118,25 @@ def test_a_trade_seen_before_is_a_duplicate_and_never_a_gap() -> None:
     assert detector.duplicates == 3
 
 
+def test_less_volume_is_a_repetition_unless_it_is_later_or_ends_within_the_last_trade() -> None:
+    detector, trades = watching(), tape(5, 3, 8)
+    for trade in trades:
+        detector.observe(trade)
+    found: dict[tuple[float, int], TradeOutcome] = {}
+    for volume in (5.0, 8.0, 9.0, 15.0, 16.0):
+        for later_s in (-1, 0, 1):
+            at_ns = trades[2].exchange_time_ns + later_s * SECOND_NS
+            again = msgspec.structs.replace(trades[2], cumulative_volume=volume, exchange_time_ns=at_ns)
+            found[volume, later_s] = detector.observe(again)
+    contradict = {key for key, outcome in found.items() if outcome == "contradiction"}
+    assert contradict == {(5.0, 1), (8.0, 1), *((volume, later_s) for volume in (9.0, 15.0) for later_s in (-1, 0, 1))}
+    assert {outcome for key, outcome in found.items() if key not in contradict} == {"duplicate"}
+    assert (detector.contradictions, detector.duplicates, detector.reached("005930")) == (8, 7, 16.0)
+    detector.account("005930", 20.0, trades[2].exchange_time_ns, "kis")
+    inside = msgspec.structs.replace(trades[2], cumulative_volume=19.5)
+    assert detector.observe(inside) == "duplicate", "a volume without a trade has no inside"
+
+
 def test_trades_that_overlap_are_counted_and_are_no_gap() -> None:
     detector = watching()
     trades = tape(5, 3)
@@ -310,6 +329,19 @@ def test_an_interruption_that_lost_nothing_is_forgotten() -> None:
     detector.interrupted("005930", "reconnect")
     assert detector.observe(trades[1]) == "new"
     assert gap(detector.observe(trades[3])).reason == "volume_mismatch"
+
+
+@pytest.mark.parametrize("has_traded", [True, False])
+def test_an_interruption_lasts_until_a_trade_that_came_after_it(has_traded: bool) -> None:
+    detector, trades = watching(), tape(5, 3, 8, 1)
+    if has_traded:
+        detector.observe(trades[0])
+    detector.interrupted("005930", "reconnect", trades[1].receive_time_ns)
+    assert detector.observe(trades[1]) == "new"
+    assert detector.unsettled() == {"005930"}
+    found = gap(detector.observe(msgspec.structs.replace(trades[3], venue="NXT")))
+    assert (found.reason, found.venue) == ("reconnect", "NXT")
+    assert detector.unsettled() == frozenset()
 
 
 @pytest.mark.parametrize("when", ["before the start", "before the first trade", "after the first trade", "later still"])
@@ -578,6 +610,8 @@ def test_a_refused_trade_leaves_its_symbol_unsettled_and_others_as_they_were() -
     detector.refused(tape(5, 3)[1])
     assert detector.unsettled() == {"005930"}
     assert (detector.reached("005930"), detector.last_trade_ns("005930")) == (5, 0)
+    detector.refused(msgspec.structs.replace(tape(5, 3, symbol="000660")[1], cumulative_trades=None))
+    assert gap(detector.observe(tape(5, 3, 8, symbol="000660")[2])).missing_trades is None
 
 
 def test_a_refused_trade_of_a_symbol_that_is_not_watched_or_of_another_day_changes_nothing() -> None:
