@@ -121,7 +121,7 @@ def test_the_second_target_has_links_of_its_own(plan: Plan, tmp_path: Path) -> N
 
 
 def test_a_package_that_is_not_verified_gives_no_links(plan: Plan, tmp_path: Path) -> None:
-    """Only what was read back is shared: damage that nobody looked for would be in two packages."""
+    """Only what was read back is shared: unseen damage would be in two packages."""
     (target := tmp_path / "nas").mkdir()
     first, second = package_of(plan), package_of(plan, LATER_NS)
     for path in (first.path, second.path, copy_package(first, target, GO_ON)):
