@@ -2,7 +2,7 @@
 
 The files and their tests stand in pyproject.toml, `[tool.mutmut.tests]`. mutmut has one choice of tests for all files,
 and would run the tests of all of them for hours: so each file has a run of its own, in a folder with links to this
-checkout. A mutant whose tests do not end in fifteen times their time counts as killed.
+checkout. A mutant whose tests do not end in five times their time counts as killed.
 """
 
 import argparse
@@ -110,6 +110,7 @@ def main() -> int:
         parser.error(f"pyproject.toml, [tool.mutmut.tests], names no tests of {', '.join(sorted(unknown))}")
     os.environ["OBSERVER_TEST_DEADLINE_S"] = str(DEADLINE_S)
     os.nice(19)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the mutants at work would stay
     verdicts = [judged(each, prepared(project, each), 60 * arguments.minutes) for each in arguments.files or subjects]
     return 0 if all(verdicts) else 1
 
