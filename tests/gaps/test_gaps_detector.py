@@ -152,6 +152,8 @@ def test_fractional_volumes_make_no_gaps_of_rounding() -> None:
         total += 0.1
         changed = msgspec.structs.replace(trade, volume=0.1, cumulative_volume=total)
         assert detector.observe(changed) == "new"
+    assert detector.last_trade_ns("005930") == trade.exchange_time_ns
+    assert detector.observe(msgspec.structs.replace(changed, cumulative_volume=total - 0.05)) == "contradiction"
 
 
 def test_symbols_do_not_disturb_each_other() -> None:
