@@ -381,6 +381,7 @@ def test_a_restart_drops_trades_that_are_stored_already() -> None:
     detector = GapDetector()
     detector.resume([mark_of(trades[1])])
     detector.start("005930")
+    assert detector.last_trade_ns("005930") == 0, "the mark is no trade of this process"
     assert [detector.observe(trade) for trade in trades] == ["duplicate", "duplicate", "new"]
 
 
@@ -679,8 +680,8 @@ def test_the_known_volume_may_arrive_after_the_start_until_the_first_trade() -> 
     assert (gap.after_volume, gap.before_volume, gap.reason) == (1, 7, "token_renewal")
     traded = watching()
     traded.observe(second)
-    traded.start("005930", mark_of(third))
     traded.interrupted("005930", "reconnect")
+    traded.start("005930", mark_of(third))
     assert traded.reached("005930") == 3
 
 
