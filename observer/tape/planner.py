@@ -182,7 +182,8 @@ class TapePlanner:
             # A page above the span leads to its first second, where there can be older trades.
             chain.note_asked(second, min(page.after_volume, span.upto_volume), page.from_s)
         if page.trades < self._page_trades and page.after_volume > VOLUME_NOISE:
-            lost.append(Span(0.0, page.after_volume, page.from_s, page.from_s))  # the broker's day begins later
+            # The broker's day begins later. What is above the limit may come over the stream.
+            lost.append(Span(0.0, min(page.after_volume, chain.limit), page.from_s, page.from_s))
         is_short = not visit.is_top and page.upto_volume < span.upto_volume - VOLUME_NOISE
         if is_short and (second < span.to_s or not new):
             # Its trades are later than the second asked, and the page of their own second is here. (Or that page lacks

@@ -3,6 +3,7 @@
 import itertools
 from math import ceil
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -57,23 +58,36 @@ def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_o
         reach.count("line_of_several_pages", sum(name == symbol for name, *_ in fetched.pages) > 1)
 
 
-@given(trades, sizes, st.sets(st.integers(0, 59)), st.integers(0, 59))
-@example([(1, 2)] * 4, 3, {0}, 0)  # the broker's day begins within a page
-@example([(1, 2)] * 4, 3, {0}, 3)  # it begins with a page: the one before has nothing
-@example([(1, 2), (0, 2), (0, 2), (1, 2)], 1, {0}, 0)
-def test_what_the_broker_does_not_return_is_named_at_its_place_and_all_else_is_fetched(gaps, size, absent, begin):
-    lacking = {number for number in absent if number < len(gaps) - 1} | {*range(min(begin, len(gaps) - 1))}
-    line, fetched = line_of(gaps, lacking), Fetched()
-    planner = closed({"000001": line}, size)
-    visit_all(planner, {"000001": line}, fetched, size)
-    numbers, lost = fetched.numbers.get("000001", []), fetched.lost.get("000001", [])
-    assert sorted(numbers) == sorted(line.reachable(size))
-    assert sorted([*numbers, *lost]) == list(range(len(gaps)))
-    chain = planner.chain("000001")
-    assert (chain.missing_volume, chain.held_volume) == (0, sum(line.volumes[number] for number in numbers))
-    for span in chain.lost:
-        first, last = line.numbers(span.after_volume, span.upto_volume)[0], line.numbers(0, span.upto_volume)[-1]
-        assert line.seconds[first] <= span.to_s <= line.seconds[min(last + 1, len(gaps) - 1)]
+TABLE = [
+    pytest.param(size, shared, id=f"pages of {size}, seconds {shared}")
+    for size in (1, 2, 3)
+    for shared in itertools.product((0, 1), repeat=4)
+]
+
+
+@pytest.mark.parametrize(("size", "shared"), TABLE)
+def test_of_any_trades_that_the_broker_lacks_each_is_named_and_every_other_is_fetched_once(size, shared):
+    """All choices of what is lacking among five trades, and of how many of them are evaluated before the close."""
+    gaps = [(second, 1 << number) for number, second in enumerate((1, *shared))]
+    for lacking, evaluated in itertools.product(itertools.product((False, True), repeat=5), range(1, 6)):
+        line, fetched = line_of(gaps, {*itertools.compress(range(5), lacking)}), Fetched()
+        planner = TapePlanner(size)
+        planner._threshold = 0.0
+        planner.learn("000001", float(line.cumulative[evaluated]), line.seconds[evaluated - 1])
+        visit_all(planner, {"000001": line}, fetched, size)
+        numbers, lost = fetched.numbers.setdefault("000001", []), fetched.lost.setdefault("000001", [])
+        assert max([*numbers, *lost], default=0) < evaluated, "what is not evaluated may come over the stream"
+        planner.close({"000001": line.volume}, DAY_END)
+        visit_all(planner, {"000001": line}, fetched, size)
+        chain = planner.chain("000001")
+        unknown = [number for span, _ in chain.unknown for number in line.numbers(span.after_volume, span.upto_volume)]
+        assert sorted(numbers) == sorted(line.reachable(size))
+        assert sorted([*numbers, *lost, *unknown]) == list(range(5))
+        assert all(number > max(numbers, default=-1) for number in unknown), "it may be of a later second"
+        assert chain.lost_volume == sum(line.volumes[number] for number in lost)
+        for span in chain.lost:
+            own = line.numbers(span.after_volume, span.upto_volume)
+            assert line.seconds[own[0]] <= span.to_s <= line.seconds[min(own[-1] + 1, 4)]
 
 
 def test_a_line_that_is_offered_again_and_again_waits_once_with_all_that_is_missing():

@@ -128,10 +128,24 @@ _STATE_TEXTS: Final = 9  # behind the symbol
 
 
 def _market_state(fields: list[bytes], receive_time_ns: int, source: Source) -> MarketStateChanged:
-    halted, *words = [*(words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]), source.venue]
-    notice = MARKET_NOTICES.get(words[1])
+    halted, reason, market, expected, extension, allocation, state, interruption, after_hours = (
+        words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]
+    )
     return MarketStateChanged(
-        PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, market_notice=notice
+        provider=PROVIDER,
+        symbol=source.line(fields[0]),
+        receive_time_ns=receive_time_ns,
+        halted=_HALTED[halted],
+        halt_reason=reason,
+        market_state=market,
+        expected_market_state=expected,
+        extension=extension,
+        allocation=allocation,
+        symbol_state=state,
+        volatility_interruption=interruption,
+        after_hours_interruption=after_hours,
+        venue=source.venue,
+        market_notice=MARKET_NOTICES.get(market),
     )
 
 
