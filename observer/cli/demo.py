@@ -65,8 +65,7 @@ def _trading_date(text: str) -> str:
 
 def demo(
     speed: Annotated[
-        float | None,
-        Option(min=1, max=100_000, help="Market seconds a second; left out: 240, with --nxt 400, in two minutes."),
+        float | None, Option(min=1, max=100_000, help="Market seconds a second; left out: 240, with --nxt 400.")
     ] = None,
     symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols beside the well-known ones.")] = 500,
     accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each has its own slots.")] = 1,
@@ -94,7 +93,6 @@ def demo(
 
     It is a whole Korean day, 08:00 to 15:40 (with --nxt 07:00 to 20:15), with every process, against a simulated broker
     on loopback. At a high speed or with many symbols it begins earlier, so that the universe is ready before the open.
-
     Exit status 0 when everything that was published is stored, each streamed symbol has its quality report and no
     process failed; 1 when not; 130 after ctrl-C.
     """
