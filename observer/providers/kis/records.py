@@ -126,13 +126,15 @@ def expected_price(
 _HALTED: Final = {"Y": True, "N": False, "": False}
 _STATE_TEXTS: Final = 9  # behind the symbol
 
+_make_state: Final[Callable[..., MarketStateChanged]] = (
+    MarketStateChanged  # its fields stand in the order of the record's
+)
+
 
 def _market_state(fields: list[bytes], receive_time_ns: int, source: Source) -> MarketStateChanged:
     halted, *words = [*(words_of(field) for field in fields[1 : 1 + _STATE_TEXTS]), source.venue]
     notice = MARKET_NOTICES.get(words[1])
-    return MarketStateChanged(
-        PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, market_notice=notice
-    )
+    return _make_state(PROVIDER, source.line(fields[0]), receive_time_ns, _HALTED[halted], *words, notice)
 
 
 # --- ETF net asset value: H0STNAV0 -----------------------------------------------------------------------------
