@@ -65,8 +65,7 @@ def _trading_date(text: str) -> str:
 
 def demo(
     speed: Annotated[
-        float | None,
-        Option(min=1, max=100_000, help="Market seconds a second; left out: 240, with --nxt 400, in two minutes."),
+        float | None, Option(min=1, max=100_000, help="Market seconds a second; left out: 240, with --nxt 400.")
     ] = None,
     symbols: Annotated[int, Option(min=50, max=4000, help="Made-up symbols beside the well-known ones.")] = 500,
     accounts: Annotated[int, Option(min=1, max=20, help="Accounts; each has its own slots.")] = 1,
@@ -116,7 +115,13 @@ def demo(
         metrics_port=metrics_port,
         web_port=web_port,
     )
+    _play(options, as_json=as_json)
+
+
+def _play(options: DemoOptions, *, as_json: bool) -> None:
+    """Run the day and print what it was; raise Exit when it did not succeed."""
     require_linux()
+    folder = options.folder
     is_anew = is_of_demo(folder)
     made = prepare(options)
     os.environ[CLOCK_VARIABLE] = made.clock.to_variable()
@@ -129,7 +134,7 @@ def demo(
         logs.set_up(NAME, made.clock, stream=log, head=made.settings.log_head(made.configuration))
         summary = asyncio.run(_run(made, folder, console))
     _report(summary, console, folder, as_json=as_json)
-    if summary.succeeded and not keep:
+    if summary.succeeded and not options.keep:
         tidy(options)
     for text in _faults(summary, folder / "data"):
         click.echo(text, err=True)
