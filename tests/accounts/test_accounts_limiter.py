@@ -336,6 +336,12 @@ def test_a_refused_call_is_none_that_the_host_admitted():
     assert sum(moment_ns > NOW_NS - SECOND_NS for moment_ns in state.started_ns) == 2
 
 
+def test_of_two_calls_that_start_at_one_moment_one_is_before_the_other():
+    first = decide(HOST, fresh(HOST), NOW_NS, NOW_NS, "bulk")
+    second = decide(HOST, msgspec.structs.replace(first.state, next_ns=NOW_NS), NOW_NS, NOW_NS, "bulk")
+    assert (first.started_ns, second.started_ns) == (NOW_NS, NOW_NS + 1)
+
+
 def test_a_call_of_a_whole_second_ago_is_not_in_the_second_before():
     started_ns = (NOW_NS - SECOND_NS, NOW_NS - SECOND_NS + 1, NOW_NS - 1, 0, 0, 0)
     granted = decide(HOST, msgspec.structs.replace(fresh(HOST), started_ns=started_ns), NOW_NS, NOW_NS, "bulk")
