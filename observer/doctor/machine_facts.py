@@ -43,6 +43,7 @@ from observer.doctor.machine import (
 from observer.doctor.notices import why_unseen
 from observer.doctor.place import Place
 from observer.doctor.running import is_running
+from observer.errors import ConfigError
 from observer.extras import installer
 from observer.lake.layout import CATALOGUE, newest_sealed_days, sealed_dates
 from observer.providers.http import trusted_certificates
@@ -71,12 +72,13 @@ def clock_facts(place: Place) -> ClockFacts:
     facts = ClockFacts(is_synchronized=is_synchronized, error_s=error_s)
     if place.settings is None or place.is_offline:
         return facts
-    url = place.settings.broker.rest_url
+    broker = place.settings.broker
+    url = broker.rest_url
     try:
         sent_ns = RealClock().now_ns()
-        date_s = _date_of(url)
+        date_s = _date_of(url, broker.rest.certificates)
         received_ns = RealClock().now_ns()
-    except (OSError, ValueError):  # the check of the hosts states it
+    except (OSError, ValueError, ConfigError):  # the check of the hosts states it
         return facts
     if date_s is None:
         return facts
@@ -95,9 +97,9 @@ def _kernel_clock() -> tuple[bool | None, float | None]:
     return (None, None) if state < 0 else (state != _TIME_ERROR, words[_MAX_ERROR] / 1e6)
 
 
-def _date_of(url: str) -> int | None:
+def _date_of(url: str, certificates: str) -> int | None:
     """The second that the host's answer to HEAD / states, as Unix time; None if it states none."""
-    with _connected(url) as connection:
+    with _connected(url, certificates) as connection:
         host = urlsplit(url).netloc.rpartition("@")[2]
         connection.sendall(f"HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode("ascii"))
         answer = connection.recv(_ANSWER_BYTES).decode("latin-1")
@@ -112,28 +114,32 @@ def _date_of(url: str) -> int | None:
 
 
 def host_facts(place: Place) -> Sequence[Host]:
-    """A connection to each host of the accounts' brokers, all at once; nothing is sent but what TLS needs."""
+    """A connection to each host of the accounts' brokers, all at once; nothing is sent but what TLS needs. A host
+    that is called through a proxy is not tried.
+    """
     if place.settings is None or place.is_offline:
         return ()
     sections = {name: place.settings.brokers[name] for name in place.settings.providers}
-    wanted = {
-        f"{name}.{key}": url
+    wanted = [
+        (f"{name}.{key}", url, section.rest.certificates)
         for name, section in sections.items()
         for key in _ADDRESSES
-        if (url := getattr(section, key))
-    }
+        if (url := getattr(section, key)) and (key == "stream_url" or not section.rest.proxy)
+    ]
     with ThreadPoolExecutor(len(wanted) or 1) as pool:
-        return list(pool.map(_tried, wanted, wanted.values()))
+        return list(pool.map(lambda each: _tried(*each), wanted))
 
 
-def _tried(setting: str, url: str) -> Host:
+def _tried(setting: str, url: str, certificates: str) -> Host:
     began_s = time.monotonic()
     try:
         address = _address(url)
-        with _connected(url):
+        with _connected(url, certificates):
             return Host(setting, address, "", time.monotonic() - began_s)
     except OSError as error:
         return Host(setting, _address(url), str(error.strerror or error))
+    except ConfigError as error:
+        return Host(setting, _address(url), str(error))
     except ValueError as error:
         return Host(setting, "an address that is none", str(error))
 
@@ -143,7 +149,7 @@ def _address(url: str) -> str:
     return f"{parts.hostname}:{parts.port or _PORTS.get(parts.scheme, 0)}"
 
 
-def _connected(url: str) -> socket.socket:
+def _connected(url: str, certificates: str) -> socket.socket:
     """A connection, with TLS where the URL says so; the certificate is judged as the clients judge it."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
@@ -151,7 +157,7 @@ def _connected(url: str) -> socket.socket:
     if parts.scheme not in _TLS_SCHEMES:
         return plain
     try:
-        context: ssl.SSLContext = trusted_certificates()
+        context: ssl.SSLContext = trusted_certificates(certificates)
         return context.wrap_socket(plain, server_hostname=host)
     except BaseException:
         plain.close()

@@ -285,6 +285,8 @@ def test_a_refusal_while_one_call_more_is_tried_confirms_what_was_learned_for_lo
     is_confirmed = age_s >= 40 and learned < 6
     assert (state.learned, state.hold_ns) == (learned, (60 if is_confirmed else 40) * SECOND_NS)
     assert state.learned_ns == (NOW_NS + 5 * MS if is_confirmed else since_ns)
+    overloaded = after_calls(0, "refused", failures=1, **fields)
+    assert (overloaded.learned, overloaded.hold_ns, overloaded.learned_ns) == (learned, 40 * SECOND_NS, since_ns)
 
 
 @pytest.mark.parametrize(("known", "taught"), list(itertools.product(range(1, 7), range(1, 6))))
@@ -332,6 +334,20 @@ def test_the_refusal_of_a_call_that_was_on_its_way_at_another_refusal_counts_for
 def test_a_refused_call_is_none_that_the_host_admitted():
     state = after_calls(2, "refused")
     assert sum(moment_ns > NOW_NS - SECOND_NS for moment_ns in state.started_ns) == 2
+
+
+def test_of_two_calls_that_start_at_one_moment_one_is_before_the_other():
+    first = decide(HOST, fresh(HOST), NOW_NS, NOW_NS, "bulk")
+    second = decide(HOST, msgspec.structs.replace(first.state, next_ns=NOW_NS), NOW_NS, NOW_NS, "bulk")
+    assert (first.started_ns, second.started_ns) == (NOW_NS, NOW_NS + 1)
+
+
+def test_a_call_of_a_whole_second_ago_is_not_in_the_second_before():
+    started_ns = (NOW_NS - SECOND_NS, NOW_NS - SECOND_NS + 1, NOW_NS - 1, 0, 0, 0)
+    granted = decide(HOST, msgspec.structs.replace(fresh(HOST), started_ns=started_ns), NOW_NS, NOW_NS, "bulk")
+    kept = msgspec.structs.replace(granted.state, started_ns=(*started_ns[:5], NOW_NS))
+    refused = after_answer(HOST, kept, msgspec.structs.replace(granted, positions=(5,)), NOW_NS + MS, "refused")
+    assert refused.suspected == 2
 
 
 @pytest.mark.parametrize(("answer_s", "before"), [(1.0, 4), (1.01, 0)])

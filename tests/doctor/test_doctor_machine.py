@@ -197,3 +197,26 @@ def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(
         for client in waiting:
             client.close()
     assert (host.setting, host.error) == ("kis.files_url", "timed out")
+
+
+def with_rest(line: str) -> None:
+    """Add a section `[kis.rest]` with this line to the configuration."""
+    CONFIGURATION.write_text(f"{CONFIGURATION.read_text()}\n[kis.rest]\n{line}\n")
+
+
+def test_a_file_of_certificates_that_is_not_there_is_stated_for_each_encrypted_host(installed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with_rest('certificates = "/nowhere/company.pem"')
+        text = CONFIGURATION.read_text()
+        for key in ("rest_url", "files_url"):
+            line = next(line for line in text.splitlines() if line.startswith(key))
+            text = text.replace(line, f'{key} = "https://127.0.0.1:{server.getsockname()[1]}"')
+        CONFIGURATION.write_text(text)
+        errors = {each.setting: each.error for each in host_facts(place_of(CONFIGURATION, NOW_NS)) if each.error}
+    assert {"kis.rest_url", "kis.files_url"} <= set(errors)
+    assert "certificates: /nowhere/company.pem" in errors["kis.rest_url"]
+
+
+def test_hosts_that_are_called_through_a_proxy_are_not_tried(installed: Path) -> None:
+    with_rest('proxy = "http://127.0.0.1:9"')
+    assert [each.setting for each in host_facts(place_of(CONFIGURATION, NOW_NS))] == ["kis.stream_url"]
