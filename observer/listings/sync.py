@@ -37,7 +37,7 @@ from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
 
-GROWN: Final = "master_file_grown"  # an alert an exchange
+GROWN: Final = "master_file_grown:"
 FORCE: Final = "force"  # argument of an order: download unchanged files, too
 
 _FIRST_PAUSE_S: Final = 1.0  # market seconds; twice as long before each further attempt
@@ -183,11 +183,12 @@ class MasterFiles:
 
     def _grown(self, file: MasterFile) -> Sequence[Event]:
         """The alert about records that are longer than known, or its end."""
-        identity = f"{GROWN}:{file.exchange}"
         if file.unknown_tail:
             name = self._broker.listing_file(file.exchange)
-            return self._alerts.reported(identity, "warning", f"{name}: {file.unknown_tail}; the rest is not read")
-        return self._alerts.resolved(identity, f"{file.exchange}: every field is known")
+            return self._alerts.reported(
+                GROWN + file.exchange, "warning", f"{name}: {file.unknown_tail}; the rest is not read"
+            )
+        return self._alerts.resolved(GROWN + file.exchange, f"{file.exchange}: every field is known")
 
     async def listed_at(self, venue: str) -> Sequence[Listing]:
         """The records of the broker's list of a venue beside the main one, downloaded now and not kept.
