@@ -279,7 +279,7 @@ class MarketState:
         self, member: UniverseMember, state: SymbolState, profile: Profile | None, opening: Baseline | None
     ) -> float | None:
         """The symbol's volume in its latest minutes in units of the usual one, which both are kept in its state; None
-        if either is unknown, 0 without a trade. Where it is certainly too small for a surge, the usual one is the least.
+        if either is unknown, 0 without a trade. Where it is certainly too small for a surge, the usual is the least.
         """
         recent = state.recent
         since_ns, volume = recent.since_ns, state.cumulative_volume
