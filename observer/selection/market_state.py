@@ -279,7 +279,7 @@ class MarketState:
         self, member: UniverseMember, state: SymbolState, profile: Profile | None, opening: Baseline | None
     ) -> float | None:
         """The symbol's volume in its latest minutes in units of the usual one, which both are kept in its state; None
-        if either is unknown. Where it is certainly too small for a surge, the usual volume is the least one.
+        if either is unknown, 0 without a trade. Where it is certainly too small for a surge, the usual is the least.
         """
         recent = state.recent
         since_ns, volume = recent.since_ns, state.cumulative_volume
@@ -303,7 +303,7 @@ class MarketState:
                 usual = self._usual_by_profile(state, profile, since_ns, until_ns, usual or 0.0)
         elif usual is None and not average and opening is not None:
             usual = opening.volume_between(since_ns, until_ns)
-        ratio = volume / usual if usual else None
+        ratio = volume / usual if usual else None if volume else 0.0
         if ratio is not None and ratio >= self._hold_threshold:
             state.recent_certain = self.certain_ratio(member, ratio, usual or 0.0)
         state.recent_ns, state.usual_recent_volume, state.recent_ratio = until_ns, usual, ratio

@@ -75,11 +75,16 @@ class RecentVolume:
 
 
 class UniversePace:
-    """The mean volume of the universe since the first known moment, as a share of an average day, at rising times."""
+    """The mean volume of the universe since the first known moment, as a share of an average day, at rising times.
+
+    Within the sweep in which the market begins to trade nothing is known: an opening auction trades a large share at
+    once, and some symbols were seen before it. No later moment is known by that sweep's pace, either.
+    """
 
     def __init__(self) -> None:
         self._times_ns: list[int] = []
         self._shares: list[float] = []
+        self._opened = 0  # the moment of the first trades; 0: they were before the first moment, or are still to come
         self._before: Mapping[str, float] = {}  # by symbol, at the last moment
         self._found: dict[int, float | None] = {}  # the shares at moments that were asked for
         self.last: tuple[int, int, float | None] = (-1, -1, None)
@@ -91,26 +96,31 @@ class UniversePace:
         """
         if len(shares) < SYMBOLS_MIN or (self._times_ns and at_ns <= self._times_ns[-1]):
             return
+        is_opened = not any(self._before.values()) and any(shares.values()) and not all(shares.values())
         grown = sorted(share - self._before[symbol] for symbol, share in shares.items() if symbol in self._before)
         self._before = shares
         usual = grown[: len(grown) - len(grown) // _BUSIEST_LEFT_OUT]
         if len(usual) < SYMBOLS_MIN - SYMBOLS_MIN // _BUSIEST_LEFT_OUT:
-            self._times_ns, self._shares = [at_ns], [0.0]
+            self._times_ns, self._shares, self._opened = [at_ns], [0.0], 0
         else:
+            if is_opened:
+                self._opened = len(self._times_ns)
             self._times_ns.append(at_ns)
             self._shares.append(self._shares[-1] + max(0.0, sum(usual) / len(usual)))
         self._found.clear()
         self.last = (-1, -1, None)
 
     def between(self, since_ns: int, to_ns: int) -> float | None:
-        """The share of an average day between two moments; None before the first known moment."""
+        """The share of an average day between two moments; None where one of them is not known."""
         since, to = self._by(since_ns), self._by(to_ns)
         share = None if since is None or to is None else to - since
         self.last = since_ns, to_ns, share
         return share
 
     def _by(self, at_ns: int) -> float | None:
-        """The share until this moment: linear between two moments, and after the last at the latest pace."""
+        """The share until this moment: linear between two moments, and after the last at the latest pace; None before
+        the first, and where only the sweep of the opening would show it.
+        """
         try:
             return self._found[at_ns]
         except KeyError:
@@ -120,7 +130,7 @@ class UniversePace:
     def _interpolated(self, at_ns: int) -> float | None:
         times_ns, shares = self._times_ns, self._shares
         after = min(bisect_right(times_ns, at_ns), len(times_ns) - 1)
-        if after < 1 or at_ns < times_ns[0]:
+        if after < 1 or at_ns < times_ns[0] or (after == self._opened and at_ns > times_ns[after - 1]):
             return None
         before_ns, before = times_ns[after - 1], shares[after - 1]
         return before + (shares[after] - before) * (at_ns - before_ns) / (times_ns[after] - before_ns)

@@ -92,6 +92,23 @@ def test_the_pace_is_the_mean_without_the_busiest_tenth() -> None:
     assert pace.between(-1, 5) is None
 
 
+def test_the_sweep_of_an_opening_auction_shows_no_pace() -> None:
+    """Half of the symbols were seen before the auction: the mean until their mean time is half of what it traded, and
+    a symbol that was seen after it would have twice that, without a surge.
+    """
+    pace = UniversePace()
+    pace.add(0, shares_of(40, 0.0))
+    pace.add(10, shares_of(40, 0.0))
+    pace.add(20, {**shares_of(40, 0.0), **{f"S{number}": 0.1 for number in range(20)}})
+    assert pace.between(0, 10) == 0.0
+    assert pace.between(8, 18) is None
+    assert pace.between(21, 25) is None, "at the pace of the auction"
+    pace.add(30, shares_of(40, 0.12))
+    pace.add(40, shares_of(40, 0.14))
+    assert pace.between(8, 18) is None
+    assert pace.between(30, 45) == pytest.approx(0.03)
+
+
 def test_too_few_symbols_have_no_pace() -> None:
     pace = UniversePace()
     for at_ns in (0, 10):
@@ -108,7 +125,7 @@ def test_symbols_that_the_last_moment_did_not_have_do_not_change_the_pace() -> N
     assert pace.between(0, 10) is None, "no symbol in common: the pace begins anew"
 
 
-@given(st.lists(st.floats(0, 3), min_size=2, max_size=20), st.integers(0, 400), st.integers(0, 400))
+@given(st.lists(st.floats(0.01, 3), min_size=2, max_size=20), st.integers(0, 400), st.integers(0, 400))
 def test_a_pace_never_falls_and_its_parts_add_up(shares: list[float], one_ns: int, other_ns: int) -> None:
     pace = UniversePace()
     for number, share in enumerate(shares):
@@ -134,11 +151,19 @@ def test_without_a_profile_the_usual_volume_is_the_average_day_s_share_of_the_un
     assert state.of("A").usual_recent_volume == pytest.approx(100.0)
 
 
+def test_who_does_not_trade_while_nobody_does_has_no_surge() -> None:
+    """After the close the usual volume is 0; unknown, it would leave the surge to the day's ratio, which stays."""
+    state = market()
+    for minute in (0, 10, 20):
+        sweep(state, minute, 1_000.0, 9_000.0)
+    assert ratio(state) == 0.0
+
+
 def test_each_venue_has_a_pace_of_its_own() -> None:
     """At 08:00 a further venue trades and the main one does not: a common pace would make each line there a surge."""
     further = [f"{symbol}.NXT" for symbol in USUAL]
     state = MarketState(members_of(USUAL + further), TriggersSettings(), EarlierDays())
-    for minute, volume in ((0, 0.0), (10, 60.0)):
+    for minute, volume in ((0, 10.0), (10, 70.0)):
         for symbol in further:
             state.update_snapshot(seen(symbol, volume, receive_time_ns=minute * MINUTE_NS))
         state.update_pace()
