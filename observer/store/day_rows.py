@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Final, Self
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from bus.events import SweepCompleted, UniverseBuilt
 from observer.store.engine import store_errors
@@ -165,7 +165,7 @@ class DayRowsReader(DatabaseReader):
 
     def rows(
         self, kind: str, session_date: str, columns: Sequence[str], symbols: Sequence[str] | None = None
-    ) -> Iterator[Row[Any]]:
+    ) -> Iterator[Sequence[Any]]:
         """These columns of the day's rows of a kind, sorted by symbol, the kind's order and position; of these symbols
         alone where they are given. Some thousand rows are in memory.
         """
