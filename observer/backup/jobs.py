@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -193,7 +192,7 @@ class BackupJobs:
     async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
         try:
             day, now_ns = await self._today.plan(), self._clock.now_ns()
-            last_day = day.day if now_ns >= day.backup_ns else day.day - timedelta(days=1)
+            last_day = local_datetime(last_due_ns(day.backup_ns, now_ns)).date()
             made = await back_up_apart(self._plan, kind, now_ns, last_day.isoformat())
         except (ObserverError, OSError) as error:
             again = ", and the daily one is tried again in an hour" if kind == "daily" else ""

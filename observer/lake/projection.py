@@ -24,7 +24,7 @@ import msgspec
 
 from observer.errors import DataFileError, StoppedError
 from observer.files import read_file, replace_file, replacing, sync_path
-from observer.lake.layout import SealedDay, version_path
+from observer.lake.layout import PARTITIONED_BY, SealedDay, version_path
 from observer.lake.shares import unheld
 from observer.store.day_rows import DayRowsReader
 from observer.store.kinds import kind_named
@@ -167,7 +167,7 @@ def _put_tables(
     for unfinished in folder.glob(_UNFINISHED):
         unfinished.unlink(missing_ok=True)
     for kind, target in targets.items():
-        names = [column.name for column in kind_named(kind).table.columns]
+        names = [column.name for column in kind_named(kind).table.columns if column.name not in PARTITIONED_BY]
         rows: Iterator[Sequence[Any]] = reader.rows(kind, session_date, names)
         if kind == _CONFLATED:
             rows = _only_unheld(reader, rows, names, session_date)
