@@ -23,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from observer.errors import DataFileError, StoppedError
-from observer.files import read_file, replace_file, replacing, sync_path
+from observer.files import make_private_folder, read_file, replace_file, replacing, sync_path
 from observer.lake.layout import PARTITIONED_BY, SealedDay, version_path
 from observer.lake.shares import unheld
 from observer.store.day_rows import DayRowsReader
@@ -163,7 +163,7 @@ def _put_tables(
     targets = {kind: (folder / kind).with_suffix(_TABLE_SUFFIX) for kind in kinds if counts[kind]}
     if not targets or (_rows_of(folder) == counts and all(target.is_file() for target in targets.values())):
         return []
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     for unfinished in folder.glob(_UNFINISHED):
         unfinished.unlink(missing_ok=True)
     for kind, target in targets.items():
