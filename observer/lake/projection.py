@@ -14,6 +14,7 @@ import csv
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
 from io import TextIOWrapper
 from itertools import groupby
 from operator import itemgetter
@@ -48,6 +49,16 @@ def is_day_file(path: PurePath) -> bool:
     """Whether this path below the folder of the ledgers is that of a day file, or of one that is being written."""
     is_named = len(path.parts) == _PARTS and path.stem in _KINDS.get(path.parts[0], ())
     return is_named and path.suffix in {_SUFFIX, _STAGED_SUFFIX, _TABLE_SUFFIX}
+
+
+def table_bytes(ledgers: Path, days: int) -> Mapping[str, int]:
+    """The bytes of the tables of the newest so many days that have any, by ISO date, in the folder of the ledgers."""
+    folders = [folder for track in _KINDS for folder in (ledgers / track).glob("*/*/*") if (folder / _ROWS).exists()]
+    found: dict[str, int] = {}
+    for name in sorted({folder.name for folder in folders})[-days:]:
+        tables = (table for folder in folders if folder.name == name for table in folder.glob(f"*{_TABLE_SUFFIX}"))
+        found[date.fromisoformat(name).isoformat()] = sum(table.stat().st_size for table in tables)
+    return found
 
 
 class DayFiles(msgspec.Struct, frozen=True):
@@ -97,6 +108,7 @@ class DayFiles(msgspec.Struct, frozen=True):
                 target.with_suffix(_TABLE_SUFFIX).unlink(missing_ok=True)  # from before there was a lake
                 if found:
                     changed.append(target)
+            (folder / _ROWS).unlink(missing_ok=True)
         return changed
 
     def write_tables(
