@@ -24,6 +24,7 @@ from observer.backup.package import cached_safe_marks, require_restored
 from observer.backup.work import plan_of
 from observer.errors import StoreError
 from observer.host.writer_process import RESTORES_VARIABLE
+from observer.lake.projection import DayFiles
 from observer.lake.removal import Removal, RemovalJob
 from observer.lake.settings import LakeSettings
 from observer.runtime.refusals import Refusals, refused_messages
@@ -114,8 +115,10 @@ async def core_writer(worker: Worker) -> None:
 def _backup_jobs(worker: Worker) -> BackupJobs:
     settings = worker.settings
     lake = (settings.lake or LakeSettings()).folder_in(settings.run.data)  # days that a person sealed, too
+    day_files = DayFiles(ledgers_folder(settings.run.data), settings.provider) if settings.lake is None else None
+    store, configuration = settings.store.url, worker.configuration
     return BackupJobs(
-        plan=plan_of(settings.backup, settings.run, settings.instance, settings.store.url, worker.configuration, lake),
+        plan=plan_of(settings.backup, settings.run, settings.instance, store, configuration, lake, day_files),
         turn=worker.orders.turn,
         today=worker.today,
         clock=worker.clock,

@@ -191,7 +191,9 @@ class BackupJobs:
 
     async def _make(self, kind: Kind, producer: "Producer") -> str | Refused:
         try:
-            made = await back_up_apart(self._plan, kind, self._clock.now_ns())
+            day, now_ns = await self._today.plan(), self._clock.now_ns()
+            last_day = local_datetime(last_due_ns(day.backup_ns, now_ns)).date()
+            made = await back_up_apart(self._plan, kind, now_ns, last_day.isoformat())
         except (ObserverError, OSError) as error:
             again = ", and the daily one is tried again in an hour" if kind == "daily" else ""
             text = f"backup failed: {error}; `observer backup now` makes another one{again}"

@@ -28,11 +28,12 @@ _STOP_S: Final = 10.0  # machine seconds
 
 
 class BackupOrder(msgspec.Struct, frozen=True):
-    """What to do; `now_ns` is market time."""
+    """What to do; `now_ns` is market time, `last_day` the last one of the day files."""
 
     plan: Plan
     kind: Kind
     now_ns: int
+    last_day: str
 
 
 class BackupOutcome(msgspec.Struct, frozen=True):
@@ -43,7 +44,7 @@ class BackupOutcome(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-async def back_up_apart(plan: Plan, kind: Kind, now_ns: int) -> Made:
+async def back_up_apart(plan: Plan, kind: Kind, now_ns: int, last_day: str = "") -> Made:
     """As `observer.backup.work.back_up`, in a process of its own, which ends when this task is cancelled.
 
     Raises:
@@ -55,7 +56,7 @@ async def back_up_apart(plan: Plan, kind: Kind, now_ns: int) -> Made:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(msgspec.json.encode(BackupOrder(plan, kind, now_ns), enc_hook=str) + b"\n")
+        process.stdin.write(msgspec.json.encode(BackupOrder(plan, kind, now_ns, last_day), enc_hook=str) + b"\n")
         answer = await process.stdout.read()
         status = await process.wait()
     finally:
@@ -79,7 +80,7 @@ def main() -> int:
     with contextlib.suppress(OSError):
         os.nice(_NICER)
     try:
-        made = back_up(order.plan, order.kind, order.now_ns, stop)
+        made = back_up(order.plan, order.kind, order.now_ns, stop, order.last_day)
         outcome = BackupOutcome(str(made.package.path), tuple(made.failures))
     except (ObserverError, OSError) as error:
         outcome = BackupOutcome(error=str(error))

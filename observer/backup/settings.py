@@ -23,6 +23,9 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `archive_bytes_max` and `archive_days_max` limit each process's archive of delivered events; what falls out without
     being in two verified packages is an alert.
+
+    `day_files`: whether a backup writes the finished days as CSV below `observer/` in the folder of data, where there
+    is no [lake] that does it as Parquet.
     """
 
     folder: str = ""
@@ -31,6 +34,7 @@ class BackupSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     copy_to: str = ""
     command: tuple[str, ...] = ()
     command_limit_s: Annotated[float, msgspec.Meta(gt=0)] = 3_600.0
+    day_files: bool = True
     archive_bytes_max: Annotated[int, msgspec.Meta(ge=0)] = 4_000_000_000
     archive_days_max: Annotated[float, msgspec.Meta(gt=0)] = 14.0
 

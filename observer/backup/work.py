@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from observer.backup.package import Package, packages_of
 from observer.backup.settings import PACKAGE_PLACEHOLDER, BackupSettings
 from observer.base_settings import RunSettings
 from observer.errors import DataFileError, ObserverError, StoppedError, StoreError
+from observer.lake.layout import forgotten_dates, sealed_days
+from observer.lake.projection import DayFiles
 from observer.listings.files import FOLDER as MASTER_FOLDER
 from observer.store.exports import ledgers_folder
 from observer.store.instance import Instance
@@ -27,11 +30,12 @@ _POLL_S: Final = 0.1
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is packed, where packages go, and how many stay."""
+    """What is packed, where packages go, how many stay, and where each day's rows go as tables (None: nowhere)."""
 
     settings: BackupSettings
     folder: Path
     contents: Contents
+    day_files: DayFiles | None = None
 
 
 def plan_of(
@@ -41,29 +45,32 @@ def plan_of(
     url: str,
     configuration: Path | None,
     lake: Path | None = None,
+    day_files: DayFiles | None = None,
 ) -> Plan:
-    """The plan of a system: the database, universe files, ledgers, master files, the configuration and the lake."""
+    """The plan of a system: the database, universe files, ledgers, master files, the configuration and the lake; beside
+    them the day files, unless [backup] leaves them out.
+    """
     folders = {
         "universe": Path(run.universe),
         LEDGERS: ledgers_folder(run.data),
         "master": Path(run.data) / MASTER_FOLDER,
     }
     contents = Contents(url, instance, folders, configuration, lake, bundled=frozenset({LEDGERS}))
-    return Plan(settings, settings.folder_of(run), contents)
+    return Plan(settings, settings.folder_of(run), contents, day_files if settings.day_files else None)
 
 
 class Made(msgspec.Struct, frozen=True):
     """A package, and what failed beside it: earlier packages that are damaged, the lake, the second target, the
-    command, old packages.
+    command, old packages, day files.
     """
 
     package: Package
     failures: Sequence[str]
 
 
-def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
+def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event, last_day: str = "") -> Made:
     """Make a package, copy what the lake has since the last one, bring both to the second target, run the command on
-    the package, delete packages that are too many.
+    the package, delete packages that are too many, write the day files up to `last_day` (empty: of no day).
 
     Raises:
         StoreError, DataFileError, StoppedError: as `observer.backup.making.make`; there is no new package.
@@ -72,7 +79,8 @@ def back_up(plan: Plan, kind: Kind, now_ns: int, stop: threading.Event) -> Made:
     package = make(plan.folder, plan.contents, kind, now_ns, stop)
     damaged = sorted(before - _verified_in(plan))
     failures = [f"damaged packages, which are verified no more: {', '.join(damaged)}"] if damaged else []
-    for work in (_copy_lake, _copy_to_target, _run_command, _delete_old, _fold):
+    write_day_files = partial(_write_day_files, last_day)
+    for work in (_copy_lake, _copy_to_target, _run_command, _delete_old, write_day_files, _fold):
         try:
             work(plan, package, stop)
         except StoppedError:
@@ -109,6 +117,16 @@ def _copy_to_target(plan: Plan, package: Package, stop: threading.Event) -> None
 
 def _delete_old(plan: Plan, _package: Package, _stop: threading.Event) -> None:
     delete_outdated(plan.folder, plan.contents.instance, _kept(plan.settings))
+
+
+def _write_day_files(last_day: str, plan: Plan, _package: Package, stop: threading.Event) -> None:
+    contents = plan.contents
+    if plan.day_files is None or not last_day:
+        return
+    in_lake: set[str] = set()
+    if contents.lake is not None:  # of which the database may have no rows any more
+        in_lake = {day.session_date for day in sealed_days(contents.lake)} | set(forgotten_dates(contents.lake))
+    plan.day_files.write_tables(contents.url, contents.instance.market, last_day, in_lake, stop)
 
 
 def _fold(plan: Plan, _package: Package, _stop: threading.Event) -> None:

@@ -1,7 +1,7 @@
 """`observer accounts`: each account's state, from the files beside its token and from the database. Needs no keys."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,8 @@ from observer.calendar.service import TradingDayService
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
+    age_time_ns,
     full_settings,
-    market_time_ns,
     print_error,
     print_json,
 )
@@ -56,16 +56,20 @@ def accounts(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the accounts: health, token, slots, market data stream. Keys are never shown."""
+    """Show the accounts: health, token, slots, market data stream. Keys are never shown.
+
+    Where no system runs, the states are those of the end of the stored data.
+    """
     settings = full_settings(config)
     folder = _folder(settings)
     if not is_reachable(settings.run) and not (folder.is_dir() and any(folder.iterdir())):
         raise NoDataError("nothing is known of the accounts: no system runs here; start one with `observer run`")
-    states = states_of(settings, market_time_ns(settings.run))
+    now_ns = age_time_ns(settings.run, settings.store.url, _seen_ns(settings))
+    states = states_of(settings, now_ns)
     if as_json:
         print_json(states)
     else:
-        show(_table(states, _closed(settings, market_time_ns(settings.run))))
+        show(_table(states, _closed(settings, now_ns)))
 
 
 def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
@@ -87,6 +91,16 @@ def states_of(settings: Settings, now_ns: int) -> list[AccountState]:
 def _folder(settings: Settings) -> Path:
     """The files of the accounts' health and access tokens, which outlive the processes that write them."""
     return Path(settings.run.runtime) / "tokens"
+
+
+def _seen_ns(settings: Settings) -> Iterator[int]:
+    """The times of the files: checks and tokens."""
+    folder = _folder(settings)
+    for account in settings.pool.accounts:
+        if (health := HealthFile(folder, account.account_id).read()) is not None:
+            yield health.checked_ns
+        if (token := _token(folder, account.account_id)) is not None:
+            yield token.issued_ns
 
 
 def _state(

@@ -45,12 +45,14 @@ from observer.clock import clock_from_environment
 from observer.config import Settings
 from observer.errors import BackupFailedError, ConfigError, NoDataError, StoppedError, did_you_mean
 from observer.host.restoring import is_running
+from observer.lake.projection import DayFiles
 from observer.local_time import local_datetime, local_ns
 from observer.processes import CORE_WRITER
 from observer.signals import stopping_on_signals
 from observer.store.engine import parse_url
+from observer.store.exports import ledgers_folder
 from observer.store.instance import Instance
-from observer.units import NS_PER_S
+from observer.units import NS_PER_DAY, NS_PER_S
 
 _Result = TypeVar("_Result")
 _POLL_S: Final = 0.2
@@ -99,7 +101,7 @@ def now(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Make a package now: database, universe, ledgers, master files. Copy the lake's new files beside it.
 
     The package also has the configuration without secrets. The running system's writer makes it, or this command where
-    none runs.
+    none runs. Without [lake] it also writes the day files of finished days (docs/lake.md).
 
     Exit status 0: it is whole, verified and copied to the second target like the lake's files, and the command on it
     succeeded; 1: any of this failed; 130 after ctrl-C.
@@ -117,7 +119,9 @@ async def _make(system: System, *, as_json: bool) -> Package:
         return await shown(lambda show, stop: _order(system, show, stop), as_json=as_json)
 
     def work(stop: threading.Event) -> Package:
-        made = back_up(system.plan, "manual", clock_from_environment().now_ns(), stop)
+        now_ns = clock_from_environment().now_ns()
+        yesterday = local_datetime(now_ns - NS_PER_DAY).date().isoformat()  # today is not known to be over
+        made = back_up(system.plan, "manual", now_ns, stop, yesterday)
         if made.failures:
             raise BackupFailedError(f"{made.package.path} is whole, but: {'; '.join(made.failures)}")
         return made.package
@@ -237,8 +241,9 @@ def system_of(config: Path | None) -> System:
     """The system of the named configuration, or of the chosen one of this folder. Raises ConfigError: it is wrong."""
     path = configuration_path(config)
     settings = full_settings(path)
-    lake = folder_of_lake(settings)
-    return System(settings, plan_of(settings.backup, settings.run, settings.instance, settings.store.url, path, lake))
+    lake, store = folder_of_lake(settings), settings.store.url
+    day_files = DayFiles(ledgers_folder(settings.run.data), settings.provider) if settings.lake is None else None
+    return System(settings, plan_of(settings.backup, settings.run, settings.instance, store, path, lake, day_files))
 
 
 def chosen_package(plan: Plan, name: str | None, at: str | None) -> Package:

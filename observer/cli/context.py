@@ -13,7 +13,8 @@ import msgspec
 from bus.commands import Status, StatusReply
 from observer.base_settings import BaseSettings, RunSettings, endpoints_of, is_reachable, load_base_settings
 from observer.cli.options import Argument, Option
-from observer.errors import ConfigError, NoDataError
+from observer.clock import clock_from_environment
+from observer.errors import ConfigError, NoDataError, StoreError
 
 if TYPE_CHECKING:  # they import the settings of all rooms, and the database
     from observer.config import Settings
@@ -181,6 +182,33 @@ def running_system(config: Path | None) -> RunSettings:
 
 def market_time_ns(run: RunSettings) -> int:
     """The running system's market time in UTC nanoseconds; the clock's of this process when no system answers."""
+    running_ns = _running_time_ns(run)
+    return clock_from_environment().now_ns() if running_ns is None else running_ns
+
+
+def age_time_ns(run: RunSettings, url: str, shown_ns: Iterable[int]) -> int:
+    """The moment to which ages count, in UTC nanoseconds: the running system's market time. Where none answers, the end
+    of what is stored, by the database's newest event and the times that are shown, as a line on stderr says: a demo's
+    day is no real one. The clock's of this process where nothing is stored.
+    """
+    running_ns = _running_time_ns(run)
+    if running_ns is not None:
+        return running_ns
+    from observer.local_time import local_datetime
+    from observer.store.summary import SummaryReader
+
+    stored_ns = list(shown_ns)
+    with contextlib.suppress(StoreError), SummaryReader(url) as reader:  # the shown times are known without it
+        stored_ns.append(reader.newest_ns() or 0)
+    newest_ns = max(stored_ns, default=0)
+    if not newest_ns:
+        return clock_from_environment().now_ns()
+    print_error(f"no system answers here: as of {local_datetime(newest_ns):%Y-%m-%d %H:%M:%S %Z}, where the data end")
+    return newest_ns
+
+
+def _running_time_ns(run: RunSettings) -> int | None:
+    """The running system's market time; None when no system answers."""
     if is_reachable(run):
         from bus.control import ControlClient, ControlTimeoutError
 
@@ -195,9 +223,7 @@ def market_time_ns(run: RunSettings) -> int:
             reply = asyncio.run(status())
             if isinstance(reply, StatusReply):
                 return reply.market_time_ns
-    from observer.clock import clock_from_environment
-
-    return clock_from_environment().now_ns()
+    return None
 
 
 def time_on(session_date: str, run: RunSettings) -> int:

@@ -17,6 +17,7 @@ from observer.cli.context import (
     AskedDay,
     ConfigOption,
     JsonOption,
+    age_time_ns,
     as_maps,
     asked_day,
     base_settings,
@@ -156,16 +157,18 @@ def show_report(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report freshness and completeness. Exit status 1: a job did not run when it was due."""
+    """Report freshness and completeness. Exit status 1: a job did not run when it was due.
+
+    Where no system runs, that of the end of the stored data.
+    """
     settings = full_settings(config)
-    now_ns = market_time_ns(settings.run)
     trading_days = {day.day for day in read_trading_days(Path(settings.run.runtime)) if day.trades}
     with EtfReader(settings.store.url) as reader:
-        due_ns = last_due_ns(settings.etf, trading_days, now_ns)
         etfs, jobs = list(reader.etfs().values()), reader.last_etf_jobs()
     if not etfs and not jobs:
         raise NoDataError("nothing is stored of ETFs: the running system's jobs fetch them each day")
-    found = report(etfs, jobs, due_ns, now_ns)
+    now_ns = age_time_ns(settings.run, settings.store.url, (job.ended_ns for job in jobs.values()))
+    found = report(etfs, jobs, last_due_ns(settings.etf, trading_days, now_ns), now_ns)
     if as_json:
         print_json(found)
     else:

@@ -46,8 +46,10 @@ from observer.doctor.running import is_running
 from observer.errors import ConfigError
 from observer.extras import installer
 from observer.lake.layout import CATALOGUE, newest_sealed_days, sealed_dates
+from observer.lake.projection import table_bytes
 from observer.providers.http import trusted_certificates
 from observer.store.engine import parse_url, sqlite_path
+from observer.store.exports import ledgers_folder
 from observer.units import NS_PER_S
 
 CONNECT_S: Final = 3.0
@@ -210,8 +212,8 @@ def _disk(folder: Path, holds: Sequence[str]) -> Disk:
 def _bytes_per_day(place: Place) -> float | None:
     """What the first disk gets a day: the growth of the database's copies between the packages of the last week, once
     for an SQLite file and once for each kept package that lies there; that of the ledgers, with a file for a few
-    packages each; and the sealed days. None without two packages of two days. A dump of PostgreSQL is smaller than what
-    it holds, but the server's disk is not ours.
+    packages each; and the sealed days, or the tables of the days. None without two packages of two days. A dump of
+    PostgreSQL is smaller than what it holds, but the server's disk is not ours.
     """
     if place.base is None:
         return None
@@ -231,6 +233,8 @@ def _bytes_per_day(place: Place) -> float | None:
     ledgers = max(0, last.ledgers_bytes - first.ledgers_bytes)
     growth += ledgers * (math.ceil(copies / SHARED_BY_MAX) + ("data" in lies_there))
     sealed = _sealed_bytes(places["lake"]) if "lake" in lies_there else 0
+    if "data" in lies_there:
+        sealed += _rate(table_bytes(ledgers_folder(place.base.run.data), _RATE_PACKAGES))
     return growth / days + sealed or None
 
 
@@ -244,13 +248,16 @@ def _sealed_bytes(lake: Path) -> float:
     much of the catalogue as there is for a sealed day.
     """
     last = newest_sealed_days(lake, _RATE_PACKAGES)
-    if not last:
-        return 0.0
-    catalogue = _bytes_below(lake / CATALOGUE) / len(sealed_dates(lake))
-    passed = (date.fromisoformat(last[-1].session_date) - date.fromisoformat(last[0].session_date)).days
-    if not passed:
-        return last[0].size_bytes + catalogue
-    return sum(day.size_bytes + catalogue for day in last[1:]) / passed
+    catalogue = _bytes_below(lake / CATALOGUE) / len(sealed_dates(lake)) if last else 0.0
+    return _rate({day.session_date: day.size_bytes + catalogue for day in last})
+
+
+def _rate(sizes: Mapping[str, float]) -> float:
+    """What days of these sizes, by ISO date and oldest first, add a day of the calendar."""
+    if len(sizes) < 2:
+        return sum(sizes.values())
+    first, *_, last = map(date.fromisoformat, sizes)
+    return sum(list(sizes.values())[1:]) / (last - first).days
 
 
 def _bytes_below(folder: Path) -> int:

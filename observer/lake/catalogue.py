@@ -39,8 +39,8 @@ from pyiceberg.types import BooleanType, DoubleType, IcebergType, LongType, Nest
 
 from observer.errors import DataFileError, UntidyCatalogueError
 from observer.lake.catalogue_files import SCHEME, delete_unneeded, leaving
-from observer.lake.layout import CATALOGUE, SealedDay, version_name
-from observer.lake.parquet import PARTITIONED_BY, file_schema, footer_of
+from observer.lake.layout import CATALOGUE, PARTITIONED_BY, SealedDay, version_name
+from observer.lake.parquet import file_schema, footer_of
 from observer.store.kinds import KINDS
 
 logger = logging.getLogger(__name__)

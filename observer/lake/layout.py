@@ -24,6 +24,8 @@ from observer.store.removal import SealedRows
 
 FORMAT: Final = 1
 """The version of the manifests' own format."""
+PARTITIONED_BY: Final = ("market", "session_date")
+"""The columns that a file does not hold: its folders' names give them."""
 STAGING: Final = "_staging"
 CATALOGUE: Final = "_catalogue"
 DAYS: Final = "_days"
@@ -180,7 +182,7 @@ def lost_text(path: str, kind: str, day: str, what: str = "is gone") -> str:
 def version_files(lake: Path) -> list[VersionFile]:
     """The files of all versions, also those that no manifest names."""
     folders: list[tuple[str, tuple[str, ...]]] = [(str(lake / _VERSIONS), ())]
-    for column in ("kind", "market", "session_date"):
+    for column in ("kind", *PARTITIONED_BY):
         folders = [
             (f"{folder}/{name}", (*values, value))
             for folder, values in folders

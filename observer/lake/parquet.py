@@ -19,12 +19,10 @@ import pyarrow.parquet as pq
 from observer.errors import DataFileError, UnreadableFileError
 from observer.files import sync_path
 from observer.lake.digest import RowsDigest
-from observer.lake.layout import StreamRows
+from observer.lake.layout import PARTITIONED_BY, StreamRows
 from observer.store.arrow import in_tables, schema_of
 from observer.store.kinds import KINDS, kind_named
 
-PARTITIONED_BY: Final = ("market", "session_date")
-"""The columns that a file does not hold: its folders' names give them."""
 NAMES_IN_FILE: Final = {"kind": "trigger_kind"}
 """Names of the files' columns by the database's, where they differ: a reader takes `kind` from the folder's name."""
 GROUP_ROWS: Final = 122_880

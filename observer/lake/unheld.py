@@ -1,20 +1,17 @@
 """The conflated rows of a sealed day with the shares that none of its stored trades has."""
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from observer.errors import DataFileError
 from observer.files import sync_path
-from observer.gaps.intervals import VOLUME_NOISE
 from observer.lake.parquet import file_options, footer_of
+from observer.lake.shares import unheld
 
 VERSIONS: Final = b"observer.unheld_of"
 """In the metadata of a written file: the versions of the conflated rows and of the trades that it is made of."""
@@ -62,26 +59,21 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _left(rows: pa.Table, trades: Path) -> pa.Table:
     """The rows with the volume and the number of trades that are stored in no other way; none without any."""
-    volumes, counts = rows["volume"].to_pylist(), rows["trades"].to_pylist()
     numbers: dict[str, list[int]] = {}
     for number, symbol in enumerate(rows["symbol"].to_pylist()):
         numbers.setdefault(symbol, []).append(number)
-    totals = rows["cumulative_volume"].to_pylist()
+    conflated = list(zip(*(rows[name].to_pylist() for name in ("cumulative_volume", "volume", "trades")), strict=True))
+    left: list[tuple[float, int] | None] = [None] * rows.num_rows
     for symbol, own in numbers.items():
         with _reading(trades):
             of_symbol, columns = [("symbol", "=", symbol)], ["cumulative_volume", "volume"]
             held = pq.read_table(trades, columns=columns, filters=of_symbol, page_checksum_verification=True)
-        stored = sorted(set(zip(held["cumulative_volume"].to_pylist(), held["volume"].to_pylist(), strict=True)))
-        after = [total for total, _ in stored]
-        shares = list(accumulate((volume for _, volume in stored), initial=0.0))
-        for number in own:
-            first = bisect_right(after, totals[number] - volumes[number] + VOLUME_NOISE)
-            behind = bisect_right(after, totals[number] + VOLUME_NOISE)
-            volumes[number] -= shares[behind] - shares[first]
-            counts[number] -= behind - first
-    names, trades_before = rows.schema.names, rows["trades"]
-    for name, values in (("volume", volumes), ("trades", counts)):
-        place = names.index(name)
-        rows = rows.set_column(place, rows.schema.field(place), pa.array(values, rows.schema.field(place).type))
-    is_left = pc.or_(pc.greater(rows["volume"], VOLUME_NOISE), pc.equal(rows["trades"], trades_before))
-    return rows.filter(is_left)
+        stored = zip(held["cumulative_volume"].to_pylist(), held["volume"].to_pylist(), strict=True)
+        for number, found in zip(own, unheld([conflated[number] for number in own], stored), strict=True):
+            left[number] = found
+    rows = rows.filter(pa.array([each is not None for each in left], pa.bool_()))
+    values = zip(*(each for each in left if each is not None), strict=True)
+    for name, of_name in zip(("volume", "trades"), values, strict=False):  # of no row there are no values
+        field = rows.schema.field(name)
+        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(of_name, field.type))
+    return rows

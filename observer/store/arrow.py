@@ -1,4 +1,4 @@
-"""Rows of a day as Arrow columns: what the lake seals and what people read. The only statements of both.
+"""Rows of a day as Arrow columns: as the lake seals and people read them. Their statements: `observer.store.day_rows`.
 
 A kind's schema (`observer.store.kinds`) is the table's columns, by name and meaning: int64,
 double, bool and string; a document is JSON text. Batches are sorted by symbol, by the kind's own order, then by the
@@ -11,35 +11,18 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Connection,
-    Engine,
-    Integer,
-    Select,
-    Text,
-    func,
-    select,
-)
+from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, Select, Text, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from observer.errors import StoreError
+from observer.store.day_rows import POSITION, lines_to_read, rows_of_days
 from observer.store.engine import store_errors
-from observer.store.kinds import Kind, counts_by_day, is_of_day, is_of_days, kind_named
-from observer.store.lines import lines_of
+from observer.store.kinds import Kind, kind_named
 from observer.store.tables import STREAMS
 
 ROWS_AT_ONCE: Final = 16_384  # measured: 65,536 at once take an eighth longer
 _CSV_BYTES: Final = 4_000_000  # of rows that are parsed at once
-# A statement's columns and values: PostgreSQL takes 1,664 columns, SQLite 32,766 values.
-_COLUMNS_MAX: Final = 500
-_VALUES_MAX: Final = 30_000
 _DAY: Final = "session_date"
-POSITION: Final = ("stream", "sequence")
-"""The columns of an event's position."""
-
 
 # The unit of a column, by the end of its name; the first that fits.
 _UNITS: Final = (
@@ -135,7 +118,7 @@ def read_days(
             yield from copied(
                 connection, rows_of_days(connection, of_kind, session_dates, schema.names, symbols), schema, rows
             )
-        elif (lines := _lines_to_read(connection, of_kind, symbols)) is None:
+        elif (lines := lines_to_read(connection, of_kind, symbols)) is None:
             statement = rows_of_days(connection, of_kind, session_dates, schema.names, symbols)
             yield from fetched(connection, statement, schema, {}, rows)
         else:
@@ -211,20 +194,6 @@ def _parsed(lines: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(found.columns, schema=schema)
 
 
-def _lines_to_read(connection: Connection, kind: Kind, symbols: Sequence[str] | None) -> Sequence[str] | None:
-    """The lines that are read one after another, where an index finds a line's rows of the day: what is to be sorted
-    then is small, and the line and the day need no column. None: the day is read by one statement.
-    """
-    if "symbol" not in kind.table.c or not _is_read_by_line(kind):
-        return None
-    return lines_of(connection, kind.table) if symbols is None else symbols
-
-
-def _is_read_by_line(kind: Kind) -> bool:
-    indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
-    return any(index[:2] == ["symbol", kind.day] for index in indexes) and kind.day == _DAY
-
-
 def fetched(
     connection: Connection,
     statement: Select[*tuple[Any, ...]],
@@ -258,60 +227,6 @@ def compiled(connection: Connection, statement: Select[*tuple[Any, ...]], *, lit
     return found
 
 
-def columns_of(kind: Kind, names: Sequence[str]) -> Sequence[ColumnElement[Any]]:
-    """The columns of these names as every statement reads them."""
-    return [kind.table.c[name] for name in names]
-
-
-def rows_of_days(
-    connection: Connection,
-    kind: Kind,
-    session_dates: Sequence[str],
-    columns: Sequence[str],
-    symbols: Sequence[str] | None = None,
-) -> Select[*tuple[Any, ...]]:
-    """The statement of some days' sorted rows; `symbols` as for `read_batches`."""
-    of_days = conditions_of_days(connection, kind, session_dates, symbols)
-    return _sorted(select(*columns_of(kind, columns)).where(*of_days), kind, connection)
-
-
-def conditions_of_days(
-    connection: Connection, kind: Kind, session_dates: Sequence[str], symbols: Sequence[str] | None
-) -> Sequence[ColumnElement[bool]]:
-    """The conditions of some days' rows. Where an index has the day behind the symbol, all symbols are named: a day is
-    read line by line then, and the other days are not.
-    """
-    return (is_of_days(kind, session_dates), *_conditions_of_lines(connection, kind, symbols))
-
-
-def _conditions_of_lines(
-    connection: Connection, kind: Kind, symbols: Sequence[str] | None
-) -> Sequence[ColumnElement[bool]]:
-    lines = _named_lines(connection, kind, symbols)
-    return () if lines is None else (kind.table.c.symbol.in_(lines),)
-
-
-def _named_lines(connection: Connection, kind: Kind, symbols: Sequence[str] | None) -> Sequence[str] | None:
-    """The lines that a condition names; None: it names none."""
-    if "symbol" not in kind.table.c:
-        return None
-    indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
-    is_by_line = any(index[:2] == ["symbol", kind.day] for index in indexes)
-    if symbols is None and is_by_line and not any(index[0] == kind.day for index in indexes):
-        return lines_of(connection, kind.table)
-    return symbols
-
-
-def _sorted(statement: Select[*tuple[Any, ...]], kind: Kind, connection: Connection) -> Select[*tuple[Any, ...]]:
-    table = kind.table
-    order: list[ColumnElement[Any]] = [table.c[name] for name in (*kind.order, *POSITION)]
-    if "symbol" in table.c:
-        # By bytes, as SQLite sorts: a server's own order of text differs from machine to machine.
-        symbol = table.c.symbol
-        order.insert(0, symbol.collate("C") if connection.dialect.name == "postgresql" else symbol)
-    return statement.order_by(*order)
-
-
 def _column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
     """The values as a column; SQLite has 0 and 1 for a truth value."""
     if pa.types.is_boolean(kind) and any(type(value) is int for value in values):
@@ -340,32 +255,6 @@ def read_marks(connection: Connection) -> dict[int, int]:
 def read_uids(connection: Connection) -> dict[int, str]:
     """The random id of each event stream, by the number that rows carry as `stream`."""
     return {int(stream): str(uid) for stream, uid in connection.execute(select(STREAMS.c.id, STREAMS.c.uid))}
-
-
-def count_rows(connection: Connection, kind: str, session_date: str) -> int:
-    """The number of a day's rows. Rows are never changed, so a day has changed only if this has."""
-    return count_days(connection, kind, [session_date])[session_date]
-
-
-def count_days(connection: Connection, kind: str, days: Sequence[str]) -> dict[str, int]:
-    """The number of rows of each of these days, by one statement. That of a kind whose day follows from a time has a
-    column and the lines for each day: where they are too many for one, by several.
-    """
-    of_kind = kind_named(kind)
-    lines = _named_lines(connection, of_kind, None)
-    of_lines = () if lines is None else (of_kind.table.c.symbol.in_(lines),)
-    if of_kind.is_dated:
-        counted = counts_by_day(of_kind, days).where(*of_lines)
-        return {**dict.fromkeys(days, 0), **dict(connection.execute(counted).all())}
-    each = [
-        select(func.count()).select_from(of_kind.table).where(is_of_day(of_kind, day), *of_lines).scalar_subquery()
-        for day in days
-    ]
-    at_once = max(1, min(_COLUMNS_MAX, _VALUES_MAX // (2 + len(lines or ()))))
-    found: list[int] = []
-    for first in range(0, len(each), at_once):
-        found += connection.execute(select(*each[first : first + at_once])).one()
-    return dict(zip(days, found, strict=True))
 
 
 def in_tables(batches: Iterable[pa.RecordBatch], schema: pa.Schema, rows_each: int) -> Iterator[pa.Table]:

@@ -15,7 +15,8 @@ from bus.events import (
     UniverseBuilt,
 )
 from observer.local_time import local_datetime
-from observer.store.arrow import count_days, read_days, read_marks, read_uids
+from observer.store.arrow import read_days, read_marks, read_uids
+from observer.store.day_rows import count_days
 from observer.store.kinds import kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, has_rows, lacks_snapshots

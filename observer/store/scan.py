@@ -21,8 +21,9 @@ import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
 from observer.errors import StoppedError
-from observer.store.arrow import POSITION, ROWS_AT_ONCE, conditions_of_days, copied, fetched, in_tables
+from observer.store.arrow import ROWS_AT_ONCE, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
+from observer.store.day_rows import POSITION, conditions_of_days
 from observer.store.kinds import kind_named
 from observer.store.scanned_rows import StoredRows, stored_rows
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select, case, select
 
 from bus.events import Trade
-from observer.store.arrow import columns_of, schema_of
+from observer.store.arrow import schema_of
+from observer.store.day_rows import columns_of
 from observer.store.kinds import Kind, is_of_day_unindexed
 from observer.store.lines import lines_of
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS

@@ -1,74 +1,34 @@
-"""What a sealing asks the database: a day's rows by kind and their number, the streams' marks, and the stored days."""
+"""What a sealing asks the database beside a day's rows and their number: columns, the streams' marks, rows left."""
 
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Self
 
 import pyarrow as pa
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
-from bus.events import BackupCompleted, SweepCompleted, UniverseBuilt
+from bus.events import BackupCompleted
 from observer.local_time import local_datetime
-from observer.store.arrow import count_days, count_rows, read_batches
+from observer.store.arrow import read_batches
+from observer.store.day_rows import DayRowsReader
 from observer.store.engine import store_errors
 from observer.store.kinds import REMOVABLE, kind_named
 from observer.store.lines import distinct_values
 from observer.store.removal import SealedRows, count_left, has_rows, lacks_snapshots
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
-from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, STREAMS, table_of_lines
 
-# A day that was collected has a row in one of these, which have few rows a day.
-_OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
-
-class SealingReader(DatabaseReader):
-    """Reads one state of the database: all queries of a `with` block are one transaction. `folder` is for files while
-    it reads a day of many rows (None: the machine's own), which `stop` interrupts.
+class SealingReader(DayRowsReader):
+    """Reads one state of the database. `folder` is for files while it reads a day of many rows (None: the machine's
+    own), which `stop` interrupts.
     """
 
     def __init__(self, url: str, folder: Path | None = None, stop: threading.Event | None = None) -> None:
         super().__init__(url)
         self._folder = folder
         self._stop = stop
-        self._counts: dict[tuple[str, str], int] = {}
         self._marks: tuple[Mapping[str, int], Mapping[int, str]] | None = None
-        self._stack = ExitStack()
-        self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        with store_errors(self._engine):
-            self._connection = self._stack.enter_context(self._engine.connect())
-        return self
-
-    def close(self) -> None:
-        """End the transaction, and give the connection back."""
-        self._connection = None
-        self._stack.close()
-        super().close()
-
-    @property
-    def _open(self) -> Connection:
-        assert self._connection is not None, "a sealing's reader is used in a `with` block"
-        return self._connection
-
-    def count(self, kind: str, session_date: str) -> int:
-        """The number of a day's rows of a kind."""
-        key = (kind, session_date)
-        if key not in self._counts:
-            with store_errors(self._engine):
-                self._counts[key] = count_rows(self._open, kind, session_date)
-        return self._counts[key]
-
-    def counts(self, kind: str, days: Sequence[str]) -> Mapping[str, int]:
-        """The number of rows of a kind of each of these days; those that are not known yet by one statement."""
-        unknown = [day for day in days if (kind, day) not in self._counts]
-        with store_errors(self._engine):
-            found = count_days(self._open, kind, unknown) if unknown else {}
-        self._counts |= {(kind, day): rows for day, rows in found.items()}
-        return {day: self._counts[kind, day] for day in days}
 
     def batches(self, kind: str, session_date: str) -> Generator[pa.RecordBatch]:
         """The day's rows of a kind, as `read_batches`."""
@@ -133,12 +93,3 @@ class SealingReader(DatabaseReader):
         """Whether sweeps of the day brought snapshots that the database does not have."""
         with store_errors(self._engine):
             return lacks_snapshots(self._open, session_date)
-
-    def collected_days(self) -> list[str]:
-        """The days that were collected, as ISO dates, oldest first."""
-        days: set[str] = set()
-        with store_errors(self._engine):
-            for event_type in _OF_COLLECTED_DAYS:
-                column = EVENT_TABLES[event_type].c.session_date
-                days |= set(self._open.scalars(select(column).distinct()))
-        return sorted(days)

@@ -33,6 +33,15 @@ LEDGERS = {
 LATER_NS = NOW_NS + 10 * NS_PER_S
 
 
+def test_a_package_has_no_day_files_which_the_next_backup_writes_again(plan: Plan, tmp_path: Path) -> None:
+    folder = plan.contents.folders["ledgers"] / "scalp/kis/kr_stocks/20261117"
+    for name in ("trades.csv", "trades.parquet", ".rows.json"):
+        (folder / name).write_text("rows")
+    unpack(package_of(plan), tmp_path / "look", GO_ON)
+    [found] = (tmp_path / "look/ledgers/scalp/kis/kr_stocks/20261117").iterdir()
+    assert found.name == "recovery_093000_005930.jsonl"
+
+
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
     """A system with ledgers of two months, and one without a date."""

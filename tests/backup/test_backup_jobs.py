@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.commands import Refused, RunJob, UnderWay
-from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event
+from bus.events import AlertRaised, AlertRepeated, AlertResolved, BackupCompleted, Event, UniverseBuilt
 from observer.alerts.process import Alerts
 from observer.backup.jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
 from observer.backup.manifest import Kept, Kind, outdated
@@ -29,6 +29,8 @@ from observer.calendar.trading_day import TradingDay
 from observer.clock import ManualClock
 from observer.demo.configuration import DAY
 from observer.errors import StoreError
+from observer.lake.projection import DayFiles
+from observer.lake.sealing import seal_days
 from observer.local_time import local_ns
 from observer.runtime.orders import WorkerOrders
 from observer.store.instance import Instance
@@ -36,6 +38,7 @@ from observer.store.ownership import claim
 from observer.units import NS_PER_DAY, NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, commit, package_of, plan_in
 from tests.day_plans import RULES
+from tests.lake.stored import append
 from tests.store.migrated import make_database
 from tests.waiting import until_async
 from tests.watched import WatchedClock
@@ -187,6 +190,49 @@ def test_a_backup_folds_the_log_into_the_database(url: str, tmp_path: Path) -> N
         assert log.stat().st_size
         back_up(plan_in(tmp_path, url), "manual", NOW_NS, GO_ON)
         assert log.stat().st_size == 0
+
+
+TRADES_OF_THE_DAY = f"observer/scalp/kis/kr_stocks/{DAY:%Y%m%d}/trades.csv"
+
+
+def with_day_files(plan: Plan, folder: Path) -> Plan:
+    """The same plan of a system without [lake]."""
+    return msgspec.structs.replace(plan, day_files=DayFiles(folder / "observer", "kis"))
+
+
+@pytest.fixture
+def collected(url: str, tmp_path: Path) -> Plan:
+    """A plan with day files, of a database with trades of the day."""
+    append(url, UniverseBuilt("kis", "kr_stocks", DAY.isoformat(), "2026-11-17", 1, 3, 3, 0.0))
+    return with_day_files(plan_in(tmp_path, url), tmp_path)
+
+
+@pytest.mark.parametrize(("since_backup_s", "is_written"), [(-60, False), (60, True)])
+def test_a_package_by_hand_writes_the_day_files_of_a_day_whose_backup_was_due(
+    collected: Plan, tmp_path: Path, since_backup_s: int, is_written: bool
+) -> None:
+    publication = Publication()
+    jobs = jobs_of(collected, tmp_path, ManualClock(NOW_NS + since_backup_s * NS_PER_S), publication)
+    made = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
+    assert isinstance(made, str)
+    assert (tmp_path / TRADES_OF_THE_DAY).exists() == is_written
+
+
+def test_a_day_that_the_lake_has_gets_no_tables(collected: Plan, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    list(seal_days(lake, collected.contents.url, "kr_stocks", [DAY.isoformat()], lambda: 1, GO_ON))
+    contents = msgspec.structs.replace(collected.contents, lake=lake)
+    made = back_up(msgspec.structs.replace(collected, contents=contents), "manual", NOW_NS, GO_ON, DAY.isoformat())
+    assert made.failures == []
+    assert not (tmp_path / "observer").exists()
+
+
+def test_day_files_that_cannot_be_written_are_a_failure_beside_a_whole_package(collected: Plan, tmp_path: Path) -> None:
+    (tmp_path / "observer").write_text("no folder")
+    made = back_up(collected, "manual", NOW_NS, GO_ON, DAY.isoformat())
+    [failure] = made.failures
+    assert failure.startswith(f"the day files of {DAY} are not written")
+    assert packages(collected.folder) == [made.package]
 
 
 class Publication:

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bus.commands import StatusReply
 from bus.delivery import Delivered
-from bus.events import ConnectionChanged, SlotAssigned
+from bus.events import ConnectionChanged, PhaseChanged, SlotAssigned
 from observer.accounts.health import Health, HealthDecision
 from observer.accounts.health_file import HealthFile
 from observer.accounts.token_cache import TokenRecord, TokenStore
@@ -18,7 +19,7 @@ from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
-from tests.cli.test_cli_control import exit_status
+from tests.cli.test_cli_control import answering, exit_status
 from tests.store.migrated import make_database
 
 NOON_NS = local_ns(DAY, 12)
@@ -99,7 +100,7 @@ def test_at_night_no_stream_is_due(
         writer.close()
     if hour is not None:
         write_trading_days(Path(settings.run.runtime), [TradingDay(DAY, True, "test")])
-    monkeypatch.setattr("observer.cli.accounts.market_time_ns", lambda _: local_ns(DAY, hour or 3))
+    monkeypatch.setattr("observer.cli.accounts.age_time_ns", lambda *_: local_ns(DAY, hour or 3))
     assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml") == 0
     row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(THIRD))
     assert row.partition("of 41")[2].strip() == text
@@ -119,3 +120,42 @@ def test_the_command_prints_one_array_without_a_secret(
     assert "0 of 41" in table
     secrets = ["hush", *msgspec.toml.decode((tmp_path / "keys.toml").read_bytes())[FIRST].values()]
     assert not any(secret in reported + table for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    ("stored_ns", "age_s", "as_of"), [(NOON_NS + HOUR_NS, 5 * 3600.0, "13:00"), (None, 4 * 3600.0, "12:00")]
+)
+def test_ages_of_a_stopped_system_count_to_the_newest_event_or_file(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    stored_ns: int | None,
+    age_s: float,
+    as_of: str,
+) -> None:
+    write_files(settings)
+    if stored_ns is not None:
+        make_database(settings.store.url)
+        writer = StoreWriter(settings.store.url)
+        writer.open()
+        phase = PhaseChanged("2026-11-18", stored_ns, "CLOSED", "IDLE")
+        writer.commit([Delivered("supervisor", "5" * 32, 1, [phase])])
+        writer.close()
+    assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)[0]["token_age_s"] == age_s
+    assert f"no system answers here: as of 2026-11-18 {as_of}:00 KST" in printed.err
+
+
+def test_ages_of_a_running_system_count_to_its_market_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    write_files(settings)
+    make_database(settings.store.url)
+    status = StatusReply([], "IDLE", NOON_NS + 2 * HOUR_NS, 1, 1.0)
+    with answering(Path(settings.run.runtime).parent, lambda _: status):
+        assert exit_status(monkeypatch, "accounts", "--config", f"{tmp_path}/observer.toml", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)[0]["token_age_s"] == 6 * 3600.0
+    assert printed.err == ""

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +16,25 @@ from click.testing import CliRunner, Result
 
 from bus.commands import Done, Refused, Reply, Request, RunJob, StatusReply, UnderWay
 from bus.endpoints import Endpoints
+from bus.events import UniverseBuilt
 from bus.outbox import Outbox
 from observer.backup.settings import BackupSettings
 from observer.backup.work import back_up, plan_of
 from observer.base_settings import RunSettings
 from observer.cli.app import command_line
+from observer.clock import CLOCK_VARIABLE, ScaledClock
+from observer.demo.configuration import DAY
 from observer.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
 from observer.store.digest import digest
 from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.supervisor.instance import InstanceLock
+from observer.units import NS_PER_DAY
 from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
 from tests.folders import short_folder
+from tests.lake.stored import append
 from tests.store.raw import query
 from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
@@ -91,6 +97,19 @@ def test_a_package_is_made_listed_and_verified(scene: Scene) -> None:
     assert "no: `observer backup verify`" in " ".join(scene.typed("list").stdout.split())
     [found] = msgspec.json.decode(scene.typed("verify", "--all", "--json").stdout)
     assert found["problems"] == ["universe/day.json is damaged: its digest differs"]
+
+
+@pytest.mark.parametrize(("days_later", "settings"), [(0, {}), (1, {}), (1, {"day_files": False})])
+def test_a_package_of_a_stopped_system_writes_the_day_files_of_days_that_are_over_unless_they_are_left_out(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, days_later: int, settings: dict[str, bool]
+) -> None:
+    append(scene.url, UniverseBuilt("kis", "kr_stocks", DAY.isoformat(), "2026-11-17", 1, 3, 3, 0.0))
+    scene.configure(**settings)
+    clock = ScaledClock(NOW_NS + days_later * NS_PER_DAY, time.monotonic_ns(), 1.0)
+    monkeypatch.setenv(CLOCK_VARIABLE, clock.to_variable())
+    assert scene.typed("now").exit_code == 0
+    written = {path.name for path in (scene.folder / "data/observer").rglob(f"{DAY:%Y%m%d}/*.csv")}
+    assert written == ({"trades.csv"} if days_later and not settings else set())
 
 
 def test_a_restore_shows_first_what_it_would_do(scene: Scene) -> None:

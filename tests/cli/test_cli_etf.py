@@ -1,15 +1,19 @@
 """`observer etf list|show|report|update`: what a user sees of ETFs."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
+from bus.events import Event, PhaseChanged
 from observer.cli.app import command_line
 from observer.errors import NoDataError
+from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
+from observer.units import NS_PER_S
 from tests.store.etf import (
     SESSION,
     etf_job_ended,
@@ -20,6 +24,7 @@ from tests.store.etf import (
 )
 from tests.store.migrated import make_database
 
+NOON_NS = local_ns(date.fromisoformat(SESSION), 12)
 EVENTS = [
     etf_listed(),
     etf_listed(symbol="252670", name="KODEX 200선물인버스2X", leverage=-2.0, expense_ratio_percent=0.64),
@@ -118,15 +123,30 @@ def test_an_issuer_without_an_etf_is_a_sentence(configuration: Path) -> None:
     assert asked(configuration, "list", "--issuer", "elsewhere") == []
 
 
+def append(configuration: Path, *events: Event) -> None:
+    writer = StoreWriter(f"sqlite:///{configuration.parent}/observer.db")
+    writer.commit([Delivered("etf", "7" * 32, 1, events)])
+    writer.close()
+
+
 def test_the_report_shows_stale_jobs_and_missing_fields_and_ends_with_status_1(configuration: Path) -> None:
+    append(configuration, PhaseChanged(SESSION, NOON_NS, "IDLE", "WARMUP"))
     result = ask(configuration, "report")
     assert result.exit_code == 1
     assert "never" in result.stdout
-    assert result.stderr.startswith("observer: not up to date: list, values, ")
+    assert "\nobserver: not up to date: list, values, " in result.stderr
     reported = asked(configuration, "report")
     assert {job["job"]: job["freshness"] for job in reported["jobs"]}["etf_list"] == "stale"
     assert {field["field"]: field["known"] for field in reported["fields"]}["aum"] == 2
     assert (reported["products"], reported["etfs"]) == (3, 2)
+
+
+def test_the_age_of_a_job_of_a_stopped_system_counts_to_the_newest_event(configuration: Path) -> None:
+    ended = etf_job_ended(started_ns=NOON_NS - NS_PER_S, ended_ns=NOON_NS)
+    append(configuration, ended, PhaseChanged(SESSION, NOON_NS + 2 * 3_600 * NS_PER_S, "CLOSED", "IDLE"))
+    [job] = [job for job in asked(configuration, "report")["jobs"] if job["job"] == "etf_list"]
+    assert (job["age_hours"], job["freshness"]) == (2.0, "fresh")
+    assert f"as of {SESSION} 14:00:00 KST" in ask(configuration, "report").stderr
 
 
 @pytest.mark.parametrize(

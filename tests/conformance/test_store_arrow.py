@@ -13,7 +13,8 @@ from bus.delivery import Delivered
 from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
 from observer.errors import StoreError
 from observer.local_time import local_ns
-from observer.store.arrow import count_days, count_rows, read_batches, read_marks, schema_of
+from observer.store.arrow import read_batches, read_marks, schema_of
+from observer.store.day_rows import count_days, count_rows
 from observer.store.engine import open_reader
 from observer.store.kinds import KINDS
 from observer.store.tables import EVENT_TABLES

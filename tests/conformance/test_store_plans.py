@@ -15,7 +15,8 @@ from bus.delivery import Delivered, Lost
 from bus.events import Poison
 from observer.gaps.intervals import Interval
 from observer.store.alerts import AlertReader
-from observer.store.arrow import count_days, count_rows, rows_of_days, schema_of
+from observer.store.arrow import schema_of
+from observer.store.day_rows import count_days, count_rows, rows_of_days
 from observer.store.etf import EtfReader
 from observer.store.exports import Ledgers
 from observer.store.kinds import KINDS, REMOVABLE, kind_named
@@ -173,7 +174,7 @@ WHOLE: Final[Mapping[str, str]] = {
 OTHERS: Final = (
     "admission.py", "backup.py", "digest.py", "engine.py", "identity.py", "lock.py", "owner_row.py", "ownership.py",
     "restore.py", "statistics.py", "views.py", "write_ahead_log.py", "arrow.py", "research.py", "sealing.py",
-    "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py",
+    "scan.py", "scanned_rows.py", "columns.py", "integrity.py", "schema_change.py", "day_rows.py",
 )  # fmt: skip
 
 READERS: Final = (EtfReader, SectorReader, AlertReader, SizeReader)  # an `EtfReader` is a `StoreReader`

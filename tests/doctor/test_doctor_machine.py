@@ -176,6 +176,18 @@ def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> No
     assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * (70_000_000 + 42_000 / 6) / 7
 
 
+def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
+    for day in ("20261104", "20261105", "20261106", "20261109", "20261110", "20261111"):
+        for track, name in (("scalp", "trades.csv"), ("swing", "snapshots.csv")):
+            (folder := ledgers_folder("data") / track / "kis/kr_stocks" / day).mkdir(parents=True)
+            (folder / name).write_bytes(bytes(70_000))
+            (folder / ".rows.json").write_text("{}")
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 140_000 / 7
+
+
 def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
