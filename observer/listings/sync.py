@@ -178,17 +178,15 @@ class MasterFiles:
         elif answer.decision != "pending":
             alerts += self._alerts.resolved(identity, f"{found.exchange}: {answer.reason}")
         if found.file is not None:
-            alerts += self._grown(found.file)
+            alerts += self._grown(found.exchange, found.file.unknown_tail)
         self._publisher.publish_together([*events, *alerts])
 
-    def _grown(self, file: MasterFile) -> Sequence[Event]:
+    def _grown(self, exchange: str, unknown_tail: str) -> Sequence[Event]:
         """The alert about records that are longer than known, or its end."""
-        if file.unknown_tail:
-            name = self._broker.listing_file(file.exchange)
-            return self._alerts.reported(
-                GROWN + file.exchange, "warning", f"{name}: {file.unknown_tail}; the rest is not read"
-            )
-        return self._alerts.resolved(GROWN + file.exchange, f"{file.exchange}: every field is known")
+        if unknown_tail:
+            name = self._broker.listing_file(exchange)
+            return self._alerts.reported(GROWN + exchange, "warning", f"{name}: {unknown_tail}; the rest is not read")
+        return self._alerts.resolved(GROWN + exchange, f"{exchange}: every field is known")
 
     async def listed_at(self, venue: str) -> Sequence[Listing]:
         """The records of the broker's list of a venue beside the main one, downloaded now and not kept.
@@ -201,12 +199,16 @@ class MasterFiles:
             raise DataFileError(f"{self._broker.name} has no list of {venue}")
         found: list[Listing] = []
         for name in names:
+            self._local.tidy(name)
             version = self._local.incoming(name)
             try:
                 await self._patiently(partial(self._files.download, name, version))
                 found += await asyncio.to_thread(listings_in, version, name, self._broker.listings)
+                content = await asyncio.to_thread(version.read_bytes)
             finally:
                 version.unlink(missing_ok=True)
+            if alerts := self._grown(name, self._broker.unknown_tail(name, content)):
+                self._publisher.publish_together(alerts)
         return found
 
     async def examine(self, exchange: str, *, force: bool = False, progress: Progress | None = None) -> Examined:

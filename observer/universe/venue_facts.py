@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 ALERT: Final = "venue_eligibility"
 _NAMED: Final = 5
+_LEFT_MAX: Final = 0.2  # of the stocks that traded at a venue by its last list: more that are gone are a broken list
+_KNOWN_MIN: Final = 20  # a venue with fewer known stocks is not judged by that share
 _NO_ANSWER: Final = (ProviderError, DataFileError)
 
 
@@ -83,14 +85,20 @@ class VenueFacts:
             if not missing:
                 continue
             try:
-                records = {each.symbol: each for each in await self._listed(venue)}
+                records = await self._records(venue, [each for each in last.values() if each.venue == venue])
             except _NO_ANSWER as error:
                 texts.append(self._without_list(venue, error, [s for s in missing if (s, venue) not in last]))
                 continue
             stopped = [stock for stock in missing if stock in records and records[stock].suspended]
-            trading = records.keys() - stopped | await self._trading_again(venue, stopped)
-            facts = [self._fact(day, stock, venue, trades=stock in trading) for stock in missing]
-            self._producer.publish_together(facts)
+            trading, unanswered = await self._asked(venue, stopped)
+            if unanswered:
+                named = f"{', '.join(unanswered[:_NAMED])}{' ...' if len(unanswered) > _NAMED else ''}"
+                texts.append(f"{len(unanswered)} stocks that {venue}'s list names as stopped got no answer: {named}")
+            answered = [stock for stock in missing if stock not in unanswered]
+            trading |= records.keys() - stopped
+            facts = [self._fact(day, stock, venue, trades=stock in trading) for stock in answered]
+            if facts:
+                self._producer.publish_together(facts)
             last.update({(each.symbol, venue): each for each in facts})
         self._report(texts, day)
         found = _trading(last.values(), self._venues.further)
@@ -98,18 +106,35 @@ class VenueFacts:
         logger.info("of %d stocks trade on %s: %s", len(stocks), day, counts or "none beside the main venue")
         return found
 
-    async def _trading_again(self, venue: str, stopped: Sequence[str]) -> set[str]:
-        """Of the stocks that the list names as stopped, those that trade by the broker's call; without an answer a
-        stock is stopped.
+    async def _records(self, venue: str, known: Sequence[VenueEligibility]) -> Mapping[str, Listing]:
+        """The records of a venue's list by symbol.
+
+        Raises:
+            ProviderError, DataFileError: it cannot be read, or it lacks too many of the stocks that traded there by the
+                last known facts: such a list is cut or of another day.
         """
-        if not stopped:
-            return set()
-        try:
-            answers = await self._source.venue_eligibility(stopped)
-        except ProviderError as error:
-            logger.warning("%s: the list's stop counts for %s: %s", venue, ", ".join(stopped), error)
-            return set()
-        return {each.symbol for each in answers if each.venue == venue and each.trades}
+        records = {each.symbol: each for each in await self._listed(venue)}
+        traded = [each.symbol for each in known if each.trades]
+        left = sum(symbol not in records for symbol in traded)
+        if len(traded) >= _KNOWN_MIN and left > _LEFT_MAX * len(traded):
+            raise DataFileError(f"it has {len(records)} records and lacks {left} of {len(traded)} stocks known there")
+        return records
+
+    async def _asked(self, venue: str, stopped: Sequence[str]) -> tuple[set[str], Sequence[str]]:
+        """Of the stocks that the list names as stopped, those that trade by the broker's call, and those without an
+        answer, whose last known fact counts.
+        """
+        trading: set[str] = set()
+        unanswered: list[str] = []
+        for stock in stopped:
+            try:
+                answers = await self._source.venue_eligibility([stock])
+            except ProviderError as error:
+                logger.warning("%s: no answer about %s, which its list names as stopped: %s", venue, stock, error)
+                unanswered.append(stock)
+            else:
+                trading |= {each.symbol for each in answers if each.venue == venue and each.trades}
+        return trading, unanswered
 
     def _fact(self, day: date, stock: str, venue: str, *, trades: bool) -> VenueEligibility:
         return VenueEligibility(

@@ -181,3 +181,9 @@ def test_a_record_of_the_sector_codes_may_grow_too() -> None:
     listings, bad = parse_listings("IDXCODE", content)
     assert ([listing.name for listing in listings], bad) == (["전기전자"] * 3, [])
     assert unknown_tail("IDXCODE", content) == "46 bytes a record, of which 45 are known"
+
+
+def test_two_records_in_a_line_are_damage_and_no_appended_field() -> None:
+    content = b"\n".join(line("KOSPI", symbol=f"{n:06}") + line("KOSPI", symbol=f"{n + 1:06}") for n in range(0, 8, 2))
+    listings, bad = parse_master("KOSPI", content)
+    assert (listings, len(bad), unknown_tail("KOSPI", content)) == ([], 4, "")

@@ -164,14 +164,35 @@ def test_a_stock_that_the_list_names_as_stopped_is_asked_about(settings: Setting
     assert list(members(events)) == ["A", "B", "C", "A.NXT", "C.NXT"]
 
 
-def test_a_stop_counts_where_the_call_does_not_answer(settings: Settings) -> None:
+def test_without_an_answer_about_a_stopped_stock_its_last_fact_counts_with_an_alert(settings: Settings) -> None:
     class Silent(Venues):
         async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
-            raise TransportError("no answer")
+            if symbols == ["B"]:
+                raise TransportError("no answer")
+            return await super().venue_eligibility(symbols)
 
-    store(settings, *stocks("A", "B"))
-    events, _ = asyncio.run(built(settings, Silent("A", stopped=("B",)), BOTH))
-    assert list(members(events)) == ["A", "B", "A.NXT"]
+    store(settings, *stocks("A", "B", "C"), fact("B", PREVIOUS, trades=True))
+    events, _ = asyncio.run(built(settings, Silent("A", stopped=("B", "C"), again=("C",)), BOTH))
+    assert list(members(events)) == ["A", "B", "C", "A.NXT", "B.NXT", "C.NXT"]
+    assert {each.symbol for each in of_kind(events, VenueEligibility)} == {"A", "C"}
+    assert alerts_of(events) == ["1 stocks that NXT's list names as stopped got no answer: B"]
+
+
+def test_a_list_that_lacks_too_many_known_stocks_is_broken_and_the_last_facts_count(settings: Settings) -> None:
+    names = [f"S{number:02}" for number in range(40)]
+    store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
+    events, _ = asyncio.run(built(settings, Venues(*names[:3]), BOTH))
+    assert len(members(events)) == 80
+    assert not of_kind(events, VenueEligibility)
+    [text] = alerts_of(events)
+    assert "it has 3 records and lacks 37 of 40 stocks known there" in text
+
+
+def test_a_quarter_s_revision_of_the_list_is_believed(settings: Settings) -> None:
+    names = [f"S{number:02}" for number in range(40)]
+    store(settings, *stocks(*names), *(fact(name, PREVIOUS, trades=True) for name in names))
+    events, _ = asyncio.run(built(settings, Venues(*names[:33]), BOTH))
+    assert len(members(events)) == 73
     assert not alerts_of(events)
 
 

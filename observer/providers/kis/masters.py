@@ -142,12 +142,13 @@ def record_bytes(exchange: str) -> int:
 
 
 def usual_width(widths: Iterable[int], known: int) -> int:
-    """The width of a file's records, in bytes or columns: that of most lines where it is more than the known one and no
-    more than a line may have, else the known one. A line that alone is longer is damaged, and no sign of a new field.
+    """The width of a file's records, in bytes or columns: that of most lines where it is more than the known one, else
+    the known one. A line that alone is longer is damaged, and no sign of a new field; twice the known width are two
+    records in a line.
     """
     lines = Counter(widths)
     [(width, count)] = lines.most_common(1) or [(known, 0)]
-    return max(width, known) if 2 * count > lines.total() and width <= LINE_BYTES_MAX else known
+    return max(width, known) if 2 * count > lines.total() and width < 2 * known else known
 
 
 def records_by_line(content: bytes, read: Callable[[bytes], RecordT]) -> tuple[list[RecordT], list[BadLine]]:
