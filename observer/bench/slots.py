@@ -21,6 +21,7 @@ from observer.bench.attention import Asking, Detection, DetectionDelays
 from observer.bench.crowded_seconds import Overflowing, held_of, overflowing_of
 from observer.bench.machine import Machine, this_machine
 from observer.bench.path import ReportProgress
+from observer.bench.slot_subscriptions import SlotSubscriptions
 from observer.bench.slots_picture import svg
 from observer.bench.surges import (
     OPENS_S,
@@ -55,7 +56,8 @@ class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
     `streamed_within` are the shares of the surges that had a slot at most 1, 5 and 10 minutes after their beginning;
     `of_oracle` is the streamed part of the oracle's surge volume; `time_above_usual` the share of the slots' time on
     symbols whose last 5 minutes had more than their usual volume; `changes_by_hour` the assignments a day in each hour
-    from 9 o'clock; `replacements_most` the most in 10 minutes; `guarded` the share of the time with the churn guard;
+    from 9 o'clock; `subscription_changes_a_day` the subscriptions and removals that follow them; `replacements_most`
+    the most in 10 minutes; `guarded` the share of the time with the churn guard;
     `rises_a_day` the stored volume rises; `overflowing_a_day` the trades that no page holds, and `overflowing_held` the
     streamed part of them.
     """
@@ -67,6 +69,7 @@ class SlotUse(msgspec.Struct, frozen=True, kw_only=True):
     of_oracle: float
     time_above_usual: float
     changes_by_hour: tuple[float, ...]
+    subscription_changes_a_day: float
     replacements_most: int
     guarded: float
     detection: DetectionDelays
@@ -96,21 +99,23 @@ async def measure_slots(
     accounts: Sequence[int],
     settings: SelectionSettings,
     requests_a_second: float,
+    changes_per_minute: int,
     most_trades: float,
     picture: Path | None,
     report: ReportProgress,
 ) -> SlotsResult:
     """Let all rules decide on the same days, whose busiest symbol has so many trades; between sweeps, that of the
-    settings makes at most so many requests a second and account. Draws the first day with the fewest accounts; writes
+    settings makes at most so many requests a second and account. An account's subscriptions follow its slots by so many
+    changes a minute. Draws the first day with the fewest accounts; writes
     nothing else.
     """
     runs = [
         run
         for count in accounts
         for run in (
-            _Run("written", count, written(settings), sweep_s, 0.0),
-            _Run("sweeps", count, settings, sweep_s, 0.0),
-            _Run("settings", count, settings, sweep_s, requests_a_second),
+            _Run("written", count, written(settings), sweep_s, 0.0, changes_per_minute),
+            _Run("sweeps", count, settings, sweep_s, 0.0, changes_per_minute),
+            _Run("settings", count, settings, sweep_s, requests_a_second, changes_per_minute),
         )
     ]
     earlier = _EarlierDays(sweep_s, symbols)
@@ -144,7 +149,7 @@ def table(result: SlotsResult) -> Iterator[tuple[str, ...]]:
     title = f"{result.days} days, {result.symbols:,} symbols, a sweep each {result.sweep_s} s"
     hours = [f"{hour}h" for hour in range(9, 15)]
     shares = ("surges", "1min", "5min", "10min", "oracle", "busy")
-    yield (title, "", *shares, *hours, "churn", "guard", "found", "p50 s", "p90 s", "calls/s", "rises", "lost")
+    yield (title, "", *shares, *hours, "wire", "churn", "guard", "found", "p50 s", "p90 s", "calls/s", "rises", "lost")
     for each in result.uses:
         delays = each.detection.after_crossing_s
         yield (
@@ -152,6 +157,7 @@ def table(result: SlotsResult) -> Iterator[tuple[str, ...]]:
             f"{each.surges:,}",
             *(f"{share:.0%}" for share in (*each.streamed_within, each.of_oracle, each.time_above_usual)),
             *(f"{changes:.0f}" for changes in each.changes_by_hour),
+            f"{each.subscription_changes_a_day:,.0f}",
             *(f"{each.replacements_most}", f"{each.guarded:.1%}", f"{each.detection.detected:.0%}"),
             *("-" if (delay := delays[rank]) is None else f"{delay:.0f}" for rank in ("p50", "p90")),
             *(f"{each.requests_a_second:.2f}", f"{each.rises_a_day:,.0f}", f"{1 - each.overflowing_held:.1%}"),
@@ -200,11 +206,17 @@ class _Run:
     """One rule with so many accounts, day by day."""
 
     def __init__(
-        self, rule: str, accounts: int, settings: SelectionSettings, sweep_s: int, requests_a_second: float
+        self,
+        rule: str,
+        accounts: int,
+        settings: SelectionSettings,
+        sweep_s: int,
+        requests_a_second: float,
+        changes_per_minute: int,
     ) -> None:
         self.rule = rule
         self.accounts = accounts
-        self.held: list[frozenset[str]] = []  # of the last day, by step
+        self.held: list[frozenset[str]] = []  # the streamed symbols of the last day, by step
         self._settings = settings
         self._sweep_s = sweep_s
         self._days = self._surges = 0
@@ -214,8 +226,9 @@ class _Run:
         self._changes: Counter[int] = Counter()
         self._replaced_most = self._guarded_steps = 0
         self._detection = Detection()
+        self._changes_per_minute = changes_per_minute
         self._requests_a_step = requests_a_second * accounts * STEP_S
-        self._requests = self._rises = 0
+        self._requests = self._rises = self._subscription_changes = 0
         self._overflowing = self._overflowing_held = 0
 
     def play(self, market: Sequence[SymbolDay], earlier: EarlierDays, oracle: float, overflowing: Overflowing) -> None:
@@ -229,6 +242,7 @@ class _Run:
         )  # fmt: skip
         asking = Asking(market, self._settings.triggers, earlier, self._requests_a_step)
         self.held = []
+        wire = SlotSubscriptions(capacities, self._changes_per_minute)
         self._detection.begin(market)
         guard = _Guard(self._settings.slots.churn_window_seconds)
         for step in range(_END):
@@ -254,9 +268,10 @@ class _Run:
             guard.apply(events, _ns(step))
             hour = (OPENS_S + step * STEP_S) // 3600
             self._changes[hour] += sum(isinstance(event, SlotAssigned) for event in events)
-            self.held.append(frozenset(selector.wanted))
+            self.held.append(wire.follow(selector.wanted_by_account, _ns(step)))
             self._guarded_steps += guard.is_engaged
         self._replaced_most = max(self._replaced_most, guard.most)
+        self._subscription_changes += wire.changes
         self._requests += asking.requests
         self._rises += asking.found
         of_slots, overflowing_all = held_of(overflowing, self.held, STREAM_FIRST)
@@ -319,6 +334,7 @@ class _Run:
             of_oracle=self._streamed / self._oracle if self._oracle else 0.0,
             time_above_usual=self._above / max(1, self._slot_steps),
             changes_by_hour=tuple(self._changes[hour] / max(1, self._days) for hour in range(9, 15)),
+            subscription_changes_a_day=self._subscription_changes / max(1, self._days),
             replacements_most=self._replaced_most,
             guarded=self._guarded_steps / max(1, self._days * (_END - STREAM_FIRST)),
             detection=self._detection.delays(),

@@ -201,16 +201,18 @@ def slots(
     """Measure the share of made-up surges that the slots stream. By 1, by 3 and by 10 accounts.
 
     Compares the rule of the settings with the written one and with its own by sweeps alone, without requests between
-    them, and all with an oracle that knows each surge. "lost" is the share without a slot of the trades that no page of
-    past trades holds, since too many later ones share their second.
+    them, and all with an oracle that knows each surge. "wire" are a day's subscriptions and removals, bound by the
+    setting changes_per_minute. "lost" is the share that is not streamed of the trades that no page of past trades
+    holds, since too many later ones share their second.
     """
     from observer.bench.slots import measure_slots, table
 
     settings = full_settings(config)
     days_of = (days, symbols, seed, sweep // 30 * 30, accounts or [1, 3, 10], settings.selection)
     rate = settings.broker.rate_limit.calls_per_second * settings.track_a.attention_share_of_limit
+    limits = (rate, settings.broker.stream.changes_per_minute)
     measure(
-        lambda workspace, report: measure_slots(workspace, *days_of, rate, trades, picture, report),
+        lambda workspace, report: measure_slots(workspace, *days_of, *limits, trades, picture, report),
         table, folder, as_json=as_json,
     )  # fmt: skip
 

@@ -101,6 +101,8 @@ _BROKER: Final = (
         "account state",
         "Changes to connected, lost, refused, closed, suspended",
     ),
+    _counter("subscription_changes", "account action", "Subscriptions and removals that were requested"),
+    _gauge("subscription_changes_held_back_seconds", "account", "For how long some wait for the bound a minute"),
 )
 
 _COLLECTION: Final = (

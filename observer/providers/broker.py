@@ -261,6 +261,8 @@ class TradeStream(Protocol):
 
     capacity: int
     """How many symbols fit."""
+    held_back_since_ns: int | None
+    """Since when changes wait for the bound of changes a minute; None while all is as wanted."""
 
     def want(self, symbols: Sequence[str], watched: Sequence[str] = ()) -> None:
         """The symbols to be streamed, most important first; at most `capacity` of them count. `watched`: the market

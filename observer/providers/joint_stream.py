@@ -40,6 +40,11 @@ class JointStream:
         """The acknowledged symbols of all connections."""
         return frozenset().union(*(stream.subscribed for stream in self._streams.values()))
 
+    @property
+    def held_back_since_ns(self) -> Mapping[str, int | None]:
+        """By account: since when changes of its subscriptions wait for the bound a minute; None: none waits."""
+        return {account: stream.held_back_since_ns for account, stream in self._streams.items()}
+
     def subscribed_at(self, account: str) -> frozenset[str]:
         """The acknowledged symbols of this account's connection."""
         return self._streams[account].subscribed

@@ -52,7 +52,8 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `silence_s` is machine time: no message of any kind, keep-alives included. `attempts_per_hour` is requirement 004's
     ("Constraints"): connections in an hour of market time; when they are used up there is one each
     `slow_beat_market_s`, and its share of them is kept free for that. `changes_per_minute` are subscriptions and
-    removals in a minute of market time.
+    removals in a minute of market time, see `SubscriptionRateLimiter`: 4 are two lines replaced, half of the churn
+    guard's 41 in ten minutes (`observer bench slots` shows the price).
 
     Raises:
         ValueError: the slow beat alone would use up the attempts of an hour.
@@ -61,7 +62,7 @@ class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     silence_s: Annotated[float, msgspec.Meta(gt=0)] = 90.0
     attempts_per_hour: Annotated[int, msgspec.Meta(ge=2)] = 60
     slow_beat_market_s: Annotated[float, msgspec.Meta(ge=60)] = 600.0
-    changes_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 120
+    changes_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 4
 
     def __post_init__(self) -> None:
         """Requires that the slow beat fits into the attempts of an hour."""

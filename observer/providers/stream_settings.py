@@ -28,9 +28,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     delays_market_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
     attempts_per_hour: int = 60
     slow_beat_market_s: float = 600.0  # 6 of the attempts; a broker that is well again is seen within ten minutes
-    # Replaces the symbols of some 40 slots within a minute (two changes each), with room for what triggers ask between;
-    # a client that goes on beyond two changes a second is the loop that brokers block keys for.
-    changes_per_minute: int = 120
+    changes_per_minute: int = 4
     refusal_market_s: float = 300.0
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from bus.events import ConnectionChanged, InputQuarantined
 from observer.clock import Clock
 from observer.errors import ProviderError
+from observer.metrics.counters import COUNTERS
 from observer.providers.backoff import ReconnectBackoff
 from observer.providers.broker import Credentials, CredentialSource, StreamListener
 from observer.providers.connection_end import CONNECTION_LOST, KeyChangedError, LostError, RefusedError, decisive
@@ -87,6 +88,7 @@ class TradeStreamConnection:
         self._received_ns = 0  # market time of the frame that is being read
         self._connections = 0  # opened so far
         self._farewell = _REMOVED  # the reason for subscriptions that the broker reports as removed
+        self.held_back_since_ns: int | None = None
         self.capacity = self._subscriptions.symbols_max
 
     def __repr__(self) -> str:
@@ -173,6 +175,7 @@ class TradeStreamConnection:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self.held_back_since_ns = None
             for task in tasks:
                 task.cancel()
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -302,8 +305,10 @@ class TradeStreamConnection:
                 step = self._subscriptions.next_step()
                 now_ns = self._clock.now_ns()
                 if step is None:
+                    self.held_back_since_ns = None
                     await self._stirred.wait()
-                elif (allowed_ns := self._limiter.allowed_ns(now_ns)) > now_ns:
+                elif (allowed_ns := self._limiter.allowed_ns(now_ns, step)) > now_ns:
+                    self.held_back_since_ns = self.held_back_since_ns or now_ns
                     await self._clock.sleep_until(allowed_ns)
                 else:
                     await self._carry_out(socket, dialect, step)
@@ -332,13 +337,8 @@ class TradeStreamConnection:
             LostError: it never does.
         """
         self._subscriptions.note_asked(step)
-        text = (dialect.subscribe if step.action == "register" else dialect.unsubscribe)(step.subscription)
         for _ in range(_ASK_TIMES_MAX):
-            self._limiter.spend(self._clock.now_ns())
-            await self._send(socket, text)
-            if not self._settings.traits.acknowledges:
-                answer = Subscribed if step.action == "register" else Unsubscribed
-                self._take(dialect, answer(step.subscription))
+            await self._ask(socket, dialect, step)
             try:
                 async with asyncio.timeout(self._settings.acknowledgement_s):
                     while not self._subscriptions.is_answered(step):
@@ -348,6 +348,15 @@ class TradeStreamConnection:
                 continue
             return
         raise LostError(f"no answer to {step.action} {step.subscription}, asked {_ASK_TIMES_MAX} times")
+
+    async def _ask(self, socket: ClientConnection, dialect: StreamDialect, step: Step) -> None:
+        """Send one request, which counts; without acknowledgements the broker is taken to do it."""
+        is_register = step.action == "register"
+        self._limiter.spend(self._clock.now_ns())
+        COUNTERS.add("observer_subscription_changes_total", self._settings.account, step.action)
+        await self._send(socket, (dialect.subscribe if is_register else dialect.unsubscribe)(step.subscription))
+        if not self._settings.traits.acknowledges:
+            self._take(dialect, (Subscribed if is_register else Unsubscribed)(step.subscription))
 
     # --- closing ---------------------------------------------------------------------------------------------
 
@@ -361,10 +370,7 @@ class TradeStreamConnection:
         try:
             async with asyncio.timeout(self._settings.close_s):
                 for subscription in self._subscriptions.subscribed:
-                    self._limiter.spend(self._clock.now_ns())
-                    await self._send(socket, dialect.unsubscribe(subscription))
-                    if not self._settings.traits.acknowledges:
-                        self._take(dialect, Unsubscribed(subscription))
+                    await self._ask(socket, dialect, Step("unregister", subscription))
                 while len(self._subscriptions):
                     self._take(dialect, dialect.read(await self._receive(socket)))
                 await socket.close()

@@ -75,10 +75,8 @@ def outranks(newcomer: Candidate, held: Candidate, threshold: float) -> bool:
         return True
     if held.kind == FILLER and newcomer.kind != FILLER:
         return True
-    if newcomer.kind == FILLER and held.kind != FILLER:
-        return False
-    if newcomer.kind == FILLER and (ahead := tier(held) - tier(newcomer)):
-        return ahead > 0
+    if newcomer.kind == FILLER:
+        return tier(newcomer) < tier(held)
     return newcomer.score > held.score * threshold
 
 

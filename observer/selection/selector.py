@@ -45,7 +45,7 @@ from observer.selection.slots import (
     restore,
     restore_by_account,
 )
-from observer.selection.triggers import Candidate, TriggerRules, by_pin, expiry
+from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, by_pin, expiry
 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
@@ -339,9 +339,10 @@ class Selector:
         self._update_closed(now_ns)
         self._end_pins(now_ns)
         ends = self._pins.items() if self.settings.triggers.manual.enabled else ()
-        members = ((self.market.members.get(symbol), until_ns) for symbol, until_ns in ends)
-        pinned = (by_pin(member, until_ns) for member, until_ns in members if member is not None)
-        wanted = [*candidates, *self._pending.standing(now_ns), *pinned, *self._fillers]
+        members = self.market.members
+        pinned = (by_pin(members[symbol], until_ns) for symbol, until_ns in ends if symbol in members)
+        kept = (by_market_cap(members[symbol]) for symbol in self._state.symbols if symbol in members)
+        wanted = [*candidates, *self._pending.standing(now_ns), *pinned, *self._fillers, *kept]
         return allocate(self._state, wanted, now_ns, self.settings.slots, self.market.dropped, self.closed_accounts)
 
     def _event(self, decision: Decision, now_ns: int) -> Event:

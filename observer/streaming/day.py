@@ -60,7 +60,7 @@ from observer.streaming.market_watch import watched
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
-from observer.streaming.stream_alerts import OVERFLOW, report_market_stops, resolve_stream_alerts
+from observer.streaming.stream_alerts import OVERFLOW, report_held_back, report_market_stops, resolve_stream_alerts
 from observer.units import NS_PER_S
 from observer.universe.in_force import oldest_fallback, universe_of
 
@@ -384,6 +384,7 @@ class StreamingDay:
             self._fail_over(selector)
             report_market_stops(self._alerts, selector.market.stops.running.values())
             now_ns = self.moment()
+            report_held_back(self._alerts, self.stream.held_back_since_ns, now_ns)
             self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
             if changed := self.overflow.check(now_ns, selector.waiting):
                 self._report_overflow(changed)

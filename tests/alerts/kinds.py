@@ -34,7 +34,7 @@ OTHERS: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("observer/streaming/gap_filler.py", "identity"): ("recovery_target",),
     ("observer/streaming/receiver.py", "_not_streamed(symbol)"): ("not_streamed",),
     ("observer/streaming/receiver.py", "identity"): ("stream",),
-    ("observer/streaming/stream_alerts.py", "identity"): ("market_stopped",),
+    ("observer/streaming/stream_alerts.py", "identity"): ("market_stopped", "subscriptions_held_back"),
     ("observer/streaming/sweeps.py", "identity"): ("sweep_unanswered",),
     ("observer/streaming/unfinished.py", "identity"): ("unfinished_day",),
     ("observer/streaming/unreadable.py", "identity"): ("unreadable", "input_quarantine_full"),

@@ -15,7 +15,9 @@ from observer.selection.settings import SelectionSettings
 
 def measured(folder: Path, symbols: int, picture: Path) -> SlotsResult:
     settings = SelectionSettings()
-    return asyncio.run(measure_slots(folder, 1, symbols, 7, 600, [1], settings, 4.5, 40_000, picture, lambda _: None))
+    return asyncio.run(
+        measure_slots(folder, 1, symbols, 7, 600, [1], settings, 4.5, 4, 40_000, picture, lambda _: None)
+    )
 
 
 @pytest.fixture(scope="module", params=[150, pytest.param(250, marks=pytest.mark.slow)])

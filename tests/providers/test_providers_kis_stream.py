@@ -192,4 +192,5 @@ def test_a_full_set_of_slots_is_exchanged_without_a_refusal():
         await until_async(lambda: stream.subscribed == set(symbols[3:6]))
         assert not client.simulator.counters().refusals
 
-    played(play, at(9, 30), simulator={"registrations_limit": 3}, capacity=3)
+    unbounded = 10**11  # changes a minute: the clock stands still
+    played(play, at(9, 30), simulator={"registrations_limit": 3}, capacity=3, changes_per_minute=unbounded)

@@ -122,11 +122,13 @@ def test_changes_beyond_the_limiter_wait_and_the_most_important_go_first():
         before_ns = scene.broker.clock.now_ns()  # the budget counts from sending, which is before the broker hears it
         scene.stream.want(["A", "B", "C"])
         await scene.subscribed("A", "B", "C")  # the burst of a new connection
-        scene.stream.want(["D", "B", "C"])  # one change is left of four: the removal that makes room
-        await scene.subscribed("B", "C")
+        scene.stream.want(["D", "B", "C"])
+        await until_async(lambda: scene.stream.held_back_since_ns is not None)
         scene.stream.want(["E", "D", "B"])
         await scene.subscribed("E", "B", "D")
         assert scene.broker.asked[3:] == [("2", "A"), ("1", "E"), ("2", "C"), ("1", "D")]
-        assert scene.broker.asked_ns[4] - before_ns >= 60 * 10**9
+        assert scene.broker.asked_ns[3] - before_ns >= 30 * 10**9
+        assert scene.broker.asked_ns[6] - before_ns >= 60 * 10**9
+        await until_async(lambda: scene.stream.held_back_since_ns is None)
 
     played(play, changes_per_minute=4, speed=100.0)

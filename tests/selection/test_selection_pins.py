@@ -351,7 +351,7 @@ FOR_AN_HOUR = SelectionSettings(
 )
 
 
-def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_its_slot_is_free_after() -> None:
+def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_has_no_claim_after() -> None:
     pipeline = Selector([*members(), member("E", market_cap=1e9)], {"main": 41}, FOR_AN_HOUR)
     pipeline.evaluate_universe(0)
     outcome = pinned(pipeline.pin("E", 1))
@@ -359,8 +359,8 @@ def test_a_pin_with_a_time_to_live_holds_its_slot_until_then_and_its_slot_is_fre
     pipeline.evaluate_slots(HOUR_NS)
     assert "E" in pipeline.wanted
     reported = pipeline.evaluate_slots(1 + HOUR_NS)
-    assert [(each.symbol, each.reason) for each in reported if isinstance(each, SlotReleased)] == [("E", "expired")]
-    assert pipeline.wanted == ("A", "B")
+    assert [each.trigger for each in reported if isinstance(each, SlotExtended)] == ["market_cap"]
+    assert pipeline.wanted == ("A", "E")
     assert refused(pipeline.unpin("E", 2 + HOUR_NS)) == "not_pinned"
 
 

@@ -9,6 +9,7 @@ from bus.events import (
     ChurnGuardChanged,
     Event,
     SlotAssigned,
+    SlotExtended,
     SlotOverflowed,
     SlotReleased,
     TradesConflated,
@@ -83,12 +84,29 @@ def test_a_condition_that_goes_on_is_reported_once() -> None:
     assert "D" in pipeline.wanted
 
 
-def test_a_trigger_that_is_over_leaves_its_slot_to_the_largest() -> None:
+def test_a_line_whose_trigger_is_over_keeps_its_slot_until_a_trigger_needs_it() -> None:
     pipeline = selector("A", "B", "C", "D", "E")
     pipeline.open([candidate("E", 12, expires_ns=10)], 0)
-    events = pipeline.evaluate_universe(10)
-    assert [(event.symbol, event.reason) for event in events if isinstance(event, SlotReleased)] == [("E", "expired")]
-    assert assigned(events) == [("B", "market_cap", None)]
+    [extended] = pipeline.evaluate_universe(10)
+    assert isinstance(extended, SlotExtended)
+    assert (extended.symbol, extended.trigger, extended.expires_ns) == ("E", "market_cap", None)
+    assert pipeline.wanted == ("A", "E")
+    pipeline.market.update_snapshot(seen("D", 3_000.0))
+    assert assigned(pipeline.evaluate_universe(11)) == [("D", "volume_surge", "E")]
+
+
+def test_a_line_that_surges_again_after_its_trigger_was_over_costs_no_change() -> None:
+    pipeline = selector("A", "B", "C", "D", "E")
+    pipeline.open([candidate("E", 12, expires_ns=10)], 0)
+    pipeline.evaluate_universe(10)
+    pipeline.market.update_snapshot(seen("E", 3_000.0))
+    assert [type(event) for event in pipeline.evaluate_universe(11)] == [TriggerFired, SlotExtended]
+
+
+def test_a_line_of_a_further_venue_whose_trigger_is_over_yields_to_the_largest_of_the_main_one() -> None:
+    pipeline = selector("A", "B", "E.NXT")
+    pipeline.open([candidate("E.NXT", 12, expires_ns=10)], 0)
+    assert assigned(pipeline.evaluate_universe(10)) == [("B", "market_cap", "E.NXT")]
 
 
 def test_more_triggers_than_slots_overflow_once() -> None:
@@ -99,12 +117,12 @@ def test_more_triggers_than_slots_overflow_once() -> None:
     assert not [event for event in pipeline.evaluate_universe(1) if isinstance(event, SlotOverflowed)]
 
 
-def test_a_free_slot_between_sweeps_goes_to_a_symbol_whose_trigger_is_still_active() -> None:
+def test_a_slot_whose_trigger_is_over_between_sweeps_goes_to_a_symbol_whose_trigger_is_still_active() -> None:
     pipeline = selector("A", "B", "C", "D", "E", "F")
     pipeline.open([candidate("F", 20, expires_ns=SECOND_NS), candidate("E", 20, expires_ns=9 * SECOND_NS)], 0)
     pipeline.market.update_snapshot(seen("D", 3_000.0))
     assert kinds(pipeline.evaluate_universe(1)) == {"TriggerFired": 1, "SlotOverflowed": 1}
-    assert assigned(pipeline.evaluate_slots(SECOND_NS)) == [("D", "volume_surge", None)]
+    assert assigned(pipeline.evaluate_slots(SECOND_NS)) == [("D", "volume_surge", "F")]
 
 
 def test_symbols_with_slots_are_evaluated_in_the_order_of_their_slots() -> None:
@@ -376,11 +394,11 @@ def test_a_candidate_of_a_sweep_keeps_its_slot_as_long_as_its_trigger_is_active(
     pipeline.market.update_snapshot(seen("D", 601.0, receive_time_ns=11 * SECOND_NS))
     assert ("D", "trade_velocity", None) in assigned(pipeline.evaluate_universe(11 * SECOND_NS))
     assert not pipeline.evaluate_slots((11 + 179) * SECOND_NS)
-    [ended, released, *_] = pipeline.evaluate_slots((11 + 180) * SECOND_NS)
+    [ended, extended] = pipeline.evaluate_slots((11 + 180) * SECOND_NS)
     assert isinstance(ended, TriggerEnded)
     assert (ended.fired_ns, ended.held_until_ns) == (11 * SECOND_NS, 11 * SECOND_NS)
-    assert isinstance(released, SlotReleased)
-    assert (released.symbol, released.reason) == ("D", "expired")
+    assert isinstance(extended, SlotExtended)
+    assert (extended.symbol, extended.trigger) == ("D", "market_cap")
 
 
 def test_a_burst_between_two_evaluations_fires_at_the_second_one() -> None:

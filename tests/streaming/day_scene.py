@@ -62,6 +62,7 @@ class Line:
     """
 
     capacity = 41
+    held_back_since_ns: int | None = None
 
     def __init__(self, account: str, listener: StreamListener, *, is_down: bool, is_silent: bool) -> None:
         self.account = account

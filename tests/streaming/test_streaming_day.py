@@ -126,6 +126,18 @@ def test_a_stale_symbol_is_subscribed_again() -> None:
     play(scene)
 
 
+def test_a_day_states_subscriptions_that_wait_for_the_bound() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            [line] = running.lines
+            line.held_back_since_ns = made.clock.now_ns() - 901 * NS_PER_S
+            await running.until(lambda: "subscriptions_held_back:main" in running.alerts.identities)
+            line.held_back_since_ns = None
+            await running.until(lambda: "subscriptions_held_back:main" not in running.alerts.identities)
+
+    play(scene)
+
+
 def test_a_pin_outlives_a_restart_also_while_it_waits() -> None:
     async def scene(made: Market) -> None:
         last, halted = SYMBOLS[-1], SYMBOLS[-2]

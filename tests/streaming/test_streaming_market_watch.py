@@ -1,10 +1,12 @@
-"""Which lines are watched for their market, with which account, and the alert of a stop."""
+"""Which lines are watched for their market, with which account, and the alerts of stops and waits."""
 
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
+from observer.metrics.counters import COUNTERS
 from observer.selection.market_stops import MarketStop
 from observer.streaming.market_watch import largest_lines, placed
-from observer.streaming.stream_alerts import MARKET_STOPPED, report_market_stops
+from observer.streaming.stream_alerts import HELD_BACK, MARKET_STOPPED, report_held_back, report_market_stops
+from observer.units import NS_PER_S
 
 MARKETS = {
     "005930": ("", "KOSPI"),
@@ -33,3 +35,20 @@ def test_a_stop_is_one_alert_until_it_is_over() -> None:
         assert alerts.identities == [f"{MARKET_STOPPED}KRX KOSPI"]
     report_market_stops(alerts, [])
     assert alerts.identities == []
+
+
+def test_subscriptions_that_wait_a_quarter_of_an_hour_are_an_alert_until_all_are_as_wanted() -> None:
+    alerts = Alerts(ManualClock(0), "track-b", lambda *_: None)
+    report_held_back(alerts, {"main": 0, "other": None}, 900 * NS_PER_S)
+    assert alerts.identities == []
+    assert held_back_s() == {("main",): 900.0, ("other",): 0.0}
+    report_held_back(alerts, {"main": 0, "other": None}, 901 * NS_PER_S)
+    assert alerts.identities == [f"{HELD_BACK}main"]
+    report_held_back(alerts, {"main": None, "other": None}, 902 * NS_PER_S)
+    assert alerts.identities == []
+    assert held_back_s() == {("main",): 0.0, ("other",): 0.0}
+
+
+def held_back_s() -> dict[tuple[str, ...], float]:
+    metric = "observer_subscription_changes_held_back_seconds"
+    return {each.labels: each.value for each in COUNTERS.samples() if each.metric == metric}
