@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.fault_day import judged
+from tests.chaos.ledger_judge import Tape, read_tapes
 from tests.chaos.shares import united, volume, without
 from tests.system.running import JsonObject
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
@@ -97,10 +98,11 @@ def record_of(frame: str) -> Key:
     return fields[0], int(moment.timestamp()) * 10**9, float(price), float(volume), float(total)
 
 
-def streamed(ledger: Sequence[Mapping[str, Any]], database: Path) -> dict[str, int]:
+def streamed(ledger: Sequence[Mapping[str, Any]], database: Path, tapes: Mapping[str, Tape]) -> dict[str, int]:
     """True trades sent while subscribed and those stored as streamed; the shares sent and not stored, but for what the
     cut connection took with it, and for recorded gaps before the first trade of a second connection that overtook the
-    first one: a symbol that moves between accounts is subscribed over both for a moment.
+    first one: a symbol that moves between accounts is subscribed over both for a moment. What the broker sends after
+    the end of a symbol's last slot is nobody's: it is read and not kept.
     """
     spans = [(subscription["symbol"], span) for subscription in ledger for span in subscription["spans"]]
     numbers = {
@@ -112,8 +114,10 @@ def streamed(ledger: Sequence[Mapping[str, Any]], database: Path) -> dict[str, i
         ).fetchall()
         cut = connection.execute(CUT).fetchall()
         gaps = connection.execute("SELECT symbol, after_volume, before_volume FROM gaps").fetchall()
+        ends = connection.execute("SELECT symbol, max(released_ns) FROM slot_releases GROUP BY symbol").fetchall()
     second = second_connections(ledger)
     cut += [gap for gap in gaps if (gap[0], gap[2]) in second]
+    cut += [(symbol, tapes[symbol].volume_at(end_ns), sys.maxsize) for symbol, end_ns in ends]
     sent = _by_symbol((symbol, span["volume_before"], span["volume_after"]) for symbol, span in spans)
     kept, excused = _by_symbol(rows), _by_symbol(cut)
     missing = (
@@ -162,7 +166,7 @@ def report(day: StagedDay) -> dict[str, Any]:
     (day.folder / "forgeries.json").write_text(json.dumps(forgeries))
     return {
         **judged(day, day.folder),
-        **streamed(day.subscriptions(), day.database),
+        **streamed(day.subscriptions(), day.database, read_tapes(day.folder / "offered.csv")),
         "poison": finding(forgeries, day.database),
     }
 

@@ -26,7 +26,7 @@ Reported = dict[str, Any]
 def day() -> Iterator[tuple[Reported, Path]]:
     """The report of a day of faults, and the folder with its database, ledger and market."""
     with short_folder() as folder:
-        yield fault_day.run(speed=1200, symbols=60, folder=folder), folder / "d"
+        yield fault_day.run(speed=400, symbols=60, folder=folder), folder / "d"
 
 
 def test_the_stored_trades_are_the_trades_sent_while_subscribed_less_the_gaps(day: tuple[Reported, Path]) -> None:

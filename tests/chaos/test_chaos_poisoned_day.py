@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import poisoned_day
+from tests.chaos.ledger_judge import read_tapes
 from tests.folders import short_folder
 from tests.store.writable import with_writable_trades
 
@@ -63,6 +64,6 @@ def test_the_judge_notices_each_kind_of_tampering(day: tuple[Reported, Path], tm
         with_writable_trades(database).execute(tampering, false_record)
         assert database.total_changes > before
     poison = poisoned_day.finding(forgeries, tampered)
-    found = {**poison, **poisoned_day.streamed(ledger, tampered)}
+    found = {**poison, **poisoned_day.streamed(ledger, tampered, read_tapes(folder / "offered.csv"))}
     assert found[noticed] != {**reported["poison"], **reported}[noticed]
     assert poisoned_day.is_clean(poison) == (noticed == "not_stored_shares")

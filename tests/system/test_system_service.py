@@ -172,7 +172,10 @@ def test_systemd_receives_ready_watchdog_and_stopping_messages() -> None:
             system.until(lambda: "READY=1" in manager.said, "ready")
             assert manager.statuses()[-1].endswith(f": {all_of_them}")
             assert "STOPPING=1" not in manager.said
-            system.until(lambda: f"WARMUP: {all_of_them}" in manager.statuses(), "the phase")
+            system.until(  # which phase, the machine's load decides: the clock runs meanwhile
+                lambda: any(each.endswith(f": {all_of_them}") and "IDLE" not in each for each in manager.statuses()),
+                "the phase",
+            )
             system.until(lambda: manager.said.count("WATCHDOG=1") > 2, "some beats")
             assert system.interrupt() == 0
         finally:
