@@ -114,7 +114,7 @@ class StagedDay:
             reported: list[JsonObject] | JsonObject = json.loads(answer.read())
             return reported
 
-    def until_gaps_are_closed(self, deadline_s: float = 60.0) -> None:
+    def until_gaps_are_closed(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until every gap that was found is recovered or given up."""
         open_gaps = (
             "SELECT gap_id FROM gaps WHERE gap_id NOT IN (SELECT gap_id FROM gap_recoveries) "
@@ -127,7 +127,7 @@ class StagedDay:
         order = ("ctl", "run-job", "quality", "--config", self.configuration)
         self.system.until(lambda: observer_here(*order, cwd=self.folder).returncode == 0, "the order is taken")
 
-    def until_judged(self, deadline_s: float = 60.0) -> None:
+    def until_judged(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until the day's quality reports are there: some minutes after the close, or ordered."""
         one = "SELECT symbol FROM quality LIMIT 1"
         self.system.until(lambda: self.system.ask(one) != [], "the day is judged", deadline_s)
@@ -211,7 +211,7 @@ def stopped(day: StagedDay) -> int:
     """Stop everything in order; the exit status."""
     day.system.remember()
     day.system.process.send_signal(signal.SIGINT)
-    return day.system.ended(60)
+    return day.system.ended(DEADLINE_S)
 
 
 def status(day: StagedDay) -> StatusReply:
