@@ -27,7 +27,7 @@ import msgspec
 SCHEMA_VERSION: Final = 9
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "cb80dc2c246bf6c31769b7fabb5f5887b2594c883111286bb86d5b5fbd907b41"
+SCHEMA_DIGEST: Final = "8083cce7d352452af1e4ebbf40e9e2556716f051e8fe1708dfd027aa4bab4f10"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -873,6 +873,12 @@ class ListingApplied(Document, frozen=True, gc=False, tag="listing"):
     suspended: bool
 
 
+class HistoryApplied(Document, frozen=True, gc=False, tag="history"):
+    """From now on the closes and averages of the day's build of this time count, which came after the one in force."""
+
+    built_ns: int
+
+
 class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
     """From now on exactly these accounts cannot stream."""
 
@@ -916,6 +922,7 @@ SelectionStep = (
     | SlotsEvaluated
     | RiseApplied
     | ListingApplied
+    | HistoryApplied
     | AccountsClosed
     | Pinned
     | PinRefused

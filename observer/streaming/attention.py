@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Final
 
-from bus.events import AttentionCompleted, Snapshot, VolumeRise
+from bus.events import AttentionCompleted, Snapshot, UniverseBuilt, VolumeRise
 from observer.accounts.clients import BrokerAccount
 from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
@@ -27,6 +27,7 @@ from observer.streaming.earlier import earlier_in_time
 from observer.streaming.sweep_times import open_venues
 from observer.streaming.track_a import TrackAParts, elsewhere
 from observer.units import NS_PER_S
+from observer.universe.in_force import later_build
 
 logger = logging.getLogger(__name__)
 
@@ -108,10 +109,11 @@ class AttentionRequests:
         await self._clock.sleep_until(plan.track_b_start_ns)
         self._since_sweep = _Counts(self._clock.now_ns())
         session_date, known_until_ns, next_ns = plan.day.isoformat(), 0, 0
-        closed = _ClosedLines(self._parts, plan, universe)
+        closed, built = _ClosedLines(self._parts, plan, universe), universe.built
         while (now_ns := self._clock.now_ns()) < plan.track_b_stop_ns:
             await self._no_sweep.wait()
             if now_ns >= known_until_ns:
+                built = await self._read_history(plan, attention, built)
                 await self._read_slots(plan, attention)
                 known_until_ns = now_ns + _SLOTS_KNOWN_NS
             request = attention.next_request(self._rest.quotes_per_call, self._streamed | closed.at(now_ns))
@@ -154,6 +156,18 @@ class AttentionRequests:
             return []
         self._alerts.resolve(_SWEEPS, "the day's earlier sweeps are read")
         return [swept for swept in sweeps_in(seen) if swept[0].sweep not in own]
+
+    async def _read_history(self, plan: DayPlan, attention: Attention, known: UniverseBuilt) -> UniverseBuilt:
+        """Apply the closes and averages of a build after this one, if there is one. Returns the build that counts."""
+        try:
+            later = await asyncio.to_thread(later_build, self._reader, plan, known)
+        except StoreError as error:
+            self._failed(_SLOTS, f"requests between sweeps know no history of the universe: {error}")
+            return known
+        if later is None:
+            return known
+        attention.update_history(later.members)
+        return later.built
 
     async def _read_slots(self, plan: DayPlan, attention: Attention) -> None:
         """Which symbols are streamed, and the sizes of their trades; those of before while the database refuses."""

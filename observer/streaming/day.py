@@ -17,6 +17,7 @@ from bus.events import (
     CloseReason,
     DayBegan,
     Event,
+    HistoryApplied,
     ListingApplied,
     ListingChanged,
     RiseApplied,
@@ -29,6 +30,7 @@ from bus.events import (
     SlotsResumed,
     Snapshot,
     SweepCompleted,
+    UniverseBuilt,
     UniverseEvaluated,
     VolumeRise,
 )
@@ -51,6 +53,7 @@ from observer.selection.pins import kept_pins
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings
 from observer.store.reader import StoreReader
+from observer.store.universes import StoredUniverse
 from observer.streaming import decisions
 from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
 from observer.streaming.halt_poller import HaltPoller
@@ -62,7 +65,7 @@ from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_alerts import OVERFLOW, report_market_stops, resolve_stream_alerts
 from observer.units import NS_PER_S
-from observer.universe.in_force import oldest_fallback, universe_of
+from observer.universe.in_force import later_build, oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +129,7 @@ class StreamingDay:
         self.trades = self.receiver.trades
         self.overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
+        self._built: UniverseBuilt | None = None  # the build whose closes and averages the selection has
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
@@ -236,24 +240,27 @@ class StreamingDay:
         self._late_end.windows = settings.windows
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
+        self._built = universe.built if universe is not None else None
         state_failure(self._alerts, "earlier_days", begun.failure, "the earlier days are read")
         return selector_of(members, settings, begun.earlier)
 
     async def _give_slots(self, selector: Selector) -> None:
         """Resume the slots of an earlier process of this day, or begin with the opening's movers."""
+        later = await self._later_build()
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if any(isinstance(event, SlotAssigned) for event in reported):
             self.overflow.resume(reported, self._clock.now_ns())
             if self.overflow.level == "normal":
                 self._alerts.resolve(OVERFLOW, "slots, last hour: level normal")
-            self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
+            assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
+            self._resume(selector, reported, assigned, later)
             self.trades.hold(selector.wanted)
             self.receiver.outages.stay_down(selector.closed_accounts)
             return
         self._alerts.resolve(OVERFLOW, "the day's first slots are given")  # of an earlier day, whose close was missed
         seen, failure = await opening_in_time(self._reader, self._plan, CONTEXT_LIMIT_S)
         state_failure(self._alerts, "opening", failure, "the opening's snapshots are read")
-        self._begin(selector, seen)
+        self._begin(selector, seen, later)
         opening, base = decisions.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
         pins = await asyncio.to_thread(self._reader.pins_before, self._session_date)
@@ -264,25 +271,33 @@ class StreamingDay:
             self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
 
-    def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
-        """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
-        trades only from here on.
+    def _begin(self, selector: Selector, seen: Sequence[Snapshot], later: StoredUniverse | None = None) -> None:
+        """Apply Track A's snapshots from before the feed subscription, and a later build. A replay starts here, and the
+        selection sees trades only from here on.
         """
         self.receiver.selector, self.trades.gaps.main_venue = selector, selector.main_venue
         decisions.update_seen(selector, seen)
         self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))
         self._producer.publish(SelectionAdvanced(self._session_date, self._clock.now_ns(), began))
+        if later is not None:
+            self._apply_history(selector, later)
 
     def _observe(self, seen: Iterable[Snapshot]) -> None:
         """Apply price limits and volumes to the screen of trades."""
         for snapshot in seen:
             self.trades.screen.observe(snapshot.symbol, state_of(snapshot))
 
-    def _resume(self, selector: Selector, reported: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
+    def _resume(
+        self,
+        selector: Selector,
+        reported: Sequence[Event],
+        assigned: Sequence[SlotAssigned],
+        later: StoredUniverse | None = None,
+    ) -> None:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self.moment()
         seen = self._reader.snapshots(date, from_ns, now_ns)
-        self._begin(selector, seen)
+        self._begin(selector, seen, later)
         self._resume_gaps(marks_of(self._reader, date, assigned, seen), reported)
         self.carry_out(selector, SlotsResumed(), now_ns, decisions.resume(selector, reported, seen, now_ns))
         self._evaluated = last_evaluated(reported, self._plan.track_b_start_ns)
@@ -304,8 +319,10 @@ class StreamingDay:
         sweep; its snapshots come from the database, which does not. After a restart, first the sweep that ended
         meanwhile, and the volume rises.
         """
-        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged, VolumeRise], self._alerts.feed_lost)
+        signals = (SweepCompleted, ListingChanged, VolumeRise, UniverseBuilt)
+        feed = FeedSubscriber(self._feed_address, signals, self._alerts.feed_lost)
         try:
+            await self._update_history(selector)
             if self._evaluated is not None:
                 missed = (self._reader, self._session_date, self._evaluated)
                 sweep, rises = await asyncio.to_thread(missed_since, *missed)
@@ -316,12 +333,39 @@ class StreamingDay:
             async for event in feed:
                 if isinstance(event, ListingChanged):
                     self._update_listing(selector, event)
+                elif isinstance(event, UniverseBuilt):
+                    await self._update_history(selector)
                 elif self._clock.now_ns() >= self._plan.track_b_start_ns and isinstance(event, SweepCompleted):
                     await self._update_sweep(selector, event)
                 elif self._clock.now_ns() >= self._plan.track_b_start_ns and isinstance(event, VolumeRise):
                     self._update_rise(selector, event)
         finally:
             feed.close()
+
+    async def _later_build(self) -> StoredUniverse | None:
+        """The build with the closes and averages that a universe built in the session lacks; None: it is not needed, or
+        not there yet.
+        """
+        if self._built is None:
+            return None
+        try:
+            return await asyncio.to_thread(later_build, self._reader, self._plan, self._built)
+        except StoreError as error:
+            logger.warning("the history of the universe is not read, the next sweep tries again: %s", error)
+            return None
+
+    async def _update_history(self, selector: Selector) -> None:
+        if (later := await self._later_build()) is not None:
+            self._apply_history(selector, later)
+
+    def _apply_history(self, selector: Selector, later: StoredUniverse) -> None:
+        """Compare with the closes and averages of this build from now on."""
+        self._built, now_ns = later.built, self.moment()
+        selector.update_history(later.members)
+        for symbol in selector.wanted:
+            self.trades.screen.expect(symbol, selector.market.members[symbol].average_volume_20d)
+        step = HistoryApplied(later.built.built_ns)
+        self._producer.publish(SelectionAdvanced(self._session_date, now_ns, step))
 
     def _update_listing(self, selector: Selector, change: ListingChanged) -> None:
         """Apply a listing change to every line of the stock in the day's universe; no other can have a slot."""
@@ -352,6 +396,7 @@ class StreamingDay:
             self._alerts.report("sweep_unread", "warning", f"sweep {sweep.sweep} is not looked at: {error}")
             return
         self._alerts.resolve("sweep_unread", f"sweep {sweep.sweep} is read")
+        await self._update_history(selector)
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         now_ns = self.moment()
         self._stream_monitor.sweep({snapshot.symbol: snapshot.cumulative_volume for snapshot in swept})

@@ -21,6 +21,7 @@ from bus.events import (
     GapDetected,
     GapEmpty,
     GapOpened,
+    HistoryApplied,
     ListingApplied,
     MarketStateChanged,
     Pinned,
@@ -44,6 +45,7 @@ from bus.events import (
     TriggerEnded,
     TriggerFired,
     UniverseEvaluated,
+    UniverseMember,
     Unpinned,
     WatchChanged,
     WatchInterrupted,
@@ -72,6 +74,8 @@ SlotEvent = SlotDecision | MarketStateChanged | SelectionAdvanced
 
 NewSelector = Callable[[DayBegan], Selector]
 """Builds the selector of the process that published this step."""
+
+MembersOf = Callable[[int], Sequence[UniverseMember]]
 
 _NOTHING: Final[Sequence[Event]] = ()
 
@@ -103,11 +107,13 @@ class DecisionReplay:
     Args:
         new_selector: builds the selector of a process.
         snapshots: all of the day, oldest first.
+        members_of: the members of the day's build of this time.
     """
 
-    def __init__(self, new_selector: NewSelector, snapshots: Sequence[Snapshot]) -> None:
+    def __init__(self, new_selector: NewSelector, snapshots: Sequence[Snapshot], members_of: MembersOf) -> None:
         self._new_selector = new_selector
         self._snapshots = snapshots
+        self._members_of = members_of
         self._seen: Sequence[Snapshot] = ()
         self._selector: Selector | None = None
         self._gaps = GapTracker()
@@ -210,6 +216,10 @@ class DecisionReplay:
                 return selector.evaluate_rise(step, now_ns)
             case ListingApplied():
                 update_listing(selector, step, now_ns)
+            case HistoryApplied(built_ns):
+                if not (members := self._members_of(built_ns)):
+                    raise NotReplayableError(f"the universe with the history, built at {built_ns}, is not there")
+                selector.update_history(members)
             case AccountsClosed(accounts):
                 return selector.close_accounts(frozenset(accounts), now_ns)
             case Pinned(symbol) | PinRefused(symbol):
