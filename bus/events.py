@@ -27,7 +27,7 @@ import msgspec
 SCHEMA_VERSION: Final = 9
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "8083cce7d352452af1e4ebbf40e9e2556716f051e8fe1708dfd027aa4bab4f10"
+SCHEMA_DIGEST: Final = "25b63b2ea13e59f4c4fa6be4b09831cd40767ea49f3b85edbf6dec6b9c78eb22"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -797,7 +797,8 @@ class DayBegan(Document, frozen=True, tag="began"):
     """A process begins the day: the inputs of its decisions, apart from the events that follow.
 
     `universe` is the session of its universe ("" for none), `built_ns` the time when that was built, and `snapshots`
-    the number of the day's snapshots loaded first. `settings` are the selection's, in the form of their file;
+    the number of the day's snapshots loaded first; `history_ns` is the time of a later build whose closes and averages
+    count instead (`HistoryApplied`), None without one. `settings` are the selection's, in the form of their file;
     `accounts` are in the order of use. `settings_digest` covers settings, accounts, strategy and interval
     (`observer.selection.settings.DaySettings`). `rules` is the version of the decisions themselves.
     """
@@ -813,6 +814,7 @@ class DayBegan(Document, frozen=True, tag="began"):
     allocation_strategy: AllocationStrategy
     sweep_interval_s: float
     rules: int = 1
+    history_ns: int | None = None
 
 
 class KeptPin(Document, frozen=True, gc=False, tag=False):

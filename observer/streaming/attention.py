@@ -61,6 +61,7 @@ class AttentionRequests:
         self._no_sweep.set()
         self._swept: list[Sequence[Snapshot]] = []  # sweeps that `_attention` does not know yet
         self._attention: Attention | None = None
+        self._built: UniverseBuilt  # the build whose closes and averages count
         self._streamed: AbstractSet[str] = frozenset()
         self._failing_since_ns: dict[str, int] = {}  # by the alert's identity, from the first failure on
         self._turns = itertools.count()
@@ -109,11 +110,11 @@ class AttentionRequests:
         await self._clock.sleep_until(plan.track_b_start_ns)
         self._since_sweep = _Counts(self._clock.now_ns())
         session_date, known_until_ns, next_ns = plan.day.isoformat(), 0, 0
-        closed, built = _ClosedLines(self._parts, plan, universe), universe.built
+        closed = _ClosedLines(self._parts, plan, universe)
         while (now_ns := self._clock.now_ns()) < plan.track_b_stop_ns:
             await self._no_sweep.wait()
             if now_ns >= known_until_ns:
-                built = await self._read_history(plan, attention, built)
+                await self._read_history(plan, attention)
                 await self._read_slots(plan, attention)
                 known_until_ns = now_ns + _SLOTS_KNOWN_NS
             request = attention.next_request(self._rest.quotes_per_call, self._streamed | closed.at(now_ns))
@@ -139,6 +140,8 @@ class AttentionRequests:
             self._alerts.resolve("earlier_days", "the earlier days are read")
         triggers = self._selection.triggers
         attention = Attention(MarketState(universe.members, triggers, begun.earlier), triggers)
+        self._built = universe.built
+        await self._read_history(plan, attention)
         own = {swept[0].sweep for swept in self._swept if swept}
         for swept in [*await self._earlier_sweeps(plan, own), *self._swept]:
             attention.update_sweep(swept)
@@ -157,17 +160,16 @@ class AttentionRequests:
         self._alerts.resolve(_SWEEPS, "the day's earlier sweeps are read")
         return [swept for swept in sweeps_in(seen) if swept[0].sweep not in own]
 
-    async def _read_history(self, plan: DayPlan, attention: Attention, known: UniverseBuilt) -> UniverseBuilt:
-        """Apply the closes and averages of a build after this one, if there is one. Returns the build that counts."""
+    async def _read_history(self, plan: DayPlan, attention: Attention) -> None:
+        """Apply the closes and averages of a later build, if there is one."""
         try:
-            later = await asyncio.to_thread(later_build, self._reader, plan, known)
+            later = await asyncio.to_thread(later_build, self._reader, plan, self._built)
         except StoreError as error:
-            self._failed(_SLOTS, f"requests between sweeps know no history of the universe: {error}")
-            return known
-        if later is None:
-            return known
-        attention.update_history(later.members)
-        return later.built
+            self._failed(_SLOTS, f"requests between sweeps know no later history of the universe: {error}")
+            return
+        if later is not None:
+            self._built = later.built
+            attention.update_history(later.members)
 
     async def _read_slots(self, plan: DayPlan, attention: Attention) -> None:
         """Which symbols are streamed, and the sizes of their trades; those of before while the database refuses."""

@@ -242,25 +242,28 @@ class StreamingDay:
         self._first_step = begun.step
         self._built = universe.built if universe is not None else None
         state_failure(self._alerts, "earlier_days", begun.failure, "the earlier days are read")
-        return selector_of(members, settings, begun.earlier)
+        selector = selector_of(members, settings, begun.earlier)
+        if (later := await self._later_build()) is not None:
+            self._built = later.built
+            self._first_step = msgspec.structs.replace(begun.step, history_ns=later.built.built_ns)
+            selector.update_history(later.members)
+        return selector
 
     async def _give_slots(self, selector: Selector) -> None:
         """Resume the slots of an earlier process of this day, or begin with the opening's movers."""
-        later = await self._later_build()
         reported = await asyncio.to_thread(self._reader.slot_events, self._session_date)
         if any(isinstance(event, SlotAssigned) for event in reported):
             self.overflow.resume(reported, self._clock.now_ns())
             if self.overflow.level == "normal":
                 self._alerts.resolve(OVERFLOW, "slots, last hour: level normal")
-            assigned = await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns)
-            self._resume(selector, reported, assigned, later)
+            self._resume(selector, reported, await asyncio.to_thread(self._reader.open_slots, self._plan.starts_ns))
             self.trades.hold(selector.wanted)
             self.receiver.outages.stay_down(selector.closed_accounts)
             return
         self._alerts.resolve(OVERFLOW, "the day's first slots are given")  # of an earlier day, whose close was missed
         seen, failure = await opening_in_time(self._reader, self._plan, CONTEXT_LIMIT_S)
         state_failure(self._alerts, "opening", failure, "the opening's snapshots are read")
-        self._begin(selector, seen, later)
+        self._begin(selector, seen)
         opening, base = decisions.opening_of(seen)
         self._producer.publish(context.synced_event(base, self._session_date, self._clock.now_ns()))
         pins = await asyncio.to_thread(self._reader.pins_before, self._session_date)
@@ -271,33 +274,25 @@ class StreamingDay:
             self.carry_out(selector, kept_pins(selector.pins, selector.waiting_pins), now_ns, kept)
         self.carry_out(selector, SlotsOpened(), now_ns, decisions.open_slots(selector, opening, base, now_ns))
 
-    def _begin(self, selector: Selector, seen: Sequence[Snapshot], later: StoredUniverse | None = None) -> None:
-        """Apply Track A's snapshots from before the feed subscription, and a later build. A replay starts here, and the
-        selection sees trades only from here on.
+    def _begin(self, selector: Selector, seen: Sequence[Snapshot]) -> None:
+        """Apply Track A's snapshots from before the feed subscription. A replay starts here, and the selection sees
+        trades only from here on.
         """
         self.receiver.selector, self.trades.gaps.main_venue = selector, selector.main_venue
         decisions.update_seen(selector, seen)
         self._observe({snapshot.symbol: snapshot for snapshot in seen}.values())
         began = msgspec.structs.replace(self._first_step, snapshots=len(seen))
         self._producer.publish(SelectionAdvanced(self._session_date, self._clock.now_ns(), began))
-        if later is not None:
-            self._apply_history(selector, later)
 
     def _observe(self, seen: Iterable[Snapshot]) -> None:
         """Apply price limits and volumes to the screen of trades."""
         for snapshot in seen:
             self.trades.screen.observe(snapshot.symbol, state_of(snapshot))
 
-    def _resume(
-        self,
-        selector: Selector,
-        reported: Sequence[Event],
-        assigned: Sequence[SlotAssigned],
-        later: StoredUniverse | None = None,
-    ) -> None:
+    def _resume(self, selector: Selector, reported: Sequence[Event], assigned: Sequence[SlotAssigned]) -> None:
         date, from_ns, now_ns = self._session_date, self._plan.track_a_start_ns, self.moment()
         seen = self._reader.snapshots(date, from_ns, now_ns)
-        self._begin(selector, seen, later)
+        self._begin(selector, seen)
         self._resume_gaps(marks_of(self._reader, date, assigned, seen), reported)
         self.carry_out(selector, SlotsResumed(), now_ns, decisions.resume(selector, reported, seen, now_ns))
         self._evaluated = last_evaluated(reported, self._plan.track_b_start_ns)
@@ -355,11 +350,9 @@ class StreamingDay:
             return None
 
     async def _update_history(self, selector: Selector) -> None:
-        if (later := await self._later_build()) is not None:
-            self._apply_history(selector, later)
-
-    def _apply_history(self, selector: Selector, later: StoredUniverse) -> None:
-        """Compare with the closes and averages of this build from now on."""
+        """Compare with the closes and averages of a later build from now on, once there is one."""
+        if (later := await self._later_build()) is None:
+            return
         self._built, now_ns = later.built, self.moment()
         selector.update_history(later.members)
         for symbol in selector.wanted:

@@ -195,6 +195,8 @@ class DecisionReplay:
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
         self._selector = self._new_selector(began)
+        if began.history_ns is not None:
+            self._apply_history(self._selector, began.history_ns)
         self._gaps = GapTracker(self._selector.main_venue)
         self._seen = self._snapshots[: began.snapshots]
         update_seen(self._selector, self._seen)
@@ -217,9 +219,7 @@ class DecisionReplay:
             case ListingApplied():
                 update_listing(selector, step, now_ns)
             case HistoryApplied(built_ns):
-                if not (members := self._members_of(built_ns)):
-                    raise NotReplayableError(f"the universe with the history, built at {built_ns}, is not there")
-                selector.update_history(members)
+                self._apply_history(selector, built_ns)
             case AccountsClosed(accounts):
                 return selector.close_accounts(frozenset(accounts), now_ns)
             case Pinned(symbol) | PinRefused(symbol):
@@ -233,6 +233,11 @@ class DecisionReplay:
             case _:
                 assert_never(step)
         return _NOTHING
+
+    def _apply_history(self, selector: Selector, built_ns: int) -> None:
+        if not (members := self._members_of(built_ns)):
+            raise NotReplayableError(f"the universe with the history, built at {built_ns}, is not there")
+        selector.update_history(members)
 
     def _sweep(self, selector: Selector, step: UniverseEvaluated) -> None:
         swept = swept_in(step, self._snapshots)

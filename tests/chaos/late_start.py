@@ -18,7 +18,6 @@ from tests.chaos.whole_day import changes
 from tests.system.running import observer
 from tests.system.staged import StagedDay, staged_day, stopped
 
-_HISTORIES = "FROM selection_steps WHERE step LIKE '%\"history\"%'"
 MOMENTS: Mapping[str, str] = {
     "master_files": "SELECT MIN(checked_ns) FROM master_file_checks",
     "universe": "SELECT MIN(built_ns) FROM universes",
@@ -27,7 +26,7 @@ MOMENTS: Mapping[str, str] = {
     "first_sweep": "SELECT MIN(completed_ns) FROM sweeps",
     "first_bar": "SELECT CASE WHEN COUNT(*) > 0 THEN 0 END FROM daily_bars",
     "history_complete": "SELECT MAX(built_ns) FROM universes HAVING COUNT(*) > 1",
-    "history_applied": f"SELECT MIN(advanced_ns) {_HISTORIES}",
+    "history_applied": "SELECT MIN(advanced_ns) FROM selection_steps WHERE step LIKE '%\"history\"%'",
 }
 
 
@@ -78,8 +77,8 @@ def run(*, symbols: int, at: str = "09:20", kill: bool = False, limit_s: float =
         begun.until("history_applied", limit_s)
         if kill:
             day.kill("track-b")
-            again = f"SELECT COUNT(*) {_HISTORIES}"
-            day.system.until(lambda: day.system.ask(again)[0][0] > 1, "Track B takes the history in again", limit_s)
+            again = "SELECT COUNT(*) FROM selection_steps WHERE step LIKE '%\"resumed\"%'"
+            day.system.until(lambda: day.system.ask(again)[0][0] > 0, "Track B resumes", limit_s)
         begun.until("first_sweep", limit_s)
         reported = {
             "moments": begun.found,

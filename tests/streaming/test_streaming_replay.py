@@ -133,7 +133,7 @@ class Published:
         self.producer.flush()
         return list(_kept(self.outbox, self.producer.published))
 
-    def begin(self) -> None:
+    def begin(self, history_ns: int | None = None) -> None:
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
         parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
@@ -141,8 +141,10 @@ class Published:
             "kis", *parts, alerts=alerts, quarantine=self.producer.publish, account_of=lambda _symbol: "main"
         )
         self.selector = new_selector()
+        if history_ns is not None:
+            self.selector.update_history(HISTORY)
         decisions.update_seen(self.selector, self.snapshots)
-        self.report(day_began(DAY, snapshots=len(self.snapshots)))
+        self.report(day_began(DAY, snapshots=len(self.snapshots), history_ns=history_ns))
 
     def apply(self, kept: Trade | TradesConflated) -> None:
         (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)
@@ -246,9 +248,8 @@ class Published:
         reported, watched = self.events, self.recorder.detector.watched
         stored = [event for event in reported if isinstance(event, Trade | TradesConflated)]
         marks = {each.symbol: _mark(each) for each in stored if each.symbol in watched}
-        self.begin()
-        if any(isinstance(each, SelectionAdvanced) and each.step == HistoryApplied(1) for each in reported):
-            self.history()
+        is_known = any(isinstance(each, SelectionAdvanced) and each.step == HistoryApplied(1) for each in reported)
+        self.begin(history_ns=1 if is_known else None)
         resolved = {event.gap_id for event in reported if isinstance(event, GapDetected | GapEmpty | GapUnrecoverable)}
         opened = {each.symbol: each for each in reported if isinstance(each, GapOpened) and each.gap_id not in resolved}
         self.recorder.resume(marks.values(), self.clock.now_ns(), opened)
