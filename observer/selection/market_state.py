@@ -189,8 +189,10 @@ class MarketState:
             if member.symbol not in self.members:
                 continue
             self.members[member.symbol] = member
-            state = self.by_symbol.get(member.symbol)
-            if state is not None and state.first is not None:
+            if (state := self.by_symbol.get(member.symbol)) is None:
+                continue
+            state.opening_volume_by_now = state.opening_range_by_now = None  # of a symbol without averages
+            if state.first is not None:
                 self._adjust(state, state.first)
         self.update_pace()
 
