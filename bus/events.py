@@ -27,7 +27,7 @@ import msgspec
 SCHEMA_VERSION: Final = 9
 """Of the events: each change of them has the next number."""
 
-SCHEMA_DIGEST: Final = "cb80dc2c246bf6c31769b7fabb5f5887b2594c883111286bb86d5b5fbd907b41"
+SCHEMA_DIGEST: Final = "25b63b2ea13e59f4c4fa6be4b09831cd40767ea49f3b85edbf6dec6b9c78eb22"
 """Of all events' kinds, fields, types and defaults (tests/bus/schema.py): no change of them goes unnoticed."""
 
 Side = Literal["buy", "sell", "auction", "unknown"]
@@ -797,7 +797,8 @@ class DayBegan(Document, frozen=True, tag="began"):
     """A process begins the day: the inputs of its decisions, apart from the events that follow.
 
     `universe` is the session of its universe ("" for none), `built_ns` the time when that was built, and `snapshots`
-    the number of the day's snapshots loaded first. `settings` are the selection's, in the form of their file;
+    the number of the day's snapshots loaded first; `history_ns` is the time of a later build whose closes and averages
+    count instead (`HistoryApplied`), None without one. `settings` are the selection's, in the form of their file;
     `accounts` are in the order of use. `settings_digest` covers settings, accounts, strategy and interval
     (`observer.selection.settings.DaySettings`). `rules` is the version of the decisions themselves.
     """
@@ -813,6 +814,7 @@ class DayBegan(Document, frozen=True, tag="began"):
     allocation_strategy: AllocationStrategy
     sweep_interval_s: float
     rules: int = 1
+    history_ns: int | None = None
 
 
 class KeptPin(Document, frozen=True, gc=False, tag=False):
@@ -873,6 +875,12 @@ class ListingApplied(Document, frozen=True, gc=False, tag="listing"):
     suspended: bool
 
 
+class HistoryApplied(Document, frozen=True, gc=False, tag="history"):
+    """From now on the closes and averages of the day's build of this time count, which came after the one in force."""
+
+    built_ns: int
+
+
 class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
     """From now on exactly these accounts cannot stream."""
 
@@ -916,6 +924,7 @@ SelectionStep = (
     | SlotsEvaluated
     | RiseApplied
     | ListingApplied
+    | HistoryApplied
     | AccountsClosed
     | Pinned
     | PinRefused

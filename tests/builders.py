@@ -30,7 +30,7 @@ def trades(count: int, first: int = 1, **changes: object) -> list[Trade]:
     return [trade(sequence, **changes) for sequence in range(first, first + count)]
 
 
-def day_began(universe: str, *, snapshots: int = 0) -> DayBegan:
+def day_began(universe: str, *, snapshots: int = 0, history_ns: int | None = None) -> DayBegan:
     """A day's first step, with the settings of a test that does not read them."""
     return DayBegan(
         universe=universe,
@@ -43,6 +43,7 @@ def day_began(universe: str, *, snapshots: int = 0) -> DayBegan:
         accounts=(),
         allocation_strategy="round_robin",
         sweep_interval_s=600.0,
+        history_ns=history_ns,
     )
 
 

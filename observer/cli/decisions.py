@@ -1,6 +1,7 @@
 """`observer decisions`: recomputes a day's decisions from stored data, and compares."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import msgspec
@@ -79,7 +80,8 @@ def verified_day(reader: StoreReader, session_date: str) -> DecisionComparison:
         )
 
     snapshots = reader.snapshots(session_date, midnight_ns, ends_ns)
-    return verified(reader.decision_events(session_date), DecisionReplay(new_selector, snapshots))
+    members_of = partial(reader.universe, session_date, KOREAN_STOCKS)
+    return verified(reader.decision_events(session_date), DecisionReplay(new_selector, snapshots, members_of))
 
 
 def first_steps(reader: StoreReader, session_date: str) -> Sequence[tuple[int, DayBegan]]:

@@ -114,6 +114,10 @@ class Attention:
             if snapshot.symbol in self._market.members:
                 self._update(snapshot.symbol, snapshot.cumulative_volume, snapshot.receive_time_ns)
 
+    def update_history(self, members: Iterable[UniverseMember]) -> None:
+        """Apply the closes and averages of a later build; the next sweep makes the symbols due."""
+        self._market.update_history(members)
+
     def update_trade_volumes(self, volumes: Mapping[str, float]) -> None:
         """Apply the mean volumes of the day's streamed trades, by symbol; the first ones make symbols due."""
         for symbol, volume in volumes.items():

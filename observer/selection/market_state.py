@@ -1,6 +1,6 @@
 """The latest state of each symbol of the day, as the triggers use it, and which symbols may hold no slot. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import median
 
@@ -23,9 +23,9 @@ class SymbolState:
     """
 
     __slots__ = (
-        "at_upper_limit", "average_volume_by_now", "cumulative_volume", "delisted", "halt", "high", "low",
+        "at_upper_limit", "average_volume_by_now", "cumulative_volume", "delisted", "first", "halt", "high", "low",
         "opening_range_by_now", "opening_volume_by_now", "pace", "range_ns", "rate", "recent", "recent_certain",
-        "recent_ns", "recent_ratio", "seen_ns", "shares_factor", "silent_ns", "suspension", "swept", "swept_ns",
+        "recent_ns", "recent_ratio", "seen_ns", "shares_factor", "silent_ns", "suspension", "swept_ns",
         "trade_volume", "trades_per_second", "usual_recent_volume", "usual_since", "usual_until",
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ class SymbolState:
         self.range_ns: int | None = None
         self.trade_volume = trade_volume
         self.seen_ns = 0
-        self.swept = False
+        self.first: Snapshot | None = None  # of the day: its price limits state the base price
         self.swept_ns = 0
         self.silent_ns = 0  # until then, no trade followed the last one
         self.shares_factor = 1.0  # today's shares per share of yesterday
@@ -173,8 +173,8 @@ class MarketState:
     def update_snapshot(self, snapshot: Snapshot) -> None:
         """Apply a snapshot of Track A. The first one's price limits show whether the history is in other shares."""
         state = self.of(snapshot.symbol)
-        if not state.swept:
-            state.swept = True
+        if state.first is None:
+            state.first = snapshot
             self._adjust(state, snapshot)
         state.update_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
@@ -182,6 +182,19 @@ class MarketState:
         price, upper_limit = snapshot.price, snapshot.upper_limit
         state.at_upper_limit = price is not None and upper_limit is not None and price >= upper_limit
         self._judge(snapshot.symbol, state)
+
+    def update_history(self, members: Iterable[UniverseMember]) -> None:
+        """Take the closes and averages of the day's symbols from a later build; no symbol is added."""
+        for member in members:
+            if member.symbol not in self.members:
+                continue
+            self.members[member.symbol] = member
+            if (state := self.by_symbol.get(member.symbol)) is None:
+                continue
+            state.opening_volume_by_now = state.opening_range_by_now = None  # of a symbol without averages
+            if state.first is not None:
+                self._adjust(state, state.first)
+        self.update_pace()
 
     def update_rise(self, rise: RiseApplied) -> bool:
         """Apply a volume rise of the symbol. Returns whether it is newer than what is known."""

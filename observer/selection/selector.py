@@ -4,7 +4,7 @@ It has no clock and no socket: it takes snapshots and trades, evaluates at a giv
 events. The same calls in the same order return the same events, which a replay verifies.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, Literal
 
@@ -119,10 +119,7 @@ class Selector:
         self.slots = len(self._state.slots)  # of all accounts together
         self._churning = False
         self._opening: Baseline | None = None
-        self._without_volume = {
-            each.symbol for each in members if not each.average_volume_20d
-        } - earlier.profiles.keys()
-        self._without_range = {each.symbol for each in members if not each.average_true_range_14d}
+        self._note_unknown(members)
         self._pins: dict[str, int | None] = {}  # pinned symbols, in the order of requests, with their ends
         self.closed_accounts: AbstractSet[str] = frozenset()  # accounts that cannot stream now
         self._fillers = fillers_of(members, self.slots * _FILLERS_PER_SLOT)
@@ -165,6 +162,18 @@ class Selector:
     def compare_with(self, opening: Baseline) -> None:
         """From now on compare symbols without a history with the average symbol's opening."""
         self._opening = opening
+
+    def update_history(self, members: Iterable[UniverseMember]) -> None:
+        """Compare the symbols with the closes and averages of a later build from now on."""
+        self.market.update_history(members)
+        self._note_unknown(self.market.members.values())
+
+    def _note_unknown(self, members: Collection[UniverseMember]) -> None:
+        """Note which symbols are compared with the average symbol's opening."""
+        self._without_volume = {
+            each.symbol for each in members if not each.average_volume_20d
+        } - self._earlier.profiles.keys()
+        self._without_range = {each.symbol for each in members if not each.average_true_range_14d}
 
     def open(self, candidates: Iterable[Candidate], now_ns: int) -> Sequence[Event]:
         """Assign the first slots of the day to these candidates; the largest symbols fill the remaining ones."""

@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Final
 
-from bus.events import AttentionCompleted, Snapshot, VolumeRise
+from bus.events import AttentionCompleted, Snapshot, UniverseBuilt, VolumeRise
 from observer.accounts.clients import BrokerAccount
 from observer.calendar.phases import DayPlan
 from observer.errors import ProviderError, StoreError
@@ -27,6 +27,7 @@ from observer.streaming.earlier import earlier_in_time
 from observer.streaming.sweep_times import open_venues
 from observer.streaming.track_a import TrackAParts, elsewhere
 from observer.units import NS_PER_S
+from observer.universe.in_force import later_build
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class AttentionRequests:
         self._no_sweep.set()
         self._swept: list[Sequence[Snapshot]] = []  # sweeps that `_attention` does not know yet
         self._attention: Attention | None = None
+        self._built: UniverseBuilt  # the build whose closes and averages count
         self._streamed: AbstractSet[str] = frozenset()
         self._failing_since_ns: dict[str, int] = {}  # by the alert's identity, from the first failure on
         self._turns = itertools.count()
@@ -112,6 +114,7 @@ class AttentionRequests:
         while (now_ns := self._clock.now_ns()) < plan.track_b_stop_ns:
             await self._no_sweep.wait()
             if now_ns >= known_until_ns:
+                await self._read_history(plan, attention)
                 await self._read_slots(plan, attention)
                 known_until_ns = now_ns + _SLOTS_KNOWN_NS
             request = attention.next_request(self._rest.quotes_per_call, self._streamed | closed.at(now_ns))
@@ -137,6 +140,8 @@ class AttentionRequests:
             self._alerts.resolve("earlier_days", "the earlier days are read")
         triggers = self._selection.triggers
         attention = Attention(MarketState(universe.members, triggers, begun.earlier), triggers)
+        self._built = universe.built
+        await self._read_history(plan, attention)
         own = {swept[0].sweep for swept in self._swept if swept}
         for swept in [*await self._earlier_sweeps(plan, own), *self._swept]:
             attention.update_sweep(swept)
@@ -154,6 +159,17 @@ class AttentionRequests:
             return []
         self._alerts.resolve(_SWEEPS, "the day's earlier sweeps are read")
         return [swept for swept in sweeps_in(seen) if swept[0].sweep not in own]
+
+    async def _read_history(self, plan: DayPlan, attention: Attention) -> None:
+        """Apply the closes and averages of a later build, if there is one."""
+        try:
+            later = await asyncio.to_thread(later_build, self._reader, plan, self._built)
+        except StoreError as error:
+            self._failed(_SLOTS, f"requests between sweeps know no later history of the universe: {error}")
+            return
+        if later is not None:
+            self._built = later.built
+            attention.update_history(later.members)
 
     async def _read_slots(self, plan: DayPlan, attention: Attention) -> None:
         """Which symbols are streamed, and the sizes of their trades; those of before while the database refuses."""

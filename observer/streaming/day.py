@@ -17,6 +17,7 @@ from bus.events import (
     CloseReason,
     DayBegan,
     Event,
+    HistoryApplied,
     ListingApplied,
     ListingChanged,
     RiseApplied,
@@ -29,6 +30,7 @@ from bus.events import (
     SlotsResumed,
     Snapshot,
     SweepCompleted,
+    UniverseBuilt,
     UniverseEvaluated,
     VolumeRise,
 )
@@ -51,6 +53,7 @@ from observer.selection.pins import kept_pins
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings
 from observer.store.reader import StoreReader
+from observer.store.universes import StoredUniverse
 from observer.streaming import decisions
 from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_of, opening_in_time, state_failure
 from observer.streaming.halt_poller import HaltPoller
@@ -62,7 +65,7 @@ from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
 from observer.streaming.stream_alerts import OVERFLOW, report_held_back, report_market_stops, resolve_stream_alerts
 from observer.units import NS_PER_S
-from observer.universe.in_force import oldest_fallback, universe_of
+from observer.universe.in_force import later_build, oldest_fallback, universe_of
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +129,7 @@ class StreamingDay:
         self.trades = self.receiver.trades
         self.overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
+        self._built: UniverseBuilt | None = None  # the build whose closes and averages the selection has
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
@@ -236,8 +240,14 @@ class StreamingDay:
         self._late_end.windows = settings.windows
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)
         self._first_step = begun.step
+        self._built = universe.built if universe is not None else None
         state_failure(self._alerts, "earlier_days", begun.failure, "the earlier days are read")
-        return selector_of(members, settings, begun.earlier)
+        selector = selector_of(members, settings, begun.earlier)
+        if (later := await self._later_build()) is not None:
+            self._built = later.built
+            self._first_step = msgspec.structs.replace(begun.step, history_ns=later.built.built_ns)
+            selector.update_history(later.members)
+        return selector
 
     async def _give_slots(self, selector: Selector) -> None:
         """Resume the slots of an earlier process of this day, or begin with the opening's movers."""
@@ -304,8 +314,10 @@ class StreamingDay:
         sweep; its snapshots come from the database, which does not. After a restart, first the sweep that ended
         meanwhile, and the volume rises.
         """
-        feed = FeedSubscriber(self._feed_address, [SweepCompleted, ListingChanged, VolumeRise], self._alerts.feed_lost)
+        signals = (SweepCompleted, ListingChanged, VolumeRise, UniverseBuilt)
+        feed = FeedSubscriber(self._feed_address, signals, self._alerts.feed_lost)
         try:
+            await self._update_history(selector)
             if self._evaluated is not None:
                 missed = (self._reader, self._session_date, self._evaluated)
                 sweep, rises = await asyncio.to_thread(missed_since, *missed)
@@ -316,12 +328,37 @@ class StreamingDay:
             async for event in feed:
                 if isinstance(event, ListingChanged):
                     self._update_listing(selector, event)
+                elif isinstance(event, UniverseBuilt):
+                    await self._update_history(selector)
                 elif self._clock.now_ns() >= self._plan.track_b_start_ns and isinstance(event, SweepCompleted):
                     await self._update_sweep(selector, event)
                 elif self._clock.now_ns() >= self._plan.track_b_start_ns and isinstance(event, VolumeRise):
                     self._update_rise(selector, event)
         finally:
             feed.close()
+
+    async def _later_build(self) -> StoredUniverse | None:
+        """The build with the closes and averages that a universe built in the session lacks; None: it is not needed, or
+        not there yet.
+        """
+        if self._built is None:
+            return None
+        try:
+            return await asyncio.to_thread(later_build, self._reader, self._plan, self._built)
+        except StoreError as error:
+            logger.warning("the history of the universe is not read, the next sweep tries again: %s", error)
+            return None
+
+    async def _update_history(self, selector: Selector) -> None:
+        """Compare with the closes and averages of a later build from now on, once there is one."""
+        if (later := await self._later_build()) is None:
+            return
+        self._built, now_ns = later.built, self.moment()
+        selector.update_history(later.members)
+        for symbol in selector.wanted:
+            self.trades.screen.expect(symbol, selector.market.members[symbol].average_volume_20d)
+        step = HistoryApplied(later.built.built_ns)
+        self._producer.publish(SelectionAdvanced(self._session_date, now_ns, step))
 
     def _update_listing(self, selector: Selector, change: ListingChanged) -> None:
         """Apply a listing change to every line of the stock in the day's universe; no other can have a slot."""
@@ -352,6 +389,7 @@ class StreamingDay:
             self._alerts.report("sweep_unread", "warning", f"sweep {sweep.sweep} is not looked at: {error}")
             return
         self._alerts.resolve("sweep_unread", f"sweep {sweep.sweep} is read")
+        await self._update_history(selector)
         swept = [snapshot for snapshot in seen if snapshot.sweep == sweep.sweep]
         now_ns = self.moment()
         self._stream_monitor.sweep({snapshot.symbol: snapshot.cumulative_volume for snapshot in swept})

@@ -21,6 +21,7 @@ from bus.events import (
     GapDetected,
     GapEmpty,
     GapOpened,
+    HistoryApplied,
     ListingApplied,
     MarketStateChanged,
     Pinned,
@@ -44,6 +45,7 @@ from bus.events import (
     TriggerEnded,
     TriggerFired,
     UniverseEvaluated,
+    UniverseMember,
     Unpinned,
     WatchChanged,
     WatchInterrupted,
@@ -72,6 +74,8 @@ SlotEvent = SlotDecision | MarketStateChanged | SelectionAdvanced
 
 NewSelector = Callable[[DayBegan], Selector]
 """Builds the selector of the process that published this step."""
+
+MembersOf = Callable[[int], Sequence[UniverseMember]]
 
 _NOTHING: Final[Sequence[Event]] = ()
 
@@ -103,11 +107,13 @@ class DecisionReplay:
     Args:
         new_selector: builds the selector of a process.
         snapshots: all of the day, oldest first.
+        members_of: the members of the day's build of this time.
     """
 
-    def __init__(self, new_selector: NewSelector, snapshots: Sequence[Snapshot]) -> None:
+    def __init__(self, new_selector: NewSelector, snapshots: Sequence[Snapshot], members_of: MembersOf) -> None:
         self._new_selector = new_selector
         self._snapshots = snapshots
+        self._members_of = members_of
         self._seen: Sequence[Snapshot] = ()
         self._selector: Selector | None = None
         self._gaps = GapTracker()
@@ -189,6 +195,8 @@ class DecisionReplay:
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
         self._selector = self._new_selector(began)
+        if began.history_ns is not None:
+            self._apply_history(self._selector, began.history_ns)
         self._gaps = GapTracker(self._selector.main_venue)
         self._seen = self._snapshots[: began.snapshots]
         update_seen(self._selector, self._seen)
@@ -210,6 +218,8 @@ class DecisionReplay:
                 return selector.evaluate_rise(step, now_ns)
             case ListingApplied():
                 update_listing(selector, step, now_ns)
+            case HistoryApplied(built_ns):
+                self._apply_history(selector, built_ns)
             case AccountsClosed(accounts):
                 return selector.close_accounts(frozenset(accounts), now_ns)
             case Pinned(symbol) | PinRefused(symbol):
@@ -223,6 +233,11 @@ class DecisionReplay:
             case _:
                 assert_never(step)
         return _NOTHING
+
+    def _apply_history(self, selector: Selector, built_ns: int) -> None:
+        if not (members := self._members_of(built_ns)):
+            raise NotReplayableError(f"the universe with the history, built at {built_ns}, is not there")
+        selector.update_history(members)
 
     def _sweep(self, selector: Selector, step: UniverseEvaluated) -> None:
         swept = swept_in(step, self._snapshots)

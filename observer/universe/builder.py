@@ -2,6 +2,10 @@
 
 A committed universe stays unchanged all day. Bars and answers are stored as they arrive, so a killed process resumes
 where it stopped. A day's own last snapshots replace the call for its bar the next morning.
+
+A first start in the session has no time for a call for each stock: there a universe of the files is published at once,
+and a second build with the history behind it. The first one stays in force; Track B takes the second one's averages
+into the selection (`HistoryApplied`).
 """
 
 import logging
@@ -36,7 +40,8 @@ from observer.universe.eligibility import (
 )
 from observer.universe.files import write_universe_file
 from observer.universe.further_lines import lines_at, with_further_lines
-from observer.universe.history import BARS_KEPT, DailyHistory, Past, StoredHistory
+from observer.universe.history import BARS_KEPT, FAILURES_MAX, DailyHistory, Past, StoredHistory
+from observer.universe.in_force import fixed_ns
 from observer.universe.settings import UniverseVenues
 from observer.universe.venue_facts import VenueFacts
 
@@ -119,8 +124,8 @@ class UniverseBuilder:
         return moment_of(plan, self._settings.generation_time)
 
     async def build(self, plan: DayPlan) -> None:
-        """Build the day's universe unless it is stored already; then write its file."""
-        if self._built(plan) is None:
+        """Build the day's universe unless it is stored already, with its history; then write its file."""
+        if self._complete(plan) is None:
             await self._build(plan)
         await self._write_file(plan)
 
@@ -130,7 +135,7 @@ class UniverseBuilder:
         """
         if not plan.trades:
             return Refused("not_now", f"{plan.day} is no trading day: it has no universe")
-        if (there := self._built(plan)) is not None:
+        if (there := self._complete(plan)) is not None:
             await self._write_file(plan)
             at = local_datetime(there.built_ns).strftime("%H:%M:%S")
             return Refused("not_now", f"the universe of {plan.day} was built at {at} and stays as it is all day")
@@ -140,6 +145,15 @@ class UniverseBuilder:
 
     def _built(self, plan: DayPlan) -> UniverseBuilt | None:
         return self._reader.universe_built(plan.day.isoformat(), KOREAN_STOCKS)
+
+    def _complete(self, plan: DayPlan) -> UniverseBuilt | None:
+        """The day's last build, unless it is one that was published before its history."""
+        built = self._built(plan)
+        if built is None or built.built_ns < fixed_ns(plan):
+            return built
+        members = self._reader.universe(plan.day.isoformat(), KOREAN_STOCKS)
+        without = [member.close_is_base for member in members if member.venue == self._main_venue]
+        return None if sum(without) > FAILURES_MAX * len(without) else built
 
     async def _write_file(self, plan: DayPlan) -> None:
         """Write the file of the committed universe. A failed write costs the file only."""
@@ -157,27 +171,40 @@ class UniverseBuilder:
         known = await self._history.stored(plan.day)
         # Every possible member, at any price: a close from a file or a base price is a session old.
         candidates = [each.symbol for each in listings if exclusion_by_kind(each, self._settings) is None]
-        pasts = await self._history.of_stocks(candidates, known)
+        late = self._clock.now_ns() >= fixed_ns(plan) and self._built(plan) is None
+        if late and known.lacks_many(candidates):
+            await self._publish(listings, candidates, known, calls=False)
+            await self._write_file(plan)
+            known = await self._history.stored(plan.day)
+        return await self._publish(listings, candidates, known)
+
+    async def _publish(
+        self, listings: Sequence[Listing], candidates: Sequence[str], known: StoredHistory, *, calls: bool = True
+    ) -> UniverseBuilt:
+        """Publish a universe with its history; without calls, with what is stored of it."""
+        pasts = await self._history.of_stocks(candidates, known, calls=calls)
         previous = known.previous.isoformat()
         day = UniverseDay(
-            *(self._provider, KOREAN_STOCKS, plan.day.isoformat(), previous, self._clock.now_ns(), self._main_venue)
+            *(self._provider, KOREAN_STOCKS, known.day.isoformat(), previous, self._clock.now_ns(), self._main_venue)
         )
         universe = build(listings, _histories(pasts, previous), day, self._settings)
         self._report(universe)
-        universe = await self._with_further_lines(universe, pasts, known)
+        universe = await self._with_further_lines(universe, pasts, known, calls=calls)
         built = universe.built
         self._producer.publish_together([*universe.members, built])
+        counts = built.symbols, built.considered
         left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(universe.excluded.items()))
-        logger.info("universe of %d symbols out of %d listings; not: %s", built.symbols, built.considered, left_out)
+        history = "" if calls else ", before its history"
+        logger.info("universe of %d symbols out of %d listings%s; not: %s", *counts, history, left_out)
         return built
 
     async def _with_further_lines(
-        self, universe: Universe, pasts: Mapping[str, Past], known: StoredHistory
+        self, universe: Universe, pasts: Mapping[str, Past], known: StoredHistory, *, calls: bool
     ) -> Universe:
         """The universe with its stocks' lines at the further venues."""
         trading = await self._facts.of_day([member.symbol for member in universe.members], known.day)
         lines = lines_at(universe.members, trading, self._main_venue)
-        found, outage = await self._history.of_further_lines(list(lines), pasts, known)
+        found, outage = await self._history.of_further_lines(list(lines), pasts, known, calls=calls)
         if outage is None:
             self._alerts.resolve(FURTHER_BARS, f"the lines at further venues of {known.day} have their daily bars")
         else:

@@ -67,6 +67,23 @@ class StoredHistory(msgspec.Struct, frozen=True):
         """The line's."""
         return Past(self.bars.get(line, []), self.adjustments.get(line, []))
 
+    def has_all_of(self, line: str) -> bool:
+        """Whether the line's bar of the previous session is stored."""
+        return self._until(line) >= self.previous.isoformat()
+
+    def has_own_of(self, line: str) -> bool:
+        """Whether sweeps have the only bar that is missing."""
+        return line in self.own and self._until(line) >= self.before_previous.isoformat()
+
+    def lacks_many(self, lines: Sequence[str]) -> bool:
+        """Whether so many of the lines need a call that an outage of these calls would fail a build."""
+        needing = sum(not self.has_all_of(line) and not self.has_own_of(line) for line in lines)
+        return needing > FAILURES_MAX * len(lines)
+
+    def _until(self, line: str) -> str:
+        bars = self.bars.get(line)
+        return bars[-1].session_date if bars else ""
+
 
 class DailyHistory:
     """The sessions before one day.
@@ -109,28 +126,36 @@ class DailyHistory:
             own=await asyncio.to_thread(self._own_bars, previous),
         )
 
-    async def of_stocks(self, symbols: Sequence[str], known: StoredHistory) -> Mapping[str, Past]:
-        """The sessions of the stocks' main lines up to the one before the day.
+    async def of_stocks(
+        self, symbols: Sequence[str], known: StoredHistory, *, calls: bool = True
+    ) -> Mapping[str, Past]:
+        """The sessions of the stocks' main lines up to the one before the day; without calls those that are stored.
 
         Raises:
             ProviderError: too many lines got no answer: a universe without history would be crippled all day, so the
                 job is tried again; fetched bars are stored, and only the rest is asked for.
         """
-        pasts, outage = await self._completed(symbols, known, {})
+        pasts, outage = await self._completed(symbols, known, {}, calls=calls)
         if outage is not None:
             raise outage
         return pasts
 
     async def of_further_lines(
-        self, lines: Sequence[str], stocks: Mapping[str, Past], known: StoredHistory
+        self, lines: Sequence[str], stocks: Mapping[str, Past], known: StoredHistory, *, calls: bool = True
     ) -> tuple[Mapping[str, Past], ProviderError | None]:
         """The sessions of these stocks' lines at other venues, likewise. With too many lines without an answer also the
         error: the main venue's lines do not wait for another venue's bars.
         """
-        return await self._completed(lines, known, {line: stocks[stock_of(line)].adjustments for line in lines})
+        of_stocks = {line: stocks[stock_of(line)].adjustments for line in lines}
+        return await self._completed(lines, known, of_stocks, calls=calls)
 
     async def _completed(
-        self, lines: Sequence[str], known: StoredHistory, of_stocks: Mapping[str, Sequence[SharesAdjusted]]
+        self,
+        lines: Sequence[str],
+        known: StoredHistory,
+        of_stocks: Mapping[str, Sequence[SharesAdjusted]],
+        *,
+        calls: bool,
     ) -> tuple[Mapping[str, Past], ProviderError | None]:
         """The sessions of lines, for further ones with the changes that their stocks have; and the error, once too many
         calls failed with one that a later attempt may not have. No further call is made then.
@@ -143,13 +168,14 @@ class DailyHistory:
             past = known.past(line)
             if line in of_stocks:
                 past = self._with_changes_of_stock(line, past, of_stocks[line])
-            known_until = past.bars[-1].session_date if past.bars else ""
-            if known_until >= known.previous.isoformat():
+            if known.has_all_of(line):
                 return line, past
-            if line in known.own and known_until >= known.before_previous.isoformat():
+            if known.has_own_of(line):
                 found = known.own[line]
                 changes = [] if line in of_stocks else [(past.bars[-1], found.bar, found.base_price)]
                 return line, self._kept(past, [found.bar], changes, known.day)
+            if not calls:
+                return line, past
             async with at_once:
                 if len(outages) > tolerated:
                     return line, past

@@ -4,6 +4,7 @@ import asyncio
 from datetime import date, timedelta
 from typing import Final
 
+from bus.events import UniverseBuilt
 from observer.calendar.phases import DayPlan
 from observer.clock import Clock
 from observer.store.reader import StoreReader
@@ -27,12 +28,26 @@ async def universe_of(
     Raises:
         StoreError: the database does not answer.
     """
-    wanted = (plan.day.isoformat(), KOREAN_STOCKS, _fixed_ns(plan), oldest.isoformat())
+    wanted = (plan.day.isoformat(), KOREAN_STOCKS, fixed_ns(plan), oldest.isoformat())
     while (found := await asyncio.to_thread(reader.universe_in_force, *wanted)) is None:
         if clock.now_ns() >= until_ns:
             return None
         await asyncio.sleep(_POLL_S)
     return found
+
+
+def later_build(reader: StoreReader, plan: DayPlan, known: UniverseBuilt) -> StoredUniverse | None:
+    """The day's build after this one, which has the history that a universe built in the session lacks; None while
+    there is none, or where this one is of an earlier day.
+
+    Raises:
+        StoreError: the database does not answer.
+    """
+    session_date = plan.day.isoformat()
+    last = reader.universe_built(session_date, KOREAN_STOCKS) if known.session_date == session_date else None
+    if last is None or last.built_ns <= known.built_ns:
+        return None
+    return StoredUniverse(last, reader.universe(session_date, KOREAN_STOCKS, last.built_ns))
 
 
 async def refused_universe(plan: DayPlan, reader: StoreReader) -> str | None:
@@ -41,7 +56,7 @@ async def refused_universe(plan: DayPlan, reader: StoreReader) -> str | None:
     Raises:
         StoreError: the database does not answer.
     """
-    found = await asyncio.to_thread(reader.universe_in_force, plan.day.isoformat(), KOREAN_STOCKS, _fixed_ns(plan))
+    found = await asyncio.to_thread(reader.universe_in_force, plan.day.isoformat(), KOREAN_STOCKS, fixed_ns(plan))
     return found.built.session_date if found is not None else None
 
 
@@ -56,5 +71,6 @@ def oldest_fallback(day: date, weekdays_max: int) -> date:
     return oldest
 
 
-def _fixed_ns(plan: DayPlan) -> int:
+def fixed_ns(plan: DayPlan) -> int:
+    """The moment that fixes the day's universe: of builds after it the first is in force, and no later one."""
     return plan.track_a_start_ns - _FIXED_BEFORE_S * NS_PER_S

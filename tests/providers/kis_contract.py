@@ -141,6 +141,7 @@ CONTRACTS = [
             "FID_ORG_ADJ_PRC": "1",
         },
         {**BAR, "close": "stck_clpr", "volume": "acml_vol"},
+        priority="background",
     ),
     Contract(
         calls.MINUTE_BARS,

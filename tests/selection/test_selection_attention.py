@@ -32,9 +32,12 @@ def averages(symbols: list[str]) -> dict[str, float]:
 class Day:
     """A day on which every symbol trades evenly at its usual rate, and some from a moment on several times as fast."""
 
-    def __init__(self, symbols: list[str] = SYMBOLS, trade_volume: float | None = TRADE) -> None:
+    def __init__(
+        self, symbols: list[str] = SYMBOLS, trade_volume: float | None = TRADE, *, averages_known: bool = True
+    ) -> None:
         self.averages = averages(symbols)
-        members = [member(symbol, average_volume_20d=average) for symbol, average in self.averages.items()]
+        known = {symbol: average if averages_known else None for symbol, average in self.averages.items()}
+        members = [member(symbol, average_volume_20d=average) for symbol, average in known.items()]
         sizes = {} if trade_volume is None else dict.fromkeys(symbols, trade_volume)
         self.attention = Attention(MarketState(members, TriggersSettings(), EarlierDays(trade_volumes=sizes)), TRIGGERS)
         self.surges: dict[str, tuple[float, float]] = {}  # by symbol: from when, and how many times faster
@@ -107,6 +110,16 @@ def test_busy_symbols_are_asked_more_often_than_quiet_ones() -> None:
 def test_streamed_symbols_are_never_asked(streamed: set[str]) -> None:
     times, _ = Day().asked(120, 1.0, streamed=frozenset(streamed))
     assert times.keys() == set(SYMBOLS) - streamed
+
+
+def test_symbols_without_an_average_are_asked_after_the_sweep_behind_a_later_build() -> None:
+    day = Day(averages_known=False)
+    assert not day.asked(60, 1.0)[0]
+    day.attention.update_history([member(each, average_volume_20d=average) for each, average in day.averages.items()])
+    day.sweep(2 * SWEEP_S)
+    request = day.attention.next_request(30, ())
+    assert request is not None
+    assert len(request.symbols) == 30
 
 
 def test_a_symbol_without_an_answer_is_asked_again_after_the_longest_interval() -> None:

@@ -105,6 +105,16 @@ def test_a_symbol_with_a_history_is_compared_with_its_own() -> None:
     assert triggered(base, member("A", average_true_range_14d=1_000.0), volume=100.0) == []
 
 
+def test_a_symbol_whose_history_came_in_a_later_build_is_compared_with_its_own_from_then_on() -> None:
+    pipeline = Selector([member("N", average_volume_20d=None, average_true_range_14d=None)], {"main": 5}, SETTINGS)
+    pipeline.compare_with(Baseline(2, 4, average_volume=200.0, average_volatility=0.005, from_ns=0, to_ns=20))
+    pipeline.market.update_snapshot(seen("N", 100.0))
+    pipeline.evaluate_universe(80)
+    pipeline.update_history([member("N", average_volume_20d=1e6, average_true_range_14d=1_000.0)])
+    pipeline.market.update_snapshot(seen("N", 10_000.0, high=10_100.0, low=9_900.0))
+    assert not [event for event in pipeline.evaluate_universe(81) if isinstance(event, TriggerFired)]
+
+
 def test_symbols_without_a_price_or_a_snapshot_do_not_disturb_the_ranking() -> None:
     base = baseline({"A": path((0.0, 0.0)), "B": []})
     assert [mover.activity for mover in movers({"A": path((0.0, 0.0)), "B": []}, base, SETTINGS)] == [0.0]

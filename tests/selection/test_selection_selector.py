@@ -288,6 +288,19 @@ def test_earlier_days_are_scaled_to_the_new_shares_on_the_day_of_a_split() -> No
     assert pipeline.market.members["D"].average_volume_20d == 5_000.0
 
 
+def test_a_later_build_gives_averages_in_the_shares_of_today_and_no_new_symbol() -> None:
+    without = {"previous_close": 2_000.0, "close_is_base": True, "average_volume_20d": None, "market_cap": 1e12}
+    pipeline = Selector([member(symbol, **without) for symbol in "CD"], {"main": 41}, TWO_SLOTS)
+    split = {"price": 2_000.0, "high": 2_000.0, "low": 2_000.0, "upper_limit": 2_600.0, "lower_limit": 1_400.0}
+    pipeline.market.update_snapshot(seen("D", 15_040.0, receive_time_ns=SECOND_NS, **split))
+    assert not [event for event in pipeline.evaluate_universe(SECOND_NS) if isinstance(event, TriggerFired)]
+    pipeline.update_history([member("D"), member("Z")])
+    assert pipeline.market.members["D"].average_volume_20d == 5_000.0
+    assert pipeline.market.members.keys() == {"C", "D"}
+    [fired] = [event for event in pipeline.evaluate_universe(2 * SECOND_NS) if isinstance(event, TriggerFired)]
+    assert (fired.symbol, fired.kind, fired.reference) == ("D", "volume_surge", 5_000.0)
+
+
 def test_no_volume_is_unusual_before_the_first_time_of_the_profile() -> None:
     earlier = EarlierDays(profiles={"D": Profile((3_600.0,), (10.0,))})
     pipeline = Selector(members(*"ABCD"), {"main": 41}, TWO_SLOTS, earlier=earlier)

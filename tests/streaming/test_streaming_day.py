@@ -113,6 +113,56 @@ def test_a_day_begins_without_earlier_days_if_they_cannot_be_read_and_replays_wi
     play(scene)
 
 
+def later_build(made: Market) -> UniverseBuilt:
+    """A second build of the day, by whose averages a day's usual volume is 100."""
+    members = [
+        member(each, rank=rank, market_cap=1e13 / rank, venue="KRX", average_volume_20d=100.0)
+        for rank, each in enumerate(SYMBOLS, 1)
+    ]
+    now_ns = made.clock.now_ns()
+    built = UniverseBuilt("kis", KOREAN_STOCKS, SESSION, SESSION, now_ns, len(members), len(members), 0.0)
+    made.store("b" * 32, *members, built)
+    return built
+
+
+def test_the_history_of_a_later_build_counts_at_once_after_a_restart_and_in_the_replay() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as first:
+            await first.until(lambda: "universe_evaluated" in first.steps, swept=made.sweep(900.0))
+            assert not first.of(TriggerFired)
+            built = later_build(made)
+
+            def is_taken_in() -> bool:
+                made.feed.publish([Delivered("master-file", "b" * 32, 31, [built])])
+                return "history" in first.steps
+
+            await first.until(is_taken_in)
+            await first.until(lambda: first.of(TriggerFired), swept=made.sweep(901.0))
+            assert first.steps.count("history") == 1
+        async with process(made) as second:
+            assert second.steps[:2] == ["began", "resumed"]
+            [began] = [each.step for each in second.of(SelectionAdvanced) if isinstance(each.step, DayBegan)]
+            assert began.history_ns == built.built_ns
+            evaluated = second.steps.count("universe_evaluated")
+            await second.until(lambda: second.steps.count("universe_evaluated") > evaluated, swept=made.sweep(2e3))
+        with StoreReader(made.url) as reader:
+            comparison = verified_day(reader, SESSION)
+        assert comparison.is_same, comparison
+        assert comparison.same["TriggerFired"] >= len(SYMBOLS)
+
+    play(scene)
+
+
+def test_a_sweep_shows_a_later_build_whose_signal_was_lost() -> None:
+    async def scene(made: Market) -> None:
+        async with process(made) as running:
+            await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(900.0))
+            later_build(made)
+            await running.until(lambda: running.of(TriggerFired), swept=made.sweep(901.0))
+
+    play(scene)
+
+
 def test_a_stale_symbol_is_subscribed_again() -> None:
     async def scene(made: Market) -> None:
         async with process(made) as running:

@@ -21,6 +21,7 @@ from bus.events import (
     GapOpened,
     GapReason,
     GapUnrecoverable,
+    HistoryApplied,
     ListingApplied,
     MarketStateChanged,
     Pinned,
@@ -38,6 +39,7 @@ from bus.events import (
     Snapshot,
     Trade,
     TradesConflated,
+    TriggerFired,
     UniverseEvaluated,
     Unpinned,
     WatchChanged,
@@ -72,6 +74,8 @@ SETTINGS = SelectionSettings(
     triggers=TriggersSettings(manual=PinSettings(ttl_seconds=60.0)),
 )
 MEMBERS = [member(symbol, rank=rank, market_cap=1e13 / rank) for rank, symbol in enumerate(SYMBOLS, 1)]
+HISTORY = [member(symbol, rank=9, average_volume_20d=200.0, average_true_range_14d=20.0) for symbol in "ACEG"]
+"""Of a later build, which also has a symbol that is not in the day's universe."""
 SEEN = Snapshot("kis", "A", DAY, 1, 0, 10_000.0, None, None, None, None, 13_000.0, None, None, None, 0.0, 0.0)
 
 
@@ -80,7 +84,7 @@ def new_selector(_began: DayBegan | None = None) -> Selector:
 
 
 def replayed(events: Iterable[Event], snapshots: Sequence[Snapshot] = ()) -> DecisionComparison:
-    return verified(events, DecisionReplay(new_selector, snapshots))
+    return verified(events, DecisionReplay(new_selector, snapshots, lambda built_ns: HISTORY if built_ns else ()))
 
 
 class Quotes:
@@ -129,7 +133,7 @@ class Published:
         self.producer.flush()
         return list(_kept(self.outbox, self.producer.published))
 
-    def begin(self) -> None:
+    def begin(self, history_ns: int | None = None) -> None:
         quotes = Quotes(self.volumes)
         alerts = Alerts(self.clock, "track-b", self.producer.publish)
         parts = (self.producer, quotes, self.clock, SAMPLING, screen(DAY), self.apply)
@@ -137,8 +141,10 @@ class Published:
             "kis", *parts, alerts=alerts, quarantine=self.producer.publish, account_of=lambda _symbol: "main"
         )
         self.selector = new_selector()
+        if history_ns is not None:
+            self.selector.update_history(HISTORY)
         decisions.update_seen(self.selector, self.snapshots)
-        self.report(day_began(DAY, snapshots=len(self.snapshots)))
+        self.report(day_began(DAY, snapshots=len(self.snapshots), history_ns=history_ns))
 
     def apply(self, kept: Trade | TradesConflated) -> None:
         (self.selector.market.update_trade if isinstance(kept, Trade) else self.selector.market.update_conflated)(kept)
@@ -212,6 +218,10 @@ class Published:
         decisions.update_listing(self.selector, listing, self.clock.now_ns())
         self.report(listing)
 
+    def history(self) -> None:
+        self.selector.update_history(HISTORY)
+        self.report(HistoryApplied(1))
+
     def close_accounts(self, *accounts: str) -> None:
         closed = self.selector.close_accounts(frozenset(accounts), self.moment())
         self.report(AccountsClosed(accounts), closed)
@@ -238,7 +248,8 @@ class Published:
         reported, watched = self.events, self.recorder.detector.watched
         stored = [event for event in reported if isinstance(event, Trade | TradesConflated)]
         marks = {each.symbol: _mark(each) for each in stored if each.symbol in watched}
-        self.begin()
+        is_known = any(isinstance(each, SelectionAdvanced) and each.step == HistoryApplied(1) for each in reported)
+        self.begin(history_ns=1 if is_known else None)
         resolved = {event.gap_id for event in reported if isinstance(event, GapDetected | GapEmpty | GapUnrecoverable)}
         opened = {each.symbol: each for each in reported if isinstance(each, GapOpened) and each.gap_id not in resolved}
         self.recorder.resume(marks.values(), self.clock.now_ns(), opened)
@@ -269,6 +280,8 @@ class Published:
                 self.unpin(symbol)
             case "listing":
                 self.listing(ListingApplied(symbol, delisted=size % 2 == 1, suspended=size % 4 >= 2))
+            case "history":
+                self.history()
             case "halt":
                 self.halt(symbol, halted=size % 2 == 0)
             case "rise":
@@ -338,6 +351,7 @@ DECIDED = (
     "pinned",
     "unpinned",
     "listing",
+    "history",
     "halt",
     "closed",
     "rise",
@@ -361,6 +375,7 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
     SlotOverflowed=30,
     SlotReleased=80,
     restart=15,
+    history=15,
     GapDetected=10,
     GapOpened=10,
     TradesConflated=4,
@@ -407,6 +422,21 @@ def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path: P
     [gap] = [event for event in events if isinstance(event, GapDetected)]
     assert (gap.reason, gap.missing_trades) == ("moved", None)
     assert replayed(events, snapshots).same["GapDetected"] == 1
+
+
+def test_a_replay_takes_the_history_in_where_the_day_did(tmp_path: Path) -> None:
+    """What was traded is a surge by the later build's averages alone."""
+    events, snapshots = published(tmp_path, [("sweep", "A", 1), ("history", "A", 1), ("sweep", "A", 1)])
+    fired = [event.symbol for event in events if isinstance(event, TriggerFired) and event.kind == "volume_surge"]
+    assert {"A", "C", "E"} >= set(fired) != set()
+    assert replayed(events, snapshots).is_same
+    without = [each for each in events if not (isinstance(each, SelectionAdvanced) and each.step == HistoryApplied(1))]
+    assert replayed(without, snapshots).difference is not None
+
+
+def test_a_replay_without_the_build_of_the_history_says_so() -> None:
+    events = [SelectionAdvanced(DAY, at_ns, step) for at_ns, step in enumerate([day_began(DAY), HistoryApplied(0)])]
+    assert "built at 0, is not there" in replayed(events).unclear
 
 
 class Day(msgspec.Struct, frozen=True):

@@ -90,8 +90,11 @@ def test_a_replay_s_next_watch_begins_behind_a_trade_that_was_kept_before_it() -
     def no_selector(_began: DayBegan) -> NoReturn:
         raise AssertionError
 
+    def no_members(_built_ns: int) -> NoReturn:
+        raise AssertionError
+
     every = trades(9, symbol="005930", session_date="2026-11-18")
-    replay = DecisionReplay(no_selector, ())
+    replay = DecisionReplay(no_selector, (), no_members)
     known = Reached(every[2].cumulative_volume, None, 1)
     for event in (watched(WatchStarted()), every[0], watched(WatchStopped()), every[4], watched(WatchStarted(known))):
         assert not replay.take(event)

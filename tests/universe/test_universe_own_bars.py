@@ -115,7 +115,7 @@ def store(settings: Settings, *events: Event) -> None:
 
 
 async def built(
-    settings: Settings, source: Asked, venues: tuple[str, ...] = ("KRX",)
+    settings: Settings, source: Asked, venues: tuple[str, ...] = ("KRX",), at_ns: int = local_ns(DAY, 5)
 ) -> tuple[list[Event], str | Refused]:
     """Build the universe; returns the events and the reply."""
     outbox = Path(settings.run.runtime) / "outbox" / "master-file"
@@ -129,9 +129,9 @@ async def built(
             provider="kis",
             settings=settings.selection.universe,
             venues=UniverseVenues(venues=venues),
-            today=TradingDayService(Path(settings.run.runtime), settings.day_rules, ManualClock(local_ns(DAY, 5))),
+            today=TradingDayService(Path(settings.run.runtime), settings.day_rules, ManualClock(at_ns)),
             folder=Path(settings.run.universe),
-            clock=ManualClock(local_ns(DAY, 5)),
+            clock=ManualClock(at_ns),
             producer=producer,
             history=source,
             quotes=source,
@@ -140,7 +140,7 @@ async def built(
             reader=reader,
             bring_listings=nothing,
             settled=nothing,
-            alerts=Alerts(ManualClock(local_ns(DAY, 5)), "master-file", producer.publish),
+            alerts=Alerts(ManualClock(at_ns), "master-file", producer.publish),
         )
         answer = await builder.build_now(today())
     producer.close()
@@ -300,3 +300,79 @@ def test_an_ordinary_move_of_a_day_is_no_split(settings: Settings) -> None:
     events, _ = asyncio.run(built(settings, Closing(11_500.0, 9_000.0)))
     assert not [event for event in events if isinstance(event, SharesAdjusted)]
     assert member_of(events, "A").average_volume_20d == 7.0
+
+
+# --- a first start in the session ---
+
+IN_SESSION_NS = local_ns(DAY, 9, 20)
+
+
+def builds(events: Sequence[Event]) -> list[Sequence[UniverseMember]]:
+    """The members of each build, in the order of the builds."""
+    found: list[list[UniverseMember]] = [[]]
+    for event in events:
+        if isinstance(event, UniverseMember):
+            found[-1].append(event)
+        elif isinstance(event, UniverseBuilt):
+            assert event.symbols == len(found[-1])
+            found.append([])
+    assert not found.pop()
+    return list(found)
+
+
+def test_a_first_start_in_the_session_has_a_universe_before_any_bar_and_one_with_history_behind_it(
+    settings: Settings,
+) -> None:
+    store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
+    events, _ = asyncio.run(built(settings, source := Asked(), at_ns=IN_SESSION_NS))
+    kinds = [type(event) for event in events if isinstance(event, UniverseBuilt | DailyBar)]
+    assert kinds == [UniverseBuilt, *[DailyBar] * 4, UniverseBuilt]
+    assert sorted(source.symbols) == ["A", "B"]
+    before, behind = builds(events)
+    assert [each.symbol for each in before] == [each.symbol for each in behind] == ["A", "B"]
+    assert [(each.close_is_base, each.average_volume_20d) for each in before] == [(True, None)] * 2
+    assert [(each.close_is_base, each.average_volume_20d) for each in behind] == [(False, 7.0)] * 2
+
+
+def test_the_universe_before_the_history_has_what_is_stored(settings: Settings) -> None:
+    store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), bar("A", PREVIOUS), bar("B", "2026-11-02"))
+    before, _ = builds(asyncio.run(built(settings, Asked(), at_ns=IN_SESSION_NS))[0])
+    assert [(each.close_is_base, each.average_volume_20d) for each in before] == [(False, 5.0), (True, 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("at_ns", "bars"), [(IN_SESSION_NS, [bar("A", PREVIOUS), bar("B", PREVIOUS)]), (local_ns(DAY, 8, 58), [])]
+)
+def test_with_stored_history_and_before_the_session_there_is_one_build(
+    settings: Settings, at_ns: int, bars: Sequence[DailyBar]
+) -> None:
+    store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), *bars)
+    [only] = builds(asyncio.run(built(settings, Asked(), at_ns=at_ns))[0])
+    assert not any(each.close_is_base for each in only)
+
+
+def test_a_start_after_a_build_without_history_goes_on_with_the_history_alone(settings: Settings) -> None:
+    early = {"close_is_base": True, "average_volume_20d": None, "venue": "KRX"}
+    stored = [msgspec.structs.replace(each, **early) for each in universe(TODAY) if isinstance(each, UniverseMember)]
+    first = UniverseBuilt("kis", "kr_stocks", TODAY, PREVIOUS, IN_SESSION_NS, len(stored), 3, 4e3)
+    store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"), *stored, first)
+    events, answer = asyncio.run(built(settings, source := Asked(), at_ns=IN_SESSION_NS + 1))
+    assert sorted(source.symbols) == ["A", "B"]
+    [only] = builds(events)
+    assert not any(each.close_is_base for each in only)
+    assert answer == "2 symbols out of 3 listings"
+
+
+def test_an_outage_of_the_history_keeps_the_universe_before_it(settings: Settings) -> None:
+    class Away(Asked):
+        async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
+            raise TransportError("the host does not answer")
+
+    store(settings, *(listing_changed(symbol=symbol) for symbol in "AB"))
+    with pytest.raises(TransportError):
+        asyncio.run(built(settings, Away(), at_ns=IN_SESSION_NS))
+    records = Path(settings.run.runtime, "outbox", "master-file").glob("*.journal")
+    events = [
+        each for path in records for record in JournalReader(path) for each in decode_events(unpack(record.payload))
+    ]
+    assert len(builds(events)) == 1

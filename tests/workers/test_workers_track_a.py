@@ -411,15 +411,21 @@ def calm_but_one(market: Market) -> None:
     market._plans[chosen] = msgspec.structs.replace(market.plan(chosen), surge=Surge(float(SURGED_S), 8.0))
 
 
-def known_so_far(day: Scene) -> Iterator[Event]:
-    """The universe with its averages, three sweeps, and one streamed symbol with its first trade."""
+def known_so_far(day: Scene, *, starts_late: bool = False) -> Iterator[Event]:
+    """The universe with its averages, three sweeps, and one streamed symbol with its first trade. After a late start
+    the averages are those of a second build.
+    """
     market, session_date = day.simulator.market, DAY.isoformat()
     prices = {each.symbol: float(each.base_price) for each in market.instruments}
+    count, built_ns = len(prices), 1
+    if starts_late:
+        built_ns = market.open_ns + NS_PER_S
+        yield from (msgspec.structs.replace(each, average_volume_20d=None) for each in members_of(day))
+        yield UniverseBuilt("kis", "kr_stocks", session_date, session_date, market.open_ns, count, count, 4_000.0)
     for member in members_of(day):
         average = float(market.plan(member.symbol).usual_volume)
         yield msgspec.structs.replace(member, previous_close=prices[member.symbol], average_volume_20d=average)
-    count = len(prices)
-    yield UniverseBuilt("kis", "kr_stocks", session_date, session_date, 1, count, count, 4_000.0)
+    yield UniverseBuilt("kis", "kr_stocks", session_date, session_date, built_ns, count, count, 4_000.0)
     for number, second in enumerate(SWEPT_S, start=1):
         at_ns = market.open_ns + second * NS_PER_S
         for symbol in prices:
@@ -434,13 +440,14 @@ def known_so_far(day: Scene) -> Iterator[Event]:
     yield trade(usual.usual_trades, symbol=streamed, cumulative_volume=volume, receive_time_ns=at_ns)
 
 
-def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise():
+@pytest.mark.parametrize("starts_late", [False, True], ids=["history at once", "history later"])
+def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise(starts_late):
     async def scenario():
         # At this speed the next sweep is 130 s away: later than the test's deadline.
         async with scene(9, 31, symbols=100, speed=4, held=True, change_market=calm_but_one) as day:
             market = day.simulator.market
             surging = busiest(market)
-            store(day, "a", *known_so_far(day))
+            store(day, "a", *known_so_far(day, starts_late=starts_late))
             async with running(day) as sweeping:
                 day.clock.start()
                 await day.until(lambda: day.reported(VolumeRise, "track-a") or sweeping.done(), "the surge is seen")

@@ -280,6 +280,7 @@ DAILY_BARS: Final = KisCall(
         "FID_PERIOD_DIV_CODE": "D",
         "FID_ORG_ADJ_PRC": "1",
     },
+    priority="background",  # of a whole universe, at a first start in the session behind the sweeps
 )
 MINUTE_BARS: Final[KisCall[Bar]] = KisCall(
     name="minute_bars",
