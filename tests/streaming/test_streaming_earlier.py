@@ -17,6 +17,7 @@ from observer.calendar.sessions import windows_of
 from observer.errors import NotReplayableError, StoreError
 from observer.local_time import local_ns
 from observer.selection.profile import EarlierDays, volume_by
+from observer.selection.settings import RULES as SELECTION_RULES
 from observer.selection.settings import DaySettings, SelectionSettings, stored_settings
 from observer.store.reader import StoreReader
 from observer.store.universes import StoredUniverse
@@ -113,11 +114,12 @@ def test_the_first_step_carries_the_size_of_a_page_of_past_trades() -> None:
 
 def test_a_day_that_was_decided_by_other_rules_is_refused_with_the_remedy() -> None:
     """An older version stored no number of its rules, which were the first."""
-    step = msgspec.json.encode(first_step()).replace(b'"rules":4', b'"rules":1')
-    older = msgspec.json.decode(step.replace(b',"rules":1', b""), type=DayBegan)
+    step = msgspec.json.encode(first_step())
+    older = msgspec.json.decode(step.replace(b',"rules":%d' % SELECTION_RULES, b""), type=DayBegan)
     assert older.rules == 1
     with pytest.raises(
-        NotReplayableError, match="decided by rules 1, and this version has rules 4: verify the day with"
+        NotReplayableError,
+        match=f"decided by rules 1, and this version has rules {SELECTION_RULES}: verify the day with",
     ):
         stored_settings(older)
 
