@@ -116,7 +116,7 @@ def _copy_day(lake: Path, copy: Path, day: SealedDay, stop: threading.Event) -> 
     for kind, version in versions_of(day):
         name = file_name(day, kind, version)
         if name not in known:
-            known[name] = _copy_version(lake, copy, name, kind, version, stop)
+            known[name] = _copy_version(lake, copy, name, version, stop)
             added.append(known[name])
     for folder in {(copy / file.path).parent for file in added}:
         sync_path(folder)
@@ -171,15 +171,13 @@ def _size_bytes(path: str) -> int:
         return -1
 
 
-def _copy_version(
-    lake: Path, copy: Path, name: str, kind: str, version: Version, stop: threading.Event
-) -> PackagedFile:
+def _copy_version(lake: Path, copy: Path, name: str, version: Version, stop: threading.Event) -> PackagedFile:
     if missing := missing_libraries():
         raise DataFileError(f"the lake is not copied: {missing}")
     from observer.lake.verification import require_rows  # it loads pyarrow
 
     source = lake / name
-    require_rows(source, kind, version.rows, version.digest, "those of its manifest")
+    require_rows(source, version.rows, version.digest, "those of its manifest")
     sha256 = digest_of(source, stop)
     make_private_folder((copy / name).parent)
     bring(source, copy / name, sha256, stop)

@@ -100,14 +100,10 @@ def _without_copy(
         for kind, version in versions_of(day) if day is not None else ():
             assert day is not None
             go_on(stop)
-            if (
-                (name := file_name(day, kind, version)) in whole
-                or kind not in KINDS
-                or _is_there(lake / name, kind, version)
-            ):
+            if (name := file_name(day, kind, version)) in whole or kind not in KINDS or _is_there(lake / name, version):
                 continue
             glob = path_of(lake, kind, day.market, day.session_date)
-            if version is day.kinds[kind][-1] and _is_there(glob, kind, version):
+            if version is day.kinds[kind][-1] and _is_there(glob, version):
                 back.append(name)
                 damaged.pop(name, None)
             elif name not in damaged:
@@ -116,12 +112,12 @@ def _without_copy(
     return tuple(back)
 
 
-def _is_there(path: Path, kind: str, version: Version) -> bool:
+def _is_there(path: Path, version: Version) -> bool:
     if missing_libraries() or not path.exists():  # without them nothing is put back either
         return path.exists()
     from observer.lake.lost_versions import is_version  # it loads pyarrow
 
-    return is_version(path, kind, version)
+    return is_version(path, version)
 
 
 def _lacking_day(

@@ -309,11 +309,18 @@ def _expired(table: Table) -> list[Snapshot]:
 
 def _table(catalogue: SqlCatalog, kind: str) -> Table:
     name = (NAMESPACE, kind)
+    schema = iceberg_schema(kind)
     try:
-        return catalogue.load_table(name)
+        table = catalogue.load_table(name)
     except NoSuchTableError:
         pass
-    schema = iceberg_schema(kind)
+    else:
+        held = table.schema().column_names
+        if added := [field for field in schema.fields if field.name not in held]:  # an earlier Observer made the table
+            with table.update_schema() as update:
+                for field in added:
+                    update.add_column(field.name, field.field_type)
+        return table
     fields = [
         PartitionField(schema.find_field(column).field_id, 1000 + place, IdentityTransform(), column)
         for place, column in enumerate(PARTITIONED_BY)

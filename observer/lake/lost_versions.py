@@ -10,27 +10,23 @@ from pathlib import Path
 import msgspec
 
 from observer.errors import DataFileError, UnreadableFileError
-from observer.lake.digest import digest_of
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, version_path, write_manifest
-from observer.lake.parquet import file_schema, footer_of, metadata_of, read_file
-from observer.store.kinds import KINDS, REMOVABLE
+from observer.lake.parquet import digest_of_file, metadata_of
+from observer.store.kinds import REMOVABLE
 
 
-def is_version(path: Path, kind: str, version: Version) -> bool:
-    """Whether the file is there and is exactly this version, by its rows and its metadata; it is read whole. The
-    columns of a kind that only a later Observer knows are those of the file.
-    """
+def is_version(path: Path, version: Version) -> bool:
+    """Whether the file is there and is exactly this version, by its rows and its metadata; it is read whole."""
     try:
-        return _is_whole(path, kind, version)
+        return _is_whole(path, version)
     except UnreadableFileError:
         return False
 
 
-def _is_whole(path: Path, kind: str, version: Version) -> bool:
+def _is_whole(path: Path, version: Version) -> bool:
     """As `is_version`. Raises UnreadableFileError: the file cannot be read; it may be this version."""
     try:
-        names = file_schema(kind).names if kind in KINDS else footer_of(path).schema.names
-        is_rows = digest_of(read_file(path), names) == (version.rows, version.digest)
+        is_rows = digest_of_file(path) == (version.rows, version.digest)
         return states_version(path, version) and is_rows
     except UnreadableFileError:
         raise
@@ -58,9 +54,9 @@ def source_of(lake: Path, day: SealedDay, kind: str) -> Path:
     path = version_path(lake, kind, day.market, day.session_date, newest.version)
     glob = path_of(lake, kind, day.market, day.session_date)
     is_there = path.exists()
-    if is_there and (not states_version(glob, newest) or is_version(path, kind, newest)):
+    if is_there and (not states_version(glob, newest) or is_version(path, newest)):
         return path
-    if is_version(glob, kind, newest):
+    if is_version(glob, newest):
         return glob
     raise DataFileError(lost_text(str(path), kind, day.session_date, "is damaged" if is_there else "is gone"))
 
@@ -76,7 +72,7 @@ def lost_versions(lake: Path, day: SealedDay) -> Mapping[str, tuple[Version, ...
         glob = path_of(lake, kind, day.market, day.session_date)
         for version in own:
             path = version_path(lake, kind, day.market, day.session_date, version.version)
-            if not _is_whole(path, kind, version) and not (version is own[-1] and _is_whole(glob, kind, version)):
+            if not _is_whole(path, version) and not (version is own[-1] and _is_whole(glob, version)):
                 found[kind] = (*found.get(kind, ()), version)
     return found
 
@@ -108,7 +104,7 @@ def revived(lake: Path, day: SealedDay) -> SealedDay:
         kind: tuple(
             each
             for each in found
-            if is_version(version_path(lake, kind, day.market, day.session_date, each.version), kind, each)
+            if is_version(version_path(lake, kind, day.market, day.session_date, each.version), each)
         )
         for kind, found in day.lacking.items()
     }

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from observer.errors import DataFileError, UnreadableFileError
 from observer.files import sync_path
-from observer.lake.digest import RowsDigest
+from observer.lake.digest import RowsDigest, digest_of
 from observer.lake.layout import PARTITIONED_BY, StreamRows
 from observer.store.arrow import in_tables, schema_of
 from observer.store.kinds import KINDS, kind_named
@@ -184,6 +184,17 @@ def read_file(path: Path, columns: list[str] | None = None) -> Generator[pa.Reco
     """
     with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
+
+
+def digest_of_file(path: Path) -> tuple[int, str]:
+    """The number of a file's rows and the digest of all its columns. Raises as `read_file`."""
+    return digest_of(read_file(path), columns_of(path))
+
+
+def columns_of(path: Path) -> list[str]:
+    """The columns of a file: an earlier Observer's lacks those that `file_schema` got since. Raises as `read_file`."""
+    names: list[str] = footer_of(path).schema.names
+    return names
 
 
 def metadata_of(path: Path) -> dict[str, str]:

@@ -342,7 +342,7 @@ def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str
         newest = before.kinds[kind][-1]
         if not _is_in_database(reader, kind, before.session_date, newest):
             path = version_path(lake, kind, before.market, before.session_date, newest.version)
-            require_rows(path, kind, newest.rows, newest.digest, "those of its metadata")
+            require_rows(path, newest.rows, newest.digest, "those of its metadata")
             fewer.append(kind)
     return fewer
 
@@ -381,7 +381,7 @@ def _write(
     if written is None or rows != source.rows:  # one transaction has counted and read them
         text = f"{rows:,} rows of {kind} were read, but the database counts {source.rows:,}"
         raise DataFileError(f"{session_date}: {text}: nothing is sealed; run `observer doctor --recount`")
-    require_rows(staged, kind, written.rows, written.digest, "the rows that were read from the database")
+    require_rows(staged, written.rows, written.digest, "the rows that were read from the database")
     final = version_path(lake, kind, market, session_date, number)
     final.parent.mkdir(parents=True, exist_ok=True)
     staged.replace(final)

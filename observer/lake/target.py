@@ -226,7 +226,7 @@ def _put_version(
     lake: Path, store: ObjectStore, day: SealedDay, kind: str, version: Version, stop: threading.Event
 ) -> None:
     path = version_path(lake, kind, day.market, day.session_date, version.version)
-    if wrong := wrong_version(path, kind, version):
+    if wrong := wrong_version(path, version):
         raise DataFileError(f"{kind} of {day.session_date} is not published: {wrong[0]}")
     name = _version_name(day, kind, version)
     if store.has(path, name, stop):  # an earlier publication, which did not end, has put it there

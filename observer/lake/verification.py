@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from observer.errors import DataFileError, LakeInUseError, StoppedError
-from observer.lake.digest import digest_of
+from observer.lake.digest import RowsDigest
 from observer.lake.layout import SealedDay, Version, lost_text, path_of, sealed_day, sealed_days, version_path
 from observer.lake.merging import late_rows
-from observer.lake.parquet import as_in_file, file_schema, metadata_of, read_file, unknown_kind
+from observer.lake.parquet import as_in_file, columns_of, digest_of_file, file_schema, metadata_of, unknown_kind
 from observer.lake.publishing import locked, publish
 from observer.store.kinds import KINDS
 from observer.store.sealing import SealingReader
@@ -75,7 +75,7 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
                 raise StoppedError(f"the verification of {day.session_date} was interrupted")
             path = version_path(lake, kind, day.market, day.session_date, version.version)
             if path.exists():
-                problems += wrong_version(path, kind, version)
+                problems += wrong_version(path, version)
             else:
                 problems.append(lost_text(str(path), kind, day.session_date))
         problems += _wrong_glob(lake, day, kind, found[-1])
@@ -83,7 +83,7 @@ def verify_day(lake: Path, day: SealedDay, reader: SealingReader | None, stop: t
             problems += _late_rows(compares, day, kind, found[-1])
         elif compares is not None:
             compared += found[-1].rows
-            problems += _wrong_rows(compares, day, kind, found[-1])
+            problems += _wrong_rows(compares, lake, day, kind, found[-1])
     problems += [
         f"{kind} of {day.session_date}: version {day.last_number(kind)} is lost and forgotten"
         for kind in day.lost_kinds
@@ -107,10 +107,10 @@ def verify_catalogue(lake: Path) -> Sequence[str]:
     return (text,)
 
 
-def wrong_version(path: Path, kind: str, version: Version) -> list[str]:
+def wrong_version(path: Path, version: Version) -> list[str]:
     """What is wrong with the file of a version: its rows, or its metadata."""
     try:
-        require_rows(path, kind, version.rows, version.digest, "those of its manifest")
+        require_rows(path, version.rows, version.digest, "those of its manifest")
         stated = metadata_of(path)
     except DataFileError as error:
         return [str(error)]
@@ -125,7 +125,7 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
     try:
         stated = metadata_of(path)
         if not path.samefile(version_path(lake, kind, day.market, day.session_date, newest.version)):  # a copy
-            require_rows(path, kind, newest.rows, newest.digest, "those of its manifest")
+            require_rows(path, newest.rows, newest.digest, "those of its manifest")
     except FileNotFoundError:
         return []  # the version's file is gone, which is reported
     except DataFileError as error:
@@ -135,12 +135,28 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
     return []
 
 
-def _wrong_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version) -> list[str]:
-    rows, digest = digest_of(as_in_file(reader.batches(kind, day.session_date), kind), file_schema(kind).names)
-    if (rows, digest) == (newest.rows, newest.digest):
+def _wrong_rows(reader: SealingReader, lake: Path, day: SealedDay, kind: str, newest: Version) -> list[str]:
+    """Compare the columns that the newest version has. One that an earlier Observer sealed lacks those which rows got
+    since: such a row has no value there.
+    """
+    try:
+        sealed = columns_of(version_path(lake, kind, day.market, day.session_date, newest.version))
+    except DataFileError:
+        return []  # the file is lost or damaged, which is reported
+    stored = file_schema(kind).names
+    digest, filled = RowsDigest([name for name in sealed if name in stored]), set[str]()
+    for batch in as_in_file(reader.batches(kind, day.session_date), kind):
+        digest.add(batch)
+        filled |= {name for name in stored if name not in sealed and batch[name].null_count < batch.num_rows}
+    if filled:  # the digest of the sealed columns does not show it
+        names = ", ".join(sorted(filled))
+        return [f"{kind} of {day.session_date}: the database has values of {names}, which the sealed day does not have"]
+    if (digest.rows, digest.hexdigest()) == (newest.rows, newest.digest):
         return []
-    again = f": `observer lake seal {day.session_date}` makes a new version" if rows > newest.rows else ""
-    return [f"{kind} of {day.session_date}: the database has {rows:,} rows, the sealed day {newest.rows:,}{again}"]
+    again = f": `observer lake seal {day.session_date}` makes a new version" if digest.rows > newest.rows else ""
+    return [
+        f"{kind} of {day.session_date}: the database has {digest.rows:,} rows, the sealed day {newest.rows:,}{again}"
+    ]
 
 
 def _late_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version) -> list[str]:
@@ -152,13 +168,13 @@ def _late_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version
     return [f"{kind} of {day.session_date}: {rows:,} rows of the database came after the sealing: {again}"]
 
 
-def require_rows(path: Path, kind: str, rows: int, digest: str, source: str) -> None:
+def require_rows(path: Path, rows: int, digest: str, source: str) -> None:
     """Read the file and return if it has exactly these rows.
 
     Raises:
         DataFileError: it has others, it is damaged, or it is not there.
     """
-    found = digest_of(read_file(path), file_schema(kind).names)
+    found = digest_of_file(path)
     if found != (rows, digest):
         raise DataFileError(
             f"{path}: {found[0]:,} rows with digest {found[1][:12]}, but {source} are {rows:,} with {digest[:12]}"
