@@ -127,7 +127,7 @@ class KisSession:
             trades, expected, broken = parse_trades(data.frame, receive_time_ns)
             states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
             stated: Sequence[StreamFact] = [*expected, *states] if expected else states
-            unread = unread_lines(data.frame, len(trades) + len(expected)) if broken is not None else ()
+            unread = unread_lines(data.frame, len(trades)) if broken is not None else ()
             return Parsed(trades, stated, broken, unread)
         facts, broken = parse_facts(data.frame, receive_time_ns)
         self._halts.reported(facts)
@@ -142,7 +142,7 @@ class KisSession:
         facts: list[StreamFact] = [*expected, *states]
         if broken is None:
             return Parsed(trades, facts)
-        unread = unread_lines(content, len(trades) + len(expected))
+        unread = unread_lines(content, len(trades))
         return Parsed(trades, facts, msgspec.structs.replace(broken, content=frame), unread)
 
     def _request(self, action: str, subscription: Subscription) -> str:
