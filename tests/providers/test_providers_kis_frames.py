@@ -232,6 +232,21 @@ def test_the_trades_around_an_expected_price_are_read():
     assert (expected.volume, broken) == (500.0, None)
 
 
+@pytest.mark.parametrize("price", ["0", "", "(null)"])
+@pytest.mark.parametrize("volume", ["0", ""])
+@pytest.mark.parametrize("others", [[], [record()]], ids=["alone", "before a trade"])
+def test_an_expected_price_without_a_cross_is_no_row_and_no_fault(price, volume, others):
+    trades, expected, broken = parse_trades(frame(record(price=price, volume=volume, hour_class="B"), *others), 0)
+    assert (len(trades), expected, broken) == (len(others), [], None)
+
+
+def test_an_unreadable_expected_price_is_kept_with_the_reason_and_costs_no_other_record():
+    text = frame(record(), record(volume="", hour_class="C"), record(hour_class="C"), record(total="1010"))
+    trades, expected, broken = parse_trades(text, 0)
+    assert ([trade.cumulative_volume for trade in trades], len(expected)) == ([1000.0, 1010.0], 1)
+    assert (broken.content, broken.reason[:10]) == (text.encode(), "record 2: ")
+
+
 @pytest.mark.parametrize("code", ["E", "1", "", " ", "(null)", "AB"])
 def test_a_record_of_an_unknown_code_is_no_trade_and_is_kept_with_the_reason(code):
     text = frame(record(), record(volume="500", hour_class=code), record(total="1010"))

@@ -73,6 +73,12 @@ def test_an_expected_trade_becomes_an_expected_price():
     assert fact("H0STANC0") == expected
 
 
+@pytest.mark.parametrize("price", ["0", ""])
+def test_an_expected_trade_without_a_cross_is_no_row_and_no_fault(price):
+    records = (fields_of("H0STANC0", stck_prpr=price, cntg_vol=price), fields_of("H0STANC0"))
+    assert parse_facts(frame(*records, transaction="H0STANC0"), NOW_NS) == ([fact("H0STANC0")], None)
+
+
 @pytest.mark.parametrize(("text", "halted"), [("Y", True), ("N", False), ("", False), (" ", False)])
 def test_a_market_state_reports_whether_the_symbol_is_halted(text, halted):
     assert fact("H0STMKO0", trht_yn=text).halted is halted
@@ -233,7 +239,7 @@ WRONG = [
     ("H0STASP0", {"BIDP_RSQN10": "nan"}),
     ("H0STASP0", {"BIDP_RSQN10": "1e999"}),
     ("H0STASP0", {"ACML_VOL": ""}),
-    ("H0STANC0", {"stck_prpr": "0"}),
+    ("H0STANC0", {"stck_prpr": "-1"}),
     ("H0STANC0", {"bsop_date": "20261320"}),
     ("H0STMKO0", {"trht_yn": "X"}),
     ("H0STMKO0", {"tr_susp_reas_cntt": "\0"}),

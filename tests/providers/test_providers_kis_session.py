@@ -128,5 +128,18 @@ def test_of_an_encrypted_frame_only_the_size_is_kept():
     assert message == Unreadable(b"", "an encrypted frame of 39 bytes: counted, not stored")
 
 
+def test_an_expected_price_comes_from_its_own_subscription_where_there_is_one():
+    made, auctions = KisSession("key"), Data(frame(record(hour_class="B"), record("000660", hour_class="B")).encode())
+
+    def stated():
+        return [each.symbol for each in made.parse(auctions, 0).facts]
+
+    assert stated() == ["005930", "000660"]
+    made.read(reply("OPSP0000", transaction="H0STANC0"))
+    assert stated() == ["000660"]
+    made.read(reply("OPSP0001", transaction="H0STANC0"))
+    assert stated() == ["005930", "000660"]
+
+
 def test_a_symbol_may_be_padded_in_an_answer():
     assert session.read(reply("OPSP0000", "005930   ")) == Subscribed(SAMSUNG)

@@ -34,3 +34,14 @@ def test_a_frame_that_states_one_record_and_has_two_brings_both_and_is_reported(
     trades, _, broken = parse_trades(frame(record(), record(total="1010"), count=1), 0)
     assert [trade.cumulative_volume for trade in trades] == [1000.0, 1010.0]
     assert broken is not None
+
+
+def test_an_unreadable_expected_price_puts_no_trade_in_doubt():
+    assert unread(frame(record("000660", volume="", hour_class="C"), record())) == set()
+
+
+def test_behind_a_break_a_record_of_an_auction_holds_no_trade():
+    assert unread(frame(record(), record(total="x"), record("000660", hour_class="B"), record("035720"))) == {
+        "005930",
+        "035720",
+    }

@@ -10,8 +10,8 @@ at the end. The 47th is MARKET_CLS_CODE, the session (kis-api.md, section 0). A 
 a known CCLD_DVSN is still a trade: these are unknown then.
 
 HOUR_CLS_CODE, the 44th field, is 0 for a trade. With A, B, C or D the record states the expected price and volume of an
-auction, in the places of a trade's. A record with any other code is neither: it ends the reading of its frame, which is
-kept with the reason.
+auction, in the places of a trade's: without a price it states nothing, and an unreadable one costs no other record. A
+record with any other code is neither: it ends the reading of its frame, which is kept with the reason.
 
 The simulator states the same field order once more, on purpose: a shared table would hide the error it exists to find.
 """
@@ -52,6 +52,7 @@ from observer.providers.kis.records import expected_price
 TRADE_TRANSACTIONS: Final = frozenset({b"H0STCNT0", b"H0UNCNT0", b"H0NXCNT0"})  # KRX, both venues, NXT: one layout
 RECORD_WIDTH_MIN: Final = 46  # the documented record; later ones are wider
 _WIDTH_MAX: Final = 4 * RECORD_WIDTH_MIN  # where a width is looked for: a frame of a megabyte must not hold the stream
+_REASONS_MAX: Final = 3  # in the words about one broken frame
 _HEAD: Final = 34  # fields up to and with the last one that is read
 _HOUR: Final = 1
 _DATE: Final = 33
@@ -89,11 +90,13 @@ def parse_trades(
     """The trades of one frame in its order, its expected prices, and the frame itself with a reason when any of it
     could not be read.
 
-    Of a broken frame the whole records before the break are kept. Never raises.
+    Of a broken frame the whole records before the break are kept; an unreadable expected price is no break. Never
+    raises.
     """
     content = frame if isinstance(frame, bytes) else bytes_of(frame)
     trades: list[Trade] = []
     expected: list[ExpectedPrice] = []
+    wrong: list[str] = []  # also with each expected price that gives no row; empty: nothing is wrong with it
     try:
         records, source = _HEADERS.get(content[:_PAYLOAD], _NO_HEADER)
         if records == 1:
@@ -107,17 +110,23 @@ def parse_trades(
             fields = content[_PAYLOAD:].split(b"^")
             width, remainder = divmod(len(fields), records)
             if remainder == 0 and width >= RECORD_WIDTH_MIN:
-                _read_records(fields, width, receive_time_ns, source, trades, expected)
-                return trades, expected, None
-        reason = _read_unusual(content, receive_time_ns, trades, expected)
+                _read_records(fields, width, receive_time_ns, source, trades, expected, wrong)
+                return trades, expected, _broken(content, receive_time_ns, wrong) if wrong else None
+        wrong.append(_read_unusual(content, receive_time_ns, trades, expected, wrong))
     except (ValueError, KeyError) as error:
-        reason = f"record {len(trades) + len(expected) + 1}: {type(error).__name__}: {error}"
-    return trades, expected, quarantined("trades", content, receive_time_ns, reason) if reason else None
+        record = len(trades) + len(expected) + len(wrong) + 1
+        wrong.append(f"record {record}: {type(error).__name__}: {error}")
+    return trades, expected, _broken(content, receive_time_ns, wrong)
 
 
-def unread_lines(content: bytes, read: int) -> Collection[str] | None:
-    """The ids of the lines of a broken frame's records behind the first `read` ones; None where the frame does not
-    show them. Never raises.
+def _broken(content: bytes, receive_time_ns: int, wrong: Sequence[str]) -> InputQuarantined | None:
+    reason = "; ".join([each for each in wrong if each][-_REASONS_MAX:])
+    return quarantined("trades", content, receive_time_ns, reason) if reason else None
+
+
+def unread_lines(content: bytes, trades: int) -> Collection[str] | None:
+    """The ids of the lines whose trades a broken frame may hold behind the first ones, of which so many were read; None
+    where the frame does not show them. Never raises.
     """
     try:
         transaction, records, payload = open_frame(content)
@@ -125,12 +134,15 @@ def unread_lines(content: bytes, read: int) -> Collection[str] | None:
         width, remainder = divmod(len(fields), records)
         if remainder or not RECORD_WIDTH_MIN <= width < 2 * RECORD_WIDTH_MIN:
             return None
-        return {line(fields[start]) for start in range(read * width, len(fields), width)}
+        starts = [start for start in range(0, len(fields), width) if fields[start + HOUR_CLASS].strip() not in AUCTIONS]
+        return {line(fields[start]) for start in starts[trades:]}
     except (ValueError, KeyError):
         return None
 
 
-def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade], expected: list[ExpectedPrice]) -> str:
+def _read_unusual(
+    content: bytes, receive_time_ns: int, trades: list[Trade], expected: list[ExpectedPrice], wrong: list[str]
+) -> str:
     """Append what is whole in a frame whose header or number of fields is not the usual; returns what is wrong with it.
 
     Raises:
@@ -143,9 +155,9 @@ def _read_unusual(content: bytes, receive_time_ns: int, trades: list[Trade], exp
     width, remainder = divmod(len(fields), records)
     seen = width if 0 < width < 2 * RECORD_WIDTH_MIN else _width_by_content(fields)
     if remainder == 0 and width >= RECORD_WIDTH_MIN and width == seen:
-        _read_records(fields, width, receive_time_ns, source, trades, expected)
+        _read_records(fields, width, receive_time_ns, source, trades, expected, wrong)
         return ""
-    _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades, expected)
+    _read_records(fields, _width_by_content(fields), receive_time_ns, source, trades, expected, wrong)
     return f"{len(fields)} fields do not make {records} records of at least {RECORD_WIDTH_MIN}"
 
 
@@ -156,8 +168,14 @@ def _read_records(
     source: Source,
     trades: list[Trade],
     expected: list[ExpectedPrice],
+    wrong: list[str],
 ) -> None:
-    """Append what every whole record states to `trades` or `expected`, so that those before an error stay."""
+    """Append what every whole record states to `trades` or `expected`, so that those before an error stay. For an
+    expected price that gives no row append to `wrong` what is wrong with it, if anything.
+
+    Raises:
+        ValueError, KeyError: a trade cannot be read.
+    """
     line, venue = source.line, source.venue
     for needed, start, session_at in _needed_of_each(width, len(fields) // width):
         session = session_of(fields[session_at]) if session_at else None
@@ -165,8 +183,15 @@ def _read_records(
         if code == DEALT:
             trades.append(_trade(needed(fields), session, receive_time_ns, line, venue))  # survives an error
         elif code in AUCTIONS:
-            record = fields[start : start + RECORD_WIDTH_MIN]
-            expected.append(expected_price(record, receive_time_ns, source, session))
+            try:
+                found = expected_price(fields[start : start + RECORD_WIDTH_MIN], receive_time_ns, source, session)
+            except ValueError as error:
+                wrong.append(f"record {start // width + 1}: {type(error).__name__}: {error}")
+                continue
+            if found is None:
+                wrong.append("")
+            else:
+                expected.append(found)
         else:
             raise ValueError(f"HOUR_CLS_CODE {ascii(code[:32])[1:]} is neither that of a trade nor of an auction")
 

@@ -89,13 +89,17 @@ def _numbers_or_none(texts: Sequence[bytes]) -> list[float]:
 
 def expected_price(
     fields: list[bytes], receive_time_ns: int, source: Source, session: MarketSession | None = None
-) -> ExpectedPrice:
-    """The expected price of a record; `session` where the record states one. Both streams have the same fields.
+) -> ExpectedPrice | None:
+    """The expected price of a record, None where no orders cross: without a price. `session` where the record states
+    one. Both streams have the same fields.
 
     Raises:
         ValueError: the record cannot be read.
     """
-    (price, volume), (ask, bid) = numbers([fields[2], fields[12]]), _numbers_or_none(fields[10:12])
+    price, ask, bid = _numbers_or_none([fields[2], *fields[10:12]])
+    if price == 0:
+        return None
+    [volume] = numbers([fields[12]])
     if not (price > 0.0 <= volume and ask >= 0.0 <= bid):
         raise ValueError(f"price {price}, volume {volume}, ask {ask}, bid {bid}")
     midnight, session_date = day_of(fields[33])
@@ -185,7 +189,7 @@ class _Layout(msgspec.Struct, frozen=True):
     name: str
     width_min: int
     hour: bool
-    read: Callable[[list[bytes], int, Source], StreamFact]
+    read: Callable[[list[bytes], int, Source], StreamFact | None]
 
 
 _ORDER_BOOK: Final = _Layout("order_book", 59, hour=True, read=_order_book)
@@ -251,7 +255,8 @@ def _read_records(
         reason = f"{len(fields)} fields do not make {records} records of at least {layout.width_min}"
     for start in range(0, len(fields) - width + 1, width):
         record = fields[start : start + read_width]
-        facts.append(layout.read(record, receive_time_ns, source))  # survives an error
+        if (fact := layout.read(record, receive_time_ns, source)) is not None:
+            facts.append(fact)  # survives an error
     return reason
 
 

@@ -58,6 +58,7 @@ _REMOVE: Final = "2"
 _KEEP_ALIVE: Final = "PINGPONG"
 _KEEP_ALIVE_BYTES_MAX: Final = 4_096  # it is sent back; a real one has about a hundred
 _CODE_BYTES_MAX: Final = 80
+_NOTHING: Final[Sequence[StreamFact]] = ()
 
 # The broker's word is the truth about a subscription, also when it says that nothing had to be done.
 _SUBSCRIBED_CODES: Final = frozenset({"OPSP0000", "OPSP0002"})
@@ -90,6 +91,7 @@ class KisSession:
     def __init__(self, approval_key: str) -> None:
         self._approval_key = approval_key
         self._halts = HaltProjection()
+        self._expected: set[str] = set()  # lines whose expected prices are subscribed
 
     def opening(self) -> Sequence[str]:
         """Nothing: every subscription carries the approval key."""
@@ -119,31 +121,31 @@ class KisSession:
 
     def parse(self, data: Data, receive_time_ns: int) -> Parsed:
         """The records of a data frame, see `frames.parse_trades` and `records.parse_facts`; with the trades, expected
-        prices among them, and who is halted from now on, or no more.
+        prices among them, and who is halted from now on, or no more. Expected prices of a line that has a subscription
+        of its own for them are not taken from the records of trades, which state them once more.
         """
         if data.frame[_TRANSACTION] in TRADE_TRANSACTIONS:
-            if HALT_MARK in data.frame:
-                return self._parse_flagged(data.frame, receive_time_ns)
-            trades, expected, broken = parse_trades(data.frame, receive_time_ns)
-            states = self._halts.traded(trades, receive_time_ns) if self._halts.halted else ()
-            stated: Sequence[StreamFact] = [*expected, *states] if expected else states
-            unread = unread_lines(data.frame, len(trades) + len(expected)) if broken is not None else ()
-            return Parsed(trades, stated, broken, unread)
+            return self._parse_trades(data.frame, receive_time_ns)
         facts, broken = parse_facts(data.frame, receive_time_ns)
         self._halts.reported(facts)
         return Parsed(facts=facts, broken=broken, unread=() if data.frame[_TRANSACTION] in FACT_TRANSACTIONS else None)
 
-    def _parse_flagged(self, frame: bytes, receive_time_ns: int) -> Parsed:
-        content, flags = flags_of(frame)
-        states = self._halts.flagged(flags, receive_time_ns)
-        if not content:
-            return Parsed(facts=states)
+    def _parse_trades(self, frame: bytes, receive_time_ns: int) -> Parsed:
+        content, states, is_flagged = frame, _NOTHING, HALT_MARK in frame
+        if is_flagged:
+            content, flags = flags_of(frame)
+            states = self._halts.flagged(flags, receive_time_ns)
+            if not content:
+                return Parsed(facts=states)
         trades, expected, broken = parse_trades(content, receive_time_ns)
-        facts: list[StreamFact] = [*expected, *states]
+        if self._halts.halted and not is_flagged:
+            states = self._halts.traded(trades, receive_time_ns)
+        if expected:
+            states = [*(each for each in expected if each.symbol not in self._expected), *states]
         if broken is None:
-            return Parsed(trades, facts)
-        unread = unread_lines(content, len(trades) + len(expected))
-        return Parsed(trades, facts, msgspec.structs.replace(broken, content=frame), unread)
+            return Parsed(trades, states)
+        unread = unread_lines(content, len(trades))
+        return Parsed(trades, states, msgspec.structs.replace(broken, content=frame), unread)
 
     def _request(self, action: str, subscription: Subscription) -> str:
         header = {"approval_key": self._approval_key, "custtype": "P", "tr_type": action, "content-type": "utf-8"}
@@ -169,7 +171,11 @@ class KisSession:
         if subscription is None:
             return Unreadable(content, f"{code} for something that is never asked for")
         if code in _SUBSCRIBED_CODES:
+            if subscription.kind == "expected_price":
+                self._expected.add(subscription.symbol)
             return Subscribed(subscription)
+        if subscription.kind == "expected_price":
+            self._expected.discard(subscription.symbol)
         self._halts.forget(subscription.symbol)
         return Unsubscribed(subscription)
 
