@@ -14,7 +14,7 @@ from tests.chaos.ledger_judge import read_tapes
 from tests.folders import short_folder
 from tests.store.writable import with_writable_trades
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly]
 
 Reported = dict[str, Any]
 

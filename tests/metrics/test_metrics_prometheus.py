@@ -78,6 +78,7 @@ def wrong_rules(url: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly  # the last figure of the day is scraped only where the demo outlives a heartbeat
 @pytest.mark.system
 @pytest.mark.timeout(600)
 def test_every_query_of_the_dashboard_has_an_answer_while_a_demo_runs() -> None:

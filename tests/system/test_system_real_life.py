@@ -58,6 +58,7 @@ def hours(day: StagedDay, query: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 class TestExamDay:
     def test_the_market_opens_at_ten_and_track_b_half_an_hour_later(self, exam_day: tuple[Any, StagedDay]) -> None:
@@ -130,6 +131,7 @@ class TestExamDay:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.timeout(600)
 def test_on_a_holiday_nothing_is_swept_and_nothing_streamed() -> None:
     with staged_day(speed=1200, session=CHRISTMAS, begins=(8, 55)) as day:
