@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -92,6 +93,12 @@ def test_a_value_that_the_database_has_and_the_file_does_not_is_stated_and_keeps
 def test_another_value_in_a_column_that_both_have_is_found(lake: Path, url: str, kind: str) -> None:
     execute(url, f"UPDATE {kind} SET venue = 'another'")
     assert problems(lake, url) == (f"{kind} of {DAY}: the database has 1 rows, the sealed day 1",)
+
+
+def test_a_file_with_a_column_that_this_program_does_not_know_is_stated(lake: Path, url: str) -> None:
+    path = version_path(lake, "trades", MARKET, DAY, 1)
+    pq.write_table(pq.ParquetFile(path).read().append_column("dreams", pa.nulls(1, pa.string())), path)
+    assert problems(lake, url)[0].startswith(f"{path}: 1 rows with digest ")
 
 
 @EACH_ADDED
