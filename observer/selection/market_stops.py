@@ -5,6 +5,7 @@ other symbol of the market can use it, and it is needed when trading resumes.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import msgspec
@@ -41,6 +42,14 @@ class MarketStops:
         self._members = members
         self.running: dict[Market, MarketStop] = {}
         self._volumes: dict[Market, dict[str, float]] = {}  # the first ones in each stop
+
+    @cached_property
+    def largest_lines(self) -> Mapping[Market, str]:
+        """The first line of each market by rank, those of the main venue first."""
+        first: dict[Market, str] = {}
+        for line in self._members:
+            first.setdefault(self.market_of(line), line)
+        return {market: first[market] for market in sorted(first)}
 
     def market_of(self, symbol: str) -> Market:
         """The market of a line of the universe."""
