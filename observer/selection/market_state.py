@@ -9,7 +9,7 @@ import msgspec
 from bus.events import DropReason, MarketStateChanged, RiseApplied, Snapshot, Trade, TradesConflated, UniverseMember
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
-from observer.selection.market_stops import MarketStops
+from observer.selection.market_stops import AROUND_NS, MarketStops
 from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
 from observer.selection.trigger_settings import CommonTriggerSettings
@@ -176,6 +176,7 @@ class MarketState:
         if state.first is None:
             state.first = snapshot
             self._adjust(state, snapshot)
+        self.stops.swept(snapshot)
         state.update_sweep(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
         state.update_range(snapshot.high, snapshot.low, snapshot.receive_time_ns)
@@ -208,19 +209,18 @@ class MarketState:
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade of the symbol."""
-        if self.stops.running:
-            self.stops.traded(trade.symbol, trade.exchange_time_ns)
         self.of(trade.symbol).update_trade(trade)
 
     def update_conflated(self, row: TradesConflated) -> None:
         """Apply a row of conflated trades of the symbol."""
-        if self.stops.running:
-            self.stops.traded(row.symbol, row.to_ns)
         self.of(row.symbol).update_conflated(row)
 
     def update_state(self, state: MarketStateChanged) -> None:
-        """Apply the exchange's report on the symbol. While its market is stopped, a halt is none of its own."""
-        self.stops.apply(state)
+        """Apply the exchange's report on the symbol. In a stop of its market, or just before, a halt is none of its
+        own.
+        """
+        if self.stops.apply(state):
+            self._forget_halts(state)
         symbol_state = self.of(state.symbol)
         if not state.halted:
             symbol_state.halt = None
@@ -229,10 +229,20 @@ class MarketState:
         self._judge(state.symbol, symbol_state)
 
     def update_traded(self, snapshot: Snapshot) -> None:
-        """Apply a past snapshot to halts only."""
+        """Apply a past snapshot to halts and stops only."""
+        self.stops.swept(snapshot)
         state = self.of(snapshot.symbol)
         state.update_traded(snapshot.cumulative_volume, snapshot.receive_time_ns)
         self._judge(snapshot.symbol, state)
+
+    def _forget_halts(self, stop: MarketStateChanged) -> None:
+        """Forget the halts that were reported just before the stop of their market: they came with it."""
+        market, since_ns = self.stops.market_of(stop.symbol), stop.receive_time_ns - AROUND_NS
+        for symbol, state in self.by_symbol.items():
+            halt = state.halt
+            if halt is not None and halt.reported_ns > since_ns and self.stops.market_of(symbol) == market:
+                state.halt = None
+                self._judge(symbol, state)
 
     def update_listing(self, symbol: str, reported_ns: int, *, delisted: bool, suspended: bool) -> None:
         """Apply a master file's report on the symbol."""

@@ -61,6 +61,7 @@ from observer.gaps.detector import REPEATED, Mark
 from observer.gaps.outages import GapTracker, Resolution
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
+from observer.selection.market_stops import BEGIN
 from observer.selection.selector import Selector
 from observer.selection.slot_projection import SlotProjection
 
@@ -370,7 +371,7 @@ def _seen_at_opening(reported: Iterable[Event], seen: Sequence[Snapshot]) -> Seq
 
 
 def _update_halts(selector: Selector, reported: Iterable[Event], seen: Iterable[Snapshot]) -> None:
-    """Apply halts, listings and the later sweeps that show trading, in the order of time."""
+    """Apply halts, stops, listings and the later sweeps that show trading, in the order of time."""
     past: list[tuple[int, MarketStateChanged | ListingApplied | Snapshot]] = []
     for event in reported:
         match event:
@@ -379,6 +380,8 @@ def _update_halts(selector: Selector, reported: Iterable[Event], seen: Iterable[
             case SelectionAdvanced(step=ListingApplied() as listing):
                 past.append((event.advanced_ns, listing))
     concerned = {each.symbol for _, each in past}
+    if any(isinstance(each, MarketStateChanged) and each.market_notice in BEGIN for _, each in past):
+        concerned.update(selector.market.members)
     past += [(snapshot.receive_time_ns, snapshot) for snapshot in seen if snapshot.symbol in concerned]
     for moment_ns, each in sorted(past, key=itemgetter(0)):
         match each:

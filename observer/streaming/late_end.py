@@ -135,9 +135,12 @@ class LateEnd:
         return found
 
     def _stop(self, symbol: str, held_ns: int, now_ns: int) -> int:
-        """When the slot ended. While its venue has a window it goes on, also after an earlier window's end."""
+        """When the slot ended. While its venue has a window it goes on, also after an earlier window's end. One
+        that ends with the planned stop ends when the slots are released.
+        """
         latest_ns = slot_stop(self.windows, symbol, now_ns, self.stop_ns)
-        return latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, self.stop_ns)
+        ended_ns = latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, self.stop_ns)
+        return self.stop_ns if ended_ns == self._plan.track_b_stop_ns else ended_ns
 
     async def _asked(
         self, symbol: str, stop_ns: int, known: float, volume_now: float, failures: list[str]

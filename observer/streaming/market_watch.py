@@ -1,9 +1,8 @@
 """One line of each market whose state is streamed for the market's sake, where subscriptions are left. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from observer.providers.broker import RecordKind
-from observer.selection.market_stops import Market
 from observer.selection.selector import Selector
 
 
@@ -11,21 +10,16 @@ def watched(
     selector: Selector, records: Sequence[RecordKind], subscriptions: Mapping[str, int]
 ) -> Mapping[str, Sequence[str]]:
     """The lines to watch by account: one of each market that has none in a slot whose market state is streamed, where
-    the slots leave a subscription. `subscriptions` are the accounts' in all.
+    the slots leave a subscription and the stream is not closed. `subscriptions` are the accounts' in all.
     """
-    wanted, market_of = selector.wanted_by_account, selector.market.stops.market_of
-    covered = {market_of(symbol) for symbol in selector.wanted} if "market_state" in records else set()
-    lines = largest_lines(selector.market.members, market_of).items()
-    left = {name: count - len(records) * len(wanted.get(name, ())) for name, count in subscriptions.items()}
-    return placed([line for market, line in lines if market not in covered], left)
-
-
-def largest_lines(lines: Iterable[str], market_of: Callable[[str], Market]) -> Mapping[Market, str]:
-    """The first line of each market, those of the main venue first. `lines` are the universe by rank."""
-    first: dict[Market, str] = {}
-    for line in lines:
-        first.setdefault(market_of(line), line)
-    return {market: first[market] for market in sorted(first)}
+    wanted, stops = selector.wanted_by_account, selector.market.stops
+    covered = {stops.market_of(symbol) for symbol in selector.wanted} if "market_state" in records else set()
+    lines = [line for market, line in stops.largest_lines.items() if market not in covered]
+    left = {
+        name: 0 if name in selector.closed_accounts else count - len(records) * len(wanted.get(name, ()))
+        for name, count in subscriptions.items()
+    }
+    return placed(lines, left)
 
 
 def placed(lines: Iterable[str], left: Mapping[str, int]) -> Mapping[str, Sequence[str]]:

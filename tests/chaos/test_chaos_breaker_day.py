@@ -31,7 +31,7 @@ def test_a_day_with_circuit_breakers_loses_no_slot_and_no_trade_and_has_no_gap(
 
 
 ONE_RELEASE = f"""UPDATE slot_releases SET released_ns = {breaker_day.STOPPED[1][1]}
-WHERE rowid = (SELECT min(rowid) FROM slot_releases)"""
+WHERE (stream, sequence) = (SELECT stream, sequence FROM slot_releases LIMIT 1)"""
 ONE_NOTICE = "DELETE FROM market_states WHERE market_notice = 'breaker_to_close' AND venue = 'NXT'"
 
 

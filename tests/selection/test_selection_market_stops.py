@@ -3,12 +3,12 @@
 import msgspec
 import pytest
 
-from bus.events import MarketNotice, Trade
+from bus.events import MarketNotice
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
 from observer.selection.settings import TriggersSettings
 from observer.units import NS_PER_S
-from tests.selection.builders import member, state
+from tests.selection.builders import member, seen, state
 
 KOSPI, OTHER, KOSDAQ, AT_NXT = "005930", "000660", "247540", "005930.NXT"
 EXCHANGES = {KOSPI: "KOSPI", OTHER: "KOSPI", KOSDAQ: "KOSDAQ", AT_NXT: "KOSPI"}
@@ -25,10 +25,6 @@ def report(
 ) -> None:
     reported = state(symbol, halted=halted, reported_ns=at_ns)
     made.update_state(msgspec.structs.replace(reported, market_notice=notice, venue="KRX"))
-
-
-def trade(symbol: str, *, at_ns: int) -> Trade:
-    return Trade("kis", symbol, "2026-11-18", at_ns, at_ns, 10_000.0, 1.0, 100.0, None, "buy", None, None)
 
 
 def stopped(made: MarketState) -> set[str]:
@@ -66,14 +62,31 @@ def test_a_report_on_a_symbol_within_a_stop_does_not_end_it(notice: MarketNotice
     assert stopped(made) == {KOSPI, OTHER}
 
 
-def test_a_stop_whose_end_was_not_received_ends_with_a_trade_from_a_minute_after_its_begin() -> None:
+def sweep(made: MarketState, symbol: str, volume: float, *, at_ns: int) -> None:
+    made.update_snapshot(seen(symbol, volume, receive_time_ns=at_ns))
+
+
+def test_a_stop_whose_end_was_not_received_ends_with_a_volume_that_grew_in_it() -> None:
     made = market()
     report(made, "breaker", at_ns=MINUTE_NS)
-    made.update_trade(trade(OTHER, at_ns=2 * MINUTE_NS - 1))
-    made.update_trade(trade(KOSDAQ, at_ns=9 * MINUTE_NS))
+    sweep(made, OTHER, 100.0, at_ns=2 * MINUTE_NS)
+    sweep(made, KOSDAQ, 100.0, at_ns=2 * MINUTE_NS)
+    sweep(made, KOSDAQ, 900.0, at_ns=9 * MINUTE_NS)
+    sweep(made, OTHER, 100.0, at_ns=9 * MINUTE_NS)
     assert stopped(made) == {KOSPI, OTHER}
-    made.update_trade(trade(OTHER, at_ns=2 * MINUTE_NS))
+    sweep(made, OTHER, 101.0, at_ns=10 * MINUTE_NS)
     assert stopped(made) == set()
+
+
+def test_a_volume_that_grew_within_a_minute_of_the_begin_or_in_an_earlier_stop_ends_no_stop() -> None:
+    made = market()
+    report(made, "breaker", at_ns=MINUTE_NS)
+    sweep(made, OTHER, 100.0, at_ns=2 * MINUTE_NS - 1)
+    sweep(made, OTHER, 101.0, at_ns=3 * MINUTE_NS)
+    report(made, "breaker_ended", at_ns=4 * MINUTE_NS)
+    report(made, "breaker", at_ns=5 * MINUTE_NS)
+    sweep(made, OTHER, 102.0, at_ns=7 * MINUTE_NS)
+    assert stopped(made) == {KOSPI, OTHER}
 
 
 def test_a_symbol_that_is_reported_as_halted_in_a_stop_of_its_market_keeps_its_slot() -> None:
@@ -87,9 +100,17 @@ def test_a_symbol_that_is_reported_as_halted_in_a_stop_of_its_market_keeps_its_s
 def test_a_symbol_that_was_halted_before_a_stop_stays_halted() -> None:
     made = market()
     report(made, None, OTHER, halted=True)
-    report(made, "breaker")
-    report(made, None, OTHER, halted=True)
+    report(made, "breaker", at_ns=MINUTE_NS)
+    report(made, None, OTHER, halted=True, at_ns=MINUTE_NS)
     assert dict(made.dropped) == {OTHER: "halted"}
+
+
+def test_a_halt_that_is_reported_just_before_a_stop_of_its_market_came_with_it() -> None:
+    made = market()
+    report(made, None, OTHER, halted=True, at_ns=MINUTE_NS)
+    report(made, None, KOSDAQ, halted=True, at_ns=MINUTE_NS)
+    report(made, "breaker", at_ns=2 * MINUTE_NS - 1)
+    assert dict(made.dropped) == {KOSDAQ: "halted"}
 
 
 def test_after_a_stop_a_halt_is_the_symbols_own() -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from bus.events import AlertRaised, Event
 from observer.alerts.process import Alerts
+from observer.calendar.phases import DayPlan
 from observer.clock import ManualClock
 from observer.errors import ProviderError
 from observer.local_time import local_ns
@@ -118,13 +119,15 @@ class Stops:
         return known
 
 
-def stops_at(now_ns: int, held_ns: int, folder: Path) -> tuple[Mapping[str, int], Mapping[str, Counted]]:
+def stops_at(
+    now_ns: int, held_ns: int, folder: Path, *, plan: DayPlan = MIXED, released_after_ns: int = 0
+) -> tuple[Mapping[str, int], Mapping[str, Counted]]:
     """The stops that are asked for of both lines, held until `held_ns` and settled now, and their volumes."""
     stops, clock, url = Stops(), ManualClock(now_ns), f"sqlite:///{folder}/observer.db"
     make_database(url)
     with StoreReader(url) as reader:
-        late = LateEnd(stops, MIXED, reader, clock, Alerts(clock, "track-b", lambda *_: None))
-        late.windows = slot_windows(MIXED, (KRX, NXT))
+        late = LateEnd(stops, plan, reader, clock, Alerts(clock, "track-b", lambda *_: None))
+        late.windows, late.stop_ns = slot_windows(plan, (KRX, NXT)), plan.track_b_stop_ns + released_after_ns
         lines = (KRX, NXT)
         held = dict.fromkeys(lines, held_ns)
         found = asyncio.run(late.bounded(dict.fromkeys(lines, 9.0), dict.fromkeys(lines, 5.0), held))
@@ -135,6 +138,13 @@ def test_a_day_ended_late_ends_each_lines_slot_with_the_window_in_which_it_was_h
     asked, found = stops_at(local_ns(DAY, 21), local_ns(DAY, 15), tmp_path)
     assert asked == {KRX: local_ns(DAY, 15, 20), NXT: local_ns(DAY, 15, 20)}
     assert found[KRX] == Counted(5.0, local_ns(DAY, 15, 20))
+
+
+def test_a_slot_whose_window_ends_with_the_planned_stop_lasts_until_the_slots_are_released(tmp_path: Path) -> None:
+    plan = day_plan(DAY, rules=msgspec.structs.replace(RULES, track_b=("KRX.regular", "NXT.regular")))
+    released_ns = plan.track_b_stop_ns + 5 * S
+    asked, _ = stops_at(local_ns(DAY, 21), released_ns + S, tmp_path, plan=plan, released_after_ns=5 * S)
+    assert asked == {KRX: released_ns, NXT: released_ns}
 
 
 def test_a_slot_of_the_last_window_ends_at_track_bs_stop(tmp_path: Path) -> None:

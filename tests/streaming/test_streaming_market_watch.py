@@ -1,25 +1,47 @@
 """Which lines are watched for their market, with which account, and the alerts of stops and waits."""
 
+import msgspec
+
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.metrics.counters import COUNTERS
 from observer.selection.market_stops import MarketStop
-from observer.streaming.market_watch import largest_lines, placed
+from observer.selection.selector import Selector
+from observer.selection.settings import SelectionSettings
+from observer.streaming.market_watch import placed, watched
 from observer.streaming.stream_alerts import HELD_BACK, MARKET_STOPPED, report_held_back, report_market_stops
 from observer.units import NS_PER_S
+from tests.selection.builders import member
 
-MARKETS = {
-    "005930": ("", "KOSPI"),
-    "005930.NXT": ("NXT", "KOSPI"),
-    "000660": ("", "KOSPI"),
-    "247540": ("", "KOSDAQ"),
-    "247540.NXT": ("NXT", "KOSDAQ"),
+EXCHANGES = {
+    "005930": "KOSPI",
+    "005930.NXT": "KOSPI",
+    "000660": "KOSPI",
+    "247540": "KOSDAQ",
+    "247540.NXT": "KOSDAQ",
 }
+MEMBERS = [msgspec.structs.replace(member(line), exchange=exchange) for line, exchange in EXCHANGES.items()]
+
+
+def selector() -> Selector:
+    return Selector(MEMBERS, {"one": 2, "two": 2}, SelectionSettings())
 
 
 def test_the_first_line_of_each_market_is_watched_those_of_the_main_venue_first() -> None:
-    lines = list(largest_lines(MARKETS, MARKETS.__getitem__).values())
-    assert lines == ["247540", "005930", "247540.NXT", "005930.NXT"]
+    lines = ["247540", "005930", "247540.NXT", "005930.NXT"]
+    assert watched(selector(), ("trades",), {"one": 41, "two": 41}) == {"one": lines, "two": []}
+
+
+def test_no_line_is_watched_with_an_account_whose_stream_is_closed() -> None:
+    made = selector()
+    made.close_accounts(frozenset({"one"}), 1)
+    found = watched(made, ("trades",), {"one": 41, "two": 41})
+    assert (len(found["one"]), len(found["two"])) == (0, 4)
+
+
+def test_the_largest_lines_are_found_once_for_a_universe() -> None:
+    stops = selector().market.stops
+    assert stops.largest_lines is stops.largest_lines
 
 
 def test_lines_are_watched_only_with_subscriptions_that_no_slot_uses() -> None:

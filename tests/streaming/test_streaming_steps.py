@@ -1,5 +1,7 @@
 """A resumed process has the same state of the day as its predecessor."""
 
+import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -12,6 +14,7 @@ from tests.selection.builders import member, seen, state
 
 DAY = "2026-11-20"
 MEMBERS = [member("A", rank=1)]
+MINUTE_NS = 60_000_000_000
 
 REPORTED = st.one_of(st.booleans(), st.sampled_from(["suspended", "delisted", ""]), st.floats(0, 3, width=16))
 
@@ -43,6 +46,22 @@ def test_a_resumed_process_bars_the_same_symbols_from_slots(past: list[bool | st
     decisions.update_seen(successor, swept)
     decisions.resume(successor, reported, swept, len(past))
     assert successor.market.dropped == lived.market.dropped
+
+
+@pytest.mark.parametrize("volume", [0.0, 1.0], ids=["stopped", "trading"])
+def test_a_resumed_process_has_the_same_stops_and_halts_also_where_the_stop_s_end_was_lost(volume: float) -> None:
+    lived, successor = (Selector([*MEMBERS, member("B")], {"main": 1}, SelectionSettings()) for _ in range(2))
+    stop = msgspec.structs.replace(state("A", halted=True, reported_ns=1), market_notice="halted")
+    own = state("A", halted=True, reported_ns=4 * MINUTE_NS)
+    swept = [seen("B", volume * minute, receive_time_ns=minute * MINUTE_NS) for minute in (2, 3)]
+    lived.market.update_state(stop)
+    for snapshot in swept:
+        lived.market.update_snapshot(snapshot)
+    lived.market.update_state(own)
+    decisions.update_seen(successor, swept)
+    decisions.resume(successor, [stop, own], swept, 5 * MINUTE_NS)
+    assert dict(successor.market.dropped) == dict(lived.market.dropped) == ({"A": "halted"} if volume else {})
+    assert successor.market.stops.running == lived.market.stops.running
 
 
 def test_a_resumed_process_compares_symbols_without_a_history_with_the_same_opening() -> None:
