@@ -37,7 +37,7 @@ def test_a_host_that_refuses_one_in_two_hundred_slows_nothing_down(tmp_path):
     seen = seen_at(host, tmp_path, 60)
     answered = sum(0 <= moment < 60 for moment in seen.accepted)
     assert len(seen.refused) > 0
-    assert answered >= 0.97 * 60 * RATE
+    assert answered >= 0.95 * 60 * RATE
 
 
 def test_a_host_that_stalls_for_four_seconds_sees_no_burst_and_refuses_nothing(tmp_path):
