@@ -11,10 +11,10 @@ minute, which a token bucket can do only by halving either the burst or the rate
 back, once a
 second: 5 ms are 0.5 %.
 
-A call without an answer holds its position for `ANSWER_LIMIT_NS`, the client's time-out, and a window: a host that
-stalls for seconds takes all the calls that wait there in one moment. That also frees the positions of a process that
-was killed. A call that arrives even later (a process stopped between rate-limit token and send) is the one case in
-which a second could hold one call more.
+A call without an answer holds its position for `ANSWER_LIMIT_NS`, the longest time-out of a client, and a window: a
+host that stalls for seconds takes all the calls that wait there in one moment. That also frees the positions of a
+process that was killed. A call that arrives even later (a process stopped between rate-limit token and send) is the one
+case in which a second could hold one call more.
 
 **The pace.** Beside its position a call needs the pace's next slot: slots are evenly spaced, so that an urgent call
 waits for one slot and not for a position of a second. A slot is a beat, not a distance: a call that waited for it and
@@ -54,10 +54,10 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from observer.providers.settings import RateLimitSettings
+from observer.providers.settings import TIMEOUT_S_MAX, RateLimitSettings
 from observer.units import NS_PER_S
 
-ANSWER_LIMIT_NS: Final = 10 * NS_PER_S  # the client's time-out: a call that is not answered by then is given up
+ANSWER_LIMIT_NS: Final = round(TIMEOUT_S_MAX * NS_PER_S)  # no client waits longer for an answer
 SLOTS_MADE_UP: Final = 1
 _COURTESY: Final = 0.5  # of a spacing: how long a free slot is kept for a priority that waits
 _PAUSE_DOUBLINGS_MAX: Final = 2  # a host that is well again after any time waits four penalties for the next call
@@ -276,7 +276,9 @@ def _after_passing(limits: Limits, state: LimiterState, granted: Granted, now_ns
     """The state after a call passed: an overload is over, refusals weigh less, and a trial has one call more for it."""
     learned, most = learned_at(limits, state, now_ns), most_at(limits, state, now_ns)
     evidence = state.evidence
-    if evidence > 0 or (most > learned <= granted.beside):
+    if most > learned <= granted.beside:
+        evidence = min(evidence, 0) - 1
+    elif evidence > 0:
         evidence -= 1
     is_admitted = evidence <= -_TRIAL_WINDOWS * most
     return msgspec.structs.replace(
@@ -309,7 +311,8 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
     passed = sum(now_ns - moment_ns < limits.windows[0].length_ns for moment_ns in state.passed_ns)
     is_near = learned < limits.windows[0].positions and 2 * (passed + 1) >= learned
     taught = learned - max(1, learned // _LESS) if is_near else min(passed, learned - 1)
-    return _with_learned(limits, state, max(1, taught), now_ns)
+    lower = _with_learned(limits, state, max(1, taught), now_ns)  # perhaps not low enough: two more refusals correct it
+    return msgspec.structs.replace(lower, evidence=_PASSES_EACH)
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:

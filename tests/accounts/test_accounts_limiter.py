@@ -251,7 +251,7 @@ def test_a_refusal_after_a_call_that_passed_weighs_fifty_calls_that_pass(evidenc
 @pytest.mark.parametrize(("passed", "learned"), [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)])
 def test_the_refusal_that_outweighs_a_hundred_calls_teaches_as_many_as_passed_in_the_second_before(passed, learned):
     state = after_call("refused", passed=passed, evidence=51)
-    assert (state.learned, state.evidence, state.hold_ns) == (learned, 0, 5 * SECOND_NS)
+    assert (state.learned, state.evidence, state.hold_ns) == (learned, 50, 5 * SECOND_NS)
 
 
 def test_a_call_that_passed_a_second_ago_is_not_in_the_second_before():
@@ -293,6 +293,7 @@ def test_a_trial_that_four_windows_of_calls_pass_raises_the_limit_and_the_next_o
 def test_a_call_that_the_learned_limit_would_have_admitted_says_nothing_for_a_trial(learned):
     assert tried(learned, "passed", beside=learned - 1).evidence == 0
     assert tried(learned, "passed", beside=learned).evidence == -1
+    assert tried(learned, "passed", beside=learned, evidence=100).evidence == -1
     assert after_call("passed", learned=learned, beside=learned).evidence == 0
 
 
