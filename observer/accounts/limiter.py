@@ -11,10 +11,10 @@ minute, which a token bucket can do only by halving either the burst or the rate
 back, once a
 second: 5 ms are 0.5 %.
 
-A call without an answer holds its position for `ANSWER_LIMIT_NS`, the client's time-out, and a window: a host that
-stalls for seconds takes all the calls that wait there in one moment. That also frees the positions of a process that
-was killed. A call that arrives even later (a process stopped between rate-limit token and send) is the one case in
-which a second could hold one call more.
+A call without an answer holds its position for `ANSWER_LIMIT_NS`, the longest time-out of a client, and a window: a
+host that stalls for seconds takes all the calls that wait there in one moment. That also frees the positions of a
+process that was killed. A call that arrives even later (a process stopped between rate-limit token and send) is the one
+case in which a second could hold one call more.
 
 **The pace.** Beside its position a call needs the pace's next slot: slots are evenly spaced, so that an urgent call
 waits for one slot and not for a position of a second. A slot is a beat, not a distance: a call that waited for it and
@@ -25,20 +25,20 @@ limit). A slot that no call waited for passes unused.
 second: a position is held for a second and the answer time, and the call that takes it wakes so much later. A slot that
 a call waited for is therefore not lost when another call, which did not wait, takes it first (`awaited_ns`).
 
-**The answer "too many"** has two causes; what passed before it shows which (docs/limits.md: the model with figures).
-A host that allows less than we sent admitted that many calls in the window before the refusal, and will do so again. A
-host that is overloaded, or passes the call to a busy server, refuses whatever was sent. So the first refusal leaves a
-*suspicion*: so many calls were sent in its window and not refused. A call that passes with as many before it refutes
-the suspicion. A refusal with as many before it, after a call that passed, confirms it: that many are the *learned
-limit*. Everything else is overload: the refused call is repeated at once; refused again, all calls pause for the
-penalty, then for twice as long, up to four times; the first answer ends that. Refusals of calls that were on their way
-when a refusal became known are its *echoes* and count for nothing.
+**The answer "too many"** has two causes: a host that allows less than we send, and one that is overloaded, or passes
+the call to a busy server. How a host counts (any second, calendar seconds, a bucket, refused calls too) is not known,
+and answers come in another order than they were sent; so one rule judges by the outcome (docs/limits.md: the model with
+figures). A refusal weighs as much as fifty calls that pass. When refusals outweigh a hundred of them, more than 2 % of
+the calls are refused while others pass, and a lower limit is *learned*: as many calls as passed in the last second. A
+refusal before any call passed again is overload and no evidence: the refused call is repeated at once; refused again,
+all calls pause for the penalty, then for twice as long, up to four times; the first call that passes ends it. Refusals
+of calls that were on their way when a refusal became known are its *echoes* and count for nothing.
 
 **The learned limit.** Of the positions of the first window only so many are given out, and the pace is as much lower.
-After `_HOLD_NS` one more is tried: refused, the limit is believed twice as long, up to `_HOLD_NS_MAX`; admitted, so
-that more calls passed in a window than the limit allows, it is given up as a whole. Where answers take so long that no
-window holds so many calls, each trial that is admitted raises the limit by one. A limit that was not confirmed for
-`_FORGOTTEN_NS` is none.
+Refused as often again, it is a quarter lower (or what passed, where that is far less: where answers take long, fewer
+pass in a second than there are positions). After `_HOLD_NS` half as many more are tried: refused, the limit is believed
+twice as long, up to `_HOLD_NS_MAX`; once the calls of four windows passed that the limit would not have admitted, it is
+raised to what was tried, and the next trial begins. A limit that was not confirmed for `_FORGOTTEN_NS` is none.
 
 **Priorities.** *Urgent* calls (a gap's few requests) go before *normal* ones, those before *bulk*, and those before
 *background*: work that uses only what is left over. There are no reservations. A waiting call leaves a mark, and the
@@ -54,16 +54,20 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from observer.providers.settings import RateLimitSettings
+from observer.providers.settings import TIMEOUT_S_MAX, RateLimitSettings
 from observer.units import NS_PER_S
 
-ANSWER_LIMIT_NS: Final = 10 * NS_PER_S  # the client's time-out: a call that is not answered by then is given up
+ANSWER_LIMIT_NS: Final = round(TIMEOUT_S_MAX * NS_PER_S)  # no client waits longer for an answer
 SLOTS_MADE_UP: Final = 1
 _COURTESY: Final = 0.5  # of a spacing: how long a free slot is kept for a priority that waits
 _PAUSE_DOUBLINGS_MAX: Final = 2  # a host that is well again after any time waits four penalties for the next call
-_SUSPICION_NS: Final = 10 * NS_PER_S
+_PASSES_EACH: Final = 50  # that a refusal outweighs: 2 % of refused calls are no lesson
+_EVIDENCE_MAX: Final = 2 * _PASSES_EACH
+_MORE: Final = 2  # one in so many of the learned calls are tried beside them
+_LESS: Final = 4  # one in so many are taken away
+_TRIAL_WINDOWS: Final = 4
 _HOLD_NS: Final = 5 * NS_PER_S
-_HOLD_NS_MAX: Final = 60 * NS_PER_S
+_HOLD_NS_MAX: Final = 30 * NS_PER_S
 _FORGOTTEN_NS: Final = 3600 * NS_PER_S
 _LEAVES: Final = {"bulk": 10, "background": 8}  # one in so many positions of the windows behind the first
 _CHECK: Final = 0.125  # of a spacing: interval of checks for the answer of a long unanswered call
@@ -107,21 +111,23 @@ class LimiterState(msgspec.Struct, frozen=True):
     """The state that the processes share; moments in ns of market time.
 
     `next_ns` is the next slot of the pace; no call starts before `paused_ns`. `refused_ns` is when the last refusal
-    that was no echo became known, `failures` how many such came since a call passed. `suspected` is the limit that a
-    refusal of the last seconds suggests (0: none). `urgent_ns`, `normal_ns` and `bulk_ns` are until when a slot is kept
+    that was no echo became known, `failures` how many such came since a call passed, the first at `failed_ns`.
+    `evidence` is what refusals say against the limit in force, in calls that pass; below zero, what passed calls say
+    for the trial of a higher one. `urgent_ns`, `normal_ns` and `bulk_ns` are until when a slot is kept
     for a call of that priority. `awaited_ns` is the latest moment at which a waiting call asks again: a slot up to it
     is not unused. `learned` calls of the first window are the most (all its positions: nothing was learned), confirmed
     at `learned_ns` and believed for `hold_ns`.
 
-    For each position of the first window `started_ns` is the start of the last call that held it, long ago for a
-    refused one; `held_ns` says for each window until when each position is held.
+    For each position of the first window `passed_ns` is when the last call that held it was known to have passed;
+    `held_ns` says for each window until when each position is held.
     """
 
     next_ns: int
     paused_ns: int
     refused_ns: int
+    failed_ns: int
     failures: int
-    suspected: int
+    evidence: int
     urgent_ns: int
     normal_ns: int
     bulk_ns: int
@@ -129,7 +135,7 @@ class LimiterState(msgspec.Struct, frozen=True):
     learned: int
     learned_ns: int
     hold_ns: int
-    started_ns: tuple[int, ...]
+    passed_ns: tuple[int, ...]
     held_ns: tuple[tuple[int, ...], ...]
 
 
@@ -184,8 +190,9 @@ def fresh(limits: Limits) -> LimiterState:
         next_ns=long_ago_ns,
         paused_ns=long_ago_ns,
         refused_ns=long_ago_ns,
+        failed_ns=long_ago_ns,
         failures=0,
-        suspected=0,
+        evidence=0,
         urgent_ns=long_ago_ns,
         normal_ns=long_ago_ns,
         bulk_ns=long_ago_ns,
@@ -193,7 +200,7 @@ def fresh(limits: Limits) -> LimiterState:
         learned=limits.windows[0].positions,
         learned_ns=long_ago_ns,
         hold_ns=_HOLD_NS,
-        started_ns=held_ns[0],
+        passed_ns=held_ns[0],
         held_ns=held_ns,
     )
 
@@ -209,11 +216,12 @@ def after_loss(limits: Limits, now_ns: int) -> LimiterState:
 def is_believable(limits: Limits, state: LimiterState, now_ns: int) -> bool:
     """Whether a state fits this clock and these limits: no time in it lies beyond the horizon."""
     marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns, state.awaited_ns)
-    moments = (state.next_ns, state.paused_ns, state.refused_ns, state.learned_ns, *marks_ns, *state.started_ns)
+    answers_ns = (state.refused_ns, state.failed_ns, state.learned_ns, *state.passed_ns)
+    moments = (state.next_ns, state.paused_ns, *marks_ns, *answers_ns)
     positions = limits.windows[0].positions
     return (
         1 <= state.learned <= positions
-        and 0 <= state.suspected <= positions
+        and -_TRIAL_WINDOWS * positions < state.evidence <= _EVIDENCE_MAX
         and state.failures >= 0
         and 0 < state.hold_ns <= _HOLD_NS_MAX
         and max(*moments, *map(max, state.held_ns)) <= now_ns + limits.horizon_ns
@@ -237,11 +245,9 @@ def decide(limits: Limits, state: LimiterState, asked_ns: int, now_ns: int, prio
     positions = tuple(held_ns.index(min(held_ns)) for held_ns in state.held_ns)
     held_until_ns = [now_ns + window.length_ns + ANSWER_LIMIT_NS for window in limits.windows]
     taken = tuple(map(_with_position, state.held_ns, positions, held_until_ns))
-    own_ns = max(now_ns, 1 + max(state.started_ns))  # no two calls start at the same moment: one is before the other
-    started_ns = _with_position(state.started_ns, positions[0], own_ns)
     beside = sum(until_ns > now_ns for until_ns in state.held_ns[0])
-    granted = msgspec.structs.replace(state, next_ns=slot_ns + spacing_ns, started_ns=started_ns, held_ns=taken)
-    return Granted(positions, own_ns, beside, granted)
+    granted = msgspec.structs.replace(state, next_ns=slot_ns + spacing_ns, held_ns=taken)
+    return Granted(positions, now_ns, beside, granted)
 
 
 def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: int, outcome: Outcome) -> LimiterState:
@@ -262,23 +268,26 @@ def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: 
         case "passed":
             return _after_passing(limits, freed, granted, now_ns)
         case "refused":
-            return _after_refusal(limits, _with_refused(limits, freed, granted), granted, now_ns)
+            return _after_refusal(limits, freed, granted, now_ns)
     return freed
 
 
 def _after_passing(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
-    """The state after a call passed: an overload is over, and a limit that so many calls exceed is none."""
-    before = _before(limits, state, granted, now_ns)
-    learned = learned_at(limits, state, now_ns)
-    if granted.started_ns > state.refused_ns:
-        state = msgspec.structs.replace(state, failures=0)
-    if before >= state.suspected:
-        state = msgspec.structs.replace(state, suspected=0)
-    if before >= learned:
-        return msgspec.structs.replace(state, learned=limits.windows[0].positions)
-    if granted.beside >= learned:
-        return msgspec.structs.replace(state, learned=learned + 1)
-    return state
+    """The state after a call passed: an overload is over, refusals weigh less, and a trial has one call more for it."""
+    learned, most = learned_at(limits, state, now_ns), most_at(limits, state, now_ns)
+    evidence = state.evidence
+    if most > learned <= granted.beside:
+        evidence = min(evidence, 0) - 1
+    elif evidence > 0:
+        evidence -= 1
+    is_admitted = evidence <= -_TRIAL_WINDOWS * most
+    return msgspec.structs.replace(
+        state,
+        failures=0 if granted.started_ns > state.failed_ns else state.failures,
+        evidence=0 if is_admitted else evidence,
+        learned=most if is_admitted else state.learned,
+        passed_ns=_with_position(state.passed_ns, granted.positions[0], now_ns),
+    )
 
 
 def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
@@ -286,48 +295,34 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
     if granted.started_ns <= state.refused_ns:
         return state
     failures = state.failures + 1
-    before = _before(limits, state, granted, now_ns)
-    learned = learned_at(limits, state, now_ns)
-    suspected = state.suspected if now_ns - state.refused_ns < _SUSPICION_NS else 0
     pause_ns = limits.penalty_ns << min(failures - 2, _PAUSE_DOUBLINGS_MAX) if failures > 1 else 0
     state = msgspec.structs.replace(
         state, refused_ns=now_ns, failures=failures, paused_ns=max(state.paused_ns, now_ns + pause_ns)
     )
-    if failures == 1 and learned < most_at(limits, state, now_ns):
+    if failures > 1:
+        return state
+    state = msgspec.structs.replace(state, failed_ns=now_ns)
+    learned = learned_at(limits, state, now_ns)
+    if learned < most_at(limits, state, now_ns):
         return _with_learned(limits, state, learned, now_ns)
-    if failures == 1 and 0 < suspected <= before:
-        return _with_learned(limits, state, min(suspected, learned), now_ns)
-    return msgspec.structs.replace(state, suspected=min(before, suspected) if suspected else before)
+    evidence = max(0, state.evidence) + _PASSES_EACH
+    if evidence <= _EVIDENCE_MAX:
+        return msgspec.structs.replace(state, evidence=evidence)
+    passed = sum(now_ns - moment_ns < limits.windows[0].length_ns for moment_ns in state.passed_ns)
+    is_near = learned < limits.windows[0].positions and 2 * (passed + 1) >= learned
+    taught = learned - max(1, learned // _LESS) if is_near else min(passed, learned - 1)
+    lower = _with_learned(limits, state, max(1, taught), now_ns)  # perhaps not low enough: two more refusals correct it
+    return msgspec.structs.replace(lower, evidence=_PASSES_EACH)
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
-    """The state with a limit that a refusal taught or confirmed. Confirmed, or corrected to no less than a half, it is
-    believed twice as long as before; a far lower one is another limit, or none.
+    """The state with a limit that refusals taught or confirmed. Confirmed, or corrected to no less than a half, it is
+    believed twice as long as before; a far lower one is another limit.
     """
     known = learned_at(limits, state, now_ns)
     is_again = known < limits.windows[0].positions and 2 * learned >= known
     hold_ns = min(2 * state.hold_ns, _HOLD_NS_MAX) if is_again else _HOLD_NS
-    return msgspec.structs.replace(state, suspected=0, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
-
-
-def _with_refused(limits: Limits, state: LimiterState, granted: Granted) -> LimiterState:
-    """The state in which the call counts as none that the host admitted."""
-    [position, *_] = granted.positions
-    if state.started_ns[position] != granted.started_ns:
-        return state
-    started_ns = _with_position(state.started_ns, position, -limits.horizon_ns)
-    return msgspec.structs.replace(state, started_ns=started_ns)
-
-
-def _before(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> int:
-    """How many calls were sent in the window before this one and not refused; 0 when its answer took longer than a
-    window, since later calls have their positions by then.
-    """
-    length_ns = limits.windows[0].length_ns
-    if now_ns - granted.started_ns > length_ns:
-        return 0
-    since_ns = granted.started_ns - length_ns
-    return sum(since_ns < moment_ns < granted.started_ns for moment_ns in state.started_ns)
+    return msgspec.structs.replace(state, evidence=0, learned=learned, learned_ns=now_ns, hold_ns=hold_ns)
 
 
 def learned_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
@@ -337,9 +332,10 @@ def learned_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
 
 
 def most_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
-    """The most calls of the first window at a moment: what was learned, and one more when it is to be tried again."""
+    """The most calls of the first window at a moment: what was learned, and half as many more when that is tried."""
+    learned = learned_at(limits, state, now_ns)
     is_to_try = now_ns - state.learned_ns >= state.hold_ns
-    return min(limits.windows[0].positions, learned_at(limits, state, now_ns) + is_to_try)
+    return min(limits.windows[0].positions, learned + is_to_try * max(1, learned // _MORE))
 
 
 def pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+TIMEOUT_S_MAX: Final = 10.0  # so long the rate limit counts a call without an answer as on its way
 CALLS_PER_SECOND_MAX: Final = 1_000  # each is a position in the file that all processes share
 _PENALTY_MAX_S: Final = 3600
 PROXY_OF_ENVIRONMENT: Final = "environment"
@@ -24,10 +25,10 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     not depend on the shell that started it.
 
     Raises:
-        ValueError: `proxy` is none of these, or holds a password, which belongs in the environment.
+        ValueError: `proxy` is none of these, or more than a host and a port: a password belongs in the environment.
     """
 
-    timeout_s: float = 10.0
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=TIMEOUT_S_MAX)] = TIMEOUT_S_MAX
     attempts_max: int = 5
     delay_initial_s: float = 0.5
     delay_max_s: float = 8.0
@@ -37,13 +38,22 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         """Checks the proxy when the configuration is read."""
-        if self.proxy not in ("", PROXY_OF_ENVIRONMENT):
-            parts = urlsplit(self.proxy)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.password:
-                raise ValueError(
-                    f'proxy: write http://HOST:PORT, or "{PROXY_OF_ENVIRONMENT}" to take it from HTTPS_PROXY, where a '
-                    "password belongs"
-                )
+        if self.proxy not in ("", PROXY_OF_ENVIRONMENT) and not _is_host_and_port(self.proxy):
+            raise ValueError(
+                f'proxy: write http://HOST:PORT, or "{PROXY_OF_ENVIRONMENT}" to take it from HTTPS_PROXY, where a '
+                "password belongs"
+            )
+
+
+def _is_host_and_port(address: str) -> bool:
+    """Whether an address is a host of HTTP, and a port where it has one: no user, password, path, query or fragment."""
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    is_bare = not any(mark in address for mark in "@?#") and parts.path in ("", "/")
+    return parts.scheme in ("http", "https") and bool(host) and is_bare
 
 
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

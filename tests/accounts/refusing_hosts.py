@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from math import floor
 from pathlib import Path
 from random import Random
 
@@ -80,8 +81,10 @@ class SteppedClock:
 class Host:
     """A host by what it does at each second after noon; `ends_s` is when it is well again (or allows another limit).
 
-    `limit` is the most calls that it admits in any second, `refuses` whether it refuses a call whatever was sent,
-    `stalls_until` until when it answers nothing. Answers take `answer_s`.
+    `limit` is the most calls that it admits in a second: any ("sliding"), one of the clock ("calendar"), or any one
+    with the refused calls counted too ("sent"). `refuses` says whether it refuses a call whatever was sent,
+    `stalls_until` until when it answers nothing. Answers take `answer_s`, or a random time from `answer_s` to
+    `answer_max_s`; refusals take `refusal_s` where that is given.
     """
 
     name: str
@@ -90,6 +93,9 @@ class Host:
     refuses: Callable[[float, Random], bool] = lambda _second, _rng: False
     stalls_until: float = 0.0
     answer_s: float = 0.01
+    answer_max_s: float = 0.0
+    refusal_s: float = 0.0
+    counts: str = "sliding"
 
 
 @dataclass
@@ -106,18 +112,23 @@ class Seen(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request):
         asked_s = self._second
-        await self.clock.sleep(self.host.answer_s / 2)
+        answer_s = self.host.answer_s
+        if self.host.answer_max_s:
+            answer_s = self.rng.uniform(answer_s, self.host.answer_max_s)
+        await self.clock.sleep(answer_s / 2)
         if 0 <= self._second < self.host.stalls_until:
             wait_s = min(self.host.stalls_until - self._second, asked_s + TIMEOUT_S - self._second)
             await self.clock.sleep(wait_s)
             if self._second < self.host.stalls_until:
                 raise httpx.ReadTimeout("no answer", request=request)
         second, limit = self._second, self.host.limit(self._second)
+        counted = (self.sent if self.host.counts == "sent" else self.accepted)[-RATE:]
+        begin = floor(second) if self.host.counts == "calendar" else second - 1
+        in_window = sum(begin < moment for moment in counted)
         self.sent.append(second)
-        in_window = sum(second - moment < 1 for moment in self.accepted[-RATE:])
         is_refused = in_window >= limit or self.host.refuses(second, self.rng)
         (self.refused if is_refused else self.accepted).append(second)
-        await self.clock.sleep(self.host.answer_s / 2)
+        await self.clock.sleep(self.host.refusal_s if is_refused and self.host.refusal_s else answer_s / 2)
         if is_refused:
             return httpx.Response(500, stream=httpx.ByteStream(b'{"rt_cd":"1","msg_cd":"EGW00201"}'))
         return httpx.Response(200, stream=httpx.ByteStream(b'{"rt_cd":"0"}'))
@@ -204,7 +215,28 @@ def hosts():
             name = f"{most} from noon on, 18 after 5 min{answers}"
             both = lambda second, most=most: most if 0 <= second < 300 else 18  # noqa: E731
             found.append(Host(name, 300.0, limit=both, answer_s=answer_s))
-    return found
+    return found + lasting_hosts()
+
+
+def lasting_hosts():
+    """Hosts with a lower limit from the start, by how they count and answer."""
+    ways = (
+        (10, {"refusal_s": 0.7}),
+        (3, {"answer_s": 1.2}),
+        (3, {"answer_s": 1.2, "refusal_s": 0.01}),
+        (5, {"answer_max_s": 0.8}),
+        (10, {"counts": "calendar"}),
+        (3, {"counts": "calendar", "answer_s": 0.05, "answer_max_s": 0.4}),
+        (10, {"counts": "sent"}),
+        (10, {"counts": "sent", "answer_s": 0.15}),
+    )
+    return [Host(way_name(most, **way), limit=limited(most, most), **way) for most, way in ways]
+
+
+def way_name(most, counts="sliding", answer_s=0.01, answer_max_s=0.0, refusal_s=0.0):
+    upto = f" to {1000 * answer_max_s:.0f}" if answer_max_s else ""
+    refusals = f", refusals in {1000 * refusal_s:.0f}" if refusal_s else ""
+    return f"{most} always ({counts}), answers in {1000 * answer_s:.0f}{upto} ms{refusals}"
 
 
 def most_in_a_second(moments):
@@ -218,8 +250,9 @@ def most_in_a_second(moments):
 
 def accepted_over(seen):
     """Calls that the host accepted beyond its limit, by a count that is not the host's."""
+    is_calendar = seen.host.counts == "calendar"
     return sum(
-        sum(moment - 1 < other <= moment for other in seen.accepted)
+        sum((floor(moment) if is_calendar else moment - 1) < other <= moment for other in seen.accepted)
         > max(seen.host.limit(moment), limit_before(seen, moment))
         for moment in seen.accepted
     )

@@ -227,88 +227,98 @@ def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slo
 HOST = limits(6.0)  # six positions, which are few enough for full tables
 
 
-def after_calls(before, outcome, beside=0, **fields):
-    """The state after a call that started with so many others, not refused, in its second, and its answer.
-
-    `beside` positions more are held: those of refused calls, or of calls from before that second.
+def after_call(outcome, passed=0, beside=0, **fields):
+    """The state after a call that started while so many positions were held, so many calls had passed in the second
+    before, and its answer.
     """
-    started_ns = (*[NOW_NS - 100 * MS] * before, *[-HOST.horizon_ns] * (6 - before))
-    held_ns = (*[NOW_NS + 500 * MS] * (before + beside), *[-HOST.horizon_ns] * (6 - before - beside))
-    state = msgspec.structs.replace(fresh(HOST), started_ns=started_ns, held_ns=(held_ns,), learned_ns=NOW_NS)
+    passed_ns = (*[NOW_NS - 100 * MS] * passed, *[-HOST.horizon_ns] * (6 - passed))
+    held_ns = (*[NOW_NS + 500 * MS] * beside, *[-HOST.horizon_ns] * (6 - beside))
+    state = msgspec.structs.replace(fresh(HOST), passed_ns=passed_ns, held_ns=(held_ns,), learned_ns=NOW_NS)
     granted = decide(HOST, msgspec.structs.replace(state, learned_ns=0), NOW_NS, NOW_NS, "bulk")
     assert not isinstance(granted, Wait)
-    kept = msgspec.structs.replace(state, started_ns=granted.state.started_ns, held_ns=granted.state.held_ns, **fields)
+    kept = msgspec.structs.replace(state, held_ns=granted.state.held_ns, **fields)
     return after_answer(HOST, kept, granted, NOW_NS + 5 * MS, outcome)
 
 
-@pytest.mark.parametrize(("suspected", "before"), list(itertools.product(range(6), range(6))))
-def test_a_refusal_teaches_what_a_refusal_before_it_suggested_when_a_call_passed_between_them(suspected, before):
-    recently = {"suspected": suspected, "refused_ns": NOW_NS - SECOND_NS}
-    taught = after_calls(before, "refused", failures=0, **recently).learned
-    assert taught == (suspected if 0 < suspected <= before else 6)
-    assert after_calls(before, "refused", failures=1, **recently).learned == 6
+@pytest.mark.parametrize(("evidence", "weighs"), [(-3, 50), (0, 50), (49, 99), (50, 100)])
+def test_a_refusal_after_a_call_that_passed_weighs_fifty_calls_that_pass(evidence, weighs):
+    state = after_call("refused", passed=3, evidence=evidence)
+    assert (state.evidence, state.learned) == (weighs, 6)
+    assert after_call("passed", evidence=weighs).evidence == weighs - 1
+    assert after_call("passed", evidence=0).evidence == 0
 
 
-@pytest.mark.parametrize(("suspected", "before"), list(itertools.product(range(6), range(6))))
-def test_a_refusal_that_teaches_nothing_leaves_the_smaller_number_as_the_suspicion(suspected, before):
-    state = after_calls(before, "refused", failures=1, suspected=suspected, refused_ns=NOW_NS - SECOND_NS)
-    assert state.suspected == (min(suspected, before) if suspected else before)
+@pytest.mark.parametrize(("passed", "learned"), [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)])
+def test_the_refusal_that_outweighs_a_hundred_calls_teaches_as_many_as_passed_in_the_second_before(passed, learned):
+    state = after_call("refused", passed=passed, evidence=51)
+    assert (state.learned, state.evidence, state.hold_ns) == (learned, 50, 5 * SECOND_NS)
 
 
-def test_a_suspicion_is_forgotten_after_ten_seconds():
-    for age_s, learned in ((9.9, 3), (10.0, 6)):
-        state = after_calls(3, "refused", suspected=3, refused_ns=NOW_NS + 5 * MS - round(age_s * SECOND_NS))
-        assert state.learned == learned
+def test_a_call_that_passed_a_second_ago_is_not_in_the_second_before():
+    now_ns = NOW_NS + 5 * MS
+    passed_ns = (now_ns - SECOND_NS, now_ns - SECOND_NS + 1, now_ns - 1, 0, 0, 0)
+    assert after_call("refused", passed_ns=passed_ns, evidence=100).learned == 2
 
 
-@pytest.mark.parametrize(("suspected", "before"), list(itertools.product(range(6), range(6))))
-def test_a_call_that_passes_with_as_many_before_it_refutes_a_suspicion(suspected, before):
-    state = after_calls(before, "passed", suspected=suspected, refused_ns=NOW_NS - SECOND_NS)
-    assert state.suspected == (suspected if before < suspected else 0)
+@pytest.mark.parametrize(("known", "passed", "learned"), [(5, 2, 4), (5, 1, 1), (4, 0, 1), (2, 0, 1), (1, 0, 1)])
+def test_a_learned_limit_that_is_refused_too_is_a_quarter_lower_unless_far_fewer_passed(known, passed, learned):
+    assert after_call("refused", passed=passed, learned=known, evidence=100).learned == learned
 
 
-@pytest.mark.parametrize(("learned", "before"), list(itertools.product(range(1, 6), range(5))))
-def test_a_call_that_passes_with_as_many_before_it_as_were_learned_refutes_the_limit(learned, before):
-    assert after_calls(before, "passed", learned=learned).learned == (6 if before >= learned else learned)
+@pytest.mark.parametrize("failures", [1, 2, 7])
+def test_a_refusal_before_any_call_passed_is_overload_and_teaches_nothing(failures):
+    since_ns = NOW_NS - 40 * SECOND_NS
+    trial = {"learned": 3, "learned_ns": since_ns}
+    for fields in ({}, trial):
+        state = after_call("refused", passed=3, evidence=100, failures=failures, **fields)
+        assert (state.evidence, state.learned) == (100, fields.get("learned", 6))
+        assert state.learned_ns == fields.get("learned_ns", NOW_NS)
 
 
-@pytest.mark.parametrize(("learned", "beside"), list(itertools.product(range(1, 6), range(5))))
-def test_where_no_second_holds_so_many_calls_a_trial_that_passes_raises_the_limit_by_one(learned, beside):
-    assert after_calls(0, "passed", beside=beside, learned=learned).learned == learned + (beside >= learned)
+def tried(learned, outcome, **fields):
+    """The state after the answer of a call that started while a limit was tried."""
+    return after_call(outcome, learned=learned, learned_ns=NOW_NS - 40 * SECOND_NS, **fields)
 
 
-@pytest.mark.parametrize(("learned", "age_s"), list(itertools.product(range(1, 7), (39, 40, 41))))
-def test_a_refusal_while_one_call_more_is_tried_confirms_what_was_learned_for_longer(learned, age_s):
+@pytest.mark.parametrize(("learned", "most"), [(1, 2), (2, 3), (3, 4), (4, 6), (5, 6)])
+def test_a_trial_that_four_windows_of_calls_pass_raises_the_limit_and_the_next_one_begins(learned, most):
+    assert tried(learned, "passed", beside=learned, evidence=1 - 4 * most).learned == most
+    assert tried(learned, "passed", beside=learned, evidence=2 - 4 * most).learned == learned
+    state = tried(learned, "passed", beside=learned, evidence=1 - 4 * most)
+    assert state.evidence == 0
+    assert most_at(HOST, state, NOW_NS) >= min(6, most + 1)
+
+
+@pytest.mark.parametrize("learned", range(1, 6))
+def test_a_call_that_the_learned_limit_would_have_admitted_says_nothing_for_a_trial(learned):
+    assert tried(learned, "passed", beside=learned - 1).evidence == 0
+    assert tried(learned, "passed", beside=learned).evidence == -1
+    assert tried(learned, "passed", beside=learned, evidence=100).evidence == -1
+    assert after_call("passed", learned=learned, beside=learned).evidence == 0
+
+
+@pytest.mark.parametrize(("learned", "age_s"), list(itertools.product(range(1, 6), (19, 20, 21))))
+def test_a_refusal_while_more_is_tried_confirms_what_was_learned_for_longer(learned, age_s):
     since_ns = NOW_NS + 5 * MS - age_s * SECOND_NS
-    fields = {"learned": learned, "hold_ns": 40 * SECOND_NS, "learned_ns": since_ns}
-    state = after_calls(0, "refused", **fields)
-    is_confirmed = age_s >= 40 and learned < 6
-    assert (state.learned, state.hold_ns) == (learned, (60 if is_confirmed else 40) * SECOND_NS)
-    assert state.learned_ns == (NOW_NS + 5 * MS if is_confirmed else since_ns)
-    overloaded = after_calls(0, "refused", failures=1, **fields)
-    assert (overloaded.learned, overloaded.hold_ns, overloaded.learned_ns) == (learned, 40 * SECOND_NS, since_ns)
+    fields = {"learned": learned, "hold_ns": 20 * SECOND_NS, "learned_ns": since_ns}
+    state = after_call("refused", passed=1, evidence=-1, **fields)
+    is_tried = age_s >= 20
+    assert (state.learned, state.hold_ns) == (learned, (30 if is_tried else 20) * SECOND_NS)
+    assert (state.learned_ns, state.evidence) == ((NOW_NS + 5 * MS, 0) if is_tried else (since_ns, 50))
 
 
-@pytest.mark.parametrize(("known", "taught"), list(itertools.product(range(1, 7), range(1, 6))))
-def test_a_limit_that_is_corrected_is_believed_for_longer_and_one_of_less_than_a_half_for_five_seconds(taught, known):
-    fields = {"learned": known, "suspected": taught, "hold_ns": 40 * SECOND_NS, "refused_ns": NOW_NS - SECOND_NS}
-    state = after_calls(5, "refused", **fields)
-    is_again = known < 6 and 2 * taught >= known
-    assert (state.learned, state.hold_ns) == (min(taught, known), (60 if is_again else 5) * SECOND_NS)
-
-
-def test_a_limit_is_believed_for_a_minute_at_most():
-    state, holds_s = after_calls(4, "refused", suspected=3, refused_ns=NOW_NS - SECOND_NS), []
-    for _ in range(6):
+def test_a_limit_is_believed_for_half_a_minute_at_most():
+    state, holds_s = after_call("refused", passed=3, evidence=100), []
+    for _ in range(5):
         holds_s.append(state.hold_ns // SECOND_NS)
-        state = after_calls(3, "refused", learned=3, hold_ns=state.hold_ns, learned_ns=NOW_NS - state.hold_ns)
-    assert holds_s == [5, 10, 20, 40, 60, 60]
+        state = after_call("refused", learned=3, hold_ns=state.hold_ns, learned_ns=NOW_NS - state.hold_ns)
+    assert holds_s == [5, 10, 20, 30, 30]
 
 
 def test_the_first_refusal_delays_no_call_and_those_after_it_double_the_pause_up_to_four_penalties():
     pauses_ms, state = [], fresh(HOST)
     for failures in range(6):
-        state = after_calls(0, "refused", failures=failures, refused_ns=NOW_NS - SECOND_NS)
+        state = after_call("refused", failures=failures, refused_ns=NOW_NS - SECOND_NS)
         assert state.failures == failures + 1
         pauses_ms.append(max(0, state.paused_ns - NOW_NS - 5 * MS) // MS)
     assert pauses_ms == [0, 1000, 2000, 4000, 4000, 4000]
@@ -318,51 +328,22 @@ def test_the_first_refusal_delays_no_call_and_those_after_it_double_the_pause_up
         assert decision.until_ns >= state.paused_ns
 
 
-def test_a_call_that_passes_ends_the_overload_unless_it_was_on_its_way_at_the_refusal():
-    assert after_calls(0, "passed", failures=3, refused_ns=NOW_NS - 1).failures == 0
-    assert after_calls(0, "passed", failures=3, refused_ns=NOW_NS).failures == 3
+def test_a_call_that_passes_ends_the_overload_unless_it_started_before_the_first_refusal_was_known():
+    assert after_call("passed", failures=3, failed_ns=NOW_NS - 1, refused_ns=NOW_NS + MS).failures == 0
+    assert after_call("passed", failures=3, failed_ns=NOW_NS, refused_ns=NOW_NS + MS).failures == 3
 
 
-@pytest.mark.parametrize("before", range(6))
-def test_the_refusal_of_a_call_that_was_on_its_way_at_another_refusal_counts_for_nothing(before):
-    fields = {"failures": 1, "suspected": 2, "refused_ns": NOW_NS}
-    state = after_calls(before, "refused", **fields)
+@pytest.mark.parametrize("passed", range(6))
+def test_the_refusal_of_a_call_that_was_on_its_way_at_another_refusal_counts_for_nothing(passed):
+    fields = {"failures": 0, "evidence": 100, "refused_ns": NOW_NS}
+    state = after_call("refused", passed=passed, **fields)
     assert {name: getattr(state, name) for name in fields} == fields
     assert (state.learned, state.paused_ns) == (6, fresh(HOST).paused_ns)
 
 
-def test_a_refused_call_is_none_that_the_host_admitted():
-    state = after_calls(2, "refused")
-    assert sum(moment_ns > NOW_NS - SECOND_NS for moment_ns in state.started_ns) == 2
-
-
-def test_of_two_calls_that_start_at_one_moment_one_is_before_the_other():
-    first = decide(HOST, fresh(HOST), NOW_NS, NOW_NS, "bulk")
-    second = decide(HOST, msgspec.structs.replace(first.state, next_ns=NOW_NS), NOW_NS, NOW_NS, "bulk")
-    assert (first.started_ns, second.started_ns) == (NOW_NS, NOW_NS + 1)
-
-
-def test_a_call_of_a_whole_second_ago_is_not_in_the_second_before():
-    started_ns = (NOW_NS - SECOND_NS, NOW_NS - SECOND_NS + 1, NOW_NS - 1, 0, 0, 0)
-    granted = decide(HOST, msgspec.structs.replace(fresh(HOST), started_ns=started_ns), NOW_NS, NOW_NS, "bulk")
-    kept = msgspec.structs.replace(granted.state, started_ns=(*started_ns[:5], NOW_NS))
-    refused = after_answer(HOST, kept, msgspec.structs.replace(granted, positions=(5,)), NOW_NS + MS, "refused")
-    assert refused.suspected == 2
-
-
-@pytest.mark.parametrize(("answer_s", "before"), [(1.0, 4), (1.01, 0)])
-def test_an_answer_that_took_longer_than_a_second_says_nothing_of_the_calls_before_it(answer_s, before):
-    state = msgspec.structs.replace(fresh(HOST), started_ns=(*[NOW_NS - MS] * 4, 0, 0))
-    granted = decide(HOST, state, NOW_NS, NOW_NS, "bulk")
-    kept = msgspec.structs.replace(granted.state, started_ns=(*[NOW_NS - MS] * 4, 0, NOW_NS))
-    granted = msgspec.structs.replace(granted, positions=(5,))
-    refused = after_answer(HOST, kept, granted, NOW_NS + round(answer_s * SECOND_NS), "refused")
-    assert refused.suspected == before
-
-
 def test_an_answer_that_never_came_says_nothing():
-    state = after_calls(3, "unknown", failures=2, suspected=3, refused_ns=NOW_NS - SECOND_NS)
-    assert (state.failures, state.suspected, state.learned) == (2, 3, 6)
+    state = after_call("unknown", passed=3, failures=2, evidence=60)
+    assert (state.failures, state.evidence, state.learned) == (2, 60, 6)
 
 
 @given(asks, late, answers)
@@ -468,14 +449,14 @@ def test_a_loss_costs_the_longest_window_and_no_more():
 @pytest.mark.parametrize(
     "field",
     [
-        *("next_ns", "paused_ns", "refused_ns", "learned_ns", "started_ns"),
+        *("next_ns", "paused_ns", "refused_ns", "failed_ns", "learned_ns", "passed_ns"),
         *("urgent_ns", "normal_ns", "bulk_ns", "awaited_ns", "held_ns"),
     ],
 )
 def test_a_state_with_a_time_of_another_clock_is_rejected(field):
     moment = NOW_NS + 3600 * SECOND_NS
     one = (moment, *fresh(limits()).held_ns[0][1:])
-    strange = {"held_ns": (one,), "started_ns": one}.get(field, moment)
+    strange = {"held_ns": (one,), "passed_ns": one}.get(field, moment)
     state = msgspec.structs.replace(fresh(limits()), **{field: strange})
     assert is_believable(limits(), fresh(limits()), NOW_NS)
     assert not is_believable(limits(), state, NOW_NS)
@@ -483,7 +464,7 @@ def test_a_state_with_a_time_of_another_clock_is_rejected(field):
 
 @pytest.mark.parametrize(
     ("field", "number"),
-    [("learned", 0), ("learned", 21), ("suspected", -1), ("suspected", 21), ("failures", -1), ("hold_ns", 0)],
+    [("learned", 0), ("learned", 21), ("evidence", -80), ("evidence", 101), ("failures", -1), ("hold_ns", 0)],
 )
 def test_a_state_with_an_impossible_number_is_rejected(field, number):
     assert not is_believable(limits(), msgspec.structs.replace(fresh(limits()), **{field: number}), NOW_NS)

@@ -1,13 +1,14 @@
 """Master file downloads: a whole file or the one that was there."""
 
 import asyncio
+import contextlib
 import io
 import zipfile
 
 import pytest
 from aiohttp import web
 
-from observer.errors import BadRequestError, DataFileError, MaintenanceError
+from observer.errors import BadRequestError, DataFileError, MaintenanceError, TransportError
 from observer.providers.http import open_client
 from observer.providers.kis.master_files import KisMasterFiles
 from observer.providers.settings import RestSettings
@@ -26,15 +27,31 @@ CONTENT = b"a master file\n" * 1_000
 WHOLE = zipped(("kospi_code.mst", CONTENT))
 
 
-def asked(handle, ask):
+def asked(handle, ask, **limits):
     async def scenario():
         async with (
             serving(web.route("*", "/common/master/kospi_code.mst.zip", handle)) as address,
             open_client(f"http://{address}", RestSettings(timeout_s=60.0)) as client,
         ):
-            return await ask(KisMasterFiles(client))
+            return await ask(KisMasterFiles(client, **limits))
 
     return asyncio.run(scenario())
+
+
+def test_a_host_that_sends_a_byte_now_and_then_does_not_hold_a_download(tmp_path):
+    async def drip(request):
+        response = web.StreamResponse(headers={"content-length": str(len(WHOLE))})
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # the client has had enough
+            for number in range(len(WHOLE)):
+                await response.write(WHOLE[number : number + 1])
+                await asyncio.sleep(0.02)
+        return response
+
+    destination = tmp_path / "kospi_code.mst"
+    with pytest.raises(TransportError, match=r"master_file KOSPI: no end within 0\.2 s"):
+        asked(drip, lambda files: files.download("KOSPI", destination), within_s=0.2)
+    assert not destination.exists()
 
 
 def answering(body, status=200):

@@ -6,10 +6,12 @@ loopback.
 
 import asyncio
 import ssl
+import traceback
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 
+import msgspec
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -17,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from observer.accounts.limiter import ANSWER_LIMIT_NS
 from observer.errors import ConfigError, TransportError
 from observer.providers.http import Request, open_client, send_once, trusted_certificates
 from observer.providers.kis.envelope import KisRestDialect
@@ -195,7 +198,22 @@ def test_the_client_has_the_name_of_the_setting(authority):
     assert seen == ["Mozilla/5.0 (of a browser)"]
 
 
-@pytest.mark.parametrize("proxy", ["yes", "proxy.company:3128", "socks5://proxy:1080", "http://", "http://a:b@proxy:1"])
-def test_a_proxy_is_an_address_without_a_password(proxy):
-    with pytest.raises(ValueError, match=r"proxy: .*HTTPS_PROXY"):
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *("yes", "proxy.company:3128", "socks5://proxy:1080", "http://", "http://a:hidden@proxy:1", "http://a@proxy:1"),
+        *("http://a:hid/den@proxy:1", "http://a:1#hidden@proxy", "http://a:1?hidden@proxy", "http://proxy:1/hidden"),
+        *("http://proxy:1#hidden", "http://proxy:1?hidden", "http://proxy:hidden", "http://proxy:99999"),
+    ],
+)
+def test_a_proxy_is_a_host_and_a_port_without_a_password_and_a_refusal_shows_none(proxy):
+    with pytest.raises(ValueError, match=r"proxy: .*HTTPS_PROXY") as refused:
         RestSettings(proxy=proxy)
+    assert "hid" not in "".join(traceback.format_exception(refused.value))
+
+
+def test_a_timeout_is_no_longer_than_the_rate_limit_waits_for_an_answer():
+    assert msgspec.convert({"timeout_s": ANSWER_LIMIT_NS / 10**9}, RestSettings).timeout_s == 10.0
+    for wrong in (10.1, 0.0):
+        with pytest.raises(msgspec.ValidationError, match="timeout_s"):
+            msgspec.convert({"timeout_s": wrong}, RestSettings)

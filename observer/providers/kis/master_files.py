@@ -20,6 +20,7 @@ from observer.providers.kis.listings import file_name
 from observer.text import shown
 
 _PACKED_BYTES_MAX: Final = 4_000_000  # the largest real file has 0.75 MB before it is packed
+WITHIN_S: Final = 120.0  # for the whole file: at that size 33 kB a second
 _DIGITS_MAX: Final = 18  # of a length: both databases hold it
 _STAMP_BYTES_MAX: Final = 200  # of a header that is kept and shown
 # As it is, not compressed on the way: then Content-Length is the length of the file.
@@ -28,11 +29,13 @@ _HEADERS: Final = {"accept-encoding": "identity"}
 
 class KisMasterFiles:
     """Satisfies `MasterFileSource`; the exchanges are those of `observer.listings.model`. The client is the
-    caller's to close. A host that sends us elsewhere is refused: these files are where they have always been.
+    caller's to close. A call ends within `within_s` machine seconds, however its bytes come. A host that sends us
+    elsewhere is refused: these files are where they have always been.
     """
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx.AsyncClient, within_s: float = WITHIN_S) -> None:
         self._client = client
+        self._within_s = within_s
 
     async def stamp(self, exchange: str) -> FileStamp:
         """The result of HEAD, without a download.
@@ -49,7 +52,7 @@ class KisMasterFiles:
         bytes have come, of how many where the host states that.
 
         Raises:
-            ProviderError: no answer, one that stalls, or no such file.
+            ProviderError: no answer, one that stalls or does not end, or no such file.
             DataFileError: what came is not a whole zip of one file; `destination` is as it was.
         """
         archive = bytearray()
@@ -74,12 +77,17 @@ class KisMasterFiles:
         path = f"/common/master/{file_name(exchange)}.zip"
         call = f"master_file {exchange}"
         try:
-            async with self._client.stream(method, path, headers=_HEADERS, follow_redirects=False) as response:
+            async with (
+                asyncio.timeout(self._within_s),
+                self._client.stream(method, path, headers=_HEADERS, follow_redirects=False) as response,
+            ):
                 if response.status_code != httpx.codes.OK:
                     code = f"HTTP {response.status_code}"
                     error_type = MaintenanceError if response.is_server_error else BadRequestError
                     raise error_type(f"{call}: {code}", call=call, code=code)
                 yield response
+        except TimeoutError as error:
+            raise TransportError(f"{call}: no end within {self._within_s:g} s", call=call) from error
         except httpx.TransportError as error:
             raise TransportError(f"{call}: {type(error).__name__} {error}".strip(), call=call) from error
 
