@@ -122,6 +122,7 @@ SLEEPERS = {
     "tests/chaos/soak_days.py": "samples are taken at intervals",
     "tests/chaos/gap_times.py": "rows are polled at intervals",
     "tests/providers/test_providers_http.py": "a host sends a byte now and then",
+    "tests/providers/test_providers_kis_master_files.py": "a host sends a byte now and then",
     "tests/judges/judging.py": "trades come to a public client at their pace, not all at once",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
