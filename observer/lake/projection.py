@@ -1,4 +1,4 @@
-"""The day files of requirement 004 below `data/observer/`: the rows of a day under the names that it gives.
+"""The day files of docs/requirement.md below `data/observer/`: the rows of a day under the names stated there.
 
     swing/PROVIDER/MARKET/YYYYMMDD/snapshots.*    what Track A collected: snapshots and daily bars
     scalp/PROVIDER/MARKET/YYYYMMDD/trades.*       what Track B collected: trades, conflated rows, recovered bars
