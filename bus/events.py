@@ -669,7 +669,7 @@ class EtfJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="etf_job_end
 class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_synced"):
     """Track B loaded Track A's snapshots from before its start; degraded when there were none.
 
-    The thresholds are the averages times 1.5 (requirement 004, Baseline metrics).
+    The thresholds are the averages times 1.5.
     """
 
     session_date: str
@@ -1225,7 +1225,7 @@ class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_
 
 
 class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_changed"):
-    """The day entered another phase (requirement 004, OperationScheduler)."""
+    """The day entered another phase."""
 
     session_date: str
     changed_ns: int

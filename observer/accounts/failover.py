@@ -1,5 +1,4 @@
-"""Decides which accounts cannot stream for now, so that their symbols should move. Pure (requirement 004, Provider
-Pool).
+"""Decides which accounts cannot stream for now, so that their symbols should move. Pure.
 
 A connection that is lost for a moment is no reason: its symbols are subscribed again when it is back, in less time than
 a move takes. An account is *closed* when it is not healthy, or when its stream has been down for `after_s` market

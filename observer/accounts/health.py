@@ -1,9 +1,8 @@
 """Health of an account: a decision over several checks. Pure.
 
-Requirement 004 (Provider Pool, `health_check_all`; EnhancedTokenManager, `_run_health_check`): a token, a REST call,
-the stream. `FAILURES_TO_FALL` failed checks in a row make an account unhealthy; one good check makes it healthy again.
-Calls and stream have separate decisions: an account whose stream is down still answers calls, and Track A goes on with
-it.
+The checks: a token, a REST call, the stream. `FAILURES_TO_FALL` failed checks in a row make an account unhealthy; one
+good check makes it healthy again. Calls and stream have separate decisions: an account whose stream is down still
+answers calls, and Track A goes on with it.
 """
 
 from collections.abc import Iterable, Mapping

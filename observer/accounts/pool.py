@@ -1,4 +1,4 @@
-"""The accounts and their shares of the work (requirement 004, Provider Pool). Pure.
+"""The accounts and their shares of the work. Pure.
 
 One file, config/provider_pool.json, with the requirement's names:
 

@@ -164,7 +164,7 @@ class TokenIssuer:
         )
 
     def _report_failure(self, cause: Cause, error: ProviderError | OSError) -> None:
-        """Report the failure; the old token stays in use (requirement 004, failure recovery scenario 1)."""
+        """Report the failure; the old token stays in use."""
         now_ns = self._clock.now_ns()
         self._state = after_failure(self._state, now_ns)
         logger.error("token of %s not renewed (%s): %s", self._account.name, cause, error)

@@ -1,4 +1,4 @@
-"""When to issue a token: the policy matrix and the wake-up table of requirement 004. Pure.
+"""When to issue a token: the policy matrix and the wake-up table (docs/requirement.md). Pure.
 
 A token lives 24 hours. Asked again within six hours a broker may give the same token, so a renewal that
 returns the token in hand is a success; asked again within a minute it refuses. Whatever fails, the old token stays in
@@ -24,8 +24,8 @@ import msgspec
 from observer.units import NS_PER_S
 
 ISSUE_SPACING_NS: Final = 60 * NS_PER_S  # a broker may refuse a second issue within the minute
-AGE_LIMIT_NS: Final = 23 * 3600 * NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
-MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
+AGE_LIMIT_NS: Final = 23 * 3600 * NS_PER_S  # one hour before the end of life
+MORNING_TRIES: Final = 3
 SCHEDULED_TRIES: Final = 1
 _FAILURES_KEPT: Final = 8  # more than any occasion counts
 
@@ -63,7 +63,7 @@ def due(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None
 
 
 def renews_approval_key(state: TokenState, cause: Cause) -> bool:
-    """Whether the stream gets a new key too, and so reconnects (requirement 004, policy matrix, "WS 재시작").
+    """Whether the stream gets a new key too, and so reconnects.
 
     A renewal for the token's age, or at 23:00, leaves the stream as it is ("WS 유지"). So does a refused token: token
     and key are issued apart, and only the refusal of a key says that it is void.

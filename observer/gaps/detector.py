@@ -1,4 +1,4 @@
-"""Detects missing trades of a stream by the exchange's cumulative volumes. design.md 6.6.
+"""Detects missing trades of a stream by the exchange's cumulative volumes.
 
 Every trade carries its volume and the day's volume after it. If the previous day's volume plus this trade's volume
 differs from the new day's volume, exactly the difference is missing; the day's trade counts give the number of missing

@@ -10,7 +10,7 @@ from observer.gaps.recovery import RecoverySettings, in_order, plan, retry_after
 from observer.units import NS_PER_S
 
 DEPTH_MAX: Final = 100
-"""Requirement 004, Recovery Performance Targets: the queue stays shorter than this."""
+"""The queue stays shorter than this (docs/requirement.md)."""
 
 CROWDED_ABOVE: Final = 80
 """A too long queue is reported as normal only below this: a length around the limit is reported once."""

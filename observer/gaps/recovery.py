@@ -1,8 +1,8 @@
 """How a gap is filled: source, priority, selection of the matching rows, and the limit of attempts.
 
-Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds queued, longer ones are marked. Minute
-bars replace trades for gaps of too many trades to fetch one by one; an unknown number is tried first. Recovered rows
-never replace streamed ones.
+docs/requirement.md: under 5 seconds at once, up to 60 seconds queued, longer ones are marked. Minute bars replace
+trades for gaps of too many trades to fetch one by one; an unknown number is tried first. Recovered rows never replace
+streamed ones.
 """
 
 # ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`

@@ -1,4 +1,4 @@
-"""The targets of gap recovery on the running day. Requirement 004, Recovery Performance Targets. Pure.
+"""The targets of gap recovery on the running day. Pure (docs/requirement.md).
 
 A gap is detected in time when recovery has it, committed, soon after the cut, or after the record that shows it; and
 recovered in time when its rows are published soon after the first call for it: its wait in the queue does not count. It

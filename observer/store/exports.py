@@ -59,7 +59,7 @@ _Key = tuple[int, Position]  # the order of a day's overflow: by time, then by p
 
 
 def ledgers_folder(data: str) -> Path:
-    """The folder of all ledgers in the data folder of a system (requirement 004: `data/observer/`)."""
+    """The folder of all ledgers in the data folder of a system (`data/observer/`)."""
     return Path(data) / "observer"
 
 

@@ -1,7 +1,7 @@
 """The ledgers of overflow and of recovery as files for people and their tools: their names and their lines. Pure.
 
-Formats: requirement 004, Overflow Ledger and Gap Recovery Engine. A day is the session's, and the time of day in a name
-is Korean; times in the lines are UTC, as both formats write them (`Z`, `+00:00`). The same events make the same bytes.
+A day is the session's, and the time of day in a name is Korean; times in the lines are UTC, as both formats write them
+(`Z`, `+00:00`). The same events make the same bytes.
 """
 
 import json

@@ -42,7 +42,7 @@ class UniverseReader(DatabaseReader):
     def universe_in_force(
         self, session_date: str, market: str, fixed_ns: int, oldest: str = ""
     ) -> StoredUniverse | None:
-        """The universe in force on a day, fixed at a moment of the day (requirement 004, Universe Update Policy): the
+        """The universe in force on a day, fixed at a moment of the day (docs/requirement.md): the
         last build by then, of this day or of the latest day before it, since the day `oldest`. Without such a build it
         is the first later one; None without any build.
         """

@@ -71,7 +71,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * NS_PER_S  # market time before the context: the query sums up weeks of sweeps
-CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
+CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (docs/requirement.md)
 
 
 class StreamingDay:

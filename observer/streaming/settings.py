@@ -15,7 +15,7 @@ EVALUATION_S_MAX: Final = 300.0
 
 
 class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes), and how many weekdays
+    """Track A: how often the universe is swept, in market seconds, and how many weekdays
     old a universe may be that stands in for the day's own. The longest closures of the exchange have seven weekdays.
     `sessions` are the profiles and sessions in which it is swept (`calendar.sessions`).
 

@@ -1,4 +1,4 @@
-"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004), and after the close.
+"""Track A: sweeps the whole universe over REST, every ten minutes by default, and after the close.
 
 A sweep's portions are in one queue, and every usable account takes from it as fast as its own rate-limit tokens allow.
 A portion that an account cannot fetch is returned once, for another account.
@@ -113,8 +113,8 @@ class Sweeps:
 
     async def _universe(self, plan: DayPlan) -> StoredUniverse | None:
         """The symbols to sweep today. Reports an alert if the universe is an earlier day's, too old or missing
-        (requirement 004, edge case 1). At a first start, say, one that is still being built has FIRST_BUILD_S. None if
-        the day ends before a universe exists.
+        (docs/requirement.md). A universe that is still being built, as at a first start, has FIRST_BUILD_S. None
+        if the day ends before a universe exists.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
         weekdays_max = self._settings.universe_weekdays_max
