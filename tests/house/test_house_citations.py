@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).relative_to(ROOT).as_posix()
 PAGE = re.compile(r"(?<![\w./{*-])((?:[\w-]+/)*[\w-]+\.md)\b(?:#([\w-]+))?")
 SOURCE = re.compile(r"(?<![\w./-])(?:bus|observer|workers|migrations|tests)/[a-z\d_/]+\.py\b")
-OUTSIDE = re.compile(r"requirement\W+00\d|\bsections? \d", re.IGNORECASE)
+OUTSIDE = re.compile(r"[Rr]equirement\W+00\d|[Ss]ections? \d")
 ELSEWHERE = {
     "Data/equity/readme.md": "a page of LEAN, whose format research/lean.py writes",
     "shipped/OPERATIONS.md": "a link inside the package to OPERATIONS.md",
@@ -38,7 +38,7 @@ def absent(tree: dict[str, str]) -> list[str]:
     found = [
         f"{name}: {page}"
         for name, text in tree.items()
-        if name != HERE
+        if name != HERE and ".md" in text
         for page, heading in PAGE.findall(text)
         if not (page in ELSEWHERE or (name, page) in BESIDE)
         if page not in pages or (heading and heading not in headings(tree[pages[page]]))
