@@ -78,7 +78,6 @@ class Archive:
         path.rename(self._directory / f"{stream}-{first_sequence:020d}-{last_sequence:020d}{_SUFFIX}")
 
     def last_sequences(self) -> Mapping[str, int]:
-        """The last number that is here, by stream."""
         return {segment.stream: segment.last_sequence for segment in self.segments()}
 
     def first_behind(self, stream: str, sequence: int) -> int | None:

@@ -98,5 +98,4 @@ class BatchFeedSubscriber:
             yield decode_batch_feed(await self._socket.receive())
 
     def close(self) -> None:
-        """Unsubscribe and close."""
         self._socket.close()

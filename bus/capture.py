@@ -70,7 +70,6 @@ class Capture:
 
     @property
     def size_bytes(self) -> int:
-        """The length of the journal."""
         return self._journal.size_bytes
 
     def take(self, message: Began | Batch) -> None:

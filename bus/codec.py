@@ -41,7 +41,6 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def last_sequence(self) -> int:
-        """The number of the last event in it."""
         return self.first_sequence + self.count - 1
 
 

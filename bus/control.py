@@ -170,7 +170,6 @@ class ControlServer:
         await self._socket.send_multipart([identity, request_id, _encoder.encode(reply)])
 
     def close(self) -> None:
-        """Close the socket at once."""
         self._socket.close()
 
 

@@ -102,7 +102,6 @@ def _start_authentication(context: zmq.SyncContext) -> None:
 
 
 def _run_authentication(socket: zmq.SyncSocket, peers: Peers) -> None:
-    """Answer until the context ends."""
     try:
         while True:
             socket.send_multipart(_answer(socket.recv_multipart(), peers))

@@ -53,7 +53,6 @@ class Delivered(msgspec.Struct, frozen=True):
 
     @property
     def last_sequence(self) -> int:
-        """The number of the last event."""
         return self.first_sequence + len(self.events) - 1
 
 
@@ -76,7 +75,6 @@ class Lost(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
 
     @property
     def count(self) -> int:
-        """How many numbers."""
         return self.last_sequence - self.first_sequence + 1
 
 
@@ -148,7 +146,6 @@ class StreamProgress:
         self.sent = acknowledged
 
     def __repr__(self) -> str:
-        """Short enough to be read in a failing test."""
         return f"<{self.stream[:6]} appended={self.appended} sent={self.sent} acknowledged={self.acknowledged}>"
 
 
@@ -166,7 +163,6 @@ class Sender:
         self.epoch = epoch
 
     def __repr__(self) -> str:
-        """The state, for tests to assert on."""
         return f"Sender(credit={self._credit}, {list(self._streams.values())})"
 
     def hello(self, producer: str, archived: Mapping[str, int]) -> Hello:
@@ -368,7 +364,6 @@ class Receiver:
 
 
 def last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
-    """The last number of each stream in a group."""
     return {part.stream: part.last_sequence for part in group}
 
 

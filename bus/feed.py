@@ -154,5 +154,4 @@ class FeedSubscriber:
             logger.warning("%s", text)
 
     def close(self) -> None:
-        """Unsubscribe and close."""
         self._socket.close()

@@ -26,7 +26,6 @@ class WaitingHellos:
         self._answered_s: dict[bytes, float] = {}
 
     def __len__(self) -> int:
-        """How many wait."""
         return len(self._waiting)
 
     def keep(self, peer: bytes, content: bytes, from_s: float = 0.0) -> bool:

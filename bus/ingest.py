@@ -522,5 +522,4 @@ class Ingest:
                 del self._duplicates[stream]
 
     def _send(self, route: bytes, message: ToProducer) -> None:
-        """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
         self._router.send_multipart([route, _encoder.encode(message)])

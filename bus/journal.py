@@ -122,7 +122,6 @@ class JournalWriter:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Close the file; appending is over."""
         os.close(self._descriptor)
 
 
@@ -201,7 +200,6 @@ class JournalReader:
 
     @property
     def offset(self) -> int:
-        """Offset of the next record."""
         return self._offset
 
     def seek(self, end_offset: int) -> None:
@@ -214,7 +212,6 @@ class JournalReader:
             yield record
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._descriptor)
 
 

@@ -185,7 +185,6 @@ class Producer:
 
 
 def _halves(events: Sequence[Event]) -> list[Sequence[Event]]:
-    """Both halves; none of a single event."""
     middle = len(events) // 2
     return [events[:middle], events[middle:]] if middle else []
 

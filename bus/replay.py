@@ -169,7 +169,6 @@ class CaptureSource:
         """A capture stays as it is."""
 
     def close(self) -> None:
-        """Close the file."""
         self._reader.close()
 
 

@@ -80,7 +80,6 @@ class SegmentCursor:
         return self._reader.skip_damage(bytes.fromhex(self.stream))
 
     def close(self) -> None:
-        """Give the file back."""
         self._reader.close()
 
 

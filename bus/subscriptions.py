@@ -104,11 +104,9 @@ class Subscribers:
         return self._peers.refused
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._known)
 
     def __iter__(self) -> Iterator[Subscriber]:
-        """Each of them."""
         return iter(self._known.values())
 
     def receive(self) -> Sequence[Subscriber]:

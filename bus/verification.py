@@ -82,8 +82,6 @@ def verify(path: Path) -> JournalReport:
 
 
 class _Content:
-    """Adds up batches."""
-
     def __init__(self) -> None:
         self._records = 0
         self._unreadable = 0

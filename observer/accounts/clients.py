@@ -71,7 +71,6 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     slots_max: int
 
     def of(self, provider: str) -> BrokerSettings:
-        """The section of a broker."""
         return self.brokers[provider]
 
 
@@ -360,33 +359,26 @@ class RestOfAll:
         return len(self._brokers.usable("etf"))
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        """As `QuoteSource`."""
         return await self._first("quotes").quotes(symbols, priority)
 
     async def is_halted(self, symbol: str) -> bool | None:
-        """As `HaltSource`."""
         return await self._first("halts").is_halted(symbol)
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
-        """As `HistorySource`."""
         return await self._first("bars").daily_bars(symbol, first, last)
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        """As `HistorySource`."""
         return await self._first("bars").minute_bars(symbol, from_ns, to_ns)
 
     async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        """As `PastBarSource`."""
         return await self._first("bars").past_minute_bars(symbol, from_ns, to_ns)
 
     async def trades_between(
         self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
     ) -> Sequence[PastTrade]:
-        """As `HistorySource`."""
         return await self._first("trades").trades_between(symbol, from_ns, to_ns, after_volume, rows_max)
 
     async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence["VenueTrading"]:
-        """As `VenueSource`."""
         return await self._first("securities").venue_eligibility(symbols)
 
     def _first(self, capability: Capability) -> "RestClient":

@@ -26,7 +26,6 @@ class StreamOutages:
         self._closed: frozenset[str] = frozenset()
 
     def came_up(self, account: str) -> None:
-        """The account's stream is connected."""
         self._down_since_ns[account] = None
 
     def went_down(self, account: str, now_ns: int) -> None:

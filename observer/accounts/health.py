@@ -43,7 +43,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def healthy(self) -> bool:
-        """Whether both calls and stream are healthy."""
         return self.calls.fit and self.stream.fit
 
 

@@ -339,7 +339,6 @@ def most_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
 
 
 def pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:
-    """Calls a second at a moment."""
     return limits.calls_per_second * most_at(limits, state, now_ns) / limits.windows[0].positions
 
 

@@ -60,7 +60,6 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     @property
     def slots(self) -> int:
-        """The number of subscriptions of the account."""
         return self.max_slots or broker_named(self.provider).slots
 
 
@@ -97,7 +96,6 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     failover_enabled: bool = True
 
     def __post_init__(self) -> None:
-        """Two accounts of one name are refused."""
         counts = Counter(account.account_id for account in self.accounts)
         if doubled := [name for name, count in counts.items() if count > 1]:
             raise ValueError(f"account_id is not unique: {', '.join(doubled)}")

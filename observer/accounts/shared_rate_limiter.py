@@ -151,7 +151,6 @@ class _Form:
         self.size = self._struct.size
 
     def packed(self, state: LimiterState) -> bytes:
-        """The file's content."""
         *numbers, started_ns, held_ns = msgspec.structs.astuple(state)
         return self._struct.pack(self._fingerprint, *numbers, *started_ns, *chain.from_iterable(held_ns))
 

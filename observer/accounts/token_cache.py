@@ -54,14 +54,10 @@ class Presented(Protocol):
     """The credentials of a call, as far as this room uses them."""
 
     @property
-    def access_token(self) -> str:
-        """The bearer token."""
-        ...
+    def access_token(self) -> str: ...
 
     @property
-    def approval_key(self) -> str:
-        """The key of the stream."""
-        ...
+    def approval_key(self) -> str: ...
 
 
 CallCredentials = TypeVar("CallCredentials", bound=Presented)

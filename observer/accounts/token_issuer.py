@@ -70,7 +70,6 @@ class TokenIssuer:
             await self.check_once()
 
     async def check_once(self) -> None:
-        """Issue a token if there is a cause to."""
         with contextlib.suppress(DataFileError):  # an unreadable record is no record, so no call used it
             if self._account.tokens.pending_rejection():
                 self._state = after_rejection(self._state)
@@ -147,11 +146,8 @@ class TokenIssuer:
         return approval_key
 
     def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int, key_renewed_ns: int) -> None:
-        """Write token and key for all processes.
+        """Write token and key for all processes. Raises OSError: what was in force stays so."""
 
-        Raises:
-            OSError: the disk does not take them; what was in force stays so.
-        """
         self._account.tokens.write(
             TokenRecord(
                 access_token=token.access_token,
@@ -164,7 +160,6 @@ class TokenIssuer:
         )
 
     def _report_failure(self, cause: Cause, error: ProviderError | OSError) -> None:
-        """Report the failure; the old token stays in use."""
         now_ns = self._clock.now_ns()
         self._state = after_failure(self._state, now_ns)
         logger.error("token of %s not renewed (%s): %s", self._account.name, cause, error)

@@ -62,7 +62,6 @@ class _Chain:
         self.cut_ns = 0
 
     def follow(self, trade: Trade) -> None:
-        """Make `trade` the chain's last trade."""
         self.volume = trade.cumulative_volume
         self.own = trade.volume
         self.trades = trade.cumulative_trades
@@ -137,7 +136,6 @@ class GapDetector:
 
     @property
     def watched(self) -> frozenset[str]:
-        """The symbols between `start` and `stop`."""
         return frozenset(self._chains)
 
     def start(self, symbol: str, before: Mark | None = None) -> None:
@@ -200,7 +198,6 @@ class GapDetector:
         return chain.exchange_time_ns if chain is not None and chain.own > 0 else 0
 
     def is_watched(self, symbol: str) -> bool:
-        """Whether the symbol is between `start` and `stop`."""
         return symbol in self._chains
 
     def position(self, symbol: str) -> tuple[float, int] | None:
@@ -337,7 +334,6 @@ def _counted(trade: Trade) -> tuple[str, str, float]:
 
 
 def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
-    """The gap between the last trade of `chain` and `trade`."""
     before_volume = trade.cumulative_volume - trade.volume
     return GapDetected(
         gap_id=_gap_id(trade.provider, trade.symbol, chain, before_volume),
@@ -382,7 +378,6 @@ def _gap_until(
 
 
 def _later(one: Mark | None, other: Mark | None) -> Mark | None:
-    """The later one of two marks of a symbol."""
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda mark: (mark.session_date, mark.cumulative_volume))

@@ -50,7 +50,6 @@ def clipped(span: VolumeSpan, bounds: VolumeSpan) -> VolumeSpan | None:
 
 
 def total(spans: Iterable[VolumeSpan]) -> float:
-    """The shares in disjoint spans."""
     return sum(end - start for start, end in spans)
 
 

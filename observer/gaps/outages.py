@@ -152,11 +152,9 @@ class GapTracker:
         return frozenset(symbol for symbol in self._outages if not self.detector.is_watched(symbol))
 
     def venue(self, symbol: str) -> str:
-        """The name of the symbol's venue."""
         return venue_of(symbol, self.main_venue)
 
     def is_down(self, symbol: str) -> bool:
-        """Whether the symbol's stream is cut."""
         outage = self._outages.get(symbol)
         return outage is not None and outage.to_ns is None
 

@@ -41,7 +41,6 @@ class TradingHours(msgspec.Struct, frozen=True):
     others: "Mapping[str, TradingHours]" = {}
 
     def of(self, line_id: str) -> "TradingHours":
-        """The hours of the line's venue."""
         return self.others.get(line_of(line_id).venue, self) if self.others else self
 
 

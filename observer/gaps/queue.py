@@ -40,7 +40,6 @@ class RecoveryQueue:
         self._crowded = False
 
     def __len__(self) -> int:
-        """The number of waiting gaps."""
         return len(self._waiting)
 
     def take_up(self, gaps: Iterable[GapDetected]) -> Sequence[GapDetected]:

@@ -5,8 +5,6 @@ trades for gaps of too many trades to fetch one by one; an unknown number is tri
 streamed ones.
 """
 
-# ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`
-
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, Protocol
 
@@ -199,7 +197,6 @@ def plan_now(gap: GapDetected, failed_attempts: int, now_ns: int, settings: Reco
 
 
 def is_past(session_date: str, now_ns: int) -> bool:
-    """Whether the day is over."""
     return _korean_date(now_ns) > session_date
 
 

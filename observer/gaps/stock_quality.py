@@ -88,6 +88,5 @@ def _day_word(volume: float | None) -> str:
 
 
 def _sum(volumes: Iterable[float | None]) -> float | None:
-    """The sum; None where one of them is unknown."""
     known = list(volumes)
     return None if None in known else sum(volume for volume in known if volume is not None)

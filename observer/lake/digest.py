@@ -23,7 +23,6 @@ class RowsDigest:
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Add the next rows."""
         for name, (values, validity) in self._hashes.items():
             column = batch.column(name)
             if pa.types.is_string(column.type):
@@ -35,7 +34,6 @@ class RowsDigest:
         self.rows += batch.num_rows
 
     def hexdigest(self) -> str:
-        """The digest of the rows so far."""
         whole = hashlib.sha256(str(self.rows).encode())
         for name, (values, validity) in self._hashes.items():
             whole.update(name.encode() + b"\0" + values.digest() + validity.digest())

@@ -131,7 +131,6 @@ class ObjectStore:
         )
 
     def url_of(self, name: str) -> str:
-        """The whole URL of an object."""
         return f"{self.url}/{name}"
 
     @property
@@ -212,7 +211,6 @@ class ObjectStore:
                 yield piece
 
     def has_object(self, name: str) -> bool:
-        """Whether there is an object of this name."""
         return self._size_of(name) is not None
 
     def copy(self, name: str, copied: str) -> None:

@@ -38,7 +38,6 @@ class SymbolView(Protocol):
     when the day's range grew last.
     """
 
-    # ruff: disable[D102] - the words are the fields' own
     @property
     def cumulative_volume(self) -> float | None: ...
     @property
@@ -63,8 +62,6 @@ class SymbolView(Protocol):
     def usual_recent_volume(self) -> float | None: ...
     @property
     def range_ns(self) -> int | None: ...
-
-    # ruff: enable[D102]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

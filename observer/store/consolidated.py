@@ -175,7 +175,6 @@ class ConsolidatedReader(DatabaseReader):
 
 
 def daily_volumes(connection: Connection, session_date: str, stock: str | None) -> dict[str, DailyVolume]:
-    """As `ConsolidatedReader.daily_volumes`."""
     bars = _BARS.c
     wanted = select(bars.symbol, bars.volume).where(bars.session_date == session_date)
     if stock is not None:

@@ -148,7 +148,6 @@ class DayRowsReader(DatabaseReader):
         return self._connection
 
     def count(self, kind: str, session_date: str) -> int:
-        """The number of a day's rows of a kind."""
         key = (kind, session_date)
         if key not in self._counts:
             with store_errors(self._engine):

@@ -144,7 +144,6 @@ def parse_url(url: str) -> DatabaseUrl:
 
 
 def sqlite_path(url: URL) -> Path:
-    """The file of an SQLite database."""
     assert url.database, "parse_url accepts no SQLite database without a file"
     return Path(url.database)
 

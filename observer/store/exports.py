@@ -98,7 +98,6 @@ class Ledgers:
         self._overflows: dict[Path, _Written] = {}
 
     def close(self) -> None:
-        """Give the connection back."""
         self._engine.dispose()
 
     def catch_up(self) -> None:

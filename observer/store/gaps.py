@@ -38,7 +38,6 @@ class GapStory(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether the gap has no outcome yet."""
         return self.recovered is None and self.unrecoverable is None
 
     @property
@@ -74,7 +73,6 @@ class GapReader(DatabaseReader):
         return self._openings(columns.session_date == session_date, *of_symbol)
 
     def cut_ids(self, session_date: str) -> frozenset[str]:
-        """The ids of a day's cuts, proved or not."""
         columns = EVENT_TABLES[GapOpened].c
         with self._asking() as connection:
             found = connection.scalars(select(columns.gap_id).where(columns.session_date == session_date))
@@ -128,7 +126,6 @@ class GapReader(DatabaseReader):
             return gap_stories(connection, columns.session_date == session_date, *of_symbol)
 
     def gap(self, gap_id: str) -> GapStory | None:
-        """One gap by its id."""
         with self._asking() as connection:
             return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
 

@@ -29,7 +29,6 @@ class Kind(msgspec.Struct, frozen=True):
 
     @property
     def table(self) -> Table:
-        """The kind's table."""
         return _TABLES[self.name]
 
     @property

@@ -152,7 +152,6 @@ def _run(
 def _finished(
     process: "subprocess.Popen[str]", what: str, stop: threading.Event, meanwhile: Callable[[], None]
 ) -> tuple[str, str]:
-    """What it wrote on stdout and stderr."""
     deadline_s = time.monotonic() + _DUMP_S_MAX
     while not stop.is_set():
         try:

@@ -44,7 +44,6 @@ class Loss(msgspec.Struct, frozen=True):
 
     @property
     def events(self) -> int:
-        """Their number."""
         return self.last_sequence - self.first_sequence + 1
 
 

@@ -72,7 +72,6 @@ def _with_documents_as_text(row: Row, event_type: type[Fact]) -> Row:
 
 
 def document_text(document: object) -> str:
-    """The text of a document's column."""
     return msgspec.json.encode(document).decode()
 
 
@@ -87,7 +86,6 @@ def event_of(event_type: type[FactT], row: Sequence[Value]) -> FactT:
 
 
 def position_of(row: Sequence[Value]) -> Position:
-    """The position of a row's event."""
     stream_id, sequence = row[:_POSITION_COLUMNS]
     assert isinstance(stream_id, int)
     assert isinstance(sequence, int)
@@ -170,7 +168,6 @@ def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequ
 
 
 def listing_of(event: ListingChanged) -> Listing:
-    """The state of the listing after the change."""
     return Listing(**{name: getattr(event, name) for name in Listing.__struct_fields__})
 
 

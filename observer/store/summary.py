@@ -189,7 +189,6 @@ class SummaryReader(DatabaseReader):
             return [StreamPosition(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
 
     def day_summary(self, session_date: str) -> DaySummary:
-        """The counts of one day."""
         with self._asking() as connection:
             return summarise_day(connection, session_date)
 
@@ -239,17 +238,14 @@ class _Day:
         self._from_ns, self._to_ns = local_ns(day), local_ns(day + _ONE_DAY)
 
     def within(self, column: ColumnElement[int]) -> ColumnElement[bool]:
-        """Whether a time is of this day."""
         return and_(column >= self._from_ns, column < self._to_ns)
 
     def count(self, *conditions: ColumnElement[bool]) -> int:
-        """Rows of the conditions' one table."""
         return int(self._connection.execute(select(func.count()).where(*conditions)).scalar_one())
 
     def of_session(
         self, event_type: type[Trade | Snapshot | SweepCompleted | GapDetected | TapePage]
     ) -> ColumnElement[bool]:
-        """Whether a row is of this session date."""
         return EVENT_TABLES[event_type].c.session_date == self._session_date
 
     def universe(self) -> int:
@@ -303,7 +299,6 @@ class _Day:
 
 
 def summarise_day(connection: Connection, session_date: str) -> DaySummary:
-    """Count what belongs to the day."""
     day = _Day(connection, session_date)
     trades, assigned, released = (EVENT_TABLES[kind].c for kind in (Trade, SlotAssigned, SlotReleased))
     on_the_day = day.within(assigned.assigned_ns)

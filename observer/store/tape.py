@@ -200,7 +200,6 @@ def _decided(connection: Connection, session_date: str, marks: Mapping[int, int]
 
 
 def _is_of(kind: type[Event], session_date: str) -> ColumnElement[bool]:
-    """Whether a row of this kind is of the day."""
     columns, (from_ns, to_ns) = EVENT_TABLES[kind].c, day_bounds(session_date)
     if kind is WatchChanged:
         return columns.session_date == session_date

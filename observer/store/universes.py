@@ -34,7 +34,6 @@ class UniverseReader(DatabaseReader):
             return members_of(connection, built).members if built else []
 
     def universe_built(self, session_date: str, market: str) -> UniverseBuilt | None:
-        """The day's last `UniverseBuilt`; None without one."""
         with self._asking() as connection:
             built = connection.execute(last_build(session_date, market)).first()
             return event_of(UniverseBuilt, built) if built else None

@@ -34,12 +34,10 @@ _STOCK: Final = (
 
 
 def columns_of(event_type: type[Fact]) -> list[str]:
-    """The columns of an event's fields, in their order."""
     return [column.name for column in EVENT_TABLES[event_type].columns if column.name not in _POSITION]
 
 
 def _stored_column(name: str) -> str:
-    """A column of the view of trades in its table."""
     return f"{(TRADE_GROUPS if name in GROUP_COLUMNS else TRADE_ROWS).name}.{name}"
 
 
@@ -258,6 +256,5 @@ def _digest(statement: str) -> str:
 
 
 def drop_views(connection: Connection) -> None:
-    """Remove the views that are there."""
     for name in reversed(list(_STATEMENTS)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")

@@ -89,7 +89,6 @@ class AttentionRequests:
             self._no_sweep.set()
 
     def update_sweep(self, swept: Sequence[Snapshot]) -> None:
-        """Apply a full sweep of this day."""
         if not self.is_on:
             return
         if self._attention is None:
@@ -269,8 +268,6 @@ class _ClosedLines:
 
 
 class _Counts:
-    """What was requested since a sweep."""
-
     def __init__(self, started_ns: int) -> None:
         self.started_ns = started_ns
         self.requested = self.received = self.requests = self.rises = 0

@@ -192,7 +192,6 @@ class DecisionReplay:
         return self._decide(self._selector, step, now_ns)
 
     def _begin(self, began: DayBegan) -> None:
-        """Begin a process: it knows only stored data."""
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
         self._selector = self._new_selector(began)
@@ -324,7 +323,6 @@ def sweeps_in(snapshots: Iterable[Snapshot]) -> Iterator[Sequence[Snapshot]]:
 
 
 def update_listing(selector: Selector, step: ListingApplied, reported_ns: int) -> None:
-    """Apply a listing change."""
     selector.market.update_listing(step.symbol, reported_ns, delisted=step.delisted, suspended=step.suspended)
 
 

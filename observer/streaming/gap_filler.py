@@ -313,7 +313,6 @@ class GapFiller:
         self._began_s: dict[str, float] = {}  # by gap: its first call, on the clock of the event loop
 
     async def work(self) -> None:
-        """Fill gaps one by one."""
         while True:
             await self._fill(await self._worklist.next())
 

@@ -58,7 +58,6 @@ class _HeldSymbol:
         self.lowest = min((each.trade.cumulative_volume for each in trades), default=inf)  # a held trade's volume
 
     def hold(self, each: _Held) -> None:
-        """Hold one more trade."""
         self.trades.append(each)
         self.lowest = min(self.lowest, each.trade.cumulative_volume)
 
@@ -105,7 +104,6 @@ class HeldTrades:
 
     @property
     def symbols(self) -> Collection[str]:
-        """The symbols with a held trade."""
         return self._held.keys()
 
     def passes(self, trade: Trade) -> bool:

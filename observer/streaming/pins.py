@@ -40,7 +40,6 @@ class Pins:
         return _answer(f"{symbol} is pinned{_until(outcome.until_ns)}", outcome)
 
     def unpin(self, symbol: str) -> Done | Refused:
-        """Remove the pin, and the slot that it holds."""
         now_ns = self._moment()
         outcome = self._selector.unpin(symbol, now_ns)
         if isinstance(outcome, PinRefusal):

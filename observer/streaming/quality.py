@@ -101,7 +101,6 @@ class QualityJudge:
             return f"{session_date}: {await self._judge(reader, producer, session_date)} symbols judged"
 
     async def _follow_feed(self) -> None:
-        """Notice what is committed."""
         feed = FeedSubscriber(self._feed_address, _NEWS, self._alerts.feed_lost)
         try:
             async for _ in feed:
@@ -227,6 +226,5 @@ class QualityJudge:
 def _at_venue(
     found: tuple[list[ReconciliationResult], QualityJudged], venue: str
 ) -> tuple[list[ReconciliationResult], QualityJudged]:
-    """The reconciliation and the report of a line, with its venue."""
     reconciliations, report = found
     return [replace(each, venue=venue) for each in reconciliations], replace(report, venue=venue)

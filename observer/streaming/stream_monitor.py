@@ -229,7 +229,6 @@ class StreamMonitor:
                 self._trades.watch(symbol)
 
     def sweep(self, volumes: Mapping[str, float]) -> None:
-        """Record a sweep's volumes."""
         self._swept.update(volumes)
 
     def stale(self, subscribed: Iterable[str]) -> Mapping[str, float]:

@@ -250,7 +250,6 @@ class Portions:
                 await self._changed.wait()
 
     async def done(self) -> None:
-        """Mark a portion as fetched."""
         async with self._changed:
             self._under_way -= 1
             self._changed.notify_all()

@@ -169,5 +169,4 @@ def progressed(
 
 
 def span_of(span: Span) -> TapeSpan:
-    """The span as it is stored."""
     return TapeSpan(span.after_volume, span.upto_volume, span.from_s * NS_PER_S, span.to_s * NS_PER_S)

@@ -24,7 +24,6 @@ class Span(NamedTuple):
 
     @property
     def volume(self) -> float:
-        """Shares."""
         return self.upto_volume - self.after_volume
 
 

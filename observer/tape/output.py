@@ -64,7 +64,6 @@ class TapeOutput:
         self._fetched: Counter[str] = Counter()
 
     def count(self, pages: Iterable[TapePage]) -> None:
-        """Count the pages of earlier processes."""
         for page in pages:
             self._calls += 1
             self._fetched[page.symbol] += page.stored
