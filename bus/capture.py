@@ -104,8 +104,8 @@ class Capture:
 
 
 def _wanted(batch: Batch, known: int, kinds: AbstractSet[str] | None) -> Iterator[Batch]:
-    """The new events of the wanted kinds, adjacent ones together. Unreadable events may be of a wanted kind, so they
-    are recorded.
+    """Yield the new events of the wanted kinds, adjacent events together. An unreadable event may be of a wanted kind,
+    so it is recorded.
     """
     if known == batch.count:
         return

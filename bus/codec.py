@@ -129,21 +129,21 @@ def _decode_or_poison(content: bytes) -> Event | Poison:
 
 
 def _unreadable(batch: Batch, reason: str) -> Sequence[Poison]:
-    """Every number of the batch is used up; the bytes are kept once, with the first."""
+    """Return one `Poison` for each number of the batch. The first one keeps the bytes."""
     rest = f"see sequence {batch.first_sequence}: {reason}"
     return [Poison(batch.body, reason), *(Poison(b"", rest) for _ in range(batch.count - 1))]
 
 
 def encode_event(event: Event) -> bytes:
-    """One event alone."""
+    """Encode one event without a batch around it."""
     return _encoder.encode(event)
 
 
 def decode_event(content: bytes) -> Event:
-    """The event of `encode_event`.
+    """Decode the bytes of `encode_event`.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no event.
     """
     event: Event = decode(_event_decoder, content, len(content))
     return event

@@ -83,8 +83,8 @@ Part = Delivered | Lost
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """Producer to writer: its name, the streams that it can deliver (archived ones too) with the last acknowledged
-    number of each, and the epoch that these belong to; "" before the first welcome.
+    """Producer to writer: the producer's name; the last acknowledged number of each stream that it can deliver,
+    archived streams included; the epoch of these numbers, empty before the first welcome.
     """
 
     producer: ProducerName
@@ -181,17 +181,19 @@ class Sender:
 
     @property
     def appended_marks(self) -> Mapping[str, int]:
-        """The number of the last appended event, by stream."""
+        """Return the number of the last appended event, by stream."""
         return {stream: progress.appended for stream, progress in self._streams.items()}
 
     def has_committed(self, marks: Mapping[str, int]) -> bool:
-        """Whether every stream is known to be committed up to its mark; one that is not here any more is."""
+        """Return whether each of these streams is known to be committed up to its mark. A stream that the source no
+        longer has counts as committed.
+        """
         here = {stream: progress.acknowledged for stream, progress in self._streams.items()}
         return all(here.get(stream, mark) >= mark for stream, mark in marks.items())
 
     @property
     def under_way(self) -> int:
-        """Events that are sent and not acknowledged."""
+        """The number of events that are sent and not acknowledged."""
         return sum(progress.sent - progress.acknowledged for progress in self._streams.values())
 
     def appended(self, stream: str, last_sequence: int) -> None:
@@ -249,8 +251,8 @@ class Sender:
             self._advance(message.stream, message.high_water_mark)
 
     def _advance(self, stream: str, high_water_mark: int) -> None:
-        """A mark beyond the last appended number belongs to a tail that this outbox lost; it is capped at the last
-        appended number.
+        """Advance the stream's mark. A mark beyond the last appended number belongs to a tail that this outbox lost; it
+        is capped at the last appended number.
         """
         progress = self._streams.get(stream)
         if progress is None:
@@ -284,7 +286,7 @@ class Sender:
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """Decision on a batch: take it (less `skip` events at its front), drop it, or ask for an earlier one."""
+    """The decision on a batch: take it without its first `skip` events, drop it, or ask for an earlier batch."""
 
     decision: Literal["take", "duplicate", "ahead"]
     skip: int = 0

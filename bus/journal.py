@@ -72,14 +72,14 @@ class JournalWriter:
 
     @property
     def is_removed(self) -> bool:
-        """Whether its name stands for another file or for none: what is appended ends with this process."""
+        """Whether the file's name stands for another file or for none: then appended records end with this process."""
         try:
             return not os.path.samestat(self.path.stat(), self._status)
         except FileNotFoundError:
             return True
 
     def reader(self) -> "JournalReader":
-        """A reader of this file, also after its name was removed or its head was damaged."""
+        """Return a reader of the open file, also after the file's name was removed or its head was damaged."""
         return JournalReader(self.path, damaged=True, descriptor=os.dup(self._descriptor))
 
     def append(self, payload: bytes) -> None:
@@ -126,7 +126,7 @@ class JournalWriter:
 
 
 def _write_whole(descriptor: int, size_bytes: int, data: bytes) -> None:
-    """Write at the file's end; after an error the file has its earlier size again."""
+    """Write at the end of the file. After an error the file has its earlier size again."""
     written = 0
     try:
         while written < len(data):

@@ -43,8 +43,8 @@ class Peers:
 
         Args:
             peer: its routing id.
-            what: the kind of message that it sent; one of few.
-            why: it is refused; one line.
+            what: the kind of the refused message; one of few.
+            why: the reason of the refusal; one line.
         """
         while len(self._ignored_until_s) >= IGNORED_MAX:
             del self._ignored_until_s[next(iter(self._ignored_until_s))]

@@ -28,7 +28,7 @@ RefusalListener = Callable[[Sequence[Event], OSError], None]
 
 
 class Producer:
-    """Publishes events; owns its outbox and the sender that empties it. Used from one event loop."""
+    """Publishes events: owns the outbox and the sender that empties it. Used from one event loop."""
 
     def __init__(self, outbox: Outbox, ingest_address: Address) -> None:
         self._outbox = outbox
@@ -42,7 +42,7 @@ class Producer:
 
     @property
     def published(self) -> int:
-        """Events that this process has appended to its outbox."""
+        """The number of events that this process has appended to its outbox."""
         return self._outbox.last_sequence
 
     @property
@@ -113,8 +113,8 @@ class Producer:
             self._append(events, may_part=True)
 
     def _append(self, events: Sequence[Event], *, may_part: bool) -> None:
-        """Append, in parts if necessary. After the disk refuses a part, later parts are not tried: only the end of a
-        batch is lost, apart from single events that cannot be stored at all.
+        """Append the events, in parts if necessary. After the disk refused a part, later parts are not tried: apart
+        from single events that cannot be stored at all, only the end of a batch is lost.
         """
         parts = [events]
         while parts:

@@ -147,7 +147,6 @@ class TokenIssuer:
 
     def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int, key_renewed_ns: int) -> None:
         """Write token and key for all processes. Raises OSError: what was in force stays so."""
-
         self._account.tokens.write(
             TokenRecord(
                 access_token=token.access_token,
