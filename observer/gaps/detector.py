@@ -188,7 +188,7 @@ class GapDetector:
         chain.interruption, chain.cut_ns = reason, since_ns
 
     def reached(self, symbol: str) -> float | None:
-        """The day's volume until which a watched symbol is accounted for; None before its first trade."""
+        """The day's volume up to which a watched symbol's trades are accounted for; None before the first trade."""
         chain = self._chains.get(symbol)
         return chain.volume if chain is not None and chain.session_date else None
 
@@ -389,7 +389,7 @@ def _gap_id(provider: str, symbol: str, chain: _Chain, before_volume: float) -> 
 
 
 def _missing_trades(count: int | None, previous_count: int | None) -> int | None:
-    """Trades between two counts; None if one is unknown or the counts contradict the missing volume."""
+    """The number of trades between two counts; None if a count is unknown or contradicts the missing volume."""
     if count is None or previous_count is None or count - 1 <= previous_count:
         return None
     return count - 1 - previous_count

@@ -130,7 +130,7 @@ class GapTracker:
         )
 
     def stop(self, symbol: str) -> Outage | None:
-        """Stop watching a symbol for good. Returns its gap if nothing has shown what it missed."""
+        """Stop watching a symbol for good. Returns the symbol's gap if nothing has shown how much the stream missed."""
         self.detector.stop(symbol)
         outage = self._outages.pop(symbol, None)
         return outage if outage is not None and not outage.is_closed else None
@@ -159,7 +159,7 @@ class GapTracker:
         return outage is not None and outage.to_ns is None
 
     def is_open(self, symbol: str) -> bool:
-        """Whether the stream is back and nothing has shown yet what it missed."""
+        """Whether the stream is back, and nothing has shown yet how much it missed."""
         outage = self._outages.get(symbol)
         return outage is not None and outage.to_ns is not None and not outage.is_closed
 
@@ -201,7 +201,7 @@ class GapTracker:
         return msgspec.structs.replace(gap, gap_id=outage.gap_id, from_ns=outage.from_ns, to_ns=to_ns)
 
     def _close(self, symbol: str, volume: float, now_ns: int) -> GapEmpty | None:
-        """The end of an open gap in which nothing was traded, as far as a quote shows it."""
+        """Close an open gap in which nothing was traded, as far as a quote shows it."""
         outage = self._outages.get(symbol)
         if outage is None or outage.is_closed:
             return None

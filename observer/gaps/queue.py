@@ -71,7 +71,7 @@ class RecoveryQueue:
         return True
 
     def take(self, now_ns: int) -> Attempt | None:
-        """The most urgent due gap; it is under way until it is put back or closed. None if none is due."""
+        """Return the most urgent due gap, None if no gap is due. The gap is under way until `put_back` or `close`."""
         ready = [attempt for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
         if not ready:
             return None

@@ -16,7 +16,7 @@ _NO_VALUE: Final = -1  # the length of a text that is null
 
 
 class RowsDigest:
-    """Takes batches in the order of their rows; `columns` are those that count, in their order."""
+    """The digest of rows that come in batches, in order. `columns` are the columns that count, in their order."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._hashes = {name: (hashlib.sha256(), hashlib.sha256()) for name in columns}

@@ -71,7 +71,7 @@ class Version(msgspec.Struct, frozen=True):
     is_distinct: bool = False
 
     def is_held_with(self, uids: Collection[str]) -> bool:
-        """Whether a database with these event streams can have all the rows; another one has the others."""
+        """Whether a database with these event streams can hold all rows. Another database holds the others."""
         return all(each.uid in uids for each in self.streams)
 
 

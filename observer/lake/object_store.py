@@ -135,7 +135,7 @@ class ObjectStore:
 
     @property
     def polars_options(self) -> Mapping[str, str | int]:
-        """What `polars.scan_parquet` needs to read these objects; it has the keys."""
+        """The options of `polars.scan_parquet` for these objects, keys included."""
         keys = self._keys
         options = {
             "aws_access_key_id": keys.access_key,

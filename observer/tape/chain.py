@@ -54,21 +54,21 @@ class Chain:
 
     @property
     def held(self) -> Iterator[Span]:
-        """The held spans, by volume; unreachable ones are among them."""
+        """The held spans by volume, unreachable spans included."""
         held = self._held
         for at in range(0, len(held), _WIDTH):
             yield Span(held[at], held[at + 1], int(held[at + 2]), int(held[at + 3]))
 
     @property
     def lost(self) -> Iterator[Span]:
-        """The unreachable spans, each of one second, in the order in which they were found."""
+        """The unreachable spans in the order of their discovery, each within one second."""
         lost = self._lost
         for at in range(0, len(lost), _LOST_WIDTH):
             yield Span(lost[at], lost[at + 1], int(lost[at + 2]), int(lost[at + 2]))
 
     @property
     def lost_volume(self) -> float:
-        """The shares that cannot be had."""
+        """The shares in unreachable spans."""
         return sum(span.volume for span in self.lost)
 
     @property
@@ -88,8 +88,8 @@ class Chain:
 
     @property
     def unknown(self) -> Iterator[tuple[Span, bool]]:
-        """The unknown spans up to the limit, newest first, each with whether it is the top one. That one ends at the
-        limit, and its last second is the limit's, whatever is held above it.
+        """Yield the unknown spans up to the limit, newest first, each with a flag for the top span. The top span ends
+        at the limit, in the limit's second, whatever is held above it.
         """
         held, upto, upto_s, is_top = self._held, self.limit, self.limit_s, True
         for at in range(len(held) - _WIDTH, -_WIDTH, -_WIDTH):
@@ -138,7 +138,7 @@ class Chain:
         return found
 
     def put_back(self, before: "Chain") -> None:
-        """Forget what was taken in since this copy was made."""
+        """Undo every change since this copy was made."""
         for name in self.__slots__:
             setattr(self, name, getattr(before, name))
 
@@ -168,7 +168,7 @@ class Chain:
         return before_s if asked_s <= span.to_s else span.to_s
 
     def forget(self) -> None:
-        """Forget what is held, but not what cannot be had: it is read anew."""
+        """Forget the held spans, which are read anew; keep the unreachable spans."""
         lost = list(self.lost)
         self._held = array("d")
         for span in lost:
