@@ -134,7 +134,9 @@ class BrokerAccount:
         return False
 
     def _credentials_within(self, deadline_s: float) -> CredentialSource:
-        """The credentials of the account's calls, which wait so many machine seconds for a token."""
+        """Return the credentials of the account's calls. A call waits for a token, at most `deadline_s` machine
+        seconds.
+        """
         if self.broker.issuing is None:
             return FixedCredentials(Credentials(self.keys.app_key, self.keys.app_secret, "", ""))
         return CachedCredentials(
@@ -175,7 +177,7 @@ class BrokerAccount:
                 )
 
     def _rate_limiter(self) -> SharedRateLimiter:
-        """The limiter that all calls share: the account's, or where the broker counts by IP the instance's (two
+        """Return the limiter that all calls share: the account's, or the instance's where the broker counts by IP (two
         instances on one machine do not share it). A broker with several buckets needs a limiter for each;
         `RestPipeline` takes one.
         """
@@ -194,7 +196,7 @@ class BrokerAccount:
             yield self.broker.issuing(client, self._clock, self._recorder)
 
     def stream(self, listener: StreamListener) -> "TradeStreamConnection":
-        """The account's one streaming connection; it does nothing until it is run."""
+        """Return the account's one streaming connection. It does nothing until it runs."""
         from observer.providers.stream_settings import StreamSettings
         from observer.providers.websocket import TradeStreamConnection
 
@@ -269,7 +271,7 @@ class Brokers:
         return health is None or health.healthy
 
     def is_outage_of_stream_alone(self, name: str) -> bool:
-        """Whether the account's calls work, as far as is known, so that an outage of its stream is one of its own."""
+        """Whether the account's calls work, as far as known: then an outage of the stream concerns the stream alone."""
         return is_alert_of_stream(self.health_of(name))
 
     def health_of(self, name: str) -> Health | None:
@@ -279,14 +281,14 @@ class Brokers:
         return believed(account.health.read(), interval_s, self._clock.now_ns())
 
     def closed(self, outages: StreamOutages, now_ns: int) -> frozenset[str]:
-        """The accounts whose symbols move to others now, as they cannot stream; none without failover."""
+        """The accounts that cannot stream now, so that their symbols move to other accounts; none without failover."""
         if not self._settings.pool.failover_enabled:
             return frozenset()
         return outages.closed({each.name for each in self.accounts if not self.is_healthy(each.name)}, now_ns)
 
     def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
-        """The accounts whose brokers offer these calls (None: any) and whose calls are healthy; all that offer them
-        when none is healthy, since trying is then the only option.
+        """The accounts with healthy calls whose brokers offer these capabilities (None: any). When no such account is
+        healthy, all accounts whose brokers offer them: trying is then the only option.
 
         Raises:
             ProviderError: no account's broker offers them.
@@ -330,12 +332,12 @@ async def listing_files(broker: Broker, settings: BrokerSettings) -> AsyncIterat
 
 
 class RestOfAll:
-    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`,
+    """REST calls of all accounts, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`,
     `PastBarSource` and `VenueSource`.
 
-    Each of these calls goes to the first healthy account by priority whose broker offers it: to another one while that
-    is unhealthy, and back after its recovery. With `next` the healthy accounts that offer calls about ETFs take turns,
-    which adds up their rate limits.
+    Each call goes to the first healthy account, by priority, whose broker offers the call; the account regains its
+    calls after it recovers. With `next`, the healthy accounts whose brokers offer calls about ETFs take turns, which
+    adds up their rate limits.
     """
 
     def __init__(self, brokers: Brokers, calls: Mapping[str, "RestClient"]) -> None:

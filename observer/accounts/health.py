@@ -55,7 +55,7 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 def judge(before: Health | None, check: Check, now_ns: int) -> Health:
-    """The health after one more check; None: the first one."""
+    """Return the health after one more check. `before` None: this is the first check."""
     known = before or Health(checked_ns=now_ns)
     return Health(
         checked_ns=now_ns,
@@ -97,7 +97,7 @@ def is_alert_of_stream(health: Health | None) -> bool:
 
 
 def is_news(reported: Reported | None, check: Check, healthy: bool, now_ns: int) -> bool:
-    """Whether to publish this check: it differs from the published one, or that is ten minutes old."""
+    """Whether to publish this check: it differs from the published check, or the published check is ten minutes old."""
     if reported is None or (reported.check, reported.healthy) != (check, healthy):
         return True
     return now_ns - reported.reported_ns >= REPORTED_AT_LEAST_EVERY_NS

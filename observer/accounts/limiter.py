@@ -80,7 +80,7 @@ _ORDER: Final[tuple[Priority, ...]] = get_args(Priority)
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The most calls in any span of this length."""
+    """The greatest number of calls in any span of this length."""
 
     positions: int
     length_ns: int
@@ -140,8 +140,8 @@ class LimiterState(msgspec.Struct, frozen=True):
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A call may start now, at `started_ns`. It holds these positions, one in each window, until `after_answer`;
-    `beside` others of the first window were held.
+    """A call may start now, at `started_ns`. The call holds these positions, one in each window, until `after_answer`.
+    `beside` other positions of the first window were held.
     """
 
     positions: tuple[int, ...]
@@ -273,7 +273,9 @@ def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: 
 
 
 def _after_passing(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
-    """The state after a call passed: an overload is over, refusals weigh less, and a trial has one call more for it."""
+    """Return the state after a call passed: an overload ends, refusals weigh less, and a trial counts one more call in
+    its favour.
+    """
     learned, most = learned_at(limits, state, now_ns), most_at(limits, state, now_ns)
     evidence = state.evidence
     if most > learned <= granted.beside:
@@ -316,8 +318,8 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
-    """The state with a limit that refusals taught or confirmed. Confirmed, or corrected to no less than a half, it is
-    believed twice as long as before; a far lower one is another limit.
+    """Return the state with a limit that refusals taught or confirmed. A limit that is confirmed, or corrected to no
+    less than a half, is believed twice as long as before. A far lower limit is a new one.
     """
     known = learned_at(limits, state, now_ns)
     is_again = known < limits.windows[0].positions and 2 * learned >= known
@@ -349,10 +351,10 @@ def _spacing_ns(pace: float) -> int:
 def _positions_free_ns(
     limits: Limits, state: LimiterState, now_ns: int, check_ns: int, priority: Priority
 ) -> list[int]:
-    """The time of the next check for a free position in each window.
+    """Return the time of the next check for a free position in each window.
 
-    A position held for longer than its window from now on is an unanswered call's. It comes free a window's length
-    after its start at the earliest; from then on its answer is looked for again and again.
+    A position that is held beyond one window from now belongs to an unanswered call. It comes free a window's length
+    after its start at the earliest; from then on the check is repeated.
     """
     moments: list[int] = []
     most = most_at(limits, state, now_ns)
@@ -365,13 +367,13 @@ def _positions_free_ns(
 
 
 def _most_of(window: Window, priority: Priority) -> int:
-    """How many positions of a window behind the first one calls of this priority use."""
+    """How many positions of a window after the first one calls of this priority may use."""
     leaves = _LEAVES.get(priority)
     return window.positions - window.positions // leaves if leaves else window.positions
 
 
 def _kept_until_ns(state: LimiterState, priority: Priority) -> tuple[int, ...]:
-    """Until when the next slot is kept for the priorities above this one."""
+    """For each higher priority, the time until which the next slot is kept for it."""
     marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns)
     return marks_ns[: _ORDER.index(priority)]
 

@@ -64,7 +64,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 def main_account(broker: Broker) -> AccountSettings:
-    """The account of a system without an account file."""
+    """The single account of a system without an account file."""
     key, secret = broker.key_variables
     return AccountSettings(
         account_id="main",
@@ -135,7 +135,7 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
 
 
 def _secrets_in(document: object) -> list[SettingsPath]:
-    """The positions of keys in the file itself, as in the requirement's example."""
+    """The paths of keys that stand in the file itself, as in the requirement's example."""
     match document:
         case {"provider_pool": {"accounts": [*accounts]}}:
             return [

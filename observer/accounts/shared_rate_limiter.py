@@ -50,7 +50,7 @@ _SCALARS: Final = len(LimiterState.__struct_fields__) - 2  # but for the positio
 
 
 class SharedRateLimiter:
-    """Rate-limit tokens of one account, in every process that uses it. Satisfies `RateLimiter`."""
+    """The rate-limit tokens of one account, shared by every process that uses the account. Satisfies `RateLimiter`."""
 
     def __init__(self, path: Path, clock: Clock, settings: RateLimitSettings) -> None:
         """Open the account's rate-limit file, made if it is not there.
@@ -69,8 +69,9 @@ class SharedRateLimiter:
 
     @asynccontextmanager
     async def acquire(self, priority: Priority) -> AsyncIterator[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest. Left
-        with a RateExceededError: the call is to be repeated at once, see `limiter` for what it means to the others.
+        """The context of one call: entered when the call may be sent, left when the answer is there, which frees the
+        position soonest. Left with a RateExceededError, the call is to be repeated at once; `limiter` says what that
+        means for other calls.
         """
         granted = await self._granted(priority)
         try:
@@ -155,7 +156,7 @@ class _Form:
         return self._struct.pack(self._fingerprint, *numbers, *started_ns, *chain.from_iterable(held_ns))
 
     def unpacked(self, content: bytes) -> LimiterState | None:
-        """The state; None when it is no state of this form and these limits."""
+        """Return the state; None for content of another form or other limits."""
         if len(content) != self.size or not content.startswith(self._fingerprint):
             return None
         _, *numbers = self._struct.unpack(content)

@@ -105,8 +105,8 @@ class TokenIssuer:
         self._report_success("key_rejected", now_ns, old.expires_ns)
 
     async def _issue(self, cause: Cause) -> None:
-        """Issue what the cause asks for. A token that came without the stream's new key is still used: the calls use
-        it, the stream keeps its old key, and both are requested again as after any failure.
+        """Issue what the cause asks for. A token without the stream's new key is still used: calls use the token, the
+        stream keeps its old key, and both are requested again as after any failure.
         """
         try:
             token = await self._issuing.issue_token(self._account.keys.app_key, self._account.keys.app_secret)
@@ -134,7 +134,7 @@ class TokenIssuer:
         self._alerts.resolve(self._identity, f"token of account {self._account.name} renewed ({cause})")
 
     async def _approval_key(self, cause: Cause, old: TokenRecord | None) -> str:
-        """The stream's key: the one in force where it stays, otherwise a new one."""
+        """Return the stream's key: the key in force, or a new one if the cause asks for it."""
         if old is not None and not renews_approval_key(self._state, cause):
             return old.approval_key
         return await self._new_approval_key()
@@ -180,7 +180,7 @@ class TokenIssuer:
         return TokenState() if record is None else after_success(record.issued_ns, record.expires_ns, record.renewed_ns)
 
     def _record(self) -> TokenRecord | None:
-        """The record in force, with its secrets concealed in the log; None for an unreadable one."""
+        """Return the record in force, its secrets concealed in the log; None for an unreadable record."""
         with contextlib.suppress(DataFileError):
             if record := self._account.tokens.read():
                 conceal(record.access_token)
@@ -190,7 +190,7 @@ class TokenIssuer:
 
 
 def _schedule(plan: DayPlan | None) -> TokenSchedule:
-    """The day's occasions; without the morning ones on a day that is unknown or not a trading day."""
+    """The day's occasions. An unknown day and a day without trading have no morning occasions."""
     if plan is None:
         return TokenSchedule(wake_up_ns=None, pre_market_ns=None, scheduled_ns=None)
     return TokenSchedule(

@@ -102,7 +102,7 @@ def after_rejection(state: TokenState) -> TokenState:
 
 
 def _cause(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None:
-    """The first cause of the table that holds."""
+    """The first cause of the table whose condition holds."""
     if state.rejected:
         return "rejected"
     if state.expires_ns is None or now_ns >= state.expires_ns:
@@ -135,8 +135,8 @@ def _age_cause(state: TokenState, now_ns: int) -> Cause | None:
 
 
 def _last_attempt_ns(state: TokenState, now_ns: int) -> int:
-    """The time of the last request to the broker; a time long ago if there was none. A time that is still to come is
-    of a clock that was set back: how long ago it was is unknown, and no reason to wait.
+    """The time of the last request to the broker; a time long ago without a request. A time in the future comes from a
+    clock that was set back: the request's age is unknown, which is no reason to wait.
     """
     attempts_ns = [
         moment_ns for moment_ns in (state.renewed_ns, state.key_renewed_ns, *state.failed_ns) if moment_ns is not None

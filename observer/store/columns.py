@@ -63,7 +63,7 @@ def read_columns(
 
 
 def _said(child: "subprocess.Popen[bytes]") -> str:
-    """The last line of its error."""
+    """The last line of the child's error."""
     assert child.stderr is not None
     return child.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
 

@@ -86,7 +86,7 @@ class DailyVolume(msgspec.Struct, frozen=True):
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """A trade, or the trades of a conflated row that are stored in no other way, whose `value` is unknown."""
+    """A trade, or the trades of a conflated row that no other row stores. Its `value` is unknown in that case."""
 
     at_ns: int
     until_ns: int

@@ -29,7 +29,7 @@ _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
 
 def columns_of(kind: Kind, names: Sequence[str]) -> Sequence[ColumnElement[Any]]:
-    """The columns of these names as every statement reads them."""
+    """The named columns in the form in which every statement reads them."""
     return [kind.table.c[name] for name in names]
 
 
@@ -62,7 +62,7 @@ def _conditions_of_lines(
 
 
 def _named_lines(connection: Connection, kind: Kind, symbols: Sequence[str] | None) -> Sequence[str] | None:
-    """The lines that a condition names; None: it names none."""
+    """The lines that a condition names; None for a condition that names no line."""
     if "symbol" not in kind.table.c:
         return None
     indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
@@ -155,7 +155,7 @@ class DayRowsReader(DatabaseReader):
         return self._counts[key]
 
     def counts(self, kind: str, days: Sequence[str]) -> Mapping[str, int]:
-        """The number of rows of a kind of each of these days; those that are not known yet by one statement."""
+        """The number of rows of a kind for each of these days. One statement counts the days that are not known yet."""
         unknown = [day for day in days if (kind, day) not in self._counts]
         with store_errors(self._engine):
             found = count_days(self._open, kind, unknown) if unknown else {}

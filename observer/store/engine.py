@@ -149,7 +149,7 @@ def sqlite_path(url: URL) -> Path:
 
 
 def schema_of(url: URL) -> str | None:
-    """The PostgreSQL schema that the URL selects; None if it leaves that to the server."""
+    """The PostgreSQL schema that the URL selects; None if the URL leaves the choice to the server."""
     options = url.query.get("options", "")
     return schema_in(options if isinstance(options, str) else " ".join(options))
 
@@ -308,7 +308,7 @@ def require_current_schema(engine: Engine) -> None:
     """Return if the database has exactly the schema of this code.
 
     Raises:
-        StoreError: it has another one, or none, or cannot be read.
+        StoreError: the database has another schema or none, or cannot be read.
     """
     revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
@@ -376,7 +376,7 @@ def known_revisions() -> AbstractSet[str]:
 
 
 def _make_instance_schema(engine: Engine) -> None:
-    """Make the PostgreSQL schema that the URL selects; one that is there needs no permission to make it."""
+    """Make the PostgreSQL schema that the URL selects. An existing schema needs no permission to make one."""
     name = schema_of(engine.url)
     if name is not None:
         with store_errors(engine), engine.begin() as connection:

@@ -59,7 +59,7 @@ class OpeningStory(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not known yet what was missed."""
+        """Whether the volume that the cut missed is not known yet."""
         return self.empty is None and self.unrecoverable is None
 
 
@@ -67,7 +67,7 @@ class GapReader(DatabaseReader):
     """Reads gaps and their recoveries."""
 
     def openings(self, session_date: str, symbol: str | None = None) -> Sequence[OpeningStory]:
-        """A day's cuts of one symbol or of all, in order, without those that are proved gaps: `gaps` has these."""
+        """A day's cuts of one symbol or of all, in order, without the cuts that became proved gaps (see `gaps`)."""
         columns = EVENT_TABLES[GapOpened].c
         of_symbol = [] if symbol is None else [columns.symbol == symbol]
         return self._openings(columns.session_date == session_date, *of_symbol)
@@ -79,7 +79,7 @@ class GapReader(DatabaseReader):
             return frozenset(found)
 
     def opening(self, gap_id: str) -> OpeningStory | None:
-        """One cut without a proved loss, by its id."""
+        """A cut without a proved loss, by its id."""
         return next(iter(self._openings(EVENT_TABLES[GapOpened].c.gap_id == gap_id)), None)
 
     def _openings(self, *conditions: ColumnElement[bool]) -> Sequence[OpeningStory]:

@@ -64,7 +64,7 @@ class ListingReader(DatabaseReader):
             return sorted(connection.scalars(union(*asked)))
 
     def listing(self, exchange: str, symbol: str) -> Listing | None:
-        """One listing in its last known state; None for an unknown one."""
+        """A listing in its last known state; None for an unknown listing."""
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.symbol == symbol)
         with self._asking() as connection:

@@ -79,7 +79,7 @@ def enter_system(connection: Connection, system: System) -> None:
 
 
 def leave(connection: Connection, system: System) -> None:
-    """Remove the system from the owner row, if it is in it."""
+    """Remove the system from the owner row, if the row names it."""
     connection.execute(of_system(system).values(dict.fromkeys(_SYSTEM_COLUMNS)))
 
 

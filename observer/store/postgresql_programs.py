@@ -99,7 +99,7 @@ def put_back(url: URL, path: Path, schema: str, aside: str | None, stop: threadi
 def _piped(
     source: "subprocess.Popen[bytes]", target: "subprocess.Popen[bytes]", begin: str, stop: threading.Event
 ) -> bool:
-    """Pass the script on between BEGIN and COMMIT; whether all of it was committed."""
+    """Pass the script on between BEGIN and COMMIT. Returns whether all of it was committed."""
     assert source.stdout is not None
     assert target.stdin is not None
     try:
@@ -171,10 +171,10 @@ def _program(name: str) -> str:
 
 
 def _address(url: URL) -> str:
-    """The URL as libpq reads it; without the password, as one in the address would beat PGPASSWORD.
+    """The URL as libpq reads it, without the password: a password in the address would take precedence over PGPASSWORD.
 
     Raises:
-        StoreError: it has another secret, for which libpq has no variable.
+        StoreError: the URL has another secret, for which libpq has no variable.
     """
     if secret := SECRET_OPTIONS & url.query.keys():
         raise StoreError(

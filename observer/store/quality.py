@@ -119,7 +119,7 @@ def _symbol_day(
 
 
 def _provider(connection: Connection, session_date: str, symbol: str, gaps: Sequence[GapStory]) -> str:
-    """The provider of the stream, as slot events do not name it. Empty for a day without stream data."""
+    """The provider of the stream, which slot events do not name; empty for a day without stream data."""
     if gaps:
         return gaps[0].gap.provider
     for kind in (Trade, TradesConflated):

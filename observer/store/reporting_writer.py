@@ -86,7 +86,7 @@ class ReportingWriter(StoreWriter):
         return failure
 
     def _report_losses(self) -> None:
-        """Report what the database states as lost; a restored one may state nothing."""
+        """Report the losses that the database states; a restored database may state none."""
         with contextlib.suppress(StoreError):  # the next commit or the next process reports them
             lost = self.lost_events()
             COUNTERS.set("observer_delivery_losses_events", to=lost)
@@ -111,7 +111,7 @@ def losses_text(lost: int) -> str:
 
 
 class QuarantineAlerts:
-    """Counts events in quarantine, from any thread; the alert states their number of this run."""
+    """Counts events in quarantine, from any thread. The alert states the number since the start of the process."""
 
     def __init__(self, alerts: Alerts) -> None:
         self._alerts = alerts

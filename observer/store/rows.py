@@ -105,7 +105,9 @@ def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
 
 
 def _quarantined(reason: str, content: bytes) -> tuple[str, bytes]:
-    """Reason and content of a row of the quarantine: of a long content the beginning, and in the reason its length."""
+    """Reason and content of a row of the quarantine. Of a long content, the row has the beginning, and the reason the
+    length.
+    """
     if len(content) <= CONTENT_BYTES_MAX:
         return _storable(reason), content
     length = f"the first {CONTENT_BYTES_MAX:,} of {len(content):,} bytes"

@@ -168,7 +168,7 @@ class SummaryReader(DatabaseReader):
             return list(connection.scalars(select(DATABASE_EPOCHS.c.reason).order_by(DATABASE_EPOCHS.c.id)))
 
     def created_ns(self) -> int | None:
-        """When the database was made, in market time; None for one without an owner."""
+        """The time at which the database was made, in market time; None for a database without an owner."""
         with self._asking() as connection:
             return connection.scalar(select(OWNER.c.created_ns))
 
@@ -229,7 +229,7 @@ def _count(connection: Connection, statement: Select[int]) -> int:
 
 
 class _Day:
-    """Queries of one day on one connection, which sees one state of the database."""
+    """Queries about one day on one connection, all on the same state of the database."""
 
     def __init__(self, connection: Connection, session_date: str) -> None:
         day = date.fromisoformat(session_date)
@@ -249,7 +249,7 @@ class _Day:
         return EVENT_TABLES[event_type].c.session_date == self._session_date
 
     def universe(self) -> int:
-        """Symbols of the last build of each market."""
+        """The number of symbols in the last build of each market."""
         built = EVENT_TABLES[UniverseBuilt].c
         wanted = select(built.market, built.symbols).where(built.session_date == self._session_date)
         in_order = self._connection.execute(wanted.order_by(built.built_ns, built.stream, built.sequence))

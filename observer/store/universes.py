@@ -59,7 +59,7 @@ class UniverseReader(DatabaseReader):
 
 
 def last_build(session_date: str, market: str, built_ns: int | None = None) -> Select[*tuple[Any, ...]]:
-    """The day's last build, or its last one of that time."""
+    """The day's last build; with a build time, the last build of that time."""
     built = EVENT_TABLES[UniverseBuilt]
     of_the_day = select(built).where(built.c.session_date == session_date, built.c.market == market)
     if built_ns is not None:
@@ -81,8 +81,8 @@ def in_force(session_date: str, market: str, fixed_ns: int, oldest: str) -> Sequ
 
 
 def members_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> StoredUniverse:
-    """The build of this row, with the members that were published with it: its neighbours in its stream, usually before
-    it. Rows after it may belong to the next build.
+    """The build of this row with the members that were published with it. The members are the row's neighbours in its
+    stream, usually before it: later rows may belong to the next build.
     """
     built, at = event_of(UniverseBuilt, row), row.sequence
     sides = ((at - built.symbols, at - 1), (at + 1, at + built.symbols))

@@ -42,8 +42,8 @@ def _stored_column(name: str) -> str:
 
 
 def _with_stock(event_type: type[Fact], columns: str, condition: str = "true") -> str:
-    """A query of a table's rows with the stock of their line in front. CROSS JOIN: in SQLite it keeps this order of
-    loops, the stock's lines first. MATERIALIZED: PostgreSQL derives the stock once a line, not once a row.
+    """A query of a table's rows with the stock of their line as first column. CROSS JOIN makes SQLite read the stock's
+    lines in the outer loop. MATERIALIZED makes PostgreSQL derive the stock once a line instead of once a row.
     """
     table = EVENT_TABLES[event_type].name
     of_lines = table_of_lines(EVENT_TABLES[event_type]).name
@@ -202,8 +202,8 @@ ORDER BY 1"""
 
 
 def make_views(connection: Connection) -> None:
-    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it.
-    One that changes only what a view says needs neither: `stale_views` finds that.
+    """Make all views anew. A migration that changes a table behind a view calls `drop_views` first and this function
+    afterwards. A migration that only changes a view's definition needs neither: `stale_views` finds that view.
     """
     drop_views(connection)
     for name, statement in _STATEMENTS.items():
@@ -211,8 +211,8 @@ def make_views(connection: Connection) -> None:
 
 
 def renew_views(connection: Connection) -> None:
-    """Bring the views to the definitions of this code. PostgreSQL replaces them where their columns allow it: what was
-    granted on them, and other views that read them, stay. Else they are dropped and made, and the grants repeated.
+    """Bring the views to the definitions of this code. PostgreSQL replaces a view where the columns allow it: grants on
+    the view and other views that read it stay. Otherwise the view is dropped and made, and its grants are repeated.
     """
     if connection.dialect.name != "postgresql":
         make_views(connection)
@@ -237,7 +237,9 @@ def _make(connection: Connection, name: str, statement: str) -> None:
 
 
 def stale_views(connection: Connection) -> list[str]:
-    """The views of this code that the database lacks or has with another definition, each after those it reads."""
+    """The views that the database lacks or defines in another way than this code. A view follows the views that it
+    reads.
+    """
     if connection.dialect.name == "postgresql":
         found = connection.exec_driver_sql(
             "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "

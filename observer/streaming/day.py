@@ -299,7 +299,9 @@ class StreamingDay:
         logger.info("took over %d slots of an earlier process", len(assigned))
 
     def _resume_gaps(self, marks: Iterable[Mark], reported: Iterable[Event]) -> None:
-        """Open a gap of each symbol since the earlier process's last step, or go on with the one that it had opened."""
+        """Open a gap for each symbol from the earlier process's last step on, or continue the gap that the earlier
+        process opened.
+        """
         steps = (event.advanced_ns for event in reported if isinstance(event, SelectionAdvanced))
         until_ns = max(steps, default=self._clock.now_ns())
         opened = {
@@ -338,8 +340,8 @@ class StreamingDay:
             feed.close()
 
     async def _later_build(self) -> StoredUniverse | None:
-        """The build with the closes and averages that a universe built in the session lacks; None: it is not needed, or
-        not there yet.
+        """The build with the closes and averages that a universe built in the session lacks; None: not needed, or not
+        there yet.
         """
         if self._built is None:
             return None

@@ -82,7 +82,7 @@ _NOTHING: Final[Sequence[Event]] = ()
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """The first decision that differs, `number` counted from 1; None if it is on one side only."""
+    """The first differing decision, `number` counted from 1. A side without this decision is None."""
 
     number: int
     recorded: Event | None
@@ -357,7 +357,7 @@ def is_unfinished(reported: Sequence[Event]) -> bool:
 
 
 def _seen_at_opening(reported: Iterable[Event], seen: Sequence[Snapshot]) -> Sequence[Snapshot]:
-    """The snapshots that the process which assigned the day's first slots began with."""
+    """The snapshots with which the process began that assigned the day's first slots."""
     snapshots = 0
     for event in reported:
         match event:

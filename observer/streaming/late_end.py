@@ -135,8 +135,8 @@ class LateEnd:
         return found
 
     def _stop(self, symbol: str, held_ns: int, now_ns: int) -> int:
-        """When the slot ended. While its venue has a window it goes on, also after an earlier window's end. One
-        that ends with the planned stop ends when the slots are released.
+        """The end of the slot. While the venue has a window the slot goes on, also after the end of an earlier window.
+        A slot that ends with the planned stop ends when the slots are released.
         """
         latest_ns = slot_stop(self.windows, symbol, now_ns, self.stop_ns)
         ended_ns = latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, self.stop_ns)

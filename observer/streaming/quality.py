@@ -136,7 +136,7 @@ class QualityJudge:
         )
 
     async def _judge_again(self, reader: StoreReader, producer: Producer) -> None:
-        """Judge recent sessions: those before today without a report, and symbols with gaps closed since their
+        """Judge recent sessions again: earlier sessions without a report, and symbols whose gaps closed after their
         report.
         """
         for check in itertools.count(1):
@@ -181,8 +181,8 @@ class QualityJudge:
     async def _judge(
         self, reader: StoreReader, producer: Producer, session_date: str, symbols: Collection[str] | None = None
     ) -> int:
-        """Publish the reconciliation of every interval and the quality report of every symbol, or of these. Returns
-        their number.
+        """Publish the reconciliation of every interval and the quality report of every symbol (or of `symbols`).
+        Returns the number of reports.
 
         The quality reports come last and as one batch: a day has all of them or none, even if this process is killed.
         """

@@ -1,4 +1,5 @@
-"""Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that are left.
+"""Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that lose their
+slot.
 
 A plausible trade never waits: the task that reads the socket checks it and appends it to the publish queue.
 """
@@ -161,8 +162,8 @@ class TradeRecorder:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
 
     def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
-        """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
-        begin again with the last of them.
+        """Drop a duplicate. Store a contradiction, as nothing proves it wrong; after several in a row the chain begins
+        again with the last of them.
         """
         symbol = trade.symbol
         row = self._contradictions.setdefault(symbol, []) if is_contradiction else []
@@ -260,7 +261,7 @@ class TradeRecorder:
             self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT, each.venue))
 
     def hold(self, symbols: Iterable[str]) -> None:
-        """Record that this process holds the slots of these symbols, whatever an earlier one did."""
+        """Record that this process holds the slots of these symbols, whatever an earlier process did."""
         for symbol in symbols:
             self._held_until_ns.pop(symbol, None)
 
@@ -352,7 +353,9 @@ class TradeRecorder:
             self._stop(symbol)
 
     def _watch_resumed(self, symbols: Iterable[str]) -> None:
-        """Watch symbols of an earlier process that are left before they were subscribed again, to settle them."""
+        """Watch the symbols of an earlier process that lose their slot before they were subscribed again, so that they
+        are settled.
+        """
         for symbol in self.gaps.unwatched.intersection(symbols):
             self.watch(symbol)
 
