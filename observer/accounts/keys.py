@@ -126,8 +126,8 @@ def _read_file(path: Path) -> dict[str, _FileEntry]:
 
     Raises:
         FileNotFoundError: there is no file.
-        MissingKeysError: other users may read the file, or its form is wrong. The text names lines, keys and faults, never
-            a value, nor a key that stands in the place of a name.
+        MissingKeysError: other users may read the file, or its form is wrong. The text names lines, keys and faults,
+            never a value, nor a key that stands in the place of a name.
     """
     try:
         file = decode_toml(read_privately(path), str(path))
