@@ -1,8 +1,8 @@
 """Detects missing trades of a stream by the exchange's cumulative volumes.
 
-Every trade carries its volume and the day's volume after it. If the previous day's volume plus this trade's volume
-differs from the new day's volume, exactly the difference is missing; the day's trade counts give the number of missing
-trades. Nothing is inferred from silence, so a recovery can be proved complete.
+Every trade carries its own volume and the exchange's volume of the day after it. If the volume after the trade before,
+plus the trade's own volume, differs from the volume after the trade, exactly the difference is missing; the day's trade
+counts give the number of missing trades. Nothing is inferred from silence, so a recovery can be proved complete.
 
 Trades lost between a subscription and its first trade leave no trace in the later trades. If the connection breaks in
 that time, the chain continues from the last known volume before the subscription (a snapshot's volume, for example):

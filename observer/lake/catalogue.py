@@ -1,5 +1,4 @@
-"""The lake as Iceberg tables, one a kind, in an SQLite catalogue beside the files. The catalogue follows from the
-manifests.
+"""The lake as Iceberg tables, one a kind, in an SQLite catalogue beside the files. It follows from the manifests.
 
 A table's files are the newest versions. A snapshot replaces a version by the next version, so the snapshot before it
 still reads the earlier version. Each snapshot's summary holds the high-water marks of the streams of the days that it

@@ -1,6 +1,4 @@
-"""Seals the days of one system: each day after its backup, and days that were missed or changed since. Publishes the
-sealed days where the lake has a target.
-"""
+"""Seals the days of one system, each after its backup, also days that were missed or changed; publishes sealed days."""
 
 import asyncio
 import logging

@@ -213,7 +213,7 @@ _REFUSED: Final[Mapping[SettingsPath, str]] = {
     ("triggers", "manual", "full_strength"): "a pin is a request and measures nothing; remove this key",
     ("triggers", "market_cap_weight"): "the largest symbols yield to every trigger; remove this key",
 }
-"""Keys that could decide nothing (ARCHITECTURE.md, Differs from the requirement), and why."""
+"""Keys that could decide nothing (docs/requirement.md, "Differs from the requirement"), and why."""
 
 
 def parse_selection(content: bytes, source: str) -> SelectionSettings:
