@@ -185,9 +185,7 @@ class Sender:
         return {stream: progress.appended for stream, progress in self._streams.items()}
 
     def has_committed(self, marks: Mapping[str, int]) -> bool:
-        """Return whether each of these streams is known to be committed up to its mark. A stream that the source no
-        longer has counts as committed.
-        """
+        """Whether every stream is known to be committed up to its mark; one that is not here any more is."""
         here = {stream: progress.acknowledged for stream, progress in self._streams.items()}
         return all(here.get(stream, mark) >= mark for stream, mark in marks.items())
 

@@ -11,8 +11,9 @@ slots anew.
 
 An account that is *closed* (its stream is down, its keys are refused) assigns no new slots. Its symbols move by rank to
 slots of other accounts: free ones, or those of symbols that they outrank. A symbol that finds none keeps the closed
-slot, and is tried again; a moved symbol returns when its account opens and its old slot is free. If every account is
-closed, all count as open: slots are assigned as usual, for the time after the outage.
+slot, and is tried again; a moved symbol returns when its account opens and its old slot is free.
+If every account is closed, all count as open: slots are assigned as usual, for the time after
+the outage.
 """
 
 from bisect import insort
