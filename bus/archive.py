@@ -86,11 +86,11 @@ class Archive:
         return min((first for first in following if first > sequence), default=None)
 
     def take_back(self, stream: str, sequence: int, directory: Path) -> ArchivedSegment | None:
-        """Move the segment with this number to the directory, decompressed, as `<stream>-<first>.journal`. Return it
-        with its new path; None if there is none. A damaged compressed one is kept in `damaged/`.
+        """Move the segment with this number to the directory, decompressed, as `<stream>-<first>.journal`. Returns the
+        segment with its new path; None if the archive lacks it. A damaged compressed segment is kept in `damaged/`.
 
         Raises:
-            OSError: the disk refused; it is still in the archive.
+            OSError: the disk refused; the segment is still in the archive.
         """
         with self._lock:
             for segment in self.segments():

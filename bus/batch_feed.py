@@ -69,10 +69,10 @@ class BatchFeedPublisher:
 
 
 def decode_batch_feed(frames: Sequence[bytes]) -> Began | Batch:
-    """A message of the batch feed.
+    """Decode a message of the batch feed.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no such message.
     """
     match frames:
         case [kind, content] if kind == _BATCH:

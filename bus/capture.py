@@ -91,7 +91,9 @@ class Capture:
         return self._so_far().reaches(marks)
 
     def missing(self, marks: Mapping[str, int]) -> dict[str, int]:
-        """By stream, the number of events committed since the capture began, up to these marks, that it lacks."""
+        """By stream, the number of events that were committed between the begin of the capture and these marks and that
+        the capture lacks.
+        """
         return self._so_far().missing(marks)
 
     def _so_far(self) -> Coverage:

@@ -88,7 +88,7 @@ def join(batch: Batch, contents: Sequence[bytes], first_sequence: int) -> Batch:
 
 
 def kind_in(content: bytes) -> str | None:
-    """The kind of the event in these bytes, of whatever version; None where there is none to be read."""
+    """Return the kind of an encoded event of any version; None for unreadable bytes."""
     try:
         return _kind_decoder.decode(_raw_decoder.decode(content)[0])
     except (*UNREADABLE, IndexError):

@@ -337,10 +337,10 @@ def decode_request(content: bytes) -> Request:
 
 
 def decode_reply(content: bytes) -> Reply:
-    """The supervisor's reply in these bytes.
+    """Decode the supervisor's reply.
 
     Raises:
-        DecodeError: there is none.
+        DecodeError: the bytes are no reply.
     """
     return decode(_reply_decoder, content, REPLY_BYTES_MAX)
 

@@ -291,7 +291,7 @@ def _requester_of(frame: zmq.Frame, *, is_local: bool) -> Requester:
 
 
 def _property(frame: zmq.Frame, name: str) -> str:
-    """A property of the connection that the frame came over; empty if it has none of this name."""
+    """Return a property of the frame's connection; empty for an unknown name."""
     try:
         return str(frame.get(name))
     except zmq.ZMQError:

@@ -717,8 +717,8 @@ class TriggerEnded(Fact, frozen=True, array_like=True, gc=False, tag="trigger_en
 
 
 class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
-    """A symbol got a slot; `replaced` is the symbol that lost it, None for a free slot. `expires_ns` is the end without
-    an extension, None without end.
+    """A symbol got a slot. `replaced` is the symbol that lost the slot, None for a free slot. `expires_ns` is the end
+    without an extension, None without an end.
     """
 
     slot: str
@@ -1434,12 +1434,13 @@ class TapeProgressed(Fact, frozen=True, array_like=True, gc=False, tag="tape_pro
 
 
 class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"):
-    """What a line's stored trades are of its day, whether it had a slot or not.
+    """How complete a line's stored trades are on one day, with a slot or without.
 
-    *complete*: all, to the share; *seconds*: all but those of the seconds in `unreachable`; *spans*: also those in
-    `unknown` are missing, or the last sweep did not have the line, so that its volume of the day is not known;
-    *minute_bars*: no trade, but minute bars; *snapshots*: neither. `day_volume` is the exchange's volume of the day,
-    `held_volume` what is stored of it trade by trade, `fetched_trades` what the tape brought.
+    *complete*: every trade is stored, to the share; *seconds*: only trades of the seconds in `unreachable` are missing;
+    *spans*: trades in `unknown` are missing too, or the last sweep lacks the line, so that the line's volume of the day
+    is not known; *minute_bars*: minute bars alone; *snapshots*: neither trades nor minute bars. `day_volume` is the
+    exchange's volume of the day, `held_volume` the part that is stored trade by trade, `fetched_trades` the number of
+    trades that the tape fetched.
     """
 
     provider: str

@@ -102,7 +102,7 @@ class Sink(Protocol):
 
 
 class Router(Protocol):
-    """What `Ingest` uses of its ROUTER socket. The first frame of a message is the route of its producer."""
+    """The part of a ROUTER socket that `Ingest` uses. The first frame of a message is the route of its producer."""
 
     def poll(self, timeout: int, /) -> int:
         """Whether a message waits, after at most so many machine milliseconds."""

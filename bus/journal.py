@@ -99,10 +99,10 @@ class JournalWriter:
         self._size_bytes += len(data)
 
     def write_again(self) -> None:
-        """Give a file that was removed its name again: copy it, and go on in the copy.
+        """Restore the name of a removed file: copy the file, and continue in the copy.
 
         Raises:
-            OSError: the disk refused; the journal is as it was before.
+            OSError: the disk refused; the journal is unchanged.
         """
         content = os.pread(self._descriptor, self._size_bytes, 0)
         unfinished = self.path.with_name(f".{self.path.name}")

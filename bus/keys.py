@@ -104,10 +104,10 @@ def add_client(directory: Path, name: str, role: Role, folder: Path) -> Client:
 
 
 def remove_client(directory: Path, name: str) -> None:
-    """Admit a client no more. Connections that it has open end with the servers.
+    """Stop admitting a client. The client's open connections end with the servers.
 
     Raises:
-        BusError: there is none of this name, or the list cannot be changed.
+        BusError: no client has this name, or the list cannot be changed.
     """
     with _locked(directory):
         if name not in {client.name for client in clients(directory)[1:]}:

@@ -26,10 +26,10 @@ def decode_hello(content: bytes) -> Hello:
 
 
 def decode_lost(content: bytes) -> Lost:
-    """A producer's statement of lost numbers.
+    """Decode a producer's statement of lost numbers.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no such statement.
     """
     lost = decode(_lost_decoder, content, LOST_BYTES_MAX)
     if lost.count < 1:

@@ -1,4 +1,4 @@
-"""Peers that send what cannot be read: each mistake is counted, and its peer is ignored for a while."""
+"""Peers that send unreadable messages: each mistake is counted, and the peer is ignored for a while."""
 
 import logging
 import time

@@ -47,7 +47,7 @@ class Producer:
 
     @property
     def unacknowledged(self) -> int:
-        """Events in the outbox, of this process and earlier ones, that are not known to be committed."""
+        """The number of events in the outbox, also of earlier processes, that are not known to be committed."""
         return self._sender.unacknowledged + len(self._gathered)
 
     @property
@@ -67,8 +67,8 @@ class Producer:
             self._listeners.remove(listener)
 
     def publish(self, *events: Event) -> None:
-        """Publish soon: with whatever else is published in this turn of the event loop. What is given in one call is
-        in one batch.
+        """Publish the events soon, together with other events of this turn of the event loop. The events of one call
+        are in one batch.
         """
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -77,7 +77,7 @@ class Producer:
             self.flush()
 
     def publish_together(self, events: Sequence[Event]) -> None:
-        """Publish now, as one batch: all of it is stored in one transaction or, after a kill, nothing.
+        """Publish the events now, as one batch: one transaction stores all of them, or a kill loses all of them.
 
         Raises:
             RecordTooLargeError: the events exceed one batch; none is published.
@@ -98,7 +98,7 @@ class Producer:
         return True
 
     async def publish_when_taken(self, event: Event) -> None:
-        """Publish now, or as soon as the disk takes it: meanwhile it is not refused, only not published yet."""
+        """Publish the event now, or as soon as the disk takes it. A full disk delays it and refuses nothing."""
         self.flush()
         while True:
             try:

@@ -86,14 +86,14 @@ class SegmentCursor:
 
 
 def recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[Segment, str], None]) -> bool:
-    """Set the last number of a segment that an earlier process left, and cut what a kill left of its last append. False
-    for one without a whole record, which is deleted, and for one that is gone.
+    """Set the last number of a segment of an earlier process, and cut a torn tail. Returns False for a segment that is
+    gone, or has no whole record and is deleted.
 
     Args:
         segment: with its first number.
         stream: the segment's.
         appended: the number of the stream's last event, by its note.
-        on_damage: called with the segment and what is wrong with it.
+        on_damage: called with the segment and the damage.
     """
     try:
         _recover(segment, stream, appended, on_damage)

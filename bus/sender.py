@@ -78,7 +78,7 @@ class Source(Protocol):
         ...
 
     def finish(self, stream: str) -> None:
-        """Everything of this earlier stream is committed: it may be put away."""
+        """Put this earlier stream away: everything of it is committed."""
         ...
 
     @property

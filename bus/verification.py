@@ -47,7 +47,7 @@ class JournalReport(msgspec.Struct, frozen=True):
 
     @property
     def absent(self) -> int:
-        """Number of absent events with later ones of their stream present."""
+        """The number of absent events that later events of their stream follow."""
         return sum(stream.absent for stream in self.streams.values())
 
     @property

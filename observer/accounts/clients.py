@@ -1,8 +1,8 @@
 """The clients of the configured accounts: REST calls and streams of each account at its broker.
 
-A broker's calls need credentials and rate limits, which are an account's; this module joins them. It knows brokers
-through `providers.broker` alone. A process loads a network library with its first use of it: the one that streams never
-has the REST client's, and the other way round.
+A broker's calls need the credentials and rate limits of an account; this module joins both. It knows brokers through
+`providers.broker` alone. A process loads a network library at its first use: a process that streams never loads the
+REST client's library, and the other way round.
 """
 
 import contextlib

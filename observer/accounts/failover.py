@@ -41,7 +41,9 @@ class StreamOutages:
                 self._closed |= {account}
 
     def closed(self, unhealthy: AbstractSet[str], now_ns: int) -> frozenset[str]:
-        """The accounts that cannot stream while another one can; those of the last call while none can."""
+        """The accounts that cannot stream while another account can. While no account can stream, the result of the
+        last call.
+        """
         down = {account: since_ns for account, since_ns in self._down_since_ns.items() if since_ns is not None}
         refused = unhealthy & self._down_since_ns.keys()
         if self._down_since_ns.keys() - down.keys() - refused:

@@ -62,11 +62,11 @@ def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
 
 
 def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str]) -> list[AccountKeys]:
-    """The keys of all accounts, in their order; empty ones at a broker that takes none.
+    """Return the keys of all accounts in order; empty keys at a broker that needs none.
 
     Raises:
-        MissingKeysError: naming everything that is missing or refused, of all accounts at once; two accounts with one
-            app key are refused too, since a broker gives one app key one stream.
+        MissingKeysError: names all missing and refused keys of all accounts. Two accounts with one app key are refused,
+            too, since a broker gives one app key one stream.
     """
     found: list[AccountKeys] = []
     problems: list[str] = []

@@ -10,7 +10,7 @@ from observer.files import WRITTEN_BYTES_MAX, as_owner, make_private_folder, rep
 
 
 def replace_privately(path: Path, content: bytes) -> None:
-    """Replace a file that only its owner can read at any moment; its folder is made.
+    """Replace a file that only its owner can read at any moment. Makes the file's folder.
 
     Raises:
         OSError: the folder cannot be written.

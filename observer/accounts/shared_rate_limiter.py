@@ -1,15 +1,15 @@
 """The limiter's arithmetic shared between processes: its state in one file per account, changed under a file lock.
 
-The lock is the kernel's (`flock`): it goes with the process that held it, however that one dies. It is held for a read
-and a write of some hundred bytes, never over an await, so waiting for it in the event loop is a matter of microseconds.
-A process that dies between read and write leaves the old state; one that dies in the write leaves each number old or
-new, as the numbers are written in place and none depends on another one: at worst a call counts that was never sent.
-What refusals taught about the limit is in the file too, and so survives a restart.
+The lock is the kernel's (`flock`) and ends with the process that holds it, however that process dies. A process holds
+the lock for a read and a write of some hundred bytes, never over an await, so the event loop waits for microseconds. A
+process that dies between read and write leaves the old state. A process that dies within the write leaves each number
+old or new: numbers are written in place and do not depend on each other, so at worst a call counts that was never sent.
+The file also holds what refusals taught about the limit, which survives a restart.
 
-The file begins with a fingerprint of the limits and of the state's form. The limiter discards a malformed state, one
-of another form (another version wrote it), and one of other limits (after a change of the configuration) or of another
-clock. No call then starts until the longest window is over, so no limit is broken whatever was sent before. While
-processes with old and with new limits run side by side, calls wait.
+The file begins with a fingerprint of the limits and of the state's form. The limiter discards a malformed state, a
+state of another form (another version wrote it), of other limits (the configuration changed) or of another clock. No
+call then starts until the longest window is over, so no limit is broken whatever was sent before. While processes with
+old and with new limits run side by side, calls wait.
 """
 
 import asyncio

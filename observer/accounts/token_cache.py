@@ -77,10 +77,10 @@ class TokenStore:
         self._record: TokenRecord | None = None
 
     def read(self) -> TokenRecord | None:
-        """The record in force; None without one. Reads the file again only after its replacement.
+        """The record in force; None without a record. Reads the file again only after its replacement.
 
         Raises:
-            DataFileError: the file is there and is not a token record.
+            DataFileError: the file is no token record.
         """
         try:
             status = self._path.stat()

@@ -1,6 +1,6 @@
-"""Issues access tokens: one process issues them for all accounts and processes.
+"""Issues access tokens in one process for all accounts and processes.
 
-Each account has its own loop, so a refusal or a wait of one account delays no other.
+Each account has its own loop, so a refusal or a wait of one account delays no other account.
 """
 
 import asyncio

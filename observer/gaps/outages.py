@@ -88,7 +88,9 @@ class GapTracker:
             self._outages[symbol] = msgspec.structs.replace(outage, to_ns=now_ns)
 
     def observe(self, trade: Trade) -> TradeOutcome | GapEmpty:
-        """Classify one streamed trade, as the detector; `GapEmpty`: it is new, and nothing was missing before it."""
+        """Classify one streamed trade as the detector does. `GapEmpty`: the trade is new, and nothing was missing
+        before it.
+        """
         outcome = self.detector.observe(trade)
         return self._resolved(trade, outcome) if trade.symbol in self._outages else outcome
 

@@ -75,8 +75,8 @@ def state_of(snapshot: Snapshot) -> ObservedState:
 
 
 class Bounds:
-    """The bounds within which a symbol's trade needs no further look: its price, the day's volume after it, and its
-    time, which is within `hours`.
+    """The bounds within which a symbol's trade is plausible without a further check: price, volume of the day after it,
+    and time, which lies within `hours`.
     """
 
     __slots__ = ("average_per_s", "ceiling", "hours", "lower", "observed", "upper", "usual_per_s")

@@ -1,7 +1,7 @@
 """The day's reconciliation of a symbol: compares streamed plus recovered volume with the exchange's volume. Pure.
 
-Every trade carries the day's volume after it, so it covers one span of that volume, and so does a row of conflated
-trades. A part without a span between the first and the last trade of an interval is missing, to the share.
+A trade carries the day's volume after it, so it covers one span of the day's volume; so does a row of conflated trades.
+A part between an interval's first and last trade that no span covers is missing, to the share.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""Copies of the whole database, made while the writer continues; and what a copy holds.
+"""Copies of the whole database, made while the writer continues, and the content of a copy.
 
-SQLite is copied by its own backup call; PostgreSQL is dumped by `pg_dump`. What a copy holds is read from the copy, so
-that its marks and its rows are of one moment.
+SQLite is copied by its own backup call; PostgreSQL is dumped by `pg_dump`. The content of a copy is read from the copy,
+so its marks and its rows are of one moment.
 """
 
 import os

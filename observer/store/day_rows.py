@@ -102,8 +102,8 @@ def count_rows(connection: Connection, kind: str, session_date: str) -> int:
 
 
 def count_days(connection: Connection, kind: str, days: Sequence[str]) -> dict[str, int]:
-    """The number of rows of each of these days, by one statement. That of a kind whose day follows from a time has a
-    column and the lines for each day: where they are too many for one, by several.
+    """Count the rows of each of these days by one statement. A kind whose day follows from a time needs a column and
+    the lines of each day: with too many lines, several statements count it.
     """
     of_kind = kind_named(kind)
     lines = _named_lines(connection, of_kind, None)

@@ -18,7 +18,7 @@ class DayReader(DatabaseReader):
     """Reads which sessions are stored. Never scans trades or snapshots."""
 
     def last_session(self) -> str | None:
-        """The last stored session, as an ISO date; None without any."""
+        """The last stored session, as an ISO date; None without a session."""
         with self._asking() as connection:
             return max(filter(None, (_last_of(connection, kind) for kind in _OF_SESSIONS)), default=None)
 

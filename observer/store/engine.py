@@ -112,7 +112,7 @@ _REMEDIES: Final = {
 
 
 class DatabaseUrl(URL):
-    """An address whose text shows no secret of its options either."""
+    """A database's address. Its text shows no secret, also none of its options."""
 
     def render_as_string(self, hide_password: bool = True) -> str:
         """The text; with the secrets only where it goes to a driver."""

@@ -1,11 +1,11 @@
-"""The ledgers' files, made from committed rows only: none is ever read back, and each can be made again.
+"""The ledgers' files, made from committed rows only. No file is ever read back, and each can be made again.
 
-`Ledgers.catch_up` continues after the last exported row of each stream. It writes that position after the files, so a
-kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: at its first
-access in a process a file is written whole, under another name until it is complete. Each start of a process is a
-stream: the few positions that changed of late are in a file of their own, `exports.json`, which is written each time.
+`Ledgers.catch_up` continues after the last exported row of each stream. The position is written after the files, so a
+kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: the first
+access of a process writes a file whole, under another name until it is complete. Each start of a process is a stream:
+the few positions that changed lately are in a file of their own, `exports.json`, which is written each time.
 
-`LedgerExport` writes them after the commits, beside the thread that commits, which never waits for this.
+`LedgerExport` writes the files after the commits, beside the committing thread, which never waits for it.
 """
 
 import asyncio

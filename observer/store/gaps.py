@@ -189,7 +189,7 @@ def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> lis
 
 
 def recovered_rows(connection: Connection, gap: GapDetected) -> list[Trade | MinuteBarRecovered]:
-    """What was recovered for a gap: its trades by cumulative volume, then its minute bars by time."""
+    """The recovered rows of a gap: its trades by cumulative volume, then its minute bars by time."""
     trades, bars = EVENT_TABLES[Trade], EVENT_TABLES[MinuteBarRecovered]
     one_by_one = (
         select(trades)

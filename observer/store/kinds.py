@@ -33,7 +33,7 @@ class Kind(msgspec.Struct, frozen=True):
 
     @property
     def is_dated(self) -> bool:
-        """Whether a column gives the row's day as a date: its own, or that of its gap."""
+        """Whether a column gives the row's day, or the day of its gap, as a date."""
         return self.day in (_DAY, _OF_GAP)
 
     @property

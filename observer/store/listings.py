@@ -19,8 +19,8 @@ _ETFS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Counts of one exchange: listed now, listed once, the time of the first listing, and those of the listed ones that
-    have a name and a currency.
+    """Counts of one exchange: listed now, ever listed, the time of the first listing, and the present listings with a
+    name and a currency.
     """
 
     exchange: str

@@ -21,8 +21,8 @@ BATCH_ROWS: Final = 2_000
 
 
 class SealedRows(msgspec.Struct, frozen=True):
-    """The rows of a kind and a day in one event stream that a sealed day has: the stream's random id, their first and
-    last numbers in it, and how many they are.
+    """The rows of a kind and a day in one event stream that a sealed day holds: the stream's random id, the first and
+    last number, and the number of rows.
     """
 
     kind: str

@@ -144,10 +144,10 @@ _HELD_ON: Final = frozenset({"kept", "moved", "moved_home"})  # reasons of `obse
 
 
 def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequence[Value]]) -> Sequence[SlotAssigned]:
-    """The assignments that stand, by slot, from the rows of both tables in any order.
+    """The assignments in force by slot, from the rows of both tables in any order.
 
-    A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. Events of one
-    moment are ordered by their sequence numbers. A symbol that moves to another slot counts from its first assignment.
+    A slot belongs to the symbol of its last assignment until that symbol is released from it. Sequence numbers order
+    events of one moment. A symbol that moves to another slot counts from its first assignment.
     """
     changes: list[tuple[int, Position, SlotAssigned | SlotReleased]] = []
     for row in assignments:

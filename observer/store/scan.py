@@ -45,7 +45,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def spans_of(connection: Connection, kind: str, session_date: str) -> Sequence[Span]:
-    """Where the day's rows lie. None of them where a scan would not do: the kind has no symbols, its order has columns
+    """The place of the day's rows. Empty where a scan does not serve: the kind has no symbols, its order has columns
     without values, or late rows lie far from the others.
     """
     of_kind = kind_named(kind)

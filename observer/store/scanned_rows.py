@@ -46,7 +46,7 @@ class StoredRows(Protocol):
 
 
 def stored_rows(connection: Connection, kind: Kind, session_date: str) -> StoredRows:
-    """The rows of a day; those of trades by their groups."""
+    """How the rows of a kind are stored: trades by their groups, other kinds whole."""
     if kind.table is EVENT_TABLES[Trade]:
         return _GroupedRows(connection, kind, session_date)
     return _PlainRows(kind, session_date)

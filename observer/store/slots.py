@@ -83,7 +83,7 @@ class SlotReader(DatabaseReader):
             return stream_times(connection, session_date, now_ns)
 
     def stream_hours(self, session_date: str, now_ns: int) -> Interval | None:
-        """The times with slots available on that day; None without any."""
+        """The times of that day in which slots were available; None without such a time."""
         with self._asking() as connection:
             return stream_hours(connection, session_date, now_ns)
 

@@ -290,7 +290,7 @@ class _Day:
         return int(self._connection.execute(select(func.count(distinct(column))).where(*conditions)).scalar_one())
 
     def listing_changes(self) -> tuple[int, int]:
-        """Listings that appeared and vanished, by the checks that applied them; initial ones did not appear."""
+        """Appeared and vanished listings, by the checks that applied the changes. Initial listings did not appear."""
         checks = EVENT_TABLES[MasterFileChecked].c
         sums = (func.coalesce(func.sum(column), 0) for column in (checks.new, checks.removed))
         wanted = select(*sums).where(checks.outcome == "updated", self.within(checks.checked_ns))

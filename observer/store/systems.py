@@ -58,7 +58,7 @@ def this_system(runtime: Path | None = None, pid: int | None = None) -> System:
 
 
 def started_ticks(pid: int) -> int | None:
-    """The start of a process in ticks since the machine's start; None if it has ended."""
+    """The start of a process in ticks since the machine's start; None for an ended process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

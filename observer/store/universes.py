@@ -23,11 +23,11 @@ class UniverseReader(DatabaseReader):
     """Reads universes."""
 
     def universe(self, session_date: str, market: str, built_ns: int | None = None) -> Sequence[UniverseMember]:
-        """The members of the day's universe by rank; empty when it was not built. Of several builds the last counts, or
-        the one of that time.
+        """The members of the day's universe by rank; empty without a build. Of several builds the last counts, or the
+        build of the given time.
 
         A build's members and its `UniverseBuilt` are published together, the members first. They are neighbours in
-        their stream, which separates a rebuilt universe from the earlier one.
+        their stream, which separates a rebuilt universe from the earlier universe.
         """
         with self._asking() as connection:
             built = connection.execute(last_build(session_date, market, built_ns)).first()

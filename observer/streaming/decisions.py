@@ -275,7 +275,7 @@ def verified(events: Iterable[Event], replay: DecisionReplay) -> DecisionCompari
 
 
 def _as_one(row: TradesConflated) -> Trade:
-    """The row as the detector's input: one trade of its volume. The detector ignores price and side."""
+    """The row as the detector's input: one trade with the row's volume. The detector ignores price and side."""
     return Trade(
         provider=row.provider,
         symbol=row.symbol,

@@ -110,7 +110,7 @@ class GapWorklist:
         return local_datetime(self._clock.now_ns()).date().isoformat()
 
     async def follow_feed(self) -> None:
-        """Enqueue gaps as they are committed, and measure those of cuts."""
+        """Enqueue gaps as they are committed, and measure the gaps of cuts."""
         kinds: list[type[Fact]] = [GapOpened, GapEmpty, GapDetected, GapUnrecoverable]
         feed = FeedSubscriber(self._feed_address, kinds, self._alerts.feed_lost)
         try:

@@ -35,8 +35,8 @@ class StopVolumes(Protocol):
     """A source of a symbol's volume at a stop of its slot."""
 
     async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
-        """The volume at the stop (UTC ns), or one not below it; None where the source does not show it. `known` is the
-        volume up to which nothing is missing.
+        """The volume at the stop (UTC ns), or an upper bound; None if the source shows neither. `known` is the volume
+        up to which nothing is missing.
 
         Raises:
             ProviderError: the broker does not answer.

@@ -125,8 +125,8 @@ class TradeRecorder:
     # --- trades ---
 
     def take(self, trade: Trade, *, is_confirmed: bool = False) -> None:
-        """Check a trade and store it, or hold it if it is implausible and not `is_confirmed`; a duplicate is dropped
-        and counted.
+        """Check a trade and store it. An implausible trade is held unless `is_confirmed`; a duplicate is dropped and
+        counted.
         """
         bounds, moment_ns = self._bounds.get(trade.symbol, self._unbounded), trade.exchange_time_ns
         hours = bounds.hours
@@ -266,11 +266,10 @@ class TradeRecorder:
             self._held_until_ns.pop(symbol, None)
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
-        """Start watching a symbol; `before` is its mark from earlier on this day. Also called when a watched symbol is
-        subscribed again: it is streamed from here on.
+        """Start watching a symbol; `before` is the symbol's mark from earlier on this day. Also called when a watched
+        symbol is subscribed again: its streaming continues from here.
 
-        A symbol that returns while it is being left stays watched: its next trade also shows the gap of the time
-        between.
+        A symbol that returns before it is settled stays watched: its next trade also shows the gap of the time between.
         """
         self._leaving.pop(symbol, None)
         now_ns = self._clock.now_ns()
@@ -329,7 +328,7 @@ class TradeRecorder:
         self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, at_ns, change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
-        """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls
+        """Stop watching a symbol. If the symbol did not trade since an interruption, or a trade of it is held, calls
         `start` with the symbols to `settle`.
         """
         self._watch_resumed({symbol})

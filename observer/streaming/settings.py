@@ -65,7 +65,7 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StreamingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a day of Track B. `track_a` are those of the sweeps, which it evaluates."""
+    """All settings of a day of Track B. `track_a` are the settings of the sweeps that Track B evaluates."""
 
     selection: SelectionSettings = SelectionSettings()
     track_b: TrackBSettings = TrackBSettings()

@@ -276,7 +276,9 @@ def sweep_floor_s(calls: int, accounts: int, calls_per_second: float) -> float:
 
 
 def report_unanswered(alerts: Alerts, sweep: int, asked: Mapping[str, int], answered: AbstractSet[str]) -> None:
-    """Report each venue that a sweep asked for so many lines without any answer; resolve those that were answered."""
+    """Report each venue whose lines a sweep asked without any answer, from so many lines on; resolve the report of
+    answered venues.
+    """
     for venue, lines in asked.items():
         identity = f"{UNANSWERED}{venue}"
         if venue in answered:

@@ -90,7 +90,7 @@ def stored_page(
 
 
 def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
-    """Take in what earlier processes fetched; the pages of each line in the order in which they came."""
+    """Apply the pages of earlier processes to the planner, each line's pages in the order of their arrival."""
     for page in pages:
         chain, second = planner.chain(page.symbol), page.asked_ns // NS_PER_S
         chain.top_s = max(chain.top_s, second)

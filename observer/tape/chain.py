@@ -1,7 +1,7 @@
-"""What is held of one line's day: spans of its cumulative volume, in one array, without an object for a trade. Pure.
+"""The held part of one line's day: spans of its volume of the day, in one array, without an object for a trade. Pure.
 
-A span begins and ends at a trade, so both ends are volumes of the day after some trade (or 0). Its seconds are those of
-its first and its last trade: what lies below a span was traded in its first second or before it.
+A span begins and ends at a trade, so both ends are the day's volume after some trade (or 0). A span's seconds are the
+seconds of its first and last trade: volume below a span was traded in the span's first second or before.
 """
 
 from array import array
@@ -151,8 +151,8 @@ class Chain:
         self.join_asked()
 
     def join_asked(self) -> None:
-        """Let those pages begin where what is held around their begin does: they may lie within streamed trades, or
-        within those of other pages. Of several the one of the earliest second leads furthest down.
+        """Move the begin of these pages to the begin of the held span around it: a page may begin within streamed
+        trades or within another page. Of several pages, the page of the earliest second leads furthest down.
         """
         if self._asked:
             held, asked = list(self.held), self._asked

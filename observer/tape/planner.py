@@ -107,7 +107,7 @@ class TapePlanner:
         self._first.append((symbol, since_s))
 
     def close(self, symbols: dict[str, float], second: int) -> None:
-        """The day is over: visits are for any missing trade, up to these volumes and this second."""
+        """End the day: from now on one missing trade is worth a visit, up to these volumes and this second."""
         self._threshold = 0.0
         for symbol, volume in symbols.items():
             self.learn(symbol, max(volume, self.chain(symbol).limit), second)
