@@ -60,7 +60,7 @@ class Delivered(msgspec.Struct, frozen=True):
 
 # --- messages between the two ends ---------------------------------------------------------------------------
 
-# What a producer's message is, in its first frame: a `Hello`, a `Lost`, or a batch as `bus.codec` packs it.
+# The first frame of a producer's message names its content: a `Hello`, a `Lost`, or a batch (`bus.codec`).
 HELLO: Final = b"H"
 BATCH: Final = b"B"
 LOST: Final = b"L"

@@ -209,13 +209,13 @@ class Ingest:
         self._receiver = Receiver()
         self.peers = Peers("ingest", machine.monotonic_s)
         self._hellos = WaitingHellos()
-        self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
+        self._producers: dict[bytes, str] = {}  # the producer by route, in the order of their last hellos
         self._routes: dict[str, bytes] = {}
         self._has_greeted = False  # since the earlier processes were last forgotten
         self._claims_from_s = 0.0
         self._group: list[Part] = []
-        self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
-        self._lacking: dict[str, tuple[int, int]] = {}  # of streams that are delivered again: the mark, and what it was
+        self._newest: Mapping[str, int] = {}  # the last commit's numbers: a database that went back lacks them
+        self._lacking: dict[str, tuple[int, int]] = {}  # streams that are delivered again: mark, and the mark to reach
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
@@ -356,7 +356,7 @@ class Ingest:
             self._database_answers()
 
     def _forget_earliest(self) -> None:
-        """Bound the memory of peers and streams: forget the oldest entries without uncommitted events."""
+        """Bound the memory of peers and streams: forget the oldest. Called while no event waits for a commit."""
         self._forget_superseded()
         while len(self._producers) > PEERS_MAX:
             del self._producers[next(iter(self._producers))]

@@ -116,7 +116,7 @@ class Subscribers:
         now_s = self._monotonic()
         if now_s - self._looked_s >= LEASE_S / 4:
             self._looked_s = now_s
-            # One that only hangs is kept: from its number it learns later what it missed.
+            # A hanging reader is kept: the number of its next message shows what it missed.
             self._forget(lambda subscriber: subscriber.is_gone and now_s - subscriber.renewed_s > LEASE_S)
         fresh: list[Subscriber] = []
         for _ in range(_READ_A_ROUND):

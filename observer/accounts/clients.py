@@ -287,8 +287,8 @@ class Brokers:
         return outages.closed({each.name for each in self.accounts if not self.is_healthy(each.name)}, now_ns)
 
     def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
-        """The accounts with healthy calls whose brokers offer these capabilities (None: any). When no such account is
-        healthy, all accounts whose brokers offer them: trying is then the only option.
+        """The accounts with healthy calls whose brokers offer the capability (None: any). When no such account is
+        healthy, all accounts whose brokers offer it: trying is then the only option.
 
         Raises:
             ProviderError: no account's broker offers them.

@@ -61,8 +61,7 @@ class SharedRateLimiter:
         self._limits = limits_of(settings.calls_per_second, settings.calls_per_minute, settings.penalty_s)
         self._form = _Form(self._limits)
         self._clock = clock
-        # One call of a priority asks at a time: the others stand behind it in order, instead of all waking for one
-        # slot.
+        # One call of a priority asks at a time. Other calls queue in order, instead of all waking for one slot.
         self._turns: dict[Priority, asyncio.Lock] = {priority: asyncio.Lock() for priority in get_args(Priority)}
         make_private_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
@@ -80,7 +79,7 @@ class SharedRateLimiter:
             self._answered(granted, "refused")
             raise
         except asyncio.CancelledError:
-            raise  # it may still be on its way to the broker: it holds its position like a call that is never answered
+            raise  # the call may still be on its way: it holds its position as an unanswered call does
         except BaseException:
             self._answered(granted, "unknown")
             raise

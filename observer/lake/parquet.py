@@ -218,6 +218,6 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        # What the system refuses has its number; what pyarrow finds damaged is an OSError without one.
+        # A refusal of the system has an errno; damage that pyarrow finds is an OSError without an errno.
         is_refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
         raise (UnreadableFileError if is_refused else DataFileError)(f"{path}: {error}") from error

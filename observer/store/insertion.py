@@ -64,8 +64,8 @@ def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     With OR FAIL a refusal leaves the lot's rows before the refused one; the caller undoes them with the transaction or
     savepoint around it. Without OR FAIL, SQLite keeps a copy of each changed page in a file of its own.
     """
-    # For each None and bool the driver searches for a conversion, in vain, and that costs as much as ten other values.
-    # It takes a registered one at once: these return what it binds without one, too.
+    # For each None and bool the driver searches in vain for a conversion, which costs as much as ten other values. A
+    # registered conversion is found at once; these two return the value that the driver binds without a conversion.
     sqlite3.register_adapter(types.NoneType, {None: None}.get)
     sqlite3.register_adapter(bool, int)
     statements: dict[str, str] = {}

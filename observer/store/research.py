@@ -27,7 +27,7 @@ from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Each session has a row in one of these, and each of these finds its days by a search in an index or by few rows.
+# Each session has a row in one of these tables. An index, or a small number of rows, finds a table's days.
 _OF_SESSIONS: Final = (UniverseBuilt, SweepCompleted, SelectionAdvanced, GapDetected, QualityJudged)
 
 

@@ -189,8 +189,8 @@ VIEWS: Final[Mapping[str, str]] = {
 _STATEMENTS: Final = {
     name: f"CREATE VIEW {name} AS {query}" for name, query in {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}.items()
 }
-_OTHER_COLUMNS: Final = "42P16"  # PostgreSQL replaces a view only by one with the same columns and more behind them
-# What others may do with our views: dropping a view takes it away.
+_OTHER_COLUMNS: Final = "42P16"  # PostgreSQL only replaces a view by a view with the same columns, and more after them
+# The grants on our views: dropping a view drops its grants.
 _GRANTS: Final = """
 SELECT format('GRANT %s ON %I TO %s%s', privilege_type, relname,
     CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,

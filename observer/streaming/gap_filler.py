@@ -82,8 +82,8 @@ class GapWorklist:
         self._targets = RecoveryTargets(settings)
         self._settings = settings
         self._started_ns = clock.now_ns()
-        self._opened: dict[str, str] = {}  # gaps of cuts, with their days: their detection is measured
-        self._unproved: set[str] = set()  # of them, those without a proof what they missed
+        self._opened: dict[str, str] = {}  # gaps of cuts, by id with the day: the detection of these is measured
+        self._unproved: set[str] = set()  # cuts without a proof of the missed volume
 
     async def resume(self) -> None:
         """Continue the day's figures of an earlier process; without an answer of the database they begin anew, with an

@@ -115,11 +115,11 @@ class TradeRecorder:
         self._late_end = late_end
         self._see = apply
         self._conflation = Conflation()
-        self._held_until_ns: dict[str, int] = {}  # of symbols whose slots only an earlier process held
+        self._held_until_ns: dict[str, int] = {}  # symbols whose slots only an earlier process held
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
-        self._contradictions: dict[str, list[Trade]] = {}  # by symbol: those since its last new trade
+        self._contradictions: dict[str, list[Trade]] = {}  # by symbol, since the symbol's last new trade
         self._taken = 0  # trades since `_counted_ns`
-        self._repeated: Counter[str] = Counter()  # of them by symbol: what was dropped
+        self._repeated: Counter[str] = Counter()  # by symbol: the dropped trades among these
         self._counted_ns = clock.now_ns()
 
     # --- trades ---
