@@ -80,6 +80,9 @@ def test_a_batch_that_begins_before_the_mark_is_taken_without_its_known_front() 
     admission = receiver.admit("s", 9, 4)
     assert (admission.decision, admission.skip) == ("take", 2)
     assert receiver.duplicates == 2
+    receiver.admit("s", 9, 4)
+    receiver.admit("s", 12, 3)
+    assert receiver.duplicates == 2 + 4 + 1
 
 
 def test_a_rewind_is_no_acknowledgement() -> None:
