@@ -91,7 +91,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observer.host.delivery._POLL_S", 0.02)
     monkeypatch.setattr("observer.host.delivery.STOP_S", 0.1)
     monkeypatch.setattr(routing, "GATHER_NS", 0)
-    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 1_000_000)
+    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 300_000_000)  # a sending takes half a second of a processor
 
 
 def test_an_alert_and_its_end_reach_the_target(tmp_path: Path) -> None:

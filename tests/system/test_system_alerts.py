@@ -82,23 +82,15 @@ def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_
             system.clear_away()
 
 
-def test_a_database_that_does_not_answer_is_on_stderr_in_status_and_in_alerts() -> None:
-    with short_folder() as folder:
-        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test")
+def test_without_the_database_alerts_are_on_stderr_in_status_in_alerts_and_at_a_target_whose_url_no_file_has() -> None:
+    with short_folder() as folder, listening() as target:
+        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test", target.url)
         try:
             line = "CRITICAL core-writer: database_unavailable: waiting for the database: "
             system.until(lambda: line in system.errors, "the line on stderr")
             assert ask(system, "status").returncode == 1
             alert = listed(system, "alerts")["database_unavailable"]
             assert (alert["process"], alert["severity"]) == ("core-writer", "critical")
-        finally:
-            system.clear_away()
-
-
-def test_a_target_gets_alerts_without_the_database_and_without_the_writer_and_no_file_has_its_url() -> None:
-    with short_folder() as folder, listening() as target:
-        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test", target.url)
-        try:
             system.until(lambda: "CRITICAL core-writer: database_unavailable: " in target.text, "the message")
             shown = ask(system, "alerts", "test")
             assert (shown.returncode, shown.stdout) == (0, "phone: sent\n")
