@@ -12,6 +12,7 @@ from tests.alerts.targets import SECRET, listening
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
 from tests.system.running import Completed, JsonObject, System, observer_here
+from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +31,8 @@ def started(folder: Path, store: str, target: str = "") -> System:
     )
     if target:
         with (made / "observer.toml").open("a") as configuration:
-            configuration.write(f'[alerts]\ntargets_file = "{made}/targets.toml"\n[alerts.targets.phone]\n')
+            alerts = f'[alerts]\ntimeout_s = {DEADLINE_S}\ntargets_file = "{made}/targets.toml"\n'
+            configuration.write(f"{alerts}[alerts.targets.phone]\n")
         (made / "targets.toml").touch(mode=0o600)
         (made / "targets.toml").write_text(f'phone = "{target}"\n')
     account = {"account_id": "main", "keys_file": f"{made}/keys.toml"}
