@@ -31,7 +31,7 @@ def typed_system(folder: Path, *events: Event) -> Typed:
 
 
 def command(*words: object, environment: Mapping[str, str] | None = None) -> Callable[[], None]:
-    """What a child runs (tests/privileges.py): the installed program with these words, and of our variables only these."""
+    """What a child runs (tests/privileges.py): the installed program with these words, of our variables only these."""
 
     def run() -> None:
         for name in [name for name in os.environ if name.startswith(("KIS_", "OBSERVER_"))]:
