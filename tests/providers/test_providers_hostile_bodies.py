@@ -146,7 +146,7 @@ def test_a_bomb_is_refused_by_the_other_clients_too():
             async with open_client(f"http://{address}", SETTINGS) as client:
                 with pytest.raises(MalformedError):
                     await KisIssuing(client, ManualClock(1)).issue_token("key", "secret")
-            async with open_krx_client(f"http://{address}") as client:
+            async with open_krx_client(f"http://{address}", SETTINGS) as client:
                 with pytest.raises(MalformedError):
                     await KrxOpenApi(client, "key").etf_list(date(2026, 11, 18))
 
