@@ -55,15 +55,15 @@ FATES = st.lists(
 # Trouble is rare, so that most of it hits work in progress.
 TURNS = st.sampled_from(
     ["publish"] * 5 + ["send"] * 2 + ["writer"] * 2 + ["answers"] * 2 + ["most arrives"] * 5 + ["all arrives"] * 4
-    + ["hello", "time passes", "make room", "trouble", "trouble", *["disaster"] * 4]
+    + ["hello", "time passes", "make room", *["trouble"] * 3, *["disaster"] * 4]
 )  # fmt: skip
 DISASTERS: Final = (
     *["kill producer", "doom producer", "stop producer", "stop producer", "kill writer", "fill disk", "cut power"],
     *["back up", "put back", "flip bit", "remove segment", "compress"],
 )
 TROUBLES: Final = (
-    *["dies before", "dies after", "dies within", "answer lost", "answer lost", "locked", "full disk", "no answer"],
-    *["put back meanwhile", "put back meanwhile", "stops meanwhile"],
+    *["answer lost", "locked", "dies before", "dies after", "dies within", "answer lost", "full disk", "no answer"],
+    *["put back meanwhile", "put back meanwhile", "stops meanwhile", "locked"],
 )
 MessageT = TypeVar("MessageT")
 
