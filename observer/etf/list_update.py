@@ -21,7 +21,7 @@ from observer.etf.settings import EtfListSourceName
 from observer.etf.sources import EtfSources, ManualEtfs
 from observer.local_time import local_datetime
 
-ATTEMPTS_MAX: Final = 3  # of one source; requirement 002, "KRX Data API Timeout"
+ATTEMPTS_MAX: Final = 3  # of one source
 PROBLEMS_REPORTED: Final = 5
 
 
