@@ -55,15 +55,15 @@ FATES = st.lists(
 # Trouble is rare, so that most of it hits work in progress.
 TURNS = st.sampled_from(
     ["publish"] * 5 + ["send"] * 2 + ["writer"] * 2 + ["answers"] * 2 + ["most arrives"] * 5 + ["all arrives"] * 4
-    + ["hello", "time passes", "make room", *["trouble"] * 3, *["disaster"] * 4]
+    + ["hello", "time passes", "make room", "trouble", "trouble", *["disaster"] * 4]
 )  # fmt: skip
 DISASTERS: Final = (
     *["kill producer", "doom producer", "stop producer", "stop producer", "kill writer", "fill disk", "cut power"],
     *["back up", "put back", "flip bit", "remove segment", "compress"],
 )
 TROUBLES: Final = (
-    *["answer lost", "locked", "dies before", "dies after", "dies within", "answer lost", "full disk", "no answer"],
-    *["put back meanwhile", "put back meanwhile", "stops meanwhile", "locked"],
+    *["dies before", "dies after", "dies within", "answer lost", "answer lost", "locked", "full disk", "no answer"],
+    *["put back meanwhile", "put back meanwhile", "stops meanwhile"],
 )
 MessageT = TypeVar("MessageT")
 
@@ -539,17 +539,19 @@ class Delivery(RuleBasedStateMachine):
 
 FLOORS: Final = {
     "step": 1_000,
-    "step_with_anything_stored": 300,
-    "group_committed": 40,
+    "step_with_anything_stored": 350,
+    "group_committed": 60,
+    "commit_refused": 1,
+    "answer_lost": 1,
     "group_waits": 15,
     "later_epoch_began": 2,
-    "rewind": 8,
-    "unknown": 8,
-    "duplicate_dropped": 3,
-    "loss_stated": 1,
+    "rewind": 28,
+    "unknown": 27,
+    "duplicate_dropped": 9,
+    "loss_stated": 3,
     "live_stream_put_back": 1,
     "archive_revived": 1,
-    "segment_compressed": 2,
+    "segment_compressed": 17,
 }
 
 
