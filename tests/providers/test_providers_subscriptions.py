@@ -255,15 +255,15 @@ def test_a_client_believes_in_no_subscription_that_the_broker_has_not():
     run_machine(
         Acknowledgements,
         settings(stateful_step_count=30),
-        step=500,
-        step_with_a_subscription=250,
-        registered=90,
-        unregistered=5,
-        refused=15,
-        refused_for_want_of_a_slot=40,
-        answer_lost=15,
-        subscriptions_lost=15,
-        worked_off_something=12,
+        step=726,
+        step_with_a_subscription=409,
+        registered=150,
+        unregistered=38,
+        refused=23,
+        refused_for_want_of_a_slot=69,
+        answer_lost=35,
+        subscriptions_lost=22,
+        worked_off_something=32,
     )
 
 
