@@ -8,6 +8,8 @@ from observer.providers.dialect import SessionRefused
 
 CONNECTION_LOST: Final = "connection lost"
 """The reason of a subscription that ended with its connection: trades may have been sent and not read."""
+LOST_BESIDE: Final = "connection lost, another account streams it"
+"""The same of a symbol that another account streams on: what was not read is older than what that one brings."""
 
 
 class LostError(Exception):

@@ -185,9 +185,8 @@ class TradeStreamConnection:
         self, socket: ClientConnection, state: Literal["lost", "refused"], reason: str, since_ns: int | None = None
     ) -> None:
         """Report the subscriptions that were lost with the connection, then close the socket."""
-        gone = self._subscriptions.lose_all()
-        self._report(state, reason, subscriptions=len(gone))
-        self._report_gone(gone, CONNECTION_LOST, since_ns)
+        self._report(state, reason, subscriptions=len(self._subscriptions))
+        self._report_gone(self._subscriptions.lose_all(), CONNECTION_LOST, since_ns)
         await socket.close()
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -238,6 +237,7 @@ class TradeStreamConnection:
             case Unreadable(content, reason):
                 self._quarantine(content, reason)
             case SessionRefused():
+                self._subscriptions.note_session_refused()
                 raise RefusedError(message)
         return None
 
@@ -337,6 +337,8 @@ class TradeStreamConnection:
             LostError: it never does.
         """
         self._subscriptions.note_asked(step)
+        if step.action == "register" and step.subscription.kind == "trades":
+            self._listener.on_requested(step.subscription.symbol)
         for _ in range(_ASK_TIMES_MAX):
             await self._ask(socket, dialect, step)
             try:
