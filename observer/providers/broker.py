@@ -233,9 +233,9 @@ class StreamListener(Protocol):
         """The other facts of one frame, in its order."""
         ...
 
-    def on_requested(self, symbol: str) -> None:
-        """The subscription of the symbol's trades is requested: the broker may send them from now on. Its
-        acknowledgement can be read much later, or never, where the connection breaks before.
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
+        """The subscription of the symbol's trades, or its `removal`, is requested: the broker may send them, or send no
+        more, from now on. Its acknowledgement can be read much later, or never, where the connection breaks before.
         """
         ...
 

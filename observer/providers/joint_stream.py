@@ -1,8 +1,8 @@
 """Several accounts' streams as one: each carries the symbols of its own slots, the listener receives symbols.
 
 A symbol can be subscribed with two accounts for a moment, while it moves from one to the other: it counts as subscribed
-from the first acknowledgement to the last removal. A connection that is lost while another one has the symbol is told
-for itself: of what it sent, some may not be read.
+from the first acknowledgement to the last removal. The end at one of them is told for
+itself: some of what was traded before it may not be read.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bus.events import ConnectionChanged, InputQuarantined, Trade
 from observer.providers.broker import StreamFact, StreamListener, TradeStream
-from observer.providers.connection_end import CONNECTION_LOST, LOST_BESIDE
+from observer.providers.connection_end import CONNECTION_LOST, LOST_BESIDE, REMOVED_BESIDE
 
 
 class JointStream:
@@ -76,8 +76,8 @@ class _AccountListener:
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
         self._listener.on_facts(facts)
 
-    def on_requested(self, symbol: str) -> None:
-        self._listener.on_requested(symbol)
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
+        self._listener.on_requested(symbol, removal=removal)
 
     def on_subscribed(self, symbol: str) -> None:
         if not self._joint.is_subscribed_elsewhere(symbol, self._account):
@@ -86,8 +86,9 @@ class _AccountListener:
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
         if not self._joint.is_subscribed_elsewhere(symbol, self._account):
             self._listener.on_unsubscribed(symbol, reason, since_ns)
-        elif reason == CONNECTION_LOST:
-            self._listener.on_unsubscribed(symbol, LOST_BESIDE, since_ns)
+        else:
+            beside = LOST_BESIDE if reason == CONNECTION_LOST else REMOVED_BESIDE
+            self._listener.on_unsubscribed(symbol, beside, since_ns)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         self._listener.on_connection(change)

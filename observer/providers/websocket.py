@@ -337,8 +337,6 @@ class TradeStreamConnection:
             LostError: it never does.
         """
         self._subscriptions.note_asked(step)
-        if step.action == "register" and step.subscription.kind == "trades":
-            self._listener.on_requested(step.subscription.symbol)
         for _ in range(_ASK_TIMES_MAX):
             await self._ask(socket, dialect, step)
             try:
@@ -354,6 +352,8 @@ class TradeStreamConnection:
     async def _ask(self, socket: ClientConnection, dialect: StreamDialect, step: Step) -> None:
         """Send one request, which counts; without acknowledgements the broker is taken to do it."""
         is_register = step.action == "register"
+        if step.subscription.kind == "trades":
+            self._listener.on_requested(step.subscription.symbol, removal=not is_register)
         self._limiter.spend(self._clock.now_ns())
         COUNTERS.add("observer_subscription_changes_total", self._settings.account, step.action)
         await self._send(socket, (dialect.subscribe if is_register else dialect.unsubscribe)(step.subscription))

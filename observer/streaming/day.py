@@ -133,7 +133,6 @@ class StreamingDay:
         self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
-        self._slots: Mapping[str, Sequence[str]] = {}  # by account, as of the last decision
         self._deciding: Sequence[asyncio.Task[None]] = ()
         self._halt_poller = HaltPoller(brokers.provider, halts, clock, self.receiver.on_facts, alerts)
 
@@ -212,12 +211,7 @@ class StreamingDay:
         """Publish the decisions and their step, and update the subscriptions."""
         self._producer.publish(*events, SelectionAdvanced(self._session_date, now_ns, step))
         self.overflow.apply(events)
-        wanted = selector.wanted_by_account
-        for account, symbols in self._slots.items():
-            for symbol in set(symbols).difference(selector.wanted, self.stream.subscribed_at(account)):
-                self.receiver.ended_moving(symbol)
-        self._slots = wanted
-        self.stream.want(wanted, self._watched(selector))
+        self.stream.want(selector.wanted_by_account, self._watched(selector))
         self.receiver.keep_wanted(selector.wanted)
         known = self.trades.detector.watched | self.trades.gaps.unwatched
         for symbol in sorted(known - set(selector.wanted) - self.stream.subscribed):

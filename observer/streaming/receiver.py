@@ -24,7 +24,7 @@ from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
 from observer.providers.broker import QuoteSource, StreamFact
-from observer.providers.connection_end import CONNECTION_LOST, LOST_BESIDE
+from observer.providers.connection_end import CONNECTION_LOST, LOST_BESIDE, REMOVED_BESIDE
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
@@ -99,7 +99,7 @@ class StreamReceiver:
         self._session_date = hours.session_date
         self._sessions = sessions
         self._venues = frozenset(each.venue for each in sessions.sessions)
-        self._moving: set[str] = set()  # watched symbols whose slots ended in a move
+        self._moving: set[str] = set()  # symbols with a slot whose removal from an account is requested
         self._requested: dict[str, Mark | None] = {}  # by symbol that is not watched yet: what was known of it then
 
     def _account_of(self, symbol: str) -> str:
@@ -115,9 +115,6 @@ class StreamReceiver:
 
     def leave(self, symbol: str) -> None:
         """Stop watching a symbol and query its missing volume."""
-        if symbol in self._moving:
-            self._moving.discard(symbol)
-            self.trades.interrupt(symbol, "volume_mismatch")
         self.monitor.leaving(symbol)
         self.trades.leave(symbol, self._settle)
 
@@ -162,11 +159,15 @@ class StreamReceiver:
         session = session_of(self._sessions, record.venue, record.exchange_time_ns)
         return msgspec.structs.replace(record, session=session)
 
-    def on_requested(self, symbol: str) -> None:
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
         """Note the symbol's volume: trades after it may be sent, and lost, before the acknowledgement is read. What a
-        sweep shows until then may be later than some of them.
+        sweep shows until then may be later than some of them. So may the end of its slot be than its removal, which is
+        read later than both: what was traded between them is asked for.
         """
-        if not self.trades.detector.is_watched(symbol):
+        if removal:
+            if self.selector is not None and symbol in self.selector.wanted:
+                self._moving.add(symbol)
+        elif not self.trades.detector.is_watched(symbol):
             self.trades.report_rows(symbol)
             seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
             mark = Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen is not None else None
@@ -191,7 +192,10 @@ class StreamReceiver:
         """Stop watching a symbol that lost its slot; a symbol that lost its connection stays watched, as it will be
         back: what it misses is a gap from now on. One whose request was not answered may have been streamed.
         """
-        if reason == LOST_BESIDE:
+        is_moving = symbol in self._moving
+        if reason != LOST_BESIDE:
+            self._moving.discard(symbol)
+        if reason in (LOST_BESIDE, REMOVED_BESIDE):
             self.monitor.unread([symbol])
             return
         if symbol in self._requested and reason == CONNECTION_LOST:
@@ -200,6 +204,8 @@ class StreamReceiver:
         if self.selector is None or symbol not in self.selector.wanted:
             if reason == CONNECTION_LOST:  # and with it trades from before the end of the slot
                 self.trades.interrupt(symbol, "reconnect", since_ns)
+            elif is_moving:
+                self.trades.interrupt(symbol, "volume_mismatch")
             self.leave(symbol)
             self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:
@@ -214,13 +220,6 @@ class StreamReceiver:
             self.trades.watch(symbol, before)
             self.trades.interrupt(symbol, "reconnect")
         self._requested.clear()
-
-    def ended_moving(self, symbol: str) -> None:
-        """Note a symbol whose slot ended before its account had streamed it: the account that it moved from may have
-        removed it before that end, although that is read later.
-        """
-        if self.trades.detector.is_watched(symbol):
-            self._moving.add(symbol)
 
     def keep_wanted(self, wanted: Iterable[str]) -> None:
         """End the alerts of symbols that are not in `wanted`: a refused symbol is never unsubscribed."""

@@ -77,8 +77,8 @@ class Listener:
     def on_facts(self, facts):
         self.facts.extend(facts)
 
-    def on_requested(self, symbol):
-        self.requested.append(symbol)
+    def on_requested(self, symbol, *, removal=False):
+        self.requested.append(("removal" if removal else "subscription", symbol))
 
     def on_subscribed(self, symbol):
         self.received.append(("registered", symbol))

@@ -85,6 +85,7 @@ class Line:
         self.subscribed = self._wanted
         for symbol in sorted(gone):
             self._left.add(symbol)
+            self.listener.on_requested(symbol, removal=True)
             self.listener.on_unsubscribed(symbol, "removed")
         for symbol in sorted(new):
             self.anew += [symbol] if symbol in self._left else []

@@ -79,8 +79,7 @@ class Connection:
             return
         self._asked = step
         self._subscriptions.note_asked(step)
-        if step.action == "register":
-            self._listener.on_requested(LINE)
+        self._listener.on_requested(LINE, removal=step.action == "unregister")
         if not self.is_cut:
             self.is_registered = step.action == "register"
             self.frames.append(step)
@@ -275,6 +274,14 @@ LATE: Final[dict[str, Sequence[Act]]] = {
     "the slot ends in a move, before the removal from the account that the line moves away from is read": (
         *(Act("sweep"), Act("pin"), Act("ask"), Act("read", 0, 1), Act("trade"), Act("closed", number=1), Act("ask")),
         *(Act("trade"), Act("unpin"), Act("read", 0, 3)),
+    ),
+    "the same, and the line has moved back": (
+        *(Act("sweep"), Act("pin"), Act("ask"), Act("read", 0, 1), Act("trade"), Act("closed", number=1), Act("ask")),
+        *(Act("trade"), Act("closed"), Act("unpin"), Act("read", 0, 3)),
+    ),
+    "the other account sends it later than this one removes it, and is read earlier": (
+        *(Act("sweep"), Act("pin"), Act("ask"), Act("read", 0, 1), Act("trade"), Act("closed", number=1), Act("ask")),
+        *(Act("trade"), Act("ask", 1), Act("read", 1, 1), Act("read", 0, 3), Act("unpin")),
     ),
     "no volume is known": (
         *(Act("pin"), Act("ask"), Act("read", 0, 1), Act("trade"), Act("cut"), Act("lose"), Act("trade")),
