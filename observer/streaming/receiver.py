@@ -24,7 +24,7 @@ from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
 from observer.providers.broker import QuoteSource, StreamFact
-from observer.providers.connection_end import CONNECTION_LOST, LOST_BESIDE, REMOVED_BESIDE
+from observer.providers.connection_end import CONNECTION_LOST, REMOVED_BESIDE, UNREAD_BESIDE
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
@@ -193,9 +193,9 @@ class StreamReceiver:
         back: what it misses is a gap from now on. One whose request was not answered may have been streamed.
         """
         is_moving = symbol in self._moving
-        if reason != LOST_BESIDE:
+        if reason != UNREAD_BESIDE:
             self._moving.discard(symbol)
-        if reason in (LOST_BESIDE, REMOVED_BESIDE):
+        if reason in (UNREAD_BESIDE, REMOVED_BESIDE):
             self.monitor.unread([symbol])
             return
         if symbol in self._requested and reason == CONNECTION_LOST:
@@ -205,7 +205,7 @@ class StreamReceiver:
             if reason == CONNECTION_LOST:  # and with it trades from before the end of the slot
                 self.trades.interrupt(symbol, "reconnect", since_ns)
             elif is_moving:
-                self.trades.interrupt(symbol, "volume_mismatch")
+                self.monitor.unread([symbol])
             self.leave(symbol)
             self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:

@@ -7,10 +7,10 @@ import pytest
 
 from bus.events import ConnectionChanged, InputQuarantined
 from observer.providers.broker import StreamListener
-from observer.providers.connection_end import CONNECTION_LOST, LOST_BESIDE, REMOVED_BESIDE
+from observer.providers.connection_end import CONNECTION_LOST, REMOVED_BESIDE, UNREAD_BESIDE
 from observer.providers.joint_stream import JointStream
 
-BESIDE = {LOST_BESIDE: "lost ", REMOVED_BESIDE: "moved "}
+BESIDE = {UNREAD_BESIDE: "unread ", REMOVED_BESIDE: "moved "}
 
 
 class Line:
@@ -116,7 +116,15 @@ def test_a_symbol_that_two_accounts_carry_for_a_moment_is_reported_subscribed_on
     scene.lines["second"].acknowledge("A")
     scene.lines["main"].remove("A")
     scene.lines["second"].remove("A")
-    assert scene.ear.received == ["+A", "moved A", "-A"]
+    assert scene.ear.received == ["+A", "unread A", "moved A", "-A"]
+
+
+def test_a_symbol_that_another_account_may_send_as_well_is_told_to_have_unread_trades(scene: Scene) -> None:
+    scene.lines["main"].listener.on_requested("A")
+    scene.lines["second"].listener.on_requested("A")
+    scene.lines["second"].acknowledge("A")
+    scene.lines["main"].acknowledge("A")
+    assert scene.ear.received == ["?A", "?A", "+A", "unread A", "unread A"]
 
 
 def test_a_connection_that_is_lost_while_another_account_has_the_symbol_is_no_end_and_yet_told(scene: Scene) -> None:
@@ -124,7 +132,7 @@ def test_a_connection_that_is_lost_while_another_account_has_the_symbol_is_no_en
     scene.lines["second"].acknowledge("A")
     scene.lines["main"].lose("A")
     scene.lines["second"].lose("A")
-    assert scene.ear.received == ["+A", "lost A", "-A"]
+    assert scene.ear.received == ["+A", "unread A", "unread A", "-A"]
 
 
 def test_a_symbol_lost_before_another_account_has_it_is_reported_subscribed_twice(scene: Scene) -> None:

@@ -198,7 +198,7 @@ class Broker:
             case "connect":
                 connection.connect()
         self._is_begun = self._is_begun and self._holds
-        await self._market.clock.advance(1.0)
+        await self._market.clock.advance(0.001)
 
     async def end(self) -> None:
         """The slot ends, and everything that was sent is read."""
@@ -282,6 +282,14 @@ LATE: Final[dict[str, Sequence[Act]]] = {
     "the other account sends it later than this one removes it, and is read earlier": (
         *(Act("sweep"), Act("pin"), Act("ask"), Act("read", 0, 1), Act("trade"), Act("closed", number=1), Act("ask")),
         *(Act("trade"), Act("ask", 1), Act("read", 1, 1), Act("read", 0, 3), Act("unpin")),
+    ),
+    "two accounts are asked, and the later answer is read first": (
+        *(Act("sweep"), Act("pin"), Act("ask"), Act("trade"), Act("closed", number=1), Act("ask", 1), Act("trade")),
+        *(Act("read", 1, 3), Act("read", 0, 3), Act("unpin")),
+    ),
+    "two accounts send it, and the later one is read first": (
+        *(Act("sweep"), Act("pin"), Act("ask"), Act("trade"), Act("closed", number=1), Act("read", 0, 1)),
+        *(Act("ask", 1), Act("trade"), Act("read", 1, 3), Act("read", 0, 3), Act("unpin")),
     ),
     "no volume is known": (
         *(Act("pin"), Act("ask"), Act("read", 0, 1), Act("trade"), Act("cut"), Act("lose"), Act("trade")),
