@@ -318,7 +318,7 @@ ACTS: Final = (
 )
 
 
-@reaches(promised=120, not_stored=40)
+@reaches(promised=40, not_stored=18)
 @given(is_swept=st.booleans(), acts=st.lists(st.sampled_from(ACTS), min_size=10, max_size=50))
 def test_every_trade_of_a_slot_is_stored_or_in_a_gap(
     scene: tuple[Market, Process], reach: Reach, is_swept: bool, acts: Sequence[Act]
