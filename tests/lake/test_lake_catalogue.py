@@ -119,7 +119,7 @@ def manifests_of(table: Table, lists: Iterable[Path]) -> set[Path]:
 def sealed_one_by_one(lake: Path, url: str, month: int, days: int, *, age_days: float) -> None:
     """Seal so many days one by one; before each sealing the catalogue's files grow older by so many days."""
     dates = [f"2026-{month}-{number:02}" for number in range(1, days + 1)]
-    append(url, *(event for date in dates for event in day_of(date, symbols=1, each=1)))
+    append(url, *(trade(1, symbol="000010", session_date=date) for date in dates))
     for date in dates:
         grow_older(lake, age_days)
         seal_all(lake, url, date)
