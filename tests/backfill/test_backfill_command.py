@@ -190,6 +190,7 @@ def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(mon
     run(scenario)
 
 
+@pytest.mark.slow
 def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again() -> None:
     async def scenario() -> None:
         async with evening() as day:
@@ -209,6 +210,7 @@ def test_daily_bars_alone_and_what_is_stored_already_is_not_stored_again() -> No
     run(scenario)
 
 
+@pytest.mark.slow
 def test_no_call_is_made_while_the_day_is_collected() -> None:
     async def scenario() -> None:
         async with evening(11) as day:
@@ -230,6 +232,7 @@ def test_no_call_is_made_while_the_day_is_collected() -> None:
     run(scenario)
 
 
+@pytest.mark.slow
 def test_official_minute_bars_are_compared_with_the_stored_trades() -> None:
     async def scenario() -> None:
         async with evening() as day:

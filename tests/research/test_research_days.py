@@ -147,6 +147,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return lake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bar_fetches", "recovered_minute_bars", "universe_members"])
 def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_days_too(
     pair: Path, tmp_path: Path, kind: str
@@ -226,6 +227,7 @@ def test_of_the_minute_bars_of_several_days_their_lines_alone_are_kept(tmp_path:
         assert store.rows.kept.size_bytes < 300_000
 
 
+@pytest.mark.slow
 def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_for(tmp_path: Path) -> None:
     days, url = session_dates(30), url_of(tmp_path)
     make_database(url)
