@@ -264,11 +264,6 @@ class Brokers:
         found = {account.provider: self._settings.of(account.provider).notice for account in self.accounts}
         return [notice for notice in found.values() if notice]
 
-    def is_healthy(self, name: str) -> bool:
-        """Whether calls and stream of the account are healthy. An account without a recent check counts as healthy."""
-        health = self.health_of(name)
-        return health is None or health.healthy
-
     def is_outage_of_stream_alone(self, name: str) -> bool:
         """Whether the account's calls work, as far as is known, so that an outage of its stream is one of its own."""
         return is_alert_of_stream(self.health_of(name))
@@ -283,7 +278,7 @@ class Brokers:
         """The accounts whose symbols move to others now, as they cannot stream; none without failover."""
         if not self._settings.pool.failover_enabled:
             return frozenset()
-        return outages.closed({each.name for each in self.accounts if not self.is_healthy(each.name)}, now_ns)
+        return outages.closed(now_ns)
 
     def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
         """The accounts whose brokers offer these calls (None: any) and whose calls are healthy; all that offer them
