@@ -7,6 +7,7 @@ import os
 
 from bus.delivery import Delivered
 from bus.events import AccountChecked, AlertRaised, AlertRepeated, AlertResolved, ConnectionChanged, TokenRenewed
+from observer.accounts.failover import StreamOutages
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
@@ -46,6 +47,10 @@ def test_an_account_that_the_broker_refuses_is_unhealthy_alone_and_recovers():
             day.refuse(ILL)
             await day.until(lambda: not is_healthy(day, ILL), "it is ill")
             assert day.usable() == [NAMES[0], NAMES[2]]
+            streams = StreamOutages(NAMES, 0, after_s=0.0)
+            for name in NAMES:
+                streams.came_up(name, 0)
+            assert day.brokers.closed(streams, 1) == frozenset(), "its stream runs on"
             assert await rest.quotes([day.simulator.market.instruments[0].symbol], priority="normal")
             day.admit(ILL)
             await day.until(lambda: is_healthy(day, ILL), "it is healthy again")
