@@ -1,5 +1,4 @@
-"""Decides which accounts cannot stream for now, so that their symbols should move. Pure (requirement 004, Provider
-Pool).
+"""Decides which accounts cannot stream for now, so that their symbols should move. Pure.
 
 A connection that is lost for a moment is no reason: its symbols are subscribed again when it is back, in less time than
 a move takes. An account is *closed* when its stream has been down for `after_s` market seconds while another one's was
@@ -29,7 +28,6 @@ class StreamOutages:
         self._closed: frozenset[str] = frozenset()
 
     def came_up(self, account: str, now_ns: int) -> None:
-        """The account's stream is connected."""
         if None not in self._down_since_ns.values():
             self._any_up_since_ns = now_ns
         self._down_since_ns[account] = None
@@ -44,7 +42,9 @@ class StreamOutages:
         self._closed |= {account for account in accounts if self._down_since_ns.get(account) is not None}
 
     def closed(self, now_ns: int) -> frozenset[str]:
-        """The accounts that cannot stream while another one can; those of the last call while none can."""
+        """The accounts that cannot stream while another account can. While no account can stream, the result of the
+        last call.
+        """
         down = {account: since_ns for account, since_ns in self._down_since_ns.items() if since_ns is not None}
         if len(down) < len(self._down_since_ns):
             until_ns = now_ns - self._after_ns

@@ -1,4 +1,4 @@
-"""The four ETF phases (requirement 002), each beside the minimum time under the broker's rate limit.
+"""The four ETF phases, each beside the minimum time under the broker's rate limit.
 
 Real parts at the real clock's speed: the simulated broker in a separate process with a year of sessions, our REST
 pipeline and rate-limit tokens, the bus, the core-writer. The floor of a phase is its calls, as the broker counted them,

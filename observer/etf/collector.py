@@ -1,4 +1,4 @@
-"""Collects the data of ETFs in four phases (requirement 002): list, values, ranges, measures.
+"""Collects the data of ETFs in four phases: list, values, ranges, measures.
 
 Facts are published as they arrive, so a killed phase resumes where it stopped. The end of a phase is a fact too, with
 the number of ETFs asked for, the number answered, and the source.
@@ -35,7 +35,7 @@ from observer.units import NS_PER_S
 logger = logging.getLogger(__name__)
 
 CALLS_AT_ONCE: Final = 8  # an account's: the limiter sets the pace, this hides the answers' latency behind each other
-FAILURES_MAX: Final = 0.05  # more ETFs without an answer than this share are an outage (requirement 002: < 5 %)
+FAILURES_MAX: Final = 0.05  # more ETFs without an answer than this share are an outage (docs/requirement.md)
 
 
 class EtfPublisher(Protocol):

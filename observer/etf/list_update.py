@@ -23,7 +23,7 @@ from observer.etf.sources import ManualEtfs, open_source
 from observer.local_time import local_datetime
 from observer.store.etf import EtfReader
 
-ATTEMPTS_MAX: Final = 3  # of one source; requirement 002, "KRX Data API Timeout"
+ATTEMPTS_MAX: Final = 3  # of one source
 PROBLEMS_REPORTED: Final = 5
 
 

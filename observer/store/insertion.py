@@ -44,7 +44,7 @@ class Insertion(msgspec.Struct, frozen=True):
 
 
 def insertion_of(engine: Engine) -> Insertion:
-    """The way of the engine's database."""
+    """How rows are inserted into the engine's database."""
     insert_rows, refusals = _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
     groups = TradeGroups()
 
@@ -59,13 +59,13 @@ def insertion_of(engine: Engine) -> Insertion:
 
 
 def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
-    """Insert lots of rows, each by one statement, and what remains row by row: a statement costs more than a row in it.
+    """Insert lots of rows by one statement each, and the rest row by row: a statement costs more than a row in it.
 
-    With OR FAIL a refusal leaves the lot's rows before the refused one, and its caller undoes them with the transaction
-    or the savepoint around it. Without it SQLite keeps a copy of each page that a lot changes, in a file of its own.
+    With OR FAIL a refusal leaves the lot's rows before the refused one; the caller undoes them with the transaction or
+    savepoint around it. Without OR FAIL, SQLite keeps a copy of each changed page in a file of its own.
     """
-    # For each None and bool the driver searches for a conversion, in vain, and that costs as much as ten other values.
-    # It takes a registered one at once: these return what it binds without one, too.
+    # For each None and bool the driver searches in vain for a conversion, which costs as much as ten other values. A
+    # registered conversion is found at once; these two return the value that the driver binds without a conversion.
     sqlite3.register_adapter(types.NoneType, {None: None}.get)
     sqlite3.register_adapter(bool, int)
     statements: dict[str, str] = {}
@@ -102,7 +102,7 @@ _TYPES: Final[Mapping[type[TypeEngine[Any]], str]] = {
 
 
 def _postgresql() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
-    """Insert by COPY, bypassing SQLAlchemy: errors are the driver's own."""
+    """Insert by COPY, bypassing SQLAlchemy: errors come from the driver."""
     import psycopg  # 10 MB that a writer of SQLite does not need
     from psycopg import sql
 

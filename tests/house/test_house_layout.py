@@ -1,4 +1,4 @@
-"""The rules of the house that import-linter cannot see (ARCHITECTURE.md)."""
+"""The rules of the house that import-linter cannot see (CONTRIBUTING.md)."""
 
 import ast
 import subprocess

@@ -1,4 +1,4 @@
-"""KRX as upbit-kiwoom.md section 3 describes it: the Open API with a key, and the site with one session a person."""
+"""KRX as public client programs describe it: the Open API with a key, and the site with one session a person."""
 
 import json
 from contextlib import asynccontextmanager

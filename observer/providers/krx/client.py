@@ -1,7 +1,7 @@
 """KRX's two clients to the list of ETFs: the Open API with a key, and the site's data call with a person's own login.
 
 The second is off unless a person configures it: KRX has one session a person, a password that expires every three
-months, and terms that forbid automated collection (upbit-kiwoom.md, section 3). What answers mean is in `krx_bodies`.
+months, and terms that forbid automated collection. What answers mean is in `krx_bodies`.
 """
 
 import contextlib
