@@ -175,6 +175,7 @@ class StreamingDay:
             task.cancel()
         ended_ns = self._late_end.stop_ns = self.moment()
         await self._stream_monitor.drain(ended_ns)
+        self.receiver.doubt_requested()
         await self.trades.leave_all()
         self._close(selector, ended_ns, "closed")
         resolve_stream_alerts(self._alerts)

@@ -114,7 +114,7 @@ def answer(store: Store, question: Question, start: str, end: str) -> pl.DataFra
     return found
 
 
-@reaches(several_days_with_rows=4)
+@reaches(several_days_with_rows=5)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(questions(), st.integers(0, len(DAYS) - 1), st.integers(0, len(DAYS) - 1))
 def test_several_days_together_are_the_days_one_after_another(

@@ -502,7 +502,7 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
     return newcomer.score > 1.2 * held.score
 
 
-@reaches(Assign=70, Extend=3, Overflow=15, Release=15, full=15, waiting=20)
+@reaches(Assign=105, Extend=3, Overflow=23, Release=21, full=21, waiting=35)
 @given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
 def test_the_allocation_rules_hold_over_any_sequence_of_steps(
     reach: Reach,
