@@ -78,7 +78,6 @@ class Archive:
         path.rename(self._directory / f"{stream}-{first_sequence:020d}-{last_sequence:020d}{_SUFFIX}")
 
     def last_sequences(self) -> Mapping[str, int]:
-        """The last number that is here, by stream."""
         return {segment.stream: segment.last_sequence for segment in self.segments()}
 
     def first_behind(self, stream: str, sequence: int) -> int | None:
@@ -87,11 +86,11 @@ class Archive:
         return min((first for first in following if first > sequence), default=None)
 
     def take_back(self, stream: str, sequence: int, directory: Path) -> ArchivedSegment | None:
-        """Move the segment with this number to the directory, decompressed, as `<stream>-<first>.journal`. Return it
-        with its new path; None if there is none. A damaged compressed one is kept in `damaged/`.
+        """Move the segment with this number to the directory, decompressed, as `<stream>-<first>.journal`. Returns the
+        segment with its new path; None if the archive lacks it. A damaged compressed segment is kept in `damaged/`.
 
         Raises:
-            OSError: the disk refused; it is still in the archive.
+            OSError: the disk refused; the segment is still in the archive.
         """
         with self._lock:
             for segment in self.segments():
@@ -162,7 +161,9 @@ def _moved(segment: ArchivedSegment, directory: Path) -> ArchivedSegment:
 
 
 def _compress(path: Path) -> None:
-    """Replace the file by its compressed form, with its time. A kill leaves one of them, or both."""
+    """Replace the file by its compressed form and keep its modification time. A kill leaves one of the two files, or
+    both.
+    """
     modified = path.stat()
     compressed = path.with_name(f"{path.name}.zst")
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
@@ -174,8 +175,8 @@ def _compress(path: Path) -> None:
 
 
 def _decompressed(content: bytes) -> tuple[bytes, bool]:
-    """The whole parts, and whether these are all. A damaged part is left out, and the records around it show the
-    missing numbers.
+    """Return the whole parts, and whether every part is whole. Damaged parts are left out; their missing numbers show
+    in the records around them.
     """
     parts, begin, is_whole, room_bytes = [], 0, True, _SEGMENT_BYTES_MAX
     while begin >= 0:
@@ -190,7 +191,9 @@ def _decompressed(content: bytes) -> tuple[bytes, bool]:
 
 
 def _part_at(content: bytes, begin: int, bytes_max: int) -> tuple[bytes | None, int]:
-    """The part whose frame begins there, and where the frame ends; None for a damaged one, or one with more bytes."""
+    """Return the part whose frame begins at `begin`, and the offset where the frame ends. None: the part is damaged, or
+    larger than `bytes_max`.
+    """
     frame, portions, size_bytes, end = zstandard.ZstdDecompressor().decompressobj(), list[bytes](), 0, begin
     while not frame.eof and end < len(content) and size_bytes <= bytes_max:
         try:
@@ -204,7 +207,7 @@ def _part_at(content: bytes, begin: int, bytes_max: int) -> tuple[bytes | None, 
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write the file so that its name never stands for a part of it."""
+    """Write the file under another name, then rename it: the name never stands for a partial file."""
     unfinished = path.with_name(f".{path.name}")
     try:
         unfinished.touch(mode=0o600)

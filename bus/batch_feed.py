@@ -69,10 +69,10 @@ class BatchFeedPublisher:
 
 
 def decode_batch_feed(frames: Sequence[bytes]) -> Began | Batch:
-    """A message of the batch feed.
+    """Decode a message of the batch feed.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no such message.
     """
     match frames:
         case [kind, content] if kind == _BATCH:
@@ -83,7 +83,9 @@ def decode_batch_feed(frames: Sequence[bytes]) -> Began | Batch:
 
 
 class BatchFeedSubscriber:
-    """A reader's end: iterate over it. It may connect before there is a writer, and outlives any number of them."""
+    """The reader's end of the batch feed: iterate over it. It may connect before a writer exists, and survives restarts
+    of the writer.
+    """
 
     def __init__(self, address: Address) -> None:
         self._socket = ReaderSocket(address, (), BATCHES_MAX, BATCH_BYTES_MAX, RECONNECT_MS)
@@ -98,5 +100,4 @@ class BatchFeedSubscriber:
             yield decode_batch_feed(await self._socket.receive())
 
     def close(self) -> None:
-        """Unsubscribe and close."""
         self._socket.close()

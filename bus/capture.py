@@ -70,7 +70,6 @@ class Capture:
 
     @property
     def size_bytes(self) -> int:
-        """The length of the journal."""
         return self._journal.size_bytes
 
     def take(self, message: Began | Batch) -> None:
@@ -92,7 +91,9 @@ class Capture:
         return self._so_far().reaches(marks)
 
     def missing(self, marks: Mapping[str, int]) -> dict[str, int]:
-        """By stream, the number of events committed since the capture began, up to these marks, that it lacks."""
+        """By stream, the number of events that were committed between the begin of the capture and these marks and that
+        the capture lacks.
+        """
         return self._so_far().missing(marks)
 
     def _so_far(self) -> Coverage:
@@ -105,8 +106,8 @@ class Capture:
 
 
 def _wanted(batch: Batch, known: int, kinds: AbstractSet[str] | None) -> Iterator[Batch]:
-    """The new events of the wanted kinds, adjacent ones together. Unreadable events may be of a wanted kind, so they
-    are recorded.
+    """Yield the new events of the wanted kinds, adjacent events together. An unreadable event may be of a wanted kind,
+    so it is recorded.
     """
     if known == batch.count:
         return

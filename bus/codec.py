@@ -41,7 +41,6 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def last_sequence(self) -> int:
-        """The number of the last event in it."""
         return self.first_sequence + self.count - 1
 
 
@@ -89,7 +88,7 @@ def join(batch: Batch, contents: Sequence[bytes], first_sequence: int) -> Batch:
 
 
 def kind_in(content: bytes) -> str | None:
-    """The kind of the event in these bytes, of whatever version; None where there is none to be read."""
+    """Return the kind of an encoded event of any version; None for unreadable bytes."""
     try:
         return _kind_decoder.decode(_raw_decoder.decode(content)[0])
     except (*UNREADABLE, IndexError):
@@ -130,21 +129,21 @@ def _decode_or_poison(content: bytes) -> Event | Poison:
 
 
 def _unreadable(batch: Batch, reason: str) -> Sequence[Poison]:
-    """Every number of the batch is used up; the bytes are kept once, with the first."""
+    """Return one `Poison` for each number of the batch. The first one keeps the bytes."""
     rest = f"see sequence {batch.first_sequence}: {reason}"
     return [Poison(batch.body, reason), *(Poison(b"", rest) for _ in range(batch.count - 1))]
 
 
 def encode_event(event: Event) -> bytes:
-    """One event alone."""
+    """Encode one event without a batch around it."""
     return _encoder.encode(event)
 
 
 def decode_event(content: bytes) -> Event:
-    """The event of `encode_event`.
+    """Decode the bytes of `encode_event`.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no event.
     """
     event: Event = decode(_event_decoder, content, len(content))
     return event

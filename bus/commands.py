@@ -76,7 +76,7 @@ class Heartbeat(Message, frozen=True):
 
 
 class Stopping(Message, frozen=True):
-    """The process ends by its own decision; it needs its grace and sends no more heartbeats."""
+    """The process ends by its own decision: it needs its grace period and sends no more heartbeats."""
 
     process: Name
     pid: Pid
@@ -183,7 +183,7 @@ class SilenceAlert(Command, frozen=True, tag="silence_alert"):
 
 
 class RetryGaps(Command, frozen=True, tag="retry_gaps"):
-    """Try at once to fill these gaps, also those given up or filled in part; with none named all that are open."""
+    """Fill these gaps at once, given-up and partly filled gaps included. An empty list means all open gaps."""
 
     gap_ids: list[Name] = []
 
@@ -213,11 +213,11 @@ def allows(role: Role, request: Request) -> bool:
 
 
 class ProcessStatus(Message, frozen=True, tag="process_status"):
-    """One process. Unknown values are None, also while it does not run.
+    """The state of one process. None: unknown, or the process does not run.
 
-    `uptime_s` counts from its start; `restarts` counts unrequested ones; `cpu_percent` is of one core, over the last
-    sample; the figures include the process's own children; `exit` states how its last run ended, `says` is its last
-    `STATUS=` over sd_notify.
+    `uptime_s` counts from the process's start. `restarts` counts unrequested restarts. `cpu_percent` is of one core,
+    over the last sample, child processes included. `exit` states how the last run ended. `says` is the last `STATUS=`
+    that the process sent over sd_notify.
     """
 
     name: str
@@ -328,28 +328,28 @@ _order_reply_decoder: Final[msgspec.msgpack.Decoder[OrderReply]] = msgspec.msgpa
 
 
 def decode_request(content: bytes) -> Request:
-    """The request in these bytes.
+    """Decode a request.
 
     Raises:
-        DecodeError: there is none.
+        DecodeError: the bytes are no request.
     """
     return decode(_request_decoder, content, REQUEST_BYTES_MAX)
 
 
 def decode_reply(content: bytes) -> Reply:
-    """The supervisor's reply in these bytes.
+    """Decode the supervisor's reply.
 
     Raises:
-        DecodeError: there is none.
+        DecodeError: the bytes are no reply.
     """
     return decode(_reply_decoder, content, REPLY_BYTES_MAX)
 
 
 def decode_order(content: bytes) -> Order:
-    """The order in these bytes.
+    """Decode an order.
 
     Raises:
-        DecodeError: there is none.
+        DecodeError: the bytes are no order.
     """
     return decode(_order_decoder, content, REPLY_BYTES_MAX)
 

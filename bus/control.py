@@ -69,11 +69,11 @@ class Requester(msgspec.Struct, frozen=True):
 
 
 class ControlServer:
-    """Answers each request in a task of its own: one that takes long delays no other.
+    """Answers each request in a task of its own, so a slow request delays no other.
 
     Args:
         address: where to listen; the file of an `ipc://` address gets mode 0600.
-        handler: what it raises becomes a refusal with code "internal", and is logged.
+        handler: an exception of the handler becomes a refusal with code "internal", and is logged.
     """
 
     def __init__(self, address: Address, handler: Handler) -> None:
@@ -147,7 +147,7 @@ class ControlServer:
             task.add_done_callback(self._answering.discard)
 
     def _take_answer(self, identity: bytes, frames: list[bytes]) -> bool:
-        """Whether this was the answer to one of our orders; any other message is malformed."""
+        """Return whether the message answers one of our orders. Any other message is malformed."""
         match frames:
             case [mark, order_id, body] if mark == ORDER and (answer := self._given.get((identity, order_id))):
                 if not answer.done():
@@ -166,11 +166,10 @@ class ControlServer:
             await self._reply(identity, request_id, reply)
 
     async def _reply(self, identity: bytes, request_id: bytes, reply: Reply) -> None:
-        """To a peer that is gone, or does not read, the socket drops it."""
+        """Send the reply. The socket drops it when the peer is gone or does not read."""
         await self._socket.send_multipart([identity, request_id, _encoder.encode(reply)])
 
     def close(self) -> None:
-        """Close the socket at once."""
         self._socket.close()
 
 
@@ -258,15 +257,15 @@ class ControlClient:
 
 
 def _id_in(frames: list[bytes]) -> bytes:
-    """The id of a message, empty if it has none that can be repeated."""
+    """Return the id of a message, empty if the message has no id that a reply can repeat."""
     return frames[0] if len(frames) == 2 and len(frames[0]) <= ID_BYTES_MAX else b""
 
 
 def _understand(frames: list[bytes]) -> tuple[bytes, Request]:
-    """The id of a message and the request in it.
+    """Return the id of a message and its request.
 
     Raises:
-        DecodeError: there is none.
+        DecodeError: the message holds no request.
     """
     if len(frames) != 2 or len(frames[0]) > ID_BYTES_MAX:
         raise DecodeError(f"a request is an id of at most {ID_BYTES_MAX} bytes and a body: two frames")
@@ -274,10 +273,10 @@ def _understand(frames: list[bytes]) -> tuple[bytes, Request]:
 
 
 def _requester_of(frame: zmq.Frame, *, is_local: bool) -> Requester:
-    """The sender of a message with this frame. A local one is a process of this user: see `bus.sockets.bind`.
+    """Return the sender of a message with this frame. A local sender is a process of this user, see `bus.sockets.bind`.
 
     Raises:
-        DecodeError: it came from the network, and without a key.
+        DecodeError: the message came from the network without a key.
     """
     if is_local:
         match _property(frame, "Peer-Address").split(":"):  # of libzmq: "localhost:uid:gid:pid"
@@ -292,7 +291,7 @@ def _requester_of(frame: zmq.Frame, *, is_local: bool) -> Requester:
 
 
 def _property(frame: zmq.Frame, name: str) -> str:
-    """A property of the connection that the frame came over; empty if it has none of this name."""
+    """Return a property of the frame's connection; empty for an unknown name."""
     try:
         return str(frame.get(name))
     except zmq.ZMQError:
@@ -307,7 +306,7 @@ def _answer_in(body: bytes) -> OrderReply:
 
 
 async def _obeyed(handler: OrderHandler | None, body: bytes) -> OrderReply:
-    """The handler's answer to the order in these bytes, or why there is none."""
+    """Decode the order, call the handler, and return its answer or the reason of a refusal."""
     try:
         order = decode_order(body)
     except DecodeError as error:

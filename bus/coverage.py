@@ -20,7 +20,6 @@ class Coverage:
         self._skipped: dict[str, int] = {}
 
     def __repr__(self) -> str:
-        """The state, for tests to assert on."""
         return f"Coverage(last_seen={self._last_seen}, skipped={self._skipped})"
 
     def add(self, stream: str, first_sequence: int, count: int) -> int:

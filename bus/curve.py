@@ -65,7 +65,8 @@ def secure_server(socket: Socket, address: TcpAddress, roles: AbstractSet[Role])
 
 
 def secure_client(socket: Socket, address: TcpAddress) -> None:
-    """Make this socket, before it connects, one of our clients, which speaks to our servers only.
+    """Configure the socket before it connects: it presents our client key and speaks only to servers with our server
+    key.
 
     Raises:
         BusError: the keys cannot be read.
@@ -84,7 +85,7 @@ def _watch_peers(socket: Socket) -> None:
 
 
 def _start_authentication(context: zmq.SyncContext) -> None:
-    """Start this context's ZAP handler if it has none. A domain is the path of its keys, so one handler serves all
+    """Start the context's ZAP handler unless it runs. The domain is the path of the keys, so one handler serves all
     servers.
     """
     handler = context.socket(zmq.REP)
@@ -102,7 +103,6 @@ def _start_authentication(context: zmq.SyncContext) -> None:
 
 
 def _run_authentication(socket: zmq.SyncSocket, peers: Peers) -> None:
-    """Answer until the context ends."""
     try:
         while True:
             socket.send_multipart(_answer(socket.recv_multipart(), peers))
@@ -113,7 +113,7 @@ def _run_authentication(socket: zmq.SyncSocket, peers: Peers) -> None:
 
 
 def _answer(request: list[bytes], peers: Peers) -> list[bytes]:
-    """The reply to libzmq's question: 200 for our clients in a role of the socket, 400 for all others."""
+    """Answer libzmq's question: 200 for a client of ours whose role the socket admits, 400 for all others."""
     request_id = request[1] if len(request) > 1 else b""
     address = request[3].decode("ascii", "replace") if len(request) > 3 else "?"
     client = _client_of(request)
@@ -128,7 +128,7 @@ def _answer(request: list[bytes], peers: Peers) -> list[bytes]:
 
 
 def _client_of(request: list[bytes]) -> Client | None:
-    """The client whose key libzmq asks about; None for an unknown one."""
+    """Return the client with the key that libzmq asks about; None for an unknown key."""
     if len(request) != _REQUEST_FRAMES or request[0] != _VERSION or request[5] != b"CURVE":
         return None
     try:

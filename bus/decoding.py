@@ -25,10 +25,10 @@ class Decoder(Protocol[Value_co]):
 
 
 def decode(decoder: Decoder[Value], content: bytes, bytes_max: int) -> Value:
-    """The value in these bytes.
+    """Decode the bytes.
 
     Raises:
-        DecodeError: they are too many, or no such value.
+        DecodeError: the bytes are too many, or no such value.
     """
     if len(content) > bytes_max:
         raise DecodeError(f"{len(content):,} bytes, more than the {bytes_max:,} that such a message may have")

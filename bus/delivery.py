@@ -1,20 +1,22 @@
 """The delivery protocol without sockets: the state of each end, and its next action.
 
 A producer numbers its events in a *stream*: one opening of its outbox by one process, with a random id and a sequence
-from 1 without missing ranges. `Sender` is the producer's end, `Receiver` the writer's. Both take what happened (a
-message came, a commit succeeded) and return what to do; neither touches a socket, a file or a clock, so a property test
-can drive them through every loss, repetition and crash.
+from 1 without missing ranges. `Sender` is the producer's end, `Receiver` the writer's end. Both ends take an event (a
+message came, a commit succeeded) and return the next actions. Neither touches a socket, a file or a clock, so a
+property test can drive both through every loss, repetition and crash.
 
 The rules:
-- the receiver takes exactly the next number of a stream, drops what it has seen (and counts it), and refuses what skips
-  ahead by asking the sender to go back;
-- it acknowledges cumulatively, and only what is committed;
-- the sender has at most `credit` events under way; what it sends again after a lost connection starts behind the
-  receiver's high-water mark, which the receiver keeps in the same transaction as the events;
-- a database can go back: it is replaced by its backup, or a server loses its last commits. Each such fall begins a new
-  *epoch*. The receiver notices it when a hello names a mark above the database's, or when a commit does not follow. A
-  welcome of another epoch is the truth for the sender: it goes back, into its archive if need be;
-- numbers that the sender does not have any more are stated as `Lost`; the stream goes on behind them.
+- the receiver takes exactly the next number of a stream, drops and counts repeated numbers, and answers a jump by
+  asking the sender to go back;
+- the receiver acknowledges cumulatively, and only committed numbers;
+- the sender has at most `credit` events under way; after a lost connection the sender continues behind the receiver's
+  high-water mark, which the receiver keeps in the transaction of the events;
+- a database can go back: a backup replaces it, or a server loses its last commits. Each such fall begins a new
+  *epoch*. The receiver notices a fall when a hello names a mark above the database's, or when a commit does not follow.
+  A welcome of another epoch is the truth for the sender: the sender goes back, into its archive if need be;
+- numbers that the sender no longer has are stated as `Lost`; the stream continues behind them.
+
+Why these rules, and what they do not promise: bus/DESIGN.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,13 +55,12 @@ class Delivered(msgspec.Struct, frozen=True):
 
     @property
     def last_sequence(self) -> int:
-        """The number of the last event."""
         return self.first_sequence + len(self.events) - 1
 
 
 # --- messages between the two ends ---------------------------------------------------------------------------
 
-# What a producer's message is, in its first frame: a `Hello`, a `Lost`, or a batch as `bus.codec` packs it.
+# The first frame of a producer's message names its content: a `Hello`, a `Lost`, or a batch (`bus.codec`).
 HELLO: Final = b"H"
 BATCH: Final = b"B"
 LOST: Final = b"L"
@@ -76,7 +77,6 @@ class Lost(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
 
     @property
     def count(self) -> int:
-        """How many numbers."""
         return self.last_sequence - self.first_sequence + 1
 
 
@@ -85,8 +85,8 @@ Part = Delivered | Lost
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
-    """Producer to writer: its name, the streams that it can deliver (archived ones too) with the last acknowledged
-    number of each, and the epoch that these belong to; "" before the first welcome.
+    """Producer to writer: the producer's name; the last acknowledged number of each stream that it can deliver,
+    archived streams included; the epoch of these numbers, empty before the first welcome.
     """
 
     producer: ProducerName
@@ -117,7 +117,7 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag="acknowledg
 
 
 class Rewind(msgspec.Struct, frozen=True, array_like=True, tag="rewind"):
-    """Writer to producer: send again from behind this number, the last one taken. It need not be committed yet."""
+    """Writer to producer: send again from behind this number, the last number taken, perhaps not yet committed."""
 
     stream: StreamId
     last_taken: Mark
@@ -148,7 +148,6 @@ class StreamProgress:
         self.sent = acknowledged
 
     def __repr__(self) -> str:
-        """Short enough to be read in a failing test."""
         return f"<{self.stream[:6]} appended={self.appended} sent={self.sent} acknowledged={self.acknowledged}>"
 
 
@@ -166,7 +165,6 @@ class Sender:
         self.epoch = epoch
 
     def __repr__(self) -> str:
-        """The state, for tests to assert on."""
         return f"Sender(credit={self._credit}, {list(self._streams.values())})"
 
     def hello(self, producer: str, archived: Mapping[str, int]) -> Hello:
@@ -188,7 +186,7 @@ class Sender:
 
     @property
     def appended_marks(self) -> Mapping[str, int]:
-        """The number of the last appended event, by stream."""
+        """Return the number of the last appended event, by stream."""
         return {stream: progress.appended for stream, progress in self._streams.items()}
 
     def has_committed(self, marks: Mapping[str, int]) -> bool:
@@ -198,7 +196,7 @@ class Sender:
 
     @property
     def under_way(self) -> int:
-        """Events that are sent and not acknowledged."""
+        """The number of events that are sent and not acknowledged."""
         return sum(progress.sent - progress.acknowledged for progress in self._streams.values())
 
     def appended(self, stream: str, last_sequence: int) -> None:
@@ -256,8 +254,8 @@ class Sender:
             self._advance(message.stream, message.high_water_mark)
 
     def _advance(self, stream: str, high_water_mark: int) -> None:
-        """A mark beyond the last appended number belongs to a tail that this outbox lost; it is capped at the last
-        appended number.
+        """Advance the stream's mark. A mark beyond the last appended number belongs to a tail that this outbox lost; it
+        is capped at the last appended number.
         """
         progress = self._streams.get(stream)
         if progress is None:
@@ -275,11 +273,11 @@ class Sender:
         return None
 
     def sent(self, stream: str, last_sequence: int) -> None:
-        """A batch that ends with this number is on its way."""
+        """Note that the batch that ends with this number is on its way."""
         self._streams[stream].sent = last_sequence
 
     def finished(self) -> Sequence[str]:
-        """Earlier streams that are wholly committed; this call also forgets them."""
+        """Return and forget the earlier streams that are wholly committed."""
         *earlier, _current = self._streams.values()
         done = [progress.stream for progress in earlier if progress.acknowledged == progress.appended]
         for stream in done:
@@ -291,7 +289,7 @@ class Sender:
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """Decision on a batch: take it (less `skip` events at its front), drop it, or ask for an earlier one."""
+    """The decision on a batch: take it without its first `skip` events, drop it, or ask for an earlier batch."""
 
     decision: Literal["take", "duplicate", "ahead"]
     skip: int = 0
@@ -307,8 +305,8 @@ class Receiver:
         self.duplicates = 0
 
     def has_gone_back(self, hello: Hello, high_water_marks: Mapping[str, int]) -> bool:
-        """Whether the database holds less than it did in this epoch: less than was committed, or than the producer saw
-        acknowledged. A sender of an earlier epoch does not know of a fall that began this one.
+        """Whether the database holds less than in this epoch before: less than was committed, or than the producer saw
+        acknowledged. A sender of an earlier epoch knows nothing of the fall that began this epoch.
         """
         known = hello.acknowledged if hello.epoch in ("", self.epoch) else {}
         return any(
@@ -371,15 +369,14 @@ class Receiver:
 
 
 def last_sequences(group: Sequence[Part]) -> Mapping[str, int]:
-    """The last number of each stream in a group."""
     return {part.stream: part.last_sequence for part in group}
 
 
 def outcome_of(
     group: Sequence[Part], marks: Mapping[str, int], newest: Mapping[str, int]
 ) -> Literal["stored", "refused", "went back", "other"]:
-    """What the database's marks say of a group whose commit failed, or whose outcome is unknown; `newest` are the ends
-    of the commit before it.
+    """Classify a group whose commit failed or has an unknown outcome, by the database's marks. `newest` are the ends of
+    the commit before the group.
     """
     if any(marks[stream] < mark for stream, mark in newest.items()):
         return "went back"

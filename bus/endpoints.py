@@ -1,7 +1,7 @@
 """Addresses of the four sockets: files in one runtime directory that only its owner may enter, or TCP addresses.
 
-TCP is for processes on several machines. It is always CURVE: an address that is no file carries where its keys are, and
-`bus.sockets` neither binds nor connects one without them.
+TCP connects processes on several machines, always with CURVE: a TCP address carries the folder of its keys, and
+`bus.sockets` binds or connects no TCP address without keys.
 """
 
 import ipaddress
@@ -39,10 +39,11 @@ Address: TypeAlias = str | TcpAddress
 
 
 class TcpEndpoints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Addresses for all four sockets, each `tcp://IPv4:port`, as the server binds them and the clients reach them.
+    """Addresses of all four sockets, each `tcp://IPv4:port`. The server binds and the clients connect the same
+    addresses.
 
     Raises:
-        ValueError: one of them is not such an address, or two are the same.
+        ValueError: an address has another form, or two addresses are equal.
     """
 
     ingest: str

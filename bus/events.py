@@ -354,8 +354,8 @@ class TradesConflated(Fact, frozen=True, array_like=True, gc=False, tag="trades_
 
 
 class SamplingChanged(Fact, frozen=True, array_like=True, gc=False, tag="sampling_changed"):
-    """From now on each symbol's trades are kept one by one (`rate_hz` None), or conflated to so many rows a second.
-    Every process of Track B begins with one.
+    """From this event on, the trades of each symbol are stored one by one (`rate_hz` None), or conflated to `rate_hz`
+    rows a second. Every process of Track B begins with this event.
     """
 
     provider: str
@@ -669,7 +669,7 @@ class EtfJobEnded(Fact, frozen=True, array_like=True, gc=False, tag="etf_job_end
 class ContextSynced(Fact, frozen=True, array_like=True, gc=False, tag="context_synced"):
     """Track B loaded Track A's snapshots from before its start; degraded when there were none.
 
-    The thresholds are the averages times 1.5 (requirement 004, Baseline metrics).
+    The thresholds are the averages times 1.5.
     """
 
     session_date: str
@@ -717,8 +717,8 @@ class TriggerEnded(Fact, frozen=True, array_like=True, gc=False, tag="trigger_en
 
 
 class SlotAssigned(Fact, frozen=True, array_like=True, gc=False, tag="slot_assigned"):
-    """A symbol got a slot; `replaced` is the symbol that lost it, None for a free slot. `expires_ns` is the end without
-    an extension, None without end.
+    """A symbol got a slot. `replaced` is the symbol that lost the slot, None for a free slot. `expires_ns` is the end
+    without an extension, None without an end.
     """
 
     slot: str
@@ -745,7 +745,7 @@ class SlotExtended(Fact, frozen=True, array_like=True, gc=False, tag="slot_exten
 
 
 class SlotReleased(Fact, frozen=True, array_like=True, gc=False, tag="slot_released"):
-    """A symbol lost its slot; `replaced_by` is the symbol that outranked it, None if none did."""
+    """A symbol lost its slot. `replaced_by` is the symbol that took the slot, None without a replacement."""
 
     slot: str
     symbol: str
@@ -818,8 +818,8 @@ class DayBegan(Document, frozen=True, tag="began"):
 
 
 class KeptPin(Document, frozen=True, gc=False, tag=False):
-    """A pin of an earlier day; the reason why its symbol has no slot, None if it has one; its end, None if it has
-    none.
+    """A pin of an earlier day. The reason says why the pinned symbol has no slot, None if it has a slot; the end is
+    None for a pin without an end.
     """
 
     symbol: str
@@ -888,8 +888,8 @@ class AccountsClosed(Document, frozen=True, tag="accounts_closed"):
 
 
 class Pinned(Document, frozen=True, gc=False, tag="pinned"):
-    """A symbol is pinned; `waits_for` is the reason why it has no slot yet, None if it has one, and `until_ns` the end
-    of the pin, None if it has none.
+    """A symbol is pinned. `waits_for` is the reason why the symbol has no slot yet, None if it has a slot. `until_ns`
+    is the end of the pin, None without an end.
     """
 
     symbol: str
@@ -1141,18 +1141,19 @@ class StreamedTime(Document, frozen=True, gc=False, tag=False):
 
 
 class QualityJudged(Fact, frozen=True, array_like=True, gc=False, tag="quality_judged"):
-    """How complete a symbol's trades of one day are, in two words: in its slots, and of the whole day.
+    """How complete a symbol's trades of one day are, in two words: within its slots, and within the whole day.
 
-    `slots_quality` is about the times in which it had a slot. *complete*: every trade was streamed, or none traded;
-    *recovered*: recovery filled every gap trade by trade; *degraded*: some trades are known as minute bars or conflated
-    only, or not at all, or nothing shows what a cut missed; *missing*: it traded and nothing was streamed; *unknown*:
-    nothing was streamed, and no source shows whether it traded. `missing_at_most` is the upper bound of the shares
-    traded in these times that are not stored trade by trade; None if unknown.
+    `slots_quality` covers the times in which the symbol had a slot. *complete*: every trade was streamed, or none was
+    made; *recovered*: recovery filled every gap trade by trade; *degraded*: some trades are missing, or known only as
+    minute bars or conflated rows, or nothing shows what a cut missed; *missing*: the symbol traded and nothing was
+    streamed; *unknown*: nothing was streamed, and no source shows whether the symbol traded. `missing_at_most` is the
+    upper bound of the shares that were traded in these times and are not stored trade by trade; None if unknown.
 
-    `day_quality` is about the session from the open to the close. *whole*: every trade is stored; *part*: not all are;
-    *unknown*: no source has the volume of the whole day. `volume_share` (0 to 1) is the part of `day_volume` that is
-    stored trade by trade, `time_share` that of the session's time in which the broker streamed the symbol, which are
-    the `intervals`; None if unknown, or of a day without a trade. `seconds` are those with a slot.
+    `day_quality` covers the session from the open to the close. *whole*: every trade is stored; *part*: some trades are
+    not stored; *unknown*: no source has the volume of the whole day. `volume_share` (0 to 1) is the part of
+    `day_volume` that is stored trade by trade. `time_share` is the part of the session in which the broker streamed the
+    symbol, that is the sum of `intervals`. Both are None if unknown, or on a day without a trade. `seconds` is the time
+    with a slot.
     """
 
     provider: str
@@ -1225,7 +1226,7 @@ class AccountChecked(Fact, frozen=True, array_like=True, gc=False, tag="account_
 
 
 class PhaseChanged(Fact, frozen=True, array_like=True, gc=False, tag="phase_changed"):
-    """The day entered another phase (requirement 004, OperationScheduler)."""
+    """The day entered another phase."""
 
     session_date: str
     changed_ns: int
@@ -1245,11 +1246,11 @@ class ProcessChanged(Fact, frozen=True, array_like=True, gc=False, tag="process_
 
 
 class AlertRaised(Fact, frozen=True, array_like=True, gc=False, tag="alert_raised"):
-    """A condition began that the operator must know, or it changed its severity.
+    """A condition began that the operator must know, or its severity changed.
 
     `identity` names the condition within its source ("disk_full", "token:main"). The alert is open until an
-    `AlertResolved` of the same source and identity; one with `until_ns` reports a thing that happened and has no end
-    of its own: it counts as open until then. `job` names the job whose failure it reports.
+    `AlertResolved` of the same source and identity. An alert with `until_ns` reports an event without an end of its
+    own: it counts as open until then. `job` names the job whose failure the alert reports.
     """
 
     raised_ns: int
@@ -1291,10 +1292,10 @@ class BackupCompleted(Fact, frozen=True, array_like=True, gc=False, tag="backup_
 
 
 class SectorAssigned(Fact, frozen=True, array_like=True, gc=False, tag="sector_assigned"):
-    """A stock's sector; it replaces the earlier assignment.
+    """The sector of a stock; it replaces the earlier assignment.
 
-    `sector` is one of the eleven GICS sectors by its standard name; None: looked up without a result. `source` gave its
-    own term (`said`); `confidence` is the share of this source's answers with that term that are right.
+    `sector` is the standard name of one of the eleven GICS sectors; None: the look-up had no result. `said` is the term
+    of the `source`. `confidence` is the share of correct answers among this source's answers with the same term.
     """
 
     region: str
@@ -1343,8 +1344,8 @@ class VolumePoints(Document, frozen=True, gc=False, tag=False):
 
 
 class VolumeMeans(Document, frozen=True, gc=False, tag=False):
-    """The means of a symbol's `VolumePoints` over several sessions, by the ten minutes; `days` are those that have any.
-    Four rows of one length.
+    """The means of a symbol's `VolumePoints` over several sessions, in steps of ten minutes. `days` counts the sessions
+    that have a value. All four rows have the same length.
     """
 
     buckets: tuple[int, ...]
@@ -1354,9 +1355,11 @@ class VolumeMeans(Document, frozen=True, gc=False, tag=False):
 
 
 class VolumeProfiled(Fact, frozen=True, array_like=True, gc=False, tag="volume_profiled"):
-    """A symbol's volume by time of day in a finished session, in the shares of that session (empty rows if it was not
-    swept then), and the means of the `sessions` sessions from `first_session` to this one, each in its own shares.
-    A session has `symbols` of these; with fewer it counts as not profiled.
+    """A symbol's volume by time of day in one finished session, and the means of the last `sessions` sessions.
+
+    The session's volumes are in the shares of that session; the rows are empty if no sweep covered the symbol. The
+    means cover the sessions from `first_session` to this session, each in its own shares. A session is complete with
+    `symbols` events of this kind; with fewer it counts as not profiled.
     """
 
     session_date: str
@@ -1382,12 +1385,12 @@ class TapeSpan(Document, frozen=True, gc=False, tag=False):
 
 
 class TapePage(Fact, frozen=True, array_like=True, gc=False, tag="tape_page"):
-    """One call for a line's trades up to the second `asked_ns`, for the tape. Its new trades stand before it, with
-    "tape" for the id of a gap.
+    """One call of the tape for a line's trades up to the second `asked_ns`. The page's new trades precede it, with
+    "tape" in place of a gap's id.
 
-    Held from now on: the trades with a cumulative volume in (`after_volume`, `upto_volume`], traded between `from_ns`
-    and `to_ns`. `trades` are those of the answer, `stored` the new ones among them, of `volume` shares. `unreachable`
-    are the spans that it proves not to be available.
+    From this event on the database holds the trades with a cumulative volume in (`after_volume`, `upto_volume`], traded
+    between `from_ns` and `to_ns`. `trades` counts the trades of the answer, `stored` the new trades among them,
+    `volume` the shares of the new trades. `unreachable` are the spans that the page proves to be unavailable.
     """
 
     provider: str
@@ -1431,12 +1434,13 @@ class TapeProgressed(Fact, frozen=True, array_like=True, gc=False, tag="tape_pro
 
 
 class TapeJudged(Fact, frozen=True, array_like=True, gc=False, tag="tape_judged"):
-    """What a line's stored trades are of its day, whether it had a slot or not.
+    """How complete a line's stored trades are on one day, with a slot or without.
 
-    *complete*: all, to the share; *seconds*: all but those of the seconds in `unreachable`; *spans*: also those in
-    `unknown` are missing, or the last sweep did not have the line, so that its volume of the day is not known;
-    *minute_bars*: no trade, but minute bars; *snapshots*: neither. `day_volume` is the exchange's volume of the day,
-    `held_volume` what is stored of it trade by trade, `fetched_trades` what the tape brought.
+    *complete*: every trade is stored, to the share; *seconds*: only trades of the seconds in `unreachable` are missing;
+    *spans*: trades in `unknown` are missing too, or the last sweep lacks the line, so that the line's volume of the day
+    is not known; *minute_bars*: minute bars alone; *snapshots*: neither trades nor minute bars. `day_volume` is the
+    exchange's volume of the day, `held_volume` the part that is stored trade by trade, `fetched_trades` the number of
+    trades that the tape fetched.
     """
 
     provider: str
@@ -1482,13 +1486,13 @@ class MinuteBarFetched(Fact, frozen=True, array_like=True, gc=False, tag="minute
 
 
 class BarsFetched(Fact, frozen=True, array_like=True, gc=False, tag="bars_fetched"):
-    """A span of a symbol's official bars that a backfill fetched whole: its bars precede it in the stream.
+    """A span of a symbol's official bars that a backfill fetched whole. The bars precede this event in the stream.
 
-    The days from `first_date` to `session_date`; of minute bars they are one day. *equal*: the minute bars have the
-    `daily_volume` of the day's bar; *differs*: they have another one, or rows were `unreadable`; *unproved*: these are
-    daily bars, or minute bars of a day without a daily bar; *nothing*: the broker has no bars of the span. `bars` and
-    `volume` are those that it has. `calls` were made for this span; one that brought several days counts for the
-    newest.
+    The span reaches from `first_date` to `session_date`, one day for minute bars. *equal*: the sum of the minute bars
+    is the `daily_volume` of the daily bar; *differs*: the sums differ, or rows were `unreadable`; *unproved*: daily
+    bars, or minute bars of a day without a daily bar; *nothing*: the broker has no bars of the span. `bars` and
+    `volume` describe the broker's bars. `calls` counts the calls for this span; a call that brought several days counts
+    for the newest day.
     """
 
     provider: str
@@ -1624,7 +1628,7 @@ def is_document(annotation: object) -> bool:
 
 
 class Poison(msgspec.Struct, frozen=True):
-    """An event that could not be decoded: its bytes and the error. It has its sequence number like any other."""
+    """An event that could not be decoded: its bytes and the error. A poison event keeps its sequence number."""
 
     content: bytes
     reason: str

@@ -66,7 +66,7 @@ class FeedPublisher:
 
 
 def _encoded(events: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
-    """Messages' events, encoded, each with their number."""
+    """Yield the encoded events of each message with the message's number."""
     for first in range(0, len(events), MESSAGE_EVENTS_MAX):
         part = events[first : first + MESSAGE_EVENTS_MAX]
         body = encode_body(part)
@@ -77,11 +77,11 @@ def _encoded(events: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
 
 
 def decode_feed(frames: Sequence[bytes]) -> tuple[bytes, int, Sequence[Event | Poison]]:
-    """A message of the feed: the id of the writer's run, the number of this reader's events before it, and its events;
-    those of a kind that this version does not know as `Poison`.
+    """Decode a message of the feed: the id of the writer's run, the number of this reader's events before the message,
+    and the events. An event of an unknown kind becomes `Poison`.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no message of the feed.
     """
     if len(frames) != 2 or len(frames[0]) != _HEAD.size:
         raise DecodeError("a message of the feed is a head and events: two frames")
@@ -115,8 +115,8 @@ class FeedSubscriber:
         self.possible_losses = 0
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        """Events as they are committed, until cancelled. What this reader cannot decode counts as missed: a whole
-        message when the next one comes, whose number states how many events it had.
+        """Yield events as they are committed, until cancelled. Undecodable events count as missed. An undecodable
+        message counts when the next message comes, as that message's number shows how many events were missed.
         """
         while True:
             try:
@@ -133,8 +133,8 @@ class FeedSubscriber:
                     yield event
 
     def _compare(self, run: bytes, number: int) -> None:
-        """Count what was lost before a message. A smaller number of the same run means that the writer had forgotten
-        this reader, whose connection was lost for longer than a lease.
+        """Count the events that were lost before a message. A smaller number of the same run means that the writer
+        forgot this reader, whose connection was lost for longer than a lease.
         """
         known, self._run = self._run, run
         if known and (run != known or number < self._next_number):
@@ -154,5 +154,4 @@ class FeedSubscriber:
             logger.warning("%s", text)
 
     def close(self) -> None:
-        """Unsubscribe and close."""
         self._socket.close()

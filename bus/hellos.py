@@ -26,12 +26,12 @@ class WaitingHellos:
         self._answered_s: dict[bytes, float] = {}
 
     def __len__(self) -> int:
-        """How many wait."""
         return len(self._waiting)
 
     def keep(self, peer: bytes, content: bytes, from_s: float = 0.0) -> bool:
-        """Keep the hello, in place of an earlier one of the peer, until it is due: not before `from_s`. When too many
-        wait, the one that is due last is dropped, and its producer says hello again. Returns False if that is this one.
+        """Keep the hello until it is due, not before `from_s`; it replaces an earlier hello of the same peer. When too
+        many hellos wait, the hello that is due last is dropped, and its producer says hello again. Returns False if the
+        new hello is dropped.
         """
         paced_s = self._answered_s[peer] + HELLO_EVERY_S if peer in self._answered_s else 0.0
         due_s = max(from_s, paced_s)

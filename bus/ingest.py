@@ -102,7 +102,7 @@ class Sink(Protocol):
 
 
 class Router(Protocol):
-    """What `Ingest` uses of its ROUTER socket. The first frame of a message is the route of its producer."""
+    """The part of a ROUTER socket that `Ingest` uses. The first frame of a message is the route of its producer."""
 
     def poll(self, timeout: int, /) -> int:
         """Whether a message waits, after at most so many machine milliseconds."""
@@ -209,25 +209,25 @@ class Ingest:
         self._receiver = Receiver()
         self.peers = Peers("ingest", machine.monotonic_s)
         self._hellos = WaitingHellos()
-        self._producers: dict[bytes, str] = {}  # as the next one, those that said hello earlier first
+        self._producers: dict[bytes, str] = {}  # the producer by route, in the order of their last hellos
         self._routes: dict[str, bytes] = {}
         self._has_greeted = False  # since the earlier processes were last forgotten
         self._claims_from_s = 0.0
         self._group: list[Part] = []
-        self._newest: Mapping[str, int] = {}  # of the last commit: a database that went back lacks it
-        self._lacking: dict[str, tuple[int, int]] = {}  # of streams that are delivered again: the mark, and what it was
+        self._newest: Mapping[str, int] = {}  # the last commit's numbers: a database that went back lacks them
+        self._lacking: dict[str, tuple[int, int]] = {}  # streams that are delivered again: mark, and the mark to reach
         self._duplicates: Counter[str] = Counter()
         self.committed_events = 0
         self.commits = 0
 
     @property
     def duplicates(self) -> int:
-        """Events that came again and were dropped."""
+        """The number of repeated events that were dropped."""
         return self._receiver.duplicates
 
     @property
     def is_in_outage(self) -> bool:
-        """Whether the database refuses events; `on_outage` was called."""
+        """Whether the database refuses events and `on_outage` was called."""
         return self._outage_since_s is not None
 
     @property
@@ -275,7 +275,7 @@ class Ingest:
             size_bytes += len(frames[-1])
 
     def _take(self, frames: Sequence[bytes]) -> int:
-        """Handle one message; the number of events taken from it into the group."""
+        """Handle one message. Returns the number of events that joined the group."""
         if self.peers.is_ignored(frames[0]):
             return 0
         try:
@@ -317,7 +317,7 @@ class Ingest:
         return 1
 
     def _admit(self, route: bytes, stream: str, first_sequence: int, count: int) -> int:
-        """How many numbers, from the last one back, are to be taken."""
+        """Return how many numbers to take, counted back from the last number of the batch."""
         if not self._receiver.knows(stream):
             self._send(route, Unknown())
             return 0
@@ -356,7 +356,7 @@ class Ingest:
             self._database_answers()
 
     def _forget_earliest(self) -> None:
-        """Bound the memory of peers and streams, when nothing of theirs waits for a commit."""
+        """Bound the memory of peers and streams: forget the oldest. Called while no event waits for a commit."""
         self._forget_superseded()
         while len(self._producers) > PEERS_MAX:
             del self._producers[next(iter(self._producers))]
@@ -364,7 +364,7 @@ class Ingest:
             self._forget_stream(next(iter(self._routes)))
 
     def _forget_superseded(self) -> None:
-        """Forget the earlier processes of each producer, and the streams that no later one of its hellos named."""
+        """Forget the earlier processes of each producer, and each stream that no later hello of the producer named."""
         if not self._has_greeted:
             return
         self._has_greeted = False
@@ -407,7 +407,7 @@ class Ingest:
         self._listeners.lacking(sum(reached - mark for mark, reached in self._lacking.values()))
 
     def _begin_epoch(self, reason: str) -> None:
-        """The database went back: forget what was admitted, and have every producer say how far it was."""
+        """Handle a database that went back: forget all admitted numbers, and ask every producer for a new hello."""
         logger.critical("the database went back: %s; what it lacks is delivered again", reason)
         self._receiver.began_epoch(self._sink.begin_epoch(reason))
         self._group.clear()
@@ -441,8 +441,8 @@ class Ingest:
             self._report_lacking()
 
     def _has_committed(self, group: Sequence[Part], stopping: Stopping) -> bool:
-        """Commit the group, however long the database refuses it; False when it is not to be committed any more: the
-        database holds something else than expected, or the writer stops.
+        """Commit the group, however long the database refuses it. Returns False when the group must not be committed
+        any more: the database holds other numbers than expected, or the writer stops.
         """
         attempt = 0
         while True:
@@ -473,7 +473,7 @@ class Ingest:
             return False
 
     def _waits(self, seconds: float, stopping: Stopping) -> bool:
-        """Wait, while the feed goes on; True when the writer stops."""
+        """Wait while the feed goes on. Returns True when the writer stops."""
         ends_s = self._machine.monotonic_s() + seconds
         while (left_s := ends_s - (now_s := self._machine.monotonic_s())) > 0:
             self._turned_s = now_s
@@ -512,7 +512,9 @@ class Ingest:
             self._listeners.recovered(seconds)
 
     def _note_duplicates(self) -> None:
-        """Report duplicates after the commit, once the stream is known; what fails or is too much comes later."""
+        """Report duplicates after the commit, when the stream is known. Reports that fail or exceed the limit follow
+        later.
+        """
         for stream, count in list(self._duplicates.items())[:_NOTES_A_GROUP]:
             try:
                 self._sink.note_duplicates(stream, count)
@@ -522,5 +524,4 @@ class Ingest:
                 del self._duplicates[stream]
 
     def _send(self, route: bytes, message: ToProducer) -> None:
-        """Send a message; the socket drops it for a producer that is gone, whose successor says hello."""
         self._router.send_multipart([route, _encoder.encode(message)])

@@ -72,14 +72,14 @@ class JournalWriter:
 
     @property
     def is_removed(self) -> bool:
-        """Whether its name stands for another file or for none: what is appended ends with this process."""
+        """Whether the file's name stands for another file or for none: then appended records end with this process."""
         try:
             return not os.path.samestat(self.path.stat(), self._status)
         except FileNotFoundError:
             return True
 
     def reader(self) -> "JournalReader":
-        """A reader of this file, also after its name was removed or its head was damaged."""
+        """Return a reader of the open file, also after the file's name was removed or its head was damaged."""
         return JournalReader(self.path, damaged=True, descriptor=os.dup(self._descriptor))
 
     def append(self, payload: bytes) -> None:
@@ -99,10 +99,10 @@ class JournalWriter:
         self._size_bytes += len(data)
 
     def write_again(self) -> None:
-        """Give a file that was removed its name again: copy it, and go on in the copy.
+        """Restore the name of a removed file: copy the file, and continue in the copy.
 
         Raises:
-            OSError: the disk refused; the journal is as it was before.
+            OSError: the disk refused; the journal is unchanged.
         """
         content = os.pread(self._descriptor, self._size_bytes, 0)
         unfinished = self.path.with_name(f".{self.path.name}")
@@ -122,12 +122,11 @@ class JournalWriter:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Close the file; appending is over."""
         os.close(self._descriptor)
 
 
 def _write_whole(descriptor: int, size_bytes: int, data: bytes) -> None:
-    """Write at the file's end; after an error the file has its earlier size again."""
+    """Write at the end of the file. After an error the file has its earlier size again."""
     written = 0
     try:
         while written < len(data):
@@ -201,7 +200,6 @@ class JournalReader:
 
     @property
     def offset(self) -> int:
-        """Offset of the next record."""
         return self._offset
 
     def seek(self, end_offset: int) -> None:
@@ -214,7 +212,6 @@ class JournalReader:
             yield record
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._descriptor)
 
 

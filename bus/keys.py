@@ -104,10 +104,10 @@ def add_client(directory: Path, name: str, role: Role, folder: Path) -> Client:
 
 
 def remove_client(directory: Path, name: str) -> None:
-    """Admit a client no more. Connections that it has open end with the servers.
+    """Stop admitting a client. The client's open connections end with the servers.
 
     Raises:
-        BusError: there is none of this name, or the list cannot be changed.
+        BusError: no client has this name, or the list cannot be changed.
     """
     with _locked(directory):
         if name not in {client.name for client in clients(directory)[1:]}:
@@ -148,14 +148,14 @@ def _client_lines(directory: Path) -> Sequence[bytes]:
 
 @functools.lru_cache(maxsize=1_000)
 def _report_line(path: Path, number: int, line: bytes) -> None:
-    """Log it once: the list is read with each connection of a client."""
+    """Log the line once: every connection of a client reads the list."""
     del line
     logger.error("line %d of %s admits no client: it is not 'name role public-key'", number, path)
 
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Wait for others that change the list."""
+    """Hold the lock of the list: changes by other processes wait."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
@@ -179,7 +179,7 @@ def _write_clients(directory: Path, lines: Iterable[bytes]) -> None:
 
 
 def _make_pair(directory: Path, side: Side) -> bytes:
-    """Make a pair; returns its public half."""
+    """Make a pair and return its public half."""
     public, secret = zmq.curve_keypair()
     _write(directory / f"{side}.public", public)
     _write(directory / f"{side}.secret", secret)
@@ -188,7 +188,7 @@ def _make_pair(directory: Path, side: Side) -> bytes:
 
 @contextlib.contextmanager
 def _new_directory(directory: Path) -> Iterator[Path]:
-    """A directory that gets this name at the end of the block."""
+    """Make a directory that gets its name at the end of the block."""
     try:
         with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".keys-") as scratch:
             made = Path(scratch) / directory.name
@@ -214,19 +214,19 @@ def require_client_keys(directory: Path) -> None:
 
 
 def key_pair(directory: Path, side: Side) -> KeyPair:
-    """The pair of the servers or of the clients.
+    """Read the key pair of the servers or of the clients.
 
     Raises:
-        MissingBusKeysError: it is not there, or others may read it.
+        MissingBusKeysError: the pair does not exist, or other users may read it.
     """
     return KeyPair(public_key(directory, side), _read(directory / f"{side}.secret"))
 
 
 def public_key(directory: Path, side: Side) -> bytes:
-    """The public half alone, in Z85.
+    """Read the public half in Z85.
 
     Raises:
-        MissingBusKeysError: it is not there, or others may change it.
+        MissingBusKeysError: the file does not exist, or other users may change it.
     """
     return _read(directory / f"{side}.public")
 

@@ -17,19 +17,19 @@ _to_producer_decoder: Final[msgspec.msgpack.Decoder[ToProducer]] = msgspec.msgpa
 
 
 def decode_hello(content: bytes) -> Hello:
-    """A producer's hello.
+    """Decode a producer's hello.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no hello.
     """
     return decode(_hello_decoder, content, HELLO_BYTES_MAX)
 
 
 def decode_lost(content: bytes) -> Lost:
-    """A producer's statement of lost numbers.
+    """Decode a producer's statement of lost numbers.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no such statement.
     """
     lost = decode(_lost_decoder, content, LOST_BYTES_MAX)
     if lost.count < 1:
@@ -38,9 +38,9 @@ def decode_lost(content: bytes) -> Lost:
 
 
 def decode_to_producer(content: bytes) -> ToProducer:
-    """A message of the writer.
+    """Decode a message of the writer to a producer.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no such message.
     """
     return decode(_to_producer_decoder, content, TO_PRODUCER_BYTES_MAX)

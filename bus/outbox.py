@@ -1,24 +1,24 @@
-"""A producer's outbox: a journal that is trimmed by acknowledgements, and the archive of what was trimmed.
+"""A producer's outbox: a journal that acknowledgements trim, and the archive of the trimmed segments.
 
-"Published" means appended here. An appended event reaches the database exactly once, however often any process is
-killed; events not yet appended are lost with their process.
+"Published" means appended to the outbox. An appended event reaches the database exactly once, however often any process
+is killed. Events that are not appended yet are lost with their process.
 
-One directory a producer, held by one process at a time through a file lock:
+Each producer has one directory. A file lock admits one process at a time:
 
     lock                        held while a process has the outbox open
     <stream>-<first>.journal    segments: batches of one stream, from sequence number `first` on
     <stream>.progress           the stream's ordinal, and the number of its last event
-    finished                    a line "stream last-sequence checksum" for each stream that is wholly committed
-    epoch                       the epoch of the database that it was welcomed in last
+    finished                    a line "stream last-sequence checksum" for each wholly committed stream
+    epoch                       the epoch of the database in the last welcome
     archive/                    acknowledged segments (`bus.archive`)
-    damaged/                    damaged segments, as they were found, for a person
+    damaged/                    damaged segments as they were found, for a person
 
-Each opening starts a stream of its own, with a random id. Segments of earlier streams are what those processes left
-behind; they are delivered first and then archived. So a number is never used twice, even where the tail of an earlier
-stream was lost after it had been committed.
+Each opening starts a new stream with a random id. Segments of earlier streams are the rest of earlier processes: the
+outbox delivers them first and archives them then. So no number is used twice, even where an earlier stream lost its
+tail after the tail had been committed.
 
-Damage ends nothing but itself: the whole records around it are delivered, and the numbers that are not there any more
-are stated as `Missing`. `<stream>.progress` and the names of the segments state which numbers were appended.
+Damage ends nothing but itself: the whole records around it are delivered, and the lost numbers are stated as `Missing`.
+`<stream>.progress` and the names of the segments show which numbers were appended.
 """
 
 import fcntl
@@ -114,8 +114,8 @@ class Outbox:
         return [StreamProgress(stream, self._appended(stream)) for stream in self._segments]
 
     def archived(self) -> Mapping[str, int]:
-        """The last number of each stream whose events may have to be delivered again: those that the archive has, and
-        the newest finished ones.
+        """The last number of each stream whose events may have to be delivered again: the archived streams and the
+        newest finished streams.
         """
         newest = dict(list(self._finished.items())[-FINISHED_STREAMS_MAX:])
         stranded = {stream: segments[-1].last_sequence for stream, segments in self._stranded.items()}
@@ -328,7 +328,9 @@ class Outbox:
         return dict(sorted(found.items(), key=lambda item: self._progress.get(item[0], _NOTHING).ordinal))
 
     def _age(self, path: Path) -> tuple[int, int, str]:
-        """Streams in the order of their openings; one without a note of that by its file's time."""
+        """The sort key of a stream: the order of openings. A stream without a note of its opening is sorted by the time
+        of its file.
+        """
         ordinal = self._progress.get(path.stem.partition("-")[0], _NOTHING).ordinal
         try:
             return ordinal, path.stat().st_mtime_ns, path.name
@@ -336,7 +338,7 @@ class Outbox:
             return ordinal, 0, path.name
 
     def _recover(self, path: Path, stream: str, first: str) -> Segment | None:
-        """The segment of an earlier process; None for a file without a whole record."""
+        """Return the segment of an earlier process; None for a file without a whole record."""
         if not is_number(first) or not is_stream(stream):
             self.report(f"{path} is no segment of an outbox; it is left alone")
             return None
@@ -373,7 +375,7 @@ class Outbox:
             logger.error("cannot note the progress of stream %s: %s", self.stream, error)
 
     def _note_recovered(self, stream: str, last_sequence: int) -> None:
-        """Note what a process appended and could not note any more."""
+        """Note the last number of a stream whose process could not note it."""
         progress = Progress(self._progress.get(stream, _NOTHING).ordinal, last_sequence)
         self._progress[stream] = progress
         try:
@@ -390,7 +392,7 @@ class Outbox:
     # --- putting away, and notes -----------------------------------------------------------------------------
 
     def _put_away(self, segment: Segment, stream: str) -> bool:
-        """Archive a committed segment. One that the disk does not let go stays for the next opening."""
+        """Archive a committed segment. Returns False if the disk refuses: it stays until the next opening."""
         if self._cursor is not None and self._cursor.segment is segment:
             self._close_cursor()
         try:
@@ -404,7 +406,7 @@ class Outbox:
         return True
 
     def _note_finished(self, stream: str, last_sequence: int) -> bool:
-        """Add the stream to the finished ones; False where the disk has no room for the line."""
+        """Add the stream to the finished streams. Returns False where the disk has no room for the line."""
         if self._finished.get(stream) == last_sequence:
             return True
         try:
@@ -416,7 +418,7 @@ class Outbox:
         return True
 
     def _note_damage(self, segment: Segment, what: str) -> None:
-        """Report the damage of a segment once, and keep the file as it is for a person."""
+        """Report the damage of a segment once, and keep the damaged file for a person."""
         if segment.path in self._damaged_segments:
             return
         self._damaged_segments.add(segment.path)

@@ -50,7 +50,6 @@ class ProgressFile:
         os.pwrite(self._descriptor, _packed(Progress(self._ordinal, last_sequence)), 0)
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._descriptor)
 
 
@@ -100,7 +99,6 @@ def note_epoch(directory: Path, epoch: str) -> None:
 
 
 def is_stream(text: str) -> bool:
-    """Whether it is the id of a stream."""
     return len(text) == _STREAM_DIGITS and all(digit in "0123456789abcdef" for digit in text)
 
 

@@ -1,4 +1,4 @@
-"""Peers that send what cannot be read: each mistake is counted, and its peer is ignored for a while."""
+"""Peers that send unreadable messages: each mistake is counted, and the peer is ignored for a while."""
 
 import logging
 import time
@@ -43,8 +43,8 @@ class Peers:
 
         Args:
             peer: its routing id.
-            what: the kind of message that it sent; one of few.
-            why: it is refused; one line.
+            what: the kind of the refused message; one of few.
+            why: the reason of the refusal; one line.
         """
         while len(self._ignored_until_s) >= IGNORED_MAX:
             del self._ignored_until_s[next(iter(self._ignored_until_s))]

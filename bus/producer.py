@@ -28,7 +28,7 @@ RefusalListener = Callable[[Sequence[Event], OSError], None]
 
 
 class Producer:
-    """Publishes events; owns its outbox and the sender that empties it. Used from one event loop."""
+    """Publishes events: owns the outbox and the sender that empties it. Used from one event loop."""
 
     def __init__(self, outbox: Outbox, ingest_address: Address) -> None:
         self._outbox = outbox
@@ -42,12 +42,12 @@ class Producer:
 
     @property
     def published(self) -> int:
-        """Events that this process has appended to its outbox."""
+        """The number of events that this process has appended to its outbox."""
         return self._outbox.last_sequence
 
     @property
     def unacknowledged(self) -> int:
-        """Events in the outbox, of this process and earlier ones, that are not known to be committed."""
+        """The number of events in the outbox, also of earlier processes, that are not known to be committed."""
         return self._sender.unacknowledged + len(self._gathered)
 
     @property
@@ -67,8 +67,8 @@ class Producer:
             self._listeners.remove(listener)
 
     def publish(self, *events: Event) -> None:
-        """Publish soon: with whatever else is published in this turn of the event loop. What is given in one call is
-        in one batch.
+        """Publish the events soon, together with other events of this turn of the event loop. The events of one call
+        are in one batch.
         """
         if not self._gathered:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -77,7 +77,7 @@ class Producer:
             self.flush()
 
     def publish_together(self, events: Sequence[Event]) -> None:
-        """Publish now, as one batch: all of it is stored in one transaction or, after a kill, nothing.
+        """Publish the events now, as one batch: one transaction stores all of them, or a kill loses all of them.
 
         Raises:
             RecordTooLargeError: the events exceed one batch; none is published.
@@ -98,7 +98,7 @@ class Producer:
         return True
 
     async def publish_when_taken(self, event: Event) -> None:
-        """Publish now, or as soon as the disk takes it: meanwhile it is not refused, only not published yet."""
+        """Publish the event now, or as soon as the disk takes it. A full disk delays it and refuses nothing."""
         self.flush()
         while True:
             try:
@@ -113,8 +113,8 @@ class Producer:
             self._append(events, may_part=True)
 
     def _append(self, events: Sequence[Event], *, may_part: bool) -> None:
-        """Append, in parts if necessary. After the disk refuses a part, later parts are not tried: only the end of a
-        batch is lost, apart from single events that cannot be stored at all.
+        """Append the events, in parts if necessary. After the disk refused a part, later parts are not tried: apart
+        from single events that cannot be stored at all, only the end of a batch is lost.
         """
         parts = [events]
         while parts:
@@ -185,7 +185,6 @@ class Producer:
 
 
 def _halves(events: Sequence[Event]) -> list[Sequence[Event]]:
-    """Both halves; none of a single event."""
     middle = len(events) // 2
     return [events[:middle], events[middle:]] if middle else []
 

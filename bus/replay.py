@@ -74,7 +74,7 @@ _MOMENT_FIELD: Final = {event_type: _moment_field(event_type) for event_type in 
 
 
 def moment_ns(event: Event) -> int | None:
-    """The event's time of publication in UTC nanoseconds of market time; None if it carries none."""
+    """Return the event's time of publication in UTC nanoseconds of market time; None for an event without a time."""
     name = _MOMENT_FIELD[type(event)]
     moment: int | None = getattr(event, name) if name else None
     return moment
@@ -150,32 +150,31 @@ class CaptureSource:
         """A capture stays as it is."""
 
     def archived(self) -> Mapping[str, int]:
-        """None: the one stream is always here."""
+        """Empty: the one stream is always available."""
         return {}
 
     @property
     def epoch(self) -> str:
-        """Unknown: a capture is delivered to any database."""
+        """Empty: a capture is delivered to any database."""
         return ""
 
     def remember_epoch(self, epoch: str) -> None:
         """A capture stays as it is."""
 
     def rewind(self, stream: str) -> int:  # noqa: ARG002 - of the protocol
-        """A capture stays as it is; its last number."""
+        """Return the stream's last number. A capture stays as it is."""
         return self.events
 
     def keep_behind(self, backed_up: Mapping[str, int]) -> None:
         """A capture stays as it is."""
 
     def close(self) -> None:
-        """Close the file."""
         self._reader.close()
 
 
 def moments(path: Path) -> Iterator[tuple[int, int | None]]:
-    """For each batch of a capture: the replay's number of its last event, and the latest market time (UTC nanoseconds)
-    in its events, None without one.
+    """Return two values for each batch of a capture: the replay's number of its last event, and the latest market time
+    (UTC nanoseconds) of its events, None without a time.
     """
     reader = JournalReader(path)
     try:

@@ -30,7 +30,9 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class Segment:
-    """A journal file of one stream: which numbers it holds (`last_sequence` is `first - 1` while it is empty)."""
+    """A journal file of one stream, with the numbers that it holds. `last_sequence` is `first - 1` for an empty
+    segment.
+    """
 
     __slots__ = ("first_sequence", "last_sequence", "path")
 
@@ -53,7 +55,7 @@ class SegmentCursor:
         self._on_damage = on_damage
 
     def stands_at(self, stream: str, sequence: int) -> bool:
-        """Whether the number can be reached by reading on."""
+        """Whether reading on reaches the number."""
         return self.stream == stream and self._next_sequence <= sequence
 
     def next_batch(self, sequence: int) -> Packed | Missing | None:
@@ -80,19 +82,18 @@ class SegmentCursor:
         return self._reader.skip_damage(bytes.fromhex(self.stream))
 
     def close(self) -> None:
-        """Give the file back."""
         self._reader.close()
 
 
 def recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[Segment, str], None]) -> bool:
-    """Set the last number of a segment that an earlier process left, and cut what a kill left of its last append. False
-    for one without a whole record, which is deleted, and for one that is gone.
+    """Set the last number of a segment of an earlier process, and cut a torn tail. Returns False for a segment that is
+    gone, or has no whole record and is deleted.
 
     Args:
         segment: with its first number.
         stream: the segment's.
         appended: the number of the stream's last event, by its note.
-        on_damage: called with the segment and what is wrong with it.
+        on_damage: called with the segment and the damage.
     """
     try:
         _recover(segment, stream, appended, on_damage)
@@ -126,7 +127,7 @@ def _recover(segment: Segment, stream: str, appended: int, on_damage: Callable[[
 
 
 def _is_followed(segment: Segment, stream: str) -> bool:
-    """Whether a later segment of the stream begins right behind this one."""
+    """Whether a later segment of the stream begins with the next number."""
     return segment.path.with_name(f"{stream}-{segment.last_sequence + 1:020d}.journal").exists()
 
 
@@ -157,7 +158,7 @@ def published_by_stream(directory: Path) -> Mapping[str, int]:
 
 
 def _last_sequence_in(path: Path, stream: str) -> int:
-    """The last number in a segment; 0 for one without a whole batch, or that is gone."""
+    """Return the last number in a segment; 0 for a segment without a whole batch, or a file that is gone."""
     try:
         reader = JournalReader(path, damaged=True)
     except OSError:  # archived meanwhile, say: the stream's later segments say more
@@ -185,7 +186,7 @@ def batches_around_damage(reader: JournalReader, stream: str) -> Iterator[tuple[
 
 
 def _batch_of(record: Record, stream: str) -> Batch | None:
-    """The record as a batch of the stream; None for a record that belongs elsewhere."""
+    """Return the record as a batch of the stream; None for a record of another stream."""
     try:
         batch = unpack(record.payload)
     except BatchError:

@@ -78,7 +78,7 @@ class Source(Protocol):
         ...
 
     def finish(self, stream: str) -> None:
-        """Everything of this earlier stream is committed: it may be put away."""
+        """Put this earlier stream away: everything of it is committed."""
         ...
 
     @property
@@ -100,7 +100,7 @@ class Source(Protocol):
 
 
 class BatchSender:
-    """Delivers one source; used from one event loop."""
+    """Delivers the batches of one source. Used from one event loop."""
 
     def __init__(self, source: Source, ingest_address: Address) -> None:
         self._source = source
@@ -176,7 +176,7 @@ class BatchSender:
         return self.hello() if is_asked else None
 
     def _is_asked(self, message: ToProducer) -> bool:
-        """Act on the message; whether it asks for a hello."""
+        """Act on the message. Returns whether the message asks for a hello."""
         match message:
             case Acknowledged(stream, mark, epoch):
                 self._sender.acknowledged(message)
@@ -192,13 +192,13 @@ class BatchSender:
         return False
 
     def _measure(self, stream: str, mark: int) -> None:
-        """Count the latencies of the batches up to this number: a batch is measured once."""
+        """Count the latency of each batch up to this number, once per batch."""
         now_s = time.monotonic()
         while self._timed and self._timed[0][0] == stream and self._timed[0][1] <= mark:
             self.latency.observe(now_s - self._timed.popleft()[2])
 
     def _welcomed(self, welcome: Welcome) -> None:
-        """Go back first where the database did. With a disk that refuses that, the next hello tries again."""
+        """Go back first where the database went back. When the disk refuses that, the next hello tries again."""
         try:
             fallen = self._sender.fallen(welcome, self._source.archived())
             for stream, mark in reversed(list(fallen.items())):

@@ -78,7 +78,7 @@ def _bound_frames(socket: Socket, bytes_max: int) -> None:
 
 @contextlib.contextmanager
 def _closed_on_failure(socket: Socket, what: str) -> Iterator[None]:
-    """Close the socket when a BusError leaves the block, or a ZMQError, which becomes one."""
+    """Close the socket when the block raises a BusError or a ZMQError. A ZMQError becomes a BusError."""
     try:
         yield
     except zmq.ZMQError as error:
@@ -90,7 +90,7 @@ def _closed_on_failure(socket: Socket, what: str) -> Iterator[None]:
 
 
 def _url(address: Address) -> str:
-    """The address as libzmq takes it.
+    """Return the address in libzmq's form.
 
     Raises BusError for a bare string that is no `ipc://` address: its socket would be unprotected.
     """

@@ -35,7 +35,9 @@ _Kind = Annotated[str, msgspec.Meta(pattern=r"\A[a-z_]{1,64}\Z")]
 
 
 class Subscription(msgspec.Struct, frozen=True, array_like=True, tag="subscription"):
-    """Reader to writer: its random id, by which it is known after its connection was lost, and the kinds it wants."""
+    """Reader to writer: the reader's random id, and the kinds of events that the reader wants. The id identifies the
+    reader after a lost connection.
+    """
 
     reader: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{32}\Z")]
     kinds: Annotated[frozenset[_Kind], msgspec.Meta(max_length=256)] = frozenset()
@@ -46,17 +48,17 @@ _decoder: Final = msgspec.msgpack.Decoder(Subscription)
 
 
 def decode_subscription(content: bytes) -> Subscription:
-    """A reader's subscription.
+    """Decode a reader's subscription.
 
     Raises:
-        DecodeError: it is none.
+        DecodeError: the bytes are no subscription.
     """
     return decode(_decoder, content, SUBSCRIPTION_BYTES_MAX)
 
 
 class Subscriber:
-    """A reader at the writer's end: where it is, the types of events that it wants, and the number of those that were
-    sent to it or that it missed. `is_gone` when a message found no connection.
+    """The writer's record of a reader: its address, the wanted types of events, and the number of its events, sent or
+    missed. `is_gone`: a message found no connection.
     """
 
     __slots__ = ("is_gone", "number", "renewed_s", "route", "types")
@@ -70,13 +72,13 @@ class Subscriber:
 
 
 class Subscribers:
-    """The readers of one feed; used from one thread.
+    """The readers of one feed. Used from one thread.
 
     Args:
         socket: a ROUTER, unbound.
         address: where it listens.
         name: of the feed, for the log.
-        messages_max: that wait for one slow reader before it misses some.
+        messages_max: the messages that wait for a slow reader before the reader misses some.
         monotonic: machine seconds.
     """
 
@@ -104,11 +106,9 @@ class Subscribers:
         return self._peers.refused
 
     def __len__(self) -> int:
-        """How many there are."""
         return len(self._known)
 
     def __iter__(self) -> Iterator[Subscriber]:
-        """Each of them."""
         return iter(self._known.values())
 
     def receive(self) -> Sequence[Subscriber]:
@@ -116,7 +116,7 @@ class Subscribers:
         now_s = self._monotonic()
         if now_s - self._looked_s >= LEASE_S / 4:
             self._looked_s = now_s
-            # One that only hangs is kept: from its number it learns later what it missed.
+            # A hanging reader is kept: the number of its next message shows what it missed.
             self._forget(lambda subscriber: subscriber.is_gone and now_s - subscriber.renewed_s > LEASE_S)
         fresh: list[Subscriber] = []
         for _ in range(_READ_A_ROUND):
@@ -133,7 +133,7 @@ class Subscribers:
         return fresh
 
     def _renewed(self, route: bytes, frames: Sequence[bytes], now_s: float) -> Subscriber | None:
-        """Take a subscription; the reader, if its connection is a new one."""
+        """Take a subscription. Returns the reader if its connection is new."""
         if len(frames) != 1:
             raise DecodeError(f"it has {len(frames)} frames")
         subscription = decode_subscription(frames[0])
@@ -204,7 +204,7 @@ class ReaderSocket:
         return list(await self._socket.recv_multipart())
 
     async def _renew(self) -> None:
-        """Subscribe again with each connection, and before the lease ends."""
+        """Subscribe again after each new connection, and before the lease ends."""
         while True:
             if await self._connections.poll(round(RENEW_S * 1000)):
                 await self._connections.recv_multipart()

@@ -1,7 +1,9 @@
-"""Checks a journal: reads it to its end and reports its content, the position of a break, and the kind of the break.
+"""Checks a journal: reads the journal to its end and reports the content, the position of a break, and the kind of the
+break.
 
-A *torn tail* is left by a process killed while appending: no whole record follows it, and cutting it off loses no
-complete record. A journal with whole records behind a broken one was *damaged* later; it is never cut.
+A *torn tail* is the mark of a process that was killed while appending: no whole record follows the tail, and cutting
+the tail off loses no complete record. A journal with whole records behind a broken record was *damaged* later. Such a
+journal is never cut.
 """
 
 import struct
@@ -45,12 +47,12 @@ class JournalReport(msgspec.Struct, frozen=True):
 
     @property
     def absent(self) -> int:
-        """Number of absent events with later ones of their stream present."""
+        """The number of absent events that later events of their stream follow."""
         return sum(stream.absent for stream in self.streams.values())
 
     @property
     def has_missing_ranges(self) -> bool:
-        """Whether the journal lacks events that it should hold; a capture of selected kinds lacks none."""
+        """Whether the journal lacks events that it should hold. A capture of selected kinds lacks none."""
         return self.absent > 0 and not (self.label.startswith("capture ") and not self.label.endswith(" *"))
 
 
@@ -82,8 +84,6 @@ def verify(path: Path) -> JournalReport:
 
 
 class _Content:
-    """Adds up batches."""
-
     def __init__(self) -> None:
         self._records = 0
         self._unreadable = 0

@@ -1,9 +1,9 @@
 """The order of the tests, the environment of all started processes, and the Hypothesis profiles.
 
-Hypothesis has two profiles. `default` is that of every run: the same examples each time and on every machine, so a
-run passes or fails because of a change. `search` is that of `make properties`: OBSERVER_TEST_EXAMPLES random examples,
-repeatable by the seed. Each failure it finds becomes an explicit example of its property. No property has a deadline of
-its own: an example's duration depends on the machine's load.
+Hypothesis has two profiles. `default` is that of every run: the same examples each time, on every machine and beside
+whatever other tests, so a run passes or fails because of a change. `search` is that of `make properties`:
+OBSERVER_TEST_EXAMPLES random examples, repeatable by the seed. Each failure it finds becomes an explicit example of its
+property. No property has a deadline of its own: an example's duration depends on the machine's load.
 
 `--shuffle SEED` takes the files in another order. In continuous integration (CI is set) a test is skipped only for what
 `tests/skips.py` names.
@@ -24,6 +24,7 @@ from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
+from tests.properties import draw_the_same_everywhere
 from tests.skips import is_allowed
 
 SYSTEM = "tests/system/"
@@ -57,6 +58,13 @@ def _nothing_withheld() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the files be taken in another order."""
     parser.addoption("--shuffle", type=int, metavar="SEED", help="take the files of tests in an order of this seed")
+
+
+@pytest.hookimpl(trylast=True)  # Hypothesis's own has loaded the profile of the command line
+def pytest_configure() -> None:
+    """Where the same examples are wanted each time, they depend on nothing that is loaded."""
+    if settings().derandomize:
+        draw_the_same_everywhere()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,8 +1,8 @@
 """The clients of the configured accounts: REST calls and streams of each account at its broker.
 
-A broker's calls need credentials and rate limits, which are an account's; this module joins them. It knows brokers
-through `providers.broker` alone. A process loads a network library with its first use of it: the one that streams never
-has the REST client's, and the other way round.
+A broker's calls need the credentials and rate limits of an account; this module joins both. It knows brokers through
+`providers.broker` alone. A process loads a network library at its first use: a process that streams never loads the
+REST client's library, and the other way round.
 """
 
 import contextlib
@@ -71,7 +71,6 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
     slots_max: int
 
     def of(self, provider: str) -> BrokerSettings:
-        """The section of a broker."""
         return self.brokers[provider]
 
 
@@ -135,7 +134,9 @@ class BrokerAccount:
         return False
 
     def _credentials_within(self, deadline_s: float) -> CredentialSource:
-        """The credentials of the account's calls, which wait so many machine seconds for a token."""
+        """Return the credentials of the account's calls. A call waits for a token, at most `deadline_s` machine
+        seconds.
+        """
         if self.broker.issuing is None:
             return FixedCredentials(Credentials(self.keys.app_key, self.keys.app_secret, "", ""))
         return CachedCredentials(
@@ -176,7 +177,7 @@ class BrokerAccount:
                 )
 
     def _rate_limiter(self) -> SharedRateLimiter:
-        """The limiter that all calls share: the account's, or where the broker counts by IP the instance's (two
+        """Return the limiter that all calls share: the account's, or the instance's where the broker counts by IP (two
         instances on one machine do not share it). A broker with several buckets needs a limiter for each;
         `RestPipeline` takes one.
         """
@@ -195,7 +196,7 @@ class BrokerAccount:
             yield self.broker.issuing(client, self._clock, self._recorder)
 
     def stream(self, listener: StreamListener) -> "TradeStreamConnection":
-        """The account's one streaming connection; it does nothing until it is run."""
+        """Return the account's one streaming connection. It does nothing until it runs."""
         from observer.providers.stream_settings import StreamSettings
         from observer.providers.websocket import TradeStreamConnection
 
@@ -270,7 +271,7 @@ class Brokers:
         return health is None or health.healthy
 
     def is_outage_of_stream_alone(self, name: str) -> bool:
-        """Whether the account's calls work, as far as is known, so that an outage of its stream is one of its own."""
+        """Whether the account's calls work, as far as known: then an outage of the stream concerns the stream alone."""
         return is_alert_of_stream(self.health_of(name))
 
     def health_of(self, name: str) -> Health | None:
@@ -280,14 +281,14 @@ class Brokers:
         return believed(account.health.read(), interval_s, self._clock.now_ns())
 
     def closed(self, outages: StreamOutages, now_ns: int) -> frozenset[str]:
-        """The accounts whose symbols move to others now, as they cannot stream; none without failover."""
+        """The accounts that cannot stream now, so that their symbols move to other accounts; none without failover."""
         if not self._settings.pool.failover_enabled:
             return frozenset()
         return outages.closed({each.name for each in self.accounts if not self.is_healthy(each.name)}, now_ns)
 
     def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
-        """The accounts whose brokers offer these calls (None: any) and whose calls are healthy; all that offer them
-        when none is healthy, since trying is then the only option.
+        """The accounts with healthy calls whose brokers offer the capability (None: any). When no such account is
+        healthy, all accounts whose brokers offer it: trying is then the only option.
 
         Raises:
             ProviderError: no account's broker offers them.
@@ -331,12 +332,12 @@ async def listing_files(broker: Broker, settings: BrokerSettings) -> AsyncIterat
 
 
 class RestOfAll:
-    """REST calls of every account, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`,
+    """REST calls of all accounts, while they are open. Satisfies `QuoteSource`, `HaltSource`, `HistorySource`,
     `PastBarSource` and `VenueSource`.
 
-    Each of these calls goes to the first healthy account by priority whose broker offers it: to another one while that
-    is unhealthy, and back after its recovery. With `next` the healthy accounts that offer calls about ETFs take turns,
-    which adds up their rate limits.
+    Each call goes to the first healthy account, by priority, whose broker offers the call; the account regains its
+    calls after it recovers. With `next`, the healthy accounts whose brokers offer calls about ETFs take turns, which
+    adds up their rate limits.
     """
 
     def __init__(self, brokers: Brokers, calls: Mapping[str, "RestClient"]) -> None:
@@ -360,33 +361,26 @@ class RestOfAll:
         return len(self._brokers.usable("etf"))
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        """As `QuoteSource`."""
         return await self._first("quotes").quotes(symbols, priority)
 
     async def is_halted(self, symbol: str) -> bool | None:
-        """As `HaltSource`."""
         return await self._first("halts").is_halted(symbol)
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
-        """As `HistorySource`."""
         return await self._first("bars").daily_bars(symbol, first, last)
 
     async def minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        """As `HistorySource`."""
         return await self._first("bars").minute_bars(symbol, from_ns, to_ns)
 
     async def past_minute_bars(self, symbol: str, from_ns: int, to_ns: int) -> Sequence[Bar]:
-        """As `PastBarSource`."""
         return await self._first("bars").past_minute_bars(symbol, from_ns, to_ns)
 
     async def trades_between(
         self, symbol: str, from_ns: int, to_ns: int, after_volume: float = 0.0, rows_max: int | None = None
     ) -> Sequence[PastTrade]:
-        """As `HistorySource`."""
         return await self._first("trades").trades_between(symbol, from_ns, to_ns, after_volume, rows_max)
 
     async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence["VenueTrading"]:
-        """As `VenueSource`."""
         return await self._first("securities").venue_eligibility(symbols)
 
     def _first(self, capability: Capability) -> "RestClient":

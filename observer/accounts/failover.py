@@ -1,5 +1,4 @@
-"""Decides which accounts cannot stream for now, so that their symbols should move. Pure (requirement 004, Provider
-Pool).
+"""Decides which accounts cannot stream for now, so that their symbols should move. Pure.
 
 A connection that is lost for a moment is no reason: its symbols are subscribed again when it is back, in less time than
 a move takes. An account is *closed* when it is not healthy, or when its stream has been down for `after_s` market
@@ -27,7 +26,6 @@ class StreamOutages:
         self._closed: frozenset[str] = frozenset()
 
     def came_up(self, account: str) -> None:
-        """The account's stream is connected."""
         self._down_since_ns[account] = None
 
     def went_down(self, account: str, now_ns: int) -> None:
@@ -43,7 +41,9 @@ class StreamOutages:
                 self._closed |= {account}
 
     def closed(self, unhealthy: AbstractSet[str], now_ns: int) -> frozenset[str]:
-        """The accounts that cannot stream while another one can; those of the last call while none can."""
+        """The accounts that cannot stream while another account can. While no account can stream, the result of the
+        last call.
+        """
         down = {account: since_ns for account, since_ns in self._down_since_ns.items() if since_ns is not None}
         refused = unhealthy & self._down_since_ns.keys()
         if self._down_since_ns.keys() - down.keys() - refused:

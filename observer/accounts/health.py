@@ -1,9 +1,8 @@
 """Health of an account: a decision over several checks. Pure.
 
-Requirement 004 (Provider Pool, `health_check_all`; EnhancedTokenManager, `_run_health_check`): a token, a REST call,
-the stream. `FAILURES_TO_FALL` failed checks in a row make an account unhealthy; one good check makes it healthy again.
-Calls and stream have separate decisions: an account whose stream is down still answers calls, and Track A goes on with
-it.
+The checks: a token, a REST call, the stream. `FAILURES_TO_FALL` failed checks in a row make an account unhealthy; one
+good check makes it healthy again. Calls and stream have separate decisions: an account whose stream is down still
+answers calls, and Track A goes on with it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -44,7 +43,6 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def healthy(self) -> bool:
-        """Whether both calls and stream are healthy."""
         return self.calls.fit and self.stream.fit
 
 
@@ -57,7 +55,7 @@ class Reported(msgspec.Struct, frozen=True):
 
 
 def judge(before: Health | None, check: Check, now_ns: int) -> Health:
-    """The health after one more check; None: the first one."""
+    """Return the health after one more check. `before` None: this is the first check."""
     known = before or Health(checked_ns=now_ns)
     return Health(
         checked_ns=now_ns,
@@ -99,7 +97,7 @@ def is_alert_of_stream(health: Health | None) -> bool:
 
 
 def is_news(reported: Reported | None, check: Check, healthy: bool, now_ns: int) -> bool:
-    """Whether to publish this check: it differs from the published one, or that is ten minutes old."""
+    """Whether to publish this check: it differs from the published check, or the published check is ten minutes old."""
     if reported is None or (reported.check, reported.healthy) != (check, healthy):
         return True
     return now_ns - reported.reported_ns >= REPORTED_AT_LEAST_EVERY_NS

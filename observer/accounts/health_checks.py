@@ -177,7 +177,7 @@ def report_hosts(brokers: Brokers, alerts: Alerts) -> None:
 
 
 class CalendarCheck:
-    """Compares the broker's calendar with ours, for today and the next session (design.md, section 4).
+    """Compares the broker's calendar with ours, for today and the next session.
 
     The broker asks for one call a day. The evening check makes it; the morning check reuses that answer, and calls only
     in a process that has none.

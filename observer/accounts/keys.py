@@ -30,7 +30,7 @@ _PATH: Final = "\0"
 
 
 class AccountKeys(msgspec.Struct, frozen=True):
-    """An account's keys. Its text never shows them."""
+    """An account's keys. The text form never shows them."""
 
     account: str
     app_key: str
@@ -49,10 +49,10 @@ class _FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
-    """The keys of all accounts; conceals them in this process's log, and takes them out of its environment.
+    """Return the keys of all accounts. Conceals the keys in this process's log, and removes them from its environment.
 
     Raises:
-        MissingKeysError: some are missing; names the remedy.
+        MissingKeysError: keys are missing; names the remedy.
     """
     found = read_keys(pool.accounts, withhold(key_variables(pool.accounts)))
     for keys in found:
@@ -62,11 +62,11 @@ def keys_of(pool: PoolSettings) -> Sequence[AccountKeys]:
 
 
 def read_keys(accounts: Sequence[AccountSettings], environment: Mapping[str, str]) -> list[AccountKeys]:
-    """The keys of all accounts, in their order; empty ones at a broker that takes none.
+    """Return the keys of all accounts in order; empty keys at a broker that needs none.
 
     Raises:
-        MissingKeysError: naming everything that is missing or refused, of all accounts at once; two accounts with one
-            app key are refused too, since a broker gives one app key one stream.
+        MissingKeysError: names all missing and refused keys of all accounts. Two accounts with one app key are refused,
+            too, since a broker gives one app key one stream.
     """
     found: list[AccountKeys] = []
     problems: list[str] = []
@@ -122,11 +122,11 @@ def _expanded(name: str) -> Path:
 
 
 def _read_file(path: Path) -> dict[str, _FileEntry]:
-    """The accounts of a keys file, after a check of its permissions.
+    """Return the accounts of a keys file, after a check of the file's permissions.
 
     Raises:
-        FileNotFoundError: there is none.
-        MissingKeysError: others may read it, or it is not such a file: the lines, the keys and what is wrong with them,
+        FileNotFoundError: there is no file.
+        MissingKeysError: other users may read the file, or its form is wrong. The text names lines, keys and faults,
             never a value, nor a key that stands in the place of a name.
     """
     try:

@@ -1,52 +1,53 @@
 """Which priority gets the next rate-limit token, and when. Pure arithmetic over one small state that all processes
 share.
 
-**The limit.** A broker counts calls as they arrive, and between our decision and that moment lie a busy event loop, a
-pool of connections and a network. A margin in the spacing is a guess about their sum: 5 % of it (52.5 ms at 20 a
-second) covers 50 ms and costs every sweep 5 %. So nothing is guessed. A limit of 20 a second is 20 *positions*; a call
-holds one from its start until a second after its answer came, because what was answered has been counted. Hence no
-second, wherever it begins, sees a 21st arrival: of 21 calls in it, the one that started last would have found 20
+**The limit.** A broker counts calls on arrival. A busy event loop, a pool of connections and a network lie between our
+decision and that arrival. A margin in the spacing would be a guess about their sum: 5 % (52.5 ms at 20 a second) covers
+50 ms and costs every sweep 5 %. So nothing is guessed. A limit of 20 a second is 20 *positions*. A call holds a
+position from its start until a second after its answer came, because an answered call has been counted. Hence no
+second, wherever it begins, sees a 21st arrival: of 21 calls in a second, the last one to start would have found 20
 positions held. In the same way 1,000 positions of a minute let a sweep run at full speed and still bound every sliding
-minute, which a token bucket can do only by halving either the burst or the rate. The price is the way to the broker and
-back, once a
-second: 5 ms are 0.5 %.
+minute; a token bucket bounds it only by halving the burst or the rate. The price is the way to the broker and back,
+once a second: 5 ms are 0.5 %.
 
-A call without an answer holds its position for `ANSWER_LIMIT_NS`, the longest time-out of a client, and a window: a
-host that stalls for seconds takes all the calls that wait there in one moment. That also frees the positions of a
-process that was killed. A call that arrives even later (a process stopped between rate-limit token and send) is the one
-case in which a second could hold one call more.
+A call without an answer holds its position for `ANSWER_LIMIT_NS`, the longest time-out of a client, plus a window: a
+host that stalls for seconds takes all waiting calls in one moment. That also frees the positions of a killed process. A
+call that arrives even later (a process stopped between rate-limit token and send) is the one case in which a second
+could hold one call more.
 
-**The pace.** Beside its position a call needs the pace's next slot: slots are evenly spaced, so that an urgent call
-waits for one slot and not for a position of a second. A slot is a beat, not a distance: a call that waited for it and
-wakes late takes it late, and the next one comes on time (up to a whole slot; the positions, not the slots, keep the
-limit). A slot that no call waited for passes unused.
+**The pace.** Beside a position a call needs the pace's next slot. Slots are evenly spaced, so an urgent call waits for
+one slot and not for a position of a second. A slot is a beat, not a distance: a call that waited for a slot and wakes
+late takes the slot late, and the next call comes on time (up to a whole slot; the positions, not the slots, keep the
+limit). A slot without a waiting call passes unused.
 
 **The share.** While calls wait, an account starts at least `positions / (1 s + answer time + wake-up delay)` calls a
-second: a position is held for a second and the answer time, and the call that takes it wakes so much later. A slot that
-a call waited for is therefore not lost when another call, which did not wait, takes it first (`awaited_ns`).
+second: a position is held for a second and the answer time, and the next call wakes after the delay. A slot that a call
+waited for is therefore not lost when another call, which did not wait, takes it first (`awaited_ns`).
 
-**The answer "too many"** has two causes: a host that allows less than we send, and one that is overloaded, or passes
-the call to a busy server. How a host counts (any second, calendar seconds, a bucket, refused calls too) is not known,
-and answers come in another order than they were sent; so one rule judges by the outcome (docs/limits.md: the model with
-figures). A refusal weighs as much as fifty calls that pass. When refusals outweigh a hundred of them, more than 2 % of
-the calls are refused while others pass, and a lower limit is *learned*: as many calls as passed in the last second. A
-refusal before any call passed again is overload and no evidence: the refused call is repeated at once; refused again,
-all calls pause for the penalty, then for twice as long, up to four times; the first call that passes ends it. Refusals
-of calls that were on their way when a refusal became known are its *echoes* and count for nothing.
+**The answer "too many"** has two causes: a host that allows less than we send, and a host that is overloaded or passes
+the call to a busy server. How a host counts (any second, calendar seconds, a bucket, refused calls too) is unknown, and
+answers come in another order than their calls; so one rule judges by the outcome (docs/limits.md: the model with
+figures). A refusal weighs as much as fifty calls that pass. When refusals outweigh a hundred passed calls, more than 2
+% of the calls are refused while others pass, and a lower limit is *learned*: as many calls as passed in the last
+second. A refusal before any call passed again is overload and no evidence. The refused call is repeated at once;
+refused again, all calls pause for the penalty, then for twice as long, up to four times; the first call that passes
+ends the overload. Calls that were on their way when a refusal became known can be refused too: such *echoes* count for
+nothing.
 
-**The learned limit.** Of the positions of the first window only so many are given out, and the pace is as much lower.
-Refused as often again, it is a quarter lower (or what passed, where that is far less: where answers take long, fewer
-pass in a second than there are positions). After `_HOLD_NS` half as many more are tried: refused, the limit is believed
-twice as long, up to `_HOLD_NS_MAX`; once the calls of four windows passed that the limit would not have admitted, it is
-raised to what was tried, and the next trial begins. A limit that was not confirmed for `_FORGOTTEN_NS` is none.
+**The learned limit.** A learned limit reduces the positions of the first window, and the pace accordingly. As many
+refusals again lower it by a quarter (or to the number of passed calls, if that is far less: with long answer times
+fewer calls pass in a second than there are positions). After `_HOLD_NS` half as many more are tried. Refusals in this
+trial double the time for which the limit is believed, up to `_HOLD_NS_MAX`. The trial succeeds when the calls of four
+windows passed that the limit would not have admitted: the limit rises to the tried number, and the next trial begins. A
+limit without a confirmation for `_FORGOTTEN_NS` is forgotten.
 
-**Priorities.** *Urgent* calls (a gap's few requests) go before *normal* ones, those before *bulk*, and those before
-*background*: work that uses only what is left over. There are no reservations. A waiting call leaves a mark, and the
-priorities below leave the next slot unused for half a spacing after it came free: the mark of a process that died
-delays one slot and no more. If the priorities above use up the limit, those below get nothing. Of a minute's positions
-bulk calls leave a tenth, so that a long job keeps no urgent call waiting, and background calls an eighth, so that a
-sweep finds its own: evenly spaced (`background_pace`), their positions come free at 14.6 a second of a limit of 1,000
-a minute, and the 25 between an eighth and a tenth last for the rest of 130 calls at 18 a second.
+**Priorities.** *Urgent* calls (a gap's few requests) go before *normal* calls, normal before *bulk*, and bulk before
+*background* calls, which use only what is left over. There are no reservations. A waiting call leaves a mark, and lower
+priorities leave the next slot unused for half a spacing after it came free: the mark of a dead process delays one slot
+and no more. If higher priorities use up the limit, lower ones get nothing. Of a minute's positions bulk calls leave a
+tenth, so that a long job keeps no urgent call waiting, and background calls an eighth, so that a sweep finds free
+positions: evenly spaced (`background_pace`), they come free at 14.6 a second of a limit of 1,000 a minute, and the 25
+between an eighth and a tenth last for the rest of 130 calls at 18 a second.
 """
 
 from math import ceil, floor
@@ -61,10 +62,10 @@ ANSWER_LIMIT_NS: Final = round(TIMEOUT_S_MAX * NS_PER_S)  # no client waits long
 SLOTS_MADE_UP: Final = 1
 _COURTESY: Final = 0.5  # of a spacing: how long a free slot is kept for a priority that waits
 _PAUSE_DOUBLINGS_MAX: Final = 2  # a host that is well again after any time waits four penalties for the next call
-_PASSES_EACH: Final = 50  # that a refusal outweighs: 2 % of refused calls are no lesson
+_PASSES_EACH: Final = 50  # passed calls that one refusal outweighs: 2 % of refused calls are no lesson
 _EVIDENCE_MAX: Final = 2 * _PASSES_EACH
-_MORE: Final = 2  # one in so many of the learned calls are tried beside them
-_LESS: Final = 4  # one in so many are taken away
+_MORE: Final = 2  # a trial adds one in so many of the learned calls
+_LESS: Final = 4  # a lower limit takes one in so many away
 _TRIAL_WINDOWS: Final = 4
 _HOLD_NS: Final = 5 * NS_PER_S
 _HOLD_NS_MAX: Final = 30 * NS_PER_S
@@ -80,7 +81,7 @@ _ORDER: Final[tuple[Priority, ...]] = get_args(Priority)
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The most calls in any span of this length."""
+    """The greatest number of calls in any span of this length."""
 
     positions: int
     length_ns: int
@@ -140,8 +141,8 @@ class LimiterState(msgspec.Struct, frozen=True):
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """A call may start now, at `started_ns`. It holds these positions, one in each window, until `after_answer`;
-    `beside` others of the first window were held.
+    """A call may start now, at `started_ns`. The call holds these positions, one in each window, until `after_answer`.
+    `beside` other positions of the first window were held.
     """
 
     positions: tuple[int, ...]
@@ -158,8 +159,8 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 def limits_of(calls_per_second: float, calls_per_minute: float | None, penalty_s: float) -> Limits:
-    """The limits in whole calls: 2.5 a second are two in any second, 0.5 are one in any two seconds. A limit a minute
-    that the other one never reaches is none.
+    """The limits in whole calls: 2.5 a second are two calls in any second, 0.5 are one call in any two seconds. A limit
+    a minute that the limit a second never reaches is dropped.
 
     Raises:
         ValueError: less than one call a minute, more than a thousand a second, or a penalty that is negative or longer
@@ -214,7 +215,7 @@ def after_loss(limits: Limits, now_ns: int) -> LimiterState:
 
 
 def is_believable(limits: Limits, state: LimiterState, now_ns: int) -> bool:
-    """Whether a state fits this clock and these limits: no time in it lies beyond the horizon."""
+    """Whether a state fits this clock and these limits: no time in the state lies beyond the horizon."""
     marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns, state.awaited_ns)
     answers_ns = (state.refused_ns, state.failed_ns, state.learned_ns, *state.passed_ns)
     moments = (state.next_ns, state.paused_ns, *marks_ns, *answers_ns)
@@ -273,7 +274,9 @@ def after_answer(limits: Limits, state: LimiterState, granted: Granted, now_ns: 
 
 
 def _after_passing(limits: Limits, state: LimiterState, granted: Granted, now_ns: int) -> LimiterState:
-    """The state after a call passed: an overload is over, refusals weigh less, and a trial has one call more for it."""
+    """Return the state after a call passed: an overload ends, refusals weigh less, and a trial counts one more call in
+    its favour.
+    """
     learned, most = learned_at(limits, state, now_ns), most_at(limits, state, now_ns)
     evidence = state.evidence
     if most > learned <= granted.beside:
@@ -316,8 +319,8 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
-    """The state with a limit that refusals taught or confirmed. Confirmed, or corrected to no less than a half, it is
-    believed twice as long as before; a far lower one is another limit.
+    """Return the state with a limit that refusals taught or confirmed. A limit that is confirmed, or corrected to no
+    less than a half, is believed twice as long as before. A far lower limit is a new one.
     """
     known = learned_at(limits, state, now_ns)
     is_again = known < limits.windows[0].positions and 2 * learned >= known
@@ -339,7 +342,6 @@ def most_at(limits: Limits, state: LimiterState, now_ns: int) -> int:
 
 
 def pace_at(limits: Limits, state: LimiterState, now_ns: int) -> float:
-    """Calls a second at a moment."""
     return limits.calls_per_second * most_at(limits, state, now_ns) / limits.windows[0].positions
 
 
@@ -350,10 +352,10 @@ def _spacing_ns(pace: float) -> int:
 def _positions_free_ns(
     limits: Limits, state: LimiterState, now_ns: int, check_ns: int, priority: Priority
 ) -> list[int]:
-    """The time of the next check for a free position in each window.
+    """Return the time of the next check for a free position in each window.
 
-    A position held for longer than its window from now on is an unanswered call's. It comes free a window's length
-    after its start at the earliest; from then on its answer is looked for again and again.
+    A position that is held beyond one window from now belongs to an unanswered call. It comes free a window's length
+    after its start at the earliest; from then on the check is repeated.
     """
     moments: list[int] = []
     most = most_at(limits, state, now_ns)
@@ -366,13 +368,13 @@ def _positions_free_ns(
 
 
 def _most_of(window: Window, priority: Priority) -> int:
-    """How many positions of a window behind the first one calls of this priority use."""
+    """How many positions of a window after the first one calls of this priority may use."""
     leaves = _LEAVES.get(priority)
     return window.positions - window.positions // leaves if leaves else window.positions
 
 
 def _kept_until_ns(state: LimiterState, priority: Priority) -> tuple[int, ...]:
-    """Until when the next slot is kept for the priorities above this one."""
+    """For each higher priority, the time until which the next slot is kept for it."""
     marks_ns = (state.urgent_ns, state.normal_ns, state.bulk_ns)
     return marks_ns[: _ORDER.index(priority)]
 

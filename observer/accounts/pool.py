@@ -1,4 +1,4 @@
-"""The accounts and their shares of the work (requirement 004, Provider Pool). Pure.
+"""The accounts and their shares of the work. Pure.
 
 One file, config/provider_pool.json, with the requirement's names:
 
@@ -60,12 +60,11 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     @property
     def slots(self) -> int:
-        """The number of subscriptions of the account."""
         return self.max_slots or broker_named(self.provider).slots
 
 
 def main_account(broker: Broker) -> AccountSettings:
-    """The account of a system without an account file."""
+    """The single account of a system without an account file."""
     key, secret = broker.key_variables
     return AccountSettings(
         account_id="main",
@@ -97,7 +96,6 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     failover_enabled: bool = True
 
     def __post_init__(self) -> None:
-        """Two accounts of one name are refused."""
         counts = Counter(account.account_id for account in self.accounts)
         if doubled := [name for name, count in counts.items() if count > 1]:
             raise ValueError(f"account_id is not unique: {', '.join(doubled)}")
@@ -137,7 +135,7 @@ def parse_pool(content: bytes, source: str) -> PoolSettings:
 
 
 def _secrets_in(document: object) -> list[SettingsPath]:
-    """The positions of keys in the file itself, as in the requirement's example."""
+    """The paths of keys that stand in the file itself, as in the requirement's example."""
     match document:
         case {"provider_pool": {"accounts": [*accounts]}}:
             return [

@@ -1,4 +1,4 @@
-"""A file of secrets or of notes about them, replaced in one step and readable by its owner only."""
+"""A private file (secrets, or notes about them): replaced in one step, readable by its owner only."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ from observer.files import WRITTEN_BYTES_MAX, as_owner, make_private_folder, rep
 
 
 def replace_privately(path: Path, content: bytes) -> None:
-    """Replace a file that only its owner can read at any moment; its folder is made.
+    """Replace a file that only its owner can read at any moment. Makes the file's folder.
 
     Raises:
         OSError: the folder cannot be written.
@@ -20,11 +20,11 @@ def replace_privately(path: Path, content: bytes) -> None:
 
 
 def read_privately(path: Path) -> bytes:
-    """The content of a file of secrets, after a check of its permissions.
+    """Read a file of secrets, after a check of its permissions.
 
     Raises:
-        FileNotFoundError: there is none.
-        MissingKeysError: others may read it, or it cannot be read. The text holds nothing of its content.
+        FileNotFoundError: there is no file.
+        MissingKeysError: other users may read the file, or it cannot be read. The text holds nothing of its content.
     """
     try:
         # Looked at and read through one descriptor: nothing can be put in between.
@@ -41,7 +41,7 @@ def read_privately(path: Path) -> bytes:
 
 
 def _check_private(status: os.stat_result, path: Path) -> None:
-    """Require that the file belongs to our user and is closed to all others."""
+    """Require that the file belongs to our user and that no other user has access."""
     quoted = shlex.quote(str(path))
     if status.st_uid != os.geteuid():
         remedy = f"run `chown {os.geteuid()} {quoted}`" if os.geteuid() else as_owner(status.st_uid)

@@ -1,15 +1,15 @@
 """The limiter's arithmetic shared between processes: its state in one file per account, changed under a file lock.
 
-The lock is the kernel's (`flock`): it goes with the process that held it, however that one dies. It is held for a read
-and a write of some hundred bytes, never over an await, so waiting for it in the event loop is a matter of microseconds.
-A process that dies between read and write leaves the old state; one that dies in the write leaves each number old or
-new, as the numbers are written in place and none depends on another one: at worst a call counts that was never sent.
-What refusals taught about the limit is in the file too, and so survives a restart.
+The lock is the kernel's (`flock`) and ends with the process that holds it, however that process dies. A process holds
+the lock for a read and a write of some hundred bytes, never over an await, so the event loop waits for microseconds. A
+process that dies between read and write leaves the old state. A process that dies within the write leaves each number
+old or new: numbers are written in place and do not depend on each other, so at worst a call counts that was never sent.
+The file also holds what refusals taught about the limit, which survives a restart.
 
-The file begins with a fingerprint of the limits and of the state's form. The limiter discards a malformed state, one
-of another form (another version wrote it), and one of other limits (after a change of the configuration) or of another
-clock. No call then starts until the longest window is over, so no limit is broken whatever was sent before. While
-processes with old and with new limits run side by side, calls wait.
+The file begins with a fingerprint of the limits and of the state's form. The limiter discards a malformed state, a
+state of another form (another version wrote it), of other limits (the configuration changed) or of another clock. No
+call then starts until the longest window is over, so no limit is broken whatever was sent before. While processes with
+old and with new limits run side by side, calls wait.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _SCALARS: Final = len(LimiterState.__struct_fields__) - 2  # but for the positio
 
 
 class SharedRateLimiter:
-    """Rate-limit tokens of one account, in every process that uses it. Satisfies `RateLimiter`."""
+    """The rate-limit tokens of one account, shared by every process that uses the account. Satisfies `RateLimiter`."""
 
     def __init__(self, path: Path, clock: Clock, settings: RateLimitSettings) -> None:
         """Open the account's rate-limit file, made if it is not there.
@@ -61,16 +61,16 @@ class SharedRateLimiter:
         self._limits = limits_of(settings.calls_per_second, settings.calls_per_minute, settings.penalty_s)
         self._form = _Form(self._limits)
         self._clock = clock
-        # One call of a priority asks at a time: the others stand behind it in order, instead of all waking for one
-        # slot.
+        # One call of a priority asks at a time. Other calls queue in order, instead of all waking for one slot.
         self._turns: dict[Priority, asyncio.Lock] = {priority: asyncio.Lock() for priority in get_args(Priority)}
         make_private_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
 
     @asynccontextmanager
     async def acquire(self, priority: Priority) -> AsyncIterator[None]:
-        """Entered when one call may be sent now; left when its answer is there, which frees its position soonest. Left
-        with a RateExceededError: the call is to be repeated at once, see `limiter` for what it means to the others.
+        """The context of one call: entered when the call may be sent, left when the answer is there, which frees the
+        position soonest. Left with a RateExceededError, the call is to be repeated at once; `limiter` says what that
+        means for other calls.
         """
         granted = await self._granted(priority)
         try:
@@ -79,7 +79,7 @@ class SharedRateLimiter:
             self._answered(granted, "refused")
             raise
         except asyncio.CancelledError:
-            raise  # it may still be on its way to the broker: it holds its position like a call that is never answered
+            raise  # the call may still be on its way: it holds its position as an unanswered call does
         except BaseException:
             self._answered(granted, "unknown")
             raise
@@ -151,12 +151,11 @@ class _Form:
         self.size = self._struct.size
 
     def packed(self, state: LimiterState) -> bytes:
-        """The file's content."""
         *numbers, started_ns, held_ns = msgspec.structs.astuple(state)
         return self._struct.pack(self._fingerprint, *numbers, *started_ns, *chain.from_iterable(held_ns))
 
     def unpacked(self, content: bytes) -> LimiterState | None:
-        """The state; None when it is no state of this form and these limits."""
+        """Return the state; None for content of another form or other limits."""
         if len(content) != self.size or not content.startswith(self._fingerprint):
             return None
         _, *numbers = self._struct.unpack(content)

@@ -1,12 +1,12 @@
-"""An account's token in a file: one process issues and writes it, all others read it.
+"""An account's token in a file: one process issues and writes the token, all others read it.
 
-A process whose call was refused writes a note beside the file, with the fingerprint of the refused token; one whose
-stream was refused writes another note, of the approval key. workers.accounts reads the notes, renews once, and every
-waiting process reads the new record: four processes with the same 401 cause one renewal. A note about a token that is
-no longer in the file has no effect, so a late note does no harm.
+A process whose call was refused writes a note beside the file, with the fingerprint of the refused token. A process
+whose stream was refused writes another note, of the approval key. workers.accounts reads the notes and renews once;
+every waiting process reads the new record. So four processes with the same 401 cause one renewal. A note about a token
+that is no longer in the file has no effect, so a late note does no harm.
 
-This room does not know the providers. What a call needs is built by a function that is passed in, for which
-`observer.providers.broker.Credentials` fits.
+This room does not know the brokers. A function that the caller passes in builds the credentials of a call, as
+`observer.providers.broker.Credentials` does.
 """
 
 import asyncio
@@ -54,14 +54,10 @@ class Presented(Protocol):
     """The credentials of a call, as far as this room uses them."""
 
     @property
-    def access_token(self) -> str:
-        """The bearer token."""
-        ...
+    def access_token(self) -> str: ...
 
     @property
-    def approval_key(self) -> str:
-        """The key of the stream."""
-        ...
+    def approval_key(self) -> str: ...
 
 
 CallCredentials = TypeVar("CallCredentials", bound=Presented)
@@ -81,10 +77,10 @@ class TokenStore:
         self._record: TokenRecord | None = None
 
     def read(self) -> TokenRecord | None:
-        """The record in force; None without one. Reads the file again only after its replacement.
+        """The record in force; None without a record. Reads the file again only after its replacement.
 
         Raises:
-            DataFileError: the file is there and is not a token record.
+            DataFileError: the file is no token record.
         """
         try:
             status = self._path.stat()
@@ -99,7 +95,8 @@ class TokenStore:
         return self._record
 
     def write(self, record: TokenRecord) -> None:
-        """Replace the record durably and atomically; this answers every rejection of what it renews.
+        """Replace the record durably and in one step. The new record answers every rejection of the secrets that it
+        renews.
 
         Raises:
             OSError: the folder cannot be written.
@@ -213,7 +210,7 @@ class CachedCredentials(Generic[CallCredentials]):
         return True
 
     async def _is_there(self, is_renewed: Callable[[TokenRecord], bool]) -> bool:
-        """Whether a usable record for which this holds comes in force before the deadline."""
+        """Whether a usable record that meets the condition comes in force before the deadline."""
         return await self._wait_for(lambda: self._usable_if(is_renewed)) is not None
 
     def _usable_if(self, is_renewed: Callable[[TokenRecord], bool]) -> TokenRecord | None:
@@ -221,7 +218,9 @@ class CachedCredentials(Generic[CallCredentials]):
         return record if record is not None and is_renewed(record) else None
 
     def _read(self) -> TokenRecord | None:
-        """The record in force, whose secrets no log of this process shows from now on; an unreadable one is none."""
+        """Return the record in force, None for no or an unreadable record. From now on no log of this process shows its
+        secrets.
+        """
         try:
             record = self._store.read()
         except DataFileError as error:
@@ -237,7 +236,7 @@ class CachedCredentials(Generic[CallCredentials]):
         return record if record is not None and record.expires_ns > self._clock.now_ns() else None
 
     async def _wait_for(self, check: Callable[[], TokenRecord | None]) -> TokenRecord | None:
-        """The first result of `check` before the deadline; polls, as a file sends no event."""
+        """Return the first result of `check` before the deadline. Polls, as a file sends no event."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + self._deadline_s
         while True:

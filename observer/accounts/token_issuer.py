@@ -1,6 +1,6 @@
-"""Issues access tokens: one process issues them for all accounts and processes.
+"""Issues access tokens in one process for all accounts and processes.
 
-Each account has its own loop, so a refusal or a wait of one account delays no other.
+Each account has its own loop, so a refusal or a wait of one account delays no other account.
 """
 
 import asyncio
@@ -70,7 +70,6 @@ class TokenIssuer:
             await self.check_once()
 
     async def check_once(self) -> None:
-        """Issue a token if there is a cause to."""
         with contextlib.suppress(DataFileError):  # an unreadable record is no record, so no call used it
             if self._account.tokens.pending_rejection():
                 self._state = after_rejection(self._state)
@@ -106,8 +105,8 @@ class TokenIssuer:
         self._report_success("key_rejected", now_ns, old.expires_ns)
 
     async def _issue(self, cause: Cause) -> None:
-        """Issue what the cause asks for. A token that came without the stream's new key is still used: the calls use
-        it, the stream keeps its old key, and both are requested again as after any failure.
+        """Issue what the cause asks for. A token without the stream's new key is still used: calls use the token, the
+        stream keeps its old key, and both are requested again as after any failure.
         """
         try:
             token = await self._issuing.issue_token(self._account.keys.app_key, self._account.keys.app_secret)
@@ -135,7 +134,7 @@ class TokenIssuer:
         self._alerts.resolve(self._identity, f"token of account {self._account.name} renewed ({cause})")
 
     async def _approval_key(self, cause: Cause, old: TokenRecord | None) -> str:
-        """The stream's key: the one in force where it stays, otherwise a new one."""
+        """Return the stream's key: the key in force, or a new one if the cause asks for it."""
         if old is not None and not renews_approval_key(self._state, cause):
             return old.approval_key
         return await self._new_approval_key()
@@ -147,11 +146,7 @@ class TokenIssuer:
         return approval_key
 
     def _put_in_force(self, token: IssuedToken, approval_key: str, renewed_ns: int, key_renewed_ns: int) -> None:
-        """Write token and key for all processes.
-
-        Raises:
-            OSError: the disk does not take them; what was in force stays so.
-        """
+        """Write token and key for all processes. Raises OSError: what was in force stays so."""
         self._account.tokens.write(
             TokenRecord(
                 access_token=token.access_token,
@@ -164,7 +159,6 @@ class TokenIssuer:
         )
 
     def _report_failure(self, cause: Cause, error: ProviderError | OSError) -> None:
-        """Report the failure; the old token stays in use (requirement 004, failure recovery scenario 1)."""
         now_ns = self._clock.now_ns()
         self._state = after_failure(self._state, now_ns)
         logger.error("token of %s not renewed (%s): %s", self._account.name, cause, error)
@@ -186,7 +180,7 @@ class TokenIssuer:
         return TokenState() if record is None else after_success(record.issued_ns, record.expires_ns, record.renewed_ns)
 
     def _record(self) -> TokenRecord | None:
-        """The record in force, with its secrets concealed in the log; None for an unreadable one."""
+        """Return the record in force, its secrets concealed in the log; None for an unreadable record."""
         with contextlib.suppress(DataFileError):
             if record := self._account.tokens.read():
                 conceal(record.access_token)
@@ -196,7 +190,7 @@ class TokenIssuer:
 
 
 def _schedule(plan: DayPlan | None) -> TokenSchedule:
-    """The day's occasions; without the morning ones on a day that is unknown or not a trading day."""
+    """The day's occasions. An unknown day and a day without trading have no morning occasions."""
     if plan is None:
         return TokenSchedule(wake_up_ns=None, pre_market_ns=None, scheduled_ns=None)
     return TokenSchedule(

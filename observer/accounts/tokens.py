@@ -1,4 +1,4 @@
-"""When to issue a token: the policy matrix and the wake-up table of requirement 004. Pure.
+"""When to issue a token: the policy matrix and the wake-up table (docs/requirement.md). Pure.
 
 A token lives 24 hours. Asked again within six hours a broker may give the same token, so a renewal that
 returns the token in hand is a success; asked again within a minute it refuses. Whatever fails, the old token stays in
@@ -24,8 +24,8 @@ import msgspec
 from observer.units import NS_PER_S
 
 ISSUE_SPACING_NS: Final = 60 * NS_PER_S  # a broker may refuse a second issue within the minute
-AGE_LIMIT_NS: Final = 23 * 3600 * NS_PER_S  # requirement 004: "Proactive Refresh", one hour before the end of life
-MORNING_TRIES: Final = 3  # requirement 004, failure recovery scenario 1
+AGE_LIMIT_NS: Final = 23 * 3600 * NS_PER_S  # one hour before the end of life
+MORNING_TRIES: Final = 3
 SCHEDULED_TRIES: Final = 1
 _FAILURES_KEPT: Final = 8  # more than any occasion counts
 
@@ -63,7 +63,7 @@ def due(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None
 
 
 def renews_approval_key(state: TokenState, cause: Cause) -> bool:
-    """Whether the stream gets a new key too, and so reconnects (requirement 004, policy matrix, "WS 재시작").
+    """Whether the stream gets a new key too, and so reconnects.
 
     A renewal for the token's age, or at 23:00, leaves the stream as it is ("WS 유지"). So does a refused token: token
     and key are issued apart, and only the refusal of a key says that it is void.
@@ -102,7 +102,7 @@ def after_rejection(state: TokenState) -> TokenState:
 
 
 def _cause(state: TokenState, schedule: TokenSchedule, now_ns: int) -> Cause | None:
-    """The first cause of the table that holds."""
+    """The first cause of the table whose condition holds."""
     if state.rejected:
         return "rejected"
     if state.expires_ns is None or now_ns >= state.expires_ns:
@@ -135,8 +135,8 @@ def _age_cause(state: TokenState, now_ns: int) -> Cause | None:
 
 
 def _last_attempt_ns(state: TokenState, now_ns: int) -> int:
-    """The time of the last request to the broker; a time long ago if there was none. A time that is still to come is
-    of a clock that was set back: how long ago it was is unknown, and no reason to wait.
+    """The time of the last request to the broker; a time long ago without a request. A time in the future comes from a
+    clock that was set back: the request's age is unknown, which is no reason to wait.
     """
     attempts_ns = [
         moment_ns for moment_ns in (state.renewed_ns, state.key_renewed_ns, *state.failed_ns) if moment_ns is not None

@@ -1,7 +1,7 @@
 """How well the selection uses its slots: made-up days with surges, and the share of these that it streams.
 
-Three rules see the same days: that of the settings, the same one by sweeps alone, and the written one (requirement 004
-to the letter), in which the day's ratio renews a surge until the close. An oracle with the same slots streams in each
+Three rules see the same days: that of the settings, the same one by sweeps alone, and the written one (to the letter of
+the requirement), in which the day's ratio renews a surge until the close. An oracle with the same slots streams in each
 step the symbols whose surges trade most then, in average days of their symbols; its changes cost nothing, so it is an
 upper bound.
 """

@@ -1,4 +1,4 @@
-"""Compares the calendar's next days with the broker's answer and with the calendar's own sources. Pure (design.md 4).
+"""Compares the calendar's next days with the broker's answer and with the calendar's own sources. Pure.
 
 A session that the calendar takes for a holiday is a day without data, noticed only when it is over. So the check runs
 the evening before, when an operator can still correct the overlay, and again in the morning.

@@ -1,9 +1,9 @@
 """Trading days of the KRX from two packages and a reviewed overlay.
 
-Loads pandas (75 MB): only `observer.calendar.process`, which ends soon, may import this. Neither package is right alone
-(upbit-kiwoom.md, section 5): exchange_calendars misses elections, `holidays` knows no hours. So the overlay wins,
-exchange_calendars decides the other days, and a contradiction by `holidays` is recorded for review. The hours are those
-of the session rules; a day for which exchange_calendars has others is recorded, too.
+Loads pandas (75 MB): only `observer.calendar.process`, which ends soon, may import this. Neither package is right
+alone: exchange_calendars misses elections, `holidays` knows no hours. So the overlay wins, exchange_calendars decides
+the other days, and a contradiction by `holidays` is recorded for review. The hours are those of the session rules; a
+day for which exchange_calendars has others is recorded, too.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The moments and phases of one day (requirement 004, OperationScheduler; design.md 4).
+"""The moments and phases of one day (docs/requirement.md).
 
 Moments are local times in the settings and UTC nanoseconds in a `DayPlan`; the tracks begin and end with the windows of
 their sessions (`calendar.sessions`). A plan is a value: the same trading day and rules give the same plan in every
@@ -33,7 +33,7 @@ from observer.units import NS_PER_S
 Phase = Literal["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
 
 DAY_S: Final = 24 * 3600
-CONTEXT_BEFORE_S: Final = 10.0  # Track B prepares its first slots so long before it starts (requirement 004)
+CONTEXT_BEFORE_S: Final = 10.0  # Track B prepares its first slots so long before it starts (docs/requirement.md)
 
 # The phase that begins at each boundary; the day begins with IDLE at midnight.
 _PHASES: Final[Sequence[Phase]] = (

@@ -246,8 +246,8 @@ def _figure(figure: float | None, form: str = ",.0f") -> str:
 
 
 def _reported(found: DayQuality, of_slots: Mapping[str, int], of_day: Mapping[str, int]) -> Iterator[str]:
-    """Lines without a column: explanations of single reports, then the day's monitored figures (requirement 004,
-    Monitoring & Alerting) and how many rows have each word.
+    """Lines without a column: explanations of single reports, then the day's monitored figures and how many rows have
+    each word.
     """
     yield from (f"  {report.symbol}: {report.detail}" for report in found.symbols if report.detail)
     yield "missing: shares known not to be stored; at most: the most that these can be"

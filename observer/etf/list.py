@@ -2,7 +2,7 @@
 
 The first configured source that answers decides *which* ETFs there are; their *fields* come from all sources, by a
 precedence for each field. A field that no source reports today keeps its last value. So a failing source loses no
-collected data, unlike deleting and inserting again (design.md 6.3).
+collected data, unlike deleting and inserting again.
 """
 
 import re

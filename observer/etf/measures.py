@@ -1,6 +1,6 @@
 """Premium and tracking error of an ETF over its last sessions. Pure.
 
-*Premium* (괴리율): 100 x (close - NAV) / NAV, averaged with its sign over the sessions (requirement 002 calls this the
+*Premium* (괴리율): 100 x (close - NAV) / NAV, averaged with its sign over the sessions (the requirement calls this the
 "tracking error"; it is not). *Tracking error* (추적오차): the standard deviation of the difference between the NAV's
 daily returns and the returns aimed at (the index's times the ETF's multiple), scaled to a year and in percent.
 """
@@ -16,7 +16,7 @@ import msgspec
 
 from bus.events import EtfMeasured, EtfNavDay
 
-WINDOWS: Final = (20, 60, 120, 250)  # sessions; requirement 002, phase 3
+WINDOWS: Final = (20, 60, 120, 250)  # sessions
 SESSIONS_PER_YEAR: Final = 250
 _WINDOW_DAYS: Final = 380  # calendar days that hold 251 sessions: one more for the first return
 _LONGEST_CLOSURE: Final = timedelta(days=11)  # from session to session: Chuseok of 2017

@@ -1,8 +1,7 @@
 """The data of one ETF. Pure.
 
-Two things are kept apart that requirement 002 confuses: the *premium* (괴리율) is the distance of the price from the
-net asset value (NAV), the *tracking error* (추적오차) the deviation of the NAV's returns from the index's (design.md
-6.11).
+Two things are kept apart that the requirement confuses: the *premium* (괴리율) is the distance of the price from the
+net asset value (NAV), the *tracking error* (추적오차) the deviation of the NAV's returns from the index's.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Freshness and completeness of the ETF data (requirement 002, Day 10). Pure."""
+"""Freshness and completeness of the ETF data. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal

@@ -33,8 +33,7 @@ class KrxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class EtfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """ETFs: times of the jobs (`measures` on Sundays and once on the first day, the others on trading days; requirement
-    002, Day 9).
+    """ETFs: times of the jobs (`measures` on Sundays and once on the first day, the others on trading days).
 
     `sources` are in order: the first that answers decides which ETFs there are, all of them fill in fields. `groups`
     are the security groups that count as ETFs. A list that is shorter than the one before by more than

@@ -18,10 +18,11 @@ WITH_TRADES: Final[tuple[TapeQuality, ...]] = ("complete", "seconds", "spans")
 
 
 def completeness(tape: TapeJudged | None, slots: QualityJudged | None, *, has_minute_bars: bool) -> TapeQuality:
-    """What the stored rows are of a line's day, from the tape's report on it and that on its slots; None without one.
+    """Classify the stored trades of a line's day, from the tape's report on the day and the report on the line's slots;
+    None without a report.
 
     The tape counts conflated rows as stored, and does not know minute bars that were fetched after its report. A line
-    that the tape does not cover is judged by its slots alone.
+    without a report of the tape is judged by its slots alone.
     """
     if tape is None:
         if slots is None or slots.streamed_volume + slots.recovered_volume <= VOLUME_NOISE:
@@ -34,9 +35,7 @@ def completeness(tape: TapeJudged | None, slots: QualityJudged | None, *, has_mi
 
 
 def conflated_only(slots: QualityJudged | None) -> float:
-    """Upper bound of a line's shares that only conflated rows have; 0 where every trade is stored one by one, also
-    those inside conflated rows.
-    """
+    """Upper bound of the shares that only conflated rows hold; 0 where every trade is also stored one by one."""
     return 0.0 if slots is None or slots.day_quality == "whole" else slots.conflated_volume
 
 
@@ -58,7 +57,7 @@ class HeldShare(msgspec.Struct, frozen=True):
 
 
 def held_share(lines: Iterable[LineHeld]) -> HeldShare:
-    """The stored part of these lines' day."""
+    """Return the stored part of the lines' day."""
     of_day = [each for each in lines if max(each.day_volume, each.held_volume) > VOLUME_NOISE]
     held, trades = sum(each.held_volume for each in of_day), sum(each.held_trades for each in of_day)
     missing = [(max(0.0, each.day_volume - each.held_volume), each) for each in of_day]
@@ -72,5 +71,5 @@ def held_share(lines: Iterable[LineHeld]) -> HeldShare:
 
 
 def _size(line: LineHeld) -> float:
-    """Shares of a stored trade of the line; 0 without one."""
+    """Shares of one stored trade of the line; 0 without a stored trade."""
     return line.held_volume / line.held_trades if line.held_trades else 0.0

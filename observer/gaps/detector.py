@@ -1,8 +1,8 @@
-"""Detects missing trades of a stream by the exchange's cumulative volumes. design.md 6.6.
+"""Detects missing trades of a stream by the exchange's cumulative volumes.
 
-Every trade carries its volume and the day's volume after it. If the previous day's volume plus this trade's volume
-differs from the new day's volume, exactly the difference is missing; the day's trade counts give the number of missing
-trades. Nothing is inferred from silence, so a recovery can be proved complete.
+Every trade carries its own volume and the exchange's volume of the day after it. If the volume after the trade before,
+plus the trade's own volume, differs from the volume after the trade, exactly the difference is missing; the day's trade
+counts give the number of missing trades. Nothing is inferred from silence, so a recovery can be proved complete.
 
 Trades lost between a subscription and its first trade leave no trace in the later trades. If the connection breaks in
 that time, the chain continues from the last known volume before the subscription (a snapshot's volume, for example):
@@ -62,7 +62,6 @@ class _Chain:
         self.cut_ns = 0
 
     def follow(self, trade: Trade) -> None:
-        """Make `trade` the chain's last trade."""
         self.volume = trade.cumulative_volume
         self.own = trade.volume
         self.trades = trade.cumulative_trades
@@ -137,7 +136,6 @@ class GapDetector:
 
     @property
     def watched(self) -> frozenset[str]:
-        """The symbols between `start` and `stop`."""
         return frozenset(self._chains)
 
     def start(self, symbol: str, before: Mark | None = None) -> None:
@@ -190,7 +188,7 @@ class GapDetector:
         chain.interruption, chain.cut_ns = reason, since_ns
 
     def reached(self, symbol: str) -> float | None:
-        """The day's volume until which a watched symbol is accounted for; None before its first trade."""
+        """The day's volume up to which a watched symbol's trades are accounted for; None before the first trade."""
         chain = self._chains.get(symbol)
         return chain.volume if chain is not None and chain.session_date else None
 
@@ -200,7 +198,6 @@ class GapDetector:
         return chain.exchange_time_ns if chain is not None and chain.own > 0 else 0
 
     def is_watched(self, symbol: str) -> bool:
-        """Whether the symbol is between `start` and `stop`."""
         return symbol in self._chains
 
     def position(self, symbol: str) -> tuple[float, int] | None:
@@ -337,7 +334,6 @@ def _counted(trade: Trade) -> tuple[str, str, float]:
 
 
 def _gap_before(trade: Trade, chain: _Chain) -> GapDetected:
-    """The gap between the last trade of `chain` and `trade`."""
     before_volume = trade.cumulative_volume - trade.volume
     return GapDetected(
         gap_id=_gap_id(trade.provider, trade.symbol, chain, before_volume),
@@ -382,7 +378,6 @@ def _gap_until(
 
 
 def _later(one: Mark | None, other: Mark | None) -> Mark | None:
-    """The later one of two marks of a symbol."""
     if one is None or other is None:
         return one or other
     return max(one, other, key=lambda mark: (mark.session_date, mark.cumulative_volume))
@@ -394,7 +389,7 @@ def _gap_id(provider: str, symbol: str, chain: _Chain, before_volume: float) -> 
 
 
 def _missing_trades(count: int | None, previous_count: int | None) -> int | None:
-    """Trades between two counts; None if one is unknown or the counts contradict the missing volume."""
+    """The number of trades between two counts; None if a count is unknown or contradicts the missing volume."""
     if count is None or previous_count is None or count - 1 <= previous_count:
         return None
     return count - 1 - previous_count

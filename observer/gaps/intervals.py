@@ -50,7 +50,6 @@ def clipped(span: VolumeSpan, bounds: VolumeSpan) -> VolumeSpan | None:
 
 
 def total(spans: Iterable[VolumeSpan]) -> float:
-    """The shares in disjoint spans."""
     return sum(end - start for start, end in spans)
 
 
@@ -200,7 +199,7 @@ def with_observed(
 
 
 def _begin(assigned: SlotAssigned, earlier: list[Interval]) -> int:
-    """Start of the symbol's streamed time: a move continues the interval that ended at the same moment."""
+    """Start of the symbol's streamed time. A moved symbol continues the interval that ended at the same moment."""
     if assigned.reason in _MOVED and earlier and earlier[-1].to_ns == assigned.assigned_ns:
         return earlier.pop().from_ns
     return assigned.assigned_ns

@@ -22,7 +22,7 @@ too.
 """
 
 GAP_RATE_LIMIT: Final = 0.05
-"""A day's gap rate stays below this. Requirement 004, Production Deployment Checklist: "Gap rate tracking (< 5%)"."""
+"""A day's gap rate stays below this (docs/requirement.md)."""
 
 
 class Closing(msgspec.Struct, frozen=True):

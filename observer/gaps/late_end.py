@@ -12,10 +12,12 @@ from observer.gaps.recovery import MinuteBarLike, TimeAndSalesRow
 
 
 def volume_at(rows: Iterable[TimeAndSalesRow], stop_ns: int, known: float, volume_now: float) -> float | None:
-    """The day's volume just before `stop_ns`, by the symbol's trades around it; None where these do not prove it.
+    """Return the day's volume just before `stop_ns` by the symbol's trades around it; None if these trades do not prove
+    it.
 
-    The proof: the first trade after the stop begins at the volume at which the last one before it ends. Without a later
-    trade the volume now is that volume, without an earlier one the `known` volume. Trades up to `known` do not count.
+    The proof: the first trade after the stop begins at the volume at which the last trade before the stop ends. Without
+    a later trade, the volume now is that volume; without an earlier trade, the `known` volume is. Trades up to `known`
+    do not count.
     """
     later = sorted((row for row in rows if row.cumulative_volume > known + VOLUME_NOISE), key=_volume_of)
     before = [row for row in later if row.exchange_time_ns < stop_ns]
@@ -26,8 +28,8 @@ def volume_at(rows: Iterable[TimeAndSalesRow], stop_ns: int, known: float, volum
 
 
 def volume_before(bars: Iterable[MinuteBarLike], stop_ns: int, day_volume: float) -> float:
-    """At most the day's volume before `stop_ns`: without what the minutes after it traded. A minute in which the stop
-    lies counts as one before it.
+    """Upper bound of the day's volume before `stop_ns`: the volume now, less the volume of the minutes after the stop.
+    The minute of the stop counts as a minute before it.
     """
     return day_volume - sum({bar.start_ns: bar.volume for bar in bars if bar.start_ns >= stop_ns}.values())
 

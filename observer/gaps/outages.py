@@ -88,7 +88,9 @@ class GapTracker:
             self._outages[symbol] = msgspec.structs.replace(outage, to_ns=now_ns)
 
     def observe(self, trade: Trade) -> TradeOutcome | GapEmpty:
-        """Classify one streamed trade, as the detector; `GapEmpty`: it is new, and nothing was missing before it."""
+        """Classify one streamed trade as the detector does. `GapEmpty`: the trade is new, and nothing was missing
+        before it.
+        """
         outcome = self.detector.observe(trade)
         return self._resolved(trade, outcome) if trade.symbol in self._outages else outcome
 
@@ -130,7 +132,7 @@ class GapTracker:
         )
 
     def stop(self, symbol: str) -> Outage | None:
-        """Stop watching a symbol for good. Returns its gap if nothing has shown what it missed."""
+        """Stop watching a symbol for good. Returns the symbol's gap if nothing has shown how much the stream missed."""
         self.detector.stop(symbol)
         outage = self._outages.pop(symbol, None)
         return outage if outage is not None and not outage.is_closed else None
@@ -152,16 +154,14 @@ class GapTracker:
         return frozenset(symbol for symbol in self._outages if not self.detector.is_watched(symbol))
 
     def venue(self, symbol: str) -> str:
-        """The name of the symbol's venue."""
         return venue_of(symbol, self.main_venue)
 
     def is_down(self, symbol: str) -> bool:
-        """Whether the symbol's stream is cut."""
         outage = self._outages.get(symbol)
         return outage is not None and outage.to_ns is None
 
     def is_open(self, symbol: str) -> bool:
-        """Whether the stream is back and nothing has shown yet what it missed."""
+        """Whether the stream is back, and nothing has shown yet how much it missed."""
         outage = self._outages.get(symbol)
         return outage is not None and outage.to_ns is not None and not outage.is_closed
 
@@ -203,7 +203,7 @@ class GapTracker:
         return msgspec.structs.replace(gap, gap_id=outage.gap_id, from_ns=outage.from_ns, to_ns=to_ns)
 
     def _close(self, symbol: str, volume: float, now_ns: int) -> GapEmpty | None:
-        """The end of an open gap in which nothing was traded, as far as a quote shows it."""
+        """Close an open gap in which nothing was traded, as far as a quote shows it."""
         outage = self._outages.get(symbol)
         if outage is None or outage.is_closed:
             return None

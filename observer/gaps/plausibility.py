@@ -30,8 +30,8 @@ VOTES: Final = 2  # consecutive trades that decide about a held one while the br
 
 
 class TradingHours(msgspec.Struct, frozen=True):
-    """A session day and the UTC nanoseconds between which its trades can lie; `opens_ns`: its regular session. `others`
-    are the hours of the venues beside the main one, by name.
+    """One session day, and the span (UTC nanoseconds) in which its trades can lie. `opens_ns` is the begin of the
+    regular session. `others` holds the hours of further venues by name.
     """
 
     session_date: str
@@ -41,7 +41,6 @@ class TradingHours(msgspec.Struct, frozen=True):
     others: "Mapping[str, TradingHours]" = {}
 
     def of(self, line_id: str) -> "TradingHours":
-        """The hours of the line's venue."""
         return self.others.get(line_of(line_id).venue, self) if self.others else self
 
 
@@ -76,8 +75,8 @@ def state_of(snapshot: Snapshot) -> ObservedState:
 
 
 class Bounds:
-    """The bounds within which a symbol's trade needs no further look: its price, the day's volume after it, and its
-    time, which is within `hours`.
+    """The bounds within which a symbol's trade is plausible without a further check: price, volume of the day after it,
+    and time, which lies within `hours`.
     """
 
     __slots__ = ("average_per_s", "ceiling", "hours", "lower", "observed", "upper", "usual_per_s")
@@ -176,7 +175,7 @@ class TradeScreen:
 
 
 def _last_known(known: tuple[float, int] | None, bounds: Bounds) -> tuple[float, int]:
-    """The largest known volume of the day and its time; none at the opening, if nothing is known."""
+    """The largest known volume of the day and its time; the opening and 0 if no volume is known."""
     found, observed = known or (0.0, bounds.hours.opens_ns), bounds.observed
     if observed is None or found[0] >= observed.volume:
         return found
@@ -202,9 +201,11 @@ def run_length(held: Sequence[Trade]) -> int:
 def vote(
     held: Sequence[Trade], continuing: int, waiting: Sequence[Trade] = ()
 ) -> Literal["confirmed", "refuted"] | None:
-    """What the trades themselves say about held ones, in the order of the day's volume: two in a row that continue the
-    first one confirm it and each other, two trades that continued the chain without it refute it. So do three in a row
-    among the plausible ones `waiting` behind it.
+    """Decide about held trades by the other trades, in the order of the day's volume.
+
+    Two successive trades that continue the first held trade confirm it and each other. Two trades that continued the
+    chain without the held trade refute it. So do three successive trades among the plausible trades `waiting` behind
+    it.
     """
     if continuing >= VOTES:
         return "refuted"

@@ -10,7 +10,7 @@ from observer.gaps.recovery import RecoverySettings, in_order, plan, retry_after
 from observer.units import NS_PER_S
 
 DEPTH_MAX: Final = 100
-"""Requirement 004, Recovery Performance Targets: the queue stays shorter than this."""
+"""The queue stays shorter than this (docs/requirement.md)."""
 
 CROWDED_ABOVE: Final = 80
 """A too long queue is reported as normal only below this: a length around the limit is reported once."""
@@ -40,7 +40,6 @@ class RecoveryQueue:
         self._crowded = False
 
     def __len__(self) -> int:
-        """The number of waiting gaps."""
         return len(self._waiting)
 
     def take_up(self, gaps: Iterable[GapDetected]) -> Sequence[GapDetected]:
@@ -72,7 +71,7 @@ class RecoveryQueue:
         return True
 
     def take(self, now_ns: int) -> Attempt | None:
-        """The most urgent due gap; it is under way until it is put back or closed. None if none is due."""
+        """Return the most urgent due gap, None if no gap is due. The gap is under way until `put_back` or `close`."""
         ready = [attempt for attempt in self._waiting.values() if attempt.not_before_ns <= now_ns]
         if not ready:
             return None

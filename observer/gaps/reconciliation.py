@@ -1,7 +1,7 @@
 """The day's reconciliation of a symbol: compares streamed plus recovered volume with the exchange's volume. Pure.
 
-Every trade carries the day's volume after it, so it covers one span of that volume, and so does a row of conflated
-trades. A part without a span between the first and the last trade of an interval is missing, to the share.
+A trade carries the day's volume after it, so it covers one span of the day's volume; so does a row of conflated trades.
+A part between an interval's first and last trade that no span covers is missing, to the share.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +29,8 @@ DayQuality = Literal["whole", "part", "unknown"]
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):
-    """A trade or a row of conflated trades: its volume, and the day's volume after it. `gap_id` is the gap that it was
-    recovered for; None if it was streamed.
+    """A trade, or a row of conflated trades: its volume, and the day's volume after it. `gap_id` names the gap that
+    recovery filled with it; None for a streamed piece.
     """
 
     received_ns: int
@@ -43,10 +43,10 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
 class SymbolDay(msgspec.Struct, frozen=True, kw_only=True):
     """All stored data of one symbol's day: streamed intervals, trades, gaps and recoveries.
 
-    `intervals` are the times with a slot, `streamed` those in which the broker streamed the symbol, within `session`:
-    from the open to the close. `day_volume` is the session's whole volume, None while unknown. `closed_gaps` are the
-    ids of the gaps with an outcome of any kind, `unresolved_cuts` the number of cuts without a proof what they
-    missed.
+    `intervals` are the times with a slot. `streamed` are the times in which the broker streamed the symbol, within
+    `session`, from the open to the close. `day_volume` is the session's whole volume, None while unknown. `closed_gaps`
+    are the ids of the gaps with an outcome of any kind. `unresolved_cuts` counts the cuts without a proof of the missed
+    volume.
     """
 
     provider: str
@@ -155,7 +155,7 @@ def _proven(observed: ObservedVolumes, ends: Sequence[VolumeSpan]) -> VolumeSpan
 
 
 def _on_their_way(day: SymbolDay, proven: VolumeSpan | None) -> list[Piece]:
-    """Trades of the interval that were received after it."""
+    """Trades of the interval that were received after its end."""
     if proven is None:
         return []
     return [
@@ -184,7 +184,9 @@ def _interval_of(gap: GapDetected, candidates: Sequence[Interval]) -> int:
 
 
 def _disjoint(gaps: Iterable[GapDetected]) -> dict[str, VolumeSpan]:
-    """By id, each gap's span without the overlap with earlier ones: a gap that was detected twice is filled once."""
+    """Return each gap's span by id, without its overlap with earlier gaps: volume that was detected twice is filled
+    once.
+    """
     spans: dict[str, VolumeSpan] = {}
     reached = float("-inf")
     for gap in sorted(gaps, key=_span_of_gap):
@@ -246,8 +248,8 @@ def _day_quality(day: SymbolDay, stored: Sequence[VolumeSpan]) -> DayQuality:
 
 
 def _missing_at_most(day: SymbolDay, balances: Sequence[_Balance], stored: Sequence[VolumeSpan]) -> float | None:
-    """Upper bound of the volume traded in the intervals that is not stored trade by trade: what was certainly traded
-    before an interval and after it does not count. None if the volume after an interval is unknown.
+    """Upper bound of the volume that was traded in the intervals and is not stored trade by trade. Volume that was
+    certainly traded before or after an interval does not count. None if the volume after an interval is unknown.
     """
     spans: list[VolumeSpan] = []  # at most traded in the intervals
     for interval, balance in zip(day.intervals, balances, strict=True):
@@ -289,14 +291,16 @@ def _quality_unstreamed(day: SymbolDay, recovered: float, *, is_whole: bool, has
 
 
 def _is_silent(interval: Interval) -> bool:
-    """Whether volume observations show no trade from before to after the interval (in it, if none follows)."""
+    """Whether volume observations show no trade between the last observation before the interval and the first one
+    after it (the last one within it, if none follows).
+    """
     seen = interval.observed
     latest = seen.last if seen.after is None and interval.has_end else seen.after
     return seen.before is not None and latest is not None and latest - seen.before <= VOLUME_NOISE
 
 
 def _streamed_count(day: SymbolDay) -> int:
-    """The number of streamed trades stored one by one, each once, in the intervals."""
+    """The number of distinct streamed trades that are stored one by one in the intervals."""
     inside = {
         piece.cumulative_volume
         for piece in day.pieces

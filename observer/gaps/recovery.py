@@ -1,11 +1,9 @@
 """How a gap is filled: source, priority, selection of the matching rows, and the limit of attempts.
 
-Requirement 004, Gap Recovery Policy: under 5 seconds at once, up to 60 seconds queued, longer ones are marked. Minute
-bars replace trades for gaps of too many trades to fetch one by one; an unknown number is tried first. Recovered rows
-never replace streamed ones.
+docs/requirement.md: under 5 seconds at once, up to 60 seconds queued, longer ones are marked. Minute bars replace
+trades for gaps of too many trades to fetch one by one; an unknown number is tried first. Recovered rows never replace
+streamed ones.
 """
-
-# ruff: noqa: D102 - the words of the two Protocols are those of `Trade` and `MinuteBarRecovered`
 
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, Literal, Protocol
@@ -199,7 +197,6 @@ def plan_now(gap: GapDetected, failed_attempts: int, now_ns: int, settings: Reco
 
 
 def is_past(session_date: str, now_ns: int) -> bool:
-    """Whether the day is over."""
     return _korean_date(now_ns) > session_date
 
 
@@ -214,7 +211,7 @@ def oldest_filled(now_ns: int) -> str:
 
 
 def too_old(gap: GapDetected, now_ns: int) -> str | None:
-    """The reason why a gap is too old to fill; None while it is filled."""
+    """The reason why a gap is too old to fill; None for a gap that is still filled."""
     if gap.session_date >= oldest_filled(now_ns):
         return None
     return f"its day is more than {DAYS_BACK} days ago"
@@ -256,13 +253,15 @@ def _korean_date(moment_ns: int) -> str:
 
 
 def _is_misdated(row: TimeAndSalesRow, gap: GapDetected, received_ns: int) -> bool:
-    """Whether the row cannot be of the gap's day; a streamed trade is judged in the same way."""
+    """Whether the row cannot belong to the gap's day, by the rule for streamed trades."""
     moment_ns = row.exchange_time_ns
     return _korean_date(moment_ns) != gap.session_date or moment_ns > received_ns + AHEAD_MAX_NS
 
 
 def _once_each(rows: Iterable[TimeAndSalesRow]) -> list[TimeAndSalesRow]:
-    """The rows by cumulative volume, which identifies a trade within its day; repeated rows (pages overlap) once."""
+    """Return the rows by cumulative volume, which identifies a trade within its day. Pages overlap: a repeated row
+    counts once.
+    """
     named = {row.cumulative_volume: row for row in rows}
     return [named[volume] for volume in sorted(named)]
 
@@ -296,9 +295,9 @@ def _side(row: TimeAndSalesRow, previous_price: float | None, previous_side: Sid
 
 
 def _leads_across(trades: Sequence[Trade], gap: GapDetected) -> bool:
-    """Whether each trade begins at its predecessor's end, from one side of the gap to the other.
+    """Whether each trade begins where the trade before it ends, from one side of the gap to the other.
 
-    Stricter than equal sums, in which a missing trade and one with a too large volume could cancel out.
+    Stricter than equal sums, in which a missing trade and a trade with a too large volume could cancel out.
     """
     volume = gap.after_volume
     for trade in trades:

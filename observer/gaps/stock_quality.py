@@ -1,4 +1,4 @@
-"""The quality of a stock's day, from the reports on its lines: one for each venue at which it is traded. Pure."""
+"""The quality of a stock's day over all venues, from the reports on its lines. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -16,12 +16,13 @@ DAY_WORDS: Final = ("whole", "unknown", "part")
 
 
 class StockQuality(msgspec.Struct, frozen=True, kw_only=True):
-    """How complete a stock's trades of one day are at all its venues together.
+    """How complete a stock's trades of one day are at all venues together.
 
-    `reports` are those of its lines that had a slot, `day_volumes` the volumes of all its lines that are known to
-    exist on that day, by the line's id; None where a volume is unknown. The words are the weakest of the lines'; a line
-    that traded without ever having a slot makes the day a part. Volumes are sums in shares, `missing_at_most` and
-    `day_volume` None where one of them is unknown; `volume_share` (0 to 1) is the stored part of `day_volume`.
+    `reports` are the reports on the stock's lines that had a slot. `day_volumes` holds the volume of each line that is
+    known to exist on that day, by the line's id; None where a volume is unknown. Each word is the weakest of the lines'
+    words; a line that traded without ever having a slot makes the day a part. Volumes are sums in shares;
+    `missing_at_most` and `day_volume` are None where a summand is unknown. `volume_share` (0 to 1) is the stored part
+    of `day_volume`.
     """
 
     stock: str
@@ -83,11 +84,10 @@ def _of_stock(stock: str, reports: Sequence[QualityJudged], other: Mapping[str, 
 
 
 def _day_word(volume: float | None) -> str:
-    """The day's word of a line without a slot, whose trades are not stored at all."""
+    """The day's word of a line without a slot: the line's trades are not stored at all."""
     return "unknown" if volume is None else "part" if volume > VOLUME_NOISE else "whole"
 
 
 def _sum(volumes: Iterable[float | None]) -> float | None:
-    """The sum; None where one of them is unknown."""
     known = list(volumes)
     return None if None in known else sum(volume for volume in known if volume is not None)

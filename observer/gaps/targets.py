@@ -1,10 +1,10 @@
-"""The targets of gap recovery on the running day. Requirement 004, Recovery Performance Targets. Pure.
+"""The targets of gap recovery on the running day. Pure (docs/requirement.md).
 
-A gap is detected in time when recovery has it, committed, soon after the cut, or after the record that shows it; and
-recovered in time when its rows are published soon after the first call for it: its wait in the queue does not count. It
-counts in *closing*, from the end of the outage to the outcome. A target is missed while not more than the required
-share of the day's gaps meets it. The count of a day goes on after a restart: numbers exactly, and percentiles as upper
-bounds, as only the earlier process's percentiles are stored.
+A gap is *detected in time* when the committed gap reaches recovery soon after the cut, or soon after the record that
+shows the gap. A gap is *recovered in time* when its rows are published soon after the first call for it: the wait in
+the queue does not count. That wait counts in *closing*, from the end of the outage to the outcome. A target is missed
+unless more than the required share of the day's gaps meets it. The count of a day goes on after a restart: numbers
+exactly, percentiles as upper bounds, as only the earlier process's percentiles are stored.
 """
 
 import math
@@ -25,7 +25,7 @@ _MEASURES: Final[tuple[Measure, ...]] = ("detection", "recovery", "success")
 
 
 class TargetChange(msgspec.Struct, frozen=True):
-    """A target that is missed from now on, or met again: `met` of the day's `gaps` meet it."""
+    """A target was missed, or is met again: `met` of the day's `gaps` gaps meet it now."""
 
     session_date: str
     measure: Measure
@@ -134,8 +134,8 @@ class RecoveryTargets:
 
 
 def _at_most(earlier: GapTimesMeasured) -> list[float]:
-    """A time for each gap of these figures, none shorter than it was: that of the next higher percentile. They have the
-    percentiles of the figures.
+    """Return one time for each gap of the earlier process, none shorter than the real time: the next higher percentile.
+    The returned times have the percentiles of `earlier`.
     """
     percentiles = ((0.5, earlier.p50_s), (0.95, earlier.p95_s), (0.99, earlier.p99_s), (1.0, earlier.max_s))
     times_s: list[float] = []

@@ -341,7 +341,7 @@ class Host:
             await self._clock.sleep_until(next_change(plan, now_ns))
 
     async def _report_readiness(self) -> None:
-        """Raise the readiness alert, ten minutes before the market opens (requirement 004, wake-up schedule)."""
+        """Raise the readiness alert, ten minutes before the market opens."""
         while True:
             plan = await self._today.plan()
             if is_readiness_due(plan, self._clock.now_ns(), is_open=NOT_READY in self._alerts.identities):

@@ -1,10 +1,11 @@
-"""The lake as Iceberg tables: one a kind, in a catalogue of SQLite beside the files. It follows from the manifests.
+"""The lake as Iceberg tables, one a kind, in an SQLite catalogue beside the files. It follows from the manifests.
 
-A table's files are the newest versions; a snapshot replaces a version by the next one, so that the snapshot before it
-still reads the earlier version. Each snapshot's summary has the streams' high-water marks of the days that it changed.
-Few snapshots stay: a table's metadata would grow with each day, and each sealing reads and writes them. What no
-snapshot needs goes a week later (`observer.lake.catalogue_files`). The files of all versions stay in any case. A
-catalogue that is lost, damaged or of another folder is made again from the manifests, without its earlier snapshots.
+A table's files are the newest versions. A snapshot replaces a version by the next version, so the snapshot before it
+still reads the earlier version. Each snapshot's summary holds the high-water marks of the streams of the days that it
+changed. Few snapshots stay: every sealing reads and writes a table's metadata, which would grow with each day. Files
+that no snapshot needs are deleted a week later (`observer.lake.catalogue_files`). The files of all versions stay in any
+case. A catalogue that is lost, damaged or of another folder is made again from the manifests, without its earlier
+snapshots.
 """
 
 import hashlib
@@ -84,7 +85,7 @@ _PROPERTIES: Final = {
 
 
 class _File(msgspec.Struct, frozen=True):
-    """A file that a table has: its day."""
+    """A file of a table, with its day."""
 
     path: str
     day: SealedDay
@@ -96,7 +97,7 @@ def catalogue_uri(lake: Path) -> str:
 
 
 def _address(path: Path | str) -> str:
-    """A file's address as Iceberg's readers take it: without escapes, which none of them resolves."""
+    """Return a file's address as Iceberg's readers expect it: without escapes, which no reader resolves."""
     return f"{SCHEME}{path}"
 
 
@@ -114,16 +115,16 @@ def open_catalogue(lake: Path) -> Iterator[SqlCatalog]:
 
 
 def update_catalogue(lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay] = ()) -> tuple[str, ...]:
-    """Bring the tables to the newest versions of these days, which are all; return the kinds that changed. Each kind
-    is one commit. A damaged catalogue is removed and made again. A version whose file is gone is left out until it is
-    back. The caller holds the lake's lock.
+    """Bring the tables to the newest versions of `days`, which are all sealed days; return the changed kinds. Each kind
+    is one commit. A damaged catalogue is removed and made again. A version without its file is left out until the file
+    is back. The caller holds the lake's lock.
 
-    `before` are the days as they were at the last update: of a table that has exactly their files, only the entries of
-    days that have changed are read.
+    `before` are the days at the last update. Of a table that has exactly their files, only the entries of changed days
+    are read.
 
     Raises:
-        UntidyCatalogueError: the catalogue is in use by another process, its folder cannot be written, or it keeps what
-            it does not need; the days are what they were.
+        UntidyCatalogueError: another process uses the catalogue, its folder cannot be written, or it keeps unneeded
+            files; the days are unchanged.
     """
     try:
         changed, untidy = _updated(lake, days, before)
@@ -160,7 +161,7 @@ def _updated(
 def _update_tables(
     lake: Path, days: Sequence[SealedDay], before: Sequence[SealedDay]
 ) -> tuple[tuple[str, ...], Sequence[str]]:
-    """The kinds that changed, and what could not be tidied."""
+    """Return the changed kinds, and what could not be tidied."""
     earlier = _newest(lake, before)
     untidy: list[str] = []
     with open_catalogue(lake) as catalogue:
@@ -173,14 +174,14 @@ def _update_tables(
 
 
 def _is_damage(error: Exception) -> bool:
-    """Whether a new catalogue can help: its libraries have no common error for what they cannot read."""
+    """Whether a new catalogue can help. The libraries have no common error for unreadable content."""
     if isinstance(cause := error.__cause__, sqlite3.Error):
         return getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _UNUSABLE
     return isinstance(error, FileNotFoundError) or not isinstance(error, OSError)
 
 
 def _failed(lake: Path, error: Exception) -> Exception:
-    """The error to raise: that of the folder as it is, any other as one of ours."""
+    """Return the error to raise: an error of the folder as it is, any other error as one of ours."""
     return error if isinstance(error, OSError) else DataFileError(f"{lake / CATALOGUE}: {error}")
 
 
@@ -217,7 +218,7 @@ def _newest(lake: Path, days: Sequence[SealedDay]) -> dict[str, dict[str, _File]
 
 
 def _held(table: Table, dates: Collection[str] | None = None) -> dict[str, DataFile]:
-    """The table's entries of these dates, or all, by their files' addresses."""
+    """Return the table's entries of these dates, or all entries, by the addresses of the files."""
     if dates is not None and not dates:
         return {}
     named = ", ".join(f"'{date}'" for date in dates or ())
@@ -274,8 +275,8 @@ def _update_table(
 
 
 class _Transaction(Transaction):
-    """One that makes the table's next state once for each change. Its base class copies the whole state at each of some
-    twenty looks, which was a third of an update's processor time.
+    """Builds the table's next state once per change. The base class copies the whole state at each of some twenty
+    reads, a third of an update's processor time.
     """
 
     _made: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
@@ -294,8 +295,8 @@ def _digest_of(files: Collection[str]) -> str:
 
 
 def _expired(table: Table) -> list[Snapshot]:
-    """The snapshots before the newest few to which the next one only added days, and all before the newest ones with
-    an earlier version. One whose next one is gone is such a one.
+    """Return the snapshots to expire: all before the newest `_KEPT_VERSIONS`, and of the rest before the newest
+    `_KEPT_SNAPSHOTS` those whose next snapshot only added days.
     """
     known = sorted(table.snapshots(), key=lambda each: each.sequence_number or 0)
     adding = {
@@ -332,7 +333,7 @@ def _table(catalogue: SqlCatalog, kind: str) -> Table:
 
 
 def iceberg_schema(kind: str) -> Schema:
-    """The columns of a kind's table: those of its files, then market and session_date."""
+    """The columns of a kind's table: the columns of its files, then market and session_date."""
     columns = [(field.name, _TYPES[field.type], not field.nullable) for field in file_schema(kind)]
     columns += [(name, StringType(), False) for name in PARTITIONED_BY]
     return Schema(
@@ -344,7 +345,7 @@ def iceberg_schema(kind: str) -> Schema:
 
 
 def _data_file(table: Table, uri: str, file: _File) -> DataFile | None:
-    """The entry of a file; None of one that is gone or damaged."""
+    """Return the entry of a file; None for a missing or damaged file."""
     try:
         footer = footer_of(Path(file.path))
     except DataFileError as error:

@@ -31,9 +31,9 @@ _SUFFIX: Final = ".avro"
 
 
 def leaving(snapshots: Iterable[Snapshot], untidy: list[str]) -> list[Snapshot]:
-    """Begin the week of the lists of these snapshots; return those whose week began, and add to `untidy` why one could
-    not. This is done before the commit that takes them from the table: a kill behind the commit must not leave lists
-    that look old.
+    """Begin the week of grace of these snapshots' lists. Returns the snapshots whose week began; adds the other
+    failures to `untidy`. Call before the commit that removes the snapshots from the table: a kill after that commit
+    must not leave lists that look old.
     """
     begun: list[Snapshot] = []
     for each in snapshots:

@@ -16,14 +16,13 @@ _NO_VALUE: Final = -1  # the length of a text that is null
 
 
 class RowsDigest:
-    """Takes batches in the order of their rows; `columns` are those that count, in their order."""
+    """The digest of rows that come in batches, in order. `columns` are the columns that count, in their order."""
 
     def __init__(self, columns: Sequence[str]) -> None:
         self._hashes = {name: (hashlib.sha256(), hashlib.sha256()) for name in columns}
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Add the next rows."""
         for name, (values, validity) in self._hashes.items():
             column = batch.column(name)
             if pa.types.is_string(column.type):
@@ -35,7 +34,6 @@ class RowsDigest:
         self.rows += batch.num_rows
 
     def hexdigest(self) -> str:
-        """The digest of the rows so far."""
         whole = hashlib.sha256(str(self.rows).encode())
         for name, (values, validity) in self._hashes.items():
             whole.update(name.encode() + b"\0" + values.digest() + validity.digest())

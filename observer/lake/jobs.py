@@ -1,6 +1,4 @@
-"""Seals the days of one system: each after its backup, and those that were missed or changed since. Where the lake has
-a target, it publishes them there.
-"""
+"""Seals the days of one system, each after its backup, also days that were missed or changed; publishes sealed days."""
 
 import asyncio
 import logging
@@ -98,8 +96,8 @@ class LakeJobs:
             return reader.is_backed_up(since_ns)
 
     async def _until_sealed(self, last: str, until_ns: int) -> bool:
-        """Seal the days up to `last` that are not sealed, and the newest that are; repeat a failure after an hour, but
-        not after `until_ns`: a day that stays wrong must not keep the next one waiting. Return whether all succeeded.
+        """Seal the unsealed days up to `last`, and the newest sealed days again. A failure is repeated after an hour,
+        not after `until_ns`: a day that stays wrong must not delay the next day. Returns whether all succeeded.
         """
         while not await self._has_sealed(last):
             if self._clock.now_ns() + _RETRY_S * NS_PER_S >= until_ns:
@@ -126,8 +124,8 @@ class LakeJobs:
         return True
 
     async def _until_published(self, until_ns: int) -> bool:
-        """Publish the sealed days; repeat a failure ever more slowly, but not after `until_ns`. Return whether it
-        succeeded, also where there is no target.
+        """Publish the sealed days. A failure is repeated ever more slowly, not after `until_ns`. Returns whether all
+        succeeded; True without a target.
         """
         if self._target is None:
             return True

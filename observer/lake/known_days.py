@@ -1,8 +1,8 @@
-"""The sealed days as one process knows them: of a lake of years only what changed is read and looked at each day.
+"""One process's knowledge of the sealed days: of a lake of years, each day only changes are read and checked.
 
-A manifest is replaced as a whole, so one whose file is the same was not changed. Whether every file is where the
-manifests say is looked at once a week, when the process begins, and after a sealing that failed or was killed; on the
-other days only the files of days whose manifests changed. `observer lake seal` begins a process, so it looks at all.
+A manifest is replaced as a whole, so a manifest whose file is the same did not change. The presence of every file is
+checked when the process begins, once a week, and after a sealing that failed or was killed. On other days only the
+files of days with changed manifests are checked. `observer lake seal` begins a process, so it checks all files.
 """
 
 import os
@@ -22,7 +22,7 @@ LOOK_NS: Final = 7 * NS_PER_DAY
 
 
 class _Manifest(msgspec.Struct, frozen=True):
-    """A manifest, and the inode, time and size of its file."""
+    """A manifest with the inode, time and size of its file."""
 
     file: tuple[int, int, int]
     day: SealedDay

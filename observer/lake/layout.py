@@ -71,7 +71,7 @@ class Version(msgspec.Struct, frozen=True):
     is_distinct: bool = False
 
     def is_held_with(self, uids: Collection[str]) -> bool:
-        """Whether a database with these event streams can have all the rows; another one has the others."""
+        """Whether a database with these event streams can hold all rows. Another database holds the others."""
         return all(each.uid in uids for each in self.streams)
 
 
@@ -167,7 +167,6 @@ class VersionFile(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> Path:
-        """Where it is."""
         return Path(self.folder, f"{self.version}{_ENDING}")
 
 
@@ -253,11 +252,9 @@ class SealedDays(Mapping[str, SealedDay]):
         return manifest_from(self._contents[path], str(path), _REMEDY)
 
     def __iter__(self) -> Iterator[str]:
-        """The dates, in order."""
         return iter(self._paths)
 
     def __len__(self) -> int:
-        """The number of days."""
         return len(self._paths)
 
 
@@ -324,12 +321,10 @@ def write_manifest(lake: Path, day: SealedDay) -> None:
 
 
 def manifest_path(lake: Path, market: str, day: str) -> Path:
-    """The file of a day's manifest."""
     return lake / DAYS / f"market={market}" / f"{day}.json"
 
 
 def manifest_content(day: SealedDay) -> bytes:
-    """The manifest as its file has it."""
     return msgspec.json.format(msgspec.json.encode(day), indent=1) + b"\n"
 
 

@@ -40,8 +40,8 @@ def late_rows(
 
 
 def numbers_of(sealed: Sequence[StreamRows], uids: Mapping[int, str]) -> Mapping[int, int]:
-    """The numbers of a version's streams as the database has them now, by the version's own. A stream that it does not
-    have (it was restored) keeps its number if that is free, else it gets the next free one.
+    """Return the database's numbers of a version's streams, by the version's own numbers. A stream that the database
+    lacks (it was restored) keeps its number if that number is free, else it gets the next free number.
     """
     present = {uid: stream for stream, uid in uids.items()}
     taken = {*uids, *(each.stream for each in sealed)}
@@ -72,7 +72,7 @@ def merged(
 
 
 def _with_columns(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows with these columns: null where an earlier version of the events had none."""
+    """Yield the rows with these columns: null where an earlier version of the events lacks the column."""
     for batch in batches:
         own = set(batch.schema.names)
         columns = [batch[each.name] if each.name in own else pa.nulls(batch.num_rows, each.type) for each in schema]
@@ -80,7 +80,9 @@ def _with_columns(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Itera
 
 
 def _by_symbol(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each symbol, which stand together; all under no symbol where the kind has none."""
+    """Yield the rows of each symbol; the rows of a symbol are adjacent. A kind without a symbol yields all rows under
+    an empty one.
+    """
     held: list[pa.RecordBatch] = []
     name = ""
     for batch in batches:

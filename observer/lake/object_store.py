@@ -131,12 +131,11 @@ class ObjectStore:
         )
 
     def url_of(self, name: str) -> str:
-        """The whole URL of an object."""
         return f"{self.url}/{name}"
 
     @property
     def polars_options(self) -> Mapping[str, str | int]:
-        """What `polars.scan_parquet` needs to read these objects; it has the keys."""
+        """The options of `polars.scan_parquet` for these objects, keys included."""
         keys = self._keys
         options = {
             "aws_access_key_id": keys.access_key,
@@ -212,7 +211,6 @@ class ObjectStore:
                 yield piece
 
     def has_object(self, name: str) -> bool:
-        """Whether there is an object of this name."""
         return self._size_of(name) is not None
 
     def copy(self, name: str, copied: str) -> None:

@@ -111,7 +111,7 @@ def write_file(
 
 
 class _Keys:
-    """Whether no two rows, which are sorted by symbol and order, have the same ones."""
+    """Checks that the keys (symbol and order) of sorted rows are unique."""
 
     def __init__(self, kind: str, schema: pa.Schema) -> None:
         self._names = [name for name in ("symbol", *kind_named(kind).order) if name in schema.names]
@@ -132,7 +132,7 @@ class _Keys:
 
 
 class _Positions:
-    """The first and the last number and the rows of each event stream."""
+    """The first number, the last number and the number of rows of each event stream."""
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[int, int, int]] = {}
@@ -176,11 +176,11 @@ def of_market(batches: Iterable[pa.RecordBatch], market: str) -> Iterator[pa.Rec
 
 
 def read_file(path: Path, columns: list[str] | None = None) -> Generator[pa.RecordBatch]:
-    """The rows of a file in their order.
+    """Yield the rows of a file in order.
 
     Raises:
-        UnreadableFileError: it cannot be read; it may be whole.
-        DataFileError: it is not there, or it is damaged.
+        UnreadableFileError: the file cannot be read; it may be whole.
+        DataFileError: the file is missing or damaged.
     """
     with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         yield from file.iter_batches(_ROWS_AT_ONCE, columns=columns)
@@ -218,6 +218,6 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        # What the system refuses has its number; what pyarrow finds damaged is an OSError without one.
+        # A refusal of the system has an errno; damage that pyarrow finds is an OSError without an errno.
         is_refused = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
         raise (UnreadableFileError if is_refused else DataFileError)(f"{path}: {error}") from error

@@ -148,8 +148,8 @@ def _names(folder: Path) -> set[str]:
 
 
 def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions: bytes, *, is_done: bool) -> bool:
-    """Bring the file of conflated rows to what only they have; return whether it changed. `is_done`: the trades' file
-    is that of these trades, so the target is, too, unless the conflated rows changed.
+    """Reduce the file of conflated rows to the shares that only they hold. Returns whether the file changed. `is_done`:
+    the trades' file is unchanged, so the target changes only if the conflated rows did.
     """
     from observer.lake.publishing import is_same, put_in_place
     from observer.lake.unheld import versions_of, write_unheld
@@ -170,7 +170,7 @@ def _put_unheld(source: Path, trades: Path, target: Path, staged: Path, versions
 def _put_tables(
     reader: DayRowsReader, folder: Path, kinds: Sequence[str], session_date: str, stop: threading.Event
 ) -> Sequence[Path]:
-    """Write the tables of a track's day, unless they are there and have its rows; return those that were written."""
+    """Write the tables of a track's day that are missing or have other rows. Returns the written files."""
     counts = {kind: reader.count(kind, session_date) for kind in kinds}
     targets = {kind: (folder / kind).with_suffix(_TABLE_SUFFIX) for kind in kinds if counts[kind]}
     if not targets or (_rows_of(folder) == counts and all(target.is_file() for target in targets.values())):
@@ -200,7 +200,9 @@ def _put_tables(
 def _only_unheld(
     reader: DayRowsReader, rows: Iterator[Sequence[Any]], names: Sequence[str], session_date: str
 ) -> Iterator[Sequence[Any]]:
-    """The conflated rows, which come by symbol, with what no trade has. The trades of a symbol are in memory."""
+    """Yield the conflated rows, which come by symbol, without the shares of stored trades. The trades of a symbol are
+    in memory.
+    """
     symbol, total, volume, trades = (names.index(name) for name in ("symbol", "cumulative_volume", "volume", "trades"))
     for of_symbol, found in groupby(rows, itemgetter(symbol)):
         own = [list(row) for row in found]
@@ -213,7 +215,7 @@ def _only_unheld(
 
 
 def _rows_of(folder: Path) -> Mapping[str, int] | None:
-    """The rows by kind that the folder's tables are made of; None where that is not known: they are written again."""
+    """Return the number of rows by kind behind the folder's tables; None if unknown: the tables are written again."""
     try:
         return msgspec.json.decode(read_file(folder / _ROWS), type=dict[str, int])
     except (OSError, ValueError):

@@ -1,6 +1,7 @@
-"""What follows from the manifests: the files that a glob finds, and the removal of what no manifest names.
+"""The files that follow from the manifests: the copies that a glob finds, and the removal of files that no manifest
+names.
 
-It is repeated at each start of a sealing, so it repairs what a kill left undone.
+Each start of a sealing repeats this, so it repairs what a kill left undone.
 """
 
 import errno
@@ -90,9 +91,9 @@ def confirmed(
     stop: threading.Event,
     waiting: Callable[[], object] = lambda: None,
 ) -> Found:
-    """What `look` finds. What it finds wrong has to be found twice, and again after the end of a process that changes
-    the lake (`waiting` is called then): such a process writes a manifest before the files that follow from it. The
-    third look's is what counts where each finds something else.
+    """Return the result of `look`, confirmed: a problem counts when two looks find it. A look waits for the end of a
+    process that changes the lake (and calls `waiting`), as such a process writes a manifest before the files that
+    follow from it. If the first looks differ, the third counts.
 
     Raises:
         StoppedError: `stop` was set.

@@ -53,8 +53,9 @@ class Removal:
         self._failure = ""
 
     def add(self, rows: Sequence[SealedRows]) -> str:
-        """Remove those of these rows, which are all that may be removed, that were not yet, unless some of them wait;
-        others wait no longer. Return why the removal before failed, empty if it did not.
+        """Replace the set of removable rows by `rows`. Rows already removed or queued are not queued again; queued rows
+        that are no longer in the set leave the queue. New rows join only an empty queue. Returns the reason of the last
+        failed removal, empty without a failure.
         """
         with self._lock:
             self._done.intersection_update(rows)
@@ -69,7 +70,7 @@ class Removal:
             return failure
 
     def is_done(self, rows: SealedRows) -> bool:
-        """Whether these rows were removed to the last one."""
+        """Whether all of these rows are removed."""
         with self._lock:
             return rows in self._done
 
@@ -79,7 +80,9 @@ class Removal:
             self._waiting.clear()
 
     def forget(self) -> None:
-        """The database went back, and may have removed rows again: remove what is added next from its beginning."""
+        """Handle a database that went back and may hold removed rows again: the next added rows are removed from their
+        beginning.
+        """
         with self._lock:
             self._waiting.clear()
             self._done.clear()

@@ -61,11 +61,11 @@ def seal_days(
     target: ObjectStore | None = None,
     known: KnownDays | None = None,
 ) -> Iterator[SealingResult]:
-    """Repair the lake, seal these days one after another, as `seal`, and bring the catalogue up to date, also after a
-    failure or a stop. A day that is wrong does not keep the others from being sealed. A process changes the lake only
-    through this. The rows of the days in `remove` may be removed from the database then, as `allow_removal`, where the
-    lake has a target only if that has them too. `known` are the sealed days as this process knows them (None: it does
-    not): so not all files are looked at each time.
+    """Repair the lake, seal the days one after another as `seal`, and update the catalogue, also after a failure or a
+    stop. A wrong day does not keep the other days from being sealed. A process changes the lake only through this
+    function. Rows of the days in `remove` may leave the database afterwards (`allow_removal`); where the lake has a
+    target, only rows that the target has too. `known` is this process's knowledge of the sealed days (None: nothing is
+    known), which saves the check of all files.
 
     Raises:
         LakeInUseError: another process seals.
@@ -105,7 +105,9 @@ def seal_days(
 
 
 def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay]) -> Sequence[str]:
-    """Bring the catalogue up to date; return why it is not. Also behind a failure of the sealing, which goes first."""
+    """Update the catalogue. Returns the reasons why it is not up to date. Called also after a failed sealing, whose
+    error takes precedence.
+    """
     from observer.lake.catalogue import update_catalogue  # it loads pyiceberg and with it pandas: 0.7 s, once a day
 
     try:
@@ -120,8 +122,8 @@ def _untidy_catalogue(lake: Path, known: KnownDays, before: Sequence[SealedDay])
 def _compared(
     lake: Path, url: str, market: str, days: Sequence[str], sealed: Sequence[SealedDay], stop: threading.Event
 ) -> Iterator[tuple[str, SealedDay | None]]:
-    """The dates; beside one whose sealed day has all rows that the database has, that day. The rows of several sealed
-    days are counted by one statement a kind: most of the days that are looked at again did not change.
+    """Yield each date with its sealed day if that day has all rows of the database, else with None. One statement a
+    kind counts the rows of several sealed days: most of these days did not change.
     """
     of_market = {each.session_date: each for each in sealed if each.market == market}
     for first in range(0, len(days), _COMPARED_TOGETHER):
@@ -141,7 +143,7 @@ def _unchanged(lake: Path, url: str, sealed: Sequence[SealedDay], stop: threadin
 
 
 def _is_unchanged(lake: Path, day: SealedDay, counts: Mapping[str, int], uids: Mapping[int, str]) -> bool:
-    """Whether `seal` would find nothing to do; also where it finds something wrong, it has to look."""
+    """Whether `seal` would find nothing to do. A day with a problem counts as changed: `seal` has to look at it."""
     joined = _joined(day, uids)
     if not day.marks or day.lost_kinds or any(counts[kind] for kind in joined):
         return False
@@ -235,8 +237,8 @@ def allow_removal(
 
 
 class _Source(msgspec.Struct, frozen=True):
-    """What a new version of a kind is written from: its rows, their number, and the random ids of their streams by the
-    number that they carry.
+    """The content of a kind's new version: the rows, their number, and the random id of each stream by its number in
+    the rows.
     """
 
     kind: str
@@ -254,7 +256,7 @@ def _sources(
     counts: Mapping[str, int],
     uids: Mapping[int, str],
 ) -> Generator[_Source]:
-    """The kinds whose rows are not those of the newest version. Write each before you take the next one."""
+    """Yield the kinds whose rows differ from the newest version. Write each source before you take the next one."""
     joined = _joined(before, uids) if before is not None else ()
     for kind in _changed(lake, before, {kind: rows for kind, rows in counts.items() if kind not in joined}, uids):
         with closing(reader.batches(kind, session_date)) as found:
@@ -287,13 +289,13 @@ def _still_lost(before: SealedDay, reader: SealingReader) -> Mapping[str, str]:
 
 
 def _is_in_database(reader: SealingReader, kind: str, session_date: str, version: Version) -> bool:
-    """Whether the database has the version's rows, by their positions: as many rows can be others."""
+    """Whether the database has the version's rows, by their positions: an equal number alone can be other rows."""
     positions = sealed_rows(kind, session_date, version.streams)
     return reader.count(kind, session_date) >= version.rows and reader.has_rows(positions)
 
 
 def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
-    """The kinds whose sealed rows the database need not have: rows of theirs that it has join the sealed ones."""
+    """The kinds whose sealed rows the database may lack: the database's rows of such a kind join the sealed rows."""
     held = set(uids.values())
     lost = before.lost_kinds
     known = [(kind, found[-1]) for kind, found in before.kinds.items() if kind in KINDS and kind not in lost]
@@ -301,8 +303,8 @@ def _joined(before: SealedDay, uids: Mapping[int, str]) -> Sequence[str]:
 
 
 def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) -> Mapping[str, int]:
-    """The high-water marks of the streams with rows of the newest versions: each start of a process is a stream, and a
-    manifest with all of them would grow with each. A restored database may not have all of these.
+    """Return the high-water marks of the streams with rows in the newest versions. Each start of a process is a stream,
+    so a manifest with all streams would grow with each start. A restored database may lack some of these streams.
     """
     streams = [each for found in kinds.values() for each in found[-1].streams]
     last = {each.uid: max(of_stream.last for of_stream in streams if of_stream.uid == each.uid) for each in streams}
@@ -310,8 +312,8 @@ def _marks_of(kinds: Mapping[str, Sequence[Version]], marks: Mapping[str, int]) 
 
 
 def _changed(lake: Path, before: SealedDay | None, counts: Mapping[str, int], uids: Mapping[int, str]) -> list[str]:
-    """The kinds whose rows are not those of the newest version, or whose file of it is gone. Rows are never changed, so
-    their number shows it, and in a database that was restored the numbers of their streams. A version without positions
+    """The kinds whose rows differ from the newest version, or whose file is gone. Stored rows never change, so the
+    number of rows shows a difference; in a restored database the numbers of the streams do. A version without positions
     is of an earlier Observer.
     """
     if before is None:
@@ -336,7 +338,9 @@ def _is_stale(lake: Path, before: SealedDay, kind: str, uids: Mapping[int, str])
 
 
 def _fewer(lake: Path, before: SealedDay, reader: SealingReader) -> Sequence[str]:
-    """The kinds whose sealed rows are not all in the database, where it need not have them; their files are whole."""
+    """The kinds with fewer rows in the database than in the lake, where the database may lack rows. Checks that the
+    files of these kinds are whole.
+    """
     fewer: list[str] = []
     for kind in sorted(REMOVABLE.intersection(before.kinds).difference(before.lost_kinds)):
         newest = before.kinds[kind][-1]

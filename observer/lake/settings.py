@@ -45,7 +45,6 @@ class LakeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keys_file: str = ""
 
     def __post_init__(self) -> None:
-        """Checks the URLs."""
         bucket = urlsplit(self.target).netloc
         if self.target and not (self.target.startswith(TARGET_SCHEME) and _BUCKET.fullmatch(bucket)):
             raise ValueError("target: must be s3://BUCKET/PREFIX; `folder` takes a path")

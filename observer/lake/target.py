@@ -1,12 +1,12 @@
-"""The lake's copy at an object store: publishes sealed days, says which are there, and verifies them.
+"""The lake's copy in an object store: publishes sealed days, lists the published days, and verifies them.
 
     URL/_versions/kind=K/market=M/session_date=D/N.parquet    every version
     URL/kind=K/market=M/session_date=D/part-0.parquet         a copy of the newest one, for engines that read a glob
     URL/_days/market=M/D.json                                 the day's manifest, written last
 
-The local lake stays the truth; the copy follows from it. A version is read again and compared with its file before
-anything names it, and the manifest is written when everything that it names is there. Each object appears in one step.
-So a kill or a lost store leaves a day as it was, and the next publication goes on where it ended.
+The local lake stays the truth; the copy follows from it. A version is read back and compared with its file before
+anything names it. The manifest is written after everything that it names. Each object appears in one step. So a kill or
+a lost store leaves a day unchanged, and the next publication continues.
 """
 
 import threading
@@ -101,8 +101,8 @@ def publish_days(
 
 
 class Published(msgspec.Struct, frozen=True):
-    """The day as the target has it now, whether it had another state, and what is wrong with kinds that stayed as they
-    were there.
+    """The day as the target has it now, whether the publication changed it, and the problems of kinds that stayed
+    unchanged.
     """
 
     there: SealedDay
@@ -238,7 +238,9 @@ def _put_version(
 
 
 def _require_same_lake(store: ObjectStore, day: SealedDay, known: SealedDay) -> None:
-    """Versions are only added: a manifest with others is that of another lake, or of this one before it was lost."""
+    """Require that the target's manifest names only versions of this lake: versions are only added. Other versions
+    belong to another lake, or to this lake before it was lost.
+    """
     for kind, found in known.kinds.items():
         own = {(each.version, each.digest) for of in (day.kinds, day.lacking) for each in of.get(kind, ())}
         if not {(version.version, version.digest) for version in found} <= own:

@@ -58,7 +58,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _left(rows: pa.Table, trades: Path) -> pa.Table:
-    """The rows with the volume and the number of trades that are stored in no other way; none without any."""
+    """Return the rows reduced to the volume and the trades that are stored in no other way, without empty rows."""
     numbers: dict[str, list[int]] = {}
     for number, symbol in enumerate(rows["symbol"].to_pylist()):
         numbers.setdefault(symbol, []).append(number)

@@ -83,7 +83,7 @@ class LakeUpkeep:
         return texts
 
     def _published(self, store: ObjectStore, stop: threading.Event, texts: list[str]) -> list[str]:
-        """Add the days that are published to the texts; return what is wrong with others."""
+        """Add the published days to `texts`. Returns the problems of other days."""
         days = publish_days(self._lake, store, self._market, stop)
         try:
             texts.extend(f"{each.session_date}: published" for each in days)
@@ -140,7 +140,7 @@ class LakeUpkeep:
         target: ObjectStore | None,
         wrong: dict[str, str],
     ) -> Sequence[str]:
-        """Seal these days and write their day files; `wrong` is what was wrong with day files before, by the date."""
+        """Seal the days and write their day files. `wrong` holds the earlier problems of day files by date."""
         texts: list[str] = []
         unsealed: list[str] = []
         untidy: UntidyCatalogueError | None = None
@@ -172,8 +172,8 @@ class LakeUpkeep:
         return texts
 
     def _without_day_files(self, sealed: Sequence[SealedDay]) -> Sequence[SealedDay]:
-        """The days that changed since their day files were written, and those whose folder is not there: a restored or
-        a new folder has none. All of them when all files of the lake are looked at.
+        """The days that changed since their day files were written, and the days without a folder of day files (a
+        restored or new folder). All days, when all files of the lake are checked.
         """
         if self._known.is_look_due(self._now_ns()):
             return sealed
@@ -181,7 +181,7 @@ class LakeUpkeep:
         return [each for each in sealed if self._filed.get(each.session_date) is not each or each.session_date in gone]
 
     def _write_day_files(self, day: SealedDay, wrong: dict[str, str]) -> None:
-        """Write the files of a day, or note under its date what is wrong with them."""
+        """Write the files of a day; note a failure under its date."""
         wrong.pop(day.session_date, None)
         self._filed.pop(day.session_date, None)
         try:
@@ -231,6 +231,6 @@ def _has_more(
 
 
 def days_to_seal(stored: Sequence[str], sealed: set[str]) -> list[str]:
-    """The stored days to seal or to compare: those that are not sealed, and the newest of those that are."""
+    """The stored days to seal or to compare: the unsealed days and the newest sealed days."""
     again = [day for day in sorted(stored) if day in sealed][-CHECKED_AGAIN:]
     return sorted({*again, *(day for day in stored if day not in sealed)})

@@ -18,7 +18,9 @@ from observer.store.sealing import SealingReader
 
 
 class VerifiedDay(msgspec.Struct, frozen=True):
-    """A verified day: its kinds, its rows, how many of them were compared with the database, and what is wrong."""
+    """The result for one day: its kinds, its rows, the number of rows that were compared with the database, and the
+    problems.
+    """
 
     market: str
     session_date: str
@@ -108,7 +110,7 @@ def verify_catalogue(lake: Path) -> Sequence[str]:
 
 
 def wrong_version(path: Path, version: Version) -> list[str]:
-    """What is wrong with the file of a version: its rows, or its metadata."""
+    """Return the problems of a version's file: in its rows or its metadata."""
     try:
         require_rows(path, version.rows, version.digest, "those of its manifest")
         stated = metadata_of(path)
@@ -136,8 +138,8 @@ def _wrong_glob(lake: Path, day: SealedDay, kind: str, newest: Version) -> list[
 
 
 def _wrong_rows(reader: SealingReader, lake: Path, day: SealedDay, kind: str, newest: Version) -> list[str]:
-    """Compare the columns that the newest version has. One that an earlier Observer sealed lacks those which rows got
-    since: such a row has no value there.
+    """Compare the columns of the newest version. A version of an earlier Observer lacks later columns: such a row has
+    no value there.
     """
     try:
         sealed = columns_of(version_path(lake, kind, day.market, day.session_date, newest.version))
@@ -169,10 +171,10 @@ def _late_rows(reader: SealingReader, day: SealedDay, kind: str, newest: Version
 
 
 def require_rows(path: Path, rows: int, digest: str, source: str) -> None:
-    """Read the file and return if it has exactly these rows.
+    """Read the file, and return if it has exactly these rows.
 
     Raises:
-        DataFileError: it has others, it is damaged, or it is not there.
+        DataFileError: the file has other rows, is damaged, or is missing.
     """
     found = digest_of_file(path)
     if found != (rows, digest):

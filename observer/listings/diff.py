@@ -1,8 +1,8 @@
 """Compares stored listings with those of a master file, and decides whether the changes need an approval.
 
 Every function handles one exchange: a comparison of one exchange's file with a whole region's listings would remove
-those of the other exchanges (design.md 6.2). Sizes and times of a file decide about its download only; the content
-decides whether something changed.
+those of the other exchanges. Sizes and times of a file decide about its download only; the content decides whether
+something changed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,8 +31,8 @@ TimeOfDay = Annotated[
 
 
 class ReferenceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which exchanges' master files are kept, and the thresholds above which a change needs an approval (requirement
-    000, 6.2, 8.3 and A.2). On the day of the week (sunday ...) and at the Korean local time of the weekly refresh, all
+    """Which exchanges' master files are kept, and the thresholds above which a change needs an approval
+    (docs/requirement.md). On the day of the week (sunday ...) and at the Korean local time of the weekly refresh, all
     files are downloaded, changed or not. A failed attempt is repeated up to the maximum, with doubling pauses.
 
     Raises:
@@ -113,8 +113,8 @@ def decide_download(
     """Whether to download, from the stamps of the local copy (None: no copy) and of the server.
 
     Any difference means download; equal stamps mean skip until the copy, downloaded `age_s` market seconds ago, is due
-    for its refresh. Equal sizes alone prove nothing (design.md 6.1): two real files of one length differed by 60
-    listings. Without any server metadata the file is downloaded.
+    for its refresh. Equal sizes alone prove nothing: two real files of one length differed by 60 listings. Without any
+    server metadata the file is downloaded.
     """
     if remote.size_bytes == 0:
         return FileDecision("refuse", "the server offers an empty file", "critical")
@@ -164,11 +164,11 @@ def outcome(
     new_size_bytes: int,
     approved: bool = False,
 ) -> ListingOutcome:
-    """Whether the changes of one exchange need an approval (requirement 000, 8.3; design.md 6.4).
+    """Whether the changes of one exchange need an approval (docs/requirement.md).
 
     Initial listings may be many, new ones may not. `approved` changes are applied. A file that grew much, or shrank and
-    did lose listings, is applied with a warning (A.1: "download and verify"); less than a thousandth is no change of
-    size (A.2): some listings come and go every day.
+    did lose listings, is applied with a warning; less than a thousandth is no change of size: some listings come and
+    go every day.
     """
     changes = tuple(changes)
     if approved:

@@ -1,8 +1,8 @@
 """Watches the listings: how old each exchange's last check is, how many listings a region has, how many are complete.
 
-Requirement 001, monitoring: a master file older than 48 hours, a region that loses more than a tenth of its listings,
-and less than 95 % of complete listings are alerts. A check that fails is an alert at once (`sync`); the age shows the
-check that never comes.
+docs/requirement.md: a master file older than 48 hours, a region that loses more than a tenth of its listings, and less
+than 95 % of complete listings are alerts. A check that fails is an alert at once (`sync`); the age shows the check that
+never comes.
 """
 
 import asyncio

@@ -406,7 +406,7 @@ class MasterFiles:
         return await asyncio.to_thread(ask)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
-        """Retry so many times as configured, with doubling pauses (requirement 000, 7.1), unless it is gone."""
+        """Retry so many times as configured, with doubling pauses, unless it is gone."""
         pause_s = _FIRST_PAUSE_S
         for number in range(1, self._settings.attempts_max + 1):
             try:

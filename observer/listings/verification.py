@@ -1,4 +1,4 @@
-"""Verifies the stored listings against the file in force (requirement 000, 13.1; 001, data quality)."""
+"""Verifies the stored listings against the file in force."""
 
 from collections.abc import Sequence
 

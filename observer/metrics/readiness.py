@@ -1,4 +1,4 @@
-"""Is the system ready to collect? The checklist of requirement 004: slots, database, token, stream, calendar. Pure."""
+"""Is the system ready to collect? The checklist: slots, database, token, stream, calendar. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final

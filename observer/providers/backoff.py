@@ -1,7 +1,7 @@
 """Decides when to reconnect a lost or refused stream. Pure: the caller passes market time and random numbers.
 
-Requirement 004, "WebSocket Reconnect Fails" and "Constraints": 1, 2, 5, 10, 30, 60 s, and at most 60 connections an
-hour; after that the account's stream is suspended and tried on a slow beat, Track A untouched.
+The pauses are 1, 2, 5, 10, 30, 60 s, and at most 60 connections an hour; after that the account's stream is suspended
+and tried on a slow beat, Track A untouched.
 """
 
 from collections import deque
@@ -31,8 +31,8 @@ class ReconnectBackoff:
     the rest serves quick reconnects. When the rest is used up, the stream is suspended until data flow again; until
     then there is one attempt each `slow_beat_s`.
 
-    Only data prove a connection: one that was accepted and stayed idle may be a fight for the key (design.md,
-    section 7), so nothing else shortens the pauses again.
+    Only data prove a connection: one that was accepted and stayed idle may be a fight of two clients for one key, so
+    nothing else shortens the pauses again.
     """
 
     def __init__(self, delays_s: Sequence[float], attempts_per_hour: int, slow_beat_s: float) -> None:

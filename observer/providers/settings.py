@@ -59,8 +59,8 @@ def _is_host_and_port(address: str) -> bool:
 class StreamLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of each account's stream: silence, connection attempts, and changes of subscriptions.
 
-    `silence_s` is machine time: no message of any kind, keep-alives included. `attempts_per_hour` is requirement 004's
-    ("Constraints"): connections in an hour of market time; when they are used up there is one each
+    `silence_s` is machine time: no message of any kind, keep-alives included. `attempts_per_hour` is a limit of the
+    requirement (docs/requirement.md): connections in an hour of market time; when they are used up there is one each
     `slow_beat_market_s`, and its share of them is kept free for that. `changes_per_minute` are subscriptions and
     removals in a minute of market time, see `SubscriptionRateLimiter`: 4 are two lines replaced, half of the churn
     guard's 41 in ten minutes (`observer bench slots` shows the price).
@@ -88,7 +88,7 @@ class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     A broker's folder states the default of `calls_per_second`: in a struct of its own, so that a section that gives
     only the other keys has it too.
-    `calls_per_minute` is a second limit beside the first (requirement 004, "Constraints": 1,000); None, or one that
+    `calls_per_minute` is a second limit beside the first (docs/requirement.md: 1,000); None, or one that
     `calls_per_second` can never reach: there is none.
 
     Raises:

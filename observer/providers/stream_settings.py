@@ -10,7 +10,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The address, the records to stream, and the waits. `_s` is machine time, `_market_s` is market time.
 
     Each symbol takes one of the `capacity` subscriptions for each kind in `records`, so two kinds halve the number of
-    symbols. `attempts_per_hour` and the delays are requirement 004's ("Constraints"); the last delay repeats. The
+    symbols. `attempts_per_hour` and the delays are the requirement's (docs/requirement.md); the last delay repeats. The
     connection retries refused subscriptions every `refusal_market_s`.
     """
 

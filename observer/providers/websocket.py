@@ -279,8 +279,8 @@ class TradeStreamConnection:
             await asyncio.sleep(remaining_s)
 
     async def _watch_key(self, used: Credentials) -> NoReturn:
-        """Each session belongs to one approval key: a new one needs a new session (requirement 004, "WebSocket Session
-        Coordination"). While there are no credentials at all the connection stays as it is.
+        """End the session when the approval key changes: each session belongs to one key. Without any credentials
+        the connection stays as it is.
         """
         while True:
             await asyncio.sleep(self._settings.key_check_s)

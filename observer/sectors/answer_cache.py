@@ -13,8 +13,8 @@ import msgspec
 from observer.files import replace_file
 from observer.units import NS_PER_S
 
-KEPT_S: Final = 24 * 3600  # requirement 003: 24 hours
-ANSWERS_MAX: Final = 20_000  # requirement 003
+KEPT_S: Final = 24 * 3600  # a day
+ANSWERS_MAX: Final = 20_000
 
 
 class _Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -23,7 +23,7 @@ from observer.units import NS_PER_DAY
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 100  # requirement 003: a transaction
+BATCH: Final = 100  # listings a transaction
 LAST_RESORT: Final = "yahoo_profile"
 
 Publish = Callable[[Sequence[Event]], None]

@@ -1,7 +1,7 @@
 """FinanceDatabase (JerBouma/FinanceDatabase, MIT): a file of 120,000 equities with sectors that approximate GICS.
 
 The user downloads it once (`observer enrich download`) and again for a newer one; the product contains no part of it.
-It names securities as Yahoo does (upbit-kiwoom.md section 4). The parser reads three columns of a record:
+It names securities as Yahoo does. The parser reads three columns of a record:
 
     symbol,name,summary,currency,sector,industry_group,industry,exchange,market,country,...
     0004.HK,Wharf (Holdings) Limited,...,HKD,Real Estate,Real Estate,Real Estate Management & Development,HKG,...

@@ -1,4 +1,4 @@
-"""The two jobs about sectors (requirement 003): each is `python -m observer.sectors` in a process of its own.
+"""The two jobs about sectors: each is `python -m observer.sectors` in a process of its own.
 
 With that process go yfinance and its memory when it is done; it delivers from its own outbox to the writer, as
 `observer enrich run` does. It may take hours at one request a second, so it runs beside its worker's other jobs.
@@ -110,7 +110,7 @@ class SectorJobs:
             self._alerts.resolve(identity, f"job {job.name} is done")
 
     def _process(self, job: str) -> EnrichmentProcess:
-        """The input of the job's process (requirement 003: "Daily Incremental Updates", "Weekly Full Refresh")."""
+        """The input of the job's process."""
         is_weekly = job == WEEKLY
         options = EnrichmentOptions(
             url=self._url,

@@ -11,7 +11,7 @@ TimeOfDay = Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", de
 
 
 class SectorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sectors: the two jobs (requirement 003, "Production Deployment Guide"), none unless `scheduled`.
+    """Sectors: the two jobs, none unless `scheduled`.
 
     Off by default: the jobs query Yahoo, with which the user has no contract, and need the extra `sectors`. With
     the sources sector_code and finance_database alone they query no network service. The daily job looks up stocks

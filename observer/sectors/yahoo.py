@@ -72,7 +72,7 @@ class TokenBucket:
 
 
 class YahooSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Rate, retries and circuit breaker of requests to Yahoo (requirement 003): one request a second; retries after 5,
+    """Rate, retries and circuit breaker of requests to Yahoo: one request a second; retries after 5,
     10 and 20 seconds, each up to a quarter longer; after five failures in a row, no request for `breaker_reset_s`
     machine seconds.
 

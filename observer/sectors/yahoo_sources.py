@@ -1,8 +1,8 @@
 """Yahoo's sectors as sources: whole markets by its screener, and single symbols for what is left.
 
-One query for each exchange and sector, 250 symbols a call: the rows do not hold the sector, it is known from the query
-(upbit-kiwoom.md section 4). That is 100 to 200 calls for all markets; single look-ups would be some 40,000. Yahoo's
-sectors are Morningstar's, mapped by name.
+One query for each exchange and sector, 250 symbols a call: the rows do not hold the sector, the query names it. That is
+100 to 200 calls for all markets; single look-ups would be some 40,000. Yahoo's sectors are Morningstar's, mapped by
+name.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""How Yahoo names a security of an exchange. Pure (upbit-kiwoom.md section 4: suffixes and codes read in yfinance).
+"""How Yahoo names a security of an exchange. Pure (suffixes and codes as yfinance has them).
 
 FinanceDatabase uses the same names. Who has none there is None: Hanoi is not covered.
 """

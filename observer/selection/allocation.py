@@ -1,4 +1,4 @@
-"""Allocates slots to candidates. Requirement 004, Slot Management.
+"""Allocates slots to candidates. See docs/requirement.md.
 
 `allocate` is a function from a state and candidates to a new state and its decisions; the order of the candidates does
 not matter.
@@ -6,13 +6,13 @@ not matter.
 `observer.selection.ranking` defines the rank of symbols.
 
 A triggered symbol that finds no slot, or is replaced, waits while its trigger lives, and is a candidate again at every
-allocation: it precedes the next filler for a slot that becomes free between two sweeps (requirement 004, Trigger
-Expiration: an expiry evaluates the slots anew).
+allocation: it precedes the next filler for a slot that becomes free between two sweeps, as an expiry evaluates the
+slots anew.
 
 An account that is *closed* (its stream is down, its keys are refused) assigns no new slots. Its symbols move by rank to
 slots of other accounts: free ones, or those of symbols that they outrank. A symbol that finds none keeps the closed
-slot, and is tried again; a moved symbol returns when its account opens and its old slot is free (requirement 004,
-Provider Pool: failover). If every account is closed, all count as open: slots are assigned as usual, for the time after
+slot, and is tried again; a moved symbol returns when its account opens and its old slot is free.
+If every account is closed, all count as open: slots are assigned as usual, for the time after
 the outage.
 """
 
@@ -67,7 +67,7 @@ def allocate(
     outscore it by more than the threshold. A pinned symbol needs no score to replace an unpinned one. A filler by
     market capitalisation yields to every trigger, replaces none, and never overflows.
 
-    During rapid replacements the threshold is higher and lives are longer (requirement 004, Rapid Symbol Churn).
+    During rapid replacements the threshold is higher and lives are longer.
     """
     rapid = is_rapid(state, now_ns, settings)
     half_life_s = settings.score_half_life_seconds

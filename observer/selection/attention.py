@@ -1,6 +1,6 @@
 """Which symbols Track A asks between two full sweeps, and which volume rises it reports. Pure.
 
-A full sweep comes every ten minutes (requirement 004), so a surge waits half of that for its first snapshot, while the
+A full sweep comes every ten minutes, so a surge waits half of that for its first snapshot, while the
 broker's limit is idle. Between sweeps Track A therefore asks again, with a share of the limit:
 
 - **What is asked.** Each symbol has a time at which it is due; the earliest due are asked first, a full request at a

@@ -1,4 +1,4 @@
-"""Track A's snapshots of the opening, for Track B's start half an hour later. Requirement 004, Context Synchronization.
+"""Track A's snapshots of the opening, for Track B's start half an hour later. See docs/requirement.md.
 
 The documents add up the snapshots' volumes; these are cumulative, so the last one already is the opening's volume.
 

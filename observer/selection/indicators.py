@@ -25,7 +25,6 @@ TRUE_RANGE_DAYS: Final = 14
 class DayRow(Protocol):
     """One symbol's day; `Bar` of the providers and `DailyBar` of the bus fit."""
 
-    # ruff: disable[D102] - the words are those of `DailyBar`
     @property
     def high(self) -> float | None: ...
     @property
@@ -34,8 +33,6 @@ class DayRow(Protocol):
     def close(self) -> float: ...
     @property
     def volume(self) -> float: ...
-
-    # ruff: enable[D102]
 
 
 def average_volume(bars: Sequence[DayRow], days: int = AVERAGE_VOLUME_DAYS) -> float | None:

@@ -1,4 +1,4 @@
-"""Rate of symbols that want a slot and find none, over an hour. Requirement 004, Overflow Monitoring. Pure.
+"""Rate of symbols that want a slot and find none, over an hour. Pure (docs/requirement.md).
 
 The requirement does not define the rate's denominator. Here it is the share of *symbols* that wanted a slot in the hour
 and had none: refused in that hour or still waiting, not assigned one in that hour, and holding none now. Current

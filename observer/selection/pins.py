@@ -1,8 +1,8 @@
 """An operator's pins for slots: the result of a request, and the pins in force. Pure.
 
-A pin is independent of its slot: it lasts until it is removed, over days (requirement 004: a manual trigger does not
-expire), or as long as `triggers.manual.ttl_seconds`. While its symbol may hold no slot the pin waits; the first
-evaluation that allows a slot assigns one.
+A pin is independent of its slot: it lasts until it is removed, over days (docs/requirement.md), or as long as
+`triggers.manual.ttl_seconds`. While its symbol may hold no slot the pin waits; the first evaluation that allows a slot
+assigns one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """A symbol's usual volume by time of day. Pure.
 
-The written rule for a volume surge compares the day so far with a whole average day, so it can fire only late
-(design.md 6.8). Compared with the average *by this time of day*, it fires during the surge. The averages come from
-Track A's snapshots of earlier days; a day with a late opening or early close has no comparison.
+The written rule for a volume surge compares the day so far with a whole average day, so it can fire only late in the
+day. Compared with the average *by this time of day*, it fires during the surge. The averages come from Track A's
+snapshots of earlier days; a day with a late opening or early close has no comparison.
 
 A snapshot's volume belongs to its receipt, and Track A takes it at the beginning of its interval. So a profile consists
 of the mean volumes at the mean times of the snapshots, and has no value before the first.

@@ -1,12 +1,12 @@
-"""The rank of candidates. Requirement 004, Slot Management, and Business Rules (ties). Pure.
+"""The rank of candidates. Pure (docs/requirement.md).
 
 Symbols rank by tier, then score, then market capitalisation, then code: pinned ones first, then triggered ones and the
 opening's movers (context), then fillers of free slots (market capitalisation): main lines before those of further
 venues, which leave their slots to them.
 
 Pending candidates have no slot and are updated by sweeps only, whose interval is longer than a trigger lives
-(requirement 004: sweeps every ten minutes, lives of three to five). So a sweep's result holds until the next one: the
-symbol remains a candidate for a slot that becomes free meanwhile, and a lasting condition fires once.
+(docs/requirement.md: sweeps every ten minutes, lives of three to five). So a sweep's result holds until the next one:
+the symbol remains a candidate for a slot that becomes free meanwhile, and a lasting condition fires once.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """The volume of a symbol's latest minutes, and the usual volume of the same minutes. Pure.
 
-Requirement 004, Volume Surge, is about *recent* volume, while its condition compares the day so far, which stays true
+The requirement's volume surge is about *recent* volume, while its condition compares the day so far, which stays true
 until the close. So the day's ratio arms a surge, and the ratio of the latest minutes begins, renews and ends it.
 
 The usual volume comes from the symbol's profile; without enough days, from its average day and the share of a day that

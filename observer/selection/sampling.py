@@ -1,7 +1,7 @@
 """Sampling under load: stores every trade, or a limited number of conflated rows per second. Pure.
 
-Requirement 004 (Capacity, Track B): 2 Hz in normal operation, 1 Hz to 0.5 Hz under load. Normal operation here stores
-every trade. There is no step of 2 Hz under load: exchange times are whole seconds, so its rows would be those of 1 Hz.
+The requirement asks for 2 Hz in normal operation and for 1 Hz to 0.5 Hz under load. Here normal operation stores every
+trade. Under load there is no step of 2 Hz: exchange times are whole seconds, so its rows would be those of 1 Hz.
 
 The load is the number of published events that are not stored yet: it grows when trades come faster than the disk
 takes them, whatever the reason. A step down is immediate, a step back follows only after a calm period, so that the

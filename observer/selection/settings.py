@@ -54,7 +54,7 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The maximum slots of an account, and the factor by which a newcomer must outscore the holder that it replaces.
 
     After more than `churn_max_replacements` replacements an account in `churn_window_seconds`, the factor is
-    `churn_threshold` and triggers live `churn_ttl_factor` times as long (requirement 004, Edge Case 3). An alert is
+    `churn_threshold` and triggers live `churn_ttl_factor` times as long. An alert is
     raised when more than `overflow_alert_rate` of the symbols that wanted a slot in an hour had none. A trigger's score
     halves with each `score_half_life_seconds` since its evidence; -1: it does not.
 
@@ -81,7 +81,7 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ContextSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the opening's movers are ranked (requirement 004, Track B Context Synchronization)."""
+    """How the opening's movers are ranked (docs/requirement.md)."""
 
     volume_weight: NotNegative = 0.4
     volatility_weight: NotNegative = 0.3
@@ -213,7 +213,7 @@ _REFUSED: Final[Mapping[SettingsPath, str]] = {
     ("triggers", "manual", "full_strength"): "a pin is a request and measures nothing; remove this key",
     ("triggers", "market_cap_weight"): "the largest symbols yield to every trigger; remove this key",
 }
-"""Keys that could decide nothing (ARCHITECTURE.md, Differs from the requirement), and why."""
+"""Keys that could decide nothing (docs/requirement.md, "Differs from the requirement"), and why."""
 
 
 def parse_selection(content: bytes, source: str) -> SelectionSettings:

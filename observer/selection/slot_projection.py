@@ -5,7 +5,7 @@ turn, the closed accounts, the churn guard, the pins and the conditions that hol
 life only where it extends a slot: after a restart each trigger has one more life, from the restart for slot holders and
 conditions that hold, from their last event for waiting symbols. A pin keeps its end.
 
-The status of a slot (requirement 004, Slot Lifecycle) is its holder and the broker's acknowledgement:
+The status of a slot is its holder and the broker's acknowledgement:
 
     available -> allocated -> active -> releasing -> available
     active -> replacing -> allocated

@@ -1,9 +1,9 @@
 """The slots of the accounts, their holders, their churn, and the decisions about them. Pure.
 
 Slots are fixed ("main:01"): a symbol keeps its slot until it is replaced or released, so an id never means two symbols
-at a time (design.md 6.5).
+at a time.
 
-Churn (requirement 004, Edge Case 3: Rapid Symbol Churn): each replacement costs two requests to a broker that blocks
+Churn (docs/requirement.md): each replacement costs two requests to a broker that blocks
 keys which re-subscribe in loops, and seconds in which neither symbol is streamed. The times of the latest replacements
 are its whole state.
 """

@@ -72,7 +72,8 @@ class ProfileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 class RecentVolumeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a volume surge begins and ends: it is renewed while the latest minutes have `hold_threshold` times their
-    usual volume (requirement 004: mild), which is at least the part `usual_min` of what the average day has in them.
+    usual volume (docs/requirement.md: mild), which is at least the part `usual_min` of what the average day has in
+    them.
 
     Of a streamed symbol the latest minutes are between half of `window_seconds` and the whole; of another one they are
     the time between its last two snapshots, or half of the window if these come more often. A surge begins only where

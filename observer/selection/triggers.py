@@ -1,4 +1,4 @@
-"""The triggers: their conditions, strength, score and life. Requirement 004, Trigger Types.
+"""The triggers: their conditions, strength, score and life. See docs/requirement.md.
 
 A condition measures a symbol's state against its history. `TRIGGERS` is the registry: each entry defines one kind of
 trigger completely; the settings, the overflow ledger and the documents derive from it. Thresholds, strength, weight and
@@ -20,12 +20,12 @@ from observer.selection.indicators import true_range
 from observer.selection.trigger_settings import WITHOUT_END, CommonTriggerSettings, TriggerSettings
 from observer.units import NS_PER_S
 
-_MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency (requirement 004, Allocation Algorithm)
+_MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency
 _NOTHING: Final = 0.0  # the reference of a measurement without a history
 OPENING_THRESHOLD: Final = 1.5
-"""Times the average symbol's opening (requirement 004, Baseline metrics): unusual for a symbol without a history."""
+"""Times the average symbol's opening (docs/requirement.md): unusual for a symbol without a history."""
 
-_PIN_WEIGHT: Final = 5.0  # requirement 004, Priority Levels; like the next one it only places scores on one scale
+_PIN_WEIGHT: Final = 5.0  # like the next one it only places scores on one scale
 _MARKET_CAP_WEIGHT: Final = 1.0
 
 
@@ -38,7 +38,6 @@ class SymbolView(Protocol):
     when the day's range grew last.
     """
 
-    # ruff: disable[D102] - the words are the fields' own
     @property
     def cumulative_volume(self) -> float | None: ...
     @property
@@ -63,8 +62,6 @@ class SymbolView(Protocol):
     def usual_recent_volume(self) -> float | None: ...
     @property
     def range_ns(self) -> int | None: ...
-
-    # ruff: enable[D102]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +111,7 @@ class Condition(msgspec.Struct, frozen=True):
     """A trigger's measure (in the unit of its threshold; None if not measurable) and its reference.
 
     `basis` distinguishes conditions of one kind: the one with the larger measure represents the kind. `levels` are
-    named thresholds, the highest first (requirement 004, the kinds' lists of thresholds). `threshold` is the
+    named thresholds, the highest first. `threshold` is the
     condition's own; None: that of its kind.
     """
 
@@ -147,7 +144,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _volume_against_day(member: UniverseMember, view: SymbolView) -> float | None:
-    """The day's volume so far against the average day: the written rule, which fires late (design.md 6.8)."""
+    """The day's volume so far against the average day: the written rule, which fires late."""
     volume, average = view.cumulative_volume, member.average_volume_20d
     return volume / average if average and volume is not None else None
 
@@ -253,7 +250,7 @@ OVERFLOW_MEASURES: Final = {each.kind: each.overflow_measure for each in TRIGGER
 if TYPE_CHECKING:
 
     class TriggersSettings(CommonTriggerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-        """All kinds of triggers (requirement 004, Trigger Types and Priority Levels), each a field by its kind."""
+        """All kinds of triggers, each a field by its kind."""
 
 else:
     TriggersSettings = msgspec.defstruct(
@@ -339,8 +336,8 @@ class TriggerRules:
 
 
 def _strength(part: float, *, is_limited: bool) -> float:
-    """The strength of this part of the full measure: the part itself (requirement 004), and above 1 one more for each
-    doubling, or 1 if it is limited.
+    """The strength of this part of the full measure: the part itself (docs/requirement.md), and above 1 one more for
+    each doubling, or 1 if it is limited.
     """
     return min(part, 1.0) if part <= 1 or is_limited else 1 + math.log2(part)
 

@@ -1,7 +1,7 @@
 """A look at a database before a system starts: it admits this user, this program, this instance and this system.
 
-Read-only and without SQLAlchemy: the process that hosts the supervisor does not load it. A database that is locked or
-does not answer may come back: the writer waits for it and reports it.
+Read-only and without SQLAlchemy, which the supervisor's process does not load. A locked or silent database may come
+back: the writer waits for it and reports it.
 """
 
 import re
@@ -37,7 +37,7 @@ _TABLES: Final = {
 
 
 class _Stated(msgspec.Struct, frozen=True):
-    """What a database states: its tables, the revision of its schema, the instance and the system that own it."""
+    """The statements of a database: its tables, the revision of its schema, its owning instance and system."""
 
     tables: Collection[str]
     revision: str | None = None
@@ -139,7 +139,7 @@ def _stated(database: Any, kind: str) -> _Stated:
 
 
 def _ownership(row: dict[str, Any]) -> Ownership | None:
-    """None without a system in the row, and in a database of an older schema."""
+    """Return the owner; None without a system in the row, and in a database of an older schema."""
     if row.get("host") is None:
         return None
     system = System(*(row[name] for name in System.__struct_fields__))

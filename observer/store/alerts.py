@@ -1,4 +1,4 @@
-"""Alerts in the database: the open ones, and those of a day with their ends."""
+"""Alerts in the database: the open alerts, and a day's alerts with their ends."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -14,8 +14,8 @@ from observer.store.tables import EVENT_TABLES
 
 
 class StoredAlert(msgspec.Struct, frozen=True, kw_only=True):
-    """One alert from its raising to its end; `severity` and `text` are the last ones, `resolved_ns` is None while it is
-    open, `until_ns` as in `AlertRaised`.
+    """One alert from its raising to its end. `severity` and `text` are the last ones. `resolved_ns` is None while the
+    alert is open. `until_ns` is as in `AlertRaised`.
     """
 
     source: str
@@ -29,7 +29,7 @@ class StoredAlert(msgspec.Struct, frozen=True, kw_only=True):
     until_ns: int | None = None
 
     def is_open(self, now_ns: int) -> bool:
-        """Whether it counts as open at this time."""
+        """Whether the alert counts as open at this time."""
         return self.resolved_ns is None and (self.until_ns is None or now_ns < self.until_ns)
 
 
@@ -103,8 +103,8 @@ class AlertReader(DayReader):
 
 
 def _keys(connection: Connection, from_ns: int) -> Iterator[tuple[str, str]]:
-    """The source and the identity of every alert that was ever raised, each found by one search in the index, but of
-    those that were resolved for the last time before that moment.
+    """Yield source and identity of every raised alert, except alerts whose last resolution is older than `from_ns`. One
+    search in the index finds each.
     """
     last = ("", "")
     while found := connection.execute(_NEXT, {"source": last[0], "identity": last[1]}).first():
@@ -114,8 +114,8 @@ def _keys(connection: Connection, from_ns: int) -> Iterator[tuple[str, str]]:
 
 
 def _next() -> Select[tuple[str, str, int, int | None]]:
-    """The key behind a source and an identity, with the last moments of its alert. It is made once: each reading of
-    alerts executes it as often as there are keys.
+    """The statement for the next key after a source and an identity, with the last times of the key's alert. Built
+    once: each reading executes it once per key.
     """
     later = EVENT_TABLES[AlertRaised].alias("later").c
     key = (_RAISED.source, _RAISED.identity)
@@ -136,8 +136,8 @@ def _next() -> Select[tuple[str, str, int, int | None]]:
 def _events(
     connection: Connection, source: str, identity: str, from_ns: int
 ) -> Iterable[tuple[tuple[int, Position], AlertEvent]]:
-    """The events of one alert, with their time and position, since the last of its stories that ended before that time:
-    a resolution, or what happened and was over by then.
+    """The events of one alert with their time and position, since the last story that ended before `from_ns`: by a
+    resolution, or as an event with an end of its own.
     """
     over = (
         select(func.max(_RESOLVED.resolved_ns)).where(

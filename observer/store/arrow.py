@@ -103,8 +103,9 @@ def read_days(
     columns: Sequence[str] | None = None,
     rows: int = ROWS_AT_ONCE,
 ) -> Generator[pa.RecordBatch]:
-    """The rows of some days, at least one, as `read_batches`: those of each day are in that order, and stand among
-    those of the others. One statement reads all days, where it is read by line all days of a line.
+    """Read the rows of one or more days as `read_batches`. The rows of each day keep that order and are mixed with
+    those of other days. One statement reads all days; a kind that is read by line is read line by line, all days of a
+    line together.
     """
     of_kind = kind_named(kind)
     whole = schema_of(kind)
@@ -201,7 +202,7 @@ def fetched(
     known: Mapping[str, str],
     rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of SQLite. `known` are columns that have one value in all of them; the statement has the others."""
+    """Fetch rows of SQLite. `known` are columns with one value in all rows; the statement has the other columns."""
     asked = compiled(connection, statement)
     names = [column.key for column in statement.selected_columns]
     driver: Any = connection.connection.driver_connection

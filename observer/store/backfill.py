@@ -46,7 +46,6 @@ class BackfillReader(DatabaseReader):
             return trades_of(connection, symbol, session_date), unheld_rows(connection, symbol, session_date)
 
     def bar_checks(self, session_date: str) -> Sequence[BarsChecked]:
-        """The last comparison of each symbol's day, by symbol."""
         table = EVENT_TABLES[BarsChecked]
         wanted = select(table).where(table.c.session_date == session_date)
         checks = self._events(BarsChecked, wanted.order_by(table.c.symbol, table.c.checked_ns))

@@ -1,7 +1,7 @@
-"""Copies of the whole database, made while the writer continues; and what a copy holds.
+"""Copies of the whole database, made while the writer continues, and the content of a copy.
 
-SQLite is copied by its own backup call; PostgreSQL is dumped by `pg_dump`. What a copy holds is read from the copy, so
-that its marks and its rows are of one moment.
+SQLite is copied by its own backup call; PostgreSQL is dumped by `pg_dump`. The content of a copy is read from the copy,
+so its marks and its rows are of one moment.
 """
 
 import os
@@ -162,8 +162,8 @@ def _copy_sqlite(url: URL, destination: Path, stop: threading.Event) -> None:
                     raise StoppedError(f"the copy of {source_path} was interrupted")
                 os.fdatasync(written.fileno())  # else a commit waits until all of the copy is on the disk
 
-            # The copy is made in portions inside one read transaction: it is of one moment, and a commit meanwhile does
-            # not make it begin again.
+            # One read transaction around all portions: the copy is of one moment, and a commit meanwhile restarts
+            # nothing.
             source.isolation_level = None
             source.execute("BEGIN")
             source.execute("SELECT count(*) FROM sqlite_schema").fetchone()

@@ -30,11 +30,11 @@ def can_read_columns() -> bool:
 def read_columns(
     connection: Connection, statement: Select[*tuple[Any, ...]], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a statement with these columns, in no order. They are those of the moment, not of the connection's
-    transaction: the statement names rows that do not change.
+    """Read a statement's rows with these columns, in no order. The rows are of the present moment, not of the
+    connection's transaction: the statement names rows that do not change.
 
     Raises:
-        StoreError: they cannot be read.
+        StoreError: the rows cannot be read.
     """
     asked = compiled(connection, statement, literals=True).string
     # The driver takes a column's type from the first rows, which may all be NULL: so the first row has a value in each.
@@ -63,7 +63,7 @@ def read_columns(
 
 
 def _said(child: "subprocess.Popen[bytes]") -> str:
-    """The last line of its error."""
+    """The last line of the child's error."""
     assert child.stderr is not None
     return child.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
 

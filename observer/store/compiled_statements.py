@@ -16,7 +16,7 @@ those unused for longest go.
 
 
 class _CompiledStatements(LRUCache[tuple[Any, ...], Any]):
-    """Compiled statements by what decides on their text instead of by the dialect object."""
+    """Compiled statements, keyed by what decides on their text instead of by the dialect object."""
 
     def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
         return super().get(_without_engine(key), default)
@@ -26,8 +26,8 @@ class _CompiledStatements(LRUCache[tuple[Any, ...], Any]):
 
 
 def _without_engine(key: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The key with the database, the driver and the server's version, which decide on the text and the conversions of
-    values, instead of the dialect. A statement is compiled when its engine has connected, so the version is known.
+    """Return the key with database, driver and server version in place of the dialect: these decide on the text and the
+    conversion of values. A statement is compiled after its engine has connected, so the version is known.
     """
     dialect, *statement = key
     return (dialect.name, dialect.driver, dialect.server_version_info, *statement)
@@ -37,8 +37,8 @@ _COMPILED: Final = _CompiledStatements(_STATEMENTS)
 
 
 def make_engine(url: URL, **options: Any) -> Engine:
-    """An engine as SQLAlchemy makes it with these options, whose compiled statements all engines of the process share.
+    """Make an engine with these options. All engines of the process share its compiled statements.
 
-    Threads may use them: they are what a single engine's threads share, too.
+    Threads may use them, as the threads of a single engine do.
     """
     return create_engine(url, execution_options={"compiled_cache": _COMPILED}, **options)

@@ -53,7 +53,7 @@ class ConsolidatedBar(msgspec.Struct, frozen=True):
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """The best bid and offer of one line at the moment `quoted_ns` (UTC), None where none stands."""
+    """The best bid and offer of one line at the moment `quoted_ns` (UTC); None for an empty side."""
 
     symbol: str
     quoted_ns: int
@@ -62,9 +62,9 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 class BestQuote(msgspec.Struct, frozen=True):
-    """The best bid and the best offer among a stock's lines, with the quote that each comes from; None without one.
+    """The best bid and the best offer among a stock's lines, each with its quote; None for an empty side.
 
-    Two venues' quotes are of different moments, so a bid above the ask can be one that was gone already.
+    Quotes of two venues are of different moments, so a bid above the ask may have been gone already.
     """
 
     stock: str
@@ -86,7 +86,7 @@ class DailyVolume(msgspec.Struct, frozen=True):
 
 
 class _Piece(msgspec.Struct, frozen=True):
-    """A trade, or the trades of a conflated row that are stored in no other way, whose `value` is unknown."""
+    """A trade, or the trades of a conflated row that no other row stores. Its `value` is unknown in that case."""
 
     at_ns: int
     until_ns: int
@@ -163,7 +163,7 @@ class ConsolidatedReader(DatabaseReader):
         )
 
     def stock_qualities(self, session_date: str, stock: str | None = None) -> Sequence[StockQuality]:
-        """The day's stored quality by stock, of all stocks or of one; empty before its reconciliation."""
+        """The day's stored quality by stock, of all stocks or of one stock; empty before the reconciliation."""
         with self._asking() as connection:
             reports = judged(connection, session_date)
         return self.by_stock(session_date, [each for each in reports if stock in (None, stock_of(each.symbol))])
@@ -175,7 +175,6 @@ class ConsolidatedReader(DatabaseReader):
 
 
 def daily_volumes(connection: Connection, session_date: str, stock: str | None) -> dict[str, DailyVolume]:
-    """As `ConsolidatedReader.daily_volumes`."""
     bars = _BARS.c
     wanted = select(bars.symbol, bars.volume).where(bars.session_date == session_date)
     if stock is not None:

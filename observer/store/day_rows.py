@@ -29,7 +29,7 @@ _OF_COLLECTED_DAYS: Final = (UniverseBuilt, SweepCompleted)
 
 
 def columns_of(kind: Kind, names: Sequence[str]) -> Sequence[ColumnElement[Any]]:
-    """The columns of these names as every statement reads them."""
+    """The named columns in the form in which every statement reads them."""
     return [kind.table.c[name] for name in names]
 
 
@@ -62,7 +62,7 @@ def _conditions_of_lines(
 
 
 def _named_lines(connection: Connection, kind: Kind, symbols: Sequence[str] | None) -> Sequence[str] | None:
-    """The lines that a condition names; None: it names none."""
+    """The lines that a condition names; None for a condition that names no line."""
     if "symbol" not in kind.table.c:
         return None
     indexes = [[column.name for column in index.columns] for index in kind.table.indexes]
@@ -102,8 +102,8 @@ def count_rows(connection: Connection, kind: str, session_date: str) -> int:
 
 
 def count_days(connection: Connection, kind: str, days: Sequence[str]) -> dict[str, int]:
-    """The number of rows of each of these days, by one statement. That of a kind whose day follows from a time has a
-    column and the lines for each day: where they are too many for one, by several.
+    """Count the rows of each of these days by one statement. A kind whose day follows from a time needs a column and
+    the lines of each day: with too many lines, several statements count it.
     """
     of_kind = kind_named(kind)
     lines = _named_lines(connection, of_kind, None)
@@ -148,7 +148,6 @@ class DayRowsReader(DatabaseReader):
         return self._connection
 
     def count(self, kind: str, session_date: str) -> int:
-        """The number of a day's rows of a kind."""
         key = (kind, session_date)
         if key not in self._counts:
             with store_errors(self._engine):
@@ -156,7 +155,7 @@ class DayRowsReader(DatabaseReader):
         return self._counts[key]
 
     def counts(self, kind: str, days: Sequence[str]) -> Mapping[str, int]:
-        """The number of rows of a kind of each of these days; those that are not known yet by one statement."""
+        """The number of rows of a kind for each of these days. One statement counts the days that are not known yet."""
         unknown = [day for day in days if (kind, day) not in self._counts]
         with store_errors(self._engine):
             found = count_days(self._open, kind, unknown) if unknown else {}

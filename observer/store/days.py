@@ -10,7 +10,7 @@ from observer.store.lines import distinct_values
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
 
-# A session has a row in one of these. Each has an index of its days, or a few rows a day (universes).
+# Each session has a row in one of these tables. A table has an index of its days, or few rows a day (universes).
 _OF_SESSIONS: Final = (UniverseBuilt, SweepCompleted, SelectionAdvanced, GapDetected, QualityJudged)
 
 
@@ -18,7 +18,7 @@ class DayReader(DatabaseReader):
     """Reads which sessions are stored. Never scans trades or snapshots."""
 
     def last_session(self) -> str | None:
-        """The last stored session, as an ISO date; None without any."""
+        """The last stored session, as an ISO date; None without a session."""
         with self._asking() as connection:
             return max(filter(None, (_last_of(connection, kind) for kind in _OF_SESSIONS)), default=None)
 

@@ -79,7 +79,7 @@ class DecisionReader(DatabaseReader):
             return slot_intervals(slot_status_events(connection, session_date))
 
     def streamed_times(self, session_date: str, now_ns: int) -> Mapping[str, Sequence[StreamedTime]]:
-        """By symbol, the times of the day in which the broker streamed it, by its acknowledgements."""
+        """By symbol, the times of the day in which the broker streamed the symbol, by the broker's acknowledgements."""
         with self._asking() as connection:
             return acknowledged_times(connection, session_date, now_ns)
 

@@ -36,14 +36,14 @@ class TableDigest(msgspec.Struct, frozen=True):
 
 
 class DatabaseDigest(msgspec.Struct, frozen=True):
-    """The digests of all tables with content, by name, and one of them all together."""
+    """The digest of each table with content, by name, and one digest of all tables."""
 
     tables: Mapping[str, TableDigest]
     digest: str
 
 
 def digest_of_rows(rows: Iterable[Sequence[Value]]) -> TableDigest:
-    """The digest of these rows, independent of their order."""
+    """The digest of the rows, independent of their order."""
     total, count = 0, 0
     for row in rows:
         canonical = _encoder.encode([value + 0.0 if isinstance(value, float) else value for value in row])
@@ -53,10 +53,10 @@ def digest_of_rows(rows: Iterable[Sequence[Value]]) -> TableDigest:
 
 
 def digest(url: str) -> DatabaseDigest:
-    """Read the whole database, as it is at one moment.
+    """Read the whole database in one consistent state.
 
     Raises:
-        StoreError: it is not there, does not answer, or has another schema than this code.
+        StoreError: the database is missing, does not answer, or has another schema than this code.
     """
     engine = open_reader(url)
     try:

@@ -112,7 +112,7 @@ _REMEDIES: Final = {
 
 
 class DatabaseUrl(URL):
-    """An address whose text shows no secret of its options either."""
+    """A database's address. Its text shows no secret, also none of its options."""
 
     def render_as_string(self, hide_password: bool = True) -> str:
         """The text; with the secrets only where it goes to a driver."""
@@ -144,13 +144,12 @@ def parse_url(url: str) -> DatabaseUrl:
 
 
 def sqlite_path(url: URL) -> Path:
-    """The file of an SQLite database."""
     assert url.database, "parse_url accepts no SQLite database without a file"
     return Path(url.database)
 
 
 def schema_of(url: URL) -> str | None:
-    """The PostgreSQL schema that the URL selects; None if it leaves that to the server."""
+    """The PostgreSQL schema that the URL selects; None if the URL leaves the choice to the server."""
     options = url.query.get("options", "")
     return schema_in(options if isinstance(options, str) else " ".join(options))
 
@@ -309,7 +308,7 @@ def require_current_schema(engine: Engine) -> None:
     """Return if the database has exactly the schema of this code.
 
     Raises:
-        StoreError: it has another one, or none, or cannot be read.
+        StoreError: the database has another schema or none, or cannot be read.
     """
     revision = schema_revision(engine)
     if revision == SCHEMA_REVISION:
@@ -377,7 +376,7 @@ def known_revisions() -> AbstractSet[str]:
 
 
 def _make_instance_schema(engine: Engine) -> None:
-    """Make the PostgreSQL schema that the URL selects; one that is there needs no permission to make it."""
+    """Make the PostgreSQL schema that the URL selects. An existing schema needs no permission to make one."""
     name = schema_of(engine.url)
     if name is not None:
         with store_errors(engine), engine.begin() as connection:

@@ -34,11 +34,11 @@ class EtfReader(StoreReader):
     """
 
     def etfs(self) -> dict[str, Etf]:
-        """Every ETF of any list, by symbol, including delisted ones."""
+        """Every ETF that ever stood in a list, delisted ones included, by symbol."""
         return self._etfs(select(ETFS).order_by(ETFS.c.symbol))
 
     def etf(self, symbol: str) -> Etf | None:
-        """One ETF; None when no list ever had it."""
+        """One ETF; None for a symbol that never stood in a list."""
         return self._etfs(select(ETFS).where(ETFS.c.symbol == symbol)).get(symbol)
 
     def _etfs(self, statement: Select[*tuple[Any, ...]]) -> dict[str, Etf]:
@@ -82,7 +82,7 @@ class EtfReader(StoreReader):
         return self._events(EtfValued, select(table).where(within).order_by(table.c.valued_ns, table.c.symbol))
 
     def failure_since(self, job: EtfJob, since_ns: int) -> str | None:
-        """The text of the first alert since then that the job failed; None without one."""
+        """The text of the first alert after this time that reports a failure of the job; None without an alert."""
         columns = EVENT_TABLES[AlertRaised].c
         wanted = select(columns.text).where(
             columns.job == job, columns.raised_ns >= since_ns, columns.severity == "critical"
@@ -104,7 +104,7 @@ class EtfReader(StoreReader):
         return [days[session_date] for session_date in sorted(days)]
 
     def indexed_sessions(self, since_session_date: str) -> frozenset[str]:
-        """The days for which some ETF's index is known: those that KRX gave."""
+        """The days for which the index of some ETF is known: the days that KRX provided."""
         columns = EVENT_TABLES[EtfNavDay].c
         wanted = (
             select(columns.session_date)

@@ -1,11 +1,11 @@
-"""The ledgers' files, made from committed rows only: none is ever read back, and each can be made again.
+"""The ledgers' files, made from committed rows only. No file is ever read back, and each can be made again.
 
-`Ledgers.catch_up` continues after the last exported row of each stream. It writes that position after the files, so a
-kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: at its first
-access in a process a file is written whole, under another name until it is complete. Each start of a process is a
-stream: the few positions that changed of late are in a file of their own, `exports.json`, which is written each time.
+`Ledgers.catch_up` continues after the last exported row of each stream. The position is written after the files, so a
+kill leaves files that are behind, perhaps with a torn last line, but never a position ahead of its files: the first
+access of a process writes a file whole, under another name until it is complete. Each start of a process is a stream:
+the few positions that changed lately are in a file of their own, `exports.json`, which is written each time.
 
-`LedgerExport` writes them after the commits, beside the thread that commits, which never waits for this.
+`LedgerExport` writes the files after the commits, beside the committing thread, which never waits for it.
 """
 
 import asyncio
@@ -59,34 +59,34 @@ _Key = tuple[int, Position]  # the order of a day's overflow: by time, then by p
 
 
 def ledgers_folder(data: str) -> Path:
-    """The folder of all ledgers in the data folder of a system (requirement 004: `data/observer/`)."""
+    """The folder of all ledgers in the data folder of a system (`data/observer/`)."""
     return Path(data) / "observer"
 
 
 class _Position(msgspec.Struct, frozen=True):
-    """How far the files are: the exported number of each stream, by its random id."""
+    """The progress of the files: the exported number of each stream, by its random id."""
 
     streams: dict[str, int] = {}
 
 
 class _Written(msgspec.Struct, frozen=True):
-    """A file of overflow as this process left it."""
+    """A file of overflow in the state in which this process left it."""
 
     last: _Key
     size_bytes: int
 
 
 class Ledgers:
-    """The ledgers of one database in one folder; used by one thread at a time.
+    """The ledgers of one database in one folder. Used by one thread at a time.
 
     Args:
         url: the database.
         folder: of all ledgers; made when there is something to write.
-        provider: whose overflow it is: the events do not name it.
+        provider: the broker of the overflow: the events do not name it.
         market: the instance's, which the folders of recoveries name.
 
     Raises:
-        StoreError: the database is not there, or has another schema than this code.
+        StoreError: the database is missing, or has another schema than this code.
     """
 
     def __init__(self, url: str, folder: Path, provider: str, market: str) -> None:
@@ -98,7 +98,6 @@ class Ledgers:
         self._overflows: dict[Path, _Written] = {}
 
     def close(self) -> None:
-        """Give the connection back."""
         self._engine.dispose()
 
     def catch_up(self) -> None:
@@ -148,12 +147,12 @@ class Ledgers:
         return self._folder / "system" / "exports-settled.json"
 
     def _read_positions(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        """The position as it was some starts ago, and what of it has changed since."""
+        """Return the position of some starts ago, and the changes since."""
         recent = _read_position(self._recent_path)
         return (_read_position(self._settled_path) or {}, recent) if recent is not None else ({}, {})
 
     def _write_positions(self, settled: Mapping[str, int], reached: Mapping[str, int]) -> Mapping[str, int]:
-        """Write this position; return the settled one."""
+        """Write the position. Returns the settled position."""
         recent = _changed(settled, reached)
         if len(recent) > _RECENT_STREAMS_MAX or settled.keys() - reached.keys():
             self._recent_path.unlink(missing_ok=True)  # a kill here: all is exported again
@@ -163,8 +162,8 @@ class Ledgers:
         return settled
 
     def _write_portion(self, position: Mapping[str, int]) -> tuple[dict[str, int], bool]:
-        """Export one portion of each stream; return the new position, and whether nothing is left. A database that went
-        back takes the position with it: what is delivered again is exported again.
+        """Export one portion of each stream. Returns the new position, and whether nothing is left. The position goes
+        back with a database that went back: redelivered events are exported again.
         """
         reached: dict[str, int] = {}
         overflows: list[tuple[_Key, SlotOverflowed]] = []
@@ -214,7 +213,7 @@ class Ledgers:
             self._overflows[path] = _Written(new[-1][0], file.tell())
 
     def _write_overflow(self, connection: Connection, session_date: str) -> Path | None:
-        """Write the whole file of a day; None, and no file, for a day without refusals."""
+        """Write a day's whole file. Returns None and writes no file for a day without refusals."""
         path = self._folder / overflow_path(self._provider, session_date)
         path.parent.mkdir(parents=True, exist_ok=True)
         last: _Key | None = None
@@ -232,7 +231,7 @@ class Ledgers:
     # --- recoveries ---
 
     def _add_recoveries(self, connection: Connection, gap_ids: Sequence[str]) -> None:
-        """Write the file of each of these gaps, whole."""
+        """Write the whole file of each of these gaps."""
         gaps = EVENT_TABLES[GapDetected].c
         for start in range(0, len(gap_ids), _IDS_AT_ONCE):
             new = gap_stories(connection, gaps.gap_id.in_(gap_ids[start : start + _IDS_AT_ONCE]))
@@ -253,8 +252,9 @@ class Ledgers:
     def _write_recoveries(
         self, connection: Connection, stories: Iterable[GapStory], *, is_rebuild: bool = False
     ) -> Sequence[Path]:
-        """Write the files of these gaps; return them. A file's line whose row the database does not have (it left for
-        the lake, or the database went back) stays. A rebuild keeps such lines only where rows are known to be missing.
+        """Write the files of the gaps and return their paths. A line whose row is no longer in the database (the row
+        left for the lake, or the database went back) stays. A rebuild keeps such a line only where rows are known to be
+        missing.
         """
         lines: dict[Path, list[bytes]] = {}
         lacking: set[Path] = set()
@@ -292,7 +292,7 @@ def _changed(settled: Mapping[str, int], reached: Mapping[str, int]) -> dict[str
 
 
 def _before_next(connection: Connection, stream: int, after: int, mark: int) -> int:
-    """The number in front of the stream's next row for the files: a day's trades in between are no portions."""
+    """The number before the stream's next row for the files: a day's trades in between are no portions."""
     tables = (EVENT_TABLES[kind].c for kind in _EXPORTED)
     behind = (select(func.min(each.sequence)).where(each.stream == stream, each.sequence > after) for each in tables)
     found = [connection.scalar(wanted) for wanted in behind]

@@ -38,7 +38,6 @@ class GapStory(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether the gap has no outcome yet."""
         return self.recovered is None and self.unrecoverable is None
 
     @property
@@ -60,7 +59,7 @@ class OpeningStory(msgspec.Struct, frozen=True):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not known yet what was missed."""
+        """Whether the volume that the cut missed is not known yet."""
         return self.empty is None and self.unrecoverable is None
 
 
@@ -68,20 +67,19 @@ class GapReader(DatabaseReader):
     """Reads gaps and their recoveries."""
 
     def openings(self, session_date: str, symbol: str | None = None) -> Sequence[OpeningStory]:
-        """A day's cuts of one symbol or of all, in order, without those that are proved gaps: `gaps` has these."""
+        """A day's cuts of one symbol or of all, in order, without the cuts that became proved gaps (see `gaps`)."""
         columns = EVENT_TABLES[GapOpened].c
         of_symbol = [] if symbol is None else [columns.symbol == symbol]
         return self._openings(columns.session_date == session_date, *of_symbol)
 
     def cut_ids(self, session_date: str) -> frozenset[str]:
-        """The ids of a day's cuts, proved or not."""
         columns = EVENT_TABLES[GapOpened].c
         with self._asking() as connection:
             found = connection.scalars(select(columns.gap_id).where(columns.session_date == session_date))
             return frozenset(found)
 
     def opening(self, gap_id: str) -> OpeningStory | None:
-        """One cut without a proved loss, by its id."""
+        """A cut without a proved loss, by its id."""
         return next(iter(self._openings(EVENT_TABLES[GapOpened].c.gap_id == gap_id)), None)
 
     def _openings(self, *conditions: ColumnElement[bool]) -> Sequence[OpeningStory]:
@@ -128,7 +126,6 @@ class GapReader(DatabaseReader):
             return gap_stories(connection, columns.session_date == session_date, *of_symbol)
 
     def gap(self, gap_id: str) -> GapStory | None:
-        """One gap by its id."""
         with self._asking() as connection:
             return next(iter(gap_stories(connection, EVENT_TABLES[GapDetected].c.gap_id == gap_id)), None)
 
@@ -192,7 +189,7 @@ def gap_stories(connection: Connection, *conditions: ColumnElement[bool]) -> lis
 
 
 def recovered_rows(connection: Connection, gap: GapDetected) -> list[Trade | MinuteBarRecovered]:
-    """What was recovered for a gap: its trades by cumulative volume, then its minute bars by time."""
+    """The recovered rows of a gap: its trades by cumulative volume, then its minute bars by time."""
     trades, bars = EVENT_TABLES[Trade], EVENT_TABLES[MinuteBarRecovered]
     one_by_one = (
         select(trades)

@@ -108,7 +108,7 @@ class ServerIdentity(msgspec.Struct, frozen=True):
         return f"server {self.system} {self.database_oid} {schema}"
 
     def change_since(self, earlier: "ServerIdentity") -> str | None:
-        """What shows that this is not the database of `earlier`; None if nothing does."""
+        """Evidence that this server is not the database of `earlier`; None without evidence."""
         if (self.system, self.database_oid) != (earlier.system, earlier.database_oid):
             return "the database was replaced: another server, or a database made anew, is at its address"
         if self.database_id != earlier.database_id and earlier.database_id is not None:

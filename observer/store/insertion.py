@@ -3,6 +3,7 @@
 import sqlite3
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, Final
 
@@ -44,7 +45,7 @@ class Insertion(msgspec.Struct, frozen=True):
 
 
 def insertion_of(engine: Engine) -> Insertion:
-    """The way of the engine's database."""
+    """How rows are inserted into the engine's database."""
     insert_rows, refusals = _sqlite() if engine.dialect.name == "sqlite" else _postgresql()
     groups = TradeGroups()
 
@@ -59,35 +60,36 @@ def insertion_of(engine: Engine) -> Insertion:
 
 
 def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
-    """Insert lots of rows, each by one statement, and what remains row by row: a statement costs more than a row in it.
+    """Insert lots of rows by one statement each, and the rest row by row: a statement costs more than a row in it.
 
-    With OR FAIL a refusal leaves the lot's rows before the refused one, and its caller undoes them with the transaction
-    or the savepoint around it. Without it SQLite keeps a copy of each page that a lot changes, in a file of its own.
+    With OR FAIL a refusal leaves the lot's rows before the refused one; the caller undoes them with the transaction or
+    savepoint around it. Without OR FAIL, SQLite keeps a copy of each changed page in a file of its own.
     """
-    # For each None and bool the driver searches for a conversion, in vain, and that costs as much as ten other values.
-    # It takes a registered one at once: these return what it binds without one, too.
+    # For each None and bool the driver searches in vain for a conversion, which costs as much as ten other values. A
+    # registered conversion is found at once; these two return the value that the driver binds without a conversion.
     sqlite3.register_adapter(types.NoneType, {None: None}.get)
     sqlite3.register_adapter(bool, int)
-    statements: dict[str, str] = {}
-    lots: dict[str, tuple[str, int]] = {}
-    for table in _TABLES:
-        statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
-        size = max(1, _VALUES_A_LOT // len(table.columns))
-        row = ", ".join("?" * len(table.columns))
-        statements[table.name] = statement
-        lots[table.name] = statement + f", ({row})" * (size - 1), size
 
     def insert_rows(connection: Connection, table: Table, found: Iterable[Row]) -> None:
-        statement, size = lots[table.name]
+        statement, lot, size = _sqlite_statements(table)
         rows = list(found)
         in_lots = len(rows) - len(rows) % size
         if in_lots:
             values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
-            connection.exec_driver_sql(statement, values)
+            connection.exec_driver_sql(lot, values)
         if in_lots < len(rows):
-            connection.exec_driver_sql(statements[table.name], rows[in_lots:])
+            connection.exec_driver_sql(statement, rows[in_lots:])
 
     return insert_rows, _REFUSALS
+
+
+@cache  # made when a table gets its first row: making all of them would be half of the opening of a database
+def _sqlite_statements(table: Table) -> tuple[str, str, int]:
+    """The statement of one row, that of a lot, and the rows of a lot."""
+    statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
+    size = max(1, _VALUES_A_LOT // len(table.columns))
+    row = ", ".join("?" * len(table.columns))
+    return statement, statement + f", ({row})" * (size - 1), size
 
 
 # The driver's names of the columns' types. Binary rows take a third of the processor time that texts take.
@@ -102,7 +104,7 @@ _TYPES: Final[Mapping[type[TypeEngine[Any]], str]] = {
 
 
 def _postgresql() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
-    """Insert by COPY, bypassing SQLAlchemy: errors are the driver's own."""
+    """Insert by COPY, bypassing SQLAlchemy: errors come from the driver."""
     import psycopg  # 10 MB that a writer of SQLite does not need
     from psycopg import sql
 

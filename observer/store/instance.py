@@ -46,6 +46,6 @@ def instance_url(url: str, instance: Instance) -> str:
 
 
 def schema_in(options: str) -> str | None:
-    """The schema that a PostgreSQL URL's `options` select; None if they select none."""
+    """The schema that the `options` of a PostgreSQL URL select; None without one."""
     found = [option for option in options.split() if option.startswith("-csearch_path=")]
     return found[-1].partition("=")[2] if found else None

@@ -1,6 +1,6 @@
-"""Whether a database is whole by its own word, and has exactly the schema of this code.
+"""Checks whether a database calls itself whole, and has exactly the schema of this code.
 
-SQLite reads its whole file. PostgreSQL says what it noticed: checksums that failed, indexes that it gave up; with the
+SQLite reads its whole file. PostgreSQL reports what it noticed: failed checksums, indexes that it gave up; with the
 extension `amcheck` each index is compared with its order.
 """
 
@@ -29,7 +29,7 @@ _AMCHECK: Final = (
 
 
 class Integrity(msgspec.Struct, frozen=True):
-    """What was examined, in words, and what is wrong."""
+    """The examined parts, in words, and the problems."""
 
     examined: str
     problems: Sequence[str]
@@ -130,7 +130,7 @@ def _stale_view(name: str) -> str:
 
 
 def _worded(difference: Any) -> str:
-    """A difference of Alembic, which says what would make the database right: (operation, ...)."""
+    """Word a difference of Alembic as the operation that would correct the database."""
     steps: Sequence[Any] = difference if isinstance(difference, list) else [difference]
     return "; ".join(" ".join(_name(part) for part in step if part is not None) for step in steps)
 

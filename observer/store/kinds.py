@@ -29,12 +29,11 @@ class Kind(msgspec.Struct, frozen=True):
 
     @property
     def table(self) -> Table:
-        """The kind's table."""
         return _TABLES[self.name]
 
     @property
     def is_dated(self) -> bool:
-        """Whether a column gives the row's day as a date: its own, or that of its gap."""
+        """Whether a column gives the row's day, or the day of its gap, as a date."""
         return self.day in (_DAY, _OF_GAP)
 
     @property
@@ -44,7 +43,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 def _by_time(name: str, time: str) -> Kind:
-    """A kind without a date: the day is that of its time."""
+    """A kind without a date: the day follows from the time column."""
     return Kind(name, (time,), time)
 
 
@@ -117,10 +116,10 @@ ANNOUNCING: Final = ("bar_fetches", "gap_recoveries", "gap_losses")
 
 
 def kind_named(name: str) -> Kind:
-    """The kind of this name.
+    """The kind with this name.
 
     Raises:
-        StoreError: there is none.
+        StoreError: there is no such kind.
     """
     if name not in KINDS:
         raise StoreError(f"there is no kind of data {name!r}: give one of {', '.join(KINDS)}")

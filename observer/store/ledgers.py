@@ -1,7 +1,7 @@
 """The ledgers of overflow and of recovery as files for people and their tools: their names and their lines. Pure.
 
-Formats: requirement 004, Overflow Ledger and Gap Recovery Engine. A day is the session's, and the time of day in a name
-is Korean; times in the lines are UTC, as both formats write them (`Z`, `+00:00`). The same events make the same bytes.
+A day is the session's, and the time of day in a name is Korean; times in the lines are UTC, as both formats write them
+(`Z`, `+00:00`). The same events make the same bytes.
 """
 
 import json
@@ -52,7 +52,7 @@ def overflow_path(provider: str, session_date: str) -> str:
 
 
 def overflow_line(overflow: SlotOverflowed) -> bytes:
-    """One refusal, with its line end. `metadata` has the trigger's measure and the market value."""
+    """One refusal as a line, line end included. `metadata` has the trigger's measure and the market value."""
     slots = f"All {overflow.slots} slots" if overflow.slots else "All slots"
     name = OVERFLOW_MEASURES.get(overflow.trigger)
     measure = {} if name is None else {name: overflow.measure}
@@ -76,7 +76,7 @@ def recovery_folder(provider: str, market: str, session_date: str) -> str:
 
 
 def recovery_path(market: str, gap: GapDetected) -> str:
-    """The path of a gap's recovery ledger; gaps of one symbol that began in one second share it."""
+    """The path of a gap's recovery ledger. Gaps of one symbol that began in the same second share a ledger."""
     began = local_datetime(gap.from_ns)
     return f"{recovery_folder(gap.provider, market, gap.session_date)}/recovery_{began:%H%M%S}_{gap.symbol}.jsonl"
 
@@ -112,7 +112,7 @@ def lines_without(rows: Iterable[bytes], lines: Iterable[bytes]) -> list[bytes]:
 
 
 class _Line(msgspec.Struct, frozen=True):
-    """What says which bar a recovery's line has."""
+    """The part of a recovery's line that identifies its bar."""
 
     instruments: msgspec.Raw
 

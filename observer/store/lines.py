@@ -32,8 +32,8 @@ def lines_of(connection: Connection, table: Table) -> Sequence[str]:
 
 
 def lines_of_stock(connection: Connection, stock: str, *tables: Table) -> Sequence[str]:
-    """The symbols of these tables that are lines of the stock, in order. Each table has an index that begins with the
-    symbol: of its symbols the search meets only those that begin with the stock's, and the one behind them.
+    """The symbols in these tables that are lines of the stock, in order. Each table has an index that begins with the
+    symbol: the search reads only symbols that begin with the stock's, and the first symbol after them.
     """
     found = [_beginning_with(table_of_lines(table).c.symbol, stock) for table in tables]
     symbols = connection.scalars(union_all(*(select(each.c.value) for each in found)))
@@ -41,8 +41,9 @@ def lines_of_stock(connection: Connection, stock: str, *tables: Table) -> Sequen
 
 
 def _beginning_with(symbol: Column[Any], stock: str) -> CTE:
-    """The distinct symbols from the stock's own on, as `value`, to the first that is none of its lines. An order that
-    ignores the separator or the case has others among the lines: they do not end the search.
+    """The distinct symbols, as `value`, from the stock's own symbol up to the first symbol that is no line of the
+    stock. An order that ignores the separator or the case sorts other symbols among the lines; they do not end the
+    search.
     """
     least = select(func.min(symbol).label("value")).where(symbol >= stock)
     found = least.cte(f"lines_of_{symbol.table.name}", recursive=True)

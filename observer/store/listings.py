@@ -19,8 +19,8 @@ _ETFS_EXCHANGE: Final = "KOSPI"  # where all Korean ETFs and ETNs are listed
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """Counts of one exchange: listed now, listed once, the time of the first listing, and those of the listed ones that
-    have a name and a currency.
+    """Counts of one exchange: listed now, ever listed, the time of the first listing, and the present listings with a
+    name and a currency.
     """
 
     exchange: str
@@ -64,7 +64,7 @@ class ListingReader(DatabaseReader):
             return sorted(connection.scalars(union(*asked)))
 
     def listing(self, exchange: str, symbol: str) -> Listing | None:
-        """One listing in its last known state; None for an unknown one."""
+        """A listing in its last known state; None for an unknown listing."""
         columns = (LISTINGS.c[name] for name in Listing.__struct_fields__)
         wanted = select(*columns).where(LISTINGS.c.exchange == exchange, LISTINGS.c.symbol == symbol)
         with self._asking() as connection:

@@ -1,4 +1,4 @@
-"""The lock of the one process that writes a database, and its hold on that one database."""
+"""The lock of a database's only writer, and the writer's hold on that one database."""
 
 import contextlib
 import fcntl
@@ -53,15 +53,15 @@ _LOCK_WAIT_MS: Final = 2_000  # PostgreSQL releases a lock some time after its h
 class WriterLock:
     """Held while a process writes a database.
 
-    SQLite: a lock on `<file>.lock`, not on the file itself, as closing a second descriptor of that would drop SQLite's
-    own locks. PostgreSQL: an advisory lock of each connection of the engine, named by the schema, so that a process
-    that lost its connection has lost the lock with it.
+    SQLite: a lock on `<file>.lock`, not on the database file: closing a second descriptor of the database file would
+    drop SQLite's own locks. PostgreSQL: an advisory lock of each connection of the engine, named by the schema, so a
+    process that lost its connection has lost the lock too.
 
-    After `remember` it also refuses a database that is not the remembered one, until `adopt` has accepted it.
+    After `remember`, the lock also refuses any other database, until `adopt` has accepted it.
 
     Args:
         engine: of the database; of SQLite one that makes no file (`open_existing`), where `remember` is used.
-        system: whose heartbeat `renew` writes into the owner row, which `claim` entered; None for none.
+        system: the system whose heartbeat `renew` writes into the owner row, which `claim` entered; None: no heartbeat.
     """
 
     def __init__(self, engine: Engine, system: System | None = None) -> None:
@@ -176,8 +176,8 @@ class WriterLock:
         self._let_go()
 
     def _let_go(self) -> None:
-        """Close what keeps the inode of the remembered file from being given to the next one. SQLite's locks stay: they
-        end with any descriptor but one that is opened with O_PATH.
+        """Close the descriptors that keep the remembered file's inode from being reused. SQLite's locks stay: they end
+        with any descriptor except one opened with O_PATH.
         """
         if self._hold is not None:
             os.close(self._hold)
@@ -200,14 +200,14 @@ class WriterLock:
                 raise
 
     def adopt(self) -> bool:
-        """Go on with the database that is at the address now; whether it is another one than before.
+        """Accept the database that is at the address now. Returns whether it is another database than before.
 
-        It must be of this instance, of the schema of this code, and not owned by another living system. Its streams may
-        have older marks, so the producers send again what is behind them.
+        The database must have this instance and the schema of this code, and no other living system may own it. Its
+        streams may have older marks, so the producers send the later events again.
 
         Raises:
             DatabaseRemovedError: there is no file.
-            StoreError: it is not usable as said above; the database before stays the remembered one.
+            StoreError: the database is not usable, as said above; the earlier database stays the remembered one.
         """
         if not self._is_other():
             return False
@@ -254,8 +254,8 @@ class WriterLock:
                 enter_system(connection, self._system)
 
     def _leave_file(self, error: StoreError) -> None:
-        """Close the connections to a file that lost its name, and take its log away: SQLite would apply the log to the
-        next file of that name. The log is folded into the file first, so that a moved file is whole.
+        """Close the connections to a file that lost its name, and remove its log: SQLite would apply the log to the
+        next file of that name. First fold the log into the file, so that a moved file is whole.
         """
         if not self._log_files:
             return
@@ -273,7 +273,7 @@ class WriterLock:
         self._log_files = []
 
     def _fold_log(self) -> bool:
-        """Write SQLite's log into the file that is open; whether all of it could be written."""
+        """Write SQLite's log into the open file. Returns whether all of it could be written."""
         try:
             with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
                 cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -339,9 +339,10 @@ class WriterLock:
     # --- the heartbeat of the system ---
 
     def renew(self) -> str | None:
-        """Write the system's heartbeat if the last one is older than HEARTBEAT_EVERY_S, in a transaction of its own.
+        """Write the system's heartbeat in a transaction of its own if the last heartbeat is older than
+        HEARTBEAT_EVERY_S.
 
-        Returns why the database does not take it, empty if it does; None if it is not due.
+        Returns None if no heartbeat is due, the reason if the database refuses it, otherwise an empty text.
 
         Raises:
             ConfigError: another system took the database over; this one must not write it any more.
@@ -373,7 +374,7 @@ class WriterLock:
 
 
 def _locked(path: Path) -> int | None:
-    """The descriptor of the locked file; None if its last holder removed it meanwhile."""
+    """Return the descriptor of the locked file; None if the last holder has removed the file meanwhile."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

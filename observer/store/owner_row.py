@@ -26,7 +26,7 @@ _SYSTEM_COLUMNS: Final = (*System.__struct_fields__, "place", "started_ns", "hea
 
 
 def enter_owner(connection: Connection, instance: Instance, providers: str, now_ns: int) -> None:
-    """Enter the instance as the owner; one that is entered gets these brokers, names separated by commas."""
+    """Enter the instance as the owner. An entered instance gets these brokers, names separated by commas."""
     insert = sqlite.insert(OWNER) if connection.dialect.name == "sqlite" else postgresql.insert(OWNER)
     entered = insert.values(
         id=_ONLY_ROW,
@@ -58,7 +58,7 @@ def refuse_living_owner(engine: Engine, system: System) -> None:
 
 
 def ownership_in(connection: Connection) -> Ownership | None:
-    """The system in the owner row; None without one, and in a database of an older schema."""
+    """The system in the owner row; None without a system, and in a database of an older schema."""
     inspection = inspect(connection)
     if not inspection.has_table(OWNER.name):
         return None
@@ -79,12 +79,12 @@ def enter_system(connection: Connection, system: System) -> None:
 
 
 def leave(connection: Connection, system: System) -> None:
-    """Remove the system from the owner row, if it is in it."""
+    """Remove the system from the owner row, if the row names it."""
     connection.execute(of_system(system).values(dict.fromkeys(_SYSTEM_COLUMNS)))
 
 
 def machine_ns(connection: Connection) -> int:
-    """UTC nanoseconds: the server's, which is one clock for all hosts, or this machine's for SQLite."""
+    """UTC nanoseconds: by the server's clock, which all hosts share, or for SQLite by this machine's clock."""
     if connection.dialect.name == "sqlite":
         return RealClock().now_ns()
     now_ns = connection.scalar(text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"))

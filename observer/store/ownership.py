@@ -93,15 +93,15 @@ def owner_of(url: str) -> Owner | None:
 
 @contextlib.contextmanager
 def only_writer(url: str, system: System | None = None) -> Iterator[Engine]:
-    """An engine that writes the database, and the promise that no other process writes it while the block runs.
+    """Yield an engine that writes the database. No other process writes the database while the block runs.
 
     Args:
         url: the database.
-        system: the one that may own it; None for a command.
+        system: the system that may own it; None for a command.
 
     Raises:
-        DatabaseInUseError: another process writes it, or another living system owns it.
-        StoreError: it cannot be reached.
+        DatabaseInUseError: another process writes the database, or another living system owns it.
+        StoreError: the database cannot be reached.
     """
     engine = open_writer(url)
     lock = WriterLock(engine)

@@ -99,7 +99,7 @@ def put_back(url: URL, path: Path, schema: str, aside: str | None, stop: threadi
 def _piped(
     source: "subprocess.Popen[bytes]", target: "subprocess.Popen[bytes]", begin: str, stop: threading.Event
 ) -> bool:
-    """Pass the script on between BEGIN and COMMIT; whether all of it was committed."""
+    """Pass the script on between BEGIN and COMMIT. Returns whether all of it was committed."""
     assert source.stdout is not None
     assert target.stdin is not None
     try:
@@ -152,7 +152,6 @@ def _run(
 def _finished(
     process: "subprocess.Popen[str]", what: str, stop: threading.Event, meanwhile: Callable[[], None]
 ) -> tuple[str, str]:
-    """What it wrote on stdout and stderr."""
     deadline_s = time.monotonic() + _DUMP_S_MAX
     while not stop.is_set():
         try:
@@ -172,10 +171,10 @@ def _program(name: str) -> str:
 
 
 def _address(url: URL) -> str:
-    """The URL as libpq reads it; without the password, as one in the address would beat PGPASSWORD.
+    """The URL as libpq reads it, without the password: a password in the address would take precedence over PGPASSWORD.
 
     Raises:
-        StoreError: it has another secret, for which libpq has no variable.
+        StoreError: the URL has another secret, for which libpq has no variable.
     """
     if secret := SECRET_OPTIONS & url.query.keys():
         raise StoreError(

@@ -34,7 +34,7 @@ class ProfileReader(DatabaseReader):
     """Reads volumes by time of day."""
 
     def sessions_without_profile(self, before: str, last: int) -> Sequence[str]:
-        """Those of the last so many swept sessions before this one whose volumes are not stored, oldest first."""
+        """Of the last swept sessions before this one, so many of them, those without stored volumes, oldest first."""
         with self._asking() as connection:
             swept = swept_sessions(connection, before, last)
             return [session_date for session_date in reversed(swept) if not _is_profiled(connection, session_date)]
@@ -57,7 +57,7 @@ class ProfileReader(DatabaseReader):
 
 
 def swept_sessions(connection: Connection, before: str, last: int) -> Sequence[str]:
-    """The last so many sessions before this one that Track A swept, newest first."""
+    """The last sessions before this one that Track A swept, newest first."""
     day = _SWEEPS.session_date
     return connection.scalars(select(day).where(day < before).distinct().order_by(day.desc()).limit(last)).all()
 
@@ -76,7 +76,9 @@ def volumes_by_time(
 
 
 def _stated_means(connection: Connection, sessions: Sequence[str], but: Collection[str]) -> Sequence[MeanVolume] | None:
-    """The means that the newest session's rows state, without these symbols; None unless they are of these sessions."""
+    """Return the means in the newest session's rows, without the symbols in `but`. None unless they are means of
+    `sessions`.
+    """
     if not sessions or not _is_profiled(connection, sessions[0]):
         return None
     columns = (_PROFILES.symbol, _PROFILES.sessions, _PROFILES.first_session, _PROFILES.means)
@@ -131,7 +133,9 @@ def _stored(
 def _computed(
     connection: Connection, session_date: str, symbols: Collection[str] | None = None
 ) -> Mapping[str, VolumePoints]:
-    """The session's volumes by symbol, from its snapshots: volumes never fall, so a bucket's last is its highest."""
+    """The session's volumes by symbol, from its snapshots. Volumes never fall, so a bucket's last volume is its
+    highest.
+    """
     midnight_ns, bucket_ns = local_ns(date(1970, 1, 1)), BUCKET_S * NS_PER_S
     of_symbols = [] if symbols is None else [_SNAPSHOTS.symbol.in_(symbols)]
     bucket = ((_SNAPSHOTS.receive_time_ns - midnight_ns) % NS_PER_DAY // bucket_ns).label("bucket")

@@ -92,8 +92,8 @@ def _updating(event_type: type[Fact], moment: str, names: Sequence[str]) -> Proj
 
 
 def _project_listings(connection: Connection, rows: Sequence[Row]) -> None:
-    """Bring the listings to the state after these changes. The time of first sight stays, and a change older than the
-    row (the late rest of an earlier stream) changes nothing.
+    """Apply the changes to the listings. The time of first sight stays. A change older than the row (a late rest of an
+    earlier stream) changes nothing.
     """
     names = LISTINGS.columns.keys()
     events = [event_of(ListingChanged, row) for row in rows]

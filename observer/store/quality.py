@@ -58,7 +58,7 @@ class QualityReader(DatabaseReader):
             return {symbol: volume for symbol, volume in found if volume is not None}
 
     def judged_trades(self, symbol: str, session_date: str) -> tuple[QualityJudged | None, Sequence[Trade]]:
-        """A symbol's trades of one day by cumulative volume, and their completeness; None before the reconciliation."""
+        """A symbol's trades of one day by cumulative volume, with the completeness; None before the reconciliation."""
         with self._asking() as connection:
             reports = judged(connection, session_date, symbol)
             return (reports[0] if reports else None), trades_of(connection, symbol, session_date)
@@ -119,7 +119,7 @@ def _symbol_day(
 
 
 def _provider(connection: Connection, session_date: str, symbol: str, gaps: Sequence[GapStory]) -> str:
-    """The provider of the stream, as slot events do not name it. Empty for a day without stream data."""
+    """The provider of the stream, which slot events do not name; empty for a day without stream data."""
     if gaps:
         return gaps[0].gap.provider
     for kind in (Trade, TradesConflated):

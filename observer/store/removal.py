@@ -21,8 +21,8 @@ BATCH_ROWS: Final = 2_000
 
 
 class SealedRows(msgspec.Struct, frozen=True):
-    """The rows of a kind and a day in one event stream that a sealed day has: the stream's random id, their first and
-    last numbers in it, and how many they are.
+    """The rows of a kind and a day in one event stream that a sealed day holds: the stream's random id, the first and
+    last number, and the number of rows.
     """
 
     kind: str
@@ -62,7 +62,7 @@ def lacks_snapshots(connection: Connection, session_date: str) -> bool:
 
 
 def count_left(connection: Connection, sealed: SealedRows) -> int:
-    """How many of these rows the database has."""
+    """The number of these rows that the database has."""
     stream = _stream_of(connection, sealed)
     if stream is None:
         return 0
@@ -78,7 +78,7 @@ def has_rows(connection: Connection, sealed: Sequence[SealedRows]) -> bool:
 
 
 def _stream_of(connection: Connection, sealed: SealedRows) -> int | None:
-    """The number that the rows of the stream have in this database; None where it has none of them."""
+    """The number of the stream in this database; None if the database has no row of the stream."""
     found: int | None = connection.scalar(select(STREAMS.c.id).where(STREAMS.c.uid == sealed.uid))
     return found
 
@@ -88,7 +88,7 @@ def _within(table: Table, stream: int, sealed: SealedRows) -> tuple[ColumnElemen
 
 
 def _is_of_day(kind: Kind, sealed: SealedRows) -> ColumnElement[bool]:
-    """The condition of the day as one that no index serves (`is_of_day_unindexed`)."""
+    """The condition of the day in a form that no index serves (`is_of_day_unindexed`)."""
     if kind.rows is TRADE_ROWS:
         day = select(TRADE_GROUPS.c.session_date).where(TRADE_GROUPS.c.id == TRADE_ROWS.c.group_id)
         return day.correlate(TRADE_ROWS).scalar_subquery() == sealed.session_date

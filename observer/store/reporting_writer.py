@@ -44,7 +44,6 @@ class ReportingWriter(StoreWriter):
         self._report_losses()
 
     def begin_epoch(self, reason: str) -> str:
-        """As `StoreWriter.begin_epoch`."""
         if reason != "created":
             self._alerts.report_from_thread(DATABASE_WENT_BACK, "critical", went_back_text(reason))
         epoch = super().begin_epoch(reason)
@@ -62,7 +61,6 @@ class ReportingWriter(StoreWriter):
             self._alerts.settle_from_thread(DATABASE_WENT_BACK, over)
 
     def commit(self, batches: Sequence[Part]) -> Committed:
-        """As `StoreWriter.commit`."""
         committed = super().commit(batches)
         COUNTERS.add("observer_commits_total")
         COUNTERS.add("observer_events_quarantined_total", amount=committed.quarantined)
@@ -88,7 +86,7 @@ class ReportingWriter(StoreWriter):
         return failure
 
     def _report_losses(self) -> None:
-        """Report what the database states as lost; a restored one may state nothing."""
+        """Report the losses that the database states; a restored database may state none."""
         with contextlib.suppress(StoreError):  # the next commit or the next process reports them
             lost = self.lost_events()
             COUNTERS.set("observer_delivery_losses_events", to=lost)
@@ -99,7 +97,6 @@ class ReportingWriter(StoreWriter):
 
 
 def went_back_text(why: str) -> str:
-    """The alert for a database that went back."""
     return (
         f"the database went back: {why}; producers deliver again what it lacks, and then this alert ends: "
         "`observer doctor` states what is missing"
@@ -107,7 +104,6 @@ def went_back_text(why: str) -> str:
 
 
 def losses_text(lost: int) -> str:
-    """The alert for so many lost events."""
     return (
         f"{lost:,} published events exist nowhere any more: `observer doctor` states them, a package of `observer "
         f"backup list` may hold them, `observer alerts silence {DELIVERY_LOSSES}` accepts the loss"
@@ -115,7 +111,7 @@ def losses_text(lost: int) -> str:
 
 
 class QuarantineAlerts:
-    """Counts events in quarantine, from any thread; the alert states their number of this run."""
+    """Counts events in quarantine, from any thread. The alert states the number since the start of the process."""
 
     def __init__(self, alerts: Alerts) -> None:
         self._alerts = alerts

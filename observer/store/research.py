@@ -27,7 +27,7 @@ from observer.store.tables import EVENT_TABLES, LISTINGS, OWNER, table_of_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Each session has a row in one of these, and each of these finds its days by a search in an index or by few rows.
+# Each session has a row in one of these tables. An index, or a small number of rows, finds a table's days.
 _OF_SESSIONS: Final = (UniverseBuilt, SweepCompleted, SelectionAdvanced, GapDetected, QualityJudged)
 
 
@@ -44,7 +44,7 @@ class ResearchReader(DatabaseReader):
         return str(self._engine.url)
 
     def market(self) -> str | None:
-        """The market of the database; None before its first writer."""
+        """The market of the database; None before the first writer."""
         with self._asking() as connection:
             found: str | None = connection.scalar(select(OWNER.c.market).limit(1))
             return found
@@ -60,7 +60,7 @@ class ResearchReader(DatabaseReader):
             return read_uids(connection)
 
     def session_dates(self) -> Sequence[str]:
-        """The stored sessions in order; one search in an index for each of them, in one statement a kind."""
+        """The stored sessions in order. One statement a kind, with one search in an index for each session."""
         found: set[str] = set()
         with self._asking() as connection:
             for kind in _OF_SESSIONS:
@@ -80,7 +80,7 @@ class ResearchReader(DatabaseReader):
             return count_days(connection, kind, session_dates)
 
     def days_of_gaps(self, session_dates: Sequence[str]) -> Sequence[tuple[str, str]]:
-        """The gaps of some days, each with its day."""
+        """The gaps of these days as pairs of gap and day."""
         gaps = EVENT_TABLES[GapDetected].c
         wanted = select(gaps.gap_id, gaps.session_date).where(gaps.session_date.in_(session_dates)).distinct()
         with self._asking() as connection:
@@ -114,7 +114,7 @@ class ResearchReader(DatabaseReader):
             return list(connection.scalars(select(LISTINGS.c.symbol).distinct()))
 
     def first_files(self) -> dict[str, date]:
-        """By exchange, the local day on which its first listing was seen: that of its first master file."""
+        """By exchange, the local day of the first master file: the day on which the first listing was seen."""
         wanted = select(LISTINGS.c.exchange, func.min(LISTINGS.c.first_seen_ns)).group_by(LISTINGS.c.exchange)
         with self._asking() as connection:
             return {exchange: local_datetime(first_ns).date() for exchange, first_ns in connection.execute(wanted)}

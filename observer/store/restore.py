@@ -44,7 +44,6 @@ class Loss(msgspec.Struct, frozen=True):
 
     @property
     def events(self) -> int:
-        """Their number."""
         return self.last_sequence - self.first_sequence + 1
 
 
@@ -109,7 +108,7 @@ def replace_database(url: str, copy: Path, stamp: str, system: System, stop: thr
 
 @contextmanager
 def _locked(url: str, system: System) -> Iterator[None]:
-    """The writer's lock. The database itself may be damaged, or gone: then it has no owner to ask."""
+    """Hold the writer's lock. The database itself may be damaged or gone: then there is no owner to ask."""
     lock = WriterLock(engine := open_writer(url))
     try:
         lock.acquire()
@@ -182,7 +181,7 @@ def _unused(path: Path, stamp: str) -> Path:
 
 
 def _move_log(path: Path, aside: Path | None) -> None:
-    """Away from the name of the database: SQLite would read it as the log of the copy."""
+    """Move the log away from the name of the database: SQLite would read it as the log of the copy."""
     for suffix in ("-wal", "-shm", "-journal"):
         log = path.with_name(f"{path.name}{suffix}")
         if log.exists() and log.stat().st_size and aside is not None and suffix != "-shm":

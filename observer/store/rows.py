@@ -72,7 +72,6 @@ def _with_documents_as_text(row: Row, event_type: type[Fact]) -> Row:
 
 
 def document_text(document: object) -> str:
-    """The text of a document's column."""
     return msgspec.json.encode(document).decode()
 
 
@@ -87,7 +86,6 @@ def event_of(event_type: type[FactT], row: Sequence[Value]) -> FactT:
 
 
 def position_of(row: Sequence[Value]) -> Position:
-    """The position of a row's event."""
     stream_id, sequence = row[:_POSITION_COLUMNS]
     assert isinstance(stream_id, int)
     assert isinstance(sequence, int)
@@ -107,7 +105,9 @@ def refused_row(event_type: type[Event], row: Row, reason: str) -> Row:
 
 
 def _quarantined(reason: str, content: bytes) -> tuple[str, bytes]:
-    """Reason and content of a row of the quarantine: of a long content the beginning, and in the reason its length."""
+    """Reason and content of a row of the quarantine. Of a long content, the row has the beginning, and the reason the
+    length.
+    """
     if len(content) <= CONTENT_BYTES_MAX:
         return _storable(reason), content
     length = f"the first {CONTENT_BYTES_MAX:,} of {len(content):,} bytes"
@@ -144,10 +144,10 @@ _HELD_ON: Final = frozenset({"kept", "moved", "moved_home"})  # reasons of `obse
 
 
 def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequence[Value]]) -> Sequence[SlotAssigned]:
-    """The assignments that stand, by slot, from the rows of both tables in any order.
+    """The assignments in force by slot, from the rows of both tables in any order.
 
-    A slot belongs to the last symbol that it was assigned to, until that symbol is released from it. Events of one
-    moment are ordered by their sequence numbers. A symbol that moves to another slot counts from its first assignment.
+    A slot belongs to the symbol of its last assignment until that symbol is released from it. Sequence numbers order
+    events of one moment. A symbol that moves to another slot counts from its first assignment.
     """
     changes: list[tuple[int, Position, SlotAssigned | SlotReleased]] = []
     for row in assignments:
@@ -170,7 +170,6 @@ def slots_in_use(assignments: Sequence[Sequence[Value]], releases: Sequence[Sequ
 
 
 def listing_of(event: ListingChanged) -> Listing:
-    """The state of the listing after the change."""
     return Listing(**{name: getattr(event, name) for name in Listing.__struct_fields__})
 
 

@@ -45,7 +45,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def spans_of(connection: Connection, kind: str, session_date: str) -> Sequence[Span]:
-    """Where the day's rows lie. None of them where a scan would not do: the kind has no symbols, its order has columns
+    """The place of the day's rows. Empty where a scan does not serve: the kind has no symbols, its order has columns
     without values, or late rows lie far from the others.
     """
     of_kind = kind_named(kind)
@@ -115,7 +115,7 @@ def _until_stopped(batches: Iterable[pa.RecordBatch], stop: threading.Event | No
 
 
 class _Lot(msgspec.Struct, frozen=True):
-    """Rows sorted by symbol, and for each symbol the place and the number of its rows."""
+    """Rows sorted by symbol, with the place and the number of each symbol's rows."""
 
     rows: pa.Table
     places: dict[str, tuple[int, int]]
@@ -142,7 +142,7 @@ class _Lot(msgspec.Struct, frozen=True):
 
 
 def _by_symbols(lots: Sequence[_Lot]) -> Iterator[pa.Table]:
-    """The rows of some symbols after the other, of all lots, in the order of the symbols' bytes."""
+    """Yield the rows of all lots, some symbols at a time, in the order of the symbols' bytes."""
     held: list[pa.Table] = []
     count = 0
     for symbol in sorted({symbol for lot in lots for symbol in lot.places}, key=str.encode):

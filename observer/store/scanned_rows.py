@@ -36,7 +36,7 @@ class StoredRows(Protocol):
         """The statement of the day's rows between two numbers of a stream, in no order: a search of the primary key."""
 
     def of_day(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Those of the rows that are of the day."""
+        """The rows that belong to the day."""
 
     def ranks(self, rows: pa.Table) -> tuple[Ranks, Sequence[str]]:
         """The ranks of the rows' symbols, and the symbols by rank, in the order of their bytes."""
@@ -46,7 +46,7 @@ class StoredRows(Protocol):
 
 
 def stored_rows(connection: Connection, kind: Kind, session_date: str) -> StoredRows:
-    """The rows of a day; those of trades by their groups."""
+    """How the rows of a kind are stored: trades by their groups, other kinds whole."""
     if kind.table is EVENT_TABLES[Trade]:
         return _GroupedRows(connection, kind, session_date)
     return _PlainRows(kind, session_date)
@@ -127,7 +127,7 @@ class _GroupedRows:
 
 
 def _ranked(values: Sequence[str]) -> tuple[Sequence[str], Ranks]:
-    """The different texts in the order of their bytes, and of each text its place among them."""
+    """Return the distinct texts in the order of their bytes, and the rank of each text."""
     ordered = sorted(set(values), key=str.encode)
     rank = {value: number for number, value in enumerate(ordered)}
     width = np.uint16 if len(ordered) <= _SHORT_RANKS else np.int32

@@ -71,8 +71,8 @@ def change_schema(engine: Engine, change: Callable[[Connection], None]) -> None:
 
 
 def bring_views_up_to_date(engine: Engine) -> None:
-    """Make the views anew that are not those of this code. Where they cannot be, as under a view that a person made of
-    them, they stay as they are with a warning, and `observer db check` names them: the system needs none of them anew.
+    """Make outdated views anew. A view that cannot be replaced, as a person's view reads it, stays unchanged with a
+    warning, and `observer db check` names it: the system works with the old view.
 
     Raises:
         StoreError: the database does not answer, or lacks a view that cannot be made.

@@ -41,7 +41,7 @@ class SectorReader(DatabaseReader):
             return [event_of(SectorAssigned, row) for row in rows]
 
     def assignment(self, exchange: str, symbol: str) -> SectorAssigned | None:
-        """The assignment of one stock; None before its first look-up."""
+        """The assignment of one stock; None before the first look-up."""
         wanted = and_(_ASSIGNED.c.exchange == exchange, _ASSIGNED.c.symbol == symbol)
         with self._asking() as connection:
             row = connection.execute(_last_of_each(wanted)).first()
@@ -60,7 +60,7 @@ class SectorReader(DatabaseReader):
 
 
 def _last_of_each(wanted: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    """The newest row of each stock among the wanted; of two at the same moment the one delivered later."""
+    """The newest of the wanted rows of each stock. Of two rows of the same moment, the later delivery."""
     columns = _ASSIGNED.c
     newest = func.row_number().over(
         partition_by=(columns.exchange, columns.symbol),

@@ -32,7 +32,6 @@ class DatabaseReader:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
         self._engine.dispose()
 
     @contextmanager

@@ -42,7 +42,7 @@ _PAGES: Final = (
 
 
 class TableSize(msgspec.Struct, frozen=True):
-    """A table: its rows, whether they are counted, its bytes with its indexes. None: not known."""
+    """A table: its rows, whether the rows were counted, and its bytes, indexes included. None: not known."""
 
     name: str
     rows: int | None
@@ -51,8 +51,8 @@ class TableSize(msgspec.Struct, frozen=True):
 
 
 class DatabaseSize(msgspec.Struct, frozen=True, kw_only=True):
-    """The bytes of the database: in all, those of them that are free for new rows, those of SQLite's log beside it; its
-    tables, the largest first.
+    """The bytes of a database: in total, free for new rows, and of SQLite's log beside it. Its tables, the largest
+    first.
     """
 
     size_bytes: int

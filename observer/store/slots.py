@@ -48,7 +48,7 @@ class SlotReader(DatabaseReader):
             return open_slots(connection, since_ns, until_ns)
 
     def last_assignment_ns(self, before_ns: int) -> int | None:
-        """The time of the last assignment before that time; None without one."""
+        """The time of the last assignment before this time; None without an assignment."""
         columns = EVENT_TABLES[SlotAssigned].c
         with self._asking() as connection:
             found: int | None = connection.scalar(
@@ -69,7 +69,7 @@ class SlotReader(DatabaseReader):
         return {change.account: change for change in changes}
 
     def latest_tokens(self, producer: str) -> dict[str, TokenRenewed]:
-        """By account: the last access token that this process got in one of its last runs."""
+        """By account, the last access token that the process got in one of its latest runs."""
         runs = select(STREAMS.c.id).where(STREAMS.c.producer == producer).order_by(STREAMS.c.id.desc())
         newest = runs.limit(_RUNS_MAX).subquery().c.id
         table = EVENT_TABLES[TokenRenewed]
@@ -83,7 +83,7 @@ class SlotReader(DatabaseReader):
             return stream_times(connection, session_date, now_ns)
 
     def stream_hours(self, session_date: str, now_ns: int) -> Interval | None:
-        """The times with slots available on that day; None without any."""
+        """The times of that day in which slots were available; None without such a time."""
         with self._asking() as connection:
             return stream_hours(connection, session_date, now_ns)
 
@@ -154,7 +154,7 @@ def stream_times(connection: Connection, session_date: str, now_ns: int) -> dict
 
 
 def stream_hours(connection: Connection, session_date: str, now_ns: int) -> Interval | None:
-    """The times with slots available on that day, by its phases; None without any."""
+    """The times of the day in which slots were available, by its phases; None without such a time."""
     began_ns = _phase_began_ns(connection, session_date, _STREAM_BEGINS)
     ended_ns = stream_ended_ns(connection, session_date)
     until_ns = min(now_ns, day_bounds(session_date)[1]) if ended_ns is None else ended_ns
@@ -162,7 +162,7 @@ def stream_hours(connection: Connection, session_date: str, now_ns: int) -> Inte
 
 
 def stream_ended_ns(connection: Connection, session_date: str) -> int | None:
-    """When Track B stopped on that day, by its phases; None if it did not yet."""
+    """The time at which Track B stopped on that day, by its phases; None before the stop."""
     return _phase_began_ns(connection, session_date, _STREAM_ENDS)
 
 

@@ -168,7 +168,7 @@ class SummaryReader(DatabaseReader):
             return list(connection.scalars(select(DATABASE_EPOCHS.c.reason).order_by(DATABASE_EPOCHS.c.id)))
 
     def created_ns(self) -> int | None:
-        """When the database was made, in market time; None for one without an owner."""
+        """The time at which the database was made, in market time; None for a database without an owner."""
         with self._asking() as connection:
             return connection.scalar(select(OWNER.c.created_ns))
 
@@ -189,7 +189,6 @@ class SummaryReader(DatabaseReader):
             return [StreamPosition(*row) for row in connection.execute(select(*columns).order_by(STREAMS.c.id))]
 
     def day_summary(self, session_date: str) -> DaySummary:
-        """The counts of one day."""
         with self._asking() as connection:
             return summarise_day(connection, session_date)
 
@@ -230,7 +229,7 @@ def _count(connection: Connection, statement: Select[int]) -> int:
 
 
 class _Day:
-    """Queries of one day on one connection, which sees one state of the database."""
+    """Queries about one day on one connection, all on the same state of the database."""
 
     def __init__(self, connection: Connection, session_date: str) -> None:
         day = date.fromisoformat(session_date)
@@ -239,21 +238,18 @@ class _Day:
         self._from_ns, self._to_ns = local_ns(day), local_ns(day + _ONE_DAY)
 
     def within(self, column: ColumnElement[int]) -> ColumnElement[bool]:
-        """Whether a time is of this day."""
         return and_(column >= self._from_ns, column < self._to_ns)
 
     def count(self, *conditions: ColumnElement[bool]) -> int:
-        """Rows of the conditions' one table."""
         return int(self._connection.execute(select(func.count()).where(*conditions)).scalar_one())
 
     def of_session(
         self, event_type: type[Trade | Snapshot | SweepCompleted | GapDetected | TapePage]
     ) -> ColumnElement[bool]:
-        """Whether a row is of this session date."""
         return EVENT_TABLES[event_type].c.session_date == self._session_date
 
     def universe(self) -> int:
-        """Symbols of the last build of each market."""
+        """The number of symbols in the last build of each market."""
         built = EVENT_TABLES[UniverseBuilt].c
         wanted = select(built.market, built.symbols).where(built.session_date == self._session_date)
         in_order = self._connection.execute(wanted.order_by(built.built_ns, built.stream, built.sequence))
@@ -294,7 +290,7 @@ class _Day:
         return int(self._connection.execute(select(func.count(distinct(column))).where(*conditions)).scalar_one())
 
     def listing_changes(self) -> tuple[int, int]:
-        """Listings that appeared and vanished, by the checks that applied them; initial ones did not appear."""
+        """Appeared and vanished listings, by the checks that applied the changes. Initial listings did not appear."""
         checks = EVENT_TABLES[MasterFileChecked].c
         sums = (func.coalesce(func.sum(column), 0) for column in (checks.new, checks.removed))
         wanted = select(*sums).where(checks.outcome == "updated", self.within(checks.checked_ns))
@@ -303,7 +299,6 @@ class _Day:
 
 
 def summarise_day(connection: Connection, session_date: str) -> DaySummary:
-    """Count what belongs to the day."""
     day = _Day(connection, session_date)
     trades, assigned, released = (EVENT_TABLES[kind].c for kind in (Trade, SlotAssigned, SlotReleased))
     on_the_day = day.within(assigned.assigned_ns)

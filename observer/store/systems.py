@@ -49,7 +49,7 @@ class Ownership(msgspec.Struct, frozen=True):
 
 
 def this_system(runtime: Path | None = None, pid: int | None = None) -> System:
-    """The system that this process belongs to; `pid` is its supervisor's, or this process's own."""
+    """The system of this process. `pid` is the supervisor's, or this process's own without a supervisor."""
     pid = os.getpid() if pid is None else pid
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     pids = Path("/proc/self/ns/pid").stat().st_ino  # containers on one machine have pids of their own
@@ -58,7 +58,7 @@ def this_system(runtime: Path | None = None, pid: int | None = None) -> System:
 
 
 def started_ticks(pid: int) -> int | None:
-    """The start of a process in ticks since the machine's start; None if it has ended."""
+    """The start of a process in ticks since the machine's start; None for an ended process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -87,7 +87,9 @@ def owns(
 
 
 def is_same(system: System, other: System) -> bool:
-    """Whether both are one system: one process, or one runtime folder (which has one supervisor at a time)."""
+    """Whether both values mean one system: the same process, or the same runtime folder (which has one supervisor at a
+    time).
+    """
     if system.host != other.host:
         return False
     is_process = (system.machine, system.pid, system.pid_started) == (other.machine, other.pid, other.pid_started)

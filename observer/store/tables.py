@@ -280,7 +280,7 @@ DELIVERY_LOSSES: Final = Table(
     sqlite_with_rowid=False,
 )
 
-# One row for each time that the database went back to an earlier state, and one for its creation (`bus.delivery`).
+# A row for the creation of the database, and a row for each return to an earlier state (`bus.delivery`).
 DATABASE_EPOCHS: Final = Table(
     "database_epochs",
     METADATA,

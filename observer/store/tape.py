@@ -49,10 +49,13 @@ class PageMark(NamedTuple):
 
 
 class Decided(msgspec.Struct, frozen=True):
-    """What Track B decided of a day: which lines it streamed, in order, each change with the number of its event stream
-    (each process has its own); until when it has evaluated the day's volumes (UTC ns; 0: no sweep of them); when it
-    closed the day's slots, None if it has not; how many steps of it were read; and of each event stream (its random id)
-    the number up to which this is read. Whatever Track B published before one of these is stored: streamed trades, too.
+    """Track B's decisions of a day, as far as they are read.
+
+    The streamed lines, in order, each change with the number of its event stream (each process has its own). The time
+    up to which Track B has evaluated the day's volumes (UTC ns; 0: no sweep evaluated). The time at which it closed the
+    day's slots, None before. The number of steps that were read. By event stream (random id), the number up to which
+    the stream was read. Everything that Track B published before one of these events is stored, streamed trades
+    included.
     """
 
     changes: Sequence[tuple[int, SlotAssigned | SlotReleased | WatchChanged]]
@@ -72,7 +75,7 @@ class HeldSpan(msgspec.Struct, frozen=True):
 
 
 class TapeReader(DatabaseReader):
-    """Reads what the tape is made of, and what it brought."""
+    """Reads the tape's inputs and its results."""
 
     def tape_pages(self, session_date: str, symbol: str | None = None) -> Iterator[TapePage]:
         """The day's pages, of one line or of all, by line, in the order in which they came; read in parts."""
@@ -86,8 +89,8 @@ class TapeReader(DatabaseReader):
     def tape_part(
         self, session_date: str, symbol: str | None = None, after: PageMark | None = None
     ) -> tuple[Sequence[TapePage], PageMark | None]:
-        """The next pages in the order of `tape_pages` behind `after` (None: the first), and where the part after them
-        begins; None: these are the last.
+        """The next pages after `after` in the order of `tape_pages` (None: the first pages), and the position of the
+        part after them (None: there is no further part).
         """
         columns = EVENT_TABLES[TapePage].c
         place = (columns.symbol, columns.stream, columns.sequence)
@@ -110,7 +113,7 @@ class TapeReader(DatabaseReader):
         return next(iter(found), None)
 
     def tape_reports(self, session_date: str, symbol: str | None = None) -> Mapping[str, TapeJudged]:
-        """The last report on each line of the day, or on one of them."""
+        """The last report on each line of the day, or on one line."""
         table = EVENT_TABLES[TapeJudged]
         of_line = [] if symbol is None else [table.c.symbol == symbol]
         wanted = select(table).where(table.c.session_date == session_date, *of_line)
@@ -183,7 +186,9 @@ class TapeReader(DatabaseReader):
 
 
 def _decided(connection: Connection, session_date: str, marks: Mapping[int, int], upto: Mapping[str, int]) -> Decided:
-    """The whole day, up to these numbers of the streams: each of the queries may see more than the one before it."""
+    """Read the whole day up to these numbers of the streams. The bound is needed as each query may see more than the
+    query before it.
+    """
     found: list[tuple[Position, SlotAssigned | SlotReleased | WatchChanged]] = []
     for kind in _CHANGES:
         rows_of_day = connection.execute(select(EVENT_TABLES[kind]).where(_is_of(kind, session_date)))
@@ -200,7 +205,6 @@ def _decided(connection: Connection, session_date: str, marks: Mapping[int, int]
 
 
 def _is_of(kind: type[Event], session_date: str) -> ColumnElement[bool]:
-    """Whether a row of this kind is of the day."""
     columns, (from_ns, to_ns) = EVENT_TABLES[kind].c, day_bounds(session_date)
     if kind is WatchChanged:
         return columns.session_date == session_date

@@ -44,16 +44,13 @@ class TradeGroups:
         self._is_uncertain = False
 
     def begin(self) -> None:
-        """A transaction begins."""
         if self._is_uncertain or len(self._ids) > _GROUPS_KEPT:
             self.forget()
 
     def keep(self) -> None:
-        """The transaction is committed."""
         self._is_uncertain = False
 
     def forget(self) -> None:
-        """Ask the database again."""
         self._ids.clear()
         self._asked.clear()
         self._is_uncertain = False

@@ -16,7 +16,7 @@ from observer.store.tables import EVENT_TABLES
 from observer.store.trade_groups import groups_of, last_groups, rows_of_groups
 
 _ROWS_AT_ONCE: Final = 2_000  # what an iterator holds in memory
-_LARGEST: Final = 20  # by the day's volume: the latest conflated row, and false ones before it
+_LARGEST: Final = 20  # rows by the day's volume: enough for the latest conflated row and false rows before it
 
 
 class TradeMark(msgspec.Struct, frozen=True):

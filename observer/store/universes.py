@@ -23,18 +23,17 @@ class UniverseReader(DatabaseReader):
     """Reads universes."""
 
     def universe(self, session_date: str, market: str, built_ns: int | None = None) -> Sequence[UniverseMember]:
-        """The members of the day's universe by rank; empty when it was not built. Of several builds the last counts, or
-        the one of that time.
+        """The members of the day's universe by rank; empty without a build. Of several builds the last counts, or the
+        build of the given time.
 
         A build's members and its `UniverseBuilt` are published together, the members first. They are neighbours in
-        their stream, which separates a rebuilt universe from the earlier one.
+        their stream, which separates a rebuilt universe from the earlier universe.
         """
         with self._asking() as connection:
             built = connection.execute(last_build(session_date, market, built_ns)).first()
             return members_of(connection, built).members if built else []
 
     def universe_built(self, session_date: str, market: str) -> UniverseBuilt | None:
-        """The day's last `UniverseBuilt`; None without one."""
         with self._asking() as connection:
             built = connection.execute(last_build(session_date, market)).first()
             return event_of(UniverseBuilt, built) if built else None
@@ -42,7 +41,7 @@ class UniverseReader(DatabaseReader):
     def universe_in_force(
         self, session_date: str, market: str, fixed_ns: int, oldest: str = ""
     ) -> StoredUniverse | None:
-        """The universe in force on a day, fixed at a moment of the day (requirement 004, Universe Update Policy): the
+        """The universe in force on a day, fixed at a moment of the day (docs/requirement.md): the
         last build by then, of this day or of the latest day before it, since the day `oldest`. Without such a build it
         is the first later one; None without any build.
         """
@@ -60,7 +59,7 @@ class UniverseReader(DatabaseReader):
 
 
 def last_build(session_date: str, market: str, built_ns: int | None = None) -> Select[*tuple[Any, ...]]:
-    """The day's last build, or its last one of that time."""
+    """The day's last build; with a build time, the last build of that time."""
     built = EVENT_TABLES[UniverseBuilt]
     of_the_day = select(built).where(built.c.session_date == session_date, built.c.market == market)
     if built_ns is not None:
@@ -82,8 +81,8 @@ def in_force(session_date: str, market: str, fixed_ns: int, oldest: str) -> Sequ
 
 
 def members_of(connection: Connection, row: Row[*tuple[Any, ...]]) -> StoredUniverse:
-    """The build of this row, with the members that were published with it: its neighbours in its stream, usually before
-    it. Rows after it may belong to the next build.
+    """The build of this row with the members that were published with it. The members are the row's neighbours in its
+    stream, usually before it: later rows may belong to the next build.
     """
     built, at = event_of(UniverseBuilt, row), row.sequence
     sides = ((at - built.symbols, at - 1), (at + 1, at + built.symbols))

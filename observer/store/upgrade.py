@@ -1,4 +1,4 @@
-"""A change of the schema by a person's command: what it would do, and doing it."""
+"""A change of the schema on a person's command: the plan, and its execution."""
 
 import os
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from observer.store.schema import SCHEMA_REVISION, unknown_schema
 
 
 class Step(msgspec.Struct, frozen=True):
-    """A migration: the revision that it makes, and what it changes."""
+    """A migration: the revision that it makes, and a description of its change."""
 
     revision: str
     text: str
 
 
 class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
-    """From which revision the database goes to which, in which steps, none where it is up to date; where its copy will
-    be; why it cannot be changed now (empty: it can).
+    """The plan of an upgrade: present and target revision, the steps (none for a current database), the place of the
+    copy, and the reason why the database cannot be changed now (empty: it can).
     """
 
     database: str
@@ -74,7 +74,9 @@ def _steps_from(revision: str) -> Sequence[Step]:
 
 
 def _file_bytes(url: str) -> int | None:
-    """The size of an SQLite file, which its copy will have; None for PostgreSQL, whose dump is smaller than it."""
+    """The size of an SQLite file, which the copy will have. None for PostgreSQL, whose dump is smaller than the
+    database.
+    """
     parsed = parse_url(url)
     return sqlite_path(parsed).stat().st_size if parsed.get_backend_name() == "sqlite" else None
 

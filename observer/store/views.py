@@ -34,18 +34,16 @@ _STOCK: Final = (
 
 
 def columns_of(event_type: type[Fact]) -> list[str]:
-    """The columns of an event's fields, in their order."""
     return [column.name for column in EVENT_TABLES[event_type].columns if column.name not in _POSITION]
 
 
 def _stored_column(name: str) -> str:
-    """A column of the view of trades in its table."""
     return f"{(TRADE_GROUPS if name in GROUP_COLUMNS else TRADE_ROWS).name}.{name}"
 
 
 def _with_stock(event_type: type[Fact], columns: str, condition: str = "true") -> str:
-    """A query of a table's rows with the stock of their line in front. CROSS JOIN: in SQLite it keeps this order of
-    loops, the stock's lines first. MATERIALIZED: PostgreSQL derives the stock once a line, not once a row.
+    """A query of a table's rows with the stock of their line as first column. CROSS JOIN makes SQLite read the stock's
+    lines in the outer loop. MATERIALIZED makes PostgreSQL derive the stock once a line instead of once a row.
     """
     table = EVENT_TABLES[event_type].name
     of_lines = table_of_lines(EVENT_TABLES[event_type]).name
@@ -191,8 +189,8 @@ VIEWS: Final[Mapping[str, str]] = {
 _STATEMENTS: Final = {
     name: f"CREATE VIEW {name} AS {query}" for name, query in {EVENT_TABLES[Trade].name: _TRADES, **VIEWS}.items()
 }
-_OTHER_COLUMNS: Final = "42P16"  # PostgreSQL replaces a view only by one with the same columns and more behind them
-# What others may do with our views: dropping a view takes it away.
+_OTHER_COLUMNS: Final = "42P16"  # PostgreSQL only replaces a view by a view with the same columns, and more after them
+# The grants on our views: dropping a view drops its grants.
 _GRANTS: Final = """
 SELECT format('GRANT %s ON %I TO %s%s', privilege_type, relname,
     CASE WHEN grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
@@ -204,8 +202,8 @@ ORDER BY 1"""
 
 
 def make_views(connection: Connection) -> None:
-    """Make all views anew. A migration that changes one of their tables calls `drop_views` before and this after it.
-    One that changes only what a view says needs neither: `stale_views` finds that.
+    """Make all views anew. A migration that changes a table behind a view calls `drop_views` first and this function
+    afterwards. A migration that only changes a view's definition needs neither: `stale_views` finds that view.
     """
     drop_views(connection)
     for name, statement in _STATEMENTS.items():
@@ -213,8 +211,8 @@ def make_views(connection: Connection) -> None:
 
 
 def renew_views(connection: Connection) -> None:
-    """Bring the views to the definitions of this code. PostgreSQL replaces them where their columns allow it: what was
-    granted on them, and other views that read them, stay. Else they are dropped and made, and the grants repeated.
+    """Bring the views to the definitions of this code. PostgreSQL replaces a view where the columns allow it: grants on
+    the view and other views that read it stay. Otherwise the view is dropped and made, and its grants are repeated.
     """
     if connection.dialect.name != "postgresql":
         make_views(connection)
@@ -239,7 +237,9 @@ def _make(connection: Connection, name: str, statement: str) -> None:
 
 
 def stale_views(connection: Connection) -> list[str]:
-    """The views of this code that the database lacks or has with another definition, each after those it reads."""
+    """The views that the database lacks or defines in another way than this code. A view follows the views that it
+    reads.
+    """
     if connection.dialect.name == "postgresql":
         found = connection.exec_driver_sql(
             "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class "
@@ -258,6 +258,5 @@ def _digest(statement: str) -> str:
 
 
 def drop_views(connection: Connection) -> None:
-    """Remove the views that are there."""
     for name in reversed(list(_STATEMENTS)):
         connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")

@@ -89,7 +89,6 @@ class AttentionRequests:
             self._no_sweep.set()
 
     def update_sweep(self, swept: Sequence[Snapshot]) -> None:
-        """Apply a full sweep of this day."""
         if not self.is_on:
             return
         if self._attention is None:
@@ -172,7 +171,7 @@ class AttentionRequests:
             attention.update_history(later.members)
 
     async def _read_slots(self, plan: DayPlan, attention: Attention) -> None:
-        """Which symbols are streamed, and the sizes of their trades; those of before while the database refuses."""
+        """Read the streamed symbols and the sizes of their trades. If the database refuses, the earlier values stay."""
         try:
             slots = await asyncio.to_thread(self._reader.open_slots, plan.starts_ns)
             volumes = await asyncio.to_thread(self._reader.trade_volumes, plan.day.isoformat())
@@ -184,7 +183,7 @@ class AttentionRequests:
         attention.update_trade_volumes(volumes)
 
     async def _request(self, session_date: str, attention: Attention, symbols: Sequence[str]) -> int:
-        """Make one request with the next usable account in turn. Returns the time until the next one may start (ns)."""
+        """Make one request with the next usable account in turn. Returns the wait before the next request (ns)."""
         usable = self._rest.usable("quotes")
         accounts = list(usable)
         account = accounts[next(self._turns) % len(accounts)]
@@ -209,12 +208,12 @@ class AttentionRequests:
         return round(NS_PER_S / (self._settings.attention_share_of_limit * sum(map(self._limit_of, accounts))))
 
     def _limit_of(self, account: BrokerAccount) -> float:
-        """The account's calls a second: the configured limit, or less that the broker's refusals taught."""
+        """The account's calls a second: the configured limit, or a lower limit that the broker's refusals taught."""
         learned = account.learned_limit()
         return self._calls_per_second if learned is None else min(self._calls_per_second, learned)
 
     def _failed(self, identity: str, text: str) -> None:
-        """Log a failure, and report an alert once nothing has succeeded for long."""
+        """Log a failure. Report an alert when nothing has succeeded for long."""
         now_ns = self._clock.now_ns()
         if now_ns - self._failing_since_ns.setdefault(identity, now_ns) < _LASTING_NS:
             logger.warning("%s", text)
@@ -252,7 +251,7 @@ def _rise(provider: str, quote: Quote, session_date: str, now_ns: int, rise: Ris
 
 
 class _ClosedLines:
-    """The lines whose venue is not collected at a moment: they are not asked then."""
+    """The lines whose venue is not collected at a moment. They are not asked then."""
 
     def __init__(self, parts: TrackAParts, plan: DayPlan, universe: StoredUniverse) -> None:
         self._windows = parts.windows(plan)
@@ -269,8 +268,6 @@ class _ClosedLines:
 
 
 class _Counts:
-    """What was requested since a sweep."""
-
     def __init__(self, started_ns: int) -> None:
         self.started_ns = started_ns
         self.requested = self.received = self.requests = self.rises = 0

@@ -71,7 +71,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S: Final = 0.1  # minimum machine seconds between evaluations, independent of the market clock's speed
 EARLIER_DAYS_LEAD_NS: Final = 60 * NS_PER_S  # market time before the context: the query sums up weeks of sweeps
-CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (requirement 004, Context Synchronization)
+CONTEXT_LIMIT_S: Final = 30.0  # machine seconds (docs/requirement.md)
 
 
 class StreamingDay:
@@ -130,7 +130,9 @@ class StreamingDay:
         self.overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
         self._built: UniverseBuilt | None = None  # the build whose closes and averages the selection has
-        self._evaluated: LastEvaluated | None = None  # by an earlier process; None: there was none
+        self._evaluated: LastEvaluated | None = (
+            None  # the progress of an earlier process; None: there was no earlier process
+        )
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._deciding: Sequence[asyncio.Task[None]] = ()
@@ -299,7 +301,9 @@ class StreamingDay:
         logger.info("took over %d slots of an earlier process", len(assigned))
 
     def _resume_gaps(self, marks: Iterable[Mark], reported: Iterable[Event]) -> None:
-        """Open a gap of each symbol since the earlier process's last step, or go on with the one that it had opened."""
+        """Open a gap for each symbol from the earlier process's last step on, or continue the gap that the earlier
+        process opened.
+        """
         steps = (event.advanced_ns for event in reported if isinstance(event, SelectionAdvanced))
         until_ns = max(steps, default=self._clock.now_ns())
         opened = {
@@ -338,8 +342,8 @@ class StreamingDay:
             feed.close()
 
     async def _later_build(self) -> StoredUniverse | None:
-        """The build with the closes and averages that a universe built in the session lacks; None: it is not needed, or
-        not there yet.
+        """The build with the closes and averages that a universe built in the session lacks; None: not needed, or not
+        there yet.
         """
         if self._built is None:
             return None

@@ -82,7 +82,7 @@ _NOTHING: Final[Sequence[Event]] = ()
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """The first decision that differs, `number` counted from 1; None if it is on one side only."""
+    """The first differing decision, `number` counted from 1. A side without this decision is None."""
 
     number: int
     recorded: Event | None
@@ -192,7 +192,6 @@ class DecisionReplay:
         return self._decide(self._selector, step, now_ns)
 
     def _begin(self, began: DayBegan) -> None:
-        """Begin a process: it knows only stored data."""
         if len(self._snapshots) < began.snapshots:
             raise NotReplayableError(f"only {len(self._snapshots)} of {began.snapshots} snapshots are there")
         self._selector = self._new_selector(began)
@@ -276,7 +275,7 @@ def verified(events: Iterable[Event], replay: DecisionReplay) -> DecisionCompari
 
 
 def _as_one(row: TradesConflated) -> Trade:
-    """The row as the detector's input: one trade of its volume. The detector ignores price and side."""
+    """The row as the detector's input: one trade with the row's volume. The detector ignores price and side."""
     return Trade(
         provider=row.provider,
         symbol=row.symbol,
@@ -324,7 +323,6 @@ def sweeps_in(snapshots: Iterable[Snapshot]) -> Iterator[Sequence[Snapshot]]:
 
 
 def update_listing(selector: Selector, step: ListingApplied, reported_ns: int) -> None:
-    """Apply a listing change."""
     selector.market.update_listing(step.symbol, reported_ns, delisted=step.delisted, suspended=step.suspended)
 
 
@@ -359,7 +357,7 @@ def is_unfinished(reported: Sequence[Event]) -> bool:
 
 
 def _seen_at_opening(reported: Iterable[Event], seen: Sequence[Snapshot]) -> Sequence[Snapshot]:
-    """The snapshots that the process which assigned the day's first slots began with."""
+    """The snapshots with which the process began that assigned the day's first slots."""
     snapshots = 0
     for event in reported:
         match event:

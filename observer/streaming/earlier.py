@@ -25,7 +25,7 @@ COUNT_AGAIN_S: Final = 10.0  # machine seconds
 
 
 def began(settings: DaySettings, universe: StoredUniverse | None, *, has_usual_hours: bool) -> DayBegan:
-    """The day's first step with this universe; it includes no snapshot yet."""
+    """The day's first step with this universe, without any snapshot."""
     built = universe.built if universe is not None else None
     return DayBegan(
         universe=built.session_date if built is not None else "",

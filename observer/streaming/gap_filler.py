@@ -82,8 +82,8 @@ class GapWorklist:
         self._targets = RecoveryTargets(settings)
         self._settings = settings
         self._started_ns = clock.now_ns()
-        self._opened: dict[str, str] = {}  # gaps of cuts, with their days: their detection is measured
-        self._unproved: set[str] = set()  # of them, those without a proof what they missed
+        self._opened: dict[str, str] = {}  # gaps of cuts, by id with the day: the detection of these is measured
+        self._unproved: set[str] = set()  # cuts without a proof of the missed volume
 
     async def resume(self) -> None:
         """Continue the day's figures of an earlier process; without an answer of the database they begin anew, with an
@@ -110,7 +110,7 @@ class GapWorklist:
         return local_datetime(self._clock.now_ns()).date().isoformat()
 
     async def follow_feed(self) -> None:
-        """Enqueue gaps as they are committed, and measure those of cuts."""
+        """Enqueue gaps as they are committed, and measure the gaps of cuts."""
         kinds: list[type[Fact]] = [GapOpened, GapEmpty, GapDetected, GapUnrecoverable]
         feed = FeedSubscriber(self._feed_address, kinds, self._alerts.feed_lost)
         try:
@@ -181,7 +181,7 @@ class GapWorklist:
         return Done(self._alerts.source, f"gaps to be tried now: {taken.count(True)}{under_way}")
 
     def _refusal_of_cut(self, gap_id: str) -> Refused:
-        """Why a cut without a proved loss is not retried; that nothing has this id."""
+        """The reason why a cut without a proved loss is not retried, or that no gap has this id."""
         cut = self.reader.opening(gap_id)
         if cut is None:
             return Refused("unknown_gap", f"no gap has the id {gap_id!r}")
@@ -245,7 +245,9 @@ class GapWorklist:
         self._alerts.happened("misdated_recovery", "warning", text)
 
     def _measure_detection(self, session_date: str, since_ns: int) -> None:
-        """Measure a new gap of the running day; one from before this process waited for its start."""
+        """Measure the detection of a new gap of the running day. A gap from before this process had to wait for its
+        start.
+        """
         now_ns = self._clock.now_ns()
         if since_ns >= self._started_ns and not recovery.is_past(session_date, now_ns):
             self._begin_day(session_date)
@@ -253,7 +255,7 @@ class GapWorklist:
             self._report_target(self._targets.detected(session_date, after_s))
 
     def _measure_empty(self, gap: GapEmpty) -> None:
-        """Measure a gap of the running day in which nothing was traded: it is closed, and not one that was filled."""
+        """Measure a gap of the running day in which nothing was traded: the gap counts as closed, not as filled."""
         now_ns = self._clock.now_ns()
         if gap.to_ns >= self._started_ns and not recovery.is_past(gap.session_date, now_ns):
             self._begin_day(gap.session_date)
@@ -268,7 +270,7 @@ class GapWorklist:
         self._unproved.discard(lost.gap_id)
 
     def _begin_day(self, session_date: str) -> None:
-        """End the alerts of an earlier day's targets, or of an earlier process's, when a new count begins."""
+        """End the alerts about the targets of an earlier day or an earlier process, when a new count begins."""
         if self._targets.begin(session_date):
             self._alerts.resolve_all(_RECOVERY_TARGET, f"the gaps of {session_date} are counted anew")
 
@@ -313,7 +315,6 @@ class GapFiller:
         self._began_s: dict[str, float] = {}  # by gap: its first call, on the clock of the event loop
 
     async def work(self) -> None:
-        """Fill gaps one by one."""
         while True:
             await self._fill(await self._worklist.next())
 
@@ -347,9 +348,9 @@ class GapFiller:
         self._worklist.closed(attempt, is_recovered=is_recovered, began_s=began_s)
 
     async def _not_stored(self, attempt: Attempt, rows: Sequence[Row], closed: GapRecovered) -> Filled:
-        """The rows that are not stored yet, and the outcome without the tape's: it may have trades of a gap given up
-        before, and of one from before a slot's first trade; never of one behind a counted trade. All rows if the
-        database does not answer, but for a gap that is tried again (StoreError).
+        """Return the recovered rows that are not stored yet, and the outcome without the tape's trades. The tape may
+        have stored trades of a gap that was given up before, or of a gap before a slot's first trade, never of a gap
+        behind a counted trade. All rows if the database does not answer; for a repeated gap, StoreError instead.
         """
         gap = attempt.gap
         if not attempt.again and gap.missing_trades is not None:
@@ -386,7 +387,7 @@ class GapFiller:
         return self._with_sessions(gap, bars), closed
 
     def _with_sessions(self, gap: GapDetected, rows: Sequence[Row]) -> Sequence[Row]:
-        """The rows with the session of their venue, by their time: the broker's answers state none."""
+        """Add the session of the venue at the time of each row: the broker's answers state none."""
         sessions = self._plan_of(date.fromisoformat(gap.session_date)).sessions
         return [replace(row, session=session_of(sessions, row.venue, _time_of(row))) for row in rows]
 

@@ -22,13 +22,13 @@ REFERENCES: Final = 3  # one of them may be halted itself
 
 class HaltPoller:
     """Queries the halt state of symbols whose day's volume did not grow between two sweeps, one by one and in the
-    background; reports the halted ones.
+    background. Reports the halted symbols.
 
-    Where no symbol of a market (an exchange, at a venue) traded, the market itself stands still: an auction, a break,
-    or a stop of all of it. None of its symbols is queried then. A quote that calls each of them stopped would take all
-    slots away, which no other symbol can use, and which are needed when trading resumes. As a stop may begin after the
-    sweep, a symbol counts as halted only where a reference symbol is not: one that grew most in the sweep.
-    Without such a symbol it is queried again after the next sweep.
+    Where no symbol of a market (an exchange at a venue) traded, the market itself stands still: an auction, a break, or
+    a stop of the whole market. Then the poller queries none of its symbols: quotes that call every symbol stopped would
+    take away all slots, which no other symbol can use and which are needed when trading resumes. A stop may also begin
+    after the sweep, so a symbol counts as halted only where a reference symbol trades. The reference symbols are those
+    with the largest growth in the sweep. Without a trading reference symbol the query is repeated after the next sweep.
 
     Args:
         provider: the broker to query.

@@ -1,10 +1,10 @@
-"""Holds implausible trades until the broker's quote or the next trades decide about them.
+"""Holds implausible trades until the broker's quote or later trades decide about them.
 
 A held trade is not published. It is released into the recorder, in the order of the day's volume, or goes to quarantine
-with its reason. So the day's events alone state the decision, and a replay of them needs neither quotes nor time.
-Meanwhile the symbol's other trades are judged against the last accepted one. Those that continue it are stored. A
-plausible trade behind a held one waits with it: stored first, it would make the held one a duplicate. A held trade that
-is lost with its process shows as a gap before the next trade.
+with its reason. So the day's events alone state the decision, and a replay needs neither quotes nor time. Meanwhile the
+symbol's other trades are judged against the last accepted trade, and trades that continue it are stored. A plausible
+trade behind a held trade waits: if it were stored first, the held trade would be a duplicate. A held trade that is lost
+with its process shows as a gap before the next trade.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ _volume_of: Final = attrgetter("trade.cumulative_volume")
 
 
 class _Held(msgspec.Struct):
-    """A held trade; `since_s` on the clock of the event loop, `quotes` that did not make it plausible. `reason` is why
-    it is not plausible; `_WAITS`: it is.
+    """A held trade. `since_s` is on the clock of the event loop. `quotes` counts the quotes that did not make the trade
+    plausible. `reason` says why the trade is implausible; `_WAITS` marks a plausible trade that waits.
     """
 
     trade: Trade
@@ -47,8 +47,8 @@ class _Held(msgspec.Struct):
 
 
 class _HeldSymbol:
-    """The held trades of a symbol, how many trades continued the chain without them, and whether there were more than
-    can be held: then trades may be missing after them.
+    """The held trades of a symbol, the number of trades that continued the chain without them, and whether more came
+    than can be held: then trades may be missing after them.
     """
 
     def __init__(self, trades: Sequence[_Held] = (), *, has_lost: bool = False) -> None:
@@ -58,7 +58,6 @@ class _HeldSymbol:
         self.lowest = min((each.trade.cumulative_volume for each in trades), default=inf)  # a held trade's volume
 
     def hold(self, each: _Held) -> None:
-        """Hold one more trade."""
         self.trades.append(each)
         self.lowest = min(self.lowest, each.trade.cumulative_volume)
 
@@ -105,12 +104,11 @@ class HeldTrades:
 
     @property
     def symbols(self) -> Collection[str]:
-        """The symbols with a held trade."""
         return self._held.keys()
 
     def passes(self, trade: Trade) -> bool:
-        """Whether the trade is plausible, and no held one is before it. Any other one is held, or put in quarantine if
-        no quote can confirm it.
+        """Whether the trade is plausible and no held trade precedes it. Any other trade is held, or goes to quarantine
+        if no quote can confirm it.
         """
         symbol = trade.symbol
         if reason := self._screen.misdated(trade):
@@ -201,8 +199,8 @@ class HeldTrades:
         self._judge_again(symbol, f"the quote says {quote.cumulative_volume:,.10g}")
 
     def _judge_again(self, symbol: str, quoted: str = "") -> None:
-        """Release what is plausible now, and refute what several quotes do not confirm. `quoted`: what a new quote
-        says; empty: there is none.
+        """Release trades that are plausible now, and refute trades that several quotes do not confirm. `quoted` is the
+        state of a new quote; empty without a new quote.
         """
         held = self._held.pop(symbol)
         remaining: list[_Held] = []
@@ -227,7 +225,7 @@ class HeldTrades:
             self._interrupt(symbol)
 
     def _decide_without_quote(self, symbol: str) -> None:
-        """Decide by the trades themselves, and after a while for the side on which the chain shows what is missing."""
+        """Decide by the other trades. After a while, decide for the side on which the chain shows what is missing."""
         held = self._held[symbol]
         in_order = sorted(held.trades, key=_volume_of)
         trades = [each.trade for each in in_order]
@@ -248,8 +246,9 @@ class HeldTrades:
                 self._interrupt(symbol)
 
     def _refute(self, symbol: str, why: str) -> None:
-        """Put the implausible ones of the symbol's held trades in quarantine, and release those that wait for them. If
-        no trade of it is stored, none after them could show that they were real: the known volume before them does.
+        """Move the symbol's implausible held trades to quarantine, and release the trades that wait for them. If no
+        trade of the symbol is stored, no later trade could show that the refuted trades were real; the known volume
+        before them shows it.
         """
         held = self._held.pop(symbol).trades
         for each in held:

@@ -35,8 +35,8 @@ class StopVolumes(Protocol):
     """A source of a symbol's volume at a stop of its slot."""
 
     async def at_stop(self, symbol: str, stop_ns: int, known: float, volume_now: float) -> float | None:
-        """The volume at the stop (UTC ns), or one not below it; None where the source does not show it. `known` is the
-        volume up to which nothing is missing.
+        """The volume at the stop (UTC ns), or an upper bound; None if the source shows neither. `known` is the volume
+        up to which nothing is missing.
 
         Raises:
             ProviderError: the broker does not answer.
@@ -135,8 +135,8 @@ class LateEnd:
         return found
 
     def _stop(self, symbol: str, held_ns: int, now_ns: int) -> int:
-        """When the slot ended. While its venue has a window it goes on, also after an earlier window's end. One
-        that ends with the planned stop ends when the slots are released.
+        """The end of the slot. While the venue has a window the slot goes on, also after the end of an earlier window.
+        A slot that ends with the planned stop ends when the slots are released.
         """
         latest_ns = slot_stop(self.windows, symbol, now_ns, self.stop_ns)
         ended_ns = latest_ns if now_ns < latest_ns else slot_stop(self.windows, symbol, held_ns, self.stop_ns)

@@ -14,8 +14,8 @@ ON_THE_WAY_NS: Final = 60 * NS_PER_S
 
 
 class LastEvaluated(msgspec.Struct, frozen=True):
-    """How far an earlier process of the day had come: the end of the last sweep that it evaluated, the time of its last
-    step (UTC ns), and the rises that it evaluated, by symbol and time.
+    """The progress of an earlier process of the day: the end of its last evaluated sweep, the time of its last step
+    (UTC ns), and its evaluated rises by symbol and time.
     """
 
     sweep_ns: int
@@ -24,7 +24,7 @@ class LastEvaluated(msgspec.Struct, frozen=True):
 
 
 def last_evaluated(reported: Iterable[Event], track_b_start_ns: int) -> LastEvaluated:
-    """How far the process of these events had come."""
+    """Return the progress of the process that published these events."""
     steps = [event for event in reported if isinstance(event, SelectionAdvanced)]
     sweeps = (each.step.completed_ns for each in steps if isinstance(each.step, UniverseEvaluated))
     rises = ((each.step.symbol, each.step.received_ns) for each in steps if isinstance(each.step, RiseApplied))

@@ -29,7 +29,7 @@ class Pins:
         self._carry_out = carry_out
 
     def pin(self, symbol: str) -> Done | Refused:
-        """Give the symbol a slot, now or as soon as it may hold one, until it is unpinned."""
+        """Pin the symbol until it is unpinned: it gets a slot now, or as soon as a slot is allowed."""
         now_ns = self._moment()
         outcome = self._selector.pin(symbol, now_ns)
         if isinstance(outcome, PinRefusal):
@@ -40,7 +40,6 @@ class Pins:
         return _answer(f"{symbol} is pinned{_until(outcome.until_ns)}", outcome)
 
     def unpin(self, symbol: str) -> Done | Refused:
-        """Remove the pin, and the slot that it holds."""
         now_ns = self._moment()
         outcome = self._selector.unpin(symbol, now_ns)
         if isinstance(outcome, PinRefusal):

@@ -101,7 +101,6 @@ class QualityJudge:
             return f"{session_date}: {await self._judge(reader, producer, session_date)} symbols judged"
 
     async def _follow_feed(self) -> None:
-        """Notice what is committed."""
         feed = FeedSubscriber(self._feed_address, _NEWS, self._alerts.feed_lost)
         try:
             async for _ in feed:
@@ -137,7 +136,7 @@ class QualityJudge:
         )
 
     async def _judge_again(self, reader: StoreReader, producer: Producer) -> None:
-        """Judge recent sessions: those before today without a report, and symbols with gaps closed since their
+        """Judge recent sessions again: earlier sessions without a report, and symbols whose gaps closed after their
         report.
         """
         for check in itertools.count(1):
@@ -182,8 +181,8 @@ class QualityJudge:
     async def _judge(
         self, reader: StoreReader, producer: Producer, session_date: str, symbols: Collection[str] | None = None
     ) -> int:
-        """Publish the reconciliation of every interval and the quality report of every symbol, or of these. Returns
-        their number.
+        """Publish the reconciliation of every interval and the quality report of every symbol (or of `symbols`).
+        Returns the number of reports.
 
         The quality reports come last and as one batch: a day has all of them or none, even if this process is killed.
         """
@@ -227,6 +226,5 @@ class QualityJudge:
 def _at_venue(
     found: tuple[list[ReconciliationResult], QualityJudged], venue: str
 ) -> tuple[list[ReconciliationResult], QualityJudged]:
-    """The reconciliation and the report of a line, with its venue."""
     reconciliations, report = found
     return [replace(each, venue=venue) for each in reconciliations], replace(report, venue=venue)

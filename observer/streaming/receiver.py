@@ -105,7 +105,7 @@ class StreamReceiver:
         return next((account for account, symbols in self._slots() if symbol in symbols), NO_ACCOUNT)
 
     def _symbols_beside(self, symbol: str) -> Collection[str]:
-        """The symbols with a slot at the symbol's account, with it; none without a slot."""
+        """The symbols with a slot at the same account, the symbol included; none without a slot."""
         return next((symbols for _, symbols in self._slots() if symbol in symbols), ())
 
     def _slots(self) -> Collection[tuple[str, Collection[str]]]:
@@ -151,14 +151,14 @@ class StreamReceiver:
         return fact
 
     def _in_session(self, record: _Record) -> _Record:
-        """The record with the session of its venue at its time; as it is where no session of its venue is known."""
+        """Return the record with the session of its venue at its time, unchanged if that session is unknown."""
         if record.venue not in self._venues:
             return record
         session = session_of(self._sessions, record.venue, record.exchange_time_ns)
         return msgspec.structs.replace(record, session=session)
 
     def on_subscribed(self, symbol: str) -> None:
-        """Start watching the symbol: from now on none of its trades may be missing."""
+        """Start watching the symbol: from now on no trade of it may be missing."""
         self._alerts.resolve(_not_streamed(symbol), f"{symbol} is streamed")
         self.trades.report_rows(symbol)
         seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
@@ -173,8 +173,8 @@ class StreamReceiver:
             self.tasks.create_task(self.monitor.check_returned())
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
-        """Stop watching a symbol that lost its slot; a symbol that lost its connection stays watched, as it will be
-        back: what it misses is a gap from now on.
+        """Stop watching a symbol that lost its slot. A symbol that lost its connection stays watched, as it will be
+        back: its missed trades are a gap from now on.
         """
         if self.selector is None or symbol not in self.selector.wanted:
             if reason == CONNECTION_LOST:  # and with it trades from before the end of the slot
@@ -204,7 +204,7 @@ class StreamReceiver:
             self._report_outage(identity, change)
 
     def _report_outage(self, identity: str, change: ConnectionChanged) -> None:
-        """Report a stream that does not run; one that its own process closed needs nothing."""
+        """Report a stream that does not run. A stream that its own process closed is no outage."""
         if change.state == "closed":
             self._alerts.resolve(identity, f"the stream of account {change.account} is closed: {change.reason}")
         elif identity in self._alerts.identities or self._is_outage_of_stream_alone(change.account):
@@ -212,7 +212,7 @@ class StreamReceiver:
             self._alerts.report(identity, "warning" if change.state == "lost" else "critical", text)
 
     def on_quarantine(self, item: InputQuarantined, unread: Collection[str] | None) -> None:
-        """Store unreadable input, and note the symbols whose trades may be in it; None: all."""
+        """Store unreadable input, and note the symbols whose trades it may hold; None: any symbol."""
         self.unreadable.take(item)
         self.monitor.unread(self.trades.detector.watched if unread is None else unread)
 

@@ -1,4 +1,5 @@
-"""Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that are left.
+"""Records streamed trades: detects gaps, stores trades one by one or conflated, and settles symbols that lose their
+slot.
 
 A plausible trade never waits: the task that reads the socket checks it and appends it to the publish queue.
 """
@@ -114,18 +115,18 @@ class TradeRecorder:
         self._late_end = late_end
         self._see = apply
         self._conflation = Conflation()
-        self._held_until_ns: dict[str, int] = {}  # of symbols whose slots only an earlier process held
+        self._held_until_ns: dict[str, int] = {}  # symbols whose slots only an earlier process held
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
-        self._contradictions: dict[str, list[Trade]] = {}  # by symbol: those since its last new trade
+        self._contradictions: dict[str, list[Trade]] = {}  # by symbol, since the symbol's last new trade
         self._taken = 0  # trades since `_counted_ns`
-        self._repeated: Counter[str] = Counter()  # of them by symbol: what was dropped
+        self._repeated: Counter[str] = Counter()  # by symbol: the dropped trades among these
         self._counted_ns = clock.now_ns()
 
     # --- trades ---
 
     def take(self, trade: Trade, *, is_confirmed: bool = False) -> None:
-        """Check a trade and store it, or hold it if it is implausible and not `is_confirmed`; a duplicate is dropped
-        and counted.
+        """Check a trade and store it. An implausible trade is held unless `is_confirmed`; a duplicate is dropped and
+        counted.
         """
         bounds, moment_ns = self._bounds.get(trade.symbol, self._unbounded), trade.exchange_time_ns
         hours = bounds.hours
@@ -161,8 +162,8 @@ class TradeRecorder:
             self._repeat(trade, is_contradiction=outcome == "contradiction")
 
     def _repeat(self, trade: Trade, *, is_contradiction: bool) -> None:
-        """Drop a duplicate. Store a contradiction, as nothing says that it is wrong; several in a row make its chain
-        begin again with the last of them.
+        """Drop a duplicate. Store a contradiction, as nothing proves it wrong; after several in a row the chain begins
+        again with the last of them.
         """
         symbol = trade.symbol
         row = self._contradictions.setdefault(symbol, []) if is_contradiction else []
@@ -260,16 +261,15 @@ class TradeRecorder:
             self._producer.publish(GapUnrecoverable(each.gap_id, each.symbol, now_ns, _LEFT, each.venue))
 
     def hold(self, symbols: Iterable[str]) -> None:
-        """Record that this process holds the slots of these symbols, whatever an earlier one did."""
+        """Record that this process holds the slots of these symbols, whatever an earlier process did."""
         for symbol in symbols:
             self._held_until_ns.pop(symbol, None)
 
     def watch(self, symbol: str, before: Mark | None = None) -> None:
-        """Start watching a symbol; `before` is its mark from earlier on this day. Also called when a watched symbol is
-        subscribed again: it is streamed from here on.
+        """Start watching a symbol; `before` is the symbol's mark from earlier on this day. Also called when a watched
+        symbol is subscribed again: its streaming continues from here.
 
-        A symbol that returns while it is being left stays watched: its next trade also shows the gap of the time
-        between.
+        A symbol that returns before it is settled stays watched: its next trade also shows the gap of the time between.
         """
         self._leaving.pop(symbol, None)
         now_ns = self._clock.now_ns()
@@ -328,7 +328,7 @@ class TradeRecorder:
         self._producer.publish(WatchChanged(self._provider, symbol, self._session_date, at_ns, change))
 
     def leave(self, symbol: str, start: Callable[[Collection[str]], object]) -> None:
-        """Stop watching a symbol. If it did not trade since an interruption, or one of its trades is held, calls
+        """Stop watching a symbol. If the symbol did not trade since an interruption, or a trade of it is held, calls
         `start` with the symbols to `settle`.
         """
         self._watch_resumed({symbol})
@@ -352,7 +352,9 @@ class TradeRecorder:
             self._stop(symbol)
 
     def _watch_resumed(self, symbols: Iterable[str]) -> None:
-        """Watch symbols of an earlier process that are left before they were subscribed again, to settle them."""
+        """Watch the symbols of an earlier process that lose their slot before they were subscribed again, so that they
+        are settled.
+        """
         for symbol in self.gaps.unwatched.intersection(symbols):
             self.watch(symbol)
 

@@ -15,7 +15,7 @@ EVALUATION_S_MAX: Final = 300.0
 
 
 class TrackASettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Track A: how often the universe is swept, in market seconds (requirement 004: ten minutes), and how many weekdays
+    """Track A: how often the universe is swept, in market seconds, and how many weekdays
     old a universe may be that stands in for the day's own. The longest closures of the exchange have seven weekdays.
     `sessions` are the profiles and sessions in which it is swept (`calendar.sessions`).
 
@@ -65,7 +65,7 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class StreamingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of a day of Track B. `track_a` are those of the sweeps, which it evaluates."""
+    """All settings of a day of Track B. `track_a` are the settings of the sweeps that Track B evaluates."""
 
     selection: SelectionSettings = SelectionSettings()
     track_b: TrackBSettings = TrackBSettings()

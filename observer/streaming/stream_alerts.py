@@ -52,7 +52,6 @@ def report_held_back(alerts: Alerts, held_back_since_ns: Mapping[str, int | None
 
 
 def resolve_stream_alerts(alerts: Alerts) -> None:
-    """Resolve the alerts of a stream that has ended."""
     for prefix in _OF_THE_STREAM:
         alerts.resolve_all(prefix, "the day's stream has ended")
 

@@ -124,8 +124,8 @@ class StreamMonitor:
                 self._is_gathering = False
 
     async def _resolve(self, symbols: Collection[str]) -> None:
-        """Compare returned symbols with the broker's volumes; without an answer again after a while. The next trade of
-        a symbol resolves its gap, too, and so does a sweep when the broker has not answered at all.
+        """Compare returned symbols with the broker's volumes; without an answer, again after a while. The next trade of
+        a symbol also resolves its gap, and so does a sweep if the broker never answered.
         """
         gaps = self._trades.gaps
         try:
@@ -166,8 +166,8 @@ class StreamMonitor:
                 self._accounted[symbol] = (streamed, volume)
 
     async def _arrived(self, volumes: Mapping[str, float], seen_ns: Mapping[str, int] | None = None) -> Sequence[str]:
-        """The symbols, when the stream has delivered these volumes or brings no more of them. With the times of the
-        volumes: those behind only when a later trade has come over their connection.
+        """The symbols for which the stream has delivered these volumes, or delivers no more of them. With the times of
+        the volumes, a symbol that is behind counts only after a later trade came over its connection.
         """
         reached = self._trades.detector.reached
         loop = asyncio.get_running_loop()
@@ -196,12 +196,12 @@ class StreamMonitor:
         return volume > (self._trades.detector.reached(symbol) or 0.0)
 
     def _has_passed(self, symbol: str, moment_ns: int) -> bool:
-        """Whether the symbol's connection has brought a trade from after this moment: it delivers in order."""
+        """Whether the symbol's connection, which delivers in order, has brought a trade from after this moment."""
         last_ns = self._trades.detector.last_trade_ns
         return any(last_ns(each) > moment_ns for each in self._beside(symbol))
 
     def _streamed(self, symbol: str) -> float | None:
-        """The day's volume after the last streamed trade: a sweep may have accounted for more."""
+        """The day's volume after the last streamed trade. The accounted volume can be higher, by a sweep."""
         reached, accounted = self._trades.detector.reached(symbol), self._accounted.get(symbol)
         return accounted[0] if accounted is not None and accounted[1] == reached else reached
 
@@ -214,8 +214,8 @@ class StreamMonitor:
             self._unread[symbol] = after
 
     def unread(self, symbols: Collection[str]) -> None:
-        """Record that trades of these symbols may be in a frame that cannot be read. A symbol without a trade since its
-        subscription loses continuity at its last known volume, or at none of this day; it is streamed on.
+        """Record that a frame that cannot be read may hold trades of these symbols. A symbol without a trade since its
+        subscription loses continuity at its last known volume, or at none of this day; its streaming goes on.
         """
         detector = self._trades.detector
         for symbol in symbols:
@@ -229,7 +229,6 @@ class StreamMonitor:
                 self._trades.watch(symbol)
 
     def sweep(self, volumes: Mapping[str, float]) -> None:
-        """Record a sweep's volumes."""
         self._swept.update(volumes)
 
     def stale(self, subscribed: Iterable[str]) -> Mapping[str, float]:
@@ -275,9 +274,7 @@ class StreamMonitor:
         self._doubt(self._unread_at_last(watched))
 
     def _unread_at_last(self, symbols: Collection[str]) -> Collection[str]:
-        """Symbols without a trade since a frame that could not be read, and that are not flagged yet. They are no
-        longer remembered.
-        """
+        """Return and forget the unflagged symbols without a trade since a frame that could not be read."""
         detector = self._trades.detector
         unsettled, unread = detector.unsettled(), {each: self._unread.pop(each, None) for each in symbols}
         return [

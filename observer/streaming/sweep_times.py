@@ -25,7 +25,7 @@ _SESSION_OF_RECORDS: Final[Mapping[SessionName, MarketSession]] = {
 
 
 class Sweep(msgspec.Struct, frozen=True):
-    """One sweep of a day: its number, from 1; when it begins (UTC ns); the venues whose lines it asks."""
+    """One sweep of a day: its number from 1, its begin (UTC ns), and the venues whose lines it asks."""
 
     number: int
     begins_ns: int
@@ -33,9 +33,11 @@ class Sweep(msgspec.Struct, frozen=True):
 
 
 def sweeps_of(plan: DayPlan, windows: Sequence[Window], interval_ns: int, main_venue: str) -> Sequence[Sweep]:
-    """The day's sweeps: at each interval from Track A's start to its stop, of the venues that it collects then; one of
-    the main venue's finished regular hours; and one of each venue whose day it collects to the end, after the last
-    report of a trade. The last two kinds are the source of the next morning's daily bars.
+    """The sweeps of a day.
+
+    One at each interval from Track A's start to its stop, of the venues that Track A collects then. One of the main
+    venue after its regular hours. One of each venue that is collected to the end of its day, after the last report of a
+    trade. The last two kinds are the source of the next morning's daily bars.
 
     Args:
         plan: the day.

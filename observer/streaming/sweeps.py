@@ -1,4 +1,4 @@
-"""Track A: sweeps the whole universe over REST, every ten minutes by default (requirement 004), and after the close.
+"""Track A: sweeps the whole universe over REST, every ten minutes by default, and after the close.
 
 A sweep's portions are in one queue, and every usable account takes from it as fast as its own rate-limit tokens allow.
 A portion that an account cannot fetch is returned once, for another account.
@@ -97,7 +97,9 @@ class Sweeps:
         return sweeps_on(plan, self._settings, self._parts.sessions, self._parts.venues)
 
     async def _warm_up(self) -> None:
-        """Open the connections of the first sweep in advance; failures are only logged: the sweep shows them again."""
+        """Open the connections of the first sweep in advance. Failures are only logged, as the sweep reports them
+        again.
+        """
         for account, quotes in self._rest.usable("quotes").items():
             try:
                 await quotes.quotes([account.broker.probe_symbol], priority="normal")
@@ -105,7 +107,7 @@ class Sweeps:
                 logger.warning("warm-up of %s: %s", account.name, error)
 
     async def _check_universe(self, session_date: str) -> None:
-        """Resolve the alert about a missing universe once one is built; the day's sweeps keep theirs."""
+        """Resolve the alert about a missing universe after a build. The day's running sweeps keep their symbols."""
         if NO_UNIVERSE in self._alerts.identities:
             with contextlib.suppress(StoreError):
                 if await asyncio.to_thread(self._reader.universe_built, session_date, KOREAN_STOCKS) is not None:
@@ -113,8 +115,8 @@ class Sweeps:
 
     async def _universe(self, plan: DayPlan) -> StoredUniverse | None:
         """The symbols to sweep today. Reports an alert if the universe is an earlier day's, too old or missing
-        (requirement 004, edge case 1). At a first start, say, one that is still being built has FIRST_BUILD_S. None if
-        the day ends before a universe exists.
+        (docs/requirement.md). A universe that is still being built, as at a first start, has FIRST_BUILD_S. None
+        if the day ends before a universe exists.
         """
         await self._clock.sleep_until(plan.track_a_start_ns)
         weekdays_max = self._settings.universe_weekdays_max
@@ -137,7 +139,7 @@ class Sweeps:
         return found
 
     def _given_until_ns(self, plan: DayPlan) -> int:
-        """The moment at which a missing universe is an alert: at once where one of this day is open already."""
+        """The time from which a missing universe is an alert: Track A's start if that alert is open already."""
         if NO_UNIVERSE in self._alerts.identities:
             return plan.track_a_start_ns
         given_ns = self._began_ns + round(FIRST_BUILD_S * NS_PER_S)
@@ -176,7 +178,7 @@ class Sweeps:
     async def _ask(
         self, plan: DayPlan, sweep: int, portions: "Portions", account: BrokerAccount, quotes: QuoteSource
     ) -> Sequence[Snapshot]:
-        """Make the calls of one account in turn and publish the snapshots, which are returned.
+        """Make the calls of one account in turn, publish the snapshots and return them.
 
         A portion that fails for good with two accounts costs its symbols, not the sweep.
         """
@@ -203,7 +205,7 @@ class Sweeps:
 
 
 def _record(sweep: SweepCompleted, floor_s: float) -> None:
-    """Count a sweep for the exporter; `floor_s` are the market seconds that the rate limit allows at least."""
+    """Count a sweep for the exporter. `floor_s` are the least market seconds that the rate limit allows."""
     duration_s = (sweep.completed_ns - sweep.started_ns) / NS_PER_S
     COUNTERS.add("observer_sweeps_total")
     COUNTERS.set("observer_sweep_completed_timestamp_seconds", to=sweep.completed_ns / NS_PER_S)
@@ -214,7 +216,7 @@ def _record(sweep: SweepCompleted, floor_s: float) -> None:
 
 
 class Portion(msgspec.Struct, frozen=True):
-    """Symbols of one call, and the account that failed to fetch them, if any."""
+    """The symbols of one call, and the account that failed to fetch them, if any."""
 
     symbols: Sequence[str]
     failed_with: str | None = None
@@ -250,7 +252,6 @@ class Portions:
                 await self._changed.wait()
 
     async def done(self) -> None:
-        """Mark a portion as fetched."""
         async with self._changed:
             self._under_way -= 1
             self._changed.notify_all()
@@ -275,7 +276,9 @@ def sweep_floor_s(calls: int, accounts: int, calls_per_second: float) -> float:
 
 
 def report_unanswered(alerts: Alerts, sweep: int, asked: Mapping[str, int], answered: AbstractSet[str]) -> None:
-    """Report each venue that a sweep asked for so many lines without any answer; resolve those that were answered."""
+    """Report each venue whose lines a sweep asked without any answer, from so many lines on; resolve the report of
+    answered venues.
+    """
     for venue, lines in asked.items():
         identity = f"{UNANSWERED}{venue}"
         if venue in answered:

@@ -1,4 +1,4 @@
-"""The common parts of Track A: its sweeps, and its requests between them."""
+"""The common parts of Track A: sweeps, and requests between sweeps."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -62,5 +62,5 @@ def _windows(
 
 
 def elsewhere(lines: Sequence[str], venues: AbstractSet[str], main_venue: str) -> frozenset[str]:
-    """The lines of other venues than these."""
+    """The lines whose venue is not among `venues`."""
     return frozenset(line for line in lines if venue_of(line, main_venue) not in venues)

@@ -31,7 +31,7 @@ class UnreadableInputs:
         self._counted_ns: dict[str, int] = {}  # by source: when its inputs were last only counted
 
     def resume(self, stored_bytes: int) -> None:
-        """Count what an earlier process stored of this day's quarantine."""
+        """Count the part of this day's quarantine that an earlier process stored."""
         self._quarantine.resume(stored_bytes, self._clock.now_ns())
 
     def take(self, item: InputQuarantined, rows_max: int = ROWS_PER_MINUTE_MAX) -> None:
@@ -65,6 +65,6 @@ class UnreadableInputs:
             self._producer.publish(*rows)
 
     def _report(self, identity: str, severity: Severity, text: str) -> None:
-        """Once while it lasts: it is seen with each of thousands of frames."""
+        """Report once while the condition lasts: thousands of frames can show it."""
         if identity not in self._alerts.identities:
             self._alerts.report(identity, severity, text)

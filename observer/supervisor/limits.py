@@ -55,7 +55,7 @@ def weight_text(rss_bytes: int, limit_bytes: int) -> str:
 
 
 class HostLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits for alerts (requirement 004, resource table: CPU 85 %, memory 2.5 GB, network 50 Mbps, disk 500 MB/s)."""
+    """Limits for alerts about the machine (docs/requirement.md)."""
 
     cpu_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 85.0
     """Of all cores together."""

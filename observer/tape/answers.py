@@ -12,7 +12,9 @@ from observer.units import NS_PER_S
 
 
 def page_of(rows: Sequence[TimeAndSalesRow], unreadable: int = 0) -> Page | None:
-    """The page of these rows, oldest first, and so many unreadable ones among them; None without a readable row."""
+    """Make a page of the rows, oldest first; `unreadable` counts the unreadable rows among them. None without a
+    readable row.
+    """
     if not rows:
         return None
     first, last = rows[0], rows[-1]
@@ -26,7 +28,7 @@ def page_of(rows: Sequence[TimeAndSalesRow], unreadable: int = 0) -> Page | None
 
 
 def breaks_of(rows: Sequence[TimeAndSalesRow]) -> list[Span]:
-    """The volumes between neighbours of a page that belong to none of its trades."""
+    """The spans of volume between neighbouring trades of a page that belong to no trade of the page."""
     return [
         Span(before.cumulative_volume, begin, at_s := row.exchange_time_ns // NS_PER_S, at_s)
         for before, row in pairwise(rows)
@@ -88,7 +90,7 @@ def stored_page(
 
 
 def restore(planner: TapePlanner, pages: Iterable[TapePage]) -> None:
-    """Take in what earlier processes fetched; the pages of each line in the order in which they came."""
+    """Apply the pages of earlier processes to the planner, each line's pages in the order of their arrival."""
     for page in pages:
         chain, second = planner.chain(page.symbol), page.asked_ns // NS_PER_S
         chain.top_s = max(chain.top_s, second)
@@ -117,7 +119,7 @@ def judged(
     chain: Chain, *, provider: str, symbol: str, session_date: str, judged_ns: int, venue: str,
     fetched_trades: int, has_minute_bars: bool, is_swept: bool,
 ) -> TapeJudged:  # fmt: skip
-    """The report on a line's day."""
+    """Make the report on a line's day."""
     return TapeJudged(
         provider=provider,
         symbol=symbol,
@@ -137,7 +139,7 @@ def progressed(
     planner: TapePlanner, *, provider: str, session_date: str, progressed_ns: int, page_trades: int,
     calls_per_second: float, calls: int, trades: int, is_done: bool,
 ) -> TapeProgressed:  # fmt: skip
-    """The day until now."""
+    """Make the statement of the day's progress so far."""
     chains, missing = planner.chains, 0.0
     held = lost = volume = 0.0
     complete = spans = seconds = 0
@@ -169,5 +171,4 @@ def progressed(
 
 
 def span_of(span: Span) -> TapeSpan:
-    """The span as it is stored."""
     return TapeSpan(span.after_volume, span.upto_volume, span.from_s * NS_PER_S, span.to_s * NS_PER_S)

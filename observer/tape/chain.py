@@ -1,7 +1,7 @@
-"""What is held of one line's day: spans of its cumulative volume, in one array, without an object for a trade. Pure.
+"""The held part of one line's day: spans of its volume of the day, in one array, without an object for a trade. Pure.
 
-A span begins and ends at a trade, so both ends are volumes of the day after some trade (or 0). Its seconds are those of
-its first and its last trade: what lies below a span was traded in its first second or before it.
+A span begins and ends at a trade, so both ends are the day's volume after some trade (or 0). A span's seconds are the
+seconds of its first and last trade: volume below a span was traded in the span's first second or before.
 """
 
 from array import array
@@ -24,7 +24,6 @@ class Span(NamedTuple):
 
     @property
     def volume(self) -> float:
-        """Shares."""
         return self.upto_volume - self.after_volume
 
 
@@ -55,21 +54,21 @@ class Chain:
 
     @property
     def held(self) -> Iterator[Span]:
-        """The held spans, by volume; unreachable ones are among them."""
+        """The held spans by volume, unreachable spans included."""
         held = self._held
         for at in range(0, len(held), _WIDTH):
             yield Span(held[at], held[at + 1], int(held[at + 2]), int(held[at + 3]))
 
     @property
     def lost(self) -> Iterator[Span]:
-        """The unreachable spans, each of one second, in the order in which they were found."""
+        """The unreachable spans in the order of their discovery, each within one second."""
         lost = self._lost
         for at in range(0, len(lost), _LOST_WIDTH):
             yield Span(lost[at], lost[at + 1], int(lost[at + 2]), int(lost[at + 2]))
 
     @property
     def lost_volume(self) -> float:
-        """The shares that cannot be had."""
+        """The shares in unreachable spans."""
         return sum(span.volume for span in self.lost)
 
     @property
@@ -89,8 +88,8 @@ class Chain:
 
     @property
     def unknown(self) -> Iterator[tuple[Span, bool]]:
-        """The unknown spans up to the limit, newest first, each with whether it is the top one. That one ends at the
-        limit, and its last second is the limit's, whatever is held above it.
+        """Yield the unknown spans up to the limit, newest first, each with a flag for the top span. The top span ends
+        at the limit, in the limit's second, whatever is held above it.
         """
         held, upto, upto_s, is_top = self._held, self.limit, self.limit_s, True
         for at in range(len(held) - _WIDTH, -_WIDTH, -_WIDTH):
@@ -139,7 +138,7 @@ class Chain:
         return found
 
     def put_back(self, before: "Chain") -> None:
-        """Forget what was taken in since this copy was made."""
+        """Undo every change since this copy was made."""
         for name in self.__slots__:
             setattr(self, name, getattr(before, name))
 
@@ -152,8 +151,8 @@ class Chain:
         self.join_asked()
 
     def join_asked(self) -> None:
-        """Let those pages begin where what is held around their begin does: they may lie within streamed trades, or
-        within those of other pages. Of several the one of the earliest second leads furthest down.
+        """Move the begin of these pages to the begin of the held span around it: a page may begin within streamed
+        trades or within another page. Of several pages, the page of the earliest second leads furthest down.
         """
         if self._asked:
             held, asked = list(self.held), self._asked
@@ -169,7 +168,7 @@ class Chain:
         return before_s if asked_s <= span.to_s else span.to_s
 
     def forget(self) -> None:
-        """Forget what is held, but not what cannot be had: it is read anew."""
+        """Forget the held spans, which are read anew; keep the unreachable spans."""
         lost = list(self.lost)
         self._held = array("d")
         for span in lost:

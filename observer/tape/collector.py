@@ -46,7 +46,7 @@ _GAP_ENDS: Final = (GapEmpty, GapRecovered, GapUnrecoverable)
 
 
 class TapeDay:
-    """The tape of one day, by one process."""
+    """Collects the tape of one day, within one process."""
 
     def __init__(self, parts: TapeParts, plan: DayPlan) -> None:
         self.planner = TapePlanner(parts.page_trades)
@@ -122,7 +122,7 @@ class TapeDay:
             feed.close()
 
     async def _learn_now_and_then(self) -> None:
-        """Take in new volumes and slots, at news and now and then; after the last sweep the day is closed."""
+        """Read new volumes and slots at the feed's news and at intervals. Close the day after the last sweep."""
         while True:
             await self._learn()
             with contextlib.suppress(TimeoutError):
@@ -143,9 +143,7 @@ class TapeDay:
         self._wake()
 
     async def _offer_again(self, now_ns: int) -> None:
-        """Offer the lines that were put off: their pre-rolls as soon as no gap is open, what was refused and
-        the others now and then.
-        """
+        """Offer the postponed lines: pre-rolls as soon as no gap is open, refused and other lines at intervals."""
         is_due = now_ns >= self._offer_ns
         for symbol in list(self._prerolls):
             if (is_due or symbol not in self._refused) and not await self._stored.has_open_gap(symbol):
@@ -157,8 +155,8 @@ class TapeDay:
             self._put_off.clear()
 
     def _is_over(self, now_ns: int) -> bool:
-        """Whether the day's last volumes are known, with what was streamed of them; Track A makes its last sweep up for
-        within an interval. Of a dead Track B that was not closed, trades may come later.
+        """Whether the day's last volumes and the streamed part of them are known. Track A repeats a missed last sweep
+        within an interval. Trades of a Track B that died unclosed may still come.
         """
         swept, begins_ns = self._stored.swept, self._last_sweep_ns
         is_late = now_ns >= begins_ns + round(self._parts.sweep_interval_s * NS_PER_S) + SILENT_NS
@@ -167,7 +165,7 @@ class TapeDay:
         return is_swept and is_streamed and now_ns >= max(begins_ns, self._learning.last_s * NS_PER_S) + CLOSED_AFTER_NS
 
     def _close(self) -> None:
-        """Ask whole days, again when newer volumes came."""
+        """Ask each line's whole day, and again after newer volumes."""
         if not self._is_closed or self._closed_s != self._learning.last_s:
             self._closed_s = self._learning.last_s
             self.planner.close(self._learning.last, self._closed_s + CLOSED_AFTER_NS // NS_PER_S)
@@ -203,7 +201,7 @@ class TapeDay:
             self._prerolls[visit.symbol] = min(visit.since_s, self._prerolls.get(visit.symbol, visit.since_s))
 
     async def _visit(self, visit: Visit, number: int) -> bool:
-        """Ask the line's pages and publish what they bring. False: the line waits for a gap, an answer, the disk or a
+        """Fetch the line's pages and publish their trades. False: the line waits for a gap, an answer, the disk, or a
         database that went back.
         """
         self._put_off.discard(visit.symbol)
@@ -229,7 +227,7 @@ class TapeDay:
         return True
 
     def _note_refused(self, symbol: str, error: ProviderError) -> None:
-        """Asking again can help after a failure of the network or the broker: those never count as for good."""
+        """Note a refusal. Failures of the network or the broker never count as final: a repetition can help."""
         is_for_good = self._is_closed and not error.retry
         self._refused[symbol] = self._refused.get(symbol, 0) + is_for_good
         self._parts.alerts.report(_REFUSED, "warning", f"the tape cannot fetch trades: {error}")
@@ -240,11 +238,11 @@ class TapeDay:
             self._parts.alerts.settle(_REFUSED, "trades are fetched again")
 
     async def _answer(self, visit: Visit, second: int, number: int) -> TradesPage:
-        """The page of this second. One with fewer trades than a page, below which trades of the line are unknown, would
-        write those off: it is believed when it comes twice.
+        """Return the page of this second. A short page above unknown trades would write these trades off, so it counts
+        only when it comes twice.
 
         Raises:
-            ProviderError: no answer, or none of a full page's rows can be read.
+            ProviderError: no answer, or no row of a full page can be read.
         """
         page = await self._page(visit.symbol, second, number)
         if self._writes_off(visit, page):
@@ -280,8 +278,8 @@ class TapeDay:
     # --- reporting ---
 
     async def _done(self) -> None:
-        """Wait until nothing is left to ask, or the day ends. Lines that the broker refuses for good are not waited
-        for: their missing spans are judged as unknown.
+        """Wait until no line is left to ask, or the day ends. Lines with a final refusal are not waited for: their
+        missing spans are judged as unknown.
         """
         last_ns = self._plan.ends_ns - JUDGED_BEFORE_NS
         while self._parts.clock.now_ns() < last_ns:
@@ -300,8 +298,8 @@ class TapeDay:
             await self._parts.clock.sleep(PROGRESS_S)
 
     async def _judge(self) -> None:
-        """Publish the report on every line's whole day, and that the day's tape is done. A process that began just
-        before the day's end has learned nothing yet.
+        """Publish the report on every line's whole day, and the end of the day's tape. A process that began just before
+        the day's end has learned nothing yet.
         """
         await self._learn()
         self._close()
@@ -314,6 +312,6 @@ class TapeDay:
         await self._output.judge(self.planner, with_bars, unswept, self._calls_per_second)
 
     def _is_unswept(self, symbol: str) -> bool:
-        """Whether the last sweep of the line's venue did not bring its volume: it may have traded more."""
+        """Whether the last sweep of the line's venue has no volume of the line: more may have been traded."""
         begins_ns = self._last_sweeps.get(venue_of(symbol, self._plan.venue), 0)
         return self._learning.last_ns.get(symbol, 0) < begins_ns

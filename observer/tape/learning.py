@@ -1,12 +1,14 @@
-"""What the planner learns of stored snapshots and slots: volumes that Track B has evaluated. Pure.
+"""What the planner learns from stored snapshots and slots: volumes that Track B has evaluated. Pure.
 
-A claim is a time in which trades of a line come over the stream: from the assignment of a slot until the line has none
-and its watch has ended. That can be minutes after the slot's release, as the broker allows few changes of subscriptions
-a minute. Track B publishes in one order, and each of its processes begins when what the one before it published is
-stored: who has read the end of a claim finds every trade of it in the database, however late that came there.
+A *claim* is a time in which the stream carries a line's trades: from the assignment of a slot until the line has no
+slot and Track B no longer watches it. The watch can end minutes after the slot's release, as the broker allows few
+changes of subscriptions a minute. Track B publishes in one order, and a new process of Track B begins when all events
+of the process before it are stored. So whoever has read the end of a claim finds every trade of the claim in the
+database, however late the trade came there.
 
-Volumes from before a claim are learned, those within it are not; the pre-roll begins with them. Track B may not have
-seen one from just before it: it counts when a sweep's evaluation says so, or `UNSTREAMED_NS` before the claim.
+The planner learns volumes from before a claim and none from within it; the pre-roll begins with them. Track B may have
+missed a volume just before a claim. Such a volume counts when a sweep's evaluation confirms it, or when it is
+`UNSTREAMED_NS` older than the claim.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,7 +46,7 @@ class Claim(msgspec.Struct):
 
 
 class _Line:
-    """A line's slots, whether Track B watches it, and its claims, oldest first."""
+    """The slots and claims of a line, oldest first, and whether Track B watches the line."""
 
     def __init__(self) -> None:
         self.slots: set[str] = set()
@@ -52,7 +54,7 @@ class _Line:
         self.claims: list[Claim] = []
 
     def change(self, event: Change, at_ns: int) -> None:
-        """Take in an event of the line."""
+        """Apply an event of the line."""
         match event:
             case SlotAssigned():
                 self.slots.add(event.slot)
@@ -75,11 +77,11 @@ class _Line:
 
 
 def claims_of(changes: Iterable[tuple[int, Change]], closed_ns: int | None = None) -> dict[str, list[Claim]]:
-    """The claims of each line, oldest first, from a day's events of Track B in order, each with the number of its
-    process's event stream. `closed_ns` is when Track B closed the day's slots; None: it has not.
+    """Return the claims of each line, oldest first, from a day's events of Track B. Each event comes with the number of
+    its process's event stream. `closed_ns` is the time at which Track B closed the day's slots; None: not closed.
 
-    An event that the disk refused is missing: a slot's next assignment ends its last one, a new process the watches of
-    the one before it, and the closed day everything.
+    The disk can refuse an event. So a slot's next assignment ends the slot's earlier one, a new process ends the
+    watches of the process before it, and the closed day ends everything.
     """
     lines: dict[str, _Line] = {}
     holders: dict[str, _Line] = {}  # by slot
@@ -132,7 +134,7 @@ class Learning:
 
     @property
     def last_s(self) -> int:
-        """The second of the newest volume; 0 without one."""
+        """The second of the newest volume; 0 without a volume."""
         return max(self.last_ns.values(), default=0) // NS_PER_S
 
     def learn(

@@ -55,7 +55,9 @@ async def fetch_official_bars(
 
 
 class _OfficialDay:
-    """A day's official bars, by one process. It reads what is stored before each step, so nothing is fetched twice."""
+    """Fetches a day's official bars within one process. Each step first reads what is stored, so no bar is fetched
+    twice.
+    """
 
     def __init__(self, parts: TapeParts, reach: BarReach, today: TradingDayService, plan: DayPlan) -> None:
         self._parts = parts
@@ -93,7 +95,7 @@ class _OfficialDay:
         await self._parts.clock.sleep(RETRY_S)
 
     async def _read(self) -> Day:
-        """What is stored, once all that was published is stored."""
+        """Read the stored state after all published events are stored."""
         while not await self._parts.producer.drain(STORED_S):
             logger.info("waiting for %d events to be stored", self._parts.producer.unacknowledged)
         return await asyncio.to_thread(self._stored)
@@ -113,7 +115,7 @@ class _OfficialDay:
                 self._compared.add(fetch.symbol)
 
     async def _fetch(self, lines: Sequence[str]) -> Mapping[str, str]:
-        """Fetch these lines. Returns those without an answer, and why."""
+        """Fetch the lines. Returns the lines without an answer, with the reason."""
         parts, day = self._parts, self._plan.day
         backfill = Backfill(
             Asked(symbols=lines, days=Span(day, day), minutes=True, minutes_first=day, session_day=day),
@@ -131,4 +133,4 @@ class _OfficialDay:
 
 
 async def _at_once() -> None:
-    """The tape is done, so calls may be made."""
+    """Allow calls at once: the tape is done."""

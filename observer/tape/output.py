@@ -1,4 +1,4 @@
-"""What the tape publishes: each page in one batch with its new trades, its progress, and the reports on the day."""
+"""The tape's events: each page in one batch with its new trades, the progress, and the reports on the day."""
 
 import logging
 from collections import Counter
@@ -53,7 +53,7 @@ class TapeParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TapeOutput:
-    """The events of one day, by one process."""
+    """Publishes the events of one day of the tape, within one process."""
 
     def __init__(self, parts: TapeParts, plan: DayPlan) -> None:
         self._parts = parts
@@ -64,7 +64,6 @@ class TapeOutput:
         self._fetched: Counter[str] = Counter()
 
     def count(self, pages: Iterable[TapePage]) -> None:
-        """Count the pages of earlier processes."""
         for page in pages:
             self._calls += 1
             self._fetched[page.symbol] += page.stored
@@ -110,7 +109,7 @@ class TapeOutput:
         self._parts.producer.publish(*self._quarantined(rows))
 
     def progress(self, planner: TapePlanner, calls_per_second: float, *, is_done: bool = False) -> TapeProgressed:
-        """The day until now."""
+        """Make the statement of the day's progress so far."""
         return progressed(
             planner,
             provider=self._parts.provider,
@@ -158,13 +157,13 @@ class TapeOutput:
         )
 
     def _quarantined(self, rows: Sequence[UnreadableRow]) -> Sequence[InputQuarantined]:
-        """What to store of rows that cannot be read."""
+        """Make the quarantine events of unreadable rows."""
         now_ns, source = self._parts.clock.now_ns(), f"{self._parts.provider} tape"
         items = (InputQuarantined(source, now_ns, row.reason, row.content) for row in rows)
         return [each for item in items for each in self._quarantine.take(item, now_ns)]
 
     def _is_written(self, events: Sequence[Event]) -> bool:
-        """Publish the events as one batch, if the disk takes it."""
+        """Publish the events as one batch. Returns whether the disk took it."""
         if not self._parts.producer.offer_together(events):
             text = "the disk takes nothing of the tape, which is fetched again later: free some space"
             self._parts.alerts.report(_UNWRITTEN, "critical", text)

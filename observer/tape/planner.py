@@ -1,19 +1,19 @@
-"""Which line's trades are asked next, and before which second. Pure.
+"""Decides which line the tape asks next, and before which second. Pure.
 
-A page is the newest trades up to a second. Each line of the day is a chain from zero to its last evaluated volume
-(`chain`); what is neither held nor unreachable is unknown. A *visit* asks a line from its newest unknown span down to
-what is held, page after page: each page is full of new trades but for those that share a second with the page before,
-and the visit's last one. So the line with the most missing trades is visited first, during the session only when
-`VISIT_PAGES` pages are expected, and after the close from one trade on. No forecast by time of day is needed: up to
-which volume a line may be asked is known, and the calls of a busy day are within 1 % of one visit a line
-(`observer bench tape`).
+A page holds the newest trades up to a second. Each line of the day is a chain of volume from zero to the last evaluated
+volume (`chain`); what is neither held nor unreachable is unknown. A *visit* asks a line from its newest unknown span
+down to the held part, page after page. Each page is full of new trades, apart from the visit's last page and from
+trades that share a second with the page before. So the line with the most missing trades comes first: during the
+session only when `VISIT_PAGES` pages are expected, after the close from one trade on. No forecast by time of day is
+needed: the volume up to which a line may be asked is known, and a busy day needs within 1 % as many calls as one visit
+a line (`observer bench tape`).
 
-Of more trades in one second than a page has, the older ones are not available: the page of the second and that of the
-second before it leave a span between them, which is *unreachable* and keeps its second. A call within that second would
-have them, but such seconds come to hundreds of lines at once, at the opening, and a second has few calls.
+A second can have more trades than a page: the older trades are unavailable. The page of that second and the page of the
+second before leave an *unreachable* span between them, which keeps its second. A call within that second would return
+these trades, but at the opening such seconds come to hundreds of lines at once, and a second admits few calls.
 
-A line is asked only up to a volume that Track B has evaluated (`learn`), and none is learned while its trades come over
-the stream (`learning`).
+A line is asked only up to a volume that Track B has evaluated (`learn`). While the stream carries the line's trades, no
+volume is learned (`learning`).
 """
 
 from collections import deque
@@ -33,7 +33,7 @@ _NEVER: Final = -1_000_000  # before any second
 
 
 class Visit:
-    """One line's visit; `since_s` ends it when that second is reached (pre-roll)."""
+    """One visit of a line. `since_s`, if set, ends the visit at that second (pre-roll)."""
 
     __slots__ = ("chain", "is_top", "since_s", "span", "symbol")
     span: Span  # that was asked last, and whether it is the line's top one: `TapePlanner.ask`
@@ -46,12 +46,12 @@ class Visit:
 
     @property
     def is_first(self) -> bool:
-        """Whether it came before all others (pre-roll)."""
+        """Whether the visit precedes all others (pre-roll)."""
         return self.since_s != _NEVER
 
 
 class Page(NamedTuple):
-    """An answer: its number of trades, the volumes before its first and after its last trade, and their seconds."""
+    """One answer: the number of trades, and the volume and second before the first and after the last trade."""
 
     trades: int
     after_volume: float
@@ -68,7 +68,7 @@ class Taken(NamedTuple):
 
 
 def _parts(span: Span, unknown: list[tuple[float, float]]) -> list[Span]:
-    """The parts of an unreachable span that were unknown, with its second."""
+    """Return the formerly unknown parts of an unreachable span, each with the span's second."""
     return [Span(after, upto, span.to_s, span.to_s) for after, upto in unknown]
 
 
@@ -103,11 +103,11 @@ class TapePlanner:
             self._offer(symbol, chain)
 
     def first(self, symbol: str, since_s: int) -> None:
-        """Visit the line before all others, back to this second."""
+        """Put a visit of the line before all others, back to this second."""
         self._first.append((symbol, since_s))
 
     def close(self, symbols: dict[str, float], second: int) -> None:
-        """The day is over: visits are for any missing trade, up to these volumes and this second."""
+        """End the day: from now on one missing trade is worth a visit, up to these volumes and this second."""
         self._threshold = 0.0
         for symbol, volume in symbols.items():
             self.learn(symbol, max(volume, self.chain(symbol).limit), second)
@@ -163,8 +163,8 @@ class TapePlanner:
         return None
 
     def page(self, visit: Visit, second: int, page: Page | None, breaks: Sequence[Span] = ()) -> Taken:
-        """Take in the answer for the second that `ask` named; None: an empty one. `breaks` are volumes inside it that
-        belong to none of its trades: the broker does not return those.
+        """Apply the answer for the second that `ask` named; None: an empty answer. `breaks` are volumes within the page
+        that belong to no trade of it: the broker does not return these trades.
         """
         chain, span, lost = visit.chain, visit.span, list[Span]()
         clipped = [each._replace(upto_volume=min(each.upto_volume, chain.limit)) for each in breaks]
@@ -201,7 +201,7 @@ class TapePlanner:
             self._offer(visit.symbol, visit.chain)
 
     def offer(self, symbol: str) -> None:
-        """A line that waited may be visited again."""
+        """Allow visits of a line that waited."""
         self._offer(symbol, self.chain(symbol))
 
     @property
@@ -225,7 +225,7 @@ class TapePlanner:
         return Visit(symbol, self.chain(symbol), since_s)
 
     def _offer(self, symbol: str, chain: Chain) -> None:
-        """Put the line among those to visit, if it is worth a visit and its newest span can be asked."""
+        """Add the line to the lines to visit if the visit is worth its calls and the newest span can be asked."""
         if symbol in self._visited:
             return
         trades = self.missing_trades(chain)
@@ -235,7 +235,7 @@ class TapePlanner:
                 self._compact()
 
     def _compact(self) -> None:
-        """Each line once: a line is offered again when more of it is missing."""
+        """Keep each line once: a line is offered again whenever more of it is missing."""
         self._heap = list({symbol: (least, symbol) for least, symbol in sorted(self._heap, reverse=True)}.values())
         heapify(self._heap)
 
@@ -252,7 +252,9 @@ class TapePlanner:
         self._valued += page.trades if chain.price else 0
 
     def _size(self, chain: Chain) -> float:
-        """Shares of a trade: the line's mean; before its first page what all lines' mean value buys."""
+        """Shares of an average trade: the line's mean; before the line's first page, the shares that the mean value of
+        all lines' trades buys.
+        """
         if chain.volume > 0:  # pages above the limit bring trades and no volume
             return chain.volume / chain.trades
         if self._valued and chain.price:

@@ -68,7 +68,7 @@ class StoredDay:
         return progress is not None and progress.is_done
 
     async def pages(self) -> AsyncIterator[Sequence[TapePage]]:
-        """The day's pages in parts, those of each line in their order."""
+        """The day's pages in parts. The pages of a line come in order."""
         after: PageMark | None = None
         while True:
             pages, after = await self._read(self._reader.tape_part, self._day, None, after)

@@ -1,4 +1,4 @@
-"""Decides the universe of one session before the market opens. Requirement 004, Universe."""
+"""Decides the universe of one session before the market opens. See docs/requirement.md."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -138,7 +138,7 @@ def build(
 
     A listing without a bar of the previous session (it could not be fetched, or the listing is new) is judged by its
     base price, which the exchange sets to the previous close unless there was a corporate action. A missing
-    capitalisation counts as 0 and raises a warning (requirement 004, Edge Case 4), as do fewer than `min_symbol_count`
+    capitalisation counts as 0 and raises a warning (docs/requirement.md), as do fewer than `min_symbol_count`
     members; neither is an error.
     """
     chosen: list[tuple[Listing, float]] = []

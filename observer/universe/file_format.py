@@ -1,4 +1,4 @@
-"""The universe as a readable file, in the format of requirement 004 (Universe, File Structure). Pure.
+"""The universe as a readable file, in the format that the requirement gives. Pure.
 
 The file holds the database's content and nothing else: the same universe always makes the same bytes.
 """
@@ -14,7 +14,7 @@ from observer.calendar.venues import currency_of
 from observer.units import NS_PER_S, plain
 
 VERSION: Final = "1.0"
-FILES_KEPT: Final = 10  # requirement 004, Universe Update Policy: ten days
+FILES_KEPT: Final = 10  # days (docs/requirement.md)
 
 
 def file_name(session_date: str, market: str) -> str:

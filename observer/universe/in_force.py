@@ -22,7 +22,7 @@ async def universe_of(
 ) -> StoredUniverse | None:
     """Return the universe in force, the same for every process and at any time of the day: the last one built a minute
     before the first sweep, of this day or an earlier one since `oldest`, or else the first one built at all
-    (requirement 004, Universe Update Policy and edge case 1). Waits for that; None when there is none at `until_ns`
+    (docs/requirement.md). Waits for that; None when there is none at `until_ns`
     either.
 
     Raises:

@@ -11,7 +11,7 @@ from observer.errors import did_you_mean
 
 
 class UniverseVenues(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The venues whose lines the universe holds, the broker's main venue first (requirement 004 knows that one alone).
+    """The venues whose lines the universe holds, the broker's main venue first (the requirement knows that one alone).
     At each further venue it holds the lines of its stocks that trade there, which the broker is asked for each day;
     where it does not answer, what it last said counts for `eligibility_weekdays_max` weekdays.
 

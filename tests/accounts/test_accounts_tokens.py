@@ -1,4 +1,4 @@
-"""The policy matrix and the wake-up table of requirement 004, row by row."""
+"""The policy matrix and the wake-up table, row by row (docs/requirement.md)."""
 
 import itertools
 from datetime import date

@@ -25,7 +25,7 @@ IN_BLOCKS: Final = [line.removeprefix(PROGRAM) for line in PAGE.splitlines() if 
 IN_TEXT: Final = [each for each in re.findall(r"`observer ([^`]+)`", PAGE) if each != "COMMAND --help"]
 VALUES: Final = {"DAY": "2026-11-18", "DATE": "2026-11-18", "NAME": "track-b", "SYMBOL": "005930", "EXCHANGE": "NASD"}
 
-# The alerts of the requirement (000, 8.3 and A.1; 001, monitoring; 004), and the tests that begin and end each.
+# The alerts of the requirement, and the tests that begin and end each.
 REQUIREMENT: Final = {
     "token": (
         "token",

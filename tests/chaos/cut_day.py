@@ -4,7 +4,7 @@ All connections of both accounts are cut at random moments between 09:30 and 15:
 seconds; meanwhile every process but the simulator is killed twice, in random order. Then an independent judge
 (tests/chaos/ledger_judge.py) says whether every trade that a slot should have seen is stored or in a recorded gap.
 
-More cuts an hour than a broker would like: the hourly limit of connections (requirement 004: 60) is lifted for this
+More cuts an hour than a broker would like: the hourly limit of connections (docs/requirement.md: 60) is lifted for this
 day, or the streams would be suspended for most of it.
 
 Prints one JSON object. Exit status 0: the volumes reconcile to the share, and 95 % of the gaps under 60 s were filled.

@@ -38,7 +38,7 @@ ENDS_S = 15 * 3600 + 6 * 60  # Track B stopped at 15:00
 ALERT = "implausible_trades"
 CUT = "SELECT symbol, after_volume, before_volume FROM gaps WHERE reason = 'reconnect'"
 
-# Of a trade's record (kis-api.md section 9).
+# Of a trade's record (docs/kis.md#trades).
 _PLACES = (33, 1, 2, 12, 13)  # date, time, price, volume, the day's volume after it
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import Event, GapDetected, PhaseChanged, QualityJudged, SlotAssigned, SlotReleased
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.chaos.ledger_judge import Kept, Tape, finding, held, is_known
+from tests.store.migrated import make_database
 
 SYMBOL, DAY = "005930", "2026-11-18"
 TAPE = trades(10)  # one share a second
@@ -37,7 +37,7 @@ def judged(word: str) -> QualityJudged:
 def wrong(folder: Path, *events: Event, sent: int = SENT) -> dict[str, Any]:
     """The judge's findings on a day with only the first `SENT` trades stored, of so many that the broker sent."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, [ASSIGNED, *TAPE[:SENT], *events])])

@@ -2,7 +2,7 @@
 
     OBSERVER_JUDGES_SAMPLES=FOLDER python -m tests.judges.samples_judging      # a table; exit status 1 if one fails
 
-FOLDER is a checkout of the provider's public sample repository (kis-api.md names it), whose `examples_llm` has one
+FOLDER is a checkout of the provider's public sample repository, whose `examples_llm` has one
 sample a call. No line of it is in this repository. Without the variable it says so and has exit status 0.
 """
 
@@ -53,7 +53,7 @@ CODES: Final = {"FHPST01740000": {"FID_INPUT_ISCD": "0000"}}
 
 # Names that a sample's own check has and the live host does not send, by TR id, and why.
 SLIPS: Final = {
-    "FHPST01060000": ({"stck_pbpr"}, "the documents' slip for stck_prpr (kis-api.md, section 0)"),
+    "FHPST01060000": ({"stck_pbpr"}, "the documents' slip for stck_prpr (docs/kis.md#time-and-sales)"),
     "FHPST01390000": ({"Output1"}, "a heading among the fields"),
 }
 NOTES: Final = (

@@ -1,4 +1,4 @@
-"""The day files of requirement 004: the newest versions of a sealed day, under the paths that it gives."""
+"""The day files of docs/requirement.md: the newest versions of a sealed day, under the paths that it gives."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Listings that are not checked, that vanish, or that lack fields: an alert while it is so (requirement 001)."""
+"""Listings that are not checked, that vanish, or that lack fields: an alert while it is so."""
 
 import asyncio
 from datetime import date, timedelta

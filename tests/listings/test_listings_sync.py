@@ -362,7 +362,7 @@ def test_a_check_whose_commit_fails_changes_nothing_and_the_next_check_applies_t
     play(tmp_path, body)
 
 
-# --- the decision table, at a real host (requirement 000, A.1) ---
+# --- the decision table, at a real host ---
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The checklist of requirement 004: slots, database, token, stream, calendar."""
+"""The checklist: slots, database, token, stream, calendar."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The contract of every KIS call that we make, stated without the code that keeps it (kis-api.md, sections 2 and 8).
+"""The contract of every KIS call that we make, stated without the code that keeps it (docs/kis.md#calls).
 
 A `Contract` is one call: how it is asked, what must then be on the wire, and which attribute of the result each field
 becomes. `answer_of` writes a body from the reference's list of fields in which every field has a value of its own, so

@@ -1,4 +1,4 @@
-"""Paths and answers' fields of the calls that we make, as kis-api.md (section 8) has them, by TR id.
+"""Paths and answers' fields of the calls that we make, as KIS documents them, by TR id.
 
 Written down here a second time on purpose: a test that took them from the parsers would agree with their mistakes.
 """

@@ -1,4 +1,4 @@
-"""Records of the stream as kis-api.md, section 9 has them: every field in its order, by its own name.
+"""Records of the stream as KIS documents them: every field in its order, by its own name.
 
 The orders are the document's, copied field by field and independent of the parsers' tables. Upper and lower case as
 there.

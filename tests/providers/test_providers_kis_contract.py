@@ -1,4 +1,4 @@
-"""Every call that we make asks what kis-api.md says, and every field of its answer becomes what it is."""
+"""Every call that we make asks what KIS documents, and every field of its answer becomes what it is."""
 
 import asyncio
 import re

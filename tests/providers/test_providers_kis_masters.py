@@ -8,7 +8,7 @@ from observer.errors import DataFileError
 from observer.providers.kis.listings import parse_listings, unknown_tail
 from observer.providers.kis.masters import EXCHANGES, parse_master
 
-# Offsets in the record, counted from kis-api.md section 6 and not taken from the parser.
+# Offsets in the record, counted from KIS's layout (docs/kis.md#master-files) and not taken from the parser.
 INDICES = {
     "KOSPI": {
         "length": 288,

@@ -1,4 +1,4 @@
-"""The parsers of each kind of record, field by field as kis-api.md, section 9 orders them."""
+"""The parsers of each kind of record, field by field in the order of docs/kis.md."""
 
 from datetime import datetime
 
@@ -158,7 +158,7 @@ def test_a_market_state_says_what_its_code_means_for_the_market(code):
     assert (state.market_state, state.market_notice) == (code, NOTICES[code])
 
 
-PUBLISHED = {  # kis-api.md, section 0: (portal) and (live)
+PUBLISHED = {  # of KIS's portal, and of the live host (docs/kis.md#market-state, docs/kis.md#nav)
     "0|H0STNAV0|001|069500^37235.46^5^-381.26^-1.01^37646.25^37646.25^37202.10": NavObserved(
         *("kis", "069500", NOW_NS, 37_235.46, -381.26, 37_646.25, 37_646.25, 37_202.1)
     ),

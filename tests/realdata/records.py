@@ -2,7 +2,8 @@
 
     python -m tests.realdata.records      # the list
 
-Examples: each line of kis-frames/frames.jsonl, each frame and record that kis-api.md quotes, each master file.
+Examples: each line of kis-frames/frames.jsonl, each frame and record that the gathered notes beside the repository
+quote, each master file.
 """
 
 import json

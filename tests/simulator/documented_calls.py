@@ -1,4 +1,4 @@
-"""What kis-api.md, section 8, documents of every call that a data client makes: the tests' own statement of it.
+"""What KIS documents of every call that a data client makes: the tests' own statement of it.
 
 `SYMBOL` in a query stands for a listed share, `ETF` for a listed ETF. Fields are those of all blocks together.
 """
@@ -48,7 +48,7 @@ DOCUMENTED = (
         intr_antc_cntg_prdy_ctrt intr_antc_vol inter2_sdpr
         """,
     ),
-    DocumentedCall(  # this and the next three: section 0, fields of the provider's samples
+    DocumentedCall(  # this and the next three: fields of the provider's samples
         "/uapi/domestic-stock/v1/quotations/inquire-price-2",
         "FHPST01010000",
         {"FID_COND_MRKT_DIV_CODE": "J", "FID_INPUT_ISCD": "SYMBOL"},

@@ -1,4 +1,4 @@
-"""Every documented call, asked as documented and refused when asked otherwise (kis-api.md, sections 2, 3 and 8).
+"""Every documented call, asked as documented and refused when asked otherwise (docs/kis.md).
 
 Headers, envelopes and limits are asked over a socket; what a body says is asked of the call itself.
 """

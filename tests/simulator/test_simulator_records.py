@@ -1,4 +1,4 @@
-"""Every kind of record of the stream: as wide as documented, in time, and of one mind with the market (section 9)."""
+"""Every kind of record of the stream: as wide as documented, in time, and of one mind with the market."""
 
 import json
 from itertools import pairwise

@@ -19,7 +19,7 @@ from tests.simulator.simulator_client import at, settings
 
 BOTH = ("KRX", "NXT")
 VIEWS: tuple[View, ...] = ("KRX", "NXT", "consolidated")
-# kis-api.md, section 0, as HHMMSS, both ends included; the KRX's closing cross is dealt at 15:30:00.
+# HHMMSS, both ends included (docs/kis.md#sessions-and-venues); the KRX closes with a cross at 15:30:00.
 HOURS = {
     ("KRX", "regular"): ("090000", "151959"),
     ("KRX", "closing_auction"): ("153000", "153000"),

@@ -1,4 +1,4 @@
-"""KIS as a broker: its values, and how its parts are made (kis-api.md, sections 1 to 5)."""
+"""KIS as a broker: its values, and how its parts are made (docs/kis.md)."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -43,8 +43,8 @@ _PAPER_NOTICE: Final = (
 
 
 class KisRateLimit(RateLimitSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The real host's limit for one app key since 2026-04-20 (kis-api.md section 0; 20 before), and requirement 004's
-    limit a minute: 18 a second would be 1,080. No sweep reaches it, and bulk calls leave a tenth of it to urgent ones.
+    """The real host's limit for one app key since 2026-04-20 (docs/kis.md#limits), and the requirement's limit a
+    minute: 18 a second would be 1,080. No sweep reaches it, and bulk calls leave a tenth of it to urgent ones.
     """
 
     calls_per_second: float = 18.0
@@ -52,12 +52,12 @@ class KisRateLimit(RateLimitSettings, frozen=True, kw_only=True, forbid_unknown_
 
 
 class KisSettings(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """KIS's real hosts (kis-api.md, section 1), and its limits for one app key (section 4). KIS offers its stream
+    """KIS's real hosts (docs/kis.md#hosts), and its limits for one app key (docs/kis.md#limits). KIS offers its stream
     without encryption only.
 
     `paper` says whether the REST host is the one for practice (None: by its name). That one admits a call a second, and
-    lacks the quotes of many symbols, the calendar and the minute bars of past days (section 0): there a sweep asks
-    symbol by symbol. Its stream has a port of its own (section 1), which stands in for the real one's default.
+    lacks the quotes of many symbols, the calendar and the minute bars of past days (docs/kis.md#paper-host): there a
+    sweep asks symbol by symbol. Its stream has a port of its own, which stands in for the real one's default.
     """
 
     PLAIN_STREAM_HOSTS: ClassVar[tuple[str, ...]] = ("ops.koreainvestment.com",)
@@ -177,6 +177,6 @@ BROKER: Final = Broker(
     unknown_tail=_unknown_tail,
     venue_files=VENUE_FILES,
     raw_decoder=_raw_decoder,
-    # kis-api.md, section 8; minute bars are kept for a year, as the portal's page of the call says.
+    # docs/kis.md, "Daily bars" and "Minute bars"
     bar_reach=BarReach(days_per_call=100, minutes_per_call=120, session_minutes_per_call=30, minute_days=365),
 )

@@ -1,4 +1,4 @@
-"""KIS's REST calls as one table: name, path, TR id, query, paging, result (kis-api.md, section 8). Pure.
+"""KIS's REST calls as one table: name, path, TR id, query, paging, result (docs/kis.md#calls). Pure.
 
 A new call is one entry of `CALLS` here and its answer in `schema.py`. `client.py` runs any entry, `replay.py` decodes
 any recorded one, `observer kis call` offers all of them.

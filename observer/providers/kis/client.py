@@ -42,7 +42,7 @@ class KisClient:
     """
 
     def __init__(self, pipeline: RestPipeline, *, single_quotes: bool = False) -> None:
-        """`single_quotes`: the host has no quotes of many symbols (kis-api.md, section 0)."""
+        """`single_quotes`: the host has no quotes of many symbols (docs/kis.md#paper-host)."""
         self._pipeline = pipeline
         self.quotes_per_call = 1 if single_quotes else QUOTES_PER_CALL
 
@@ -126,7 +126,7 @@ class KisClient:
 
     async def daily_bars(self, symbol: str, first: date, last: date) -> Sequence[Bar]:
         """Daily bars as traded, oldest first, both days included; at most 100, the newest. KIS can return the newest
-        100 whatever the range (kis-api.md, section 0): only those within it count.
+        100 whatever the range (docs/kis.md#daily-bars): only those within it count.
         """
         bars = await self.fetch(calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last})
         first_ns, last_ns = midnight_ns(date_text(first)), midnight_ns(date_text(last))
@@ -172,7 +172,7 @@ class KisClient:
     # --- bars of many days ---
 
     async def daily_page(self, symbol: str, first: date, last: date, priority: Priority) -> DailyPage:
-        """As `BarArchive`; KIS can return the newest 100 whatever the range (kis-api.md, section 0)."""
+        """As `BarArchive`; KIS can return the newest 100 whatever the range (docs/kis.md#daily-bars)."""
         bars, unreadable = await self._read_apart(
             calls.DAILY_BARS, {"symbol": symbol, "first": first, "last": last}, priority
         )
@@ -231,8 +231,8 @@ class KisClient:
         return None if instrument is None else tradable_abroad(instrument)
 
     async def venue_eligibility(self, symbols: Sequence[str]) -> Sequence[VenueTrading]:
-        """Whether each stock trades at NXT today, by its basic data (kis-api.md, section 0); unknown symbols are
-        absent. One call a symbol.
+        """Whether each stock trades at NXT today, by its basic data (docs/kis.md#sessions-and-venues). Unknown symbols
+        are absent. One call a symbol.
         """
         stocks = [await self.fetch(calls.STOCK, {"symbol": symbol}, "bulk") for symbol in symbols]
         return [

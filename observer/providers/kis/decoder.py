@@ -1,7 +1,8 @@
 """The generic decoder of KIS's answers: a typed field table, and the structs it makes of a body. Pure.
 
 All values of a body are strings, perhaps blank or padded; an output documented as a list can be a single object or
-missing (kis-api.md, section 2). A `Record` decodes only the fields its rules name, so new fields of KIS change nothing.
+missing (docs/kis.md#rest-envelope). A `Record` decodes only the fields its rules name, so new fields of KIS change
+nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The envelope of KIS's calls: headers, paging flag, and refusals as our errors (kis-api.md, sections 2 and 3). Pure.
+"""The envelope of KIS's calls: headers, paging flag, and refusals as our errors (docs/kis.md#rest-envelope). Pure.
 
 `{"rt_cd":"0","msg_cd":"MCA00000","msg1":"...","output":[...]}`; the OAuth calls say `error_code` and
 `error_description` instead. A failure can come with HTTP 200.
@@ -32,7 +32,7 @@ _ERRORS: Final[dict[str, type[ProviderError]]] = {
     "EGW00300": MaintenanceError,
     "EGW00301": MaintenanceError,
     "EGW00302": MaintenanceError,
-    # The services behind the gateway, with HTTP 200 (kis-api.md, section 0).
+    # The services behind the gateway, with HTTP 200 (docs/kis.md#errors).
     "OPSQ0003": MaintenanceError,
     "OPSQ0009": MaintenanceError,
     "OPSQ0010": MaintenanceError,
@@ -75,7 +75,7 @@ class KisRestDialect:
     """KIS's headers and refusals. Satisfies `RestDialect`."""
 
     def headers(self, request: "Request", credentials: Credentials) -> dict[str, str]:
-        """The headers of every call with a bearer (kis-api.md, section 2)."""
+        """The headers of every call with a bearer (docs/kis.md#rest-envelope)."""
         return {
             "content-type": "application/json; charset=utf-8",
             "authorization": f"Bearer {credentials.access_token}",
@@ -91,7 +91,7 @@ class KisRestDialect:
         return classify(status, body)
 
     def more(self, headers: Mapping[str, str]) -> bool:
-        """`tr_cont` F or M means another page; D, E or nothing means the end (kis-api.md, section 2)."""
+        """`tr_cont` F or M means another page; D, E or nothing means the end."""
         return headers.get("tr_cont", "").strip() in ("F", "M")
 
 

@@ -1,7 +1,7 @@
 """Fields of a stream record -> values, and the frame around the records. Pure.
 
 A frame is `E|TR_ID|NNN|payload`: E 0 for plain text, NNN the number of records, the payload all fields of all records
-joined by `^` (kis-api.md, section 5). Everything here takes bytes: what a socket gives, and what splits fastest.
+joined by `^` (docs/kis.md#frames). Everything here takes bytes: what a socket gives, and what splits fastest.
 
 Numbers are read by msgspec's JSON decoder, which takes a fifth of the time of `float`. It knows no padding and no
 leading zeros; `padded_number` does, for the fields that need it.
@@ -25,14 +25,14 @@ _Value = TypeVar("_Value")
 PROVIDER: Final = "kis"
 COUNT_MAX: Final = 2**63 - 1  # what the bus and both databases can carry
 RECORDS_MAX: Final = 999  # NNN has three digits
-_SYMBOL_BYTES: Final = frozenset({6, 7, 9})  # 005930, Q500001, F70100030 (kis-api.md, section 6)
+_SYMBOL_BYTES: Final = frozenset({6, 7, 9})  # 005930, Q500001, F70100030
 _KST_OFFSET_NS: Final = 9 * 3600 * NS_PER_S
 
-_NULL: Final = b"(null)"  # KIS's word for nothing, in any field (kis-api.md, section 0)
+_NULL: Final = b"(null)"  # KIS's word for nothing, in any field (docs/kis.md#frames)
 SESSIONS: Final[dict[bytes, MarketSession]] = {b"1": "pre", b"2": "regular", b"3": "after", b"5": "closed"}
 
 session_of: Final[Callable[[bytes], MarketSession | None]] = SESSIONS.get
-"""The session of a MARKET_CLS_CODE (kis-api.md, section 0); None for any other text: its time states it then."""
+"""The session of a MARKET_CLS_CODE (docs/kis.md#trades); None for any other text: its time states it then."""
 
 number: Final = msgspec.json.Decoder(float).decode
 """A number as KIS usually writes it. Raises msgspec.DecodeError for anything else, then ask `padded_number`."""
@@ -103,7 +103,7 @@ class _Remembered(dict[bytes, _Value]):
 
 
 def _symbol(text: bytes) -> str:
-    """A symbol: letters and digits, `005930`, `0004Y0`, `F70100030` (kis-api.md, section 6).
+    """A symbol: letters and digits, `005930`, `0004Y0`, `F70100030`.
 
     Its length is looked at too: of a frame that is cut where its fields still divide evenly, the second record begins
     within the first one, and its symbol is some number.

@@ -1,13 +1,13 @@
 """Trade frames of the KIS stream -> trades, and expected prices. Pure, and the hottest code of the provider.
 
-A record of H0STCNT0 (kis-api.md, section 9), cut after its date:
+A record of H0STCNT0 (docs/kis.md#trades), cut after its date:
 
     005930^140610^277750^2^3750^1.37^280395.69^283000^283500^276500^278000^277500^5^11955000^3352130122500^83251^86830
     ^3579^120.39^5217059^6280658^5^0.53^53.70^090023^5^-5250^090048^5^-5750^135824^2^1250^20260922^...
 
 The width of a record is fields / records, never a constant: 46 fields in 2024, 47 since September 2026, new ones always
-at the end. The 47th is MARKET_CLS_CODE, the session (kis-api.md, section 0). A record without an ask, a bid, a count or
-a known CCLD_DVSN is still a trade: these are unknown then.
+at the end. The 47th is MARKET_CLS_CODE, the session. A record without an ask, a bid, a count or a known CCLD_DVSN is
+still a trade: these are unknown then.
 
 HOUR_CLS_CODE, the 44th field, is 0 for a trade. With A, B, C or D the record states the expected price and volume of an
 auction, in the places of a trade's: without a price it states nothing, and an unreadable one costs no other record. A

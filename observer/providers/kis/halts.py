@@ -1,4 +1,4 @@
-"""Halts from the records of the trade stream: TRHT_YN, field 35 of each (kis-api.md, section 9). Pure.
+"""Halts from the records of the trade stream: TRHT_YN of each (docs/kis.md#trades). Pure.
 
 A record of a halted symbol, cut around the flag: `...^2^1250^20260922^20^Y^47588^...`. The documents define the flag (Y
 halted, N trading), but not which record carries a Y, as nothing trades in a halt. So this module reads both: a trade

@@ -1,4 +1,4 @@
-"""Access tokens and approval keys: the two calls that issue them, and what they answer (kis-api.md, section 2)."""
+"""Access tokens and approval keys: the two calls that issue them, their answers (docs/kis.md#tokens-and-keys)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final, TypeVar

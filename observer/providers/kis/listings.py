@@ -1,4 +1,4 @@
-"""Every master file of KIS -> listings, by the name of its exchange. Pure (kis-api.md, section 6).
+"""Every master file of KIS -> listings, by the name of its exchange. Pure (docs/kis.md#master-files).
 
 Files of a national exchange in Korea are of fixed width, those abroad have tabs; the file of sector codes (45 bytes a
 record) has the indices of KOSPI and KOSDAQ sectors by market and code:

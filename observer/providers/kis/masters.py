@@ -1,4 +1,4 @@
-"""KIS master files of KOSPI, KOSDAQ and KONEX -> listings. Pure (kis-api.md, section 6).
+"""KIS master files of KOSPI, KOSDAQ and KONEX -> listings. Pure (docs/kis.md#master-files).
 
 One record a line, LF, fields of fixed width in *bytes*: names hold two-byte cp949 letters, so characters would shift
 everything behind them. Short code 9, standard code 12, name 40, then a tail that differs by exchange. KIS appends new

@@ -1,4 +1,4 @@
-"""KIS master files of the exchanges outside Korea -> records. Pure (kis-api.md, section 6).
+"""KIS master files of the exchanges outside Korea -> records. Pure (docs/kis.md#master-files).
 
 One record a line, LF, no header, 24 columns by tabs, cp949. A real record (the fields that look empty are):
 

@@ -1,7 +1,8 @@
 """Pages of minute bars, which go back in time, put together to whole days. Pure.
 
-A page has at most `rows_per_page` bars, the newest at and before a moment, and may go on with earlier days (kis-api.md,
-section 8: FID_PW_DATA_INCU_YN). A host that does not go on ends a page with its day's first bar: both are read here.
+A page has at most `rows_per_page` bars, the newest at and before a moment, and may go on with earlier days
+(FID_PW_DATA_INCU_YN, docs/kis.md#minute-bars). A host that does not go on ends a page with its day's first bar: both
+are read here.
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""Frames of the KIS stream that carry something else than trades -> facts. Pure (kis-api.md, section 9).
+"""Frames of the KIS stream that carry something else than trades -> facts. Pure (docs/kis.md#frames).
 
 One layout for each kind of record: its TR ids, its documented width, and what reads it. As with trades, the width of a
 record comes from the frame, and new fields stand at the end. An order book of 2026, 63 fields where 59 are documented,
@@ -166,7 +166,7 @@ def _nav(fields: list[bytes], receive_time_ns: int, source: Source) -> NavObserv
     [nav], (first, highest, lowest) = numbers([fields[1]]), _numbers_or_none(fields[5:8])
     if not (nav > 0.0 and min(first, highest, lowest) >= 0.0):
         raise ValueError(f"NAV {nav}, open {first}, high {highest}, low {lowest}")
-    # Some fields carry the sign in the number as well (kis-api.md, section 5).
+    # Some fields carry the sign in the number as well (docs/kis.md#rest-envelope).
     change = abs(optional_number(fields[3]))
     return NavObserved(
         PROVIDER,

@@ -1,4 +1,4 @@
-"""KIS's answers: one declaration per body, KIS's field names beside our attributes (kis-api.md, section 8). Pure.
+"""KIS's answers: one declaration per body, KIS's field names beside our attributes (docs/kis.md#calls). Pure.
 
 A struct that only KIS fills carries its rules in its annotations; the structs of all brokers (`providers.broker`,
 `domestic`, `etf`) get a table of rules. A new call is a struct and a `Record` here, and one line in `calls.py`.
@@ -171,7 +171,7 @@ def with_own_values(bars: Sequence[Bar]) -> list[Bar]:
 
 # --- past trades: rows name neither symbol nor date ------------------------------------------------------------
 
-# The documents label the price stck_pbpr, the live host stck_prpr (kis-api.md, section 0).
+# The documents label the price stck_pbpr, the live host stck_prpr (docs/kis.md#time-and-sales).
 PAST_TRADE: Final = Record(
     PastTrade,
     {

@@ -1,4 +1,4 @@
-"""The KIS stream's texts: register, remove, acknowledge, keep alive. No socket (kis-api.md, section 5).
+"""The KIS stream's texts: register, remove, acknowledge, keep alive. No socket (docs/kis.md#stream-session).
 
 KIS has no login message: every subscription carries the approval key. A subscription looks like
 
@@ -38,7 +38,7 @@ from observer.providers.kis.venues import KRX, STREAM_LETTERS, venue_named
 from observer.text import SAID_BYTES_MAX, shown
 
 # The letters of a kind of record in a TR id, between those of its venue: H0STCNT0 are trades of the KRX. Nothing of
-# ours subscribes H0UN..., both venues as one: it has no trades of what NXT does not trade (kis-api.md, section 0).
+# ours subscribes H0UN..., both venues as one: it has no trades of what NXT does not trade (docs/kis.md#trades).
 _KINDS: Final[Mapping[RecordKind, str]] = {
     "trades": "CNT0",
     "order_book": "ASP0",

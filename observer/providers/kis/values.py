@@ -1,6 +1,6 @@
 """The values of KIS's JSON fields: every one a string, perhaps blank or padded, read with its meaning. Pure.
 
-kis-api.md, section 2: numbers can be blank or padded; section 5: a change has a sign code of its own and sometimes the
+docs/kis.md#rest-envelope: numbers can be blank or padded; a change has a sign code of its own and sometimes the
 sign in the number as well.
 """
 

@@ -1,8 +1,8 @@
 """KIS's codes of the venues: division codes of calls, the third and fourth letter of a stream's TR id. Pure.
 
-`J` KRX, `NX` NXT; streams H0ST... and H0NX... (kis-api.md, sections 0 and 5). Nothing outside KIS's folder knows these.
-What covers both as one market (UN, H0UN...) is not used: its trades are missing for what NXT does not trade. Read from
-a recording it is a line of its own: it counts volumes of its own, and must mix with neither.
+`J` KRX, `NX` NXT; streams H0ST... and H0NX... (docs/kis.md#sessions-and-venues). Nothing outside KIS's folder knows
+these. What covers both as one market (UN, H0UN...) is not used: its trades are missing for what NXT does not trade.
+Read from a recording it is a line of its own: it counts volumes of its own, and must mix with neither.
 """
 
 from collections.abc import Mapping

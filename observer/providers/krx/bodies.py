@@ -1,4 +1,4 @@
-"""KRX's answers about ETFs -> entries and days. Pure (upbit-kiwoom.md, section 3).
+"""KRX's answers about ETFs -> entries and days. Pure.
 
 Two clients: the data call MDCSTAT04601 of data.krx.co.kr, whose texts have commas, and the Open API's etf_bydd_trd. One
 row of the first, which has no date because it is always today's list:

@@ -1,4 +1,4 @@
-"""The fields of every answer, as KIS documents them (kis-api.md, section 8), and the shared parts of the bodies. Pure.
+"""The fields of every answer, as KIS documents them, and the shared parts of the bodies. Pure.
 
 An answer has all of its fields, in this order; a field that the simulated market cannot fill is blank, as it often is
 at KIS. The shared parts are the parsing of a query and the wire format of figures.
@@ -80,7 +80,7 @@ SALES_SUMMARY: Final = _names(
     stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt acml_vol prdy_vol rprs_mrkt_kor_name
     """
 )
-# 당일시간대별체결, output2; the documents label the price stck_pbpr (kis-api.md, section 0)
+# 당일시간대별체결, output2; the documents label the price stck_pbpr (docs/kis.md#time-and-sales)
 SALES_ROW: Final = _names(
     """
     stck_cntg_hour stck_prpr prdy_vrss prdy_vrss_sign prdy_ctrt askp bidp tday_rltv acml_vol cnqn

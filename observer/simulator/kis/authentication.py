@@ -17,7 +17,7 @@ import msgspec
 from observer.errors import ObserverError
 from observer.units import NS_PER_S
 
-CALLS_PER_S: Final = 18  # of one app key at the real host since 2026-04-20 (kis-api.md, section 0)
+CALLS_PER_S: Final = 18  # of one app key at the real host since 2026-04-20 (docs/kis.md#limits)
 PAPER_CALLS_PER_S: Final = 1  # at the paper host
 TOKEN_LIFE_S: Final = 86_400
 _SAME_TOKEN_S: Final = 6 * 3_600

@@ -1,4 +1,4 @@
-"""AES-256-CBC in base64, as KIS sends an account's own notices (kis-api.md, section 5). Pure.
+"""AES-256-CBC in base64, as KIS sends an account's own notices (docs/kis.md#frames). Pure.
 
 Written out from FIPS 197, for notices of some hundred bytes: neither the standard library nor the pinned packages have
 it. Not for secrets.

@@ -113,7 +113,7 @@ class EtfTimeline:
         return self._day.time_ns(index)
 
     def record(self, index: int) -> str:
-        """The `index`-th NAV (from 0) as the 8 fields of a record (kis-api.md, section 0)."""
+        """The `index`-th NAV (from 0) as the 8 fields of a record (docs/kis.md#nav)."""
         day = self._day
         assert day is not None
         shown = (nav_text(value) for value in (day.nav[0], day.high[index], day.low[index]))

@@ -130,7 +130,7 @@ def _cut(request: web.Request) -> web.StreamResponse:
 
 
 def _under_maintenance(request: web.Request, rng: Random) -> web.Response:
-    """One of what KIS answers at maintenance (kis-api.md, section 0): the gateway's time-out, an HTML page with either
+    """One of what KIS answers at maintenance (docs/kis.md#errors): the gateway's time-out, an HTML page with either
     status, or a server-side code with HTTP 200.
     """
     choice = rng.randrange(4)
@@ -143,7 +143,7 @@ def _under_maintenance(request: web.Request, rng: Random) -> web.Response:
 
 
 def _failure(request: web.Request, code: str, text: str, status: int = 500) -> web.Response:
-    """A failure with the body that the path's calls have (kis-api.md section 3)."""
+    """A failure with the body that the path's calls have (docs/kis.md#errors)."""
     answer: Mapping[str, str] = {"rt_cd": "1", "msg_cd": code, "msg1": text}
     if request.path.startswith("/oauth2/"):
         answer = {"error_code": code, "error_description": text}

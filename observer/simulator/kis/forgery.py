@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ForgeryKind = Literal["volume", "block", "tomorrow", "month_ahead", "midnight", "price", "negative"]
 FORGERY_KINDS: Final[tuple[ForgeryKind, ...]] = get_args(ForgeryKind)
 
-# Places in a trade's record (kis-api.md section 9).
+# Places in a trade's record (docs/kis.md#trades).
 _HOUR: Final = 1
 _PRICE: Final = 2
 _VOLUME: Final = 12

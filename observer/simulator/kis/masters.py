@@ -5,7 +5,7 @@ bytes in KOSPI (288 in all and the LF), 221 in KOSDAQ (282 and the LF). Slices a
 two. The provider states the layout a second time on purpose.
 
 Outside Korea: `<exchange>mst.cod.zip` holds one file named in upper case (`NASMST.COD`): cp949, no header, 24 columns
-by tabs (kis-api.md section 6). A real record:
+by tabs (docs/kis.md#master-files). A real record:
 US 22 NAS 나스닥 AACB NASAACB (Korean name) (English name) 2 USD 4 _ 10.0400 1 1 930 1600 N _ 000 0 0 _ _
 """
 

@@ -1,6 +1,6 @@
 """Further answers about one symbol that public clients ask for: days, book, second quote, investors. Pure.
 
-Paths, TR ids and fields are those of the provider's public samples (2025-06); kis-api.md, section 0 names the calls.
+Paths, TR ids and fields are those of the provider's public samples (2025-06).
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """The HTTP side of the simulated broker: keys and quotations, with KIS's paths, headers, envelopes and refusals.
 
-`CALLS` has the quotation calls in the order of kis-api.md, section 8: path, TR id, the query that each must have, and
-the function that makes the body. As at KIS, names of the query may be in small letters, and a path may begin with two
-slashes.
+`CALLS` has the quotation calls: path, TR id, the query that each must have, and the function that makes the body. As at
+KIS, names of the query may be in small letters, and a path may begin with two slashes.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -232,7 +231,7 @@ class _RestSide:
 
 
 def with_documented_labels(page: AnswerPage) -> AnswerPage:
-    """Time-and-sales with the price under the documents' name (kis-api.md, section 0)."""
+    """Time-and-sales with the price under the documents' name (docs/kis.md#time-and-sales)."""
     rows = page.body["output2"]
     assert isinstance(rows, list)
     renamed = [{"stck_pbpr" if name == "stck_prpr" else name: text for name, text in each.items()} for each in rows]

@@ -119,7 +119,7 @@ class StreamSession:
         )
 
     def _misstated(self, header: Header, target: Target) -> Reply | None:
-        """The refusal of a request with a missing or unknown value (kis-api.md, section 0)."""
+        """The refusal of a request with a missing or unknown value (docs/kis.md#stream-session)."""
         if not header.custtype:
             return self._refused(target, "OPSP9997", "JSON PARSING ERROR : custtype not found")
         if header.custtype not in ("P", "B"):

@@ -1,7 +1,7 @@
 """What a call or a stream shows of two venues: KIS's codes for them, and what differs by venue on the wire. Pure.
 
 Calls: FID_COND_MRKT_DIV_CODE J (KRX), NX (NXT), UN (both). Streams: H0ST..., H0NX..., H0UN.... H0UNCNT0 sends nothing,
-all day, for what NXT does not trade (kis-api.md, section 0). In a market of the KRX alone all of them show the KRX.
+all day, for what NXT does not trade (docs/kis.md#trades). In a market of the KRX alone all of them show the KRX.
 """
 
 from collections.abc import Mapping

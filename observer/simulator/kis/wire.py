@@ -96,7 +96,7 @@ def _wrongly_counted(frame: str, count: int, generator: Random) -> WireFrame:
     return WireFrame(f"{encrypted}|{tr_id}|{stated:03d}|{payload}", 1, _all("doubtful", count))
 
 
-# Places in a trade's record (kis-api.md section 9).
+# Places in a trade's record (docs/kis.md#trades).
 _VOLUME: Final = 12
 _VOLUME_AFTER: Final = 13
 _SELLS: Final = 15
