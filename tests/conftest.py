@@ -12,6 +12,7 @@ property. No property has a deadline of its own: an example's duration depends o
 import gc
 import os
 import random
+import signal
 import sys
 from collections.abc import Generator
 from typing import TypeVar
@@ -33,6 +34,9 @@ SYSTEM = "tests/system/"
 GC_OBJECTS = 100_000
 
 gc.disable()  # nothing that is collected here goes away: see `pytest_collection_finish`
+
+# A shell without job control starts what is behind `&` with SIGINT ignored; each child of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hundreds of processes start, here and below: without compiled files each would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -87,7 +91,6 @@ def _run_order(item: pytest.Item) -> int:
 
 def pytest_collection_finish() -> None:
     """Leave what was collected out of every later garbage collection: some 9,000 tests and all modules stay anyway."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 20, 20)
     gc.enable()

@@ -48,15 +48,25 @@ class Child:
     def send(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    def poll(self) -> int | None:
+        """Its exit status, negative for a signal; None: it is at work."""
+        return self._waited(os.WNOHANG)
+
     def wait(self) -> int:
-        """Its exit status, negative for a signal; it ends by its own alarm at the latest."""
+        """Its exit status when it has ended: by its own alarm at the latest."""
+        status = self._waited(0)
+        assert status is not None
+        return status
+
+    def _waited(self, options: int) -> int | None:
         if self._status is None:
-            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            pid, status = os.waitpid(self.pid, options)
+            self._status = os.waitstatus_to_exitcode(status) if pid else None
         return self._status
 
     def close(self) -> None:
         """Kill it, if it is still at work."""
-        if self._status is None:
+        if self.poll() is None:
             self.send(signal.SIGKILL)
             self.wait()
         self.output.close()

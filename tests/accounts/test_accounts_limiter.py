@@ -42,6 +42,7 @@ from tests.accounts.virtual_account import (
     limits,
     saturating,
 )
+from tests.properties import examples
 
 MINUTE_NS = 60 * SECOND_NS
 
@@ -200,7 +201,7 @@ def test_background_calls_leave_an_eighth_of_a_minutes_limit():
     assert worst(account.started["background"], MINUTE_NS) == 88
 
 
-@pytest.mark.parametrize("begins_s", [53, 60, 90, 114])
+@pytest.mark.parametrize("begins_s", [53, *(pytest.param(each, marks=pytest.mark.slow) for each in (60, 90)), 114])
 def test_a_sweep_of_the_whole_market_beside_lasting_background_calls_takes_as_long_as_alone(begins_s):
     settings = RateLimitSettings(calls_per_second=18.0, calls_per_minute=1000.0)
     spacing_ns = round(SECOND_NS / background_pace(settings, share=1.0))
@@ -461,6 +462,7 @@ def test_bulk_calls_leave_a_tenth_of_the_minute_to_the_others():
 # --- implausible state --------------------------------------------------------------------------------------
 
 
+@examples(0.5)
 @given(asks, late)
 def test_a_limiter_that_lost_its_state_breaks_no_limit(calls, late_ns):
     before = Account(limits(5.0), calls, late_ns).run(NOW_NS + SECOND_NS)

@@ -539,17 +539,19 @@ class Delivery(RuleBasedStateMachine):
 
 FLOORS: Final = {
     "step": 1_000,
-    "step_with_anything_stored": 300,
-    "group_committed": 40,
+    "step_with_anything_stored": 350,
+    "group_committed": 60,
+    "commit_refused": 1,
+    "answer_lost": 1,
     "group_waits": 15,
     "later_epoch_began": 2,
-    "rewind": 8,
-    "unknown": 8,
-    "duplicate_dropped": 3,
-    "loss_stated": 1,
+    "rewind": 28,
+    "unknown": 27,
+    "duplicate_dropped": 9,
+    "loss_stated": 3,
     "live_stream_put_back": 1,
     "archive_revived": 1,
-    "segment_compressed": 2,
+    "segment_compressed": 17,
 }
 
 

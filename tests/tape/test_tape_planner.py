@@ -42,7 +42,7 @@ def closed(market, size):
     return planner
 
 
-@reaches(line_with_a_trade_that_no_page_has=8, line_of_several_pages=30)
+@reaches(line_with_a_trade_that_no_page_has=45, line_of_several_pages=58)
 @given(markets, sizes)
 @example({"000000": line_of([(1, 1), *[(0, 1)] * 5, (1, 1)])}, 3)  # three of a second's six trades cannot be had
 def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_other_is_named(reach, market, size):
@@ -191,7 +191,7 @@ def test_a_visit_that_ends_early_goes_on_at_once_or_when_its_line_is_offered():
     assert planner.take().symbol == "000001"
 
 
-@reaches(crowded_line=10, line_of_several_pages=20)
+@reaches(crowded_line=20, line_of_several_pages=35)
 @given(markets, sizes)
 def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(reach, market, size):
     planner, fetched = closed(market, size), Fetched()
@@ -205,7 +205,7 @@ def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(reach, m
         assert calls <= pages + 2 * crowded + 2 or calls <= len(set(line.seconds)) + crowded + 1
 
 
-@reaches(both_planners_ask=15)
+@reaches(both_planners_ask=19)
 @given(markets, sizes, st.integers(1, 10))
 def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(reach, market, size, calls):
     first, fetched = closed(market, size), Fetched()
@@ -226,7 +226,7 @@ def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(reach, mark
         assert sorted(fetched.numbers.get(symbol, [])) == sorted(line.reachable(size))
 
 
-@reaches(trade_streamed=80, line_streamed_in_part=8, fetched_beside_the_stream=8)
+@reaches(trade_streamed=190, line_streamed_in_part=14, fetched_beside_the_stream=14)
 @given(markets, sizes, st.integers(0, 20), st.integers(0, 30), st.lists(st.integers(0, 150), max_size=6))
 def test_what_streams_is_never_asked_and_the_rest_is_fetched(reach, market, size, begin, length, moments):
     """One line has a slot from some trade to another one; sweeps come at some seconds."""
