@@ -273,6 +273,7 @@ def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slo
 
 # --- "too many" ------------------------------------------------------------------------------------------------
 
+
 def after_call(outcome, passed=0, beside=0, **fields):
     """The state after a call that started while so many positions were held, so many calls had passed in the second
     before, and its answer.
