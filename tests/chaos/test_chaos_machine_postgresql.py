@@ -16,7 +16,18 @@ from tests.properties import examples
 from tests.reach import run_machine
 from tests.store.migrated import make_database
 
-FLOORS: Final = {"step": 150, "step_with_anything_stored": 50, "group_committed": 8, "acknowledged": 8}
+FLOORS: Final = {
+    "step": 600,
+    "step_with_anything_stored": 240,
+    "group_committed": 35,
+    "acknowledged": 50,
+    "commit_refused": 3,
+    "answer_lost": 10,
+    "rewind": 17,
+    "later_epoch_began": 3,
+    "live_stream_put_back": 3,
+    "archive_revived": 2,
+}
 
 TABLES = ("delivery_losses", "database_epochs", "trade_rows", "trade_groups", "streams")  # what the machine fills
 
@@ -70,8 +81,8 @@ class ServerDelivery(Delivery):
 
 @pytest.mark.hypothesis
 def test_every_event_is_stored_exactly_once_and_in_order_whatever_happens_on_a_server() -> None:
-    """A second each."""
-    how = settings(examples(0.1), stateful_step_count=50, suppress_health_check=[*HealthCheck])
+    """A fifth of a second each."""
+    how = settings(examples(0.3), stateful_step_count=50, suppress_health_check=[*HealthCheck])
     with postgresql_schema() as ServerDelivery.schema_url:
         make_database(ServerDelivery.schema_url)
         run_machine(ServerDelivery, how, **FLOORS)
