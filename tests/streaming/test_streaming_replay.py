@@ -273,7 +273,9 @@ class Published:
                 self.sweep([10_000.0 + 40 * size * ord(each) % 3_000 for each in SYMBOLS], 300.0 * size)
             case "evaluated_slots":
                 self.recorder.sample()
-                self.report(SlotsEvaluated(), self.selector.evaluate_slots(self.moment()))
+                now_ns = self.moment()
+                decided = decisions.evaluate_slots(self.selector, self.recorder.detector, now_ns)
+                self.report(SlotsEvaluated(), decided)
             case "pinned":
                 self.pin(symbol)
             case "unpinned":
