@@ -35,7 +35,7 @@ GC_OBJECTS = 100_000
 
 gc.disable()  # nothing that is collected here goes away: see `pytest_collection_finish`
 
-# A shell without job control starts what is behind `&` with SIGINT ignored, which each child of the tests would inherit.
+# A shell without job control starts what is behind `&` with SIGINT ignored; each child of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hundreds of processes start, here and below: without compiled files each would compile all our modules anew.

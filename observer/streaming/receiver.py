@@ -231,7 +231,7 @@ class StreamReceiver:
         self._producer.publish(change)
         identity = f"{STREAM}{change.account}"
         if change.state == "connected":
-            self.outages.came_up(change.account)
+            self.outages.came_up(change.account, change.changed_ns)
             self._alerts.settle(identity, f"the stream of account {change.account} is connected")
         else:
             self.outages.went_down(change.account, change.changed_ns)

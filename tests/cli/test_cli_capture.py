@@ -132,6 +132,7 @@ def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], st
     return done.status, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
+@pytest.mark.slow
 def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_replayed(
     captured: Path, folder: Path
 ) -> None:
@@ -199,6 +200,7 @@ def test_a_capture_that_cannot_read_the_database_does_not_claim_to_be_complete(f
     assert "not known what is missing" in errors
 
 
+@pytest.mark.slow
 def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
     recording = Recording(folder, "--kinds", "phase_changed,snapshot")
     with core_writer(folder):

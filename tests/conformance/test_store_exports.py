@@ -197,6 +197,7 @@ def test_a_position_file_of_another_format_is_refused_with_the_remedy(
         ledgers.catch_up()
 
 
+@pytest.mark.slow
 def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database_url: str, tmp_path: Path) -> None:
     rng, folder = Random(4), tmp_path / "observer"
     for _kill in range(4):

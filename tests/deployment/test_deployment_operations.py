@@ -177,6 +177,7 @@ def clock_of(words: str) -> str:
     return HeldClock(at_ns, Path("never started"), 1.0).to_variable()
 
 
+@pytest.mark.slow
 def test_every_command_about_stored_data_does_what_the_page_says(
     at_rest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

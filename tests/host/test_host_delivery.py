@@ -169,6 +169,7 @@ def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_targ
         asyncio.run(body(target))
 
 
+@pytest.mark.slow
 def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path: Path) -> None:
     async def body(good: Target, bad: Target) -> None:
         bad.status = 503
@@ -197,6 +198,7 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
         asyncio.run(body(good, bad))
 
 
+@pytest.mark.slow
 def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_gets_the_message_once(
     tmp_path: Path,
 ) -> None:

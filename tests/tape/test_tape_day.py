@@ -211,8 +211,9 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(broker: Broker, now_ns: int = EVENING_NS, speed: float = 600.0) -> AsyncIterator[Scene]:
-    """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline. Its
-    few volumes are read at once: that of each ten minutes alone would be two thirds of a test's processor time.
+    """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline.
+
+    Its few volumes are read at once: ten minutes at a time would be two thirds of a test's processor time.
     """
     with short_folder() as name, pytest.MonkeyPatch.context() as patches:
         patches.setattr(observer.tape.stored, "VOLUMES_NS", 24 * 3_600 * NS_PER_S)
