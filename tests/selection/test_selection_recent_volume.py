@@ -111,6 +111,17 @@ def test_the_sweep_of_an_opening_auction_shows_no_pace() -> None:
     assert pace.between(30, 45) == pytest.approx(0.03)
 
 
+def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it() -> None:
+    """Every symbol was seen after the open: on its side of the sweep the market trades, on the other it does not."""
+    pace = UniversePace()
+    for at_ns, share in ((0, 0.0), (10, 0.0), (20, 0.1)):
+        pace.add(at_ns, shares_of(40, share))
+    assert pace.between(10, 18) is None
+    assert pace.between(20, 25) is None
+    pace.add(30, shares_of(40, 0.5))
+    assert pace.between(20, 25) == pytest.approx(0.2)
+
+
 def test_too_few_symbols_have_no_pace() -> None:
     pace = UniversePace()
     for at_ns in (0, 10):
@@ -210,11 +221,11 @@ def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_no
 def test_trades_that_are_read_late_count_in_the_minutes_in_which_they_were_traded() -> None:
     """A steady symbol, whose trades of ten minutes are read at once."""
     state = market()
-    sweep(state, 0, 0.0, 0.0)
-    sweep(state, 10, 50.0, 50.0)
+    sweep(state, 0, 10.0, 10.0)
+    sweep(state, 10, 60.0, 60.0)
     for minute in range(10, 21):
         times = {"exchange_time_ns": minute * MINUTE_NS + 1, "receive_time_ns": 20 * MINUTE_NS + minute}
-        state.update_trade(trade(minute, symbol="A", volume=5.0, cumulative_volume=5.0 * minute, **times))
+        state.update_trade(trade(minute, symbol="A", volume=5.0, cumulative_volume=10 + 5.0 * minute, **times))
         assert ratio(state) == pytest.approx(1.0, abs=0.4)
 
 
