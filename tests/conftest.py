@@ -38,6 +38,9 @@ gc.disable()  # nothing that is collected here goes away: see `pytest_collection
 # A shell without job control starts what is behind `&` with SIGINT ignored; each child of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# As many threads as processors in each of several processes wait for one another: more work than the frames are.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
 # Hundreds of processes start, here and below: without compiled files each would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
