@@ -144,8 +144,9 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     moved = {symbol for (symbol,) in system.rows("SELECT symbol FROM triggers")}
     extended = f"SELECT symbol FROM slot_extensions WHERE (stream, sequence) > ({LAST_CLOSED})"
     moved |= {symbol for (symbol,) in system.rows(extended)}
-    moved |= set(wire.subscriptions[-1]) ^ set(held)
-    restored = [symbol for symbol in wire.subscriptions[-1] if symbol not in moved]
+    streamed = tuple(wire.subscriptions[-1])  # it goes on
+    moved |= set(streamed) ^ set(held)
+    restored = [symbol for symbol in streamed if symbol not in moved]
     assert restored == [symbol for symbol in held if symbol not in moved]
     assert len(restored) > len(held) / 2
     system.until(lambda: system.rows(f"SELECT count(*) > {trades} FROM trades") == [(1,)], "trades go on")
