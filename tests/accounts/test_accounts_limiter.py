@@ -45,6 +45,8 @@ from tests.accounts.virtual_account import (
 from tests.properties import examples
 
 MINUTE_NS = 60 * SECOND_NS
+HOST = limits(6.0)  # six positions, which are few enough for full tables
+CHECK_NS = round(SECOND_NS / 6 / 8)
 
 
 def worst(moments, length_ns):
@@ -130,6 +132,12 @@ def test_the_lasting_rate_of_a_priority_is_what_the_minute_leaves_to_it(priority
     assert limits(18.0).lasting_per_second(priority) == 18
 
 
+@pytest.mark.parametrize(("share", "of_the_minute"), [(0.5, 0.5), (1.0, 0.875)])
+def test_a_background_job_has_its_share_of_the_limit_and_no_more_than_what_lasts(share, of_the_minute):
+    settings = RateLimitSettings(calls_per_second=18.0, calls_per_minute=1000.0)
+    assert background_pace(settings, share) == pytest.approx(of_the_minute * 1000 / 60)
+
+
 @pytest.mark.parametrize(
     ("given_limits", "windows"),
     [
@@ -168,14 +176,29 @@ def test_a_penalty_is_not_negative():
 
 
 @pytest.mark.parametrize("priority", PRIORITIES)
-def test_an_idle_account_gives_a_token_at_once(priority):
-    assert not isinstance(decide(limits(), fresh(limits()), NOW_NS, NOW_NS, priority), Wait)
+def test_an_idle_account_gives_a_token_at_once_and_the_next_one_a_slot_later(priority):
+    granted = decide(limits(), fresh(limits()), NOW_NS, NOW_NS, priority)
+    assert not isinstance(granted, Wait)
+    assert granted.state.next_ns == NOW_NS + SPACING_NS
 
 
 def test_a_position_held_until_now_is_held_no_more():
     held_ns = tuple(NOW_NS + number * MS for number in range(-2, 4))
     granted = decide(HOST, msgspec.structs.replace(fresh(HOST), held_ns=(held_ns,)), NOW_NS, NOW_NS, "bulk")
     assert (granted.positions, granted.beside) == ((0,), 3)
+
+
+@pytest.mark.parametrize(
+    ("held_ns", "until_ns"),
+    [(SECOND_NS, SECOND_NS), (SECOND_NS + 1, CHECK_NS), (SECOND_NS + ANSWER_LIMIT_NS, SECOND_NS)],
+)
+def test_a_position_is_asked_for_when_it_comes_free_and_every_eighth_of_a_slot_if_its_call_waits_too_long(
+    held_ns, until_ns
+):
+    state = msgspec.structs.replace(fresh(HOST), held_ns=((NOW_NS + held_ns,) * 6,))
+    decision = decide(HOST, state, NOW_NS, NOW_NS, "urgent")
+    assert isinstance(decision, Wait)
+    assert decision.until_ns == NOW_NS + until_ns
 
 
 @given(st.permutations([priority for priority in PRIORITIES for _ in range(10)]))
@@ -250,8 +273,6 @@ def test_the_mark_of_a_process_that_died_waiting_delays_the_others_by_half_a_slo
 
 # --- "too many" ------------------------------------------------------------------------------------------------
 
-HOST = limits(6.0)  # six positions, which are few enough for full tables
-
 
 def after_call(outcome, passed=0, beside=0, **fields):
     """The state after a call that started while so many positions were held, so many calls had passed in the second
@@ -270,8 +291,7 @@ def after_call(outcome, passed=0, beside=0, **fields):
 def test_a_refusal_after_a_call_that_passed_weighs_fifty_calls_that_pass(evidence, weighs):
     state = after_call("refused", passed=3, evidence=evidence)
     assert (state.evidence, state.learned) == (weighs, 6)
-    assert after_call("passed", evidence=weighs).evidence == weighs - 1
-    assert after_call("passed", evidence=0).evidence == 0
+    assert [after_call("passed", evidence=each).evidence for each in (weighs, 1, 0)] == [weighs - 1, 0, 0]
 
 
 @pytest.mark.parametrize(("passed", "learned"), [(0, 1), (1, 1), (2, 2), (5, 5), (6, 5)])
@@ -350,7 +370,8 @@ def test_the_first_refusal_delays_no_call_and_those_after_it_double_the_pause_up
     pauses_ns, state = [], fresh(HOST)
     for failures in range(6):
         state = after_call("refused", failures=failures, refused_ns=NOW_NS - SECOND_NS)
-        assert state.failures == failures + 1
+        assert (state.failures, state.refused_ns) == (failures + 1, NOW_NS + 5 * MS)
+        assert (state.failed_ns == state.refused_ns) == (state.failures == 1)
         pauses_ns.append(state.paused_ns - NOW_NS - 5 * MS)
     assert pauses_ns == [pause_s * SECOND_NS for pause_s in (0, 1, 2, 4, 4, 4)]
     for priority in PRIORITIES:
@@ -375,6 +396,7 @@ def test_the_refusal_of_a_call_that_was_on_its_way_at_another_refusal_counts_for
 def test_an_answer_that_never_came_says_nothing():
     state = after_call("unknown", passed=3, failures=2, evidence=60)
     assert (state.failures, state.evidence, state.learned) == (2, 60, 6)
+    assert after_call("unknown").evidence == 0
 
 
 @given(asks, late, answers)
@@ -475,7 +497,7 @@ def test_a_loss_costs_the_longest_window_and_no_more():
     for given_limits, length_s in ((limits(), 1), (limits(20.0, 1000.0), 60)):
         decision = decide(given_limits, after_loss(given_limits, NOW_NS), NOW_NS, NOW_NS, "urgent")
         assert isinstance(decision, Wait)
-        assert decision.until_ns <= NOW_NS + length_s * SECOND_NS + ANSWER_LIMIT_NS
+        assert decision.until_ns == NOW_NS + length_s * SECOND_NS
 
 
 @pytest.mark.parametrize(

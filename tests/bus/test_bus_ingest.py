@@ -340,6 +340,16 @@ def test_a_group_that_the_database_refuses_at_the_stop_is_not_acknowledged() -> 
     assert (writer.now_s, writer.ingest.commits, sink.marks) == (0.2, 0, {})
 
 
+def test_a_last_group_that_the_database_refuses_is_not_acknowledged_and_the_writer_ends() -> None:
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0))
+    writer.stops_s, sink.refusing = writer.now_s, ["commit"]
+    writer.router.received.append(batch(A, 1, 2))
+    writer.ingest.run(writer)
+    assert writer.answers() == []
+    assert (sink.tried_s, sink.marks) == ([0.0], {})
+
+
 def test_a_commit_whose_answer_was_lost_is_acknowledged_and_not_repeated() -> None:
     writer = Writer(sink := Sink())
     writer.hears(hello(A, 0))

@@ -205,6 +205,14 @@ def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(reach, m
         assert calls <= pages + 2 * crowded + 2 or calls <= len(set(line.seconds)) + crowded + 1
 
 
+@pytest.mark.parametrize(("end_s", "calls"), [(5, 2), (DAY_END, 3)])
+def test_a_second_of_more_trades_than_a_page_and_the_one_before_it_are_asked_once(end_s, calls):
+    line, planner, fetched = line_of([(1, 1), (4, 1), *[(0, 1)] * 4]), TapePlanner(2), Fetched()
+    planner.close({"000001": line.volume}, end_s)
+    visit_all(planner, {"000001": line}, fetched, 2)
+    assert (fetched.calls, fetched.numbers, fetched.lost) == (calls, {"000001": [4, 5, 0]}, {"000001": [1, 2, 3]})
+
+
 @reaches(both_planners_ask=19)
 @given(markets, sizes, st.integers(1, 10))
 def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(reach, market, size, calls):
