@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 CONFIGURATION: Final = "observer.toml"
-RELATIONS: Final = ("trades", "bars", "quality", "gaps", "slots", "triggers", "universe", "snapshots")
+RELATIONS: Final = ("trades", "minute_bars", "daily", "quality", "gaps", "slots", "triggers", "universe", "snapshots")
 
 # What is asked of a command, one question a text; "" is the command alone. Those that write change the copy only.
 COMMANDS: Final[Mapping[str, Sequence[str]]] = {
@@ -42,12 +42,12 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "config show": ("", "--origin"),
     "db check": ("--recount",),
     "db digest": ("--db {url}",),
-    "db stats": ("--days --all",),
+    "db stats": ("--days 400 --all",),
     "decisions verify": ("{day}",),
     "doctor": ("--offline", "--offline --recount"),
     "enrich codes": ("",),
-    "enrich show": ("", "{symbol}"),
-    "etf list": ("{day} --limit 0",),
+    "enrich show": ("",),
+    "etf list": ("{day} --limit 1000",),
     "etf report": ("",),
     "etf show": ("{etf}",),
     "export": ("{day} --to {folder}/exported",),
@@ -77,7 +77,7 @@ COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "tape": ("{day}",),
     "top": ("--day {day} --once",),
     "universe diff": ("{day} {day}",),
-    "universe show": ("{day} --limit 0", "{day} --venue NXT --limit 0"),
+    "universe show": ("{day} --limit 1000", "{day} --venue NXT --limit 1000"),
 }
 NOT_ASKED: Final[Mapping[str, Sequence[str]]] = {  # by the reason: commands, or whole groups
     "an order to a running system": (
@@ -104,11 +104,12 @@ VALUES: Final[Mapping[str, Sequence[Any]]] = {  # by the name of a parameter, of
     "query": tuple(f"SELECT * FROM {each} ORDER BY ALL" for each in RELATIONS),
     "since": ("2026-11-01",),
     "source": ("official",),
-    "start": ("{day}",),
+    "start": ("{day}", "2026-11-17"),  # the day before: of daily bars
     "symbol": ("{symbol}", "{etf}"),
     "symbols": ("{symbol}", "{etf}", None),
     "to": ("{folder}/exported-by-method",),
 }
+_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no way to our loopback
 NO_VALUE: Final = ("cursor", "exchange", "limit")  # of a route: where to cut the same rows
 NO_METHOD: Final = ("close", "follow", "rows")  # ends it, follows a running system, is for our own programs
 NO_ROUTE: Final = ("/api/live",)  # the state of /api/state each second, without an end
@@ -176,10 +177,10 @@ class Edition:
     def routes(self, port: int) -> None:
         """Ask every GET route that the API's document names: with its needed parameters, then with each other one."""
         words = [sys.executable, "-m", "workers.web", "--config", str(self._folder / CONFIGURATION)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=self._folder) as process:
-            assert process.stdout is not None
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=self._folder) as process:
+            assert process.stderr is not None
             try:
-                for line in process.stdout:
+                for line in process.stderr:
                     if "the page is at" in line:
                         break
                 host = f"http://127.0.0.1:{port}"
@@ -283,7 +284,7 @@ def content_of(path: Path) -> Any:
 def fetched(address: str) -> Any:
     """The status, the type and the body of an answer."""
     try:
-        with urllib.request.urlopen(address) as answer:
+        with _OPENER.open(address) as answer:
             status, kind, body = answer.status, answer.headers["content-type"], answer.read()
     except urllib.error.HTTPError as refused:
         status, kind, body = refused.code, refused.headers["content-type"], refused.read()
