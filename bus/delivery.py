@@ -171,10 +171,13 @@ class Sender:
         """The hello of these streams, the oldest if they are too many, and of the archived ones as far as there is
         room for them, the newest; their last numbers are given.
         """
-        live = {stream: progress.acknowledged for stream, progress in self._streams.items()}
-        live = dict(list(live.items())[:HELLO_STREAMS_MAX])
+        live = dict(list(self._acknowledged_marks.items())[:HELLO_STREAMS_MAX])
         newest = list(archived.items())[max(0, len(archived) + len(live) - HELLO_STREAMS_MAX) :]
         return Hello(producer, {**dict(newest), **live}, self.epoch)
+
+    @property
+    def _acknowledged_marks(self) -> dict[str, int]:
+        return {stream: progress.acknowledged for stream, progress in self._streams.items()}
 
     @property
     def unacknowledged(self) -> int:
@@ -188,7 +191,7 @@ class Sender:
 
     def has_committed(self, marks: Mapping[str, int]) -> bool:
         """Whether every stream is known to be committed up to its mark; one that is not here any more is."""
-        here = {stream: progress.acknowledged for stream, progress in self._streams.items()}
+        here = self._acknowledged_marks
         return all(here.get(stream, mark) >= mark for stream, mark in marks.items())
 
     @property
@@ -210,7 +213,7 @@ class Sender:
         """
         if welcome.epoch == self.epoch:
             return {}
-        held = self.hello("", archived).acknowledged
+        held = {**archived, **self._acknowledged_marks}
         return {stream: mark for stream, mark in welcome.high_water_marks.items() if mark < held.get(stream, 0)}
 
     def revived(self, stream: str, appended: int, high_water_mark: int) -> None:

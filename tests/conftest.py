@@ -1,9 +1,9 @@
 """The order of the tests, the environment of all started processes, and the Hypothesis profiles.
 
-Hypothesis has two profiles. `default` is that of every run: the same examples each time and on every machine, so a
-run passes or fails because of a change. `search` is that of `make properties`: OBSERVER_TEST_EXAMPLES random examples,
-repeatable by the seed. Each failure it finds becomes an explicit example of its property. No property has a deadline of
-its own: an example's duration depends on the machine's load.
+Hypothesis has two profiles. `default` is that of every run: the same examples each time, on every machine and beside
+whatever other tests, so a run passes or fails because of a change. `search` is that of `make properties`:
+OBSERVER_TEST_EXAMPLES random examples, repeatable by the seed. Each failure it finds becomes an explicit example of its
+property. No property has a deadline of its own: an example's duration depends on the machine's load.
 
 `--shuffle SEED` takes the files in another order. In continuous integration (CI is set) a test is skipped only for what
 `tests/skips.py` names.
@@ -12,6 +12,7 @@ its own: an example's duration depends on the machine's load.
 import gc
 import os
 import random
+import signal
 import sys
 from collections.abc import Generator
 from typing import TypeVar
@@ -24,6 +25,7 @@ from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.proc import seen
+from tests.properties import draw_the_same_everywhere
 from tests.skips import is_allowed
 
 SYSTEM = "tests/system/"
@@ -32,6 +34,9 @@ SYSTEM = "tests/system/"
 GC_OBJECTS = 100_000
 
 gc.disable()  # nothing that is collected here goes away: see `pytest_collection_finish`
+
+# A shell without job control starts what is behind `&` with SIGINT ignored; each child of the tests would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hundreds of processes start, here and below: without compiled files each would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -59,6 +64,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--shuffle", type=int, metavar="SEED", help="take the files of tests in an order of this seed")
 
 
+@pytest.hookimpl(trylast=True)  # Hypothesis's own has loaded the profile of the command line
+def pytest_configure() -> None:
+    """Where the same examples are wanted each time, they depend on nothing that is loaded."""
+    if settings().derandomize:
+        draw_the_same_everywhere()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order whole-system tests first: they take longest, and one at a time disturbs other tests least. The tests of the
     shared day, which goes by meanwhile, come last. No test depends on the order of the files.
@@ -79,7 +91,6 @@ def _run_order(item: pytest.Item) -> int:
 
 def pytest_collection_finish() -> None:
     """Leave what was collected out of every later garbage collection: some 9,000 tests and all modules stay anyway."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS, 20, 20)
     gc.enable()

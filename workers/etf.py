@@ -18,6 +18,7 @@ from observer.calendar.phases import DayPlan
 from observer.etf.collector import EtfCalls, EtfCollector, record_end
 from observer.etf.report import JOBS
 from observer.etf.schedule import jobs_to_do
+from observer.etf.sources import EtfSources
 from observer.runtime.jobs import DayJobs
 from observer.runtime.worker import Worker, run
 from observer.sectors.jobs import SectorJobs
@@ -34,11 +35,14 @@ async def etf(worker: Worker) -> None:
         with EtfReader(worker.settings.store.url) as reader:
             collector = EtfCollector(
                 provider=worker.settings.provider,
-                settings=worker.settings.etf,
-                runtime=Path(worker.settings.run.runtime),
+                sources=EtfSources(
+                    settings=worker.settings.etf,
+                    rest=worker.settings.broker.rest,
+                    runtime=Path(worker.settings.run.runtime),
+                    reader=reader,
+                ),
                 clock=worker.clock,
                 publisher=producer,
-                reader=reader,
                 open_calls=_opening(worker),
                 trading_days=partial(_trading_days, worker),
                 settled=partial(worker.settled, producer),

@@ -265,11 +265,6 @@ class Brokers:
         found = {account.provider: self._settings.of(account.provider).notice for account in self.accounts}
         return [notice for notice in found.values() if notice]
 
-    def is_healthy(self, name: str) -> bool:
-        """Whether calls and stream of the account are healthy. An account without a recent check counts as healthy."""
-        health = self.health_of(name)
-        return health is None or health.healthy
-
     def is_outage_of_stream_alone(self, name: str) -> bool:
         """Whether the account's calls work, as far as known: then an outage of the stream concerns the stream alone."""
         return is_alert_of_stream(self.health_of(name))
@@ -284,7 +279,7 @@ class Brokers:
         """The accounts that cannot stream now, so that their symbols move to other accounts; none without failover."""
         if not self._settings.pool.failover_enabled:
             return frozenset()
-        return outages.closed({each.name for each in self.accounts if not self.is_healthy(each.name)}, now_ns)
+        return outages.closed(now_ns)
 
     def usable(self, capability: Capability | None = None) -> Sequence[BrokerAccount]:
         """The accounts with healthy calls whose brokers offer the capability (None: any). When no such account is

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +13,7 @@ from observer.alerts.process import Alerts
 from observer.backup.manifest import Kind, encoded
 from observer.backup.package import Package, manifest_of, packages_of
 from observer.backup.process import back_up_apart
-from observer.backup.work import Plan
+from observer.backup.work import Made, Plan
 from observer.calendar.service import TradingDayService
 from observer.clock import Clock
 from observer.errors import ObserverError, StoreError
@@ -50,15 +50,23 @@ def is_missing(due_ns: int, database_since_ns: int | None, daily_ns: Sequence[in
 
 
 class BackupJobs:
-    """Has the packages of one system made, each by a process of its own beside the writer.
+    """Has the packages of one system made by `back_up`: each in a process of its own beside the writer.
 
     `turn` is held while the day's package is made, so that no two jobs of the process run at once.
     """
 
     def __init__(
-        self, *, plan: Plan, turn: asyncio.Lock, today: TradingDayService, clock: Clock, alerts: Alerts
+        self,
+        *,
+        plan: Plan,
+        turn: asyncio.Lock,
+        today: TradingDayService,
+        clock: Clock,
+        alerts: Alerts,
+        back_up: Callable[[Plan, Kind, int, str], Awaitable[Made]] = back_up_apart,
     ) -> None:
         self._plan = plan
+        self._back_up = back_up
         self._turn = turn
         self._today = today
         self._clock = clock
@@ -193,7 +201,7 @@ class BackupJobs:
         try:
             day, now_ns = await self._today.plan(), self._clock.now_ns()
             last_day = local_datetime(last_due_ns(day.backup_ns, now_ns)).date()
-            made = await back_up_apart(self._plan, kind, now_ns, last_day.isoformat())
+            made = await self._back_up(self._plan, kind, now_ns, last_day.isoformat())
         except (ObserverError, OSError) as error:
             again = ", and the daily one is tried again in an hour" if kind == "daily" else ""
             text = f"backup failed: {error}; `observer backup now` makes another one{again}"

@@ -34,6 +34,7 @@ from observer.calendar.session_file import SHIPPED, read_session_rules
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.etf.collector import EtfCollector
+from observer.etf.sources import EtfSources
 from observer.listings.diff import ReferenceSettings
 from observer.listings.intake import MasterFile, take_in
 from observer.listings.model import ETF_GROUP
@@ -178,11 +179,14 @@ async def _calls_of(broker: RunningBroker) -> int:
 def _collector(broker: RunningBroker, producer: Producer, reader: EtfReader) -> EtfCollector:
     return EtfCollector(
         provider=DEFAULT_BROKER,
-        settings=broker.settings.etf,
-        runtime=Path(broker.settings.run.runtime),
+        sources=EtfSources(
+            settings=broker.settings.etf,
+            rest=broker.settings.broker.rest,
+            runtime=Path(broker.settings.run.runtime),
+            reader=reader,
+        ),
         clock=broker.clock,
         publisher=producer,
-        reader=reader,
         open_calls=broker.brokers().rest,
         trading_days=_trading_days,
         settled=lambda: _settled(producer),

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import importlib.metadata
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -27,9 +28,15 @@ _FAILED: Final = 1
 _PACKAGES: Final = ("exchange_calendars", "holidays", "pandas", "korean_lunar_calendar")
 _decoder: Final = msgspec.json.Decoder(list[TradingDay])
 
+Compute = Callable[[CalendarFiles, date, date], Awaitable[list[TradingDay]]]
+"""Computes the trading days, as `trading_days_apart`."""
 
-async def keep_trading_days(runtime: Path, files: CalendarFiles, first: date, last: date) -> bool:
-    """Make the day file hold the days from `first` to `last` and MARGIN; return whether they had to be computed.
+
+async def keep_trading_days(
+    runtime: Path, files: CalendarFiles, first: date, last: date, compute: Compute | None = None
+) -> bool:
+    """Make the day file hold the days from `first` to `last` and MARGIN; return whether they had to be computed, in a
+    process of its own unless `compute` does it.
 
     A file that holds them already, by the same reviewed files and versions of the packages, is used as it is.
 
@@ -42,7 +49,7 @@ async def keep_trading_days(runtime: Path, files: CalendarFiles, first: date, la
     if answers(runtime, question):
         return False
     further = msgspec.structs.replace(question, last=last + MARGIN)
-    keep_answer(runtime, further, await trading_days_apart(files, first, further.last))
+    keep_answer(runtime, further, await (compute or trading_days_apart)(files, first, further.last))
     return True
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from bus.events import Severity
 from observer.calendar.day_file import CalendarFiles, read_trading_days
-from observer.calendar.process import keep_trading_days
+from observer.calendar.process import Compute, keep_trading_days
 from observer.clock import Clock
 from observer.errors import DataFileError
 from observer.local_time import local_datetime
@@ -36,6 +36,7 @@ class CalendarUpkeep:
         clock: market time.
         report: takes an alert's severity and text, as often as its condition is seen.
         resolve: takes the text of its end.
+        compute: computes the days; None: in a process of its own.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class CalendarUpkeep:
         clock: Clock,
         report: Callable[[Severity, str], object],
         resolve: Callable[[str], object],
+        compute: Compute | None = None,
     ) -> None:
         self._runtime = runtime
         self._files = files
         self._clock = clock
         self._report = report
         self._resolve = resolve
+        self._compute = compute
         self.tried = asyncio.Event()
         """Set when the file in force holds today, or after the first try: then the days are there, or an alert is."""
 
@@ -69,7 +72,7 @@ class CalendarUpkeep:
     async def _try_once(self) -> bool:
         today = local_datetime(self._clock.now_ns()).date()
         days = today - DAYS_BACK, today + DAYS_AHEAD
-        computing = asyncio.create_task(keep_trading_days(self._runtime, self._files, *days))
+        computing = asyncio.create_task(keep_trading_days(self._runtime, self._files, *days, self._compute))
         try:
             done, _ = await asyncio.wait([computing], timeout=_LATE_S)
             if not done and not self._has_today():

@@ -135,7 +135,8 @@ def changed_settings(began: Sequence[tuple[int, DayBegan]], settings: Settings) 
         return []
     try:
         stored = stored_settings(began[-1][1])
-        changes = settings_differences(stored, msgspec.structs.replace(current, windows=stored.windows))
+        of_universe = {"windows": stored.windows, "left_free": stored.left_free}
+        changes = settings_differences(stored, msgspec.structs.replace(current, **of_universe))
     except NotReplayableError as error:
         return [str(error)]
     return [f"{each.key}: {each.before} stored, {each.after} now" for each in changes]

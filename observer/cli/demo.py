@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import shlex
 import shutil
@@ -32,7 +31,7 @@ from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prep
 from observer.demo.display import DayView
 from observer.demo.ledger import LEDGER, OFFERED, keep_ledger, write_offered
 from observer.demo.summary import DemoSummary, summarise, summary_rows
-from observer.errors import ConfigError, StoreError, StoreFailedError, TransportError
+from observer.errors import ConfigError, StoreError, StoreFailedError
 from observer.host.process import NAME, Host
 from observer.local_time import local_datetime
 from observer.signals import stopping_on_signals
@@ -44,8 +43,6 @@ from observer.supervisor.linux import require_linux
 from observer.units import NS_PER_S
 
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
-
-logger = logging.getLogger(__name__)
 
 SPEED = 240.0
 WHOLE_DAY_SPEED = 400.0
@@ -132,18 +129,22 @@ def _play(options: DemoOptions, *, as_json: bool) -> None:
     (folder / "data" / "logs").mkdir()
     with (folder / "data" / "logs" / f"{NAME}.log").open("w") as log:
         logs.set_up(NAME, made.clock, stream=log, head=made.settings.log_head(made.configuration))
-        summary = asyncio.run(_run(made, folder, console))
+        summary, failure = asyncio.run(_run(made, folder, console))
     _report(summary, console, folder, as_json=as_json)
     if summary.succeeded and not options.keep:
         tidy(options)
-    for text in _faults(summary, folder / "data"):
+    for text in faults(summary, folder / "data", failure):
         click.echo(text, err=True)
     if not summary.succeeded:
         raise Exit(INTERRUPTED if summary.interrupted else 1)
 
 
-def _faults(summary: DemoSummary, folder: Path) -> Iterator[str]:
-    """What is wrong with the day's quality reports, and what in the folder says why."""
+def faults(summary: DemoSummary, folder: Path, failure: Exception | None = None) -> Iterator[str]:
+    """What is wrong with the day's quality reports, and what in the folder says why. `failure` ended the day without
+    the broker's ledger.
+    """
+    if failure is not None:
+        yield f"no comparison with the broker's ledger: {failure}"
     if not (summary.is_judged or summary.interrupted):
         yield (
             f"the day is not judged: {summary.quality_reports:,} of {summary.symbols_with_slot:,} symbols with a slot "
@@ -165,9 +166,9 @@ def _announcement(day: DemoDay, folder: Path) -> str:
     )
 
 
-async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
-    """Run the day from its first process to its last; return its summary. The ledger of the simulated broker and the
-    trades that it offered are written beside the database.
+async def _run(day: DemoDay, folder: Path, console: Console) -> tuple[DemoSummary, Exception | None]:
+    """Run the day from its first process to its last; return its summary, and what went wrong at its end. The ledger of
+    the simulated broker and the trades that it offered are written beside the database.
     """
     began_s = time.monotonic()
     host = Host(day.settings, day.configuration, day.clock)
@@ -183,10 +184,12 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        [_, lived, _] = await asyncio.gather(*tasks, return_exceptions=True)
+    failure = lived if isinstance(lived, Exception) else None
     is_short = interrupted.is_set() or day.clock.now_ns() < day.ends_ns
+    wall_s = time.monotonic() - began_s
     try:
-        return await asyncio.to_thread(_summarise, day, host, folder, time.monotonic() - began_s, interrupted=is_short)
+        return await asyncio.to_thread(_summarise, day, host, folder, wall_s, interrupted=is_short), failure
     except StoreError:
         if interrupted.is_set():  # before there was a database to count in
             console.print("interrupted before anything was stored")
@@ -195,8 +198,8 @@ async def _run(day: DemoDay, folder: Path, console: Console) -> DemoSummary:
 
 
 async def _live_through(day: DemoDay, host: Host, ledger_folder: Path) -> None:
-    """Start the day when every process is ready, or after BOOT_S_MAX; keep the broker's ledger and stop the host at its
-    end.
+    """Start the day when every process is ready, or after BOOT_S_MAX; keep the broker's ledger at its end. The host
+    stops in any case.
 
     On a busy machine the backup and the quality reports may not be finished at the day's end: they have END_S_MAX more.
     """
@@ -216,11 +219,9 @@ async def _live_through(day: DemoDay, host: Host, ledger_folder: Path) -> None:
                         break
         if day.settings.simulator is not None:
             await keep_ledger(f"http://127.0.0.1:{day.settings.simulator.rest_port}", ledger_folder)
-    except TransportError as error:
-        logger.error("%s", error)
     finally:
         feed.close()
-    host.stopping.set()
+        host.stopping.set()
 
 
 async def _pass_on(asked: asyncio.Event, stopping: asyncio.Event) -> None:

@@ -35,13 +35,14 @@ async def keep_ledger(rest_url: str, folder: Path) -> None:
 
     Raises:
         TransportError: the simulator does not answer, or refuses.
+        OSError: the folder takes no file.
     """
     try:
         async with httpx.AsyncClient(trust_env=False) as client:  # a proxy has no way to this machine's loopback
             answer = await client.get(f"{rest_url}/simulator/registrations")
             answer.raise_for_status()
     except httpx.HTTPError as error:
-        raise TransportError(f"the simulator does not give its ledger: {error}") from error
+        raise TransportError(f"the simulator does not give its ledger: {type(error).__name__} {error}") from error
     (folder / LEDGER).write_bytes(answer.content)
 
 

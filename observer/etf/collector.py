@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date
-from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
@@ -23,13 +22,11 @@ from observer.etf.list_update import take_list
 from observer.etf.measures import NavSpan, measure, rest_of, spans_to_ask, window_begin
 from observer.etf.model import Etf
 from observer.etf.schedule import Session, last_over, session_at
-from observer.etf.settings import EtfSettings
-from observer.etf.sources import open_krx_api
+from observer.etf.sources import EtfSources
 from observer.listings.model import ETF_GROUP
 from observer.local_time import local_datetime
 from observer.metrics.counters import COUNTERS
 from observer.providers.etf import EtfQuote, EtfSource, NavDay
-from observer.store.etf import EtfReader
 from observer.units import NS_PER_S
 
 logger = logging.getLogger(__name__)
@@ -83,11 +80,9 @@ class EtfCollector:
 
     Args:
         provider: the broker that is asked for values and days.
-        settings: sources, groups and limits.
-        runtime: the folder of locks.
+        sources: of the list and of KRX's indices, with their settings and the reader of stored facts.
         clock: market time.
         publisher: publishes the facts.
-        reader: reads stored facts.
         open_calls: opens the broker's calls about ETFs.
         trading_days: the known sessions.
         settled: returns when all published facts are committed.
@@ -98,22 +93,19 @@ class EtfCollector:
         self,
         *,
         provider: str,
-        settings: EtfSettings,
-        runtime: Path,
+        sources: EtfSources,
         clock: Clock,
         publisher: EtfPublisher,
-        reader: EtfReader,
         open_calls: Callable[[], AbstractAsyncContextManager[EtfCalls]],
         trading_days: Callable[[], Sequence[date]],
         settled: Callable[[], Awaitable[None]],
         alerts: Alerts,
     ) -> None:
         self._provider = provider
-        self._settings = settings
-        self._runtime = runtime
+        self._sources = sources
         self._clock = clock
         self._publisher = publisher
-        self._reader = reader
+        self._reader = sources.reader
         self._open_calls = open_calls
         self._trading_days = trading_days
         self._settled = settled
@@ -159,7 +151,7 @@ class EtfCollector:
 
     async def _take_list(self, started_ns: int) -> str:
         today = local_datetime(started_ns).date()
-        taken = await take_list(self._settings, self._runtime, self._reader, self._trading_days(), self._clock)
+        taken = await take_list(self._sources, self._trading_days(), self._clock)
         collected = Collected(asked=taken.etfs, answered=taken.etfs)
         ended = self._ended("etf_list", today, started_ns, taken.list_from, collected, taken.detail)
         if taken.problem:
@@ -237,7 +229,7 @@ class EtfCollector:
 
     async def _take_measures(self, session: Session, started_ns: int, since_ns: int) -> str:
         last = last_over(session, self._trading_days())
-        days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._settings.sources else 0
+        days_from_krx = await self._fetch_index_days(last) if "krx_open_api" in self._sources.settings.sources else 0
         waiting = [etf for etf in await self._etfs() if etf.measured_ns is None or etf.measured_ns < since_ns]
 
         async def measure_one(calls: EtfSource, etf: Etf) -> bool:
@@ -281,7 +273,7 @@ class EtfCollector:
         wanted = [day for day in self._trading_days() if begin <= day <= last and _text(day) not in stored]
         fetched = 0
         try:
-            async with open_krx_api(self._settings) as krx:
+            async with self._sources.open_krx_api() as krx:
                 for day in wanted:
                     if found := await krx.etf_days(day, self._clock.now_ns()):
                         self._publisher.publish_together(found)

@@ -6,7 +6,6 @@ The result reports a failing source, and the other sources are still asked; its 
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,10 +17,9 @@ from observer.errors import ConfigError, DataFileError, NotYetError, ProviderErr
 from observer.etf.list import changes, check, members, merge, shrink_problem
 from observer.etf.model import Etf, EtfEntry
 from observer.etf.schedule import last_session
-from observer.etf.settings import EtfListSourceName, EtfSettings
-from observer.etf.sources import ManualEtfs, open_source
+from observer.etf.settings import EtfListSourceName
+from observer.etf.sources import EtfSources, ManualEtfs
 from observer.local_time import local_datetime
-from observer.store.etf import EtfReader
 
 ATTEMPTS_MAX: Final = 3  # of one source
 PROBLEMS_REPORTED: Final = 5
@@ -45,9 +43,7 @@ class _Reported(msgspec.Struct, frozen=True):
     problems: Sequence[str]
 
 
-async def take_list(
-    settings: EtfSettings, runtime: Path, reader: EtfReader, trading_days: Sequence[date], clock: Clock
-) -> TakenList:
+async def take_list(sources: EtfSources, trading_days: Sequence[date], clock: Clock) -> TakenList:
     """Return today's list.
 
     Raises:
@@ -56,8 +52,8 @@ async def take_list(
     """
     now_ns = clock.now_ns()
     today = local_datetime(now_ns).date()
-    known = await asyncio.to_thread(reader.etfs)
-    reported = await _ask_sources(settings, runtime, reader, last_session(trading_days, today), clock, known)
+    known = await asyncio.to_thread(sources.reader.etfs)
+    reported = await _ask_sources(sources, last_session(trading_days, today), clock, known)
     listed = merge(members(reported.entries[reported.list_from], known), reported.entries, known)
     facts = changes(listed, known, today.isoformat(), now_ns)
     kinds: Sequence[EtfChange] = ("initial", "new", "removed", "relisted", "changed")
@@ -66,16 +62,14 @@ async def take_list(
     return TakenList(facts, reported.list_from, len(listed), detail, _problem_of(reported.problems))
 
 
-async def _ask_sources(
-    settings: EtfSettings, runtime: Path, reader: EtfReader, session: date, clock: Clock, known: Mapping[str, Etf]
-) -> _Reported:
+async def _ask_sources(sources: EtfSources, session: date, clock: Clock, known: Mapping[str, Etf]) -> _Reported:
     entries: dict[str, Mapping[str, EtfEntry]] = {}
     problems: list[str] = []
     list_from: EtfListSourceName | None = None
     is_early = False
-    for name in settings.sources:
+    for name in sources.settings.sources:
         try:
-            found, left_out = await _ask_source(name, settings, runtime, reader, session, clock)
+            found, left_out = await _ask_source(name, sources, session, clock)
         except (ProviderError, DataFileError, ConfigError) as error:
             problems.append(str(error))
             is_early |= isinstance(error, NotYetError)
@@ -84,7 +78,7 @@ async def _ask_sources(
         problems += [*left_out, *(f"{name}: {problem}" for problem in checked.problems)]
         entries[name] = checked.entries
         if list_from is None:
-            why = shrink_problem(checked.entries, known, settings.max_shrink_percent)
+            why = shrink_problem(checked.entries, known, sources.settings.max_shrink_percent)
             problems += [f"{name}: not believed: {why}"] if why else []
             list_from = None if why else name
     if list_from is None:
@@ -93,7 +87,7 @@ async def _ask_sources(
 
 
 async def _ask_source(
-    name: EtfListSourceName, settings: EtfSettings, runtime: Path, reader: EtfReader, session: date, clock: Clock
+    name: EtfListSourceName, sources: EtfSources, session: date, clock: Clock
 ) -> tuple[Sequence[EtfEntry], Sequence[str]]:
     """A source's entries, and those that the source itself left out."""
     retrying = AsyncRetrying(
@@ -103,7 +97,7 @@ async def _ask_source(
         retry=retry_if_exception(lambda error: isinstance(error, ProviderError) and error.retry),
         reraise=True,
     )
-    async with open_source(name, settings, runtime, reader) as source:
+    async with sources.open(name) as source:
         entries: Sequence[EtfEntry] = await retrying(source.etf_list, session)
         return entries, source.problems if isinstance(source, ManualEtfs) else ()
 

@@ -20,6 +20,8 @@ from observer.etf.settings import EtfListSourceName, EtfSettings, KrxSettings
 from observer.files import read_file
 from observer.listings.model import Listing
 from observer.providers.etf import EtfListSource
+from observer.providers.settings import RestSettings
+from observer.store.etf import EtfReader
 from observer.store.reader import StoreReader
 from observer.text import conceal
 
@@ -107,48 +109,56 @@ class _KrxKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: _Login | None = None
 
 
-@contextlib.asynccontextmanager
-async def open_source(
-    name: EtfListSourceName, settings: EtfSettings, runtime: Path, reader: StoreReader
-) -> AsyncIterator[EtfListSource]:
-    """The source of that name.
-
-    Raises:
-        MissingKeysError: it has no key or login; the text has the remedy.
+class EtfSources(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sources are opened with. `rest` is the broker's way to its hosts, which is that to KRX too; `runtime` is
+    the folder of locks.
     """
-    match name:
-        case "master_files":
-            yield MasterEtfs(reader, settings.groups)
-        case "csv":
-            yield ManualEtfs(Path(settings.manual_file))
-        case "krx_open_api":
-            async with open_krx_api(settings) as source:
-                yield source
-        case "krx_data":
-            from observer.providers.krx.client import KrxData, open_krx_client
 
-            krx = settings.krx
-            login = _login(krx)
-            lock_path = runtime / "krx_data.lock"
-            async with open_krx_client(krx.data_url) as client:
-                yield KrxData(client, login.user, login.password, lock_path, take_over=krx.take_over_session)
-        case _:
-            assert_never(name)
+    settings: EtfSettings
+    rest: RestSettings
+    runtime: Path
+    reader: EtfReader
 
+    @contextlib.asynccontextmanager
+    async def open(self, name: EtfListSourceName) -> AsyncIterator[EtfListSource]:
+        """The source of that name.
 
-@contextlib.asynccontextmanager
-async def open_krx_api(settings: EtfSettings) -> "AsyncIterator[KrxOpenApi]":
-    """KRX's Open API with the configured key.
+        Raises:
+            ConfigError: it has no key or login, or the file of certificates cannot be read; the text has the remedy.
+        """
+        match name:
+            case "master_files":
+                yield MasterEtfs(self.reader, self.settings.groups)
+            case "csv":
+                yield ManualEtfs(Path(self.settings.manual_file))
+            case "krx_open_api":
+                async with self.open_krx_api() as source:
+                    yield source
+            case "krx_data":
+                from observer.providers.krx.client import BROWSER, KrxData, open_krx_client
 
-    Raises:
-        MissingKeysError: the key is missing; the text has the remedy.
-    """
-    from observer.providers.krx.client import KrxOpenApi, open_krx_client
+                krx = self.settings.krx
+                login = _login(krx)
+                as_browser = msgspec.structs.replace(self.rest, user_agent=self.rest.user_agent or BROWSER)
+                lock_path = self.runtime / "krx_data.lock"
+                async with open_krx_client(krx.data_url, as_browser) as client:
+                    yield KrxData(client, login.user, login.password, lock_path, take_over=krx.take_over_session)
+            case _:
+                assert_never(name)
 
-    krx = settings.krx
-    auth_key = _auth_key(krx)
-    async with open_krx_client(krx.open_api_url) as client:
-        yield KrxOpenApi(client, auth_key)
+    @contextlib.asynccontextmanager
+    async def open_krx_api(self) -> "AsyncIterator[KrxOpenApi]":
+        """KRX's Open API with the configured key.
+
+        Raises:
+            ConfigError: see `open`.
+        """
+        from observer.providers.krx.client import KrxOpenApi, open_krx_client
+
+        krx = self.settings.krx
+        auth_key = _auth_key(krx)
+        async with open_krx_client(krx.open_api_url, self.rest) as client:
+            yield KrxOpenApi(client, auth_key)
 
 
 def _auth_key(krx: KrxSettings) -> str:

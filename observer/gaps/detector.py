@@ -85,8 +85,10 @@ class _Chain:
         self.interruption = "restart"
 
     def learn(self, before: Mark | None) -> None:
-        """Set the mark before the first trade, unless one is set."""
-        if self.before is not None or self.session_date or before is None:
+        """Set the mark before the first trade; of two the earlier one counts."""
+        if before is None or self.session_date:
+            return
+        if self.before is not None and self.before.cumulative_volume <= before.cumulative_volume:
             return
         self.before = before
         if (interruption := self.interruption) is not None:

@@ -233,13 +233,20 @@ class StreamListener(Protocol):
         """The other facts of one frame, in its order."""
         ...
 
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
+        """The subscription of the symbol's trades, or its `removal`, is requested: the broker may send them, or send no
+        more, from now on. Its acknowledgement can be read much later, or never, where the connection breaks before.
+        """
+        ...
+
     def on_subscribed(self, symbol: str) -> None:
         """The broker acknowledged the subscription of the symbol's trades: they flow from now on."""
         ...
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
-        """The subscription of the symbol's trades has ended: removed on request, refused, or lost in a disconnect. A
-        silent connection was lost when it last brought anything, at `since_ns`; None: now.
+        """The subscription of the symbol's trades has ended: removed on request, refused, or lost in a disconnect, also
+        one that was requested and not answered. A silent connection was lost when it last brought anything, at
+        `since_ns`; None: now.
         """
         ...
 

@@ -8,6 +8,10 @@ from observer.providers.dialect import SessionRefused
 
 CONNECTION_LOST: Final = "connection lost"
 """The reason of a subscription that ended with its connection: trades may have been sent and not read."""
+UNREAD_BESIDE: Final = "unread, another account streams it"
+"""Two accounts stream a symbol: what one sent and was not read, or not yet, is older than what the other one brings."""
+REMOVED_BESIDE: Final = "removed, another account streams it"
+"""The broker may have removed the symbol here before it began to send it there, although that was read later."""
 
 
 class LostError(Exception):

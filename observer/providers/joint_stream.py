@@ -1,7 +1,8 @@
 """Several accounts' streams as one: each carries the symbols of its own slots, the listener receives symbols.
 
 A symbol can be subscribed with two accounts for a moment, while it moves from one to the other: it counts as subscribed
-from the first acknowledgement to the last removal.
+from the first acknowledgement to the last removal. The end at one of them is told for
+itself: some of what was traded before it may not be read.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from bus.events import ConnectionChanged, InputQuarantined, Trade
 from observer.providers.broker import StreamFact, StreamListener, TradeStream
+from observer.providers.connection_end import CONNECTION_LOST, REMOVED_BESIDE, UNREAD_BESIDE
 
 
 class JointStream:
@@ -24,6 +26,7 @@ class JointStream:
         self, open_stream: Mapping[str, Callable[[StreamListener], TradeStream]], listener: StreamListener
     ) -> None:
         self._listener = listener
+        self._requested: set[tuple[str, str]] = set()  # symbols that are requested and not answered, with the account
         self._streams = {
             account: opened(_AccountListener(account, self, listener)) for account, opened in open_stream.items()
         }
@@ -53,6 +56,14 @@ class JointStream:
         """Whether another account than this one carries the symbol too."""
         return any(symbol in stream.subscribed for name, stream in self._streams.items() if name != account)
 
+    def note_requested(self, symbol: str, account: str, *, is_open: bool) -> None:
+        """Record that this account's request of the symbol is sent, or answered."""
+        (self._requested.add if is_open else self._requested.discard)((symbol, account))
+
+    def is_requested_elsewhere(self, symbol: str, account: str) -> bool:
+        """Whether another account than this one may send the symbol, and its answer is not read."""
+        return any(each == symbol and name != account for each, name in self._requested)
+
     async def run(self) -> None:
         """Keep all connections as wanted, until cancelled; then close them cleanly."""
         async with asyncio.TaskGroup() as tasks:
@@ -74,13 +85,25 @@ class _AccountListener:
     def on_facts(self, facts: Sequence[StreamFact]) -> None:
         self._listener.on_facts(facts)
 
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
+        if not removal:
+            self._joint.note_requested(symbol, self._account, is_open=True)
+        self._listener.on_requested(symbol, removal=removal)
+
     def on_subscribed(self, symbol: str) -> None:
-        if not self._joint.is_subscribed_elsewhere(symbol, self._account):
+        self._joint.note_requested(symbol, self._account, is_open=False)
+        if not (is_beside := self._joint.is_subscribed_elsewhere(symbol, self._account)):
             self._listener.on_subscribed(symbol)
+        if is_beside or self._joint.is_requested_elsewhere(symbol, self._account):
+            self._listener.on_unsubscribed(symbol, UNREAD_BESIDE)
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
+        self._joint.note_requested(symbol, self._account, is_open=False)
         if not self._joint.is_subscribed_elsewhere(symbol, self._account):
             self._listener.on_unsubscribed(symbol, reason, since_ns)
+        else:
+            beside = UNREAD_BESIDE if reason == CONNECTION_LOST else REMOVED_BESIDE
+            self._listener.on_unsubscribed(symbol, beside, since_ns)
 
     def on_connection(self, change: ConnectionChanged) -> None:
         self._listener.on_connection(change)

@@ -57,7 +57,7 @@ class Subscriptions:
         # In the order of acknowledgement. Only the broker's answers change it; a disconnect empties it.
         self._subscribed: dict[Subscription, None] = {}
         self._refused: set[Subscription] = set()
-        self._asked: Subscription | None = None  # by the latest request: a refusal that names nothing means it
+        self._asked: Step | None = None  # the latest request, until it is answered: a refusal without a name means it
 
     def __len__(self) -> int:
         """The number of subscriptions in use."""
@@ -99,7 +99,7 @@ class Subscriptions:
 
     def note_asked(self, step: Step) -> None:
         """Record that the step's text is being sent."""
-        self._asked = step.subscription
+        self._asked = step
 
     def is_answered(self, step: Step) -> bool:
         """Whether the broker has answered the step since the request."""
@@ -110,6 +110,7 @@ class Subscriptions:
     def note_subscribed(self, subscription: Subscription) -> bool:
         """Record an acknowledgement; return whether it changes the state."""
         self._refused.discard(subscription)
+        self._note_answered(subscription)
         news = subscription not in self._subscribed
         self._subscribed[subscription] = None
         return news
@@ -117,17 +118,23 @@ class Subscriptions:
     def note_unsubscribed(self, subscription: Subscription) -> bool:
         """Record a removal, which frees a subscription for refused ones; return whether it changes the state."""
         self._refused.clear()
+        self._note_answered(subscription)
         news = subscription in self._subscribed
         self._subscribed.pop(subscription, None)
         return news
 
     def note_refused(self, message: SubscriptionRefused) -> Subscription | None:
         """Record a refusal; return the subscription that it leaves inactive, None if none."""
-        subscription = message.subscription or self._asked
+        subscription = message.subscription or (self._asked.subscription if self._asked is not None else None)
         if subscription is None:
             return None
+        self._note_answered(subscription)
         self._refused.add(subscription)
         return subscription if subscription not in self._subscribed else None
+
+    def note_session_refused(self) -> None:
+        """Record that the broker ends the session, and does not do the latest request."""
+        self._asked = None
 
     def forget_refusals(self) -> bool:
         """Allow retries of subscriptions that were refused for a passing reason (OPSP0007); return whether there were
@@ -137,9 +144,17 @@ class Subscriptions:
         self._refused.clear()
         return any_refused
 
+    def _note_answered(self, subscription: Subscription) -> None:
+        if self._asked is not None and self._asked.subscription == subscription:
+            self._asked = None
+
     def lose_all(self) -> tuple[Subscription, ...]:
-        """Clear the state after a disconnect; return the lost subscriptions, in order of acknowledgement."""
-        gone = self.subscribed
+        """Clear the state after a disconnect; return the lost subscriptions, in order of acknowledgement, and behind
+        them one that was requested and not answered: the broker may have had it, and its records were not read.
+        """
+        asked, gone = self._asked, self.subscribed
+        if asked is not None and asked.action == "register":
+            gone = tuple(dict.fromkeys([*gone, asked.subscription]))
         self._subscribed.clear()
         self._refused.clear()
         self._asked = None

@@ -185,9 +185,8 @@ class TradeStreamConnection:
         self, socket: ClientConnection, state: Literal["lost", "refused"], reason: str, since_ns: int | None = None
     ) -> None:
         """Report the subscriptions that were lost with the connection, then close the socket."""
-        gone = self._subscriptions.lose_all()
-        self._report(state, reason, subscriptions=len(gone))
-        self._report_gone(gone, CONNECTION_LOST, since_ns)
+        self._report(state, reason, subscriptions=len(self._subscriptions))
+        self._report_gone(self._subscriptions.lose_all(), CONNECTION_LOST, since_ns)
         await socket.close()
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -238,6 +237,7 @@ class TradeStreamConnection:
             case Unreadable(content, reason):
                 self._quarantine(content, reason)
             case SessionRefused():
+                self._subscriptions.note_session_refused()
                 raise RefusedError(message)
         return None
 
@@ -352,6 +352,8 @@ class TradeStreamConnection:
     async def _ask(self, socket: ClientConnection, dialect: StreamDialect, step: Step) -> None:
         """Send one request, which counts; without acknowledgements the broker is taken to do it."""
         is_register = step.action == "register"
+        if step.subscription.kind == "trades":
+            self._listener.on_requested(step.subscription.symbol, removal=not is_register)
         self._limiter.spend(self._clock.now_ns())
         COUNTERS.add("observer_subscription_changes_total", self._settings.account, step.action)
         await self._send(socket, (dialect.subscribe if is_register else dialect.unsubscribe)(step.subscription))

@@ -14,6 +14,9 @@ slots of other accounts: free ones, or those of symbols that they outrank. A sym
 slot, and is tried again; a moved symbol returns when its account opens and its old slot is free.
 If every account is closed, all count as open: slots are assigned as usual, for the time after
 the outage.
+
+Fillers leave `SlotState.left_free` slots free, whose subscriptions watch the markets. A trigger replaces fillers first;
+when no filler holds a slot, it takes these, too, and gives one back when the next trigger is over.
 """
 
 from bisect import insort
@@ -22,6 +25,8 @@ from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
 from itertools import chain
 from typing import Literal
+
+import msgspec
 
 from bus.events import AssignReason, DropReason, OverflowReason, ReleaseReason
 from observer.selection.ranking import (
@@ -86,6 +91,7 @@ def allocate(
     seating.evacuate()
     seated = state.symbols
     seating.seat([candidate for symbol, candidate in wanted.items() if symbol not in seated])
+    seating.give_back()
     return seating.state(settings), tuple(seating.decisions)
 
 
@@ -143,9 +149,14 @@ class _Seating:
         replaced = sum(
             isinstance(item, Assign) and is_churn(item.reason, item.candidate.kind) for item in self.decisions
         )
-        churn = self._before.churn.after(replaced, self._now_ns, settings)
-        slots, overflowed = tuple(self._slots), frozenset(self._overflowed)
-        return SlotState(slots, self._before.strategy, self._waiting, overflowed, self._turn, churn)
+        return msgspec.structs.replace(
+            self._before,
+            slots=tuple(self._slots),
+            waiting=self._waiting,
+            overflowed=frozenset(self._overflowed),
+            turn=self._turn,
+            churn=self._before.churn.after(replaced, self._now_ns, settings),
+        )
 
     def review(self, wanted: Mapping[str, Candidate], dropped: Mapping[str, DropReason], half_life_s: float) -> None:
         """Release holders that must go, and renew the others, or let their scores age."""
@@ -189,13 +200,8 @@ class _Seating:
             if slot.candidate is not None and not self._is_open[index]
         ]
         for candidate, slot in sorted(stranded, key=lambda item: order(item[0])):
-            goal = self._free()
-            if goal is None:
-                weakest = self._weakest()
-                if weakest is None or not outranks(candidate, weakest[1], self._threshold):
-                    continue
-                goal = weakest[0]
-            self._move(candidate, self._index_of(candidate.symbol), goal, "moved", slot.home or slot.slot)
+            if (goal := self._goal(candidate)) is not None:
+                self._move(candidate, self._index_of(candidate.symbol), goal, "moved", slot.home or slot.slot)
 
     def release(self, index: int, held: Candidate, reason: ReleaseReason) -> None:
         """Free a slot."""
@@ -221,13 +227,32 @@ class _Seating:
             tier = tier_of(candidate)
             if tier == refused_tier:
                 self._refuse(candidate)
-            elif (free := self._free()) is not None:
-                self._assign(free, candidate, "pinned" if candidate.kind == PINNED else "free_slot")
-            elif (weakest := self._weakest()) and outranks(candidate, weakest[1], self._threshold):
-                self._assign(weakest[0], candidate, "pinned" if candidate.kind == PINNED else "outranks")
+            elif (goal := self._goal(candidate)) is not None:
+                by_rank: AssignReason = "free_slot" if self._slots[goal].candidate is None else "outranks"
+                self._assign(goal, candidate, "pinned" if candidate.kind == PINNED else by_rank)
             else:
                 refused_tier = tier
                 self._refuse(candidate)
+
+    def give_back(self) -> None:
+        """Release the lowest fillers until as many slots are free as fillers leave free."""
+        while self._room() < self._before.left_free and (weakest := self._weakest()) and weakest[1].kind == FILLER:
+            self.release(*weakest, "expired")
+
+    def _room(self) -> int:
+        """The number of free slots of open accounts."""
+        return sum(slot.candidate is None for slot, is_open in zip(self._slots, self._is_open, strict=True) if is_open)
+
+    def _goal(self, candidate: Candidate) -> int | None:
+        """The slot for a candidate: a free one, else that of the lowest holder, if it outranks that one. Only a claim
+        takes a slot that is left free, and replaces fillers first.
+        """
+        room, left_free = self._room(), self._before.left_free
+        if room <= left_free and (weakest := self._weakest()):
+            is_in_question = room == 0 or weakest[1].kind == FILLER
+            if is_in_question and outranks(candidate, weakest[1], self._threshold):
+                return weakest[0]
+        return self._free() if room > left_free or candidate.kind != FILLER else None
 
     def _index_of(self, symbol: str) -> int:
         return next(

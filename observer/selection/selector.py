@@ -90,6 +90,7 @@ class Selector:
         sweep_interval_s: the interval between sweeps.
         windows: when lines of each venue may hold slots; none: always.
         page_trades: of the broker's page of past trades; 0: it has none.
+        left_free: how many slots fillers leave free.
 
     Market data goes to `market`; the decisions of this class start from it.
     """
@@ -104,6 +105,7 @@ class Selector:
         sweep_interval_s: float = 600.0,
         windows: Sequence[VenueWindow] = (),
         page_trades: int = 0,
+        left_free: int = 0,
     ) -> None:
         self.market = MarketState(members, settings.triggers, earlier)
         self._hours = VenueHours(windows, self.market.members)
@@ -115,7 +117,7 @@ class Selector:
         self._active = ActiveTriggers()
         self._pending = PendingCandidates(settings.triggers, sweep_interval_s)
         slots = {account: min(count, settings.slots.max_slots) for account, count in capacities.items()}
-        self._state: SlotState = empty_slots(slots, strategy)
+        self._state: SlotState = empty_slots(slots, strategy, left_free)
         self.slots = len(self._state.slots)  # of all accounts together
         self._churning = False
         self._opening: Baseline | None = None
@@ -367,9 +369,17 @@ class Selector:
 
 def selector_of(members: Sequence[UniverseMember], settings: DaySettings, earlier: EarlierDays) -> Selector:
     """The selector of a day with these settings."""
-    slots, strategy = settings.slots_by_account, settings.allocation_strategy
-    of_day = settings.sweep_interval_s, settings.windows, settings.page_trades
-    return Selector(members, slots, settings.selection, strategy, earlier, *of_day)
+    return Selector(
+        members,
+        settings.slots_by_account,
+        settings.selection,
+        strategy=settings.allocation_strategy,
+        earlier=earlier,
+        sweep_interval_s=settings.sweep_interval_s,
+        windows=settings.windows,
+        page_trades=settings.page_trades,
+        left_free=settings.left_free,
+    )
 
 
 def decided_event(decision: Decision, now_ns: int, slots: int, venue: str = "") -> Event:

@@ -99,7 +99,7 @@ class SelectionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     context: ContextSettings = ContextSettings()
 
 
-_BESIDE: Final = ("windows", "page_trades")  # keys that a day's first step carries beside the selection's
+_BESIDE: Final = ("windows", "page_trades", "left_free")  # keys that a day's first step carries beside the selection's
 
 
 class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
@@ -113,8 +113,8 @@ class VenueWindow(msgspec.Struct, frozen=True, array_like=True):
 class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings that the decisions of one day depend on: the selection's, how many symbols each account can stream
     (in the order of use), which account assigns the next slot, the interval between sweeps, the day's windows by venue
-    (none: every venue is always open), and how many trades the broker's page of past trades has (0: it has no such
-    call, and no second overflows).
+    (none: every venue is always open), how many trades the broker's page of past trades has (0: it has no such call,
+    and no second overflows), and how many slots fillers leave free (`SlotState`).
     """
 
     selection: SelectionSettings
@@ -123,6 +123,7 @@ class DaySettings(msgspec.Struct, frozen=True, kw_only=True):
     sweep_interval_s: float
     windows: tuple[VenueWindow, ...] = ()
     page_trades: int = 0
+    left_free: int = 0
 
     @property
     def slots_by_account(self) -> dict[str, int]:

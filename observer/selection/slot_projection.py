@@ -176,7 +176,8 @@ def resumed_slots(
         for slot, each in sorted(held.items())
         if slot in gone
     ]
-    return SlotState(slots, state.strategy, waiting, overflowed, turn, churn), released
+    resumed = {"slots": slots, "waiting": waiting, "overflowed": overflowed, "turn": turn, "churn": churn}
+    return msgspec.structs.replace(state, **resumed), released
 
 
 def _end_of(

@@ -65,7 +65,7 @@ class Slot(msgspec.Struct, frozen=True, gc=False):
 
 class SlotState(msgspec.Struct, frozen=True):
     """All slots in order; the waiting candidates by symbol, and the symbols whose overflow was reported; the account in
-    turn (round robin: its index among the accounts), and the latest replacements.
+    turn (round robin: its index among the accounts), the latest replacements, and how many slots fillers leave free.
     """
 
     slots: tuple[Slot, ...]
@@ -74,6 +74,7 @@ class SlotState(msgspec.Struct, frozen=True):
     overflowed: AbstractSet[str] = NO_SYMBOLS
     turn: int = 0
     churn: Churn = Churn()
+    left_free: int = 0
 
     @property
     def symbols(self) -> frozenset[str]:
@@ -145,10 +146,12 @@ def held_by_account(capacities: Mapping[str, int], held: Iterable[str]) -> Mappi
     return Counter(owners[slot] for slot in held if slot in owners)
 
 
-def empty_slots(capacities: Mapping[str, int], strategy: AllocationStrategy = "round_robin") -> SlotState:
+def empty_slots(
+    capacities: Mapping[str, int], strategy: AllocationStrategy = "round_robin", left_free: int = 0
+) -> SlotState:
     """The slots of the accounts (name to number of slots), numbered from 01, all free."""
     slots = (Slot(slot, account) for account, count in capacities.items() for slot in slot_ids(account, count))
-    return SlotState(tuple(slots), strategy)
+    return SlotState(tuple(slots), strategy, left_free=left_free)
 
 
 def restore(state: SlotState) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import sqlite3
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any, Final
 
@@ -68,26 +69,27 @@ def _sqlite() -> tuple[_InsertRows, tuple[type[Exception], ...]]:
     # registered conversion is found at once; these two return the value that the driver binds without a conversion.
     sqlite3.register_adapter(types.NoneType, {None: None}.get)
     sqlite3.register_adapter(bool, int)
-    statements: dict[str, str] = {}
-    lots: dict[str, tuple[str, int]] = {}
-    for table in _TABLES:
-        statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
-        size = max(1, _VALUES_A_LOT // len(table.columns))
-        row = ", ".join("?" * len(table.columns))
-        statements[table.name] = statement
-        lots[table.name] = statement + f", ({row})" * (size - 1), size
 
     def insert_rows(connection: Connection, table: Table, found: Iterable[Row]) -> None:
-        statement, size = lots[table.name]
+        statement, lot, size = _sqlite_statements(table)
         rows = list(found)
         in_lots = len(rows) - len(rows) % size
         if in_lots:
             values = [tuple(chain.from_iterable(rows[first : first + size])) for first in range(0, in_lots, size)]
-            connection.exec_driver_sql(statement, values)
+            connection.exec_driver_sql(lot, values)
         if in_lots < len(rows):
-            connection.exec_driver_sql(statements[table.name], rows[in_lots:])
+            connection.exec_driver_sql(statement, rows[in_lots:])
 
     return insert_rows, _REFUSALS
+
+
+@cache  # made once, for a table that gets rows: making all of them at each opening took five sixths of its time
+def _sqlite_statements(table: Table) -> tuple[str, str, int]:
+    """The statement of one row, that of a lot, and the rows of a lot."""
+    statement = str(insert(table).prefix_with("OR FAIL").compile(dialect=sqlite.dialect()))
+    size = max(1, _VALUES_A_LOT // len(table.columns))
+    row = ", ".join("?" * len(table.columns))
+    return statement, statement + f", ({row})" * (size - 1), size
 
 
 # The driver's names of the columns' types. Binary rows take a third of the processor time that texts take.

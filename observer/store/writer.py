@@ -69,6 +69,9 @@ class StoreWriter:
         now_ns: market time in UTC nanoseconds, for the notes of losses and epochs.
     """
 
+    _quarantine_day: date
+    _quarantine_bytes: int  # of that day's contents; on the day of `open` all that the table holds
+
     def __init__(
         self, url: str, system: System | None = None, now_ns: Callable[[], int] = _MACHINE_CLOCK.now_ns
     ) -> None:
@@ -76,8 +79,6 @@ class StoreWriter:
         self._engine: Engine = open_existing(url)
         self._lock = WriterLock(self._engine, system)
         self._insertion = insertion_of(self._engine)
-        self._quarantine_day: date | None = None
-        self._quarantine_bytes = 0  # of that day's contents; on the day of `open` all that the table holds
 
     def open(self) -> None:
         """Take the writer's lock, connect and check the schema.
@@ -98,7 +99,7 @@ class StoreWriter:
         """Go on with the bound of the day's quarantine. The rows name no day, so all of them count until the day ends:
         a process that is restarted again and again gets no room by that.
         """
-        size = func.coalesce(func.sum(func.length(QUARANTINE.c.content)), 0)
+        size = func.sum(func.length(QUARANTINE.c.content))
         with store_errors(self._engine), self._engine.connect() as connection:
             self._quarantine_bytes = int(connection.scalar(select(size)) or 0)
         self._quarantine_day = local_datetime(self._now_ns()).date()
@@ -138,7 +139,7 @@ class StoreWriter:
         """
         events = DELIVERY_LOSSES.c.last_sequence - DELIVERY_LOSSES.c.first_sequence + 1
         with store_errors(self._engine), self._engine.connect() as connection:
-            return int(connection.scalar(select(func.coalesce(func.sum(events), 0))) or 0)
+            return int(connection.scalar(select(func.sum(events))) or 0)
 
     def begin_epoch(self, reason: str) -> str:
         """Note that the database went back, or began; returns the new epoch, a random id.

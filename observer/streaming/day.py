@@ -59,7 +59,7 @@ from observer.streaming.earlier import count_quarantine, earlier_in_time, marks_
 from observer.streaming.halt_poller import HaltPoller
 from observer.streaming.hours import hours_of, slot_windows
 from observer.streaming.late_end import LateEnd, StopVolumes
-from observer.streaming.market_watch import watched
+from observer.streaming.market_watch import left_free, watched
 from observer.streaming.missed import LastEvaluated, last_evaluated, missed_since
 from observer.streaming.receiver import NOT_STREAMED, StreamReceiver
 from observer.streaming.settings import StreamingSettings
@@ -175,6 +175,7 @@ class StreamingDay:
             task.cancel()
         ended_ns = self._late_end.stop_ns = self.moment()
         await self._stream_monitor.drain(ended_ns)
+        self.receiver.doubt_requested()
         await self.trades.leave_all()
         self._close(selector, ended_ns, "closed")
         resolve_stream_alerts(self._alerts)
@@ -231,13 +232,17 @@ class StreamingDay:
         oldest = oldest_fallback(self._plan.day, self._settings.track_a.universe_weekdays_max)
         universe = await universe_of(self._plan, self._reader, self._clock, self._plan.track_b_stop_ns, oldest)
         members = universe.members if universe is not None else []
+        track_b, accounts = self._settings.track_b, self._brokers.accounts
+        slots = [min(each.capacity, self._settings.selection.slots.max_slots) for each in accounts]
+        free = left_free(members, track_b.records, slots, [each.subscriptions for each in accounts])
         settings = DaySettings(
             selection=self._settings.selection,
-            accounts=tuple(AccountSlots(account.name, account.capacity) for account in self._brokers.accounts),
+            accounts=tuple(AccountSlots(account.name, account.capacity) for account in accounts),
             allocation_strategy=self._brokers.strategy,
             sweep_interval_s=self._settings.track_a.interval_s,
             windows=slot_windows(self._plan, [each.symbol for each in members], self._kept_pause_ns),
             page_trades=self._brokers.page_trades,
+            left_free=free if track_b.watch_markets else 0,
         )
         self._late_end.windows = settings.windows
         begun = await earlier_in_time(self._reader, self._plan, settings, universe, CONTEXT_LIMIT_S)

@@ -1,9 +1,16 @@
-"""One line of each market whose state is streamed for the market's sake, where subscriptions are left. Pure."""
+"""One line of each market whose state is streamed for the market's sake, with subscriptions that no slot uses. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+from typing import Final
 
+from bus.events import UniverseMember
 from observer.providers.broker import RecordKind
+from observer.selection.market_stops import MarketStops
 from observer.selection.selector import Selector
+
+_LEFT_FREE_MAX: Final = 0.1
+"""Of the slots: what an account of few slots streams is the user's, not the watches'."""
 
 
 def watched(
@@ -20,6 +27,22 @@ def watched(
         for name, count in subscriptions.items()
     }
     return placed(lines, left)
+
+
+def left_free(
+    members: Iterable[UniverseMember],
+    records: Sequence[RecordKind],
+    slots: Iterable[int],
+    subscriptions: Iterable[int],
+) -> int:
+    """How many slots fillers leave free so that each market has a subscription for its line beside them; 0 where the
+    slots' own lines stream market states. `slots` and `subscriptions` are those of each account.
+    """
+    if "market_state" in records:
+        return 0
+    lines, held = len(MarketStops({each.symbol: each for each in members}).largest_lines), sum(slots)
+    lacking = lines - (sum(subscriptions) - held * len(records))
+    return max(0, min(ceil(lacking / len(records)), int(held * _LEFT_FREE_MAX)))
 
 
 def placed(lines: Iterable[str], left: Mapping[str, int]) -> Mapping[str, Sequence[str]]:

@@ -24,7 +24,7 @@ from observer.clock import Clock
 from observer.gaps.detector import Mark, in_order
 from observer.gaps.plausibility import TradeScreen, TradingHours
 from observer.providers.broker import QuoteSource, StreamFact
-from observer.providers.connection_end import CONNECTION_LOST
+from observer.providers.connection_end import CONNECTION_LOST, REMOVED_BESIDE, UNREAD_BESIDE
 from observer.providers.quarantine import DAY_BYTES_MAX
 from observer.selection.sampling import Kept, SamplingSettings
 from observer.selection.selector import Selector
@@ -99,6 +99,8 @@ class StreamReceiver:
         self._session_date = hours.session_date
         self._sessions = sessions
         self._venues = frozenset(each.venue for each in sessions.sessions)
+        self._moving: set[str] = set()  # symbols with a slot whose removal from an account is requested
+        self._requested: dict[str, Mark | None] = {}  # by symbol that is not watched yet: what was known of it then
 
     def _account_of(self, symbol: str) -> str:
         """The account with the symbol's slot; NO_ACCOUNT without one."""
@@ -157,16 +159,30 @@ class StreamReceiver:
         session = session_of(self._sessions, record.venue, record.exchange_time_ns)
         return msgspec.structs.replace(record, session=session)
 
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
+        """Note the symbol's volume: trades after it may be sent, and lost, before the acknowledgement is read. What a
+        sweep shows until then may be later than some of them. So may the end of its slot be than its removal, which is
+        read later than both: what was traded between them is asked for.
+        """
+        if removal:
+            if self.selector is not None and symbol in self.selector.wanted:
+                self._moving.add(symbol)
+        elif not self.trades.detector.is_watched(symbol):
+            self.trades.report_rows(symbol)
+            seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
+            mark = Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen is not None else None
+            self._requested.setdefault(symbol, mark)
+
     def on_subscribed(self, symbol: str) -> None:
-        """Start watching the symbol: from now on no trade of it may be missing."""
+        """Start watching the symbol: no trade of it since the request may be missing."""
         self._alerts.resolve(_not_streamed(symbol), f"{symbol} is streamed")
         self.trades.report_rows(symbol)
-        seen = self.selector.market.volume_of(symbol) if self.selector is not None else None
+        before = self._requested.pop(symbol, None)
         member = self.selector.market.members.get(symbol) if self.selector is not None else None
         self.trades.screen.expect(symbol, member.average_volume_20d if member is not None else None)
         self.trades.hold({symbol})
-        self.trades.watch(symbol, Mark(symbol, self._session_date, seen[0], None, seen[1]) if seen else None)
-        is_known = seen is not None or self.trades.detector.reached(symbol) is not None
+        self.trades.watch(symbol, before)
+        is_known = self.trades.detector.position(symbol) is not None
         if self.monitor.subscribed(symbol, is_known=is_known):
             self.tasks.create_task(self.monitor.learn())
         if self.monitor.returned(symbol):
@@ -174,11 +190,22 @@ class StreamReceiver:
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
         """Stop watching a symbol that lost its slot. A symbol that lost its connection stays watched, as it will be
-        back: its missed trades are a gap from now on.
+        back: its missed trades are a gap from now on. One whose request was not answered may have been streamed.
         """
+        is_moving = symbol in self._moving
+        if reason != UNREAD_BESIDE:
+            self._moving.discard(symbol)
+        if reason in (UNREAD_BESIDE, REMOVED_BESIDE):
+            self.monitor.unread([symbol])
+            return
+        if symbol in self._requested and reason == CONNECTION_LOST:
+            self.trades.watch(symbol, self._requested[symbol])
+        self._requested.pop(symbol, None)
         if self.selector is None or symbol not in self.selector.wanted:
             if reason == CONNECTION_LOST:  # and with it trades from before the end of the slot
                 self.trades.interrupt(symbol, "reconnect", since_ns)
+            elif is_moving:
+                self.monitor.unread([symbol])
             self.leave(symbol)
             self._alerts.resolve(_not_streamed(symbol), f"{symbol} has no slot any more")
         else:
@@ -186,6 +213,13 @@ class StreamReceiver:
             if reason.startswith("refused"):
                 text = f"{symbol} has a slot and is not streamed: {reason}"
                 self._alerts.report(_not_streamed(symbol), "warning", text)
+
+    def doubt_requested(self) -> None:
+        """At the end of the slots: the broker may stream lines whose acknowledgements are not read, and will not be."""
+        for symbol, before in self._requested.items():
+            self.trades.watch(symbol, before)
+            self.trades.interrupt(symbol, "reconnect")
+        self._requested.clear()
 
     def keep_wanted(self, wanted: Iterable[str]) -> None:
         """End the alerts of symbols that are not in `wanted`: a refused symbol is never unsubscribed."""
@@ -197,7 +231,7 @@ class StreamReceiver:
         self._producer.publish(change)
         identity = f"{STREAM}{change.account}"
         if change.state == "connected":
-            self.outages.came_up(change.account)
+            self.outages.came_up(change.account, change.changed_ns)
             self._alerts.settle(identity, f"the stream of account {change.account} is connected")
         else:
             self.outages.went_down(change.account, change.changed_ns)

@@ -116,6 +116,7 @@ class TradeRecorder:
         self._see = apply
         self._conflation = Conflation()
         self._held_until_ns: dict[str, int] = {}  # symbols whose slots only an earlier process held
+        self._unmarked: set[str] = set()  # watched symbols without a known volume from before their watch
         self._leaving: dict[str, object] = {}  # symbols being settled, with a new object each time
         self._contradictions: dict[str, list[Trade]] = {}  # by symbol, since the symbol's last new trade
         self._taken = 0  # trades since `_counted_ns`
@@ -272,8 +273,10 @@ class TradeRecorder:
         A symbol that returns before it is settled stays watched: its next trade also shows the gap of the time between.
         """
         self._leaving.pop(symbol, None)
-        now_ns = self._clock.now_ns()
+        now_ns, is_new = self._clock.now_ns(), not self.detector.is_watched(symbol)
         self.detector.start(symbol, before)
+        if is_new:
+            (self._unmarked.add if self.detector.position(symbol) is None else self._unmarked.discard)(symbol)
         self.gaps.back(symbol, now_ns)
         self._report(symbol, WatchStarted(_reached(before) if before is not None else None), now_ns)
 
@@ -285,10 +288,13 @@ class TradeRecorder:
 
     def interrupt(self, symbol: str, reason: GapReason, since_ns: int | None = None) -> None:
         """Record that a symbol lost its connection, at `since_ns` (None: now), and will be back: this opens a gap, or
-        the symbol's next gap carries this reason.
+        the symbol's next gap carries this reason. Without a trade, and a volume from before its watch, anything of the
+        day may be missing: a volume that was asked for in the watch is later than trades that were not read.
         """
         if symbol not in self.detector.watched:
             return
+        if reason != "volume_mismatch" and symbol in self._unmarked and self.detector.reached(symbol) is None:
+            self.learn(Mark(symbol, self._session_date, 0.0, None, self.screen.hours.of(symbol).from_ns))
         now_ns = self._clock.now_ns()
         since_ns = now_ns if since_ns is None else since_ns
         gap = self.gaps.interrupt(

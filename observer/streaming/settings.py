@@ -38,7 +38,7 @@ class TrackBSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     up to `keep_over_pause_s` ends no slot: its lines keep what no other line outranks. A longer one releases the slots
     of its lines while another venue is open; 0: each pause does. A day's inputs that cannot be read are kept up to
     `quarantine_bytes_max`; more of them are only counted. `watch_markets`: subscriptions that no slot uses stream the
-    market state of one line of each market, which shows a stop of all of it.
+    market state of one line of each market, which shows a stop of all of it; fillers leave slots free for them.
 
     Raises:
         ValueError: the evaluations are too far apart; trades are not among the records, or one is named twice.

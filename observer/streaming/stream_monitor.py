@@ -7,8 +7,8 @@ A subscription can be stale: acknowledged, alive, and silent. Sweeps of Track A 
 no further sweep comes, the broker is queried while all symbols are still subscribed.
 
 A frame that cannot be read may hold trades. Where trades follow in the slot, the first of them shows what is missing.
-Before the first trade of a subscription, the gap begins at the last volume known before it; behind the last trade of a
-slot the broker is queried.
+Before the first trade of a subscription, the gap begins at the last volume known before its request; behind the last
+trade of a slot the broker is queried. So it is where an account's connection is lost while another one has its symbol.
 """
 
 import asyncio
@@ -86,8 +86,8 @@ class StreamMonitor:
         return len(self._unknown) == 1
 
     async def learn(self) -> None:
-        """Query the volume of newly subscribed symbols without an observation: if the connection breaks before their
-        first trade, the gap starts from there.
+        """Query the volume of newly subscribed symbols without an observation: what the stream lacks since then without
+        a cut is a gap from there.
         """
         while symbols := frozenset(self._unknown):
             reported = await self._asked(symbols)

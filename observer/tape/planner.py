@@ -36,13 +36,13 @@ class Visit:
     """One visit of a line. `since_s`, if set, ends the visit at that second (pre-roll)."""
 
     __slots__ = ("chain", "is_top", "since_s", "span", "symbol")
+    span: Span  # that was asked last, and whether it is the line's top one: `TapePlanner.ask`
+    is_top: bool
 
     def __init__(self, symbol: str, chain: Chain, since_s: int) -> None:
         self.symbol = symbol
         self.chain = chain
         self.since_s = since_s
-        self.span = Span(0.0, 0.0, 0, 0)
-        self.is_top = False
 
     @property
     def is_first(self) -> bool:

@@ -69,7 +69,7 @@ def test_however_a_host_counts_and_answers_few_calls_are_refused_from_the_tenth_
     assert accepted >= 0.9 * 60 * host.limit(0) / (1 + max(host.answer_s, host.answer_max_s))
 
 
-@pytest.mark.parametrize("most", [3, 10])
+@pytest.mark.parametrize("most", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_limit_that_rises_again_is_found_within_a_minute(tmp_path, most):
     host = Host("rises", 60.0, limit=lambda second: most if 0 <= second < 60 else RATE)
     seen = seen_at(host, tmp_path, 122)

@@ -5,7 +5,7 @@ import hashlib
 import os
 import sqlite3
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -21,8 +21,9 @@ from observer.alerts.process import Alerts
 from observer.backup.jobs import MISSED, RESULT, BackupJobs, is_missing, last_due_ns
 from observer.backup.manifest import Kept, Kind, outdated
 from observer.backup.package import newest_packages, packages, packages_of, read_package
+from observer.backup.process import back_up_apart
 from observer.backup.settings import BackupSettings
-from observer.backup.work import Plan, back_up
+from observer.backup.work import Made, Plan, back_up
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
@@ -245,7 +246,18 @@ class Publication:
         self.events += events
 
 
-def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publication) -> BackupJobs:
+async def back_up_here(plan: Plan, kind: Kind, now_ns: int, last_day: str) -> Made:
+    """As `back_up_apart`, in a thread: a process takes a second to load (tests/backup/test_backup_process.py)."""
+    return await asyncio.to_thread(back_up, plan, kind, now_ns, GO_ON, last_day)
+
+
+def jobs_of(
+    plan: Plan,
+    folder: Path,
+    clock: ManualClock,
+    publication: Publication,
+    how: Callable[[Plan, Kind, int, str], Awaitable[Made]] = back_up_here,
+) -> BackupJobs:
     write_trading_days(folder, [TradingDay(DAY + timedelta(days=ahead), True, "trial") for ahead in (0, 1)])
     today = TradingDayService(folder, RULES, clock)
     return BackupJobs(
@@ -254,6 +266,7 @@ def jobs_of(plan: Plan, folder: Path, clock: ManualClock, publication: Publicati
         today=today,
         clock=clock,
         alerts=Alerts(clock, "core-writer", publication.publish),
+        back_up=how,
     )
 
 
@@ -513,7 +526,7 @@ def test_a_daily_package_whose_copy_failed_is_not_made_again(url: str, tmp_path:
 
 def test_a_package_by_hand_is_published_with_the_digest_of_its_manifest(url: str, tmp_path: Path) -> None:
     publication = Publication()
-    jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS), publication)
+    jobs = jobs_of(plan_in(tmp_path, url), tmp_path, ManualClock(NOW_NS), publication, back_up_apart)
     reply = asyncio.run(jobs.make_now(publication))  # type: ignore[arg-type]
     [completed] = publication.events
     assert isinstance(completed, BackupCompleted)
@@ -547,7 +560,7 @@ def test_a_job_that_is_cancelled_ends_its_work(url: str, tmp_path: Path) -> None
     words = (sys.executable, "-c", f"open({str(started)!r}, 'w'); {program}", "{package}")
     publication = Publication()
     plan = plan_in(tmp_path, url, BackupSettings(command=words))
-    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication)
+    jobs = jobs_of(plan, tmp_path, ManualClock(NOW_NS), publication, back_up_apart)
 
     async def scenario() -> None:
         making = asyncio.create_task(jobs.make_now(publication))  # type: ignore[arg-type]
@@ -555,4 +568,4 @@ def test_a_job_that_is_cancelled_ends_its_work(url: str, tmp_path: Path) -> None
         making.cancel()
         await asyncio.gather(making, return_exceptions=True)
 
-    asyncio.run(scenario())  # waits for the thread
+    asyncio.run(scenario())

@@ -162,6 +162,7 @@ def killed_after(steps: int, lake: Path, copy: Path) -> None:
     assert process.exitcode in (-signal.SIGKILL, 0)
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake: Path, copy: Path) -> None:
     days = []
     for steps in range(4 * 2 * FILES_A_DAY + 2 * 2 + 1):

@@ -20,10 +20,10 @@ def measured(folder: Path, symbols: int, picture: Path) -> SlotsResult:
     )
 
 
-@pytest.fixture(scope="module", params=[150, pytest.param(250, marks=pytest.mark.slow)])
-def uses(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[SlotUse, ...]:
+@pytest.fixture(scope="module")
+def uses(tmp_path_factory: pytest.TempPathFactory) -> tuple[SlotUse, ...]:
     folder = tmp_path_factory.mktemp("slots")
-    result = measured(folder, request.param, folder / "slots.svg")
+    result = measured(folder, 250, folder / "slots.svg")
     ET.fromstring((folder / "slots.svg").read_text())
     return tuple(result.uses)
 
@@ -47,6 +47,7 @@ def test_the_shares_of_an_ordinary_day_are_one_together_and_fewest_at_noon() -> 
     assert min(shares) < shares[-1]
 
 
+@pytest.mark.slow
 def test_the_rule_of_the_settings_streams_more_of_the_surges_than_the_written_one(uses: tuple[SlotUse, ...]) -> None:
     written, _, ours = uses
     assert (written.rule, ours.rule) == ("written", "settings")
@@ -55,6 +56,7 @@ def test_the_rule_of_the_settings_streams_more_of_the_surges_than_the_written_on
     assert sum(ours.changes_by_hour[2:]) > sum(written.changes_by_hour[2:])
 
 
+@pytest.mark.slow
 def test_no_rule_streams_more_than_the_oracle(uses: tuple[SlotUse, ...]) -> None:
     for use in uses:
         assert 0 < use.of_oracle <= 1
@@ -62,6 +64,7 @@ def test_no_rule_streams_more_than_the_oracle(uses: tuple[SlotUse, ...]) -> None
         assert msgspec.json.decode(msgspec.json.encode(use), type=SlotUse) == use
 
 
+@pytest.mark.slow
 def test_requests_between_sweeps_detect_a_surge_sooner_and_at_a_small_share_of_the_limit(
     uses: tuple[SlotUse, ...],
 ) -> None:

@@ -62,7 +62,8 @@ def assert_whole(scene: Scene, producer: Actor, writer: Actor) -> None:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("point", OF_PRODUCER)
+@pytest.mark.parametrize("scene", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.parametrize("point", OF_PRODUCER)  # far from the database: the long tier has both
 def test_a_producer_dies(scene: Scene, point: str) -> None:
     with producer_and_writer(scene) as (producer, writer):
         producer.start(point)

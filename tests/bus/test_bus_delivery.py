@@ -80,6 +80,9 @@ def test_a_batch_that_begins_before_the_mark_is_taken_without_its_known_front() 
     admission = receiver.admit("s", 9, 4)
     assert (admission.decision, admission.skip) == ("take", 2)
     assert receiver.duplicates == 2
+    receiver.admit("s", 9, 4)
+    receiver.admit("s", 12, 3)
+    assert receiver.duplicates == 2 + 4 + 1
 
 
 def test_a_rewind_is_no_acknowledgement() -> None:
@@ -101,6 +104,28 @@ def test_nothing_is_sent_before_the_welcome_nor_beyond_the_credit() -> None:
     assert sender.next_to_send() is None
     sender.acknowledged(Acknowledged("s", 2))
     assert sender.next_to_send() == ("s", 3)
+    sender.disconnected()
+    assert sender.next_to_send() is None
+
+
+def test_the_first_welcome_after_a_lost_connection_alone_goes_back_to_what_was_taken() -> None:
+    sender = Sender([StreamProgress("s", appended=5)])
+    sender.welcomed(Welcome({"s": 0}, credit=100))
+    sender.sent("s", 5)
+    sender.disconnected()
+    for expected in (("s", 4), None):
+        sender.welcomed(Welcome({"s": 1}, credit=100, taken={"s": 3}))
+        assert sender.next_to_send() == expected
+        sender.sent("s", 5)
+
+
+def test_before_the_first_welcome_neither_end_knows_an_epoch_and_a_senders_state_can_be_read() -> None:
+    sender = Sender([StreamProgress("0123456789", 5, 2)])
+    assert sender.hello("p", {}) == Hello("p", {"0123456789": 2}, epoch="")
+    assert Receiver().epoch == ""
+    sender.welcomed(Welcome({}, credit=7, epoch="one"))
+    assert sender.hello("p", {}).epoch == "one"
+    assert repr(sender) == "Sender(credit=7, [<012345 appended=5 sent=2 acknowledged=2>])"
 
 
 def test_earlier_streams_are_delivered_before_the_current_one_and_then_forgotten() -> None:
@@ -133,7 +158,7 @@ def test_a_welcome_of_another_epoch_takes_the_sender_back() -> None:
     sender = Sender([StreamProgress("s", appended=5)])
     sender.welcomed(Welcome({"s": 5}, credit=100, epoch="one"))
     assert not sender.unacknowledged
-    back = Welcome({"s": 2}, credit=100, epoch="two")
+    back = Welcome({"s": 2, "never here": 0}, credit=100, epoch="two")
     assert sender.fallen(back, {}) == {"s": 2}
     sender.revived("s", 5, 2)
     sender.welcomed(back)
@@ -175,6 +200,7 @@ def test_a_rewind_below_the_acknowledged_mark_calls_for_a_hello() -> None:
     sender.welcomed(Welcome({"s": 4}, credit=100))
     assert sender.rewound("s", 4)
     assert not sender.rewound("s", 2)
+    assert sender.rewound("never here", 0)
 
 
 def test_a_hello_above_the_databases_mark_shows_that_it_went_back() -> None:
@@ -196,7 +222,17 @@ def test_a_database_below_what_the_writer_committed_went_back() -> None:
 
 
 def test_a_sender_of_an_earlier_epoch_begins_no_second_one() -> None:
-    assert not Receiver("two").has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 4})
+    assert not Receiver("two").has_gone_back(Hello("p", {"s": 5}, "one"), {"s": 0})
+
+
+def test_a_forgotten_stream_is_unknown_and_held_against_no_database_until_its_next_hello() -> None:
+    receiver = Receiver()
+    receiver.greeted({"s": 5, "other": 5})
+    for _ in range(2):  # of a new epoch it is forgotten already
+        receiver.forget("s")
+    assert (receiver.knows("s"), receiver.knows("other")) == (False, True)
+    assert not receiver.has_gone_back(Hello("p", {}), {"s": 4})
+    assert receiver.has_gone_back(Hello("p", {}), {"other": 4})
 
 
 WORK = ["append", "send", "send", "send", "receive", "receive", "commit", "hear", "hear"]

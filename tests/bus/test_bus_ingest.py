@@ -1,15 +1,30 @@
 """What ingest decides, message by message: a network in memory, and a clock that the test moves."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import pytest
 
+import bus.ingest
 from bus.codec import pack
-from bus.delivery import BATCH, HELLO, Acknowledged, Delivered, Hello, Part, ToProducer, Unknown, Welcome
-from bus.hellos import HELLO_EVERY_S
-from bus.ingest import Ingest, Listeners, Machine
-from bus.messages import decode_to_producer
+from bus.delivery import (
+    BATCH,
+    HELLO,
+    LOST,
+    Acknowledged,
+    Delivered,
+    Hello,
+    Lost,
+    Part,
+    Rewind,
+    ToProducer,
+    Unknown,
+    Welcome,
+)
+from bus.hellos import HELLO_EVERY_S, HELLOS_WAITING_MAX
+from bus.ingest import GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Ingest, Listeners, Machine
+from bus.messages import HELLO_BYTES_MAX, decode_to_producer
 from tests.builders import trades
 from tests.bus.epochs import Epochs
 from tests.bus.router import MemoryRouter
@@ -18,49 +33,69 @@ A, B = "aa" * 16, "bb" * 16
 
 
 class Sink(Epochs):
-    """Counts the events of each stream."""
+    """Counts the events of each stream; `refusing` are the names of calls that fail, one after another."""
 
     def __init__(self, **marks: int) -> None:
         self.marks = marks
+        self.committed: list[Part] = []
+        self.duplicates: list[tuple[str, int]] = []
+        self.refusing: list[str] = []
+        self.now_s: Callable[[], float] = lambda: 0.0
+        self.tried_s: list[float] = []
+
+    def _answers(self, call: str) -> None:
+        if self.refusing and self.refusing[0] == call:
+            raise OSError(f"{self.refusing.pop(0)} fails")
 
     def high_water_marks(self, streams: Sequence[str]) -> Mapping[str, int]:
+        self._answers("high_water_marks")
         return {stream: self.marks.get(stream, 0) for stream in streams}
 
     def commit(self, batches: Sequence[Part]) -> None:
+        self.tried_s.append(self.now_s())
+        self._answers("commit")
         for batch in batches:
-            assert isinstance(batch, Delivered)
             assert batch.first_sequence == self.marks.get(batch.stream, 0) + 1
             self.marks[batch.stream] = batch.last_sequence
+            self.committed.append(batch)
+
+    def begin_epoch(self, reason: str) -> str:
+        self._answers("begin_epoch")
+        return super().begin_epoch(reason)
 
     def note_duplicates(self, stream: str, count: int) -> None:
-        """Not looked at here."""
-
-
-class Never:
-    """No request to stop."""
-
-    def is_set(self) -> bool:
-        return False
-
-    def wait(self, _timeout: float, /) -> bool:
-        return False
+        self._answers("note_duplicates")
+        self.duplicates.append((stream, count))
 
 
 class Writer:
-    """An ingest, its clock, and the numbers of lacking events that it reported."""
+    """An ingest, its clock, and what it reports. It is the `Stopping` that the ingest waits for, too."""
 
     def __init__(self, sink: Sink) -> None:
         self.now_s = 0.0
+        sink.now_s = lambda: self.now_s
+        self.stops_s = float("inf")
+        self.slept_s: list[float] = []
         self.router = MemoryRouter()
         self.lacking: list[int] = []
-        listeners = Listeners(lacking=self.lacking.append)
-        machine = Machine(lambda: self.now_s)
-        self.ingest = Ingest(self.router, sink, lambda _group: None, OSError, listeners=listeners, machine=machine)
+        self.outages: list[str | float] = []
+        self.feed: list[Sequence[Delivered]] = []
+        listeners = Listeners(self.outages.append, self.outages.append, self.lacking.append)
+        machine = Machine(lambda: self.now_s, lambda: 0.0)
+        self.ingest = Ingest(self.router, sink, self.feed.append, OSError, listeners=listeners, machine=machine)
+
+    def is_set(self) -> bool:
+        return self.now_s >= self.stops_s
+
+    def wait(self, timeout: float, /) -> bool:
+        self.slept_s.append(timeout)
+        self.now_s += timeout
+        return self.is_set()
 
     def hears(self, *messages: Sequence[bytes]) -> list[ToProducer]:
         """The answers to messages that arrive together."""
         self.router.received += messages
-        self.ingest.take_group(Never())
+        self.ingest.take_group(self)
         answers = [decode_to_producer(content) for _route, content in self.router.sent]
         self.router.sent.clear()
         return answers
@@ -68,6 +103,10 @@ class Writer:
 
 def hello(stream: str, acknowledged: int, epoch: str = "", *, route: bytes = b"1") -> Sequence[bytes]:
     return [route, HELLO, msgspec.msgpack.encode(Hello("producer", {stream: acknowledged}, epoch))]
+
+
+def lost(stream: str, first_sequence: int, last_sequence: int, *, route: bytes = b"1") -> Sequence[bytes]:
+    return [route, LOST, msgspec.msgpack.encode(Lost(stream, first_sequence, last_sequence, "gone"))]
 
 
 def batch(stream: str, first_sequence: int, count: int, *, route: bytes = b"1") -> Sequence[bytes]:
@@ -101,3 +140,181 @@ def test_claims_of_producers_begin_an_epoch_every_five_seconds_at_most(peers: in
     writer.now_s = 5.0
     assert Unknown() in writer.hears()
     assert len(sink.reasons) == 3
+
+
+def test_a_batch_is_committed_without_its_known_front_passed_on_as_it_came_and_counted() -> None:
+    writer = Writer(sink := Sink(**{A: 3}))
+    writer.hears(hello(A, 3))
+    message = batch(A, 2, 4)
+    assert writer.hears(message, batch(A, 1, 2)) == [Acknowledged(A, 5, "epoch 1")]
+    taken = Delivered("producer", A, 4, trades(4)[2:], message[2])
+    assert (sink.committed, writer.feed[-1]) == ([taken], [taken])
+    assert sink.duplicates == [(A, 4)]
+    assert writer.hears(batch(A, 6, 3)) == [Acknowledged(A, 8, "epoch 1")]
+    assert (writer.ingest.committed_events, writer.ingest.commits, writer.ingest.duplicates) == (5, 2, 4)
+    assert writer.lacking == [0], "a hello of what the database holds lacks nothing, and no commit says so again"
+
+
+def test_lost_numbers_are_stated_without_their_known_front_and_with_their_producer() -> None:
+    writer = Writer(sink := Sink(**{A: 3}))
+    writer.hears(hello(A, 3))
+    assert writer.hears(lost(A, 2, 5)) == [Acknowledged(A, 5, "epoch 1")]
+    assert [(part.producer, part.first_sequence, part.last_sequence) for part in sink.committed] == [("producer", 4, 5)]
+    assert sink.duplicates == [(A, 2)]
+    assert writer.ingest.committed_events == 0
+
+
+@pytest.mark.parametrize("message", [batch, lost])
+def test_what_skips_ahead_or_belongs_to_an_unknown_stream_or_peer_is_not_taken(message) -> None:
+    writer = Writer(sink := Sink(**{A: 3}))
+    assert writer.hears(message(A, 4, 5)) == [Unknown()], "its producer said no hello"
+    writer.hears(hello(A, 3))
+    assert writer.hears(message(A, 5, 6)) == [Rewind(A, 3)]
+    assert writer.hears(message(B, 1, 2)) == [Unknown()]
+    assert not sink.committed
+    assert not sink.duplicates
+
+
+def test_duplicates_that_cannot_be_noted_are_noted_later(caplog: pytest.LogCaptureFixture) -> None:
+    writer = Writer(sink := Sink(**{A: 3}))
+    writer.hears(hello(A, 3))
+    sink.refusing = ["note_duplicates"]
+    writer.hears(batch(A, 1, 2))
+    assert caplog.messages == ["cannot note 2 duplicates: note_duplicates fails"]
+    writer.hears(batch(A, 3, 1))
+    assert sink.duplicates == [(A, 3)]
+
+
+NOTHING = [b"a stranger", BATCH, b""]
+
+
+@pytest.mark.parametrize(
+    ("messages", "left"),
+    [
+        ([batch(A, 1, GROUP_EVENTS_MAX - 1), NOTHING, NOTHING], 1),
+        ([batch(A, 1, GROUP_EVENTS_MAX - 2), NOTHING, NOTHING, NOTHING], 1),
+        ([batch(A, 1, GROUP_EVENTS_MAX - 2), lost(A, GROUP_EVENTS_MAX - 1, GROUP_EVENTS_MAX + 7), NOTHING, NOTHING], 1),
+        ([batch(A, 1, 1)] * (GROUP_EVENTS_MAX - 1) + [NOTHING, NOTHING], 1),
+        ([[b"2", b"Z", bytes(GROUP_BYTES_MAX // 4)]] * 5, 1),
+        ([[b"2", b"Z", bytes(GROUP_BYTES_MAX // 4 - 1)]] * 4 + [[b"2", b"Z", bytes(4)]] * 2, 1),
+    ],
+)
+def test_a_group_ends_at_so_many_events_messages_or_bytes(messages: list[Sequence[bytes]], left: int) -> None:
+    writer = Writer(Sink())
+    writer.hears(hello(A, 0))
+    writer.hears(*messages)
+    assert len(writer.router.received) == left
+
+
+REFUSED = [
+    ([b"2", HELLO, bytes(HELLO_BYTES_MAX + 1)], f"a hello on the ingest socket: {HELLO_BYTES_MAX + 1:,} bytes are too"),
+    ([b"2", HELLO, bytes(HELLO_BYTES_MAX)], "a hello on the ingest socket: "),
+    ([b"1", BATCH, b"short"], "a batch on the ingest socket: "),
+    ([b"1", LOST, b"short"], "a statement of losses on the ingest socket: "),
+    ([b"2", b"Z", b""], "a message on the ingest socket: it is none of a producer; 1 refused so far"),
+    ([b"2"], "a message on the ingest socket: it is none of a producer; 1 refused so far"),
+]
+
+
+@pytest.mark.parametrize(("message", "text"), REFUSED)
+def test_a_peer_is_ignored_after_a_message_that_is_none_and_the_log_says_why(
+    message: Sequence[bytes], text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = Writer(Sink())
+    writer.hears(hello(A, 0), hello(B, 0, route=b"2"))
+    writer.now_s = HELLO_EVERY_S
+    assert writer.hears(message) == []
+    [said] = caplog.messages
+    assert said.startswith(f"refused {text}")
+    assert said.endswith("; 1 refused so far")
+    assert ("too many for it" in said) == (len(message[-1]) > HELLO_BYTES_MAX)
+    assert "None" not in said
+    writer.now_s = 2 * HELLO_EVERY_S
+    other = {b"1": b"2", b"2": b"1"}[message[0]]
+    assert [type(each) for each in writer.hears(hello(A, 0, route=message[0]), hello(B, 0, route=other))] == [Welcome]
+
+
+def test_a_hello_that_finds_too_many_waiting_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    writer = Writer(Sink())
+    writer.hears(*(hello(A, 0, route=b"%d" % number) for number in range(HELLOS_WAITING_MAX + 1)))
+    assert caplog.messages == ["refused a hello on the ingest socket: too many wait for an answer; 1 refused so far"]
+
+
+def test_of_too_many_peers_and_streams_those_that_said_hello_first_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bus.ingest, "PEERS_MAX", 2)
+    writer = Writer(Sink())
+    peers = [(A, b"1"), (B, b"2"), ("cc" * 16, b"3")]
+    for number, (stream, route) in enumerate([*peers[:2], peers[0], peers[2]]):
+        writer.now_s = float(number)
+        writer.router.received.append([route, HELLO, msgspec.msgpack.encode(Hello(f"p{route!r}"[:2], {stream: 0}))])
+        writer.hears()
+    assert [writer.hears(batch(stream, 1, 1, route=route)) for stream, route in peers] == [
+        [Acknowledged(A, 1, "epoch 1")],
+        [Unknown()],
+        [Acknowledged("cc" * 16, 1, "epoch 1")],
+    ]
+    monkeypatch.setattr(bus.ingest, "STREAMS_MAX", 2)
+    assert writer.hears(batch(B, 1, 1, route=b"1")) == [Acknowledged(B, 1, "epoch 1")]
+    assert writer.hears(batch(B, 2, 1, route=b"1")) == [Unknown()]
+
+
+def test_a_commit_that_fails_is_tried_again_ever_more_slowly_while_the_feed_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0))
+    writer.feed.clear()
+    sink.refusing = ["commit"] * 7
+    writer.hears(batch(A, 1, 2))
+    waits_s = [later - earlier for earlier, later in itertools.pairwise(sink.tried_s)]
+    assert waits_s == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.5, 2.5])
+    assert max(writer.slept_s) == 0.05
+    assert len(writer.feed) >= 8.1 / 0.05
+    assert writer.outages == ["commit fails", pytest.approx(8.1)]
+    assert caplog.messages == [
+        "the database takes no events, will be tried again: commit fails",
+        "the database takes events again, after 8.1 s",
+    ]
+    assert sink.marks == {A: 2}
+
+
+def test_a_group_that_the_database_refuses_at_the_stop_is_not_acknowledged() -> None:
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0))
+    sink.refusing = ["commit"] * 7
+    writer.stops_s = 0.2
+    assert writer.hears(batch(A, 1, 2)) == []
+    assert (writer.now_s, writer.ingest.commits, sink.marks) == (0.2, 0, {})
+
+
+def test_a_hello_that_the_database_leaves_unanswered_is_an_outage_and_the_next_one_is_answered() -> None:
+    writer = Writer(sink := Sink())
+    sink.refusing = ["high_water_marks"]
+    assert writer.hears(hello(A, 0)) == []
+    assert writer.outages == ["high_water_marks fails"]
+    writer.now_s = 3.0
+    assert [type(each) for each in writer.hears(hello(A, 0))] == [Welcome]
+    assert writer.outages == ["high_water_marks fails", 3.0]
+
+
+def test_a_fall_whose_epoch_cannot_be_noted_is_found_again_by_the_next_hello(caplog: pytest.LogCaptureFixture) -> None:
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0))
+    writer.hears(batch(A, 1, 2))
+    sink.marks = {}
+    sink.refusing = ["commit", "begin_epoch"]
+    assert writer.hears(batch(A, 3, 1)) == []
+    assert writer.outages == ["commit fails", "begin_epoch fails"]
+    assert writer.ingest.commits == 1
+    assert writer.hears(batch(A, 3, 1)) == [Unknown()]
+    writer.now_s += HELLO_EVERY_S
+    [welcome] = writer.hears(hello(A, 2, "epoch 1"))
+    assert welcome == Welcome({A: 0}, writer.ingest._machine.credit_events, "epoch 2", {A: 0})
+    assert sink.reasons[1:] == ("it holds less than producer has delivered",)
+    assert (
+        "the database went back: it holds less than producer has delivered; what it lacks is delivered again"
+        in caplog.messages
+    )
+    assert writer.lacking[-1] == 2

@@ -48,7 +48,7 @@ def test_a_reader_returns_the_appended_records_in_order(tmp_path: Path, payloads
     assert read(path) == payloads
 
 
-@reaches(torn_record_behind_whole_ones=8, cut_between_records=5)
+@reaches(torn_record_behind_whole_ones=16, cut_between_records=8)
 @SAME_FOLDER
 @given(payloads=PAYLOADS, data=st.data())
 def test_cut_anywhere_the_whole_records_before_the_cut_remain(
@@ -68,7 +68,7 @@ def test_cut_anywhere_the_whole_records_before_the_cut_remain(
     assert cut_torn_tail(path) == 0
 
 
-@reaches(damage_between_whole_records=5)
+@reaches(damage_between_whole_records=8)
 @SAME_FOLDER
 @given(payloads=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=8), data=st.data())
 def test_a_damaged_byte_ends_the_journal_before_its_record(

@@ -22,7 +22,7 @@ from observer.calendar.packages import trading_days
 from observer.calendar.process import MARGIN, keep_trading_days, trading_days_apart
 from observer.calendar.trading_day import TradingDay
 from observer.errors import DataFileError
-from tests.calendar.trading_years import OURS, years
+from tests.calendar.trading_years import OURS, known_days, years
 
 FIRST, LAST = date(2026, 11, 10), date(2026, 11, 25)
 PROGRAM = """
@@ -69,24 +69,22 @@ def test_an_overlay_that_cannot_be_read_is_refused_in_the_same_words(tmp_path: P
 
 
 def test_the_same_question_is_asked_once_and_a_vanished_overlay_is_refused(tmp_path: Path, answer: Answer) -> None:
-    def keep(files: CalendarFiles) -> bool:
-        return asyncio.run(keep_trading_days(tmp_path, files, FIRST, LAST))
-
-    assert keep(OURS)
+    assert asyncio.run(keep_trading_days(tmp_path, OURS, FIRST, LAST)), "computed in a process of its own"
     days = read_trading_days(tmp_path)
     assert days[: len(answer.days)] == answer.days
     assert days[-1].day == LAST + MARGIN
-    assert not keep(OURS)
+    assert not asyncio.run(keep_trading_days(tmp_path, OURS, FIRST, LAST))
     assert not asyncio.run(keep_trading_days(tmp_path, OURS, FIRST + MARGIN, LAST + MARGIN))
+    absent = CalendarFiles(tmp_path / "absent.toml", OURS.sessions)
     with pytest.raises(DataFileError):
-        keep(CalendarFiles(tmp_path / "absent.toml", OURS.sessions))
+        asyncio.run(keep_trading_days(tmp_path, absent, FIRST, LAST, known_days))
 
 
 def test_other_session_rules_are_another_question(tmp_path: Path) -> None:
     other = tmp_path / "sessions.toml"
     other.write_text(OURS.sessions.read_text() + "# reviewed again\n")
-    assert asyncio.run(keep_trading_days(tmp_path, OURS, FIRST, LAST))
-    assert asyncio.run(keep_trading_days(tmp_path, CalendarFiles(OURS.overlay, other), FIRST, LAST))
+    for files in (OURS, CalendarFiles(OURS.overlay, other)):
+        assert asyncio.run(keep_trading_days(tmp_path, files, FIRST, LAST, known_days))
 
 
 DAY = timedelta(days=1)

@@ -12,11 +12,12 @@ from bus.events import AlertRaised, Event
 from observer.alerts.process import Alerts
 from observer.calendar import upkeep as upkeep_module
 from observer.calendar.day_file import FILE_NAME, CalendarFiles, read_trading_days, write_trading_days
+from observer.calendar.process import Compute, trading_days_apart
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.upkeep import CalendarUpkeep
 from observer.clock import ManualClock
 from observer.local_time import local_ns
-from tests.calendar.trading_years import OURS
+from tests.calendar.trading_years import OURS, known_days
 from tests.waiting import until_async
 
 TODAY = dt.date(2026, 11, 23)
@@ -26,7 +27,7 @@ IN_FORCE = [TradingDay(TODAY, False, "computed last")]
 class Scene:
     """An upkeep on TODAY, and its alerts."""
 
-    def __init__(self, folder: Path, overlay: Path = OURS.overlay) -> None:
+    def __init__(self, folder: Path, overlay: Path = OURS.overlay, compute: Compute = known_days) -> None:
         self.alerts: list[Event] = []
         clock = ManualClock(local_ns(TODAY, 8))
         alerts = Alerts(clock, "master-file", lambda *events: self.alerts.extend(events))
@@ -36,6 +37,7 @@ class Scene:
             clock,
             partial(alerts.report, "calendar"),
             partial(alerts.resolve, "calendar"),
+            compute,
         )
 
     def severities(self) -> list[str]:
@@ -55,7 +57,7 @@ def days_in(folder: Path) -> set[dt.date]:
 
 def test_a_late_computation_is_an_alert_that_its_end_resolves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
-    scene = Scene(tmp_path)
+    scene = Scene(tmp_path, compute=trading_days_apart)
     asyncio.run(scene.upkeep.keep())
     assert scene.severities() == ["warning", "resolved"]
     assert scene.text.endswith("no phase, no universe and no sweep until then")
@@ -67,8 +69,24 @@ def test_days_that_were_computed_before_are_no_late_computation(
 ) -> None:
     monkeypatch.setattr(upkeep_module, "_LATE_S", 0.0)
     write_trading_days(tmp_path, IN_FORCE)
-    scene = Scene(tmp_path)
-    asyncio.run(scene.upkeep.keep())
+    go_on = asyncio.Event()
+
+    async def late(files: CalendarFiles, first: dt.date, last: dt.date) -> list[TradingDay]:
+        await go_on.wait()
+        return await known_days(files, first, last)
+
+    scene = Scene(tmp_path, compute=late)
+
+    async def run() -> None:
+        keeping = asyncio.create_task(scene.upkeep.keep())
+        await until_async(scene.upkeep.tried.is_set, "today is known")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not keeping.done(), "it is late"
+        go_on.set()
+        await keeping
+
+    asyncio.run(run())
     assert scene.alerts == []
     assert len(days_in(tmp_path)) > 100
 
@@ -111,7 +129,7 @@ def test_without_today_the_computation_is_tried_until_it_succeeds(
 
 
 def test_a_stop_ends_the_computation(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
+    scene = Scene(tmp_path, compute=trading_days_apart)
 
     async def run() -> None:
         keeping = asyncio.create_task(scene.upkeep.keep())

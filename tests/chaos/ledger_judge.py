@@ -26,7 +26,7 @@ import json
 import sqlite3
 import sys
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ RECOVERED = "SELECT symbol, cumulative_volume - volume, cumulative_volume, gap_i
 GAPS = "SELECT symbol, after_volume, before_volume, gap_id, to_ns - from_ns FROM gaps"
 PRICES = "SELECT symbol, cumulative_volume, price, volume, exchange_time_ns FROM trades"
 CLOSED = "SELECT gap_id, source, complete FROM gap_recoveries"
-STARTS = "SELECT symbol, assigned_ns, slot FROM slot_assignments"
+STARTS = "SELECT symbol, assigned_ns, slot, reason FROM slot_assignments ORDER BY assigned_ns"
 CONNECTIONS = "SELECT account, changed_ns, state FROM connections ORDER BY changed_ns, stream, sequence"
 STOP = "SELECT max(changed_ns) FROM phases WHERE previous = 'FULL_OPERATION'"  # planned for a full minute
 QUALITIES = "SELECT symbol, slots_quality FROM quality ORDER BY judged_ns, stream, sequence"
@@ -91,6 +91,7 @@ class Kept:
     starts_ns: list[int] = field(default_factory=list)
     ends_ns: list[int] = field(default_factory=list)
     accounts: list[tuple[int, str]] = field(default_factory=list)
+    moves_ns: set[int] = field(default_factory=set)
     finding: str = ""
 
     @property
@@ -128,9 +129,10 @@ def read_kept(database: sqlite3.Connection) -> dict[str, Kept]:
         kept[symbol].recovered.append((int(start), int(end)))
     for symbol, start, end, _gap, _duration in database.execute(GAPS):
         kept[symbol].gaps.append((int(start), int(end)))
-    for symbol, start_ns, slot in database.execute(STARTS):
+    for symbol, start_ns, slot, reason in database.execute(STARTS):
         kept[symbol].starts_ns.append(start_ns)
         kept[symbol].accounts.append((start_ns, slot.partition(":")[0]))
+        kept[symbol].moves_ns.update([start_ns] if reason in ("moved", "moved_home") else [])
     for symbol, judged in database.execute(QUALITIES):
         kept[symbol].finding = judged
     for symbol, end_ns in database.execute(ENDS):
@@ -223,6 +225,27 @@ def day_account(subscriptions: Sequence[Mapping[str, Any]], kept: Kept, tape: Ta
     }
 
 
+def causes(subscriptions: Sequence[Mapping[str, Any]], kept: Kept) -> Counter[str]:
+    """A line's registrations by cause: its `first`; after it got a `slot` again; after a `move` to another account; or
+    in a slot that goes on, the last one `cut` with its connection, or removed by Observer (`renewed`). And its
+    removals: `removed` where the slot ended or moved, else `removed_held`.
+    """
+    found: Counter[str] = Counter()
+    before: Mapping[str, Any] = {}
+    for each in sorted(subscriptions, key=lambda each: each["acknowledged_ns"]):
+        at_ns, since_ns = each["acknowledged_ns"], before.get("acknowledged_ns", sys.maxsize)
+        starts_ns = {start_ns for start_ns in kept.starts_ns if since_ns < start_ns <= at_ns}
+        in_slot = "renewed" if before.get("removed") else "cut"
+        in_new_slot = "move" if starts_ns <= kept.moves_ns else "slot"
+        found[in_new_slot if starts_ns else in_slot if before else "first"] += 1
+        if each.get("removed"):
+            changes_ns = (*kept.ends_ns, *kept.moves_ns)
+            is_over = any(at_ns <= moment_ns <= each["ended_ns"] for moment_ns in changes_ns)
+            found["removed" if is_over else "removed_held"] += 1
+        before = each
+    return found
+
+
 def altered(database: sqlite3.Connection, tapes: Mapping[str, Tape]) -> int:
     """Number of stored trades that differ from the market's trade (the wire has whole seconds)."""
     count = 0
@@ -271,6 +294,7 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         figures = gap_figures(connection)
         wrong = {"altered": altered(connection, tapes), "false_words": figures.pop("false_words")}
     totals: defaultdict[str, int] = defaultdict(int)
+    registrations: Counter[str] = Counter()
     details: dict[str, Mapping[str, int]] = {}
     for symbol in sorted({*by_symbol, *kept}):
         stop_ns = sys.maxsize if stopped_ns is None else stopped_ns // NS_PER_MINUTE * NS_PER_MINUTE
@@ -278,6 +302,7 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         wire = wire_account(by_symbol[symbol], kept.get(symbol, Kept()), promised)
         known = [each for each in by_symbol[symbol] if is_known(each, kept.get(symbol, Kept()), changes)]
         day = day_account(known, kept.get(symbol, Kept()), tapes[symbol], promised)
+        registrations.update(causes(by_symbol[symbol], kept.get(symbol, Kept())))
         totals["traded_while_held"] += day.pop("traded_while_held")
         for name, count in (*wire.items(), *day.items()):
             wrong[name] = wrong.get(name, 0) + count
@@ -286,10 +311,10 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
     totals["streamed_trades"] = sum(len(each.streamed) for each in kept.values())
     totals["conflated_rows"] = sum(len(each.conflated) for each in kept.values())
     totals["recovered_trades"] = sum(len(each.recovered) for each in kept.values())
-    totals["registrations"] = len(ledger)
     totals["judged"] = sum(each.finding != "" for each in kept.values())
     balances = bool(kept) and not any(wrong.values())
-    return {"balances": balances, "wrong": wrong, "totals": {**totals, **figures}, "symbols": details}
+    figures = {**totals, **figures}
+    return {"balances": balances, "wrong": wrong, "totals": figures, "registrations": registrations, "symbols": details}
 
 
 def main() -> int:

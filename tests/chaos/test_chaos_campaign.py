@@ -35,11 +35,13 @@ def database(kind: str) -> Iterator[list[str]]:
             yield ["--db", url]
 
 
+# The default run has the damage on one database, and none on the other.
+LATER = pytest.param("sqlite", marks=pytest.mark.slow)
 MANY = pytest.param(1000, 3, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)])
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", [LATER, "postgresql"])
 @pytest.mark.parametrize(("faults", "producers"), [(25, 2), MANY])
 def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged_or_put_back(
     kind: str, faults: int, producers: int
@@ -52,7 +54,7 @@ def test_every_event_is_stored_once_or_stated_as_lost_whatever_is_killed_damaged
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_without_damage_nothing_is_lost(kind: str) -> None:
     with database(kind) as options:
         status, reported = campaign("--faults", 25, "--producers", 2, "--seed", 11, "--undamaged", *options)

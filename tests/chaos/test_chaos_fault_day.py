@@ -17,7 +17,7 @@ from tests.folders import short_folder
 from tests.store.writable import with_writable_trades
 from tests.system.secrets import search, secrets_of
 
-# Nightly: at a load of 12 the judge finds trades lost beside a cut that no gap states, at cfe9a6f1 as well; open.
+# Nightly: at a load of 12 its judge once found trades beside a cut that no gap states (test_streaming_cuts.py has why).
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly]
 
 Reported = dict[str, Any]

@@ -22,11 +22,11 @@ from bus.events import (
     TriggerFired,
     UniverseMember,
 )
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.labels_judge import SURGE_MIN, Usual, evidence, finding
 from tests.chaos.ledger_judge import Tape
+from tests.store.migrated import make_database
 
 DAY, S = "2026-11-18", 1_000_000_000
 OPEN_NS = 1_794_960_000 * S  # 09:00 KST
@@ -109,7 +109,7 @@ def judged(
     subscription was one at this venue, over which these trades were sent.
     """
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
-    migrate(url)
+    make_database(url)
     phases = [PhaseChanged(DAY, FROM_NS, "TRACK_A_ONLY", "FULL_OPERATION")]
     phases.append(PhaseChanged(DAY, TO_NS, "FULL_OPERATION", "TRACK_A_CLOSING"))
     in_time = STORED[: len(STORED) - without]

@@ -29,6 +29,7 @@ def run_of(folder: Path, keep_days: int, days: int = 6) -> tuple[Year, list[DayM
     return year, year.measured(), found
 
 
+@pytest.mark.slow
 def test_a_year_with_few_kept_days_stays_small(tmp_path: Path) -> None:
     _, days, looks = run_of(tmp_path, keep_days=2)
     assert growths(*looks) == []
@@ -37,6 +38,7 @@ def test_a_year_with_few_kept_days_stays_small(tmp_path: Path) -> None:
     assert [day.backup_s is not None for day in days] == [False, True] * 3
 
 
+@pytest.mark.slow
 def test_a_year_that_keeps_all_days_is_found_to_grow(tmp_path: Path) -> None:
     _, _, looks = run_of(tmp_path, keep_days=9)
     texts = growths(*looks)

@@ -10,10 +10,10 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import Event, GapDetected, PhaseChanged, QualityJudged, SlotAssigned, SlotReleased
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.chaos.ledger_judge import Kept, Tape, finding, held, is_known
+from tests.chaos.ledger_judge import Kept, Tape, causes, finding, held, is_known
+from tests.store.migrated import make_database
 
 SYMBOL, DAY = "005930", "2026-11-18"
 TAPE = trades(10)  # one share a second
@@ -37,7 +37,7 @@ def judged(word: str) -> QualityJudged:
 def wrong(folder: Path, *events: Event, sent: int = SENT) -> dict[str, Any]:
     """The judge's findings on a day with only the first `SENT` trades stored, of so many that the broker sent."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, [ASSIGNED, *TAPE[:SENT], *events])])
@@ -128,3 +128,23 @@ def test_a_subscription_acknowledged_over_a_connection_that_was_left_and_never_u
     changes = [("a", BEGINS_NS, "connected"), (account, BEGINS_NS + 2, state), ("a", BEGINS_NS + 9, "connected")]
     late = {"acknowledged_ns": BEGINS_NS + 5, "trades_before": 0, "spans": spans}
     assert is_known(late, Kept(accounts=[(BEGINS_NS, "a"), (BEGINS_NS + 7, "c")]), changes) == known
+
+
+@pytest.mark.parametrize(
+    ("starts_ns", "moves_ns", "ends_ns", "removed", "found"),
+    [
+        ([1], [], [], False, {"first": 1, "cut": 1}),
+        ([1], [], [], True, {"first": 1, "renewed": 1, "removed_held": 1}),
+        ([1, 6], [], [4], True, {"first": 1, "slot": 1, "removed": 1}),
+        ([1, 6], [], [4], False, {"first": 1, "slot": 1}),
+        ([1, 4], [4], [], True, {"first": 1, "move": 1, "removed": 1}),
+        ([1, 6], [6], [], False, {"first": 1, "move": 1}),
+        ([1, 4, 6], [4], [5], True, {"first": 1, "slot": 1, "removed": 1}),
+    ],
+)
+def test_each_registration_and_removal_of_a_line_has_a_cause(
+    starts_ns: list[int], moves_ns: list[int], ends_ns: list[int], removed: bool, found: dict[str, int]
+) -> None:
+    kept = Kept(starts_ns=starts_ns, moves_ns={*moves_ns}, ends_ns=ends_ns)
+    one = {"acknowledged_ns": 2, "ended_ns": 5, "removed": removed}
+    assert causes([{"acknowledged_ns": 7, "ended_ns": None, "removed": False}, one], kept) == found

@@ -28,6 +28,7 @@ def outbox_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in (folder / "run" / "outbox").glob("track-*/*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_another_user_reaches_nothing_and_the_modes_of_umask_022_would_let_a_readers_lock_stop_storage() -> None:
     """One system for both: the negative control shows that the attack would be seen."""
     with attacked_day(ATTACK_S) as attacked:

@@ -16,7 +16,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -150,6 +149,7 @@ class Delivery(RuleBasedStateMachine):
         self.trouble = ""
         self.is_stopping = False  # the writer
         self.processes = itertools.count()
+        self.streams = itertools.count(1)
         self.process = 0  # of the producer
         self.to_writer: list[tuple[int, Frames]] = []  # the process it is from
         self.to_producer: list[bytes] = []
@@ -198,7 +198,7 @@ class Delivery(RuleBasedStateMachine):
 
     @initialize()
     def start_producer(self) -> None:
-        stream = uuid.uuid4().hex
+        stream = f"{next(self.streams):032x}"  # the same in each run, as the order of the files depends on it
         with self.mortal():
             try:
                 outbox = Producer(self.outboxes, PRODUCER, stream)
@@ -324,11 +324,11 @@ class Delivery(RuleBasedStateMachine):
             self.die_in_transaction(store, group)
         if self.passes("locked"):
             with self.locked_database():
-                store.commit(group)
+                self.offer(store, group)
         if self.passes("full disk"):
             self.refuse_rows()
             try:
-                store.commit(group)  # a few rows find room in a page that is there
+                self.offer(store, group)  # a few rows find room in a page that is there
             finally:
                 store._engine.dispose()
             return
@@ -339,6 +339,14 @@ class Delivery(RuleBasedStateMachine):
             raise KilledError
         if self.passes("answer lost"):
             raise StoreError("the connection is lost")
+
+    def offer(self, store: StoreWriter, group: Sequence[Part]) -> None:
+        """Commit to a database that may refuse it."""
+        try:
+            store.commit(group)
+        except StoreError:
+            self.reach.count("commit_refused")
+            raise
 
     def die_in_transaction(self, store: StoreWriter, group: Sequence[Part]) -> None:
         """Rows inserted, not committed."""
@@ -531,17 +539,19 @@ class Delivery(RuleBasedStateMachine):
 
 FLOORS: Final = {
     "step": 1_000,
-    "step_with_anything_stored": 300,
-    "group_committed": 40,
+    "step_with_anything_stored": 350,
+    "group_committed": 60,
+    "commit_refused": 1,
+    "answer_lost": 1,
     "group_waits": 15,
     "later_epoch_began": 2,
-    "rewind": 8,
-    "unknown": 8,
-    "duplicate_dropped": 3,
-    "loss_stated": 1,
+    "rewind": 28,
+    "unknown": 27,
+    "duplicate_dropped": 9,
+    "loss_stated": 3,
     "live_stream_put_back": 1,
     "archive_revived": 1,
-    "segment_compressed": 2,
+    "segment_compressed": 17,
 }
 
 

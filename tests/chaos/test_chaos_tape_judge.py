@@ -21,10 +21,10 @@ from bus.events import (
     TapeSpan,
     TriggerFired,
 )
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.tape_judge import PAGE, Offered, finding, places, table
+from tests.store.migrated import make_database
 from tests.store.writable import with_writable_trades
 
 S = 1_000_000_000
@@ -104,7 +104,7 @@ def report(
 def judged(folder: Path, *statements: str) -> dict[str, Any]:
     """The judge's report on that day, after these changes of a copy of the database."""
     url = f"sqlite:///{folder}/observer.db"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("tape", "5" * 32, 1, events())])

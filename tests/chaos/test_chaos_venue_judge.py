@@ -10,10 +10,10 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import Event, GapDetected, MarketStateChanged, QualityJudged, SlotAssigned, SlotReleased, Trade
-from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.chaos.venue_judge import finding
+from tests.store.migrated import make_database
 from tests.store.writable import with_writable_trades
 
 S = 1_000_000_000
@@ -75,7 +75,7 @@ def events() -> list[Event]:
 def judged(folder: Path, *statements: str) -> dict[str, Any]:
     """The judge's report on that day, after these changes of the database."""
     url, offered = f"sqlite:///{folder}/observer.db", folder / "offered.csv"
-    migrate(url)
+    make_database(url)
     writer = StoreWriter(url)
     writer.open()
     writer.commit([Delivered("track-b", "5" * 32, 1, events())])

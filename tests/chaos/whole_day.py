@@ -3,17 +3,20 @@
 The real system streams trades and market states of the lines of KRX and NXT by the profile `whole-day`. Every kind of
 fault strikes, some of them before the KRX opens and after it has closed; both venues are stopped for half an hour, in
 which the stream is cut, too; symbols are interrupted (VI) and halted. With `--exam-day` it is the day of the university
-entrance exam: every session begins an hour later, and NXT has no pre-market.
+entrance exam: every session begins an hour later, and NXT has no pre-market. With `--calm` nothing fails and nothing is
+stopped, and trades alone are streamed: with `--accounts 1 --symbols 200` slots are scarce (docs/slots.md).
 
 Two independent judges speak (tests/chaos/ledger_judge.py, tests/chaos/venue_judge.py), and a separate process
 recomputes the day's decisions from the database.
 
-Prints one JSON object. Exit status 0: both judges find nothing wrong, the decisions are the same, every fault struck,
-every process lived to the end.
+Prints one JSON object, with the registrations by cause and the streamed share of the surges' volume. Exit status 0:
+both judges find nothing wrong, the decisions are the same, every fault struck, every process lived to the end.
 """
 
 import argparse
+import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -27,6 +30,8 @@ from observer.lines import line_id
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos import fault_day, venue_judge
+from tests.chaos.ledger_judge import read_kept
+from tests.chaos.shares import common, united, volume
 from tests.system.running import JsonObject, observer
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
@@ -54,19 +59,19 @@ LATER: Sequence[JsonObject] = (
 STOP: JsonObject = {"at": "14:30", "for_s": 1800}
 
 
-def changes(*, exam_day: bool, trades_times: float) -> Mapping[str, JsonObject]:
+def changes(*, exam_day: bool, trades_times: float, calm: bool = False) -> Mapping[str, JsonObject]:
     """The configuration of the day."""
     later_s = 3600 if exam_day else 0
     script = [*([] if exam_day else EARLY), *(_moved(fault, later_s) for fault in fault_day.SCRIPT), *LATER]
     simulator = {
         **QUICK_SILENCE["simulator"],
         "drops": [],
-        "faults": script,
-        "market_stops": [STOP],
+        "faults": [] if calm else script,
+        "market_stops": [] if calm else [STOP],
         "trades_times": trades_times,
         "opens_at": "10:00" if exam_day else "09:00",
     }
-    track_b = {"records": ["trades", "market_state"], "sessions": ["whole-day"]}
+    track_b = {"records": ["trades"] if calm else ["trades", "market_state"], "sessions": ["whole-day"]}
     return {**QUICK_SILENCE, "simulator": simulator, "track_b": track_b}
 
 
@@ -97,10 +102,37 @@ def halts_of(settings: SimulatorSettings) -> JsonObject:
 def judged(day: StagedDay, folder: Path) -> dict[str, Any]:
     """The reports of both judges on a finished day."""
     reported = fault_day.judged(day, folder)
-    halts = halts_of(msgspec.convert(day.settings["simulator"], SimulatorSettings))
+    settings = msgspec.convert(day.settings["simulator"], SimulatorSettings)
+    reported["streamed_of_surges"] = streamed_of_surges(day.database, settings)
+    halts = halts_of(settings)
     (folder / "halts.json").write_text(json.dumps(halts))
     ledger = json.loads((folder / "ledger.json").read_text())
     return {"ledger": reported, "venues": venue_judge.finding(ledger, day.database, folder / "offered.csv", halts)}
+
+
+def streamed_of_surges(database: Path, settings: SimulatorSettings) -> float:
+    """The streamed share of the surges' volume at the KRX, in usual days of each symbol of the universe: of the first
+    hour of each, in which a surge decays to a twentieth.
+    """
+    market, streamed, offered = market_of(settings), 0.0, 0.0
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        kept = read_kept(connection)
+        members = {symbol for (symbol,) in connection.execute("SELECT DISTINCT symbol FROM universe_members")}
+    for symbol in (each.symbol for each in market.instruments if each.trades and each.symbol in members):
+        plan = market.plan(symbol)
+        if plan.surge is None:
+            continue
+        from_ns = market.open_ns + round(plan.surge.start_s * 1e9)
+        until_ns = from_ns + 3_600 * 10**9
+        surge = united(
+            (each.cumulative_volume - each.volume, each.cumulative_volume)
+            for each in market.offered(symbol)
+            if each.venue == "KRX" and from_ns <= each.exchange_time_ns < until_ns
+        )
+        stored = united([*kept[symbol].streamed, *kept[symbol].conflated]) if symbol in kept else []
+        offered += volume(surge) / plan.usual_volume
+        streamed += volume(common(surge, stored)) / plan.usual_volume
+    return streamed / offered if offered else 1.0
 
 
 def run(
@@ -109,6 +141,7 @@ def run(
     seed: int,
     exam_day: bool,
     trades_times: float,
+    calm: bool = False,
     symbols: int = SYMBOLS,
     accounts: int = ACCOUNTS,
     folder: Path | None = None,
@@ -121,7 +154,7 @@ def run(
         seed=seed,
         session=EXAM_DAY if exam_day else DAY,
         begins=BEGINS,
-        changes=changes(exam_day=exam_day, trades_times=trades_times),
+        changes=changes(exam_day=exam_day, trades_times=trades_times, calm=calm),
         folder=folder,
         nxt=True,
     ) as day:
@@ -133,7 +166,7 @@ def run(
         _judge_again(day)
         reported = judged(day, day.folder)
         reported["every_process_lived"] = alive
-        reported["never_struck"] = fault_day.never_struck(reported["ledger"])
+        reported["never_struck"] = [] if calm else fault_day.never_struck(reported["ledger"])
         reported["exit_status"] = stopped(day)
         reported["left_behind"] = day.system.left_behind()
         verified = observer("decisions", "verify", "--config", day.configuration, "--json", cwd=day.folder)
@@ -183,6 +216,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help=f"default: {SEED}, of the exam day {EXAM_SEED}")
     parser.add_argument("--trades-times", type=float, default=1.0, help="how often symbols trade; 1: an ordinary day")
     parser.add_argument("--exam-day", action="store_true", help="the day of the university entrance exam")
+    parser.add_argument("--calm", action="store_true", help="nothing fails and nothing is stopped")
     parser.add_argument("--folder", type=Path, help="keep everything in its folder d; without it nothing is kept")
     arguments = parser.parse_args()
     if arguments.seed is None:

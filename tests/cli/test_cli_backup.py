@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import uuid
@@ -33,11 +32,12 @@ from observer.units import NS_PER_DAY
 from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
+from tests.cli.typed import command
 from tests.folders import short_folder
 from tests.lake.stored import append
+from tests.privileges import at_work
 from tests.store.raw import query
-from tests.system.running import OBSERVER
-from tests.waiting import DEADLINE_S, until
+from tests.waiting import until
 
 
 class Scene(msgspec.Struct):
@@ -193,13 +193,11 @@ def test_ctrl_c_ends_the_command_in_order(scene: Scene) -> None:
     started = scene.folder / "started"
     program = f"import time; open({str(started)!r}, 'w'); time.sleep(600)"
     scene.configure(command=[sys.executable, "-c", program, "{package}"])
-    words = [OBSERVER, "backup", "now", "--config", str(scene.folder / "observer.toml")]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+    with at_work(command("backup", "now", "--config", scene.folder / "observer.toml"), scene.folder) as process:
         until(started.exists, "the command runs")
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 130
-    [line] = errors.splitlines()
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
+        [line] = process.errors.splitlines()
     assert line.startswith("observer: [backup] command")
     assert line.endswith("was interrupted")
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import tomli_w
 
+import workers.core_writer
 from bus.delivery import Delivered
 from bus.endpoints import Endpoints
 from bus.events import EVENT_TYPES, Event
@@ -21,14 +21,16 @@ from bus.producer import Producer
 from observer.cli import replay as replaying
 from observer.cli.capture import capture
 from observer.errors import DatabaseInUseError, ObserverError
+from observer.runtime.worker import run
 from observer.store.digest import digest
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.bus.journals.keep import example
+from tests.cli.typed import command
 from tests.conformance.conftest import postgresql_schema
 from tests.folders import short_folder
+from tests.privileges import Child, at_work, in_a_fork
 from tests.store.migrated import make_database
-from tests.system.running import OBSERVER, observer
 from tests.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.system
@@ -61,13 +63,16 @@ def url_of(database: Path) -> str:
 
 @contextlib.contextmanager
 def core_writer(folder: Path) -> Iterator[None]:
-    command = [sys.executable, "-m", "workers.core_writer", "--config", str(folder / "c.toml")]
-    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    def write() -> None:
+        sys.argv = ["core_writer", "--config", str(folder / "c.toml")]
+        run("core-writer", workers.core_writer.core_writer)
+
+    with at_work(write, folder) as process:
         try:
             yield
         finally:
-            process.terminate()
-            process.wait(DEADLINE_S)
+            process.send(signal.SIGTERM)
+            process.wait()
 
 
 class Recording:
@@ -75,19 +80,18 @@ class Recording:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.file = folder / "captured"
-        command = [OBSERVER, "capture", "--config", str(folder / "c.toml"), "--out", str(self.file), "--json", *options]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        words = ("capture", "--config", folder / "c.toml", "--out", self.file, "--json", *options)
+        self._process = Child(command(*words), folder)
 
     def wait_for_begin(self) -> None:
-        assert self._process.stderr is not None
-        line = self._process.stderr.readline()  # pytest's time limit is the deadline
-        assert "recording to" in line, line
+        until(lambda: "recording to" in self._process.errors, "the begin")
 
     def stop(self) -> tuple[int, dict[str, Any], str]:
         """Ctrl-C; exit status, summary, errors."""
-        self._process.send_signal(signal.SIGINT)
-        out, errors = self._process.communicate(timeout=DEADLINE_S)
-        return self._process.returncode, json.loads(out), errors
+        self._process.send(signal.SIGINT)
+        out, status, errors = self._process.output.read(), self._process.wait(), self._process.errors
+        self._process.close()
+        return status, json.loads(out), errors
 
 
 def publish(folder: Path, events: Sequence[Event], stream: str = STREAM) -> None:
@@ -124,10 +128,11 @@ def origin(captured: Path) -> str:
 
 
 def replay(file: Path, url: str, *options: str) -> tuple[int, dict[str, Any], str]:
-    done = observer("replay", file, "--db", url, "--json", *options, cwd=file.parent)
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr
+    done = in_a_fork(command("replay", file, "--db", url, "--json", *options), file.parent)
+    return done.status, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
+@pytest.mark.slow
 def test_a_replayed_capture_has_the_digest_of_its_origin_however_often_it_is_replayed(
     captured: Path, folder: Path
 ) -> None:
@@ -156,11 +161,10 @@ def test_an_interrupted_replay_ends_with_130_leaves_no_process_and_resumes_next_
     captured: Path, folder: Path
 ) -> None:
     make_database(copy := url_of(folder / "copy.db"))
-    command = [OBSERVER, "replay", str(captured), "--db", copy, "--speed", "0.0001"]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as process:
+    with at_work(command("replay", captured, "--db", copy, "--speed", "0.0001"), folder) as process:
         [child] = until(lambda: children_of(process.pid), "the writer")
-        process.send_signal(signal.SIGINT)
-        assert process.wait(DEADLINE_S) == 130
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
     assert not Path(f"/proc/{child}").exists()
     assert replay(captured, copy)[0] == 0
     assert digest(copy) == digest(origin(captured))
@@ -196,6 +200,7 @@ def test_a_capture_that_cannot_read_the_database_does_not_claim_to_be_complete(f
     assert "not known what is missing" in errors
 
 
+@pytest.mark.slow
 def test_a_capture_of_some_kinds_has_only_these(folder: Path) -> None:
     recording = Recording(folder, "--kinds", "phase_changed,snapshot")
     with core_writer(folder):
@@ -230,6 +235,6 @@ def test_wrong_options_do_nothing(folder: Path) -> None:
     with pytest.raises(ObserverError, match="is there already"):
         capture(out=folder / "x", config=folder / "c.toml")
     assert (folder / "x").read_text() == "precious"
-    refused = observer("replay", folder / "x", "--db", url_of(folder / "y.db"), cwd=folder)
-    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
+    refused = in_a_fork(command("replay", folder / "x", "--db", url_of(folder / "y.db")), folder)
+    assert (refused.status, "Traceback" in refused.stderr) == (2, False)
     assert not (folder / "y.db").exists()

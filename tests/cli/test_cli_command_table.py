@@ -3,7 +3,7 @@
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -58,47 +58,46 @@ def test_help_fits_80_columns_and_names_every_command(words: tuple[str, ...]) ->
     assert max(map(len, ran.output.splitlines())) <= 80
 
 
-def modules_after(*words: str) -> set[str]:
-    """The top-level packages that a command line imports; its exit status does not matter."""
+HELPS = (("--help",), ("--version",), *((*path, "--help") for path in GROUP_PATHS[1:]))
+STATUS = ("status",)
+READERS = (
+    *(("gaps", "list"), ("gaps", "show", "x"), ("etf", "list"), ("universe", "show")),
+    *(("slots", "history", "005930"), ("master", "tradable", "--region", "US"), ("master", "history")),
+)
+
+
+def imported_by(*lines: tuple[str, ...], but: Collection[str]) -> dict[str, list[str]]:
+    """By the command line that imports first one of these packages, what is imported then. One interpreter runs all
+    lines; their exit status does not matter.
+    """
     code = (
         "import sys\n"
-        f"sys.argv = ['observer', *{list(words)!r}]\n"
         "from observer.cli.app import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))\n"
+        f"for words in {list(lines)!r}:\n"
+        "    sys.argv = ['observer', *words]\n"
+        "    try:\n        main()\n    except SystemExit:\n        pass\n"
+        f"    found = {set(but)!r} & {{name.partition('.')[0] for name in sys.modules}}\n"
+        "    sys.stderr.write(f\"\\nafter {' '.join(words)}: {' '.join(sorted(found))}\\n\")\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
-    return set(ran.stderr.split())
+    after = [line.removeprefix("after ") for line in ran.stderr.splitlines() if line.startswith("after ")]
+    assert len(after) == len(lines), ran.stderr
+    return {words: found.split() for words, _, found in (line.partition(": ") for line in after) if found}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [("--help",), ("--version",), *((*path, "--help") for path in GROUP_PATHS[1:])],
-    ids=" ".join,
-)
-def test_help_of_a_group_imports_none_of_its_commands(words: tuple[str, ...]) -> None:
-    assert modules_after(*words) & set(HEAVY) == set()
+def test_help_of_a_group_imports_none_of_its_commands() -> None:
+    assert imported_by(*HELPS, but=HEAVY) == {}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(("status",), ("gaps", "list"), ("gaps", "show", "x"), ("etf", "list"), ("universe", "show")),
-        *(("slots", "history", "005930"), ("master", "tradable", "--region", "US"), ("master", "history")),
-    ],
-    ids=" ".join,
-)
+@pytest.mark.parametrize(("lines", "but"), [([STATUS], {*READING, "sqlalchemy"}), (READERS, {*READING, "zmq"})])
 def test_a_command_that_reads_imports_no_network_no_tables_and_no_supervision(
-    words: tuple[str, ...], tmp_path, monkeypatch: pytest.MonkeyPatch
+    lines: Sequence[tuple[str, ...]], but: Collection[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The status needs no database, the others no socket."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "observer.toml").touch()
-    assert modules_after(*words) & {*READING, *(("zmq",) if words != ("status",) else ())} == set()
-
-
-def test_status_needs_no_database() -> None:
-    assert "sqlalchemy" not in modules_after("status")
+    assert imported_by(*lines, but=but) == {}
 
 
 def test_a_wrong_word_ends_with_2_and_names_the_nearest() -> None:

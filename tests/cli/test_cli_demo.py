@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from observer.cli.demo import MoreRecords, demo, next_commands, program_of
+from observer.cli.demo import MoreRecords, demo, faults, next_commands, program_of
 from observer.cli.options import command_of
+from observer.errors import TransportError
+from tests.demo.test_demo_summary import but
 
 HERE = Path("demo")
 DATABASE = "sqlite:////elsewhere/observer.db"
@@ -51,6 +53,13 @@ def test_the_program_is_printed_as_it_can_be_typed_again(tmp_path: Path, monkeyp
     assert program_of("/packages/observer/__main__.py") == f"{sys.executable} -m observer"
     monkeypatch.setenv("PATH", str(on_path.parent))
     assert program_of(str(on_path)) == "observer"
+
+
+@pytest.mark.parametrize("failure", [TransportError("the simulator does not give its ledger"), OSError(28, "no space")])
+def test_a_day_without_the_broker_s_ledger_has_one_line_with_the_cause(failure: Exception) -> None:
+    day = but(overstated=None)
+    assert not day.succeeded
+    assert list(faults(day, HERE, failure)) == [f"no comparison with the broker's ledger: {failure}"]
 
 
 def test_the_help_names_every_stream() -> None:

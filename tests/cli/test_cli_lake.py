@@ -107,6 +107,7 @@ def test_a_day_whose_files_are_lost_is_forgotten_until_they_are_back(scene: Scen
     assert [line["is_forgotten"] for line in json.loads(scene.typed("status", "--json").stdout)] == [False, False]
 
 
+@pytest.mark.slow
 def test_lost_versions_of_a_day_are_forgotten_until_their_files_are_back(scene: Scene) -> None:
     append(scene.url, *day_of(NEXT_DAY, market=MARKET, symbols=1))
     scene.typed("seal", "--all")
@@ -332,6 +333,7 @@ def test_without_a_target_there_is_nothing_to_publish(scene: Scene) -> None:
     assert "2026-11-17 is not sealed" in str(scene.typed("publish", "2026-11-17").exception)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sealing_in_order(scene: Scene) -> None:
     append(scene.url, *(trade(number, symbol="000040") for number in range(1, 60_000)))
     words = [OBSERVER, "lake", "seal", "--config", scene.configuration]

@@ -10,7 +10,6 @@ import resource
 import shlex
 import socket
 import sqlite3
-import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,11 +24,11 @@ from bus.codec import pack
 from bus.commands import Refused
 from bus.journal import JournalWriter
 from observer.accounts.token_cache import TokenRecord, TokenStore
-from observer.cli.app import main
 from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.supervisor.instance import InstanceLock
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
+from tests.cli.typed import command
 from tests.folders import short_folder
 from tests.listings.scene import contents, symbols
 from tests.privileges import Ran, in_a_fork
@@ -587,16 +586,12 @@ def folder(migrated: Path) -> Iterator[Path]:
 
 
 def in_folder(folder: Path, words: str, environment: dict[str, str] | None = None, stdout: str = "") -> Ran:
-    def command() -> None:
+    def run() -> None:
         if stdout:
             os.dup2(os.open(stdout, os.O_WRONLY), 1)
-        for name in [name for name in os.environ if name.startswith(("KIS_", "OBSERVER_"))]:
-            del os.environ[name]
-        os.environ.update(environment or {})
-        sys.argv = ["observer", *shlex.split(words)]
-        main()
+        command(*shlex.split(words), environment=environment)()
 
-    return in_a_fork(command, folder, as_user=True)
+    return in_a_fork(run, folder, as_user=True)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import termios
 from collections.abc import Callable, Iterator
@@ -29,18 +28,13 @@ from observer.demo.configuration import DemoConfiguration, write_demo_configurat
 from observer.text import plain_text
 from observer.web.model import State, Universe
 from tests.builders import trade
-from tests.cli.typed import typed_system
+from tests.cli.typed import command, typed_system
 from tests.folders import short_folder
+from tests.privileges import Child
 from tests.store.migrated import make_database
-from tests.waiting import DEADLINE_S, until
+from tests.waiting import until
 from tests.web.page_states import FOUR_STATES as STATES
 
-# Makes the terminal the session's own, so that its keys are signals, and becomes the command.
-OWN_TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.executable, [sys.executable, "-m", "observer", *sys.argv[1:]])
-"""
 SIZES = [(80, 24), (120, 40)]
 NUMBER = re.compile(r"[0-9][0-9.,:]*[0-9]|[0-9]")
 ENTERED, LEFT = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
@@ -179,16 +173,19 @@ class Shown:
         self._ours, self._theirs = pty.openpty()
         self.resize(*size)
         self.before = termios.tcgetattr(self._theirs)
-        command = [sys.executable, "-c", OWN_TERMINAL, "top", *words, "--config", str(folder / "observer.toml")]
-        variables = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-        self.process = subprocess.Popen(
-            command,
-            stdin=self._theirs,
-            stdout=self._theirs,
-            stderr=subprocess.PIPE,
-            env={**variables, "TERM": "xterm"},
-            start_new_session=True,
-        )
+        typed = command("top", *words, "--config", folder / "observer.toml", environment={"TERM": "xterm"})
+
+        def show() -> None:
+            """On the session's own terminal, whose keys are signals."""
+            for number in (0, 1):
+                os.dup2(self._theirs, number)
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115 - for its whole life
+            for name in {"COLUMNS", "LINES", "NO_COLOR"} & os.environ.keys():
+                del os.environ[name]
+            typed()
+
+        self.process = Child(show, folder)
         os.set_blocking(self._ours, False)
         self.output = b""
 
@@ -214,12 +211,10 @@ class Shown:
     def end(self) -> int:
         until(lambda: self.read() is not None and self.process.poll() is not None, "its end")
         self.read()
-        return self.process.returncode
+        return self.process.wait()
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate(timeout=DEADLINE_S)
+        self.process.close()
         os.close(self._ours)
         os.close(self._theirs)
 
@@ -237,8 +232,8 @@ ENDS: dict[str, Callable[[Shown], None]] = {
     "q": lambda top: top.type(b"q"),
     "ctrl-C": lambda top: top.type(b"\x03"),
     "ctrl-backslash": lambda top: top.type(b"\x1c"),
-    "SIGTERM": lambda top: top.process.send_signal(signal.SIGTERM),
-    "SIGHUP": lambda top: top.process.send_signal(signal.SIGHUP),
+    "SIGTERM": lambda top: top.process.send(signal.SIGTERM),
+    "SIGHUP": lambda top: top.process.send(signal.SIGHUP),
 }
 
 
@@ -265,7 +260,7 @@ def test_a_new_size_is_a_new_screen_and_ctrl_z_gives_the_terminal_back(
         top.type(b"\x1a")
         top.wait_for(LEFT)
         until(lambda: top.attributes() == top.before, "the terminal's attributes")
-        top.process.send_signal(signal.SIGCONT)
+        top.process.send(signal.SIGCONT)
         until(lambda: top.read().count(ENTERED) == 2, "the screen again")
         top.type(b"q")
         assert top.end() == 0

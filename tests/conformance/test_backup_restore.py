@@ -98,6 +98,7 @@ def test_a_database_put_back_by_hand_is_an_alert(empty_database_url: str) -> Non
         assert "database_went_back" in open_alerts(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_file_that_cannot_be_put_back_replaces_nothing(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
@@ -128,6 +129,7 @@ def test_a_file_that_cannot_be_put_back_replaces_nothing(
         assert digest(url).tables["trades"] == before
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_replaced_database_is_kept_and_its_events_beyond_the_outboxes_are_stated(empty_database_url: str) -> None:
     url = empty_database_url

@@ -56,6 +56,7 @@ def on_paper(test: Callable[[Client, KisClient, ManualClock], Awaitable[None]]) 
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_sweep_of_the_paper_host_asks_one_symbol_a_call_and_equals_the_market() -> None:
     async def test(client: Client, kis: KisClient, clock: ManualClock) -> None:
         assert kis.quotes_per_call == 1

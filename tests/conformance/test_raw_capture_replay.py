@@ -49,6 +49,9 @@ class Received:
     def on_facts(self, facts):
         self.facts += facts
 
+    def on_requested(self, symbol, *, removal=False):
+        pass
+
     def on_subscribed(self, symbol):
         self.subscribed.add(symbol)
 

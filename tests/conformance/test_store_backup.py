@@ -3,7 +3,6 @@
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +16,10 @@ from observer.store.backup import check_copy, content_of, copy_database, copy_na
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.writer import StoreWriter
 from tests.builders import trades
+from tests.privileges import at_work
+from tests.store.committing import commit_for_ever
 from tests.store.raw import execute, query
 
-ROOT = Path(__file__).parents[2]
 STREAM = "4" * 32
 
 
@@ -79,13 +79,10 @@ def test_a_copy_is_one_file_that_only_its_owner_can_read(stored_url: str, tmp_pa
 
 
 def test_a_copy_during_commits_is_of_one_moment(stored_url: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.store.committing", stored_url]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline()
+    with at_work(lambda: commit_for_ever(stored_url), tmp_path) as process:
+        assert process.output.readline()
         copy = copied(stored_url, tmp_path)
-        assert process.stdout.readline()
-        process.kill()
+        assert process.output.readline()
     content = content_of(copy, threading.Event())
     assert sum(content.marks.values()) == trades_in(copy)
     assert trades_in(copy) % 100 == 0  # both streams of each commit

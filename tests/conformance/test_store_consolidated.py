@@ -179,7 +179,7 @@ def days_of_trades(draw: st.DrawFn) -> list[Trade]:
     return draw(st.permutations(found))
 
 
-@reaches(stock_with_two_venues=6, minute_of_several_trades=8)
+@reaches(stock_with_two_venues=9, minute_of_several_trades=17)
 @settings(examples(0.1), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rounds=st.lists(days_of_trades(), min_size=1, max_size=4))
 def test_what_is_consolidated_is_the_merge_of_the_lines_and_its_volume_is_their_sum(
@@ -269,7 +269,7 @@ def of_day(conflated_day: ConflatedDay, day: str, stock: str) -> list[Event]:
     return found
 
 
-@reaches(held_beside_conflated=1)
+@reaches(held_beside_conflated=4)
 @settings(examples(0.1), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rounds=st.lists(conflated_days(), min_size=1, max_size=4))
 @example(rounds=[ConflatedDay.of([(21, 1, 1), (60, 1, 1), (60, 2, 1)], rows=[(0, 3)], held=[1])])

@@ -1,7 +1,6 @@
 """After a kill of the writer or its connection: all acknowledged batches are stored, and no partial batch."""
 
-import subprocess
-import sys
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,21 +16,19 @@ from observer.store import engine
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.builders import trades
-from tests.store.committing import STREAMS
+from tests.privileges import at_work
+from tests.store.committing import STREAMS, commit_for_ever
 from tests.store.raw import execute, query
 
-ROOT = Path(__file__).parents[2]
 STREAM = STREAMS[0]
 
 
 def commit_and_kill(url: str, after_commits: int) -> int:
     """Start the process, kill it in the middle of its work, and return the mark that it last said was stored."""
-    command = [sys.executable, "-m", "tests.store.committing", url]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = [int(process.stdout.readline()) for _ in range(after_commits)]
-        process.kill()
-        said += [int(line) for line in process.stdout.read().splitlines()]
+    with at_work(lambda: commit_for_ever(url), Path.cwd()) as process:
+        said = [int(process.output.readline()) for _ in range(after_commits)]
+        process.send(signal.SIGKILL)
+        said += [int(line) for line in process.output.read().splitlines()]
     return said[-1]
 
 

@@ -1,9 +1,8 @@
 """The ledger files equal the committed rows, in the requirement's formats, after any kill; on both databases."""
 
 import json
+import select
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -19,11 +18,11 @@ from observer.store import exports
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter
 from tests.builders import trade
-from tests.store.exporting import DAY, START_NS, recovery, refusal
+from tests.privileges import at_work
+from tests.store.exporting import DAY, START_NS, commit_and_export, recovery, refusal
 from tests.store.plans import recorded
 from tests.store.raw import execute
 
-ROOT = Path(__file__).parents[2]
 OVERFLOW = "system/overflow/kis/20261118_overflow.jsonl"
 RECOVERIES = "scalp/kis/kr_stocks/20261118"
 
@@ -198,6 +197,7 @@ def test_a_position_file_of_another_format_is_refused_with_the_remedy(
         ledgers.catch_up()
 
 
+@pytest.mark.slow
 def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database_url: str, tmp_path: Path) -> None:
     rng, folder = Random(4), tmp_path / "observer"
     for _kill in range(4):
@@ -211,13 +211,9 @@ def test_after_kills_at_random_moments_the_files_are_those_of_a_rebuild(database
 
 
 def run_and_kill(url: str, folder: Path, after_s: float) -> None:
-    command = [sys.executable, "-m", "tests.store.exporting", url, str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        with pytest.raises(subprocess.TimeoutExpired):  # it goes on for ever
-            process.wait(after_s)
-        process.kill()
+    with at_work(lambda: commit_and_export(url, folder), folder.parent) as process:
+        assert process.output.readline() == "begun\n"
+        assert select.select([process.output], [], [], after_s)[0] == [], "it goes on until it is killed"
 
 
 def test_a_recovery_whose_trades_left_the_database_keeps_its_file(

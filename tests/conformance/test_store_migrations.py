@@ -16,6 +16,7 @@ from observer.store.schema import SCHEMA_REVISION
 from observer.store.writer import StoreWriter
 from tests.conformance.test_store_schema import assert_is_current
 from tests.store.filled import STREAM, events
+from tests.store.migrated import make_database
 from tests.store.raw import execute, query
 
 BASELINE = "0008"
@@ -43,7 +44,7 @@ def to(url: str, revision: str) -> None:
 @pytest.fixture
 def older_url(empty_database_url: str) -> str:
     """A database of the first schema with rows: those of the newest one, taken back."""
-    to(empty_database_url, "head")
+    make_database(empty_database_url)
     writer = StoreWriter(empty_database_url)
     writer.open()
     writer.commit([Delivered("track-b", STREAM, 1, events())])

@@ -6,9 +6,9 @@ from datetime import date
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import Event, NavObserved
+from bus.events import Event, NavObserved, Snapshot, SweepCompleted
 from observer.local_time import local_ns
-from observer.store.removal import SealedRows, count_left
+from observer.store.removal import SealedRows, count_left, has_rows, lacks_snapshots
 from observer.store.summary import RowsAndMarks, SummaryReader
 from observer.store.writer import StoreWriter
 from tests.builders import trade
@@ -83,3 +83,34 @@ def test_the_rows_that_are_gone_count_as_removed_and_those_that_are_left_do_not(
         assert reader.rows_and_marks() == RowsAndMarks(2, 0, 6)
         with reader._asking() as connection:
             assert count_left(connection, sealed) == 2
+            assert count_left(connection, SealedRows("trades", NEXT_DAY, STREAM, 1, 6, 6)) == 0
+            assert count_left(connection, SealedRows("trades", DAY, OTHER, 1, 6, 6)) == 0
+            left = [SealedRows("trades", DAY, STREAM, number, number, 1) for number in (5, 6)]
+            assert has_rows(connection, left)
+            assert not has_rows(connection, [*left, sealed])
+
+
+def sweep(session_date: str, received: int) -> Event:
+    return SweepCompleted("kis", session_date, 1, 2, 3, 9, received, 1)
+
+
+def seen(session_date: str) -> Event:
+    return Snapshot("kis", "005930", session_date, 1, 3, 1.0, *[None] * 8, 10.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "lacks"),
+    [
+        ([sweep(DAY, 0), sweep(NEXT_DAY, 9)], False),
+        ([sweep(DAY, 1)], True),
+        ([sweep(DAY, 9), seen(NEXT_DAY)], True),
+        ([sweep(DAY, 9), seen(DAY)], False),
+        ([seen(DAY), seen(NEXT_DAY)], False),
+    ],
+)
+def test_a_day_lacks_snapshots_when_its_sweeps_brought_some_and_none_is_there(
+    writer: StoreWriter, database_url: str, events: list[Event], lacks: bool
+) -> None:
+    store(writer, *events)
+    with SummaryReader(database_url) as reader, reader._asking() as connection:
+        assert lacks_snapshots(connection, DAY) == lacks

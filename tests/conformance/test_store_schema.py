@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import main as alembic_command
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, inspect
@@ -22,26 +21,20 @@ from observer.store.reader import StoreReader
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.tables import EVENT_TABLES, METADATA, TABLE_NAMES
 from observer.store.writer import StoreWriter
-from tests.store.migrated import make_database
+from tests.privileges import Ran, in_a_fork
 from tests.store.raw import execute, query
-from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 
 
-def alembic(*arguments: str, environment_url: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OBSERVER_DATABASE_URL": environment_url}
-    command = [sys.executable, "-m", "alembic", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment, timeout=DEADLINE_S
-    )
+def alembic(*arguments: str, environment_url: str = "") -> Ran:
+    """What the command does in the repository's folder (tests/store/test_store_engine.py starts it as a program)."""
 
+    def command() -> None:
+        os.environ["OBSERVER_DATABASE_URL"] = environment_url
+        alembic_command(arguments, "alembic")
 
-@pytest.fixture
-def own_database_url(empty_database_url: str) -> str:
-    """The URL of a database with the current schema for a test that may change the schema."""
-    make_database(empty_database_url)
-    return empty_database_url
+    return in_a_fork(command, ROOT)
 
 
 def test_the_migrations_make_the_schema_of_the_events(empty_database_url: str) -> None:
@@ -94,9 +87,9 @@ def test_migrating_twice_changes_nothing(database_url: str) -> None:
 
 def test_the_alembic_command_migrates_the_given_database_and_finds_no_difference(empty_database_url: str) -> None:
     upgraded = alembic("-x", f"url={empty_database_url}", "upgrade", "head")
-    assert upgraded.returncode == 0, upgraded.stderr
+    assert upgraded.status == 0, upgraded.stderr
     checked = alembic("check", environment_url=empty_database_url)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.status == 0, checked.stdout + checked.stderr
 
 
 def test_a_database_without_schema_is_refused_with_the_remedy(empty_database_url: str) -> None:
@@ -151,6 +144,6 @@ def test_a_doubled_slot_is_impossible(database_url: str) -> None:
 
 def test_a_schema_cannot_be_taken_back(own_database_url: str) -> None:
     result = alembic("downgrade", "base", environment_url=own_database_url)
-    assert result.returncode != 0
+    assert result.status != 0
     assert "restore the backup" in result.stdout + result.stderr
     assert query(own_database_url, "SELECT version_num FROM alembic_version") == [(SCHEMA_REVISION,)]

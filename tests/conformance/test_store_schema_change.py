@@ -1,9 +1,8 @@
 """Changes of the schema on both databases: views follow the code; no reader or killed program stops them for ever."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,19 +15,13 @@ from observer.store.engine import migrate, open_writer
 from observer.store.integrity import schema_problems
 from observer.store.schema_change import change_schema
 from observer.store.views import make_views
+from tests.privileges import at_work
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
 from tests.waiting import until
 
 STALE = "CREATE VIEW best_quotes AS SELECT 1 AS stale"
 LOCK_WAIT_MS = 300
-# A program that waits for a lock for ever: only its death ends its statement.
-PATIENT = """
-import sys
-from observer.store import engine
-engine._POSTGRESQL_WRITER_SETTINGS += ("lock_timeout = 0",)
-engine.migrate(sys.argv[1])
-"""
 
 
 @pytest.fixture
@@ -122,14 +115,18 @@ def test_a_reader_that_keeps_a_lock_ends_the_change_with_a_remedy_and_the_next_o
 
 
 @pytest.mark.parametrize("empty_database_url", ["postgresql"], indirect=True)
-def test_a_killed_change_leaves_no_lock_behind_a_reader_and_is_repeated(stale_url: str) -> None:
+def test_a_killed_change_leaves_no_lock_behind_a_reader_and_is_repeated(stale_url: str, tmp_path: Path) -> None:
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'best_quotes'::regclass"
+
+    def wait_for_ever() -> None:
+        """Only its death ends its statement."""
+        engine._POSTGRESQL_WRITER_SETTINGS += ("lock_timeout = 0",)
+        migrate(stale_url)
+
     with transaction(stale_url) as reader:
         reader.execute("SELECT * FROM best_quotes")
-        with subprocess.Popen([sys.executable, "-c", PATIENT, stale_url]) as program:
-            until(lambda: query(stale_url, waiting) == [(1,)] or program.poll() is not None, "the change waits")
-            assert program.poll() is None
-            program.kill()
+        with at_work(wait_for_ever, tmp_path):
+            until(lambda: query(stale_url, waiting) == [(1,)], "the change waits")
         until(lambda: query(stale_url, waiting) == [(0,)], "the server ends the change", 30)
         assert query(stale_url, "SELECT stale FROM best_quotes") == [(1,)]
     migrate(stale_url)

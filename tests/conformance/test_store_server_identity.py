@@ -22,6 +22,7 @@ def batch(first: int, count: int) -> Delivered:
     return Delivered("track-b", STREAM, first, trades(count, first=first))
 
 
+@pytest.mark.slow
 def test_a_server_that_is_put_back_or_failed_over_is_noticed_and_adopted() -> None:
     with private_server() as server:
         make_database(server.url)

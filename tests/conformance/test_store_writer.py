@@ -85,8 +85,9 @@ def test_a_batch_that_does_not_follow_the_mark_changes_nothing(
 
 def test_lost_numbers_are_one_row_and_the_stream_goes_on(writer: StoreWriter, database_url: str) -> None:
     lost = Lost(STREAM, 3, 10, "damaged", "producer")
+    assert writer.lost_events() == 0
     committed = writer.commit([delivered(trades(2)), lost, delivered(trades(1, first=11), first=11)])
-    assert (committed.stored, committed.lost) == (3, 8)
+    assert (committed.stored, committed.lost, writer.lost_events()) == (3, 8, 8)
     assert writer.high_water_marks([STREAM]) == {STREAM: 11}
     assert sequences(database_url, "trades") == [1, 2, 11]
     statement = "SELECT first_sequence, last_sequence, reason, noted_ns FROM delivery_losses"
@@ -150,15 +151,15 @@ def test_a_writer_that_is_started_again_goes_on_with_the_bound_of_the_days_quara
 def test_the_next_day_has_room_in_the_quarantine_whatever_the_table_holds(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("observer.store.writer.QUARANTINE_BYTES_MAX", 10)
+    monkeypatch.setattr("observer.store.writer.QUARANTINE_BYTES_MAX", 12)
     now_ns = 77
     writer = StoreWriter(database_url, now_ns=lambda: now_ns)
     writer.open()
-    writer.commit([delivered([Poison(b"123456", "not an event"), Poison(b"123456", "not an event")])])
-    now_ns += 86_400_000_000_000
-    writer.commit([delivered([Poison(b"123456", "not an event")], 3)])
+    for first in (1, 4):
+        writer.commit([delivered([Poison(b"123456", "not an event")] * 3, first)])
+        now_ns += 86_400_000_000_000
     writer.close()
-    assert query(database_url, "SELECT length(content) FROM quarantine ORDER BY sequence") == [(6,), (0,), (6,)]
+    assert query(database_url, "SELECT length(content) FROM quarantine ORDER BY sequence") == [(6,), (6,), (0,)] * 2
 
 
 REFUSED = {
@@ -184,9 +185,13 @@ def test_a_refused_row_goes_to_quarantine_and_the_rest_is_stored(
 
 def test_a_refused_event_can_be_read_from_the_quarantine(writer: StoreWriter, database_url: str) -> None:
     refused = trade(1, price=None)
-    writer.commit([delivered([refused])])
-    [(content,)] = query(database_url, "SELECT content FROM quarantine")
+    committed = writer.commit([delivered([refused, Poison(b"\xc1", "not an event")])])
+    assert committed.quarantined == 2
+    rows = query(database_url, "SELECT reason, content FROM quarantine ORDER BY sequence")
+    [(reason, content), poison] = rows
     assert content == encode_event(refused)
+    assert "price" in str(reason)
+    assert poison == ("not an event", b"\xc1")
 
 
 @settings(examples(0.2), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -228,7 +233,8 @@ def test_redelivered_events_are_counted_with_their_stream(writer: StoreWriter, d
     writer.commit([delivered(trades(1)), delivered(trades(1), stream=OTHER_STREAM)])
     writer.note_duplicates(STREAM, 3)
     writer.note_duplicates(STREAM, 4)
-    assert query(database_url, "SELECT uid, duplicates FROM streams ORDER BY id") == [(STREAM, 7), (OTHER_STREAM, 0)]
+    streams = query(database_url, "SELECT id, uid, producer, duplicates FROM streams ORDER BY id")
+    assert streams == [(1, STREAM, "track-b", 7), (2, OTHER_STREAM, "track-b", 0)]
 
 
 # --- the projection of listings ------------------------------------------------------------------------------

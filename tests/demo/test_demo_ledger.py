@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from observer.demo.ledger import LEDGER, Subscribed, is_overstated, keep_ledger
+from observer.errors import TransportError
 from observer.gaps.intervals import Interval
 from observer.simulator.market.market import OfferedTrade
 from tests.builders import trade
@@ -30,6 +31,32 @@ def test_the_ledger_is_fetched_from_this_machine_whatever_proxy_is_set(
 
     asyncio.run(scenario())
     assert (tmp_path / LEDGER).read_text() == '{"registrations": []}'
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"), [("/simulator/registrations", "HTTPStatusError .*503"), ("/elsewhere", "HTTPStatusError .*404")]
+)
+def test_a_ledger_that_is_not_given_is_an_error_with_its_cause(tmp_path: Path, path: str, cause: str) -> None:
+    async def refused(_request: web.Request) -> web.Response:
+        return web.Response(status=503)
+
+    async def scenario() -> None:
+        async with serving(web.get(path, refused)) as address:
+            await keep_ledger(f"http://{address}", tmp_path)
+
+    with pytest.raises(TransportError, match=f"the simulator does not give its ledger: {cause}"):
+        asyncio.run(scenario())
+    assert not (tmp_path / LEDGER).exists()
+
+
+def test_a_simulator_that_is_gone_is_named_as_the_cause(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serving() as address:
+            pass
+        await keep_ledger(f"http://{address}", tmp_path)
+
+    with pytest.raises(TransportError, match=r"the simulator does not give its ledger: ConnectError \w"):
+        asyncio.run(scenario())
 
 
 # --- reports better than the truth ---------------------------------------------------------------------------

@@ -177,6 +177,7 @@ def clock_of(words: str) -> str:
     return HeldClock(at_ns, Path("never started"), 1.0).to_variable()
 
 
+@pytest.mark.slow
 def test_every_command_about_stored_data_does_what_the_page_says(
     at_rest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +218,7 @@ class Running(msgspec.Struct, frozen=True):
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     with short_folder() as folder, listening() as phone, listening() as mail:
-        day = [OBSERVER, "demo", "--symbols", "60", "--speed", "1200", "--keep", "--json", "--folder", folder / "demo"]
+        day = [OBSERVER, "demo", "--symbols", "60", "--speed", "480", "--keep", "--json", "--folder", folder / "demo"]
         assert subprocess.run(day, cwd=folder, capture_output=True, check=False).returncode == 0
         (folder / ".venv").symlink_to(Path(OBSERVER).parents[1])
         (folder / "config").mkdir(0o700)

@@ -80,7 +80,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         clock.start()
         found = Machine(folder / "venv", earlier, later, folder / "s", clock.to_variable())
         found.folder.mkdir()
-        day = [found.program, "demo", "--symbols", "60", "--speed", "1200", "--keep", "--json"]
+        day = [found.program, "demo", "--symbols", "60", "--speed", "480", "--keep", "--json"]
         assert subprocess.run(day, cwd=found.folder, capture_output=True, check=False).returncode == 0
         yield found
 

@@ -101,7 +101,7 @@ def test_a_new_folder_has_a_day_in_it_and_its_database_answers(installed: Instal
     without_keys = installed.typed("run", cwd=first)
     assert without_keys.returncode == 2
     assert "give [main] with app_key and app_secret in config/keys.toml" in without_keys.stderr
-    day = installed.typed("demo", "--json", "--symbols", "60", "--speed", "1200", "--keep", cwd=first)
+    day = installed.typed("demo", "--json", "--symbols", "60", "--speed", "480", "--keep", cwd=first)
     assert day.returncode == 0, [day.stdout, day.stderr]  # all that was published is stored
     doctor = installed.typed("doctor", "--recount", "--config", "demo/observer.toml", cwd=first)
     assert doctor.returncode == 0, doctor.stdout

@@ -20,6 +20,7 @@ from observer.errors import DataFileError, NotYetError, TransportError
 from observer.etf.collector import EtfCollector
 from observer.etf.schedule import etf_jobs_of, last_due_ns, last_session
 from observer.etf.settings import EtfSettings, KrxSettings
+from observer.etf.sources import EtfSources
 from observer.local_time import local_ns
 from observer.providers.broker import Credentials
 from observer.providers.http import RestPipeline, open_client
@@ -116,11 +117,14 @@ class Scene:
 
         return EtfCollector(
             provider="kis",
-            settings=settings.etf,
-            runtime=Path(settings.run.runtime),
+            sources=EtfSources(
+                settings=settings.etf,
+                rest=settings.broker.rest,
+                runtime=Path(settings.run.runtime),
+                reader=self.reader,
+            ),
             clock=self.clock,
             publisher=self.publisher,
-            reader=self.reader,
             open_calls=self._open_calls,
             trading_days=lambda: TRADING_DAYS,
             settled=settled,

@@ -1,14 +1,15 @@
 """What counts as a finding, and how a campaign counts it."""
 
-import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from observer.errors import ConfigError
+from tests.fuzz import campaign
 from tests.fuzz.campaign import added, jobs, kept
 from tests.fuzz.engine import Found, Report
 from tests.fuzz.target import GROWTH_BYTES_MAX, Target, finding_of, limited_memory
@@ -104,12 +105,15 @@ def test_reports_of_one_target_are_added_and_a_finding_counts_once(tmp_path: Pat
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"abc"]
 
 
-def test_a_process_executes_its_number_of_inputs_and_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.fuzz.campaign", "--executions", "300", "--processes", "1"]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    options = ["--target", "stream_reply", "--findings", str(tmp_path / "findings")]
-    ended = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert re.search(r"stream_reply +300 ", ended.stdout)
-    assert "0 findings" in ended.stdout
+def test_a_process_executes_its_number_of_inputs_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--executions", "300", "--processes", "1", "--target", "stream_reply")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["campaign", *options, "--findings", str(tmp_path / "findings")])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    status, shown = campaign.main(), capsys.readouterr().out
+    assert status == 0, shown
+    assert re.search(r"stream_reply +300 ", shown)
+    assert "0 findings" in shown
     assert list(tmp_path.iterdir()) == []

@@ -495,7 +495,7 @@ def test_the_watched_symbols_are_those_between_start_and_stop() -> None:
 VOLUMES = st.integers(2, 12).flatmap(lambda least: st.lists(st.integers(1, 1_000), min_size=least, max_size=40))
 
 
-@reaches(gap=30, gap_of_several_trades=5, duplicate=20)
+@reaches(gap=39, gap_of_several_trades=12, duplicate=57)
 @given(VOLUMES, st.data())
 def test_inserted_gaps_are_found_exactly_and_nothing_else_is(
     reach: Reach, volumes: list[int], data: st.DataObject
@@ -527,7 +527,7 @@ def test_inserted_gaps_are_found_exactly_and_nothing_else_is(
     reach.count("duplicate", detector.duplicates)
 
 
-@reaches(gap=20, frame_of_several_trades=15)
+@reaches(gap=193, frame_of_several_trades=47)
 @given(VOLUMES, st.data(), st.randoms(use_true_random=False))
 def test_the_order_of_the_records_within_a_frame_changes_nothing(
     reach: Reach, volumes: list[int], data: st.DataObject, shuffler: Random
@@ -554,7 +554,7 @@ def gap_ids(observations: Iterable[TradeOutcome]) -> list[str]:
     return sorted(item.gap_id for item in observations if isinstance(item, GapDetected))
 
 
-@reaches(restart_with_a_loss=8, loss_after_the_restart=8, marks_come_late=8)
+@reaches(restart_with_a_loss=19, loss_after_the_restart=11, marks_come_late=9)
 @given(VOLUMES, st.data())
 def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
     reach: Reach, volumes: list[int], data: st.DataObject
@@ -603,7 +603,7 @@ def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
     assert max(calls) <= 10
 
 
-@reaches(runs_of_refusals=5)
+@reaches(runs_of_refusals=11)
 @given(
     volumes=st.lists(st.integers(1, 50), min_size=8, max_size=30),
     data=st.data(),

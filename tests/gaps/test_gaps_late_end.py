@@ -56,7 +56,7 @@ def end_of(rows: Sequence[Row]) -> float:
     return rows[-1].cumulative_volume if rows else 0.0
 
 
-@reaches(trades_on_both_sides=10)
+@reaches(trades_on_both_sides=13)
 @given(days(), st.data())
 def test_all_trades_prove_the_volume_at_the_stop(reach: Reach, day: Sequence[Row], data: st.DataObject) -> None:
     known = data.draw(st.sampled_from([0.0, *(row.cumulative_volume for row in day)]))
@@ -65,7 +65,7 @@ def test_all_trades_prove_the_volume_at_the_stop(reach: Reach, day: Sequence[Row
     reach.count("trades_on_both_sides", 0 < at_stop < end_of(day))
 
 
-@reaches(exact_though_rows_lack=5, exact=5, none=4)
+@reaches(exact_though_rows_lack=6, exact=10, none=9)
 @given(days(), st.data())
 def test_whatever_rows_are_lacking_the_answer_is_exact_or_none(
     reach: Reach, day: Sequence[Row], data: st.DataObject
@@ -78,7 +78,7 @@ def test_whatever_rows_are_lacking_the_answer_is_exact_or_none(
     reach.count("none" if answer is None else "exact_though_rows_lack" if len(rows) < len(day) else "exact")
 
 
-@reaches(minutes_on_both_sides=8)
+@reaches(minutes_on_both_sides=14)
 @given(days(), st.data())
 def test_the_minutes_after_the_stop_never_take_away_a_trade_before_it(
     reach: Reach, day: Sequence[Row], data: st.DataObject

@@ -204,7 +204,7 @@ def test_a_resolution_that_the_disk_refused_comes_again_with_its_id(total: float
 Step = tuple[str, int]
 
 
-@reaches(cut=30, several_cuts=5, gap_with_volume=10, gap_empty=6)
+@reaches(cut=38, several_cuts=14, gap_with_volume=16, gap_empty=22)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["deal", "cut", "back", "quote", "old_quote", "sweep"]), st.integers(1, 9)),

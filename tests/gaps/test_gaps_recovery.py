@@ -191,7 +191,7 @@ def test_a_row_ahead_of_the_clock_is_not_recovered_and_is_named() -> None:
     assert select([row(110.0, 10.0, second=1_900)], gap(), RECEIVED_NS).misdated == ()
 
 
-@reaches(trades_outside_the_gap=15, pages_overlap=15, gap_of_several_trades=4)
+@reaches(trades_outside_the_gap=16, pages_overlap=19, gap_of_several_trades=13)
 @given(VOLUMES, st.data())
 def test_a_gap_is_recovered_exactly_however_the_pages_overlap(
     reach: Reach, volumes: list[int], data: st.DataObject
@@ -213,7 +213,7 @@ def test_a_gap_is_recovered_exactly_however_the_pages_overlap(
     reach.count("gap_of_several_trades", len(lost) > 1)
 
 
-@reaches(partly_missing=8, all_missing=3, complete=5)
+@reaches(partly_missing=13, all_missing=6, complete=5)
 @given(VOLUMES, st.data())
 def test_a_recovery_is_complete_only_when_no_trade_is_missing(
     reach: Reach, volumes: list[int], data: st.DataObject

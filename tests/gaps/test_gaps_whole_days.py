@@ -238,13 +238,13 @@ STALE_TO_THE_FIRST = Scene(
 
 
 @reaches(
-    complete_nothing_missed=4,
-    degraded_something_missed=10,
-    recovered_something_missed=2,
-    fault_stale=10,
-    fault_cut=4,
-    fault_dead=8,
-    fault_off=4,
+    complete_nothing_missed=5,
+    degraded_something_missed=17,
+    recovered_something_missed=3,
+    fault_stale=27,
+    fault_cut=7,
+    fault_dead=14,
+    fault_off=13,
 )
 @given(scenes())
 @example(OFF)
@@ -270,7 +270,7 @@ def test_a_complete_day_misses_nothing_and_missing_volume_is_in_a_gap_or_reporte
         assert all(day.is_in_a_gap(at_ns) for at_ns in missed)
 
 
-@reaches(bounded_and_lacking=4, filled=2, unknown=10, whole=1)
+@reaches(bounded_and_lacking=6, filled=1, unknown=18, whole=1)
 @given(scenes())
 @example(OFF)
 @example(STALE_TO_THE_END)
@@ -288,7 +288,7 @@ def test_no_more_is_missing_in_the_slot_than_the_report_says_at_most(reach: Reac
         assert all(at_ns in came or (scene.fills and day.is_in_a_gap(at_ns)) for at_ns in scene.tape)
 
 
-@reaches(complete_with_trades=20)
+@reaches(complete_with_trades=24)
 @given(scenes(kinds=()))
 def test_a_day_without_faults_is_complete_or_silent_and_requests_nothing(reach: Reach, scene: Scene) -> None:
     day, quality = played(scene)

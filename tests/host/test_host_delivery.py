@@ -91,7 +91,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observer.host.delivery._POLL_S", 0.02)
     monkeypatch.setattr("observer.host.delivery.STOP_S", 0.1)
     monkeypatch.setattr(routing, "GATHER_NS", 0)
-    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 1_000_000)
+    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 300_000_000)  # a sending takes half a second of a processor
 
 
 def test_an_alert_and_its_end_reach_the_target(tmp_path: Path) -> None:
@@ -169,6 +169,7 @@ def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_targ
         asyncio.run(body(target))
 
 
+@pytest.mark.slow
 def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path: Path) -> None:
     async def body(good: Target, bad: Target) -> None:
         bad.status = 503
@@ -197,6 +198,7 @@ def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_al
         asyncio.run(body(good, bad))
 
 
+@pytest.mark.slow
 def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_gets_the_message_once(
     tmp_path: Path,
 ) -> None:
@@ -216,6 +218,7 @@ def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_g
         asyncio.run(body(hanging, good))
 
 
+@pytest.mark.slow
 def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tmp_path: Path) -> None:
     async def body(good: Target, bad: Target) -> None:
         bad.status = 503
@@ -253,6 +256,7 @@ def test_what_a_removed_url_lacks_is_forgotten(tmp_path: Path) -> None:
         asyncio.run(body(good, bad))
 
 
+@pytest.mark.slow
 def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path: Path) -> None:
     async def body(good: Target, bad: Target, corrected: Target) -> None:
         bad.status = 401
@@ -274,6 +278,7 @@ def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path: Path) -> No
         asyncio.run(body(good, bad, corrected))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["salt", "name"])
 def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path: Path, lost: str) -> None:
     async def body(good: Target, bad: Target) -> None:

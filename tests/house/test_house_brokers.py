@@ -24,6 +24,8 @@ WORDS = re.compile(rf"(?<![A-Za-z])({'|'.join(BROKER_NAMES)}|005930|won|krw|kst|
 # In code only: security groups as whole literals, and the slots of an account.
 GROUPS = re.compile(r"""^[bB]?["'](EF|EN|EW|RT|SW|SR|BC|FE)["']$""")
 SLOTS = re.compile(r"^41$")
+# Where neither is in the text, none is in the code.
+IN_CODE = re.compile(r"""["'](EF|EN|EW|RT|SW|SR|BC|FE)["']|\b41\b""")
 
 # What a file may name, with the reason. A file that is not here may name nothing of it.
 ALLOWED = {
@@ -52,6 +54,8 @@ def named_in(path: Path) -> set[str]:
     """The words of a broker that a source names, in lower case."""
     text = path.read_text()
     words = {match[1].lower() for match in WORDS.finditer(text)}
+    if not IN_CODE.search(text):
+        return words
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
     code = [token.string for token in tokens if token.type in (tokenize.STRING, tokenize.NUMBER)]
     groups = {found[1].lower() for each in code if (found := GROUPS.match(each))}

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -30,8 +31,16 @@ def relative(path: Path) -> str:
 
 @cache
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    tree = ast.parse(path.read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return list(functions_in(ast.parse(path.read_text())))
+
+
+def functions_in(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function below, of any block; expressions, which hold none, are not searched."""
+    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for each in getattr(node, block, ()) if not isinstance(node, ast.expr) else ():
+            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield each
+            yield from functions_in(each)
 
 
 def test_the_top_level_matches_the_list_of_the_requirement() -> None:

@@ -17,42 +17,41 @@ FILES = {
 }
 
 
-def ran(folder: Path, *options: str, **environment: str) -> list[str]:
-    """What a run of FILES printed, in lines."""
+def ran(folder: Path, *options: str, **environment: str) -> tuple[list[str], str]:
+    """A run of FILES: its tests in their order, and what came of them."""
     for name, content in FILES.items():
         (folder / name).write_text(content)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--rootdir", str(folder), *options]
+    command = [sys.executable, "-m", "pytest", "-v", "--tb=no", "-rN", "--continue-on-collection-errors"]
+    command += ["-p", "tests.conftest", "--rootdir", str(folder), *options]
     inherited = {key: value for key, value in os.environ.items() if key != "CI"}
+    ours = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the imports of others take seconds
     run = subprocess.run(
         [*command, str(folder)],
         cwd=folder,
-        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        env=inherited | ours | environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    return run.stdout.splitlines()
+    *lines, last = run.stdout.splitlines()
+    return [line.partition(" ")[0] for line in lines if "::" in line], last.strip("= ")
 
 
-def test_in_continuous_integration_a_skip_without_an_allowed_reason_fails(tmp_path: Path) -> None:
-    options = ("--continue-on-collection-errors",)
-    assert ran(tmp_path, *options)[-1].startswith("3 passed, 3 skipped")
-    assert ran(tmp_path, *options, CI="true")[-1].startswith("1 failed, 3 passed, 1 skipped, 1 error")
+def test_a_skip_without_an_allowed_reason_fails_in_continuous_integration_and_a_seed_orders_the_files_anew(
+    tmp_path: Path,
+) -> None:
+    usual, ended = ran(tmp_path)
+    assert ended.startswith("3 passed, 3 skipped")
+    assert usual == sorted(usual)
+    shuffled, ended = ran(tmp_path, "--shuffle", "1", CI="true")
+    assert ended.startswith("1 failed, 3 passed, 1 skipped, 1 error")
+    assert usual != shuffled
+    assert sorted(shuffled) == usual
+    first = shuffled.index("test_running.py::test_one")
+    assert shuffled[first + 1] == "test_running.py::test_two", "no test leaves its file"
 
 
 def test_a_lacking_sample_is_a_reason_only_where_no_samples_are() -> None:
     reason = "the real samples are not beside the repository"
     assert is_allowed(reason, has_samples=False)
     assert not is_allowed(reason, has_samples=True)
-
-
-def test_a_seed_orders_the_files_anew_and_no_test_leaves_its_file(tmp_path: Path) -> None:
-    usual, shuffled = (
-        [line for line in ran(tmp_path, "--collect-only", *options) if "::" in line]
-        for options in ((), ("--shuffle", "1"))
-    )
-    assert usual == sorted(usual)
-    assert usual != shuffled
-    assert sorted(shuffled) == usual
-    first = shuffled.index("test_running.py::test_one")
-    assert shuffled[first + 1] == "test_running.py::test_two"

@@ -94,6 +94,7 @@ def test_an_earlier_snapshot_has_the_earlier_version(lake: Path, url: str) -> No
     assert len(catalogue_rows(lake, earlier.snapshot_id)) == 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [9, pytest.param(15, marks=pytest.mark.slow)])
 def test_of_the_snapshots_that_only_lack_days_the_newest_stay(lake: Path, url: str, count: int) -> None:
     days = [f"2026-10-{day:02}" for day in range(1, count + 1)]
@@ -119,7 +120,7 @@ def manifests_of(table: Table, lists: Iterable[Path]) -> set[Path]:
 def sealed_one_by_one(lake: Path, url: str, month: int, days: int, *, age_days: float) -> None:
     """Seal so many days one by one; before each sealing the catalogue's files grow older by so many days."""
     dates = [f"2026-{month}-{number:02}" for number in range(1, days + 1)]
-    append(url, *(event for date in dates for event in day_of(date, symbols=1, each=1)))
+    append(url, *(trade(1, symbol="000010", session_date=date) for date in dates))
     for date in dates:
         grow_older(lake, age_days)
         seal_all(lake, url, date)
@@ -131,6 +132,7 @@ def grow_older(lake: Path, days: float) -> None:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - round(days * NS_PER_DAY)))
 
 
+@pytest.mark.slow
 def test_lists_and_manifests_that_no_snapshot_of_the_last_week_needs_are_deleted(lake: Path, url: str) -> None:
     sealed_one_by_one(lake, url, 10, 26, age_days=1.0)
     table = table_of(lake)
@@ -144,6 +146,7 @@ def test_lists_and_manifests_that_no_snapshot_of_the_last_week_needs_are_deleted
     assert [len(catalogue_rows(lake, each.snapshot_id)) for each in table.snapshots()] == [21, 22, 23, 24, 25, 26]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause_days", [0.5, 20.0])
 def test_an_engine_with_a_state_of_the_last_week_finds_all_its_files(lake: Path, url: str, pause_days: float) -> None:
     sealed_one_by_one(lake, url, 10, 6, age_days=1.0)
@@ -155,6 +158,7 @@ def test_an_engine_with_a_state_of_the_last_week_finds_all_its_files(lake: Path,
     assert len(earlier.scan().to_arrow()) == 6
 
 
+@pytest.mark.slow
 def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake: Path, url: str) -> None:
     sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
     folder = lake / CATALOGUE / "observer/trades/metadata"
@@ -168,6 +172,7 @@ def test_a_list_that_a_kill_left_unfinished_keeps_no_sealing_from_its_work(lake:
     assert len(catalogue_rows(lake)) == 10
 
 
+@pytest.mark.slow
 def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(lake: Path, url: str) -> None:
     sealed_one_by_one(lake, url, 10, 9, age_days=1.0)
     damaged = table_of(lake).snapshots()[1]
@@ -184,6 +189,7 @@ def test_a_damaged_list_of_an_earlier_snapshot_takes_nothing_from_the_catalogue(
     assert outdated_tables(lake, sealed_days(lake)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", ["utime", "scandir"])
 def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
     lake: Path, url: str, monkeypatch: pytest.MonkeyPatch, refused: str
@@ -222,6 +228,7 @@ def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(lake:
     seal_all(lake, url)
 
 
+@pytest.mark.slow
 def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
     lake: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -130,6 +130,7 @@ def test_the_other_kinds_of_a_day_with_a_lost_one_are_sealed_by_the_process(scen
     assert scene.upkeep().seal(LATER[-1], STOP) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(2,), (1, 2)])
 def test_the_rows_of_a_day_with_a_lost_kind_are_no_error_of_each_publication(
     scene: Scene, server: S3Server, numbers: Sequence[int]

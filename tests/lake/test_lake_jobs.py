@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from bus.delivery import Delivered
 from bus.events import BackupCompleted, SweepCompleted, TradesConflated
 from observer.alerts.process import Alerts
@@ -212,6 +214,7 @@ def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_se
     assert sealed_days(scene.lake)[1].kinds["trades"][-1].version == 2
 
 
+@pytest.mark.slow
 def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: Path) -> None:
     """Of days before the newest ones, which are looked at each day: one for each kind."""
     kinds = sorted(REMOVABLE)

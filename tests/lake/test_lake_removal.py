@@ -208,6 +208,7 @@ def killed_at(url: str, rows: SealedRows, batch: int, *, committed: bool) -> Non
     assert process.exitcode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_a_kill_at_the_edge_of_any_batch_loses_and_doubles_no_row(lake: Path, url: str) -> None:
     before = database_rows(url, "trades", DAY, COLUMNS)
     sealed(lake, url, remove=True)
@@ -277,6 +278,7 @@ def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_
     assert count(new, "trades") == 0
 
 
+@pytest.mark.slow
 def test_rows_of_every_kind_in_a_new_database_join_the_sealed_ones_as_if_all_had_been_sealed_at_once(
     lake: Path, tmp_path: Path
 ) -> None:

@@ -1,18 +1,19 @@
 """When rows of old sealed days are removed: each day from the backup on, as the manifests say."""
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from bus.events import AlertRaised, AlertResolved, Event
 from observer.alerts.process import Alerts
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.service import TradingDayService
 from observer.calendar.trading_day import TradingDay
-from observer.clock import ManualClock
 from observer.demo.configuration import DAY as DATE
+from observer.errors import StoreError
 from observer.lake.layout import path_of, version_path
 from observer.lake.removal import Removal, RemovalJob
 from observer.lake.sealing import seal_days
@@ -22,7 +23,7 @@ from observer.units import NS_PER_S
 from tests.day_plans import RULES, day_plan
 from tests.lake.stored import DAY, MARKET, NEXT_DAY, day_of, make_stored
 from tests.waiting import until_async
-from tests.watched import run_beside
+from tests.watched import WatchedClock, run_beside
 
 LOOK_S = 600
 
@@ -47,7 +48,7 @@ class Scene:
         url = make_stored(folder, *day_of(symbols=1, each=2), *day_of(NEXT_DAY, symbols=1, each=2))
         days = [DAY, NEXT_DAY]
         list(seal_days(self.lake, url, MARKET, days, lambda: 1, threading.Event(), remove=days))
-        self.clock = ManualClock(local_ns(DATE, 9))
+        self.clock = WatchedClock(local_ns(DATE, 9))
         self.alerts = Alerts(self.clock, "core-writer")
         self.writer = Counting()
         self.removal = Removal(self.writer)
@@ -159,8 +160,62 @@ def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path: Path)
     async def scenario() -> None:
         await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
         await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        looks_ns = [day_plan(DATE).backup_ns, day_plan(DATE).backup_ns + LOOK_S * NS_PER_S]
+        await until_async(lambda: scene.clock.waits == looks_ns, "the job waits for its next look")
         manifest.write_bytes(content)
         await scene.clock.advance(LOOK_S)
         await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
 
     scene.run(scenario)
+
+
+class Failing:
+    """A writer whose database is away."""
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        raise StoreError("the database is away")
+
+
+ROWS = [SealedRows("trades", DAY, "5" * 32, 1, 9, 9)]
+
+
+@pytest.mark.parametrize(
+    ("found", "failure"),
+    [
+        ("the manifest is damaged", "the manifest is damaged"),
+        ((ROWS, []), "the database is away"),
+        (([], ["a", "b", "c"]), "a; b; c"),
+        ((ROWS, ["a", "b", "c", "d", "e"]), "the database is away; a; b; c; and 2 more"),
+    ],
+)
+def test_an_alert_says_why_the_removal_failed_and_names_three_files(
+    tmp_path: Path, found: tuple[Sequence[SealedRows], Sequence[str]] | str, failure: str
+) -> None:
+    clock, events = WatchedClock(local_ns(DATE, 9)), list[Event]()
+    alerts = Alerts(clock, "core-writer", lambda *raised: events.extend(raised))
+    removal = Removal(Failing())
+    today = TradingDayService(tmp_path, RULES, clock)
+    job = RemovalJob(tmp_path, MARKET, 0, removal, today, clock, alerts)
+    if found[0] is ROWS:
+        removal.add(ROWS)
+        removal.step_from_thread()
+    job._look(found)
+    job._look(([], []))
+    raised, resolved = events
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(resolved, AlertResolved)
+    assert (raised.identity, raised.severity) == ("removal", "warning")
+    assert raised.text == f"rows of old sealed days are not removed from the database: {failure}"
+    assert resolved.identity == "removal"
+    assert resolved.text == "rows of old sealed days are removed from the database"
+
+
+def test_rows_that_the_target_does_not_have_stay_where_they_must_be_published(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+    lake, removal, clock, alerts = scene.lake, scene.removal, scene.clock, scene.alerts
+    today = TradingDayService(tmp_path, RULES, clock)
+    rows = [
+        RemovalJob(lake, MARKET, 0, removal, today, clock, alerts, published_only=published_only)._rows()
+        for published_only in (False, True)
+    ]
+    assert [len(found) for found, _lost in rows] == [2, 0]

@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from observer.errors import StoreError
 from observer.lake.removal import Removal
 from observer.store.removal import SealedRows
@@ -116,12 +118,13 @@ def test_rows_are_added_at_once_while_the_database_stands_still() -> None:
     assert not removal.step_from_thread(), "rows that wait are not added twice"
 
 
-def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again() -> None:
+def test_a_removal_that_failed_begins_again_when_its_rows_are_added_again(caplog: pytest.LogCaptureFixture) -> None:
     remover = FailingOnce()
     removal = Removal(remover)
     rows = [SealedRows(kind, DAY, STREAM, 1, 9, 9) for kind in ("snapshots", "trades")]
     assert removal.add(rows) == ""
     assert not removal.step_from_thread()
+    assert caplog.messages == ["no rows are removed now: the database is away"]
     assert removal.add(rows) == "the database is away"
     while removal.step_from_thread():
         assert removal.add(rows) == "", "rows that wait are not added twice"

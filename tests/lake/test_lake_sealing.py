@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bus.delivery import Delivered
-from bus.events import SCHEMA_VERSION
+from bus.events import SCHEMA_VERSION, BackupCompleted
 from observer.errors import DataFileError, LakeInUseError, StoppedError
 from observer.lake.digest import digest_of
 from observer.lake.layout import glob_of, path_of, sealed_day, sealed_days, version_path, versions, write_manifest
@@ -379,3 +379,9 @@ def test_a_manifest_has_the_marks_of_the_streams_with_rows_of_its_day(lake: Path
     of_day, of_next_day = (seal_day(lake, url, day).day for day in (DAY, NEXT_DAY))
     assert of_day.marks == {STREAM: 62}
     assert of_next_day.marks == {f"{number:032x}": 1 for number in range(5)}
+
+
+def test_a_day_is_backed_up_by_a_package_that_was_completed_at_its_moment_or_later(url: str) -> None:
+    append(url, BackupCompleted(10, "package", 1, ""))
+    with SealingReader(url) as reader:
+        assert [reader.is_backed_up(moment_ns) for moment_ns in (9, 10, 11)] == [True, True, False]

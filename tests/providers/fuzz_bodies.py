@@ -174,14 +174,12 @@ def outcome_of(target: Target, content: bytes, status: int) -> str:
     return "read"
 
 
-def fuzzed(count: int, seed: int) -> tuple[Counter[str], list[int]]:
-    """Outcomes of `count` bodies, and the resident memory in bytes after the warm-up and at the end."""
-    rng, aims, counts, memory_bytes = Random(seed), targets(), Counter(), []
-    process = psutil.Process()
+def fuzzed(count: int, seed: int, measure: Callable[[], None] = lambda: None) -> Counter[str]:
+    """Outcomes of `count` bodies; `measure` is called after the warm-up and at the end."""
+    rng, aims, counts = Random(seed), targets(), Counter()
     for number in range(count):
         if number == min(WARM_UP, count - 1):
-            gc.collect()
-            memory_bytes.append(process.memory_info().rss)
+            measure()
         target, mutate = rng.choice(aims), rng.choice(MUTATIONS)
         content, status = mutate(target.answer, rng), rng.choice([200, 200, 200, 500])
         try:
@@ -189,8 +187,8 @@ def fuzzed(count: int, seed: int) -> tuple[Counter[str], list[int]]:
         except Exception as error:
             index = f"seed {seed}, body {number}: {target.name}, {mutate.__name__}"
             raise AssertionError(f"{index}: {error!r} of {content[:300]!r}") from error
-    gc.collect()
-    return counts, [*memory_bytes, process.memory_info().rss]
+    measure()
+    return counts
 
 
 def main() -> None:
@@ -199,8 +197,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     started_s = time.monotonic()
-    counts, memory_bytes = fuzzed(arguments.count, arguments.seed)
-    start_mb, end_mb = (each / 1e6 for each in memory_bytes)
+    process, resident_mb = psutil.Process(), []
+
+    def measure() -> None:
+        gc.collect()
+        resident_mb.append(process.memory_info().rss / 1e6)
+
+    counts = fuzzed(arguments.count, arguments.seed, measure)
+    start_mb, end_mb = resident_mb
     lines = [
         f"{arguments.count} bodies of {len(targets())} calls, seed {arguments.seed}: no exception but ours",
         *(f"  {outcome:22} {number:8}" for outcome, number in counts.most_common()),

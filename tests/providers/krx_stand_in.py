@@ -54,8 +54,10 @@ class Krx:
         self.open_days = {"20261117": (380.5, 50_000, 50_050.25)}
         self.open_status = 200
         self.failures = 0
+        self.agents = set()  # the names of the clients that called
 
     async def page(self, request):
+        self.agents.add(request.headers["User-Agent"])
         answer = web.Response(text="<html></html>", content_type="text/html")
         answer.set_cookie("JSESSIONID", request.cookies.get("JSESSIONID") or f"session-{len(self.logins)}")
         return answer
@@ -94,6 +96,7 @@ class Krx:
         return web.Response(text=json.dumps(body, ensure_ascii=False), content_type="text/html")
 
     async def open_api(self, request):
+        self.agents.add(request.headers["User-Agent"])
         if self.failures:
             self.failures -= 1
             return web.Response(status=503)
@@ -116,8 +119,8 @@ class Krx:
 
 
 @asynccontextmanager
-async def krx_serving():
-    """The stand-in, and its address."""
+async def krx_serving(tls=None):
+    """The stand-in, and its address; encrypted with a TLS context."""
     krx = Krx()
     routes = [
         web.get("/contents/MDC/COMS/client/MDCCOMS001.cmd", krx.page),
@@ -126,5 +129,5 @@ async def krx_serving():
         web.post("/comm/bldAttendant/getJsonData.cmd", krx.data),
         web.get("/svc/apis/etp/etf_bydd_trd", krx.open_api),
     ]
-    async with serving(*routes) as address:
-        yield krx, f"http://{address}"
+    async with serving(*routes, tls=tls) as address:
+        yield krx, f"http{'s' * (tls is not None)}://{address}"

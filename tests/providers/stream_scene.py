@@ -69,12 +69,16 @@ class Listener:
         self.facts = []
         self.states = []
         self.lost_since_ns = {}
+        self.requested = []
 
     def on_trades(self, trades):
         self.trades.append([trade.symbol for trade in trades])
 
     def on_facts(self, facts):
         self.facts.extend(facts)
+
+    def on_requested(self, symbol, *, removal=False):
+        self.requested.append(("removal" if removal else "subscription", symbol))
 
     def on_subscribed(self, symbol):
         self.received.append(("registered", symbol))

@@ -146,7 +146,7 @@ def test_a_bomb_is_refused_by_the_other_clients_too():
             async with open_client(f"http://{address}", SETTINGS) as client:
                 with pytest.raises(MalformedError):
                     await KisIssuing(client, ManualClock(1)).issue_token("key", "secret")
-            async with open_krx_client(f"http://{address}") as client:
+            async with open_krx_client(f"http://{address}", SETTINGS) as client:
                 with pytest.raises(MalformedError):
                     await KrxOpenApi(client, "key").etf_list(date(2026, 11, 18))
 
@@ -256,7 +256,8 @@ def test_a_broken_zip_is_a_file_error_wherever_it_is_broken():
 @pytest.mark.parametrize("exchange", ["KOSPI", "KOSDAQ", "KONEX", "IDXCODE", "NASD", "SEHK"])
 @pytest.mark.parametrize("line", [b"", b"\r", b"\t" * 23, b"\xff", b"x" * 5_000])
 def test_a_file_of_bad_lines_is_given_up_after_a_hundred(exchange, line):
-    content = (line + b"\n") * (MASTER_FILE_BYTES_MAX // 16 // (len(line) + 1))
+    lines = max(2 * BAD_LINES_MAX, MASTER_FILE_BYTES_MAX // 128 // (len(line) + 1))
+    content = (line + b"\n") * lines
     with measured() as memory, pytest.raises(DataFileError, match=f"more than {BAD_LINES_MAX} lines are no records"):
         parse_listings(exchange, content)
     assert memory.peak < 6 * len(content)

@@ -7,7 +7,10 @@ import pytest
 
 from bus.events import ConnectionChanged, InputQuarantined
 from observer.providers.broker import StreamListener
+from observer.providers.connection_end import CONNECTION_LOST, REMOVED_BESIDE, UNREAD_BESIDE
 from observer.providers.joint_stream import JointStream
+
+BESIDE = {UNREAD_BESIDE: "unread ", REMOVED_BESIDE: "moved "}
 
 
 class Line:
@@ -32,9 +35,13 @@ class Line:
         self._subscribed.add(symbol)
         self.listener.on_subscribed(symbol)
 
+    def remove(self, symbol: str) -> None:
+        self._subscribed.discard(symbol)
+        self.listener.on_unsubscribed(symbol, "removed")
+
     def lose(self, symbol: str) -> None:
         self._subscribed.discard(symbol)
-        self.listener.on_unsubscribed(symbol, "connection lost")
+        self.listener.on_unsubscribed(symbol, CONNECTION_LOST)
 
     async def run(self) -> None:
         try:
@@ -49,11 +56,14 @@ class Ear:
     def __init__(self) -> None:
         self.received: list[str] = []
 
+    def on_requested(self, symbol: str, *, removal: bool = False) -> None:
+        self.received.append(f"?{symbol}")
+
     def on_subscribed(self, symbol: str) -> None:
         self.received.append(f"+{symbol}")
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
-        self.received.append(f"-{symbol}")
+        self.received.append(f"{BESIDE.get(reason, '-')}{symbol}")
 
     def on_connection(self, change: ConnectionChanged) -> None:
         self.received.append(f"{change.account} {change.state}")
@@ -99,12 +109,30 @@ def test_the_subscribed_symbols_are_the_union_over_all_accounts(scene: Scene) ->
     assert scene.stream.subscribed == {"A", "B"}
 
 
-def test_a_symbol_that_two_accounts_carry_for_a_moment_is_reported_subscribed_once(scene: Scene) -> None:
+def test_a_symbol_that_two_accounts_carry_for_a_moment_is_reported_subscribed_once_and_its_move_too(
+    scene: Scene,
+) -> None:
+    scene.lines["main"].acknowledge("A")
+    scene.lines["second"].acknowledge("A")
+    scene.lines["main"].remove("A")
+    scene.lines["second"].remove("A")
+    assert scene.ear.received == ["+A", "unread A", "moved A", "-A"]
+
+
+def test_a_symbol_that_another_account_may_send_as_well_is_told_to_have_unread_trades(scene: Scene) -> None:
+    scene.lines["main"].listener.on_requested("A")
+    scene.lines["second"].listener.on_requested("A")
+    scene.lines["second"].acknowledge("A")
+    scene.lines["main"].acknowledge("A")
+    assert scene.ear.received == ["?A", "?A", "+A", "unread A", "unread A"]
+
+
+def test_a_connection_that_is_lost_while_another_account_has_the_symbol_is_no_end_and_yet_told(scene: Scene) -> None:
     scene.lines["main"].acknowledge("A")
     scene.lines["second"].acknowledge("A")
     scene.lines["main"].lose("A")
     scene.lines["second"].lose("A")
-    assert scene.ear.received == ["+A", "-A"]
+    assert scene.ear.received == ["+A", "unread A", "unread A", "-A"]
 
 
 def test_a_symbol_lost_before_another_account_has_it_is_reported_subscribed_twice(scene: Scene) -> None:

@@ -29,6 +29,9 @@ class Received:
     def on_facts(self, facts):
         self.facts += facts
 
+    def on_requested(self, symbol, *, removal=False):
+        pass
+
     def on_subscribed(self, symbol):
         pass
 

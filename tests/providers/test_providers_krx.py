@@ -24,18 +24,20 @@ from observer.errors import (
 )
 from observer.etf.model import EtfEntry
 from observer.providers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
-from observer.providers.krx.client import KrxData, KrxOpenApi, open_krx_client
+from observer.providers.krx.client import BROWSER, KrxData, KrxOpenApi, open_krx_client
+from observer.providers.settings import RestSettings
 from tests.providers.krx_stand_in import AUTH_KEY, PASSWORD, ROW, USER, krx_serving
 from tests.strategies import json_values
 
 DAY = date(2026, 11, 17)
+NAMED = RestSettings(user_agent=BROWSER)
 
 
 def reported(scenario, tmp_path, password=PASSWORD, take_over=False, auth_key=AUTH_KEY):
     """Runs a scenario with the stand-in, the data call and the Open API."""
 
     async def run():
-        async with krx_serving() as (krx, address), open_krx_client(address) as client:
+        async with krx_serving() as (krx, address), open_krx_client(address, NAMED) as client:
             data = KrxData(client, USER, password, tmp_path / "krx.lock", take_over=take_over)
             return await scenario(krx, data, KrxOpenApi(client, auth_key))
 
@@ -206,7 +208,7 @@ def test_a_missing_answer_is_an_error_that_may_be_retried(tmp_path):
     async def scenario():
         async with krx_serving() as (_krx, address):
             pass
-        async with open_krx_client(address) as client:
+        async with open_krx_client(address, RestSettings()) as client:
             with pytest.raises(TransportError) as caught:
                 await KrxOpenApi(client, AUTH_KEY).etf_list(DAY)
             assert caught.value.retry

@@ -55,7 +55,7 @@ turns = st.lists(
 )
 
 
-@reaches(changes=330, replaced=85, waited=250, reconnected=17, full_minute=200)
+@reaches(changes=299, replaced=61, waited=251, reconnected=21, full_minute=229)
 @given(turns=turns, per_minute=st.integers(1, 12))
 def test_no_minute_has_more_changes_than_allowed_and_the_most_important_lines_are_subscribed_in_the_end(
     turns, per_minute, reach

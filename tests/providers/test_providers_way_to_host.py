@@ -1,14 +1,14 @@
 """The way to a broker's host: certificates of a company's own authority, a proxy, and the name of the client.
 
 The host is a TLS server on loopback whose certificate an authority of the test signed; the proxy is a tunnel on
-loopback.
+loopback. KRX's clients go the same way as the broker's.
 """
 
 import asyncio
 import ssl
 import traceback
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from ipaddress import ip_address
 
 import msgspec
@@ -21,9 +21,13 @@ from cryptography.x509.oid import NameOID
 
 from observer.accounts.limiter import ANSWER_LIMIT_NS
 from observer.errors import ConfigError, TransportError
+from observer.etf.settings import EtfSettings, KrxSettings
+from observer.etf.sources import EtfSources
 from observer.providers.http import Request, open_client, send_once, trusted_certificates
 from observer.providers.kis.envelope import KisRestDialect
+from observer.providers.krx.client import BROWSER
 from observer.providers.settings import RestSettings
+from tests.providers.krx_stand_in import AUTH_KEY, PASSWORD, USER, krx_serving
 from tests.providers.stand_ins import serving
 from tests.waiting import DEADLINE_S
 
@@ -189,6 +193,58 @@ def test_a_proxy_of_the_environment_is_used_where_the_setting_says_so(authority,
     address, seen = called(authority, proxy, certificates=authority[0], proxy=settings)
     assert proxy.asked == [("CONNECT", address)] * is_used
     assert len(seen) == 1
+
+
+def asked_krx(authority, folder, *names, through=None, **settings):
+    """The names of the clients that KRX's host saw while each source of these names gave its list of ETFs."""
+    _, context = authority
+    keys = folder / "krx.toml"
+    keys.touch(mode=0o600)
+    keys.write_text(f'[open_api]\nauth_key = "{AUTH_KEY}"\n[data]\nuser = "{USER}"\npassword = "{PASSWORD}"\n')
+
+    async def scenario():
+        async with krx_serving(context) as (krx, address):
+            hosts = KrxSettings(open_api_url=address, data_url=address, keys_file=str(keys))
+            sources = EtfSources(
+                settings=EtfSettings(krx=hosts), rest=RestSettings(**settings), runtime=folder, reader=None
+            )
+            for name in names:
+                async with sources.open(name) as source:
+                    assert await asyncio.wait_for(source.etf_list(date(2026, 11, 17)), DEADLINE_S)
+        return krx.agents
+
+    async def through_proxy():
+        async with through.running():
+            settings["proxy"] = through.address
+            return await scenario()
+
+    return asyncio.run(scenario() if through is None else through_proxy())
+
+
+KRX_SOURCES = ("krx_open_api", "krx_data")
+
+
+@pytest.mark.parametrize("name", KRX_SOURCES)
+def test_krx_is_trusted_as_the_broker_s_host_is(authority, tmp_path, name):
+    with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
+        asked_krx(authority, tmp_path, name)
+    assert asked_krx(authority, tmp_path, name, certificates=authority[0])
+
+
+@pytest.mark.parametrize("name", KRX_SOURCES)
+def test_the_proxy_of_the_setting_is_the_way_to_krx_too_and_sees_nothing(authority, tmp_path, name):
+    proxy = Proxy()
+    asked_krx(authority, tmp_path, name, through=proxy, certificates=authority[0])
+    assert proxy.asked
+    assert not any(secret.encode() in proxy.passed for secret in (AUTH_KEY, USER, PASSWORD))
+
+
+def test_krx_sees_the_client_s_name_of_the_setting_and_its_site_a_browser_without_one(authority, tmp_path):
+    ours = "Mozilla/5.0 (of a company)"
+    assert asked_krx(authority, tmp_path, *KRX_SOURCES, certificates=authority[0], user_agent=ours) == {ours}
+    assert asked_krx(authority, tmp_path, "krx_data", certificates=authority[0]) == {BROWSER}
+    [plain] = asked_krx(authority, tmp_path, "krx_open_api", certificates=authority[0])
+    assert plain.startswith("python-httpx/")
 
 
 def test_the_client_has_the_name_of_the_setting(authority):

@@ -156,6 +156,41 @@ def test_a_lost_connection_is_reported_before_its_subscriptions_and_all_come_bac
     played(play)
 
 
+def test_a_request_that_was_not_answered_when_the_connection_broke_is_lost_with_it():
+    broker = Broker()
+    broker.answers["1", "B"] = None
+
+    async def play(scene):
+        scene.stream.want(["A", "B", "C"])
+        await until_async(lambda: ("1", "B") in broker.asked)
+        broker.sockets[0]._writer.transport.abort()
+        await scene.received("unregistered", "B", CONNECTION_LOST)
+        assert scene.listener.requested[:2] == [("subscription", "A"), ("subscription", "B")]
+        assert scene.listener.received[:5] == [
+            ("connected", 0),
+            ("registered", "A"),
+            ("lost", 1),
+            ("unregistered", "A", CONNECTION_LOST),
+            ("unregistered", "B", CONNECTION_LOST),
+        ]
+
+    played(play, broker)
+
+
+def test_a_request_that_the_broker_answers_by_ending_the_session_is_not_lost():
+    broker = Broker()
+    broker.answers["1", "A"] = "OPSP8996"
+
+    async def play(scene):
+        scene.stream.want(["A"])
+        await scene.received("refused", 0)
+        assert scene.listener.requested == [("subscription", "A")]
+        await until_async(lambda: len(broker.sockets) == 2)
+        assert not [what for what in scene.listener.received if what[0] == "unregistered"]
+
+    played(play, broker)
+
+
 def test_silence_of_any_kind_beyond_the_limit_is_a_lost_connection():
     async def play(scene):
         await until_async(lambda: len(scene.broker.sockets) == 2)
@@ -212,6 +247,7 @@ def test_a_cancelled_loop_removes_every_subscription_and_closes():
         with pytest.raises(asyncio.CancelledError):
             await scene.task
         assert scene.broker.asked[2:] == [("2", "A"), ("2", "B")]
+        assert scene.listener.requested[2:] == [("removal", "A"), ("removal", "B")]
         assert scene.stream.subscribed == frozenset()
         assert scene.listener.received[-1] == ("closed", 2)
         await until_async(lambda: scene.broker.sockets[0].close_code == 1000)

@@ -1,5 +1,6 @@
 """Several days asked together are those days one after another, wherever their rows are; and what a store keeps."""
 
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ from observer.store.kinds import KINDS
 from observer.store.writer import StoreWriter
 from tests.chaos.year_days import MARKET, SYMBOLS, events_of, session_dates
 from tests.lake.stored import remove_sealed
+from tests.properties import examples
 from tests.reach import Reach, reaches
 from tests.research.stored import append, url_of
 from tests.store.migrated import make_database
@@ -114,8 +116,8 @@ def answer(store: Store, question: Question, start: str, end: str) -> pl.DataFra
     return found
 
 
-@reaches(several_days_with_rows=4)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@reaches(several_days_with_rows=2)
+@settings(examples(0.3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(questions(), st.integers(0, len(DAYS) - 1), st.integers(0, len(DAYS) - 1))
 def test_several_days_together_are_the_days_one_after_another(
     folder: Path, alone: Store, reach: Reach, question: Question, one: int, other: int
@@ -133,15 +135,24 @@ def test_several_days_together_are_the_days_one_after_another(
     assert_frame_equal(together, expected.sort("symbol", "time", maintain_order=True) if is_by_symbol else expected)
 
 
-@pytest.mark.parametrize("kind", ["bar_fetches", "recovered_minute_bars", "universe_members"])
-def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_days_too(
-    tmp_path: Path, kind: str
-) -> None:
-    url, lake, days = url_of(tmp_path), tmp_path / "data" / "lake", (DAYS[4], WITHOUT_TAPE)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake with a day with a tape and one without."""
+    folder = tmp_path_factory.mktemp("pair")
+    url, lake, days = url_of(folder), folder / "data" / "lake", (DAYS[4], WITHOUT_TAPE)
     make_database(url)
     for day in days:
         append(url, STREAM, *events_on(day))
     list(seal_days(lake, url, MARKET, days, lambda: 1, threading.Event()))
+    return lake
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["bar_fetches", "recovered_minute_bars", "universe_members"])
+def test_a_file_that_a_day_without_tape_does_not_need_may_be_gone_for_several_days_too(
+    pair: Path, tmp_path: Path, kind: str
+) -> None:
+    lake, days = shutil.copytree(pair, tmp_path / "lake"), (DAYS[4], WITHOUT_TAPE)
     for file in lake.glob(f"**/kind={kind}/**/session_date={WITHOUT_TAPE}/*.parquet"):
         file.unlink()
     with observer.open_store(lake) as store:
@@ -216,8 +227,9 @@ def test_of_the_minute_bars_of_several_days_their_lines_alone_are_kept(tmp_path:
         assert store.rows.kept.size_bytes < 300_000
 
 
+@pytest.mark.slow
 def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_for(tmp_path: Path) -> None:
-    days, url = session_dates(60), url_of(tmp_path)
+    days, url = session_dates(30), url_of(tmp_path)
     make_database(url)
     added: list[Event] = []
     for day in days:
@@ -228,14 +240,14 @@ def test_what_an_open_store_keeps_does_not_grow_with_the_days_that_it_is_asked_f
     writer.commit([Delivered("track-b", STREAM, 1, added)])
     writer.close()
     with observer.open_store(tmp_path) as store, observer.open_store(tmp_path) as plenty:
-        store.rows.kept = Kept(bytes_max=1_000_000)
+        store.rows.kept = Kept(bytes_max=500_000)
         sizes = []
         for day in days:
             assert_frame_equal(store.quality(day).collect(), plenty.quality(day).collect())
             sizes.append(store.rows.kept.size_bytes)
-        assert max(sizes[30:]) <= 1_000_000 < plenty.rows.kept.size_bytes
+        assert max(sizes[15:]) <= 500_000 < plenty.rows.kept.size_bytes
         assert_frame_equal(store.quality(days[0], days[-1]).collect(), plenty.quality(days[0], days[-1]).collect())
-        assert store.rows.kept.size_bytes <= 1_000_000
+        assert store.rows.kept.size_bytes <= 500_000
 
 
 def test_the_frames_that_were_not_used_for_the_longest_time_go_first() -> None:

@@ -197,6 +197,7 @@ def test_an_alert_that_the_disk_refuses_in_the_quiet_second_does_not_leave_the_a
     asyncio.run(scene())
 
 
+@pytest.mark.slow
 def test_trades_refused_by_a_full_disk_become_a_gap_and_both_are_reported(folder: Path) -> None:
     program = (str(Path(__file__).with_name("full_disk.py")), "--config", str(folder / "observer.toml"))
 

@@ -90,6 +90,7 @@ def test_the_outbox_of_a_job_has_the_archive_limits_of_the_configuration(worker:
     worker.control.close()
 
 
+@pytest.mark.slow
 def test_a_job_stores_sectors_by_a_process_of_its_own_and_is_done_then(worker: Worker) -> None:
     async def scenario() -> None:
         job = Job(sectors.DAILY, local_ns(SUNDAY, 1))

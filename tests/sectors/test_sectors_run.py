@@ -121,6 +121,7 @@ def test_a_dry_run_makes_no_database(folder) -> None:
     assert not list(Path("data").iterdir())
 
 
+@pytest.mark.slow
 def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_after_its_recovery(folder) -> None:
     write_table(TABLES, CodeTable("HK", (CodeMeaning("610", "Financials", 60, 0.8, 0.7, is_sure=False),)))
     stand_in = yahoo()

@@ -502,7 +502,7 @@ def outranks(newcomer: Candidate, held: Candidate) -> bool:
     return newcomer.score > 1.2 * held.score
 
 
-@reaches(Assign=70, Extend=3, Overflow=15, Release=15, full=15, waiting=20)
+@reaches(Assign=105, Extend=3, Overflow=23, Release=21, full=21, waiting=35)
 @given(ROUNDS, STRATEGIES, st.randoms(use_true_random=False))
 def test_the_allocation_rules_hold_over_any_sequence_of_steps(
     reach: Reach,
@@ -587,3 +587,44 @@ def test_when_all_triggers_are_over_only_the_endless_are_left(offered: list[Cand
 def test_settings_out_of_bounds_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(wrong, SlotSettings)
+
+
+# --- slots that fillers leave free ---
+
+
+def leaving_one(*candidates: Candidate) -> SlotState:
+    return step(empty_slots({"main": 3}, left_free=1), *candidates)[0]
+
+
+def test_fillers_leave_the_slots_free_whose_subscriptions_are_for_watches() -> None:
+    state = leaving_one(*(filler(name) for name in "ABC"))
+    assert layout(state) == {"main:01": "A", "main:02": "B", "main:03": None}
+    assert step(state, filler("C"))[1] == ()
+
+
+def test_a_trigger_replaces_a_filler_before_it_takes_a_slot_that_is_left_free() -> None:
+    state, [released, assigned] = step(leaving_one(filler("A"), filler("B")), candidate("X"))
+    assert released == Release("main:02", "B", 2.0, "replaced", "X")
+    assert assigned == Assign("main:02", candidate("X"), "B", "outranks")
+    assert layout(state)["main:03"] is None
+
+
+@pytest.mark.parametrize("newcomer", [candidate("Z"), pinned("Z")])
+def test_a_claim_takes_the_slot_that_is_left_free_once_no_filler_holds_one(newcomer: Candidate) -> None:
+    _, [assigned] = step(leaving_one(candidate("X"), candidate("Y")), newcomer)
+    assert isinstance(assigned, Assign)
+    assert (assigned.slot, assigned.replaced) == ("main:03", None)
+
+
+def test_a_claim_that_is_over_gives_back_the_slot_that_was_left_free() -> None:
+    state = leaving_one(candidate("X"), candidate("Y"), candidate("Z", expires_ns=10))
+    state, decisions = step(state, filler("Z"), filler("A"), now_ns=10)
+    assert decisions == (Extend("main:03", filler("Z")), Release("main:03", "Z", 2.0, "expired"))
+    assert step(state, filler("Z"), now_ns=11)[1] == ()
+
+
+def test_a_filler_of_a_closed_account_moves_into_no_slot_that_is_left_free() -> None:
+    state = step(empty_slots({"main": 1, "second": 1}, left_free=1), filler("A"))[0]
+    assert step(state, filler("A"), closed=frozenset({"main"}))[1] == ()
+    state = step(empty_slots({"main": 1, "second": 1}, left_free=1), candidate("X"))[0]
+    assert layout(step(state, closed=frozenset({"main"}))[0]) == {"main:01": None, "second:01": "X"}

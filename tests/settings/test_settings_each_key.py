@@ -398,7 +398,7 @@ def accounts_of(settings: ClientSettings) -> object:
     except MissingKeysError as error:
         return str(error)
     outages = StreamOutages(ACCOUNTS, at(-3_600), after_s=60.0)
-    outages.came_up("main")
+    outages.came_up("main", at(-3_600))
     slots = tuple(AccountSlots(each.name, each.capacity) for each in brokers.accounts)
     day = DaySettings(
         selection=SelectionSettings(), accounts=slots, allocation_strategy=brokers.strategy, sweep_interval_s=600.0

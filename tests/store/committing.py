@@ -1,4 +1,4 @@
-"""A process that commits until it is killed: `python -m tests.store.committing URL`.
+"""Commits until it is killed; `tests.privileges.at_work` runs it.
 
 After each commit it prints the stored high-water marks, so that a test knows which rows must exist.
 """
@@ -24,7 +24,3 @@ def commit_for_ever(url: str) -> None:
         marks = {uid: mark + BATCH_EVENTS for uid, mark in marks.items()}
         sys.stdout.write(f"{min(marks.values())}\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    commit_for_ever(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Commits refusals and recoveries and writes their ledgers until killed: `python -m tests.store.exporting URL FOLDER`.
+"""Commits refusals and recoveries and writes their ledgers until killed; `tests.privileges.at_work` runs it.
 
 Prints a line when it begins to write.
 """
@@ -64,7 +64,3 @@ def commit_and_export(url: str, folder: Path) -> None:
         if number == first:
             sys.stdout.write("begun\n")
             sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    commit_and_export(sys.argv[1], Path(sys.argv[2]))

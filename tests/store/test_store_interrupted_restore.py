@@ -1,8 +1,7 @@
 """A restore that is killed before the copy takes the database's name: the next writer and the next restore go on."""
 
+import os
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from signal import SIGKILL
@@ -17,20 +16,12 @@ from observer.store.restore import replace_database, stored_state
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter
 from tests.builders import trades
+from tests.privileges import in_a_fork
 from tests.store.migrated import make_database
 from tests.store.raw import query
 
 STREAM = "6" * 32
 STAMP = "20261119T090000"
-
-KILLED_BEFORE_IT_REPLACES = """
-import os, signal, sys, threading
-from pathlib import Path
-from observer.store.restore import replace_database
-from observer.store.systems import this_system
-Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-replace_database(sys.argv[1], Path(sys.argv[2]), sys.argv[3], this_system(), threading.Event())
-"""
 
 
 class Scene:
@@ -52,9 +43,11 @@ class Scene:
         writer.close()
 
     def kill_restore(self) -> None:
-        words = (self.url, str(self.copy), STAMP)
-        killed = subprocess.run([sys.executable, "-c", KILLED_BEFORE_IT_REPLACES, *words], check=False)
-        assert killed.returncode == -SIGKILL
+        def restore() -> None:
+            Path.replace = lambda *_: os.kill(os.getpid(), SIGKILL)
+            self.restore()
+
+        assert in_a_fork(restore, self.path.parent).status == -SIGKILL
         assert self.second.samefile(self.path)
 
     def restore(self) -> str | None:

@@ -85,9 +85,11 @@ class Line:
         self.subscribed = self._wanted
         for symbol in sorted(gone):
             self._left.add(symbol)
+            self.listener.on_requested(symbol, removal=True)
             self.listener.on_unsubscribed(symbol, "removed")
         for symbol in sorted(new):
             self.anew += [symbol] if symbol in self._left else []
+            self.listener.on_requested(symbol)
             self.listener.on_subscribed(symbol)
 
     async def run(self) -> None:
@@ -211,9 +213,9 @@ class Process:
         self.alerts = Alerts(market.clock, "track-b", producer.publish, runtime=market.folder)
         self._stored = 0
         self.reader = reader
-        self._brokers = Brokers(market.settings.clients, market.clock, Random(1))
+        self.brokers = Brokers(market.settings.clients, market.clock, Random(1))
         self.lines: list[Line] = []
-        for account in self._brokers.accounts:
+        for account in self.brokers.accounts:
             account.stream = partial(self._line, account.name)
         self.day = self.new_day(PLAN, None, market.clock)
         self.selector: Selector
@@ -222,7 +224,7 @@ class Process:
         return StreamingDay(
             plan=plan,
             settings=self.market.settings.streaming,
-            brokers=self._brokers,
+            brokers=self.brokers,
             quotes=past or self.market.desk,
             halts=self.market.desk,
             stop_volumes=past or self.market.desk,
@@ -242,9 +244,9 @@ class Process:
     def events(self) -> list[Event]:
         """Events that this process has published so far."""
         self.producer.flush()
-        return [event for _, events in self._batches(1) for event in events]
+        return [event for _, events in self.batches(1) for event in events]
 
-    def _batches(self, sequence: int) -> Iterator[tuple[int, Sequence[Event]]]:
+    def batches(self, sequence: int) -> Iterator[tuple[int, Sequence[Event]]]:
         while sequence <= self.producer.published:
             packed = self._outbox.batch_at(self._outbox.stream, sequence)
             assert isinstance(packed, Packed)
@@ -263,7 +265,7 @@ class Process:
     def stored(self) -> None:
         """The writer commits all of it."""
         self.producer.flush()
-        for sequence, events in self._batches(self._stored + 1):
+        for sequence, events in self.batches(self._stored + 1):
             self.market.writer.commit([Delivered("track-b", self._outbox.stream, sequence, events)])
         self._stored = self.producer.published
 
@@ -300,7 +302,7 @@ def idle_process(market: Market) -> Iterator[Process]:
     producer.close()
 
 
-class _Tasks(asyncio.TaskGroup):
+class Tasks(asyncio.TaskGroup):
     """The tasks of a process, also those that it starts later."""
 
     def __init__(self) -> None:
@@ -321,7 +323,7 @@ class _Tasks(asyncio.TaskGroup):
 async def process(market: Market) -> AsyncIterator[Process]:
     """A process that has begun its day; the end of the block kills it without any further event."""
     with idle_process(market) as running, contextlib.suppress(asyncio.CancelledError):
-        async with _Tasks() as tasks:
+        async with Tasks() as tasks:
             beginning = tasks.create_task(running.day.begin(tasks))
             await running.until(beginning.done)
             running.selector, _following = beginning.result()

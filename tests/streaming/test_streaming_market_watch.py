@@ -1,17 +1,22 @@
 """Which lines are watched for their market, with which account, and the alerts of stops and waits."""
 
-import msgspec
+from collections.abc import Sequence
 
+import msgspec
+import pytest
+
+from bus.events import UniverseMember
 from observer.alerts.process import Alerts
 from observer.clock import ManualClock
 from observer.metrics.counters import COUNTERS
+from observer.providers.broker import RecordKind
 from observer.selection.market_stops import MarketStop
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
-from observer.streaming.market_watch import placed, watched
+from observer.streaming.market_watch import left_free, placed, watched
 from observer.streaming.stream_alerts import HELD_BACK, MARKET_STOPPED, report_held_back, report_market_stops
 from observer.units import NS_PER_S
-from tests.selection.builders import member
+from tests.selection.builders import candidate, member
 
 EXCHANGES = {
     "005930": "KOSPI",
@@ -47,6 +52,41 @@ def test_the_largest_lines_are_found_once_for_a_universe() -> None:
 def test_lines_are_watched_only_with_subscriptions_that_no_slot_uses() -> None:
     assert placed(["A", "B", "C"], {"one": 0, "two": 2, "three": -1}) == {"one": [], "two": ["A", "B"], "three": []}
     assert placed(["A", "B"], {"one": 1, "two": 5}) == {"one": ["A"], "two": ["B"]}
+
+
+def of_both_markets(count: int) -> list[UniverseMember]:
+    exchanges = ("KOSPI", "KOSDAQ")
+    return [member(f"{number:06d}", rank=number, exchange=exchanges[number % 2]) for number in range(count)]
+
+
+def test_the_largest_symbols_leave_a_subscription_for_each_market_of_a_full_account_and_triggers_take_it() -> None:
+    members = of_both_markets(60)
+    free = left_free(members, ("trades",), [41], [41])
+    made = Selector(members, {"main": 41}, SelectionSettings(), left_free=free)
+    made.open([candidate("000059")], 0)
+    assert (len(made.wanted), watched(made, ("trades",), {"main": 41})) == (39, {"main": ["000001", "000000"]})
+    made.open([candidate(f"{number:06d}") for number in range(18, 60)], 1)
+    assert (len(made.wanted), watched(made, ("trades",), {"main": 41})) == (41, {"main": []})
+
+
+@pytest.mark.parametrize(
+    ("records", "slots", "subscriptions", "found"),
+    [
+        (("trades",), [41], [41], 2),
+        (("trades",), [40], [41], 1),
+        (("trades",), [39], [41], 0),
+        (("trades",), [10, 10], [10, 10], 2),
+        (("trades",), [10], [10], 1),
+        (("trades",), [9], [9], 0),
+        (("trades", "order_book"), [20, 20], [40, 40], 1),
+        (("trades", "order_book"), [20], [41], 1),
+        (("trades", "market_state"), [20], [40], 0),
+    ],
+)
+def test_fillers_leave_as_many_slots_free_as_watches_need_and_at_most_a_tenth(
+    records: Sequence[RecordKind], slots: list[int], subscriptions: list[int], found: int
+) -> None:
+    assert left_free(of_both_markets(4), records, slots, subscriptions) == found
 
 
 def test_a_stop_is_one_alert_until_it_is_over() -> None:

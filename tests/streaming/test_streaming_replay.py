@@ -368,19 +368,19 @@ ACTIONS = st.builds(lambda before, then: [*before, *then], st.sampled_from([[], 
 
 
 @reaches(
-    TriggerFired=100,
-    TriggerEnded=100,
-    SlotAssigned=80,
-    SlotExtended=40,
-    SlotOverflowed=30,
-    SlotReleased=80,
-    restart=15,
-    history=15,
-    GapDetected=10,
-    GapOpened=10,
-    TradesConflated=4,
-    poison=8,
-    pinned=15,
+    TriggerFired=373,
+    TriggerEnded=352,
+    SlotAssigned=168,
+    SlotExtended=121,
+    SlotOverflowed=109,
+    SlotReleased=168,
+    restart=31,
+    history=33,
+    GapDetected=32,
+    GapOpened=28,
+    TradesConflated=3,
+    poison=27,
+    pinned=54,
 )
 @given(ACTIONS)
 @example([("sweep", "A", 1), ("unpinned", "D", 1), ("sweep", "A", 1)])  # a pin that is refused changes nothing

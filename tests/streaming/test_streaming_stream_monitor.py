@@ -165,14 +165,14 @@ async def learned(made: Market, running: Process) -> None:
     await running.until(lambda: len(running.lines[0].subscribed) == SLOTS)
 
 
-def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap() -> None:
+def test_an_interruption_before_the_first_trade_of_an_unswept_symbol_leaves_a_gap_since_the_days_begin() -> None:
     async def scene(made: Market, running: Process) -> None:
         await learned(made, running)
         running.day.receiver.on_unsubscribed(SYMBOL, "line lost")
         running.day.receiver.on_subscribed(SYMBOL)
         made.traded[SYMBOL] = (140.0, 7)
         bring(made, running, SYMBOL, 10.0)
-        assert gaps(running) == [(SYMBOL, 100, 140, "reconnect")]
+        assert gaps(running) == [(SYMBOL, 0, 140, "reconnect")], "trades may have come before the broker said 100"
         made.traded[OTHER] = (140.0, 7)
         bring(made, running, OTHER, 10.0)
         assert len(gaps(running)) == 1, "its line did not break: what is traded before the first trade is judged later"
@@ -190,6 +190,17 @@ def test_a_connection_that_is_lost_before_its_symbol_without_a_slot_is_removed_l
         assert gaps(running) == [(symbol, 10, 32, "reconnect")]
 
     play_unseen(scene)
+
+
+def test_a_line_whose_acknowledgement_is_not_read_at_the_end_is_compared_with_the_brokers_volume() -> None:
+    async def scene(made: Market, running: Process) -> None:
+        await running.until(lambda: "universe_evaluated" in running.steps, swept=made.sweep(10.0))
+        running.day.receiver.on_requested(SYMBOLS[-1])
+        made.desk.volumes = {SYMBOLS[-1]: 32.0}
+        await running.day.end(running.selector)
+        assert gaps(running) == [(SYMBOLS[-1], 10, 32, "reconnect")]
+
+    play(scene)
 
 
 def test_a_symbol_that_a_sweep_has_seen_is_not_asked_for() -> None:
@@ -475,7 +486,7 @@ def test_a_stream_that_used_up_its_connections_of_the_hour_is_a_critical_alert_u
 
 def test_a_lost_stream_of_an_account_whose_calls_fail_is_no_second_alert() -> None:
     async def scene(made: Market, running: Process) -> None:
-        [account] = running._brokers.accounts
+        [account] = running.brokers.accounts
         unfit = HealthDecision(fit=False, failures=2)
         account.health.write(Health(checked_ns=made.clock.now_ns(), calls=unfit))
         [line] = running.lines

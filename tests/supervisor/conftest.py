@@ -14,8 +14,18 @@ MEMORY = Path("/dev/shm")
 @pytest.fixture(params=["spawned", "forked"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the test once with children that are fresh interpreters, and once with children that a zygote forks."""
+    set_way(request.param, monkeypatch)
+
+
+@pytest.fixture(params=["forked", pytest.param("spawned", marks=pytest.mark.slow)])
+def forked_first(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `both_ways`, of rules that do not depend on how a child starts: the default run has the way of our workers."""
+    set_way(request.param, monkeypatch)
+
+
+def set_way(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)  # where `python -m tests.supervisor.code` finds it
-    monkeypatch.setattr(Way, "forked", request.param == "forked")
+    monkeypatch.setattr(Way, "forked", way == "forked")
 
 
 @pytest.fixture(params=["disk", "memory"])

@@ -28,7 +28,7 @@ from tests.supervisor.scenes import (
 )
 from tests.waiting import until, until_async
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("forked_first")
 
 FAILS = "raise SystemExit(3)"
 

@@ -24,7 +24,7 @@ from tests.waiting import DEADLINE_S
 
 OBSERVER = str(Path(sys.executable).parent / "observer")
 PROCESSES = ("core-writer", "accounts", "master-file", "gap-recovery", "etf", "track-a", "track-b")
-POLL_S = 0.1  # each poll reads the process table and the database: a shorter interval would cost a core
+POLL_S = 0.25  # each poll reads the process table or the database: at a tenth of that a core is busy with it
 SYMBOLS = 50  # the fewest that a demo takes: a few more than the slots of an account
 
 JsonObject = dict[str, Any]
@@ -127,7 +127,6 @@ class System:
         """Poll until the condition holds; fails if the command ends first."""
 
         def found() -> bool:
-            self.remember()
             is_so = bool(condition())
             assert is_so or self.process.poll() is None, f"ended before {what}: {self.errors}"
             return is_so
@@ -156,7 +155,7 @@ class System:
             look()
             return self.process.poll() is not None
 
-        waiting.until(is_over, "the end of the command", within_s, POLL_S)
+        waiting.until(is_over, "the end of the command", within_s, 2 * POLL_S)
         return int(self.process.wait())
 
     def summary(self) -> JsonObject:

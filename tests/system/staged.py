@@ -20,7 +20,7 @@ import tomli_w
 
 from bus.commands import StatusReply
 from observer.clock import CLOCK_VARIABLE, HeldClock
-from observer.config import load_settings
+from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
 from observer.demo.summary import DemoSummary, summarise
@@ -28,6 +28,7 @@ from observer.local_time import local_ns
 from observer.simulator.kis.simulator import market_of
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
+from tests.store.migrated import make_database
 from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
 from tests.waiting import DEADLINE_S
 
@@ -191,12 +192,20 @@ def staged_day(
         )
         day = prepare(options)
         _change(day.configuration, session, changes)
+        if not database:
+            make_empty_database(day.settings)
         clock = HeldClock(local_ns(session, *begins), slot / "d" / "data" / "clock", speed)
         staged = StagedDay(slot / "d", day.configuration, clock, session, database)
         try:
             yield staged
         finally:
             staged.system.clear_away()
+
+
+def make_empty_database(settings: Settings) -> None:
+    """Make the system's file as its first start would, without the seconds that the migrations take."""
+    Path(settings.store.url.removeprefix("sqlite:///")).touch(mode=0o600)
+    make_database(settings.store.url)
 
 
 def _change(configuration: Path, session: date, changes: Mapping[str, JsonObject]) -> None:

@@ -12,6 +12,7 @@ from tests.alerts.targets import SECRET, listening
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
 from tests.system.running import Completed, JsonObject, System, observer_here
+from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +31,8 @@ def started(folder: Path, store: str, target: str = "") -> System:
     )
     if target:
         with (made / "observer.toml").open("a") as configuration:
-            configuration.write(f'[alerts]\ntargets_file = "{made}/targets.toml"\n[alerts.targets.phone]\n')
+            alerts = f'[alerts]\ntimeout_s = {DEADLINE_S}\ntargets_file = "{made}/targets.toml"\n'
+            configuration.write(f"{alerts}[alerts.targets.phone]\n")
         (made / "targets.toml").touch(mode=0o600)
         (made / "targets.toml").write_text(f'phone = "{target}"\n')
     account = {"account_id": "main", "keys_file": f"{made}/keys.toml"}
@@ -82,23 +84,15 @@ def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_
             system.clear_away()
 
 
-def test_a_database_that_does_not_answer_is_on_stderr_in_status_and_in_alerts() -> None:
-    with short_folder() as folder:
-        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test")
+def test_without_the_database_alerts_are_on_stderr_in_status_in_alerts_and_at_a_target_whose_url_no_file_has() -> None:
+    with short_folder() as folder, listening() as target:
+        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test", target.url)
         try:
             line = "CRITICAL core-writer: database_unavailable: waiting for the database: "
             system.until(lambda: line in system.errors, "the line on stderr")
             assert ask(system, "status").returncode == 1
             alert = listed(system, "alerts")["database_unavailable"]
             assert (alert["process"], alert["severity"]) == ("core-writer", "critical")
-        finally:
-            system.clear_away()
-
-
-def test_a_target_gets_alerts_without_the_database_and_without_the_writer_and_no_file_has_its_url() -> None:
-    with short_folder() as folder, listening() as target:
-        system = started(folder, "postgresql+psycopg://root@127.0.0.1:1/test", target.url)
-        try:
             system.until(lambda: "CRITICAL core-writer: database_unavailable: " in target.text, "the message")
             shown = ask(system, "alerts", "test")
             assert (shown.returncode, shown.stdout) == (0, "phone: sent\n")

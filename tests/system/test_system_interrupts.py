@@ -31,9 +31,10 @@ def is_full_operation(system: System) -> bool:
     return bool(system.rows("SELECT symbol FROM trades LIMIT 1"))
 
 
-@pytest.mark.parametrize(
-    "moment", [is_prepared, is_starting, pytest.param(is_morning, marks=pytest.mark.slow), is_full_operation]
-)
+LATER = (pytest.param(each, marks=pytest.mark.slow) for each in (is_starting, is_morning, is_full_operation))
+
+
+@pytest.mark.parametrize("moment", [is_prepared, *LATER])
 def test_ctrl_c_leaves_no_process_and_a_database_that_opens(moment: Callable[[System], bool]) -> None:
     with short_folder() as folder, demo(folder=folder / "d") as system:
         system.until(lambda: moment(system), moment.__name__)
@@ -51,6 +52,7 @@ def assert_all_is_stored(system: System) -> None:
     assert set(summary["processes"].values()) == {"STOPPED"}
 
 
+@pytest.mark.slow
 def test_the_death_of_the_supervisor_is_the_end_of_all() -> None:
     with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()

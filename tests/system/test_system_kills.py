@@ -1,17 +1,20 @@
-"""kill -9 of every process, the core writer twice: the day continues, no event is lost or doubled, and the decisions of
-both Track B processes can be recomputed.
+"""kill -9 of each process, of the core writer twice, and a database that is deleted, twice: the day continues, no event
+is lost or doubled, and the decisions of both Track B processes can be recomputed.
 """
 
 import json
 import os
 import signal
+from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 
 import pytest
 
 from tests.folders import short_folder
 from tests.system.conftest import Day
-from tests.system.running import PROCESSES, SYMBOLS, System, demo, is_sound, observer_here
-from tests.system.staged import EVERYBODY, staged_day, status, stopped, summary_of
+from tests.system.running import PROCESSES, SYMBOLS, Completed, System, demo, is_sound, observer, observer_here
+from tests.system.staged import EVERYBODY, StagedDay, staged_day, status, stopped, summary_of
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -24,17 +27,19 @@ def is_in_full_operation(system: System) -> bool:
     return bool(system.rows("SELECT slot FROM slot_assignments LIMIT 1"))
 
 
-def test_kills_of_all_at_once_and_of_the_writer_again_lose_and_double_nothing() -> None:
-    """All processes restart together; the second time only the writer is down."""
+def test_kills_of_all_at_once_and_databases_that_are_deleted_lose_and_double_nothing() -> None:
+    """One system for all of it: its start costs the time."""
     with staged_day(speed=60, symbols=SYMBOLS, accounts=1, begins=(9, 28)) as day:
         day.begin()
-        day.system.until(lambda: day.system.rows("SELECT symbol FROM trades LIMIT 1"), "the first trades")
-        kill_at_once(day.system, *PROCESSES)
-        kill_at_once(day.system, "core-writer")
-        known = len(day.system.rows("SELECT symbol FROM trades"))
-        day.system.until(lambda: len(day.system.rows("SELECT symbol FROM trades")) > known, "trades go on")
+        more_trades_are_stored(day)
+        all_are_killed_at_once_and_the_writer_again(day)
+        more_trades_are_stored(day)
+        a_database_that_is_deleted_before_there_is_a_package_is_made_anew_from_outboxes_and_archives(day)
+        more_trades_are_stored(day)
+        a_database_that_is_deleted_behind_its_package_is_restored_without_a_loss(day)
+        more_trades_are_stored(day)
         final = status(day)
-        assert stopped(day) == 0
+        assert stopped(day) == 0, day.system.errors
         summary = summary_of(day, final)
         assert summary.restarts == len(VICTIMS)
         assert summary.events_published == summary.events_stored > 0
@@ -43,6 +48,69 @@ def test_kills_of_all_at_once_and_of_the_writer_again_lose_and_double_nothing() 
         assert is_sound(day.database)
         assert day.system.left_behind() == []
         decisions_are_made_again(day.system)
+
+
+def more_trades_are_stored(day: StagedDay) -> None:
+    [(known,)] = day.system.rows("SELECT count(*) FROM trades") or [(0,)]
+    more = f"SELECT count(*) > {known + 100} FROM trades"
+    day.system.until(lambda: day.system.rows(more) == [(1,)], "more trades are stored")
+
+
+def all_are_killed_at_once_and_the_writer_again(day: StagedDay) -> None:
+    """All processes restart together; the second time only the writer is down."""
+    kill_at_once(day.system, *PROCESSES)
+    kill_at_once(day.system, "core-writer")
+
+
+def a_database_that_is_deleted_before_there_is_a_package_is_made_anew_from_outboxes_and_archives(
+    day: StagedDay,
+) -> None:
+    known = delete_database(day)
+    stated = "`observer ctl restart core-writer`"
+    day.system.until(lambda: stated in typed(day, "status").stdout, "the remedy is stated")
+    restart = typed(day, "ctl", "restart", "core-writer")
+    assert restart.returncode == 0, restart.stderr
+    until_stored_anew(day, known)
+
+
+def a_database_that_is_deleted_behind_its_package_is_restored_without_a_loss(day: StagedDay) -> None:
+    made = observer("backup", "now", "--json", "--config", day.configuration, cwd=day.folder)
+    assert made.returncode == 0, made.stderr
+    packed = json.loads(made.stdout)["events"]
+    more_trades_are_stored(day)
+    known = delete_database(day)
+    restored = observer("backup", "restore", "--yes", "--json", "--config", day.configuration, cwd=day.folder)
+    assert restored.returncode == 0, restored.stderr
+    report = json.loads(restored.stdout)
+    assert (report["events"], report["undelivered"], report["losses"]) == (packed, 0, [])
+    assert report["delivered"] > 0
+    until_stored_anew(day, known)
+
+
+def typed(day: StagedDay, *words: str) -> Completed:
+    return observer_here(*words, "--config", day.configuration, cwd=day.folder)
+
+
+def stored_events(day: StagedDay) -> dict[str, int]:
+    """How many events of each stream are stored."""
+    return dict(day.system.rows("SELECT uid, high_water_mark FROM streams"))
+
+
+def delete_database(day: StagedDay) -> Mapping[str, int]:
+    """Delete the files under the running system; returns what was stored."""
+    known = stored_events(day)
+    assert known
+    for path in day.database.parent.glob("observer.db*"):
+        path.unlink()
+    return known
+
+
+def until_stored_anew(day: StagedDay, known: Mapping[str, int]) -> None:
+    def are_stored_anew() -> bool:
+        now = stored_events(day)
+        return all(now.get(stream, 0) >= count for stream, count in known.items())
+
+    day.system.until(are_stored_anew, "all earlier events are stored anew")
 
 
 def kill_at_once(system: System, *victims: str) -> None:
@@ -84,8 +152,9 @@ def test_a_day_of_kills_in_turn_ends_as_a_day_without(day: Day) -> None:
 
 def decisions_are_made_again(system: System) -> None:
     kinds = "SELECT step ->> '$.kind' AS kind, stream, sequence FROM selection_steps"
-    steps = f"SELECT kind FROM ({kinds}) WHERE kind IN ('began', 'opened', 'resumed') ORDER BY stream, sequence"
-    assert system.rows(steps) == [("began",), ("opened",), ("began",), ("resumed",)]
+    steps = f"SELECT stream, kind FROM ({kinds}) WHERE kind IN ('began', 'opened', 'resumed') ORDER BY stream, sequence"
+    lives = [[kind for _, kind in life] for _, life in groupby(system.rows(steps), key=itemgetter(0))]
+    assert sorted(lives) == [["began", "opened"], ["began", "resumed"]]
     [[session_date]] = system.rows("SELECT DISTINCT session_date FROM selection_steps")
     words = ("decisions", "verify", session_date, "--json", "--config", system.folder / "observer.toml")
     reported = observer_here(*words, cwd=system.folder)

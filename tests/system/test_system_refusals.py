@@ -13,7 +13,7 @@ from tests.conformance.conftest import postgresql_schema
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.store.raw import execute
-from tests.system.running import Completed, observer
+from tests.system.running import Completed, observer, observer_here
 
 pytestmark = pytest.mark.system
 
@@ -108,7 +108,7 @@ def test_a_wrong_configuration_is_reported_line_by_line() -> None:
 
 def test_status_without_a_running_system_names_the_command_that_starts_one() -> None:
     with short_folder() as folder:
-        completed = observer("status", "--json", cwd=folder)
+        completed = observer_here("status", "--json", cwd=folder)
         assert completed.returncode == 2
         assert completed.stdout == ""
         assert "observer run" in completed.stderr
@@ -117,7 +117,7 @@ def test_status_without_a_running_system_names_the_command_that_starts_one() -> 
 def test_a_folder_of_something_else_is_left_alone() -> None:
     with short_folder() as folder:
         (folder / "thesis.txt").write_text("years of work")
-        completed = observer("demo", "--folder", folder, cwd=folder)
+        completed = observer_here("demo", "--folder", folder, cwd=folder)
         assert completed.returncode == 2
         assert "--folder" in completed.stderr
         assert [path.name for path in folder.iterdir()] == ["thesis.txt"]

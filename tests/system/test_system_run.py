@@ -17,7 +17,7 @@ from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
 from tests.system.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here
-from tests.system.staged import StagedDay
+from tests.system.staged import StagedDay, make_empty_database
 from tests.system.wire import Wire, tapped
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -34,6 +34,7 @@ def running() -> Iterator[tuple[System, Wire]]:
     """A system in full operation against the simulator, with a relay in the stream connection."""
     with short_folder() as folder:
         prepared = prepare(msgspec.structs.replace(OPTIONS, folder=folder / "d"))
+        make_empty_database(prepared.settings)
         with tapped(prepared.settings.broker.stream_url) as wire:
             document = msgspec.toml.decode(prepared.configuration.read_bytes())
             document["kis"]["stream_url"] = wire.url
@@ -44,7 +45,8 @@ def running() -> Iterator[tuple[System, Wire]]:
             try:
                 day.begin()
                 day.system.until(
-                    lambda: len(day.system.rows("SELECT DISTINCT symbol FROM trades")) > 30, "full operation"
+                    lambda: day.system.rows("SELECT count(DISTINCT symbol) > 30 FROM trades") == [(1,)],
+                    "full operation",
                 )
                 yield day.system, wire
             finally:
@@ -128,7 +130,7 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     opening_ends_ns = local_ns(DAY, 9, 35, 30)
     later = f"SELECT 1 FROM trades WHERE exchange_time_ns > {opening_ends_ns} LIMIT 1"
     system.until(lambda: system.rows(later), "the opening is over")
-    before, trades = pids(status(system)), len(system.rows("SELECT 1 FROM trades"))
+    before, [(trades,)] = pids(status(system)), system.rows("SELECT count(*) FROM trades")
     completed = command(system, "ctl", "restart", "track-b")
     assert completed.returncode == 0, completed.stderr
     system.until(lambda: is_running_anew(system, "track-b", before["track-b"]), "track-b runs again")
@@ -146,7 +148,7 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     restored = [symbol for symbol in wire.subscriptions[-1] if symbol not in moved]
     assert restored == [symbol for symbol in held if symbol not in moved]
     assert len(restored) > len(held) / 2
-    system.until(lambda: len(system.rows("SELECT 1 FROM trades")) > trades, "trades go on")
+    system.until(lambda: system.rows(f"SELECT count(*) > {trades} FROM trades") == [(1,)], "trades go on")
     twice = (
         "SELECT first.slot, first.symbol FROM slot_assignments first JOIN slot_assignments second USING (slot, symbol) "
         "WHERE second.assigned_ns > first.assigned_ns AND NOT EXISTS (SELECT 1 FROM slot_releases WHERE "

@@ -17,6 +17,7 @@ import pytest
 
 import observer.store.tape
 import observer.tape.collector
+import observer.tape.stored
 from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
 from bus.events import (
@@ -210,8 +211,12 @@ class Scene:
 
 @contextlib.asynccontextmanager
 async def scene(broker: Broker, now_ns: int = EVENING_NS, speed: float = 600.0) -> AsyncIterator[Scene]:
-    """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline."""
-    with short_folder() as name:
+    """A day at this speed: where a test says what is not waited for, so slow that the wait exceeds its deadline.
+
+    Its few volumes are read at once: ten minutes at a time would be two thirds of a test's processor time.
+    """
+    with short_folder() as name, pytest.MonkeyPatch.context() as patches:
+        patches.setattr(observer.tape.stored, "VOLUMES_NS", 24 * 3_600 * NS_PER_S)
         make_database(f"sqlite:///{name}/observer.db")
         made = Scene(Path(name), broker, now_ns, speed)
         try:

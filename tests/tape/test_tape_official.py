@@ -126,6 +126,7 @@ def assert_whole(found: Evening) -> None:
     assert query(url, "SELECT 1 FROM fetched_minute_bars GROUP BY symbol, minute_start_ns HAVING count(*) > 1") == []
 
 
+@pytest.mark.slow
 def test_the_bars_of_every_line_are_compared_with_its_trades_and_a_false_trade_is_a_fact() -> None:
     async def scenario() -> None:
         async with evening(symbols=2) as found:
@@ -165,6 +166,7 @@ def qualities(found: Evening) -> set[str]:
     return {each.quality for each in found.reader.tape_reports(SESSION).values()}
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_rest_is_fetched_and_stands_in_for_trades() -> None:
     async def scenario() -> None:
         async with evening(symbols=2) as found:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from observer.tape.chain import Span
-from observer.tape.planner import VISIT_PAGES, TapePlanner
+from observer.tape.planner import VISIT_PAGES, Page, TapePlanner
 from tests.reach import reaches
 from tests.tape.market import PAGE, Fetched, Line, visit_all
 
@@ -42,7 +42,7 @@ def closed(market, size):
     return planner
 
 
-@reaches(line_with_a_trade_that_no_page_has=8, line_of_several_pages=30)
+@reaches(line_with_a_trade_that_no_page_has=45, line_of_several_pages=58)
 @given(markets, sizes)
 @example({"000000": line_of([(1, 1), *[(0, 1)] * 5, (1, 1)])}, 3)  # three of a second's six trades cannot be had
 def test_after_the_close_every_trade_that_a_page_has_is_fetched_once_and_every_other_is_named(reach, market, size):
@@ -100,7 +100,98 @@ def test_a_line_that_is_offered_again_and_again_waits_once_with_all_that_is_miss
     assert planner.take() is None
 
 
-@reaches(crowded_line=10, line_of_several_pages=20)
+LEARNED = [  # volume, second and value; limit, its second and price then
+    ((100.0, 10, 0.0), (100.0, 10, 7.0)),
+    ((100.0, 11, 300.0), (100.0, 11, 3.0)),
+    ((101.0, 10, 303.0), (101.0, 10, 3.0)),
+    ((99.0, 11, 0.0), (100.0, 10, 7.0)),
+    ((101.0, 9, 0.0), (100.0, 10, 7.0)),
+    ((0.0, 9, 5.0), (100.0, 10, 7.0)),
+    ((1.0, 9, 1.0), (100.0, 10, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("learned", "expected"), LEARNED)
+def test_a_limit_never_falls_and_a_price_stays_until_a_value_says_another_one(learned, expected):
+    planner = TapePlanner(1)
+    planner.learn("000001", 100.0, 10)
+    chain = planner.chain("000001")
+    assert chain.price == 0.0
+    planner.learn("000001", 100.0, 10, 700.0)
+    planner.learn("000001", *learned[:2], **({"value": learned[2]} if learned[2] else {}))
+    assert (chain.limit, chain.limit_s, chain.price) == expected
+
+
+def test_a_trade_is_as_large_as_its_lines_mean_or_as_what_the_mean_value_of_all_trades_buys():
+    planner = TapePlanner(2)
+
+    def missing(symbol, volume, value=0.0):
+        planner.learn(symbol, volume, 9, value)
+        return planner.missing_trades(planner.chain(symbol))
+
+    def answered(symbol, page):
+        visit = planner.take()
+        assert visit.symbol == symbol
+        planner.page(visit, planner.ask(visit), page)
+        planner.end(visit)
+
+    assert missing("000000", 0.0) == 0.0
+    assert missing("000001", 90.0, 900.0) == 90.0, "nothing was seen: a trade is a share"
+    answered("000001", Page(2, 70.0, 90.0, 5, 9))
+    assert missing("000001", 90.0) == 7.0
+    assert missing("000002", 30.0, 150.0) == 1.5, "a trade of 100 buys 20"
+    assert missing("000003", 7.0, 1_400.0) == 7.0, "a share at least"
+    assert missing("000004", 99.0) == 99.0, "of no known price"
+    assert missing("000005", 4.0, 20.0) == 1.0, "a trade at least"
+    answered("000004", Page(2, 98.0, 99.0, 5, 9))
+    assert missing("000004", 99.0) == 98.0 * 2
+    assert missing("000002", 30.0, 150.0) == 1.5, "a page without a price says nothing of values"
+    planner.close({}, 9)
+    planner.end(planner.take(), again=False)
+    planner.first("000001", 0)
+    answered("000001", Page(2, 40.0, 70.0, 1, 5))
+    assert missing("000001", 90.0) == 40.0 / (50.0 / 4)
+    assert missing("000002", 30.0, 150.0) == 30.0 / (500.0 / 4 / 5.0)
+
+
+@pytest.mark.parametrize(
+    ("left", "other", "first"),
+    [(45, 60, "000001"), (50, 60, "000002"), (55, 60, "000002"), (45, 40, "000002"), (45, 45, "000002")],
+)
+def test_a_line_of_which_most_was_held_meanwhile_lets_larger_ones_go_first(left, other, first):
+    planner = TapePlanner(1)
+    planner.learn("000002", 100.0, 1)
+    planner.learn("000001", float(other), 1)
+    planner.chain("000002").hold(Span(0.0, 100.0 - left, 1, 1))
+    order = [planner.take().symbol, planner.take().symbol]
+    assert order[0] == first
+    assert sorted(order) == ["000001", "000002"]
+
+
+def test_a_line_is_worth_a_visit_above_so_many_trades_until_they_are_held():
+    planner = TapePlanner(1)
+    planner.learn("000001", VISIT_PAGES, 1)
+    assert not planner.has_work
+    planner.learn("000001", VISIT_PAGES + 1, 2)
+    assert planner.has_work
+    planner.close({"000001": VISIT_PAGES + 1}, 3)
+    planner.offer("000001")
+    planner.chain("000001").hold(Span(0.0, VISIT_PAGES + 1, 1, 2))
+    assert planner.take() is None
+
+
+def test_a_visit_that_ends_early_goes_on_at_once_or_when_its_line_is_offered():
+    planner = TapePlanner(1)
+    planner.learn("000001", 100.0, 1)
+    planner.end(planner.take())
+    planner.end(visit := planner.take(), again=False)
+    assert visit.symbol == "000001"
+    assert planner.take() is None
+    planner.offer("000001")
+    assert planner.take().symbol == "000001"
+
+
+@reaches(crowded_line=20, line_of_several_pages=35)
 @given(markets, sizes)
 def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(reach, market, size):
     planner, fetched = closed(market, size), Fetched()
@@ -114,7 +205,7 @@ def test_calls_are_bounded_by_pages_and_by_seconds_that_two_pages_share(reach, m
         assert calls <= pages + 2 * crowded + 2 or calls <= len(set(line.seconds)) + crowded + 1
 
 
-@reaches(both_planners_ask=15)
+@reaches(both_planners_ask=19)
 @given(markets, sizes, st.integers(1, 10))
 def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(reach, market, size, calls):
     first, fetched = closed(market, size), Fetched()
@@ -135,7 +226,7 @@ def test_a_planner_made_of_the_pages_of_another_one_fetches_the_rest(reach, mark
         assert sorted(fetched.numbers.get(symbol, [])) == sorted(line.reachable(size))
 
 
-@reaches(trade_streamed=80, line_streamed_in_part=8, fetched_beside_the_stream=8)
+@reaches(trade_streamed=190, line_streamed_in_part=14, fetched_beside_the_stream=14)
 @given(markets, sizes, st.integers(0, 20), st.integers(0, 30), st.lists(st.integers(0, 150), max_size=6))
 def test_what_streams_is_never_asked_and_the_rest_is_fetched(reach, market, size, begin, length, moments):
     """One line has a slot from some trade to another one; sweeps come at some seconds."""

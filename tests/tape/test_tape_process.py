@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 
 from bus.endpoints import Endpoints
 from bus.events import TAPE, SelectionAdvanced, SlotAssigned, SlotReleased, SlotsClosed, Snapshot, SweepCompleted, Trade
@@ -33,6 +34,7 @@ from workers.tape import tape
 
 SESSION = DAY.isoformat()
 CLOSED_NS = local_ns(DAY, 15, 35)
+TRADES_TIMES = 0.2
 
 
 class Evening(msgspec.Struct):
@@ -124,7 +126,9 @@ def snapshot(symbol: str, volume: float) -> Snapshot:
 
 @contextlib.asynccontextmanager
 async def evening(symbols: int = 2) -> AsyncIterator[Evening]:
-    async with scene(20, 15, symbols=symbols, speed=60.0, configured={"tape": {"share_of_limit": 1.0}}) as day:
+    """After a day on which each symbol traded as often as `TRADES_TIMES` says: some 400 pages of trades in all."""
+    configured = {"tape": {"share_of_limit": 1.0}, "simulator": {"trades_times": TRADES_TIMES}}
+    async with scene(20, 15, symbols=symbols, speed=60.0, configured=configured) as day:
         environment = {CLOCK_VARIABLE: day.clock.to_variable()}
         runtime = Path(day.settings.run.runtime)
         async with running_child("core-writer", day.settings, day.folder / "observer.toml", environment):
@@ -164,6 +168,7 @@ def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed() -> 
     run(scenario)
 
 
+@pytest.mark.slow  # kills; that a restart asks nothing twice is a property of tests/tape/test_tape_restart.py
 def test_kills_repeat_no_stored_page_and_lose_no_trade() -> None:
     async def scenario() -> None:
         rng = Random(7)

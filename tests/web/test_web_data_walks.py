@@ -79,6 +79,7 @@ def late(number: int) -> list[Event]:
 _NUMBERS = itertools.count()
 
 
+@pytest.mark.slow
 @given(
     question=st.sampled_from(QUESTIONS),
     limits=st.lists(st.integers(1, 4), min_size=1, max_size=4),

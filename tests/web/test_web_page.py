@@ -421,6 +421,7 @@ def test_without_any_trade_all_tiles_have_one_size_and_without_tiles_there_is_no
     assert found == [[10_000] * 4, []]
 
 
+@pytest.mark.slow
 def test_the_axis_has_the_days_hours_and_now(opened: Page) -> None:
     found = opened.evaluate(
         """async () => {

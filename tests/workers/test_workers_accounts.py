@@ -7,13 +7,20 @@ import os
 
 from bus.delivery import Delivered
 from bus.events import AccountChecked, AlertRaised, AlertRepeated, AlertResolved, ConnectionChanged, TokenRenewed
+from observer.accounts.failover import StreamOutages
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.accounts.teaching import teach
-from tests.workers.three_accounts import ILL, NAMES, run, scene
+from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
+
+
+def is_healthy(day: Scene, name: str) -> bool:
+    """Whether calls and stream of the account are healthy by its last check."""
+    health = day.brokers.health_of(name)
+    return health is None or health.healthy
 
 
 def test_each_account_has_a_token_of_its_own_and_is_checked_in_the_morning():
@@ -38,11 +45,15 @@ def test_an_account_that_the_broker_refuses_is_unhealthy_alone_and_recovers():
         async with scene(9) as day, day.brokers.rest() as rest:
             await day.until(lambda: all(day.account(name).health.read() for name in NAMES), "all were checked")
             day.refuse(ILL)
-            await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
+            await day.until(lambda: not is_healthy(day, ILL), "it is ill")
             assert day.usable() == [NAMES[0], NAMES[2]]
+            streams = StreamOutages(NAMES, 0, after_s=0.0)
+            for name in NAMES:
+                streams.came_up(name, 0)
+            assert day.brokers.closed(streams, 1) == frozenset(), "its stream runs on"
             assert await rest.quotes([day.simulator.market.instruments[0].symbol], priority="normal")
             day.admit(ILL)
-            await day.until(lambda: day.brokers.is_healthy(ILL), "it is healthy again")
+            await day.until(lambda: is_healthy(day, ILL), "it is healthy again")
             assert day.usable() == list(NAMES)
             await day.until(
                 lambda: (
@@ -253,7 +264,7 @@ def test_a_stream_that_is_down_makes_its_account_unhealthy_and_leaves_its_calls_
             lost = ConnectionChanged("kis", ILL, local_ns(DAY, 9, 30), "lost", "", 0)
             writer.commit([Delivered("track-b", "5" * 32, 1, [lost])])
             writer.close()
-            await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
+            await day.until(lambda: not is_healthy(day, ILL), "it is ill")
             assert day.usable() == list(NAMES)
             await day.until(lambda: not all(check.healthy for check in day.reported(AccountChecked)), "it is published")
             by_account = {check.account: check for check in day.reported(AccountChecked)}
@@ -272,7 +283,7 @@ def test_an_outage_that_a_lost_stream_reported_is_no_second_alert_of_the_account
             writer.close()
             for name in NAMES:
                 day.refuse(name)
-            await day.until(lambda: not any(map(day.brokers.is_healthy, NAMES)), "all are ill")
+            await day.until(lambda: not any(is_healthy(day, name) for name in NAMES), "all are ill")
             calls = [day.account(name).health for name in NAMES]
             await day.until(lambda: not any(each.read().calls.fit for each in calls), "their calls fail too")
             assert not [alert for alert in day.reported(AlertRaised) if alert.identity.startswith("account:")]
@@ -284,7 +295,7 @@ def test_an_outage_that_a_lost_stream_reported_is_no_second_alert_of_the_account
 def test_a_stream_that_never_reported_anything_is_down():
     async def scenario():
         async with scene(8, 9, streams=[name for name in NAMES if name != ILL]) as day:
-            await day.until(lambda: not day.brokers.is_healthy(ILL), "it is ill")
+            await day.until(lambda: not is_healthy(day, ILL), "it is ill")
             text = f"{ILL} is not healthy: the stream is not connected"
             await day.until(lambda: any(text in each.text for each in day.reported(AlertRaised)), "the alert")
             assert day.usable() == list(NAMES)

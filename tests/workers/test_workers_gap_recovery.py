@@ -133,6 +133,7 @@ def assert_filled_once(scene: Recovery, expected: Sequence[tuple[GapDetected, Se
 MANY = pytest.param(24, marks=[pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [3, MANY])
 def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(kills: int) -> None:
     async def scenario() -> None:
@@ -235,6 +236,7 @@ def test_a_retry_fills_a_gap_that_was_given_up_and_refuses_a_complete_one() -> N
     run(scenario)
 
 
+@pytest.mark.slow
 def test_a_day_that_misses_the_targets_of_recovery_raises_an_alert_for_each() -> None:
     unreachable = RecoverySettings(max_attempts=1, detected_within_seconds=1e-9, recovered_within_seconds=1e-9)
 

@@ -33,6 +33,7 @@ def is_ready(desk: Desk, name: str) -> bool:
     return any(isinstance(each, Ready) and each.process == name for each in desk.received)
 
 
+@pytest.mark.slow
 def test_a_computation_of_the_calendar_that_does_not_end_silences_no_process_and_delays_none_with_a_file_in_force(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

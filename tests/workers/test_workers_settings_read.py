@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 import msgspec
+import pytest
 
 from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
@@ -146,6 +147,7 @@ def named(process: Process, read: set[str]) -> set[str]:
     return {section if (section := part.partition(".")[0]) in process.reads else part for part in read}
 
 
+@pytest.mark.slow
 def test_a_worker_reads_what_the_table_of_processes_names_and_nothing_else() -> None:
     read: dict[str, set[str]] = {process.name: set() for process in ALL_PROCESSES}
     threshold = gc.get_threshold()

@@ -8,10 +8,12 @@ import contextlib
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+import msgspec
 import pytest
 import tomli_w
 
@@ -32,8 +34,9 @@ from observer.local_time import local_ns
 from observer.runtime import worker as runtime
 from observer.runtime.worker import Worker
 from observer.simulator.kis.authentication import Refusal
-from observer.simulator.kis.simulator import Simulator, made_up
+from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
 from observer.simulator.market.market import Market
+from observer.simulator.settings import SimulatorSettings
 from observer.store.writer import StoreWriter
 from observer.units import NS_PER_S
 from tests import waiting
@@ -169,10 +172,8 @@ async def scene(
         make_database(settings.store.url)
         _report_connected(settings.store.url, streams)
         clock = MovedClock(local_ns(DAY, hour, minute), folder / "begin", speed)
-        made = made_up(settings.simulator)
-        if change_market is not None:
-            change_market(made.market)
-        simulator = Simulator(settings.simulator, clock, made)
+        market = msgspec.structs.replace(settings.simulator, app_keys={}, rest_port=0, stream_port=0, files_port=0)
+        simulator = Simulator(settings.simulator, clock, shared(msgspec.json.encode(market), change_market))
         await simulator.start()
         worker = Worker("accounts", settings, clock)
         monitor = asyncio.create_task(accounts_module.accounts(worker))
@@ -190,6 +191,15 @@ async def scene(
             await asyncio.gather(monitor, return_exceptions=True)
             worker.control.close()
             await simulator.stop()
+
+
+@cache
+def shared(market: bytes, change: Callable[[Market], object] | None) -> MadeUp:
+    """The market of these settings, with its trades, which no simulator changes: made once for all tests."""
+    made = made_up(msgspec.json.decode(market, type=SimulatorSettings))
+    if change is not None:
+        change(made.market)
+    return made
 
 
 def _report_connected(database: str, accounts: Collection[str]) -> None:

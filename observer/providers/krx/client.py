@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 import httpx
+import msgspec
 
 from bus.events import EtfNavDay
 from observer.errors import LoggedOutError, SessionTakenError
 from observer.etf.model import EtfEntry
-from observer.providers.bodies import ACCEPTED
-from observer.providers.http import ended_call, read_body, trusted_certificates
+from observer.providers.http import ended_call, open_client, read_body
 from observer.providers.krx.bodies import data_entries, login_refusal, open_days, open_entries, refusal
+from observer.providers.settings import RestSettings
 
 TIMEOUT_S: Final = 30.0  # machine seconds; the data call's answer has half a megabyte
 
@@ -36,19 +37,16 @@ _LOGIN_PAGES: Final = (
 )
 _LOGIN_PATH: Final = "/contents/MDC/COMS/client/MDCCOMS001D1.cmd"
 _REFERER_PATH: Final = "/contents/MDC/MDI/outerLoader/index.cmd"
-_BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
+BROWSER: Final = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
 
 
-def open_krx_client(base_url: str) -> httpx.AsyncClient:
-    """A client that keeps cookies and follows no redirect. The environment's proxies play no part."""
-    return httpx.AsyncClient(
-        base_url=base_url,
-        timeout=TIMEOUT_S,
-        headers=ACCEPTED,
-        follow_redirects=False,
-        verify=trusted_certificates(),
-        trust_env=False,
-    )
+def open_krx_client(base_url: str, settings: RestSettings) -> httpx.AsyncClient:
+    """A client that keeps cookies, with the broker's way to its hosts, and a time-out of KRX's: no limiter waits here.
+
+    Raises:
+        ConfigError: the file of certificates cannot be read.
+    """
+    return open_client(base_url, msgspec.structs.replace(settings, timeout_s=TIMEOUT_S))
 
 
 class KrxOpenApi:
@@ -87,7 +85,8 @@ class KrxData:
     """The data call of data.krx.co.kr. Satisfies `EtfListSource`.
 
     One session at a time: a lock keeps two processes of ours from throwing each other out, and a session elsewhere is
-    left alone unless `take_over` says otherwise. The user's name and password go to the login call only.
+    left alone unless `take_over` says otherwise. The user's name and password go to the login call only. The site
+    answers browsers: the client's name must be one (`BROWSER`).
     """
 
     name: Final = "krx_data"
@@ -145,8 +144,9 @@ class KrxData:
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
         referer = str(self._client.base_url.join(_REFERER_PATH))
-        seen_by_krx = {"User-Agent": _BROWSER, "Referer": referer, **(headers or {})}
-        return await _send(self._client, method, path, self.name, form=form, headers=seen_by_krx)
+        return await _send(
+            self._client, method, path, self.name, form=form, headers={"Referer": referer, **(headers or {})}
+        )
 
 
 @contextlib.contextmanager

@@ -120,7 +120,8 @@ class Span(msgspec.Struct):
 
 
 class Registration(msgspec.Struct):
-    """One acknowledged subscription for trades; `ended_ns` None: it is in force.
+    """One acknowledged subscription for trades; `ended_ns` None: it is in force; `removed`: the client ended it, not
+    the end of its connection.
 
     Offered are the trades after `trades_before` up to `trades_at_end`, both inclusive of what had happened then, of the
     venue `view`, or of both together.
@@ -135,6 +136,7 @@ class Registration(msgspec.Struct):
     trades_at_end: int | None = None
     spans: list[Span] = []
     view: View = "KRX"
+    removed: bool = False
 
 
 class Ledger:
@@ -158,15 +160,17 @@ class Ledger:
 
     def removed(self, connection: int, tr_id: str, symbol: str, now_ns: int) -> None:
         """Record the acknowledgement of a removal at this moment."""
-        registration = self._in_force.pop((connection, tr_id, symbol), None)
-        if registration is not None:
-            registration.ended_ns = now_ns
-            registration.trades_at_end = streamed_tape(self._market, tr_id, symbol).count_until(now_ns)
+        self._end((connection, tr_id, symbol), now_ns, removed=True)
 
     def ended(self, connection: int, now_ns: int) -> None:
         """Record the end of a connection and of its subscriptions."""
         for key in [key for key in self._in_force if key[0] == connection]:
-            self.removed(*key, now_ns)
+            self._end(key, now_ns, removed=False)
+
+    def _end(self, key: tuple[int, str, str], now_ns: int, *, removed: bool) -> None:
+        if (registration := self._in_force.pop(key, None)) is not None:
+            registration.ended_ns, registration.removed = now_ns, removed
+            registration.trades_at_end = streamed_tape(self._market, *key[1:]).count_until(now_ns)
 
     def put_on_wire(self, connection: int, frame: str, fates: Sequence[Fate]) -> None:
         """Record a sent frame; `frame` is the undamaged one."""
