@@ -27,57 +27,51 @@ from typing import Any, Final
 CONFIGURATION: Final = "observer.toml"
 RELATIONS: Final = ("trades", "minute_bars", "daily", "quality", "gaps", "slots", "triggers", "universe", "snapshots")
 
-# What is asked of a command, one question a text; "" is the command alone. Those that write change the copy only.
-COMMANDS: Final[Mapping[str, Sequence[str]]] = {
-    "db upgrade": ("--dry-run", ""),  # first of all: the others want their own schema
-    "accounts": ("",),
-    "alerts": ("", "--all", "--all --day {day}"),
-    "backfill check": ("{day}",),
-    "backup list": ("",),
-    "backup verify": ("--all",),
-    "bars": ("{symbol} {day}", "{symbol} {day} --interval 5m --limit 0", "{symbol} {day} --official"),
-    "calendar sessions": ("--from {day}", "--from {day} --to 2026-12-31 --unusual"),
-    "config check": ("{folder}/observer.toml",),
-    "config diff": ("--defaults",),
-    "config show": ("", "--origin"),
-    "db check": ("--recount",),
-    "db digest": ("--db {url}",),
-    "db stats": ("--days 400 --all",),
-    "decisions verify": ("{day}",),
-    "doctor": ("--offline", "--offline --recount"),
-    "enrich codes": ("",),
-    "enrich show": ("",),
-    "etf list": ("{day} --limit 1000",),
-    "etf report": ("",),
-    "etf show": ("{etf}",),
-    "export": ("{day} --to {folder}/exported",),
-    "exports rebuild": ("{day}",),
-    "gaps list": ("{day}", "{day} --open", "{day} --symbol {symbol}", "{day} --venue NXT"),
-    "gaps show": ("{gap} --date {day}",),
-    "journal show": ("{segment} --limit 0",),
-    "journal verify": ("{segment}",),
-    "keys list": ("",),
-    "kis calls": ("",),
-    "lake status": ("",),
-    "lake verify": ("--all",),
-    "logs": ("-n 100000",),
-    "master diff": ("--exchange kospi",),
-    "master history": ("--days 30",),
-    "master lifetime": ("{symbol}",),
-    "master new": ("{day}", "2026-11-01"),
-    "master status": ("",),
-    "master tradable": ("--region kr",),
-    "master verify": ("",),
-    "quality": ("{day}", "{day} --symbol {symbol}", "{day} --venue NXT"),
-    "query": tuple(f"'SELECT * FROM {each} ORDER BY ALL' --limit 100000" for each in RELATIONS),
-    "slots history": ("--date {day}", "{symbol} --date {day}", "--date {day} --venue NXT"),
-    "slots show": ("{day}",),
-    "slots why": ("{symbol} --date {day}", "{other} --date {day}"),
-    "status": ("",),
-    "tape": ("{day}",),
-    "top": ("--day {day} --once",),
-    "universe diff": ("{day} {day}",),
-    "universe show": ("{day} --limit 1000", "{day} --venue NXT --limit 1000"),
+# What is typed behind a command, and the commands. Those that write change the copy only.
+ASKED: Final[Mapping[str, Sequence[str]]] = {
+    "": (
+        *("accounts", "alerts", "backup list", "config show", "enrich codes", "enrich show", "etf report", "keys list"),
+        *("kis calls", "lake status", "master history", "master status", "master verify", "status"),
+    ),
+    "{day}": (
+        *("backfill check", "decisions verify", "exports rebuild", "gaps list", "master new", "quality", "slots show"),
+        *("tape", "universe show"),
+    ),
+    "{day} --symbol {symbol}": ("gaps list", "quality"),
+    "{day} --venue NXT": ("gaps list", "quality", "universe show"),
+    "{day} {day}": ("universe diff",),
+    "--date {day}": ("slots history",),
+    "{symbol}": ("master lifetime",),
+    "{symbol} --date {day}": ("slots history", "slots why"),
+    "{other} --date {day}": ("slots why",),
+    "{symbol} {day}": ("bars",),
+    "{symbol} {day} --interval 5m --limit 0": ("bars",),
+    "{symbol} {day} --official": ("bars",),
+    "{etf}": ("etf show",),
+    "{day} --limit 1000": ("etf list", "universe show"),
+    "{day} --open": ("gaps list",),
+    "{day} --to {folder}/exported": ("export",),
+    "{gap} --date {day}": ("gaps show",),
+    "{segment} --limit 0": ("journal show",),
+    "{segment}": ("journal verify",),
+    "--all": ("alerts", "backup verify", "lake verify"),
+    "--all --day {day}": ("alerts",),
+    "--date {day} --venue NXT": ("slots history",),
+    "--days 400 --all": ("db stats",),
+    "--db {url}": ("db digest",),
+    "--day {day} --once": ("top",),
+    "--defaults": ("config diff",),
+    "--dry-run": ("db upgrade",),
+    "--exchange kospi": ("master diff",),
+    "--from {day} --to 2026-12-31": ("calendar sessions",),
+    "--offline --recount": ("doctor",),
+    "--origin": ("config show",),
+    "--recount": ("db check",),
+    "--region kr": ("master tradable",),
+    "-n 100000": ("logs",),
+    "2026-11-01": ("master new",),
+    "{folder}/observer.toml": ("config check",),
+    **{f"'SELECT * FROM {each} ORDER BY ALL' --limit 100000": ("query",) for each in RELATIONS},
 }
 NOT_ASKED: Final[Mapping[str, Sequence[str]]] = {  # by the reason: commands, or whole groups
     "an order to a running system": (
@@ -150,15 +144,14 @@ class Edition:
         from observer.cli.app import command_line
 
         found = dict(leaves(command_line()))
-        if unknown := [name for name in found if name not in COMMANDS and not is_left_out(name)]:
+        known = {name for names in ASKED.values() for name in names}
+        if unknown := [name for name in found if name not in known and not is_left_out(name)]:
             sys.exit(f"neither asked nor left out with a reason: {', '.join(unknown)}")
-        for name in (each for each in COMMANDS if each in found):
-            for words in COMMANDS[name]:
-                options = [each for each in ("--json", "--config") if each in found[name]]
-                places = {"--config": ["--config", str(self._folder / CONFIGURATION)]}
-                asked = [word for each in options for word in places.get(each, [each])]
-                typed = [*name.split(), *shlex.split(self.filled(words)), *asked]
-                self.write("cli", f"{name} {words}", typed_answer, typed)
+        for words, name in ((words, name) for words, names in ASKED.items() for name in names if name in found):
+            typed = [*name.split(), *shlex.split(self.filled(words))]
+            typed += ["--json"] if "--json" in found[name] else []
+            typed += ["--config", str(self._folder / CONFIGURATION)] if "--config" in found[name] else []
+            self.write("cli", f"{name} {words}", typed_answer, typed)
 
     def methods(self) -> None:
         """Call every public method of the store: with the parameters that it needs, then with each other one, too."""
@@ -324,9 +317,10 @@ def main() -> None:
     if not file.exists():
         file.write_text(json.dumps(chosen(folder), indent=1))
     edition = Edition(folder, out, json.loads(file.read_text()), only)
-    edition.commands()
+    typed_answer(["db", "upgrade", "--config", str(folder / CONFIGURATION)])
     edition.methods()
     edition.routes(port)
+    edition.commands()
 
 
 if __name__ == "__main__":

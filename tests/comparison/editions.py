@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -25,39 +24,29 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
+from tests.ports import own_port
+
 CHILD: Final = Path(__file__).with_name("edition_child.py")
 CONFIGURATION: Final = "observer.toml"
+SEAL: Final = ("-m", "observer", "lake", "seal", "--all", "--config")
 STATES: Final = ("hot", "sealed")
 SHOWN_MAX: Final = 100  # letters of a value
-
-
-class Renamed(NamedTuple):
-    """An answer or, within the answers of this glob, a field that has another name now."""
-
-    old: str
-    new: str
-    within: str = ""
-
-
-class Accepted(NamedTuple):
-    """A difference that may be: in the answers of this glob, at the paths that this expression finds."""
-
-    answers: str
-    path: str
-    reason: str
+_ABSENT: Final = "(absent)"
 
 
 class Rules(NamedTuple):
-    """What may differ."""
+    """What may differ: names of answers, old to new; names of fields in the answers of a glob; values in the answers of
+    a glob at the paths that an expression finds, and why.
+    """
 
-    renamed: Sequence[Renamed] = ()
-    accepted: Sequence[Accepted] = ()
+    answers: Mapping[str, str] = {}
+    fields: Sequence[tuple[str, Mapping[str, str]]] = ()
+    values: Sequence[tuple[str, str, str]] = ()
 
 
 class Difference(NamedTuple):
-    """Where two answers differ, and the values; `reason` is why it may be, empty: it may not."""
+    """Where two answers differ, and how; `reason` is why they may, empty: they may not."""
 
-    answer: str
     path: str
     old: Any
     new: Any
@@ -68,51 +57,39 @@ RULES: Final = Rules()
 
 
 def compared(old: Path, new: Path, rules: Rules) -> Mapping[str, Sequence[Difference]]:
-    """The differences of each answer in two folders, by the answer's name."""
-    names = {each.old: each.new for each in rules.renamed if not each.within}
-    before = {names.get(each, each): path for each, path in _answers(old).items()}
-    after = _answers(new)
-    return {name: list(_of_answer(name, before.get(name), after.get(name), rules)) for name in sorted(before | after)}
+    """The differences of each answer in two folders, by the answer's name in the new one."""
+    before, after = _answers(old, rules.answers), _answers(new, {})
+    found: dict[str, Sequence[Difference]] = {}
+    for name in sorted(before | after):
+        names = {key: now for glob, fields in rules.fields if fnmatchcase(name, glob) for key, now in fields.items()}
+        values = [each.get(name, _ABSENT) for each in (before, after)]
+        was, now = (json.loads(each.read_bytes()) if isinstance(each, Path) else each for each in values)
+        reasons = [(path, reason) for glob, path, reason in rules.values if fnmatchcase(name, glob)]
+        found[name] = [
+            each._replace(reason=next((reason for path, reason in reasons if re.search(path, each.path)), ""))
+            for each in _differences(was, now, "$", names)
+        ]
+    return found
 
 
-def _answers(folder: Path) -> Mapping[str, Path]:
-    return {str(path.relative_to(folder)).removesuffix(".json"): path for path in folder.rglob("*.json")}
+def _answers(folder: Path, names: Mapping[str, str]) -> dict[str, Any]:
+    paths = {str(path.relative_to(folder)).removesuffix(".json"): path for path in folder.rglob("*.json")}
+    return {names.get(name, name): path for name, path in paths.items()}
 
 
-def _of_answer(name: str, old: Path | None, new: Path | None, rules: Rules) -> Iterator[Difference]:
-    fields = {each.old: each.new for each in rules.renamed if each.within and fnmatchcase(name, each.within)}
-    before, after = (None if path is None else json.loads(path.read_bytes()) for path in (old, new))
-    for path, was, now in _differences(_with_names(before, fields), after, "$"):
-        may = (each for each in rules.accepted if fnmatchcase(name, each.answers) and re.search(each.path, path))
-        found = next(may, None)
-        yield Difference(name, path, was, now, "" if found is None else found.reason)
-
-
-def _with_names(value: Any, names: Mapping[str, str]) -> Any:
-    match value:
-        case dict():
-            return {names.get(key, key): _with_names(each, names) for key, each in value.items()}
-        case list():
-            return [_with_names(each, names) for each in value]
-    return value
-
-
-def _differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """The paths of what differs, each with both values; of lists of unequal length first that."""
+def _differences(old: Any, new: Any, path: str, names: Mapping[str, str]) -> Iterator[Difference]:
     match old, new:
         case dict(), dict():
+            old = {names.get(key, key): value for key, value in old.items()}
             for key in sorted(old | new):
-                yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{path}.{key}")
+                yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{path}.{key}", names)
         case list(), list():
             if len(old) != len(new):
-                yield f"{path}.length", len(old), len(new)
+                yield Difference(f"{path}.length", len(old), len(new))
             for position, (was, now) in enumerate(zip(old, new, strict=False)):
-                yield from _differences(was, now, f"{path}[{position}]")
+                yield from _differences(was, now, f"{path}[{position}]", names)
         case _ if old != new or type(old) is not type(new):
-            yield path, old, new
-
-
-_ABSENT: Final = "(absent)"
+            yield Difference(path, old, new)
 
 
 def table(found: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
@@ -130,16 +107,6 @@ def table(found: Mapping[str, Sequence[Difference]]) -> Iterator[str]:
             yield f"  DIFFERS {name} at {first.path} ({len(differences)} in all): {old} | {new}"
 
 
-def ask(python: Path, day: Path, place: Path, out: Path, *, port: int, only: str) -> None:
-    """Ask the edition of this Python about a copy of the day at `place`, and write its answers below `out`.
-
-    Raises:
-        ChildProcessError: it did not answer everything.
-    """
-    copy_day(day, place, port)
-    run(python, "-P", CHILD, place, out, out.parents[1] / "subjects.json", port, only, within=place)
-
-
 def copy_day(day: Path, place: Path, port: int = 0) -> None:
     """Copy the day, its database and its files of trading days, and have the copy's configuration name the copies."""
 
@@ -152,8 +119,8 @@ def copy_day(day: Path, place: Path, port: int = 0) -> None:
     for shipped in set(re.findall(r'"([^"]+/shipped/[^"]+)"', text)):
         text = text.replace(shipped, str(shutil.copy(shipped, place)))
     if found := re.search(r'url = "(postgresql[^"]+/)([^"/?]+)', text):
-        _copy_database(found[1], found[2], f"{found[2].removesuffix('_copy')}_copy")
-        text = text.replace(found[0], f'url = "{found[1]}{found[2].removesuffix("_copy")}_copy')
+        text = text.replace(found[0], f"{found[0]}_{place.name}")
+        _copy_database(found[1], found[2], f"{found[2]}_{place.name}")
     web = f"\n[web]\nport = {port}\n" if port and "\n[web]" not in text else ""
     for path in (place / CONFIGURATION, *place.glob("*.json")):
         path.write_text((text + web if path.suffix == ".toml" else path.read_text()).replace(str(day), str(place)))
@@ -186,13 +153,6 @@ def run(python: Path, *words: object, within: Path) -> None:
         raise ChildProcessError(f"{python} {words}: exit status {ended.returncode}")
 
 
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port: int = held.getsockname()[1]
-        return port
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Ask both editions and compare."""
     parser = argparse.ArgumentParser(prog="python -m tests.comparison.editions", description=__doc__)
@@ -202,28 +162,20 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--states", nargs="+", choices=STATES, default=STATES)
     parser.add_argument("--compare", action="store_true", help="the answers that are there")
     given = parser.parse_args(words)
-    place, sealed, port = given.out / "copy", given.out / "day", free_port()
+    place, sealed, port = given.out / "copy", given.out / "day", own_port()
     if not given.compare:
         given.out.mkdir(parents=True, exist_ok=True)
         for state in given.states:
             day = given.day
             if state == "sealed":
                 copy_day(given.day, sealed)
-                run(
-                    given.old,
-                    "-m",
-                    "observer",
-                    "lake",
-                    "seal",
-                    "--all",
-                    "--config",
-                    sealed / CONFIGURATION,
-                    within=sealed,
-                )
+                run(given.old, *SEAL, sealed / CONFIGURATION, within=sealed)
                 day = sealed
             for name, python in (("old", given.old), ("new", given.new)):
-                shutil.rmtree(given.out / name / state, ignore_errors=True)
-                ask(python, day, place, given.out / name / state, port=port, only=given.only)
+                answers = given.out / name / state
+                shutil.rmtree(answers, ignore_errors=True)
+                copy_day(day, place, port)
+                run(python, "-P", CHILD, place, answers, given.out / "subjects.json", port, given.only, within=place)
     found = compared(given.out / "old", given.out / "new", RULES)
     sys.stdout.writelines(f"{line}\n" for line in table(found))
     return int(any(not each.reason for differences in found.values() for each in differences))

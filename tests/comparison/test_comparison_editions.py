@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.comparison.editions import Accepted, Renamed, Rules, compared, table
+from tests.comparison.editions import Rules, compared, table
 
 GAPS = {"status": 0, "answer": [{"gap": 7, "symbol": "005930", "pid": 11}], "said": []}
 RULES = Rules(
-    renamed=(Renamed("cli/gaps list", "cli/gaps"), Renamed("gap", "gap_id", within="cli/gaps")),
-    accepted=(Accepted("cli/*", r"\.pid$", "each start has another pid"),),
+    answers={"cli/gaps list": "cli/gaps"},
+    fields=(("cli/gaps", {"gap": "gap_id"}),),
+    values=(("cli/*", r"\.pid$", "each start has another pid"),),
 )
 
 
@@ -21,9 +22,9 @@ def answers(folder: Path, **written: Any) -> Path:
     return folder
 
 
-def found(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, str, Any, Any, str]]:
+def found(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> list[tuple[Any, ...]]:
     both = answers(tmp_path / "old", **old), answers(tmp_path / "new", **new)
-    return [tuple(each) for differences in compared(*both, RULES).values() for each in differences]
+    return [(name, *each) for name, differences in compared(*both, RULES).items() for each in differences]
 
 
 def test_answers_with_other_names_are_the_same(tmp_path: Path) -> None:
