@@ -38,7 +38,7 @@ nightly: judges  ## all tests in a random order, all judges, random faults, exam
 	$(MAKE) test SHUFFLE=$(SEED)
 	$(MAKE) chaos SEED=$(SEED)
 	$(MAKE) fuzz
-	$(MAKE) mutation
+	$(MAKE) mutation ARGS="--seed $(SEED)"
 
 properties: .venv/development  ## random examples for every property; prints the failing seed (EXAMPLES=2000 SEED=...)
 	@echo "$(EXAMPLES) examples a property, seed $(SEED)"

@@ -87,10 +87,10 @@ class Mutants:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge the mutants, in a random order, as many as there is time for."""
-        began_s = time.monotonic()
         if databases := sys.modules.get("tests.store.migrated"):
             databases.migrated_file()  # or each fork would migrate one
         reached = self._reached(session)
+        began_s = time.monotonic()
         names = [name for name in self._mutated.mutant_names if self._named in name]
         random.Random(self._seed).shuffle(names)
         counts: Counter[str] = Counter()
@@ -217,7 +217,7 @@ def main() -> int:
     subjects: Mapping[str, Sequence[str]] = project["tool"]["mutmut"]["tests"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="all by default")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of one file at most")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for the mutants of one file at most")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the mutants")
     parser.add_argument("--named", default="", help="only the mutants with this in their name")
     arguments = parser.parse_args()

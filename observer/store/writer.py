@@ -69,9 +69,6 @@ class StoreWriter:
         now_ns: market time in UTC nanoseconds, for the notes of losses and epochs.
     """
 
-    _quarantine_day: date
-    _quarantine_bytes: int  # of that day's contents; on the day of `open` all that the table holds
-
     def __init__(
         self, url: str, system: System | None = None, now_ns: Callable[[], int] = _MACHINE_CLOCK.now_ns
     ) -> None:
@@ -79,6 +76,8 @@ class StoreWriter:
         self._engine: Engine = open_existing(url)
         self._lock = WriterLock(self._engine, system)
         self._insertion = insertion_of(self._engine)
+        self._quarantine_day: date | None = None
+        self._quarantine_bytes = 0  # of that day's contents; on the day of `open` all that the table holds
 
     def open(self) -> None:
         """Take the writer's lock, connect and check the schema.

@@ -23,7 +23,7 @@ from bus.delivery import (
     Welcome,
 )
 from bus.hellos import HELLO_EVERY_S, HELLOS_WAITING_MAX
-from bus.ingest import GROUP_BYTES_MAX, GROUP_EVENTS_MAX, Ingest, Listeners, Machine
+from bus.ingest import CREDIT_EVENTS, GROUP_BYTES_MAX, GROUP_EVENTS_MAX, PROCESSES_MAX, Ingest, Listeners, Machine
 from bus.messages import HELLO_BYTES_MAX, decode_to_producer
 from tests.builders import trades
 from tests.bus.epochs import Epochs
@@ -58,6 +58,7 @@ class Sink(Epochs):
             assert batch.first_sequence == self.marks.get(batch.stream, 0) + 1
             self.marks[batch.stream] = batch.last_sequence
             self.committed.append(batch)
+        self._answers("the answer of a commit")
 
     def begin_epoch(self, reason: str) -> str:
         self._answers("begin_epoch")
@@ -68,6 +69,22 @@ class Sink(Epochs):
         self.duplicates.append((stream, count))
 
 
+class Network(MemoryRouter):
+    """Messages that come at a second of the writer's clock, which a wait for them moves."""
+
+    def __init__(self, writer: "Writer") -> None:
+        super().__init__()
+        self.writer = writer
+        self.coming: list[tuple[float, Sequence[bytes]]] = []
+
+    def poll(self, timeout: int, /) -> int:
+        if not self.received:
+            self.writer.now_s += timeout / 1000
+        while self.coming and self.coming[0][0] <= self.writer.now_s:
+            self.received.append(self.coming.pop(0)[1])
+        return super().poll(timeout)
+
+
 class Writer:
     """An ingest, its clock, and what it reports. It is the `Stopping` that the ingest waits for, too."""
 
@@ -76,13 +93,22 @@ class Writer:
         sink.now_s = lambda: self.now_s
         self.stops_s = float("inf")
         self.slept_s: list[float] = []
-        self.router = MemoryRouter()
+        self.router = Network(self)
         self.lacking: list[int] = []
         self.outages: list[str | float] = []
         self.feed: list[Sequence[Delivered]] = []
         listeners = Listeners(self.outages.append, self.outages.append, self.lacking.append)
+        self.backed_up: dict[str, int] = {}
         machine = Machine(lambda: self.now_s, lambda: 0.0)
-        self.ingest = Ingest(self.router, sink, self.feed.append, OSError, listeners=listeners, machine=machine)
+        self.ingest = Ingest(
+            self.router,
+            sink,
+            self.feed.append,
+            OSError,
+            listeners=listeners,
+            backed_up=lambda: self.backed_up,
+            machine=machine,
+        )
 
     def is_set(self) -> bool:
         return self.now_s >= self.stops_s
@@ -96,6 +122,10 @@ class Writer:
         """The answers to messages that arrive together."""
         self.router.received += messages
         self.ingest.take_group(self)
+        return self.answers()
+
+    def answers(self) -> list[ToProducer]:
+        assert {route for route, _content in self.router.sent} <= {b"%d" % number for number in range(10_000)}
         answers = [decode_to_producer(content) for _route, content in self.router.sent]
         self.router.sent.clear()
         return answers
@@ -132,8 +162,8 @@ def test_claims_of_producers_begin_an_epoch_every_five_seconds_at_most(peers: in
     claims = [hello(f"{number:032x}", 7, route=b"%d" % number) for number in range(1, peers)]
     assert [type(each) for each in writer.hears(hello(A, 7, route=b"0"))] == [Welcome]
     writer.now_s = 1.0
-    assert [type(each) for each in writer.hears(*claims[:5], hello(B, 0, "epoch 2", route=b"good"))] == [Welcome]
-    assert writer.hears(*claims[5:], batch(B, 1, 2, route=b"good")) == [Acknowledged(B, 2, "epoch 2")]
+    assert [type(each) for each in writer.hears(*claims[:5], hello(B, 0, "epoch 2", route=b"99"))] == [Welcome]
+    assert writer.hears(*claims[5:], batch(B, 1, 2, route=b"99")) == [Acknowledged(B, 2, "epoch 2")]
     writer.now_s = 4.999
     assert writer.hears() == []
     assert sink.reasons == ("created", "it holds less than producer has delivered")
@@ -144,7 +174,8 @@ def test_claims_of_producers_begin_an_epoch_every_five_seconds_at_most(peers: in
 
 def test_a_batch_is_committed_without_its_known_front_passed_on_as_it_came_and_counted() -> None:
     writer = Writer(sink := Sink(**{A: 3}))
-    writer.hears(hello(A, 3))
+    writer.backed_up = {A: 2, B: 7}
+    assert writer.hears(hello(A, 3)) == [Welcome({A: 3}, CREDIT_EVENTS, "epoch 1", {A: 3}, {A: 2})]
     message = batch(A, 2, 4)
     assert writer.hears(message, batch(A, 1, 2)) == [Acknowledged(A, 5, "epoch 1")]
     taken = Delivered("producer", A, 4, trades(4)[2:], message[2])
@@ -185,7 +216,27 @@ def test_duplicates_that_cannot_be_noted_are_noted_later(caplog: pytest.LogCaptu
     assert sink.duplicates == [(A, 3)]
 
 
-NOTHING = [b"a stranger", BATCH, b""]
+def test_the_writer_works_until_its_stop_and_is_silent_while_the_database_leaves_it_without_an_answer() -> None:
+    writer = Writer(sink := Sink())
+    silences_s: list[float] = []
+
+    def stands_still() -> float:
+        writer.now_s += 3.0
+        silences_s.append(writer.ingest.silent_s)
+        return writer.now_s
+
+    sink.now_s = stands_still
+    writer.stops_s = 5.0
+    writer.router.coming = [(0.0, hello(A, 0)), (0.1, hello(A, 0)), (1.0, batch(A, 1, 2)), (9.0, batch(A, 3, 1))]
+    writer.ingest.run(writer)
+    assert [type(each) for each in writer.answers()] == [Welcome, Welcome, Acknowledged]
+    assert silences_s == [pytest.approx(3.0, abs=0.06)]
+    assert writer.now_s == pytest.approx(5.0, abs=0.06)
+    assert writer.feed.count(()) >= 30, "the feed goes on while nothing comes"
+    assert writer.ingest.silent_s == 0.0, "no silence of a writer that does not work"
+
+
+NOTHING = [b"9", BATCH, b""]
 
 
 @pytest.mark.parametrize(
@@ -289,6 +340,34 @@ def test_a_group_that_the_database_refuses_at_the_stop_is_not_acknowledged() -> 
     assert (writer.now_s, writer.ingest.commits, sink.marks) == (0.2, 0, {})
 
 
+def test_a_commit_whose_answer_was_lost_is_acknowledged_and_not_repeated() -> None:
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0))
+    sink.refusing = ["the answer of a commit", "high_water_marks"]
+    assert writer.hears(batch(A, 1, 2)) == [Acknowledged(A, 2, "epoch 1")]
+    assert len(sink.tried_s) == 1
+    assert writer.outages == ["the answer of a commit fails", pytest.approx(0.3)]
+
+
+@pytest.mark.parametrize(
+    ("marks", "answers"),
+    [
+        ({A: 3, B: 2}, [Rewind(A, 3), Rewind(B, 2)]),  # another writer stored an event
+        ({A: 1, B: 2}, [Unknown()]),
+    ],
+)
+def test_a_group_of_which_the_database_holds_something_else_is_given_up(marks, answers) -> None:
+    writer = Writer(sink := Sink())
+    writer.hears(hello(A, 0), hello(B, 0, route=b"2"))
+    writer.hears(batch(A, 1, 2), batch(B, 1, 2, route=b"2"))
+    sink.refusing = ["commit"]
+    sink.marks = marks
+    assert writer.hears(batch(A, 3, 2), batch(B, 3, 2, route=b"2"))[: len(answers)] == answers
+    assert (writer.ingest.commits, sink.marks, len(sink.tried_s)) == (1, marks, 2)
+    fall = ("it holds less than producer has delivered",)
+    assert sink.reasons[1:] == (fall if Unknown() in answers else ())
+
+
 def test_a_hello_that_the_database_leaves_unanswered_is_an_outage_and_the_next_one_is_answered() -> None:
     writer = Writer(sink := Sink())
     sink.refusing = ["high_water_marks"]
@@ -297,6 +376,17 @@ def test_a_hello_that_the_database_leaves_unanswered_is_an_outage_and_the_next_o
     writer.now_s = 3.0
     assert [type(each) for each in writer.hears(hello(A, 0))] == [Welcome]
     assert writer.outages == ["high_water_marks fails", 3.0]
+    assert writer.lacking == [0]
+
+
+def test_of_a_producer_that_started_again_and_again_the_newest_processes_are_known() -> None:
+    writer = Writer(Sink())
+    streams = [f"{number:032x}" for number in range(PROCESSES_MAX + 2)]
+    for number, stream in enumerate(streams):
+        writer.hears(hello(stream, 0, route=b"%d" % number))
+    answers = [writer.hears(batch(stream, 1, 1, route=b"%d" % number)) for number, stream in enumerate(streams)]
+    assert answers[:2] == [[Unknown()]] * 2
+    assert answers[2:] == [[Acknowledged(stream, 1, "epoch 1")] for stream in streams[2:]]
 
 
 def test_a_fall_whose_epoch_cannot_be_noted_is_found_again_by_the_next_hello(caplog: pytest.LogCaptureFixture) -> None:
@@ -310,8 +400,8 @@ def test_a_fall_whose_epoch_cannot_be_noted_is_found_again_by_the_next_hello(cap
     assert writer.ingest.commits == 1
     assert writer.hears(batch(A, 3, 1)) == [Unknown()]
     writer.now_s += HELLO_EVERY_S
-    [welcome] = writer.hears(hello(A, 2, "epoch 1"))
-    assert welcome == Welcome({A: 0}, writer.ingest._machine.credit_events, "epoch 2", {A: 0})
+    writer.backed_up = {A: 2}
+    assert writer.hears(hello(A, 2, "epoch 1")) == [Welcome({A: 0}, CREDIT_EVENTS, "epoch 2", {A: 0}, {A: 0})]
     assert sink.reasons[1:] == ("it holds less than producer has delivered",)
     assert (
         "the database went back: it holds less than producer has delivered; what it lacks is delivered again"
