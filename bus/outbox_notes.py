@@ -54,7 +54,7 @@ class ProgressFile:
 
 
 def note_progress(directory: Path, stream: str, progress: Progress) -> None:
-    """Write the note of an earlier stream.
+    """Set the number of the last event of a stream that is not written any more.
 
     Raises:
         OSError: the disk refused.

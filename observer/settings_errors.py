@@ -170,8 +170,7 @@ def wrong_settings(file: SettingsFile, problems: Iterable[Problem]) -> ConfigErr
 def toml_lines(text: str) -> dict[SettingsPath, int]:
     """The line (from 1) on which each key and section of a TOML text first stands.
 
-    A statement defines what the text up to its end has and the text before it does not have. Empty for a text of more
-    than `LINES_MAX` lines, as the time for it grows with their square.
+    Empty for a text of more than `LINES_MAX` lines: the time grows with their square.
     """
     import tomllib
 
@@ -180,7 +179,7 @@ def toml_lines(text: str) -> dict[SettingsPath, int]:
     if len(lines) > LINES_MAX:
         return found
     begin = 1
-    for end in range(1, len(lines) + 1):
+    for end in range(1, len(lines) + 1):  # a key stands in the first statement with which the text has it
         try:
             document = tomllib.loads("\n".join([*lines[:end], ""]))
         except tomllib.TOMLDecodeError:

@@ -14,8 +14,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Generator
-from typing import TypeVar
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -28,6 +28,9 @@ from observer.supervisor.proc import seen
 from tests.properties import draw_the_same_everywhere
 from tests.skips import is_allowed
 
+if TYPE_CHECKING:
+    from tests.lake.object_stores import S3Server
+
 SYSTEM = "tests/system/"
 
 # With Python's 700 a seventh of the tests' own processor time is garbage collection.
@@ -37,6 +40,9 @@ gc.disable()  # nothing that is collected here goes away: see `pytest_collection
 
 # A shell without job control starts what is behind `&` with SIGINT ignored; each child of the tests would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As many threads as processors in each of several processes wait for one another: more work than the frames are.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 # Hundreds of processes start, here and below: without compiled files each would compile all our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -57,6 +63,15 @@ settings.load_profile("default")  # --hypothesis-profile=search chooses the othe
 def _nothing_withheld() -> None:
     """Each test begins as a new process does: no key of an earlier one is known."""
     forget_withheld()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator["S3Server"]:
+    """One object store for all tests of a process: its start takes longer than most of them. Each makes a bucket."""
+    from tests.lake.object_stores import s3_server  # its libraries take a second, and few processes need them
+
+    with s3_server() as running:
+        yield running
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -319,8 +319,10 @@ def _after_refusal(limits: Limits, state: LimiterState, granted: Granted, now_ns
 
 
 def _with_learned(limits: Limits, state: LimiterState, learned: int, now_ns: int) -> LimiterState:
-    """Return the state with a limit that refusals taught or confirmed. A limit that is confirmed, or corrected to no
-    less than a half, is believed twice as long as before. A far lower limit is a new one.
+    """Return the state with the limit that refusals taught.
+
+    A limit of at least half of the one in force confirms or corrects it, and holds twice as long. A lower one is new,
+    and holds for the first time again.
     """
     known = learned_at(limits, state, now_ns)
     is_again = known < limits.windows[0].positions and 2 * learned >= known

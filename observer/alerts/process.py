@@ -173,7 +173,7 @@ class Alerts:
                     self.resolve(identity, "the damaged segments were deleted")
 
     def tick(self) -> None:
-        """Publish the counts that are due and drop what counts as open no longer; once a second."""
+        """Resolve conditions that stayed over, forget those past their time, publish due counts; once a second."""
         self._send(self._adopt(after_time(self._conditions, self._clock.now_ns(), self.source)))
 
     def finish(self) -> None:

@@ -54,8 +54,8 @@ class AlertTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class AlertSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Targets by name, and limits of each, in machine time.
 
-    A target's URL is a secret: a variable of the environment (`variable_of`) or a line of `targets_file`, a TOML file
-    of mode 600, has it. An alert that comes back within `calm_s` of its end is the same alert.
+    A target's URL is a secret. It stands in a variable of the environment (`variable_of`), or in `targets_file`: TOML,
+    mode 600. An alert that comes back within `calm_s` of its end is the same alert.
     """
 
     targets_file: str = "config/alert_targets.toml"

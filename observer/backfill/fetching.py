@@ -138,12 +138,10 @@ class Backfill:
         return self.result
 
     async def _work_on(self, archive: BarArchive, waiting: deque[str]) -> None:
-        """Work until nothing waits. A failure ends all work, each after the symbol it has; the group never sees it,
-        as that of Python 3.11 forgets a cancellation beside an error.
-        """
+        """Fetch waiting symbols. After a failure every worker finishes its symbol and takes no other one."""
         try:
             await self._work(archive, waiting)
-        except ObserverError as error:
+        except ObserverError as error:  # the group must not see it: 3.11's forgets a cancellation beside an error
             self._failure = self._failure or error
             waiting.clear()
 

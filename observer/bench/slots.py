@@ -261,7 +261,11 @@ class _Run:
             else:
                 for symbol in self.held[-1]:
                     _stream(selector, by_symbol[symbol], step)
-                events = [*(selector.evaluate_universe(_ns(step)) if is_sweep else selector.evaluate_slots(_ns(step)))]
+                delivered = dict.fromkeys(self.held[-1], _ns(step))
+                decided = (
+                    selector.evaluate_universe(_ns(step)) if is_sweep else selector.evaluate_slots(_ns(step), delivered)
+                )
+                events = [*decided]
                 for rise in asking.rises(step, _ns(step), selector.wanted):
                     events += selector.evaluate_rise(rise, _ns(step))
             self._detection.apply(events, step)

@@ -69,7 +69,7 @@ class SessionRule(
 
 
 class Shift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a special day moves some sessions of a venue, in seconds; or that they are absent."""
+    """A change of some sessions of a venue on special days: later by so many seconds, or absent."""
 
     name: _Text
     venue: str

@@ -43,9 +43,9 @@ class ClockFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disk(msgspec.Struct, frozen=True):
-    """A file system: a folder in it, what it holds, bytes in all and free to us; what only root may use is in neither.
+    """A file system: a folder in it, what it holds, its bytes and the free ones, both without those reserved for root.
 
-    `is_out_of_names`: no new file. `is_read_only`: mounted so, or by the kernel after errors.
+    `is_out_of_names`: no inode is free for a new file. `is_read_only`: mounted so, or by the kernel after errors.
     """
 
     folder: str

@@ -9,7 +9,7 @@ that time, the chain continues from the last known volume before the subscriptio
 the gap is then wider than the loss, never narrower.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -198,6 +198,14 @@ class GapDetector:
         """The exchange time of a watched symbol's last trade; 0 if its last known volume is no trade's."""
         chain = self._chains.get(symbol)
         return chain.exchange_time_ns if chain is not None and chain.own > 0 else 0
+
+    def delivered_ns(self, symbols: Iterable[str]) -> Mapping[str, int]:
+        """By symbol, the moment until which all its trades have come; of symbols of one connection, which delivers in
+        order: the time of the latest trade of any. Omits those without a trade since their watch or their last cut.
+        """
+        unsettled = self.unsettled()
+        found = [each for each in symbols if each not in unsettled and self.last_trade_ns(each)]
+        return dict.fromkeys(found, max(map(self.last_trade_ns, found), default=0))
 
     def is_watched(self, symbol: str) -> bool:
         return symbol in self._chains

@@ -20,7 +20,7 @@ _ENDPOINT: Final = re.compile(r"https?://[A-Za-z0-9.\-\[\]:]+/?")
 
 
 def missing_libraries() -> str:
-    """What to install where the lake's libraries are not installed; empty where they are."""
+    """The lake's libraries that are not installed, and the command that installs them; empty if none is missing."""
     missing = [name for name in _LIBRARIES if find_spec(name) is None]
     return f"{' and '.join(missing)} not installed: {install_command('lake')}" if missing else ""
 

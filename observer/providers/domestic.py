@@ -68,8 +68,9 @@ class UnreadableRow(msgspec.Struct, frozen=True):
 
 
 class MinuteDay(msgspec.Struct, frozen=True):
-    """All minute bars of a day that a broker has, oldest first, each with its own value; the rows among them that could
-    not be read, and the calls. What brought several days counts for the newest.
+    """All minute bars of a day that a broker has, oldest first, each with its own value, and the unreadable rows.
+
+    Calls and unreadable rows of several days that were fetched together stand at the newest of them.
     """
 
     day: date

@@ -350,7 +350,7 @@ class TradeStreamConnection:
         raise LostError(f"no answer to {step.action} {step.subscription}, asked {_ASK_TIMES_MAX} times")
 
     async def _ask(self, socket: ClientConnection, dialect: StreamDialect, step: Step) -> None:
-        """Send one request, which counts; without acknowledgements the broker is taken to do it."""
+        """Send one request, which spends a change. Without acknowledgements the broker counts as having done it."""
         is_register = step.action == "register"
         if step.subscription.kind == "trades":
             self._listener.on_requested(step.subscription.symbol, removal=not is_register)

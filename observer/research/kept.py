@@ -1,4 +1,4 @@
-"""What an open store keeps of the days that were asked for: the frames that were used last, up to a number of bytes."""
+"""The cache of an open store: the frames that were used last, up to a number of bytes."""
 
 from collections import OrderedDict
 from collections.abc import Hashable

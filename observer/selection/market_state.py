@@ -102,24 +102,28 @@ class SymbolState:
 
     def update_trade(self, trade: Trade) -> None:
         """Apply a streamed trade."""
-        self._update_streamed(trade, trade.price, trade.price)
+        self._update_streamed(trade, trade.exchange_time_ns, high=trade.price, low=trade.price)
         self.rate.add(trade.exchange_time_ns)
         self.update_rate(self.rate.per_second(trade.exchange_time_ns))
 
     def update_conflated(self, row: TradesConflated) -> None:
         """Apply a row of conflated trades: only the row's values count, so a replay reproduces them."""
-        self._update_streamed(row, row.high, row.low)
+        self._update_streamed(row, row.to_ns, high=row.high, low=row.low)
         self.rate.add_evenly(row.trades, row.from_ns, row.to_ns)
         self.update_rate(self.rate.per_second(row.to_ns))
 
-    def _update_streamed(self, streamed: Trade | TradesConflated, high: float, low: float) -> None:
-        volume, seen_ns = streamed.cumulative_volume, streamed.receive_time_ns
-        self.cumulative_volume, self.seen_ns = volume, seen_ns
-        if seen_ns >= self.recent.next_ns:
-            self.recent.mark(seen_ns, volume)
+    def _update_streamed(self, streamed: Trade | TradesConflated, traded_ns: int, *, high: float, low: float) -> None:
+        volume, before = streamed.cumulative_volume, self.cumulative_volume
+        # Judged by the market's time: what is read late would count as a surge of the minute in which it is read.
+        if traded_ns >= self.seen_ns:
+            self.cumulative_volume, self.seen_ns = volume, traded_ns
+            if traded_ns >= self.recent.next_ns:
+                self.recent.mark(traded_ns, volume)
+        elif before is None or volume > before:  # a sweep's answer can be older than its receipt
+            self.cumulative_volume = volume
         if streamed.cumulative_trades:
             self.trade_volume = volume / streamed.cumulative_trades
-        self.update_range(high, low, seen_ns)
+        self.update_range(high, low, traded_ns)
 
     def update_range(self, high: float | None, low: float | None, seen_ns: int) -> None:
         """Extend the day's range to include this one; the source may be older than the current state."""
@@ -289,14 +293,14 @@ class MarketState:
         for state in self.by_symbol.values():
             state.trades_per_second = None
 
-    def update_silence(self, symbol: str, now_ns: int) -> None:
-        """Apply that no trade of a streamed symbol followed its last one."""
+    def update_silence(self, symbol: str, until_ns: int) -> None:
+        """Apply that no trade of a streamed symbol followed its last one until this moment."""
         state = self.by_symbol.get(symbol)
         if state is None or state.cumulative_volume is None or state.seen_ns <= state.swept_ns:
             return
-        state.silent_ns = now_ns
-        if now_ns >= state.recent.next_ns:
-            state.recent.mark(now_ns, state.cumulative_volume)
+        state.silent_ns = until_ns
+        if until_ns >= state.recent.next_ns:
+            state.recent.mark(until_ns, state.cumulative_volume)
 
     def update_recent(
         self, member: UniverseMember, state: SymbolState, profile: Profile | None, opening: Baseline | None

@@ -96,7 +96,7 @@ class UniversePace:
         """
         if len(shares) < SYMBOLS_MIN or (self._times_ns and at_ns <= self._times_ns[-1]):
             return
-        is_opened = not any(self._before.values()) and any(shares.values()) and not all(shares.values())
+        is_opened = not any(self._before.values()) and any(shares.values())
         grown = sorted(share - self._before[symbol] for symbol, share in shares.items() if symbol in self._before)
         self._before = shares
         usual = grown[: len(grown) - len(grown) // _BUSIEST_LEFT_OUT]

@@ -50,6 +50,7 @@ from observer.selection.triggers import Candidate, TriggerRules, by_market_cap, 
 _FILLERS_PER_SLOT: Final = 2  # the largest symbols that may fill free slots: more than there are slots
 NOTHING_EARLIER: Final = EarlierDays()
 _NEVER_NS: Final = 2**63
+_UNKNOWN: Final[Mapping[str, int]] = {}
 
 
 class VenueHours:
@@ -206,11 +207,14 @@ class Selector:
             self._pending.add(fired)
         return decided
 
-    def evaluate_slots(self, now_ns: int) -> Sequence[Event]:
-        """Evaluate the symbols that hold slots, between sweeps, when only these have new data."""
+    def evaluate_slots(self, now_ns: int, delivered_ns: Mapping[str, int] = _UNKNOWN) -> Sequence[Event]:
+        """Evaluate the symbols that hold slots, between sweeps, when only these have new data. `delivered_ns`: by
+        symbol, the moment until which the stream has brought all its trades; without one, no trade is no silence.
+        """
         held = [slot.candidate.symbol for slot in self._state.slots if slot.candidate is not None]
         for symbol in held:
-            self.market.update_silence(symbol, now_ns)
+            if symbol in delivered_ns:
+                self.market.update_silence(symbol, delivered_ns[symbol])
         ended = self._active.ended(now_ns)
         fired = self._fired(held, now_ns)  # in the order of the slots: the order of a set varies
         return [*ended, *self._decide(fired, now_ns)]

@@ -26,7 +26,7 @@ TimeOfDay = Annotated[
 ]
 
 
-RULES: Final = 5
+RULES: Final = 6
 """The version of the decisions: raised when the same settings and events give other decisions than before."""
 
 

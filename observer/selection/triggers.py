@@ -3,7 +3,7 @@
 A condition measures a symbol's state against its history. `TRIGGERS` is the registry: each entry defines one kind of
 trigger completely; the settings, the overflow ledger and the documents derive from it. Thresholds, strength, weight and
 life work alike for all kinds. A new kind is one small function and one entry; a test fails until the shipped settings
-and the README include it.
+and docs/data.md include it.
 
 A pin is a request and stands above all triggers, and the largest symbols, which fill free slots, stand below them; so
 neither has a threshold or a weight to set.

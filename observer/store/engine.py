@@ -168,7 +168,7 @@ def open_writer(url: str) -> Engine:
 
 
 def open_existing(url: str) -> Engine:
-    """As `open_writer`, of an engine that makes no SQLite file: one that was removed stays away."""
+    """As `open_writer`, but the engine never creates the SQLite file, also when it was removed."""
     engine = open_writer(url)
     if engine.dialect.name == "sqlite":
         path = sqlite_path(engine.url).absolute()

@@ -40,5 +40,5 @@ class StoreReader(
 ):
     """All subjects over one pool of connections, for processes that query several; it adds no query.
 
-    What the data cover and what not (which symbols, from when on, in which order): README.md, "What the data say".
+    What the data cover and what not (which symbols, from when on, in which order): docs/data.md.
     """

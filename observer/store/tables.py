@@ -114,7 +114,7 @@ TABLE_NAMES: Final[Mapping[type[Fact], str]] = {
     events.TapeJudged: "tape_reports",
 }
 
-# Each index serves a query of `observer.store.reader`, or one of those in the README. No query reads a whole table:
+# Each index serves a query of `observer.store.reader`, README.md or docs/data.md. No query reads a whole table:
 # tests/conformance/test_store_plans.py explains each of them. A day of all trades is read by its lines, which the index
 # of their groups finds one by one (`observer.store.lines`).
 # Each kind of the lake has an index that begins with its day, or with its symbol and day: a sealing counts its rows of

@@ -432,7 +432,8 @@ class StreamingDay:
             report_market_stops(self._alerts, selector.market.stops.running.values())
             now_ns = self.moment()
             report_held_back(self._alerts, self.stream.held_back_since_ns, now_ns)
-            self.carry_out(selector, SlotsEvaluated(), now_ns, selector.evaluate_slots(now_ns))
+            decided = decisions.evaluate_slots(selector, self.trades.detector, now_ns)
+            self.carry_out(selector, SlotsEvaluated(), now_ns, decided)
             if changed := self.overflow.check(now_ns, selector.waiting):
                 self._report_overflow(changed)
 

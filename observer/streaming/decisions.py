@@ -57,7 +57,7 @@ from bus.events import (
     WatchStopped,
 )
 from observer.errors import NotReplayableError
-from observer.gaps.detector import REPEATED, Mark
+from observer.gaps.detector import REPEATED, GapDetector, Mark
 from observer.gaps.outages import GapTracker, Resolution
 from observer.selection import context
 from observer.selection.context import Baseline, Opening, OpeningPoint
@@ -213,7 +213,7 @@ class DecisionReplay:
                 self._sweep(selector, step)
                 return selector.evaluate_universe(now_ns)
             case SlotsEvaluated():
-                return selector.evaluate_slots(now_ns)
+                return evaluate_slots(selector, self._gaps.detector, now_ns)
             case RiseApplied():
                 return selector.evaluate_rise(step, now_ns)
             case ListingApplied():
@@ -398,6 +398,13 @@ def opening_of(snapshots: Iterable[Snapshot]) -> tuple[Opening, Baseline]:
         point = OpeningPoint(snapshot.price, snapshot.cumulative_volume, snapshot.receive_time_ns)
         opening[snapshot.symbol].append(point)
     return opening, context.baseline(opening)
+
+
+def evaluate_slots(selector: Selector, detector: GapDetector, now_ns: int) -> Sequence[Event]:
+    """Evaluate the symbols that hold slots; an account's symbols share its connection."""
+    accounts = selector.wanted_by_account.values()
+    delivered = {symbol: at_ns for each in accounts for symbol, at_ns in detector.delivered_ns(each).items()}
+    return selector.evaluate_slots(now_ns, delivered)
 
 
 def open_slots(selector: Selector, opening: Opening, base: Baseline, now_ns: int) -> Sequence[Event]:

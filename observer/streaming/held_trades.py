@@ -47,8 +47,10 @@ class _Held(msgspec.Struct):
 
 
 class _HeldSymbol:
-    """The held trades of a symbol, the number of trades that continued the chain without them, and whether more came
-    than can be held: then trades may be missing after them.
+    """The held trades of a symbol.
+
+    `continuing` counts the trades that continued the chain without them. `has_lost`: more trades came than can be held,
+    so some may be missing after the held ones.
     """
 
     def __init__(self, trades: Sequence[_Held] = (), *, has_lost: bool = False) -> None:

@@ -383,16 +383,14 @@ class TradeRecorder:
             volumes = await self._bounded({quote.symbol: quote.cumulative_volume for quote in quotes})
             now_ns = self._clock.now_ns()
             left = {symbol for symbol in chunk if asked[symbol] and self._leaving.get(symbol) is asked[symbol]}
-            gaps: list[Resolution] = []
-            for symbol, seen in volumes.items():
-                if symbol in left & self.detector.unsettled():
-                    gap = self._settled(symbol, seen, now_ns)
-                    gaps += [gap] if gap is not None else []
+            settled = left & self.detector.unsettled() & volumes.keys()
             for symbol in left:
-                self._stop(symbol)
                 del self._leaving[symbol]
-            for gap in gaps:
-                await self._producer.publish_when_taken(gap)  # no later trade would show this gap
+            for symbol in left - settled:  # before the gaps of the others, which wait for the disk
+                self._stop(symbol)
+            for gap in [self._settled(each, seen, now_ns) for each, seen in volumes.items() if each in settled]:
+                if gap is not None:
+                    await self._producer.publish_when_taken(gap)  # no later trade would show this gap
 
     async def _bounded(self, volumes: Mapping[str, float]) -> Mapping[str, Counted]:
         """The volumes now, without what was traded after the day's stop."""

@@ -224,7 +224,7 @@ def test_background_calls_leave_an_eighth_of_a_minutes_limit():
     assert worst(account.started["background"], MINUTE_NS) == 88
 
 
-@pytest.mark.parametrize("begins_s", [53, *(pytest.param(each, marks=pytest.mark.slow) for each in (60, 90)), 114])
+@pytest.mark.parametrize("begins_s", [53, *(pytest.param(each, marks=pytest.mark.slow) for each in (60, 90, 114))])
 def test_a_sweep_of_the_whole_market_beside_lasting_background_calls_takes_as_long_as_alone(begins_s):
     settings = RateLimitSettings(calls_per_second=18.0, calls_per_minute=1000.0)
     spacing_ns = round(SECOND_NS / background_pace(settings, share=1.0))

@@ -155,6 +155,7 @@ def count(url: str) -> int:
     return len(query(url, "SELECT 1 FROM bar_fetches WHERE kind = 'minutes'"))
 
 
+@pytest.mark.slow  # without processes: tests/backfill/test_backfill_minute_days.py, test_backfill_fetching.py
 def test_a_row_that_cannot_be_read_goes_to_quarantine_and_costs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     row_of = simulated_bars._minute_row
 

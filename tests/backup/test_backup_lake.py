@@ -28,21 +28,25 @@ from observer.store.instance import Instance
 from observer.units import NS_PER_S
 from tests.backup.scene import GO_ON, NOW_NS, plan_in
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, day_of, lake_rows, make_stored, remove_sealed
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, lake_rows, remove_sealed, two_sealed_days
 
 COLUMNS = file_schema("trades").names
 FILES_A_DAY = 3  # trades, universes, sweeps
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return make_stored(tmp_path, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
+def kept() -> tuple[Path, str]:
+    return two_sealed_days()
 
 
 @pytest.fixture
-def lake(tmp_path: Path, url: str) -> Path:
-    sealed(found := tmp_path / "data/lake", url)
-    return found
+def lake(kept: tuple[Path, str]) -> Path:
+    return kept[0]
+
+
+@pytest.fixture
+def url(kept: tuple[Path, str]) -> str:
+    return kept[1]
 
 
 @pytest.fixture

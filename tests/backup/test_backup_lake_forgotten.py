@@ -15,6 +15,7 @@ from tests.builders import trade
 from tests.lake.stored import DAY, MARKET, append, day_of, make_stored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_a_forgotten_version_that_the_copy_has_lost_too_leaves_its_note(tmp_path: Path, is_damaged: bool) -> None:
     lake, copy, url = tmp_path / "lake", tmp_path / "copy", make_stored(tmp_path, *day_of())

@@ -168,15 +168,17 @@ def subscribed(subscriptions: Sequence[Mapping[str, Any]], bounds: tuple[int, in
 
 
 class Lags:
-    """How late the client read what the broker sent, by the minute: the latest streamed trade of each."""
+    """How late the client read what the broker sent, by the minute: of the streamed trades of each, and of those that
+    were read in it, the latest. Those that were on their way when a connection was cut were never read.
+    """
 
     def __init__(self, tapes: Mapping[str, Tape], received: Iterable[tuple[str, float, int]]) -> None:
         self._latest_ns: defaultdict[int, int] = defaultdict(int)
         for symbol, reached, at_ns in received:
             tape = tapes[symbol]
             traded_ns = tape.times_ns[min(bisect_left(tape.volumes, reached), len(tape.times_ns) - 1)]
-            minute = traded_ns // MINUTE_NS
-            self._latest_ns[minute] = max(self._latest_ns[minute], at_ns - traded_ns)
+            for minute in (traded_ns // MINUTE_NS, at_ns // MINUTE_NS):
+                self._latest_ns[minute] = max(self._latest_ns[minute], at_ns - traded_ns)
 
     def slack_s(self, subscriptions: Iterable[Mapping[str, Any]]) -> float:
         """How far the client's notes of these subscriptions may be from the broker's, in market seconds."""
@@ -190,15 +192,16 @@ class Lags:
 
 
 def coverage(
-    report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session_s: float
+    report: Report, tape: Tape, stored: Shares, sent: Shares, *, slack_s: float, session: tuple[int, int]
 ) -> dict[str, int]:
     """What a report says of the day and of its coverage, against market and ledger. `stored` when it was made."""
     total = tape.volumes[-1] if tape.volumes else 0
     share = volume(common(stored, [(0, total)])) / total if total else None
-    reported_s = (report.time_share or 0.0) * session_s
+    listed = common(united(report.intervals), [session])
+    reported_s = (report.time_share or 0.0) * volume([session]) / NS_PER_S
     streamed_s = volume(sent) / NS_PER_S
-    listed_s = volume(united(report.intervals)) / NS_PER_S
-    outside_s = volume(without(united(report.intervals), sent)) / NS_PER_S
+    listed_s = volume(listed) / NS_PER_S
+    outside_s = volume(without(listed, sent)) / NS_PER_S
     return {
         "day_volume_differs": int(report.day_volume != total),
         "volume_share_differs": int(report.volume_share != share),
@@ -270,9 +273,9 @@ def finding(ledger: Sequence[Mapping[str, Any]], database: Path, offered: Path) 
         then = without(stored, united(late[symbol]))
         sent = subscribed(by_symbol[symbol], session)
         known = [each for each in by_symbol[symbol] if is_known(each, own, changes)]
-        slack_s, session_s = lags.slack_s(by_symbol[symbol]), (session[1] - session[0]) / NS_PER_S
+        slack_s = lags.slack_s(by_symbol[symbol])
         found = {
-            **coverage(report, tape, then, sent, slack_s=slack_s, session_s=session_s),
+            **coverage(report, tape, then, sent, slack_s=slack_s, session=session),
             **words(report, tape, own, held(known, own, tape)),
         }
         for name, number in found.items():

@@ -136,6 +136,7 @@ def test_a_database_with_every_event_stored_or_stated_is_whole(scene: Scene) -> 
     assert [*map(int, row[1:])] == [LOST + 1, 2 * LOST]
 
 
+@pytest.mark.parametrize("scene", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 @pytest.mark.parametrize(
     ("statements", "faults"),
     [

@@ -24,7 +24,7 @@ from bus.events import (
 )
 from observer.store.writer import StoreWriter
 from tests.builders import trade
-from tests.chaos.labels_judge import SURGE_MIN, Usual, evidence, finding
+from tests.chaos.labels_judge import SESSION_S, SURGE_MIN, Usual, evidence, finding
 from tests.chaos.ledger_judge import Tape
 from tests.store.migrated import make_database
 
@@ -103,8 +103,9 @@ def member(symbol: str) -> UniverseMember:
 
 
 def judged(
-    folder: Path, *events: Event, without: int = 0, late_s: int = 0, venue: str = "KRX", spans: Sequence[Any] = ()
-) -> dict[str, Any]:
+    folder: Path, *events: Event, without: int = 0, late_s: int = 0, venue: str = "KRX", spans: Sequence[Any] = (),
+    ended_ns: int = TO_NS,
+) -> dict[str, Any]:  # fmt: skip
     """The judge's findings; `without` trades of the slot are not stored. The client read each trade so late, and the
     subscription was one at this venue, over which these trades were sent.
     """
@@ -123,7 +124,7 @@ def judged(
         f"{each.symbol},KRX,{each.exchange_time_ns},{each.cumulative_volume:.0f},{each.price:.0f}" for each in rows
     )
     offered.write_text("\n".join(["symbol,venue,exchange_time_ns,cumulative_volume,price", *lines]))
-    times = {"acknowledged_ns": FROM_NS, "ended_ns": TO_NS, "trades_before": int(BEFORE)}
+    times = {"acknowledged_ns": FROM_NS, "ended_ns": ended_ns, "trades_before": int(BEFORE)}
     return finding([{"symbol": SURGED, "view": venue, **times, "spans": spans}], folder / "observer.db", offered)
 
 
@@ -234,6 +235,25 @@ def test_an_end_that_the_client_notes_no_later_than_it_read_the_trades_around_it
 ) -> None:
     longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 40 * S),), judged_ns=TO_NS + 60 * S)
     assert wrong(judged(tmp_path, longer, late_s=late_s)) == dict.fromkeys(names, 1)
+
+
+@pytest.mark.parametrize(("late_s", "differs"), [(0, True), (100, False)])
+def test_trades_that_a_cut_lost_on_their_way_leave_those_read_at_its_time_to_show_how_late_the_client_read(
+    tmp_path: Path, late_s: int, *, differs: bool
+) -> None:
+    longer = report(intervals=(StreamedTime(FROM_NS, TO_NS + 150 * S),), judged_ns=TO_NS + 160 * S)
+    found = wrong(judged(tmp_path, longer, late_s=late_s, without=30))
+    assert ("intervals_differ" in found) == differs
+
+
+def test_a_subscription_that_ends_after_the_close_is_compared_until_the_close(tmp_path: Path) -> None:
+    close_ns = OPEN_NS + round(SESSION_S) * S
+    longer = report(
+        intervals=(StreamedTime(FROM_NS, close_ns + 600 * S),), time_share=(close_ns - FROM_NS) / SESSION_S / S
+    )
+    found = wrong(judged(tmp_path, longer, ended_ns=close_ns + 900 * S))
+    assert "intervals_differ" not in found
+    assert "time_share_differs" not in found
 
 
 @pytest.mark.parametrize(("received_ns", "expected"), [(TO_NS + 1, {}), (TO_NS - 1, {"volume_share_differs": 1})])

@@ -74,6 +74,7 @@ def test_database_and_lake_are_lost_and_both_come_back(scene: Scene) -> None:
     assert scene.typed("lake", "verify", "--all").exit_code == 0
 
 
+@pytest.mark.slow  # `test_backup_lake.py` puts a lost lake back
 def test_the_lake_alone_is_put_back(scene: Scene) -> None:
     scene.typed("backup", "now")
     before = (scene.folder / "data/observer.db").read_bytes()
@@ -106,6 +107,7 @@ def test_a_damaged_copy_is_named_by_verification_and_by_the_restore(scene: Scene
     assert f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it" in done.stderr
 
 
+@pytest.mark.slow  # `test_backup_lake.py` has what is not put back
 def test_a_restore_names_what_still_lacks_and_is_no_success(scene: Scene) -> None:
     """A version that came after the backup, and is in no copy."""
     scene.typed("backup", "now")

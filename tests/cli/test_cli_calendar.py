@@ -1,11 +1,15 @@
 """`observer calendar sessions`: the sessions of days, and why they are unusual."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from observer.calendar.day_file import CalendarFiles
+from observer.calendar.process import Compute, trading_days_apart
+from observer.calendar.trading_day import TradingDay
 from observer.cli.app import main
 from observer.cli.calendar import DayRow
 
@@ -14,8 +18,24 @@ CONFIG = Path(__file__).parents[2] / "config"
 Ask = Callable[..., tuple[object, str, str]]
 
 
+@pytest.fixture(scope="module")
+def computed_once() -> Compute:
+    """The days of a year by the packages' process, which starts for the first question."""
+    year: list[TradingDay] = []
+
+    async def compute(files: CalendarFiles, first: dt.date, last: dt.date) -> list[TradingDay]:
+        if not year:
+            year.extend(await trading_days_apart(files, dt.date(2026, 1, 1), dt.date(2026, 12, 31)))
+        return [each for each in year if first <= each.day <= last]
+
+    return compute
+
+
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], computed_once: Compute
+) -> Ask:
+    monkeypatch.setattr("observer.cli.calendar.trading_days_apart", computed_once)
     configuration = tmp_path / "observer.toml"
     configuration.write_text(f'[run]\ntrading_days = "{CONFIG / "trading_days.toml"}"\n')
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,6 @@ import logging
 import os
 import pty
 import signal
-import subprocess
 import sys
 import tempfile
 import tracemalloc
@@ -34,7 +33,9 @@ from observer.host.process import NAME
 from observer.supervisor.output import rotate
 from observer.text import plain_text
 from observer.units import NS_PER_S
-from tests.waiting import DEADLINE_S, until
+from tests.cli.typed import command
+from tests.privileges import at_work
+from tests.waiting import until
 
 TRACE = b'Traceback (most recent call last):\n  File "x.py", line 1\nValueError: \x1b]0;owned\x07\n'
 
@@ -262,25 +263,29 @@ def test_a_file_that_is_replaced_is_followed_from_its_begin(tmp_path: Path) -> N
 
 def test_ctrl_c_ends_following_with_status_0_and_new_processes_join(folder: Path) -> None:
     write(folder, "track-b", line(1, "before"))
-    command = [sys.executable, "-m", "observer", "logs", "-f", "--config", str(folder / "observer.toml")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ran:
-        assert ran.stdout is not None
-        try:
-            assert ran.stdout.readline().endswith("track-b  before\n")
-            write(folder, "track-a", line(2, "a new process"))
-            assert ran.stdout.readline().endswith("track-a  a new process\n")
-        finally:
-            ran.send_signal(signal.SIGINT)
-        assert ran.wait(DEADLINE_S) == 0
+    with at_work(command("logs", "-f", "--config", folder / "observer.toml"), folder) as ran:
+        assert ran.output.readline().endswith("track-b  before\n")
+        write(folder, "track-a", line(2, "a new process"))
+        assert ran.output.readline().endswith("track-a  a new process\n")
+        ran.send(signal.SIGINT)
+        assert ran.wait() == 0
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_a_terminal_gets_colours_where_it_wants_them(folder: Path, variables: dict[str, str], coloured: bool) -> None:
     write(folder, "track-b", line(1, "it failed", "error"))
-    command = [sys.executable, "-m", "observer", "logs", "--config", str(folder / "observer.toml")]
     ours, theirs = pty.openpty()
-    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    with subprocess.Popen(command, stdout=theirs, env={**environment, "TERM": "xterm", **variables}) as ran:
+    environment = {"TERM": "xterm", **variables}
+    typed = command("logs", "--config", folder / "observer.toml", environment=environment)
+
+    def show() -> None:
+        os.dup2(theirs, 1)
+        os.close(theirs)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for its whole life
+        os.environ.pop("NO_COLOR", None)
+        typed()
+
+    with at_work(show, folder) as ran:
         os.close(theirs)
         shown = bytearray()
         until(lambda: b"failed" in read(ours, shown) or ran.poll() is not None, "its end")

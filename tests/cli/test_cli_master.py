@@ -155,6 +155,7 @@ def test_the_reasons_of_a_failed_update_stand_in_its_table_alone(scene: Scene, c
     assert caplog.text == ""
 
 
+@pytest.mark.slow  # `test_listings_sync.py` has the damaged file
 def test_an_update_says_what_its_table_does_not(scene: Scene, caplog, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.offer(contents(symbols(299)) + contents(["NEW"], "새회사"))
     assert scene.typed("update", "--all").exit_code == 0

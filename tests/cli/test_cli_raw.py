@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -21,10 +20,11 @@ from observer.providers.raw_recorder import (
     raw_request_path,
     read_raw_request,
 )
+from tests.cli.typed import command as command_of
 from tests.folders import short_folder
+from tests.privileges import Child, in_a_fork
 from tests.providers.kis_builders import frame, record
-from tests.system.running import OBSERVER, observer
-from tests.waiting import DEADLINE_S, until
+from tests.waiting import until
 
 pytestmark = pytest.mark.system
 
@@ -43,17 +43,16 @@ class Recording:
 
     def __init__(self, folder: Path, config: Path) -> None:
         self.folder = folder
-        command = [OBSERVER, "capture", "--raw", str(folder), "--config", str(config), "--json"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        line = self.process.stderr.readline()  # pytest's time limit is the deadline
-        assert "recording to" in line, line
+        words = ("capture", "--raw", folder, "--config", config, "--json")
+        self.process = Child(command_of(*words), config.parent)
+        until(lambda: "recording to" in self.process.errors, "the begin")
 
     def stop(self):
         """Ctrl-C; the summary."""
-        self.process.send_signal(signal.SIGINT)
-        out, errors = self.process.communicate(timeout=DEADLINE_S)
-        assert (self.process.returncode, errors) == (0, "")
+        self.process.send(signal.SIGINT)
+        out, status, errors = self.process.output.read(), self.process.wait(), self.process.errors
+        self.process.close()
+        assert (status, errors.count("\n")) == (0, 1), errors
         return json.loads(out)
 
 
@@ -76,8 +75,9 @@ def test_the_recorded_traffic_of_two_processes_is_counted_and_decoded_again(fold
     assert (summary["files"], summary["frames"], summary["bodies"]) == (2, 3, 2)
     assert summary["size_bytes"] == sum(path.stat().st_size for path in recording.folder.iterdir())
     assert read_raw_request(raw_request_path(folder / "run")) is None
-    done = observer("replay", "--raw", recording.folder, "--out", folder / "facts", "--json", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    words = ("replay", "--raw", recording.folder, "--out", folder / "facts", "--json")
+    done = in_a_fork(command_of(*words), folder)
+    assert done.status == 0, done.stderr
     reported = json.loads(done.stdout)
     assert reported["kinds"] == {"InputQuarantined": 1, "Quote": 1, "Trade": 2}
     assert (reported["records"], reported["refused"], reported["malformed"], reported["torn_bytes"]) == (5, 0, 0, 0)
@@ -105,8 +105,7 @@ def test_a_killed_capture_is_over_and_the_next_one_can_begin(folder):
     first = Recording(folder / "first", folder / "c.toml")
     recorder = worker(folder / "run", "track-b")
     assert recorder.is_wanted
-    first.process.kill()
-    first.process.communicate()
+    first.process.close()
     until(lambda: not recorder.is_wanted, "the recorder stopped")
     assert Recording(folder / "second", folder / "c.toml").stop()["files"] == 0
 

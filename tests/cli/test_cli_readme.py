@@ -1,4 +1,4 @@
-"""README.md: its commands exist with their arguments, and its Python example runs."""
+"""README.md and the pages of commands and data: commands exist with their arguments, examples run."""
 
 import contextlib
 import re
@@ -18,7 +18,8 @@ from tests.builders import trade
 from tests.store.migrated import make_database
 from tests.store.raw import query
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = "".join((ROOT / page).read_text() for page in ("README.md", "docs/commands.md", "docs/data.md"))
 PROGRAM = ".venv/bin/observer "
 COMMANDS = [line.removeprefix(PROGRAM) for line in README.splitlines() if line.startswith(PROGRAM)]
 DAY = "2026-11-18"

@@ -1,11 +1,10 @@
 """`observer tail`: committed events as the feed brings them."""
 
 import asyncio
+import contextlib
 import json
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,9 +21,11 @@ from observer.cli.tables import display_width
 from observer.store.tables import TABLE_NAMES
 from observer.text import plain_text
 from tests.builders import trade
+from tests.cli.typed import command
 from tests.folders import short_folder
+from tests.privileges import Child, at_work
 from tests.strategies import events
-from tests.waiting import DEADLINE_S, until
+from tests.waiting import until
 
 PHASE = PhaseChanged("2026-11-18", 1_794_956_400_000_000_000, "IDLE", "WARM_UP")
 RELEASED = SlotReleased("main:1", "000660", 1_794_956_400_000_000_000, 1.0, "expired")
@@ -46,12 +47,19 @@ def publisher(folder: Path) -> Iterator[FeedPublisher]:
     found.close()
 
 
-def started(folder: Path, *words: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "observer", "tail", *words, "--config", str(folder / "observer.toml")]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+Started = Callable[..., Child]
 
 
-def ended(ran: "subprocess.Popen[str]", publisher: FeedPublisher, *published: Event) -> tuple[str, str]:
+@pytest.fixture
+def started(folder: Path) -> Iterator[Started]:
+    """What starts the command in a fork."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *words: stack.enter_context(
+            at_work(command("tail", *words, "--config", folder / "observer.toml"), folder)
+        )
+
+
+def ended(ran: Child, publisher: FeedPublisher, *published: Event) -> tuple[str, str]:
     """What it printed until it ended, while these events are published again and again."""
 
     def has_ended() -> bool:
@@ -59,60 +67,56 @@ def ended(ran: "subprocess.Popen[str]", publisher: FeedPublisher, *published: Ev
         return ran.poll() is not None
 
     until(has_ended, "its end", every_s=0.02)
-    return ran.communicate(timeout=DEADLINE_S)
+    return "" if ran.output.closed else ran.output.read(), ran.errors
 
 
 def test_events_of_the_named_tables_and_symbols_come_as_lines_until_the_count(
-    folder: Path, publisher: FeedPublisher
+    started: Started, publisher: FeedPublisher
 ) -> None:
-    ran = started(folder, "--kind", "trades", "--kind", "slot_releases", "--symbol", "000660.KRX", "--count", "2")
+    ran = started("--kind", "trades", "--kind", "slot_releases", "--symbol", "000660.KRX", "--count", "2")
     out, _ = ended(ran, publisher, trade(7), PHASE, RELEASED)
-    assert ran.returncode == 0
+    assert ran.wait() == 0
     lines = out.splitlines()
     assert len(lines) == 2
     assert set(lines) == {"08:00:00.000 slot_releases        000660     slot=main:1 score=1 reason=expired"}
 
 
-def test_as_json_each_event_has_all_its_fields(folder: Path, publisher: FeedPublisher) -> None:
-    ran = started(folder, "--kind", "trades", "--json", "--count", "1")
+def test_as_json_each_event_has_all_its_fields(started: Started, publisher: FeedPublisher) -> None:
+    ran = started("--kind", "trades", "--json", "--count", "1")
     out, _ = ended(ran, publisher, trade(7), PHASE)
     assert json.loads(out) == {"kind": "trades", "event": msgspec.to_builtins(msgspec.structs.asdict(trade(7)))}
 
 
-def test_without_a_kind_trades_are_left_out_which_it_says(folder: Path, publisher: FeedPublisher) -> None:
-    ran = started(folder, "--count", "1")
+def test_without_a_kind_trades_are_left_out_which_it_says(started: Started, publisher: FeedPublisher) -> None:
+    ran = started("--count", "1")
     out, err = ended(ran, publisher, trade(7), PHASE)
     assert out == "08:00:00.000 phases               previous=IDLE current=WARM_UP\n"
     assert err.startswith("observer: all but trades, ")
 
 
-def test_ctrl_c_ends_it_with_status_0(folder: Path, publisher: FeedPublisher) -> None:
-    ran = started(folder, "--kind", "phases")
-    assert ran.stdout is not None
+def test_ctrl_c_ends_it_with_status_0(started: Started, publisher: FeedPublisher) -> None:
+    ran = started("--kind", "phases")
 
     async def first_line() -> None:
-        line = asyncio.create_task(asyncio.to_thread(ran.stdout.readline))  # type: ignore[union-attr]
+        line = asyncio.create_task(asyncio.to_thread(ran.output.readline))
         while not line.done():
             publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])
             await asyncio.wait([line], timeout=0.02)
 
     asyncio.run(first_line())
-    ran.send_signal(signal.SIGINT)
-    ran.communicate(timeout=DEADLINE_S)
-    assert ran.returncode == 0
+    ran.send(signal.SIGINT)
+    assert ran.wait() == 0
 
 
-def test_it_ends_when_its_reader_does(folder: Path, publisher: FeedPublisher) -> None:
-    ran = started(folder, "--kind", "phases")
-    assert ran.stdout is not None
-    ran.stdout.close()
-    ran.stdout = None
+def test_it_ends_when_its_reader_does(started: Started, publisher: FeedPublisher) -> None:
+    ran = started("--kind", "phases")
+    ran.output.close()
     ended(ran, publisher, PHASE)
-    assert ran.returncode == 1
+    assert ran.wait() == 1
 
 
-def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(folder: Path, publisher: FeedPublisher) -> None:
-    ran = started(folder, "--kind", "phases", "--count", "400")
+def test_a_writer_that_is_another_one_is_stated_as_a_possible_loss(started: Started, publisher: FeedPublisher) -> None:
+    ran = started("--kind", "phases", "--count", "400")
 
     def is_followed() -> int:
         publisher.publish([Delivered("track-b", "5" * 32, 1, [PHASE])])

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from bus.codec import pack
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.cli.app import command_line, main
+from observer.cli.app import command_line, function_of, main
+from observer.cli.commands import COMMANDS, Command, Group
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
@@ -48,7 +49,14 @@ _FILES: Final[dict[bytes, bytes]] = {}
 
 
 def command(*words: object, environment: Mapping[str, str] | None = None) -> Callable[[], None]:
-    """What a child runs (tests/privileges.py): the program with these words, and of our variables only these."""
+    """What a child runs (tests/privileges.py): the program with these words, and of our variables only these. Its
+    module is imported here: else each fork of this process would do it.
+    """
+    entry: Command | Group = COMMANDS
+    for word in map(str, words):
+        entry = entry.commands.get(word, entry) if isinstance(entry, Group) else entry
+    if isinstance(entry, Command):
+        function_of(entry.function)
 
     def run() -> None:
         for name in [name for name in os.environ if name.startswith(("KIS_", "OBSERVER_"))]:

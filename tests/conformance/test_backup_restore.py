@@ -86,6 +86,7 @@ def test_losing_the_whole_database_costs_nothing(empty_database_url: str) -> Non
         assert open_alerts(folder) == []  # the command put the database back and reported it
 
 
+@pytest.mark.slow  # the alert: tests/workers/test_workers_core_writer.py
 def test_a_database_put_back_by_hand_is_an_alert(empty_database_url: str) -> None:
     url = empty_database_url
     with short_folder() as folder:

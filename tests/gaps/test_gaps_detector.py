@@ -780,3 +780,17 @@ def test_the_two_lines_of_a_stock_have_chains_of_their_own() -> None:
     assert (found.symbol, found.after_volume) == ("005930.NXT", there[1].cumulative_volume)
     assert found.before_volume == there[4].cumulative_volume - there[4].volume
     assert detector.observe(here[5]) == "new"
+
+
+def test_a_connection_has_delivered_what_precedes_the_latest_trade_of_any_of_its_symbols() -> None:
+    """Not of a symbol without a trade of its own yet, which may not be subscribed, nor of one that was cut."""
+    detector, times_ns = watching("A", "B", "C", "other"), [each.exchange_time_ns for each in tape(1, 1, 1, 1)]
+    for symbol, count in (("A", 1), ("B", 2), ("other", 4)):
+        for each in tape(*[1] * count, symbol=symbol):
+            detector.observe(each)
+    assert detector.delivered_ns("ABC") == {"A": times_ns[1], "B": times_ns[1]}
+    detector.interrupted("B", "reconnect")
+    assert detector.delivered_ns("ABC") == {"A": times_ns[0]}
+    detector.observe(tape(1, 1, 1, symbol="B")[2])
+    assert detector.delivered_ns("ABC") == {"A": times_ns[2], "B": times_ns[2]}
+    assert detector.delivered_ns("C") == {}

@@ -125,6 +125,7 @@ def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path:
         asyncio.run(body(hanging, other))
 
 
+@pytest.mark.slow  # `test_alerts_sending.py` gives it up, and a refusal's alert is in every run
 def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
     tmp_path: Path,
 ) -> None:

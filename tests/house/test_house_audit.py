@@ -1,7 +1,6 @@
 """`make audit` finds what the advisory database has, and says when it could not ask."""
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.house.audit import main
+from tests.privileges import in_a_fork
+
 ADVISORY = {
     "id": "OSV-2026-1",
     "summary": "A made-up defect",
@@ -55,9 +56,13 @@ def audit(folder: Path, database: str) -> tuple[int, str]:
     """The audit of two pinned packages: its exit status and what it printed."""
     pins = folder / "requirements.txt"
     pins.write_text("".join(f"{name} --hash=sha256:{'0' * 64}\n" for name in ("requests==2.34.2", "click==8.5.1")))
-    command = [sys.executable, "-m", "tests.house.audit", str(pins), "--database", database]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout + done.stderr
+
+    def run() -> None:
+        sys.argv = ["audit", str(pins), "--database", database]
+        sys.exit(main())
+
+    done = in_a_fork(run, folder)
+    return done.status, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

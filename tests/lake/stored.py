@@ -1,6 +1,7 @@
 """A database with days to seal, and what its rows are by the database's own library alone."""
 
 import sqlite3
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -14,11 +15,13 @@ from bus.delivery import Delivered
 from bus.events import Document, Event, SweepCompleted, UniverseBuilt
 from observer.lake.layout import sealed_days
 from observer.lake.removal import Removal
+from observer.lake.sealing import seal_days
 from observer.local_time import local_ns
 from observer.store.kinds import KINDS
 from observer.store.tables import TABLE_NAMES
 from observer.store.writer import StoreWriter
 from tests.builders import trade
+from tests.folders import as_made
 from tests.store.migrated import make_database
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
@@ -41,10 +44,14 @@ def day_of(session_date: str = DAY, symbols: int = 3, each: int = 20, market: st
 
 def make_stored(folder: Path, *events: Event) -> str:
     """The URL of a new SQLite database with these events."""
-    url = f"sqlite:///{folder / 'observer.sqlite3'}"
+    url = url_in(folder)
     make_database(url)
     append(url, *events)
     return url
+
+
+def url_in(folder: Path) -> str:
+    return f"sqlite:///{folder / 'observer.sqlite3'}"
 
 
 def append(url: str, *events: Event) -> None:
@@ -93,6 +100,28 @@ def remove_sealed(url: str, lake: Path) -> int:
         while removal.step_from_thread():
             steps += 1
     return steps
+
+
+def two_sealed_days() -> tuple[Path, str]:
+    """A lake with a day of 60 trades and one of 5, and its database, as they are behind the first sealing."""
+    folder = as_made(_make_sealed)
+    return folder / "lake", url_in(folder)
+
+
+def first_day_removed() -> tuple[Path, str]:
+    """As `two_sealed_days`; the rows of the first day have left the database."""
+    folder = as_made(_make_removed)
+    return folder / "lake", url_in(folder)
+
+
+def _make_sealed(folder: Path, *remove: str) -> None:
+    url = make_stored(folder, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
+    list(seal_days(folder / "lake", url, MARKET, [DAY, NEXT_DAY], lambda: 1, threading.Event(), remove=remove))
+
+
+def _make_removed(folder: Path) -> None:
+    _make_sealed(folder, DAY)
+    remove_sealed(url_in(folder), folder / "lake")
 
 
 def of_every_kind(session_date: str, symbol: str, number: int, kinds: Collection[str] = KINDS.keys()) -> list[Event]:

@@ -20,7 +20,7 @@ from observer.lake.parquet import file_schema
 from observer.lake.sealing import seal_days
 from observer.units import NS_PER_DAY
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, STREAM, append, day_of, lake_rows, make_stored
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, STREAM, append, day_of, lake_rows, make_stored, two_sealed_days
 
 COLUMNS = file_schema("trades").names
 
@@ -33,6 +33,11 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def lake(tmp_path: Path) -> Path:
     return tmp_path / "lake"
+
+
+@pytest.fixture
+def sealed() -> tuple[Path, str]:
+    return two_sealed_days()
 
 
 def seal_all(lake: Path, url: str, *days: str) -> None:
@@ -60,14 +65,14 @@ def catalogue_rows(lake: Path, snapshot: int | None = None) -> list[tuple[object
     return sorted((tuple(row.values()) for row in found), key=lambda row: row[:2])
 
 
-def test_the_catalogue_has_the_rows_of_the_glob(lake: Path, url: str) -> None:
-    seal_all(lake, url)
+def test_the_catalogue_has_the_rows_of_the_glob(sealed: tuple[Path, str]) -> None:
+    lake, _ = sealed
     assert catalogue_rows(lake) == lake_rows(sorted(lake.glob(glob_of("trades"))), COLUMNS)
     assert outdated_tables(lake, sealed_days(lake)) == []
 
 
-def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(lake: Path, url: str) -> None:
-    seal_all(lake, url)
+def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(sealed: tuple[Path, str]) -> None:
+    lake, _ = sealed
     scan = table_of(lake).scan(row_filter=f"session_date == '{NEXT_DAY}'")
     assert len(list(scan.plan_files())) == 1
     found = scan.to_arrow()
@@ -75,8 +80,8 @@ def test_a_table_has_market_and_day_and_reads_one_day_from_one_file(lake: Path, 
     assert found.num_rows == 5
 
 
-def test_a_snapshot_states_the_marks_of_its_days(lake: Path, url: str) -> None:
-    seal_all(lake, url)
+def test_a_snapshot_states_the_marks_of_its_days(sealed: tuple[Path, str]) -> None:
+    lake, _ = sealed
     snapshot = table_of(lake).current_snapshot()
     assert snapshot is not None
     assert snapshot.summary is not None
@@ -215,8 +220,8 @@ def test_files_that_cannot_be_tidied_keep_no_sealing_from_its_work(
     assert len(catalogue_rows(lake)) == 10
 
 
-def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(lake: Path, url: str) -> None:
-    seal_all(lake, url)
+def test_a_list_that_cannot_be_deleted_is_said_by_each_sealing_until_it_is(sealed: tuple[Path, str]) -> None:
+    lake, url = sealed
     stuck = lake / CATALOGUE / "observer/trades/metadata/snap-1-0-stuck.avro"
     stuck.mkdir()
     os.utime(stuck, (1, 1))
@@ -253,16 +258,18 @@ def test_a_kill_behind_the_commit_takes_the_week_from_no_list(
     assert all(Path(each.manifest_list.removeprefix(SCHEME)).exists() for each in earlier)
 
 
-def test_a_sealing_that_changes_nothing_makes_no_snapshot(lake: Path, url: str) -> None:
-    seal_all(lake, url)
+def test_a_sealing_that_changes_nothing_makes_no_snapshot(sealed: tuple[Path, str]) -> None:
+    lake, url = sealed
     before = table_of(lake).current_snapshot()
     seal_all(lake, url)
     assert table_of(lake).current_snapshot() == before
 
 
 @pytest.mark.parametrize("change", ["lost", "damaged", "without metadata", "moved"])
-def test_a_catalogue_that_is_lost_damaged_or_of_another_folder_is_made_again(lake: Path, url: str, change: str) -> None:
-    seal_all(lake, url)
+def test_a_catalogue_that_is_lost_damaged_or_of_another_folder_is_made_again(
+    sealed: tuple[Path, str], change: str
+) -> None:
+    lake, url = sealed
     if change != "moved":
         damage(lake / CATALOGUE, change)
         assert "trades" in outdated_tables(lake, sealed_days(lake))

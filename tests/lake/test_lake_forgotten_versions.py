@@ -18,6 +18,7 @@ from tests.lake.object_stores import S3Server, store_at
 from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
 
 STOP = threading.Event()
+pytestmark = pytest.mark.slow
 LATER = [f"2026-12-{number:02}" for number in range(1, CHECKED_AGAIN + 1)]
 
 

@@ -249,6 +249,7 @@ def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_
     scene.run(lambda: until_async(lambda: with_bars() == days[:2], "the bars are sealed"))
 
 
+@pytest.mark.slow  # that they join: tests/lake/test_lake_removal.py
 def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches_of(tmp_path: Path) -> None:
     days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
     (tmp_path / "old").mkdir()
@@ -289,6 +290,7 @@ def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
     scene.run(scenario)
 
 
+@pytest.mark.slow  # of the target alone: tests/lake/test_lake_target.py
 def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(
     tmp_path: Path, server: S3Server
 ) -> None:

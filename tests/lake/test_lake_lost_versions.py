@@ -16,18 +16,17 @@ from observer.lake.lost_versions import lost_versions
 from observer.lake.sealing import SealingResult, seal_days
 from observer.lake.verification import verify_catalogue, verify_stored_day
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, day_of, make_stored, remove_sealed
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, remove_sealed, two_sealed_days
 
 STOP = threading.Event()
+pytestmark = pytest.mark.slow
 
 
 class Scene:
     """A lake with two sealed days."""
 
-    def __init__(self, folder: Path) -> None:
-        self.lake = folder / "lake"
-        self.url = make_stored(folder, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
-        self.seal()
+    def __init__(self) -> None:
+        self.lake, self.url = two_sealed_days()
 
     def seal(self, *days: str, remove: Sequence[str] = ()) -> list[SealingResult]:
         wanted = days or (DAY, NEXT_DAY)
@@ -51,8 +50,8 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def scene() -> Scene:
+    return Scene()
 
 
 def damage(path: Path) -> None:

@@ -44,11 +44,14 @@ from tests.lake.stored import (
     append,
     database_rows,
     day_of,
+    first_day_removed,
     lake_rows,
     make_stored,
     of_every_kind,
     remove_sealed,
     removing,
+    two_sealed_days,
+    url_in,
 )
 from tests.store.migrated import make_database
 from tests.store.raw import execute
@@ -58,13 +61,18 @@ COLUMNS = file_schema("trades").names
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return make_stored(tmp_path, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
+def kept() -> tuple[Path, str]:
+    return two_sealed_days()
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    return tmp_path / "lake"
+def lake(kept: tuple[Path, str]) -> Path:
+    return kept[0]
+
+
+@pytest.fixture
+def url(kept: tuple[Path, str]) -> str:
+    return kept[1]
 
 
 def sealed(lake: Path, url: str, *, now_ns: int = 1, remove: bool = False) -> list[SealingResult]:
@@ -114,7 +122,6 @@ def test_only_the_sealed_rows_of_the_days_kinds_of_many_rows_are_removed(lake: P
 
 
 def test_a_verification_states_no_difference_while_the_day_s_rows_are_removed(lake: Path, url: str) -> None:
-    sealed(lake, url)
     day = day_in(lake)
 
     def remove(_: object) -> None:  # behind the reading of the manifest, before that of the rows
@@ -144,7 +151,6 @@ def test_a_lost_lake_is_not_sealed_anew_without_its_removed_rows(lake: Path, url
 
 
 def test_without_a_word_in_the_manifest_nothing_is_removed(lake: Path, url: str) -> None:
-    sealed(lake, url)
     assert remove_sealed(url, lake) == 0
     assert count(url, "trades") == 60
 
@@ -228,11 +234,8 @@ def test_a_kill_at_the_edge_of_any_batch_loses_and_doubles_no_row(lake: Path, ur
     assert problems(lake, url) == ()
 
 
-def test_rows_that_a_restored_database_has_again_count_once_and_are_removed_again(
-    lake: Path, url: str, tmp_path: Path
-) -> None:
-    sealed(lake, url, remove=True)
-    remove_sealed(url, lake)
+def test_rows_that_a_restored_database_has_again_count_once_and_are_removed_again(tmp_path: Path) -> None:
+    lake, _ = first_day_removed()
     (tmp_path / "restored").mkdir()
     restored = make_stored(tmp_path / "restored", *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
     assert sealed(lake, restored, now_ns=2)[0].written == ()
@@ -243,11 +246,8 @@ def test_rows_that_a_restored_database_has_again_count_once_and_are_removed_agai
     assert count(restored, "trades") == 0
 
 
-def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_foreign_rows(
-    lake: Path, url: str, tmp_path: Path
-) -> None:
-    sealed(lake, url, remove=True)
-    remove_sealed(url, lake)
+def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_foreign_rows(tmp_path: Path) -> None:
+    lake, _ = first_day_removed()
     restored = empty(tmp_path / "restored")
     others = [trade(50, symbol="000020"), *day_of()[:2], *day_of(NEXT_DAY, symbols=1, each=5)]
     deliver(restored, OTHER, *others)  # with number 1, which was that of STREAM
@@ -263,7 +263,6 @@ def test_a_stream_s_number_that_another_stream_got_after_a_restore_joins_no_fore
 def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_sealed(
     lake: Path, url: str, tmp_path: Path
 ) -> None:
-    sealed(lake, url)
     new = empty(tmp_path / "new")
     deliver(new, OTHER, *of_every_kind(DAY, "000010", 1, ["bar_fetches", "fetched_minute_bars", "trades"]))
     [first, second] = sealed(lake, new, now_ns=2)
@@ -280,8 +279,9 @@ def test_bars_of_a_past_day_in_a_new_database_join_the_rows_that_an_earlier_one_
 
 @pytest.mark.slow
 def test_rows_of_every_kind_in_a_new_database_join_the_sealed_ones_as_if_all_had_been_sealed_at_once(
-    lake: Path, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    lake = tmp_path / "lake"
     old, new = of_every_kind(DAY, "000010", 2), of_every_kind(DAY, "000010", 1)
     urls = {name: empty(tmp_path / name) for name in ("old", "new", "whole")}
     deliver(urls["old"], STREAM, *old)
@@ -318,7 +318,6 @@ def test_late_rows_are_taken_as_their_symbols_come() -> None:
 
 
 def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake: Path, url: str, tmp_path: Path) -> None:
-    sealed(lake, url)
     restored = empty(tmp_path / "restored")
     deliver(restored, OTHER, *day_of("2026-11-20", symbols=1, each=1))
     append(restored, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
@@ -331,7 +330,6 @@ def test_streams_with_other_numbers_after_a_restore_make_a_new_version(lake: Pat
 def test_a_version_that_does_not_state_its_positions_gets_a_next_one_before_rows_are_removed(
     lake: Path, url: str
 ) -> None:
-    sealed(lake, url)
     day = day_in(lake)
     without = {kind: (msgspec.structs.replace(found[-1], streams=()),) for kind, found in day.kinds.items()}
     write_manifest(lake, msgspec.structs.replace(day, kinds=without))
@@ -344,7 +342,7 @@ def test_a_version_that_does_not_state_its_positions_gets_a_next_one_before_rows
 
 def empty(folder: Path) -> str:
     folder.mkdir()
-    url = f"sqlite:///{folder / 'observer.sqlite3'}"
+    url = url_in(folder)
     make_database(url)
     return url
 
@@ -357,7 +355,6 @@ def deliver(url: str, stream: str, *events: Event) -> None:
 
 
 def test_a_row_with_another_value_or_a_damaged_file_keeps_all_rows(lake: Path, url: str) -> None:
-    sealed(lake, url)
     execute(url, "UPDATE trade_rows SET price = price + 1 WHERE sequence = 10")
     with pytest.raises(DataFileError, match="no row is removed from the database: trades of 2026-11-18"):
         sealed(lake, url, remove=True)
@@ -370,9 +367,8 @@ def test_a_row_with_another_value_or_a_damaged_file_keeps_all_rows(lake: Path, u
     assert remove_sealed(url, lake) == 0
 
 
-def test_a_lost_manifest_of_a_day_whose_rows_were_removed_is_made_again(lake: Path, url: str) -> None:
-    sealed(lake, url, remove=True)
-    remove_sealed(url, lake)
+def test_a_lost_manifest_of_a_day_whose_rows_were_removed_is_made_again() -> None:
+    lake, url = first_day_removed()
     append(url, trade(99, symbol="000010"))
     (lake / "_days" / f"market={MARKET}" / f"{DAY}.json").unlink()
     [first, _] = sealed(lake, url, now_ns=2)
@@ -380,11 +376,8 @@ def test_a_lost_manifest_of_a_day_whose_rows_were_removed_is_made_again(lake: Pa
     assert problems(lake, url) == ()
 
 
-def test_a_row_that_is_lost_beside_the_removed_ones_is_found_by_the_recount(
-    lake: Path, url: str, tmp_path: Path
-) -> None:
-    sealed(lake, url, remove=True)
-    remove_sealed(url, lake)
+def test_a_row_that_is_lost_beside_the_removed_ones_is_found_by_the_recount(tmp_path: Path) -> None:
+    lake, url = first_day_removed()
     of_line = f"SELECT id FROM trade_groups WHERE session_date = '{NEXT_DAY}' AND symbol = '000010'"
     execute(url, f"DELETE FROM trade_rows WHERE group_id IN ({of_line}) AND price > 1003")
     assert recounted(url, lake, tmp_path)[0] == "critical"

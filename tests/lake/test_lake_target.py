@@ -27,7 +27,7 @@ from observer.lake.verification import verify_day
 from observer.store.sealing import SealingReader
 from tests.builders import trade
 from tests.lake.object_stores import KEYS, Gate, Mode, S3Server, fetch, objects_of, s3_server, store_at
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, day_of, make_stored, remove_sealed
+from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, day_of, make_stored, remove_sealed, two_sealed_days
 
 STOP = threading.Event()
 
@@ -36,12 +36,10 @@ class Scene:
     """A lake of two sealed days, its database, and the URL of a target that is empty."""
 
     def __init__(self, folder: Path, server: S3Server) -> None:
-        self.lake = folder / "lake"
-        self.url = make_stored(folder, *day_of(), *day_of(NEXT_DAY, symbols=1, each=5))
+        self.lake, self.url = two_sealed_days()
         self.target = server.make_bucket(f"bucket-{abs(hash(folder)):x}")
         self.store = store_at(self.target, server.endpoint)
         self.server = server
-        self.seal()
 
     def seal(self, remove: tuple[str, ...] = (), target: ObjectStore | None = None) -> None:
         days = [DAY, NEXT_DAY]

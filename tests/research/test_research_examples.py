@@ -11,6 +11,7 @@ from tests.research.documented import BLOCK, EXAMPLES, configured, output_of
 from tests.research.stored import make_store
 
 
+@pytest.mark.slow
 def test_each_example_runs_and_makes_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")

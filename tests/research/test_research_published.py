@@ -13,17 +13,11 @@ from observer.errors import ConfigError, MissingKeysError, NoDataError, TargetEr
 from observer.lake.sealing import seal_days
 from observer.lake.target import publish_days
 from observer.research.store import Store
-from tests.lake.object_stores import KEYS, S3Server, s3_server, store_at
+from tests.lake.object_stores import KEYS, S3Server, store_at
 from tests.research.stored import DAY, MARKET, NEXT_DAY, make_store, url_of
 
 STOP = threading.Event()
 VARIABLES = {"AWS_ACCESS_KEY_ID": KEYS.access_key, "AWS_SECRET_ACCESS_KEY": KEYS.secret_key}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +30,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(lake: Path, server: S3Server) -> str:
-    url = server.make_bucket("bucket")
+    url = server.make_bucket("published")
     list(publish_days(lake, store_at(url, server.endpoint), MARKET, STOP))
     return url
 

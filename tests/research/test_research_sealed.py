@@ -16,6 +16,7 @@ from observer.lake.lost_versions import without
 from observer.lake.sealing import seal_days
 from observer.research.store import Store
 from observer.store.removal import SealedRows
+from tests.folders import as_made
 from tests.lake.stored import remove_sealed, removing
 from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded, url_of
 from tests.store.migrated import make_database
@@ -25,7 +26,7 @@ from tests.store.migrated import make_database
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store whose first day is sealed, in the folder of the default."""
     folder = make_store(tmp_path_factory.mktemp("sealed"))
-    list(seal_days(folder / "data" / "lake", url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
+    seal(folder)
     return folder
 
 
@@ -40,12 +41,21 @@ def seal(folder: Path, *remove: str) -> None:
     list(seal_days(lake, url_of(folder), MARKET, [DAY], lambda: 1, threading.Event(), remove=remove))
 
 
+def make_sealed(folder: Path) -> None:
+    make_store(folder)
+    seal(folder)
+
+
+def make_removed(folder: Path) -> None:
+    make_store(folder)
+    seal(folder, DAY)
+    remove_sealed(url_of(folder), folder / "data" / "lake")
+
+
 @pytest.fixture(scope="module")
 def removed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A store whose first day is sealed and removed from the database."""
-    folder = make_store(tmp_path_factory.mktemp("removed"))
-    seal(folder, DAY)
-    remove_sealed(url_of(folder), folder / "data" / "lake")
+    make_removed(folder := tmp_path_factory.mktemp("removed"))
     with observer.open_store(folder) as opened:
         yield opened
 
@@ -95,11 +105,9 @@ def test_between_two_batches_of_a_removal_and_with_a_late_row_no_row_is_lost_or_
     assert_same_trades(folder, beside)
 
 
-def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version(tmp_path: Path) -> None:
-    folder = make_store(tmp_path)
-    seal(folder, DAY)
+def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version() -> None:
+    folder = as_made(make_removed)
     lake = folder / "data" / "lake"
-    remove_sealed(url_of(folder), lake)
     [day] = sealed_days(lake)
     write_manifest(lake, without(day, {"trades": day.kinds["trades"]}))
     late = [traded("005930", f"10:10:{second:02}", 70_000, 1, 200) for second in range(30)]
@@ -109,9 +117,7 @@ def test_other_rows_of_the_database_are_not_taken_for_those_of_a_lost_version(tm
 
 
 def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path: Path) -> None:
-    folder = make_store(tmp_path / "removed")
-    seal(folder, DAY)
-    remove_sealed(url_of(folder), folder / "data" / "lake")
+    folder = as_made(make_removed)
     alone = shutil.copy(url_of(folder).removeprefix("sqlite:///"), tmp_path / "alone.db")
     with observer.open_store(alone) as database:
         with pytest.raises(NoDataError, match="the rows of 2026-11-18 were removed from this database"):
@@ -119,9 +125,8 @@ def test_a_database_without_its_lake_says_that_the_rows_were_removed(tmp_path: P
         assert database.quality(DAY).collect().height > 0
 
 
-def test_a_store_decodes_the_manifests_of_the_days_alone_that_are_asked_for(tmp_path: Path) -> None:
-    folder = make_store(tmp_path)
-    seal(folder)
+def test_a_store_decodes_the_manifests_of_the_days_alone_that_are_asked_for() -> None:
+    folder = as_made(make_sealed)
     manifest_path(folder / "data/lake", MARKET, "2026-01-02").write_bytes(b"damaged")
     with observer.open_store(folder) as opened:
         assert opened.trades("005930", DAY).collect().height > 0
@@ -139,9 +144,8 @@ def assert_same_trades(folder: Path, beside: Path) -> None:
         assert_frame_equal(found.trades(None, DAY), expected.trades(None, DAY))
 
 
-def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_part_of_them(tmp_path: Path) -> None:
-    folder = make_store(tmp_path)
-    seal(folder)
+def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_part_of_them() -> None:
+    folder = as_made(make_sealed)
     append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105))  # so the database is read
     with observer.open_store(folder) as hot:
         seal(folder, DAY)
@@ -152,12 +156,8 @@ def test_a_store_that_is_open_while_its_rows_are_removed_says_so_and_gives_no_pa
 
 
 @pytest.mark.parametrize("is_removed", [True, False])
-def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_lack_them(
-    tmp_path: Path, is_removed: bool
-) -> None:
-    folder = make_store(tmp_path)
-    seal(folder, *([DAY] if is_removed else []))
-    remove_sealed(url_of(folder), folder / "data" / "lake")
+def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_lack_them(is_removed: bool) -> None:
+    folder = as_made(make_removed if is_removed else make_sealed)
     append(url_of(folder), STREAM, traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4"))
     with observer.open_store(folder) as before, observer.open_store(folder) as asked:
         assert asked.trades("005930", DAY).collect().height == 7
@@ -170,9 +170,8 @@ def test_a_store_whose_late_rows_went_to_a_newer_version_says_so_and_does_not_la
         assert again.trades("005930", DAY).collect().height == 7
 
 
-def test_a_store_reads_a_version_that_has_all_its_rows_after_these_left_the_database(tmp_path: Path) -> None:
-    folder = make_store(tmp_path)
-    seal(folder)
+def test_a_store_reads_a_version_that_has_all_its_rows_after_these_left_the_database() -> None:
+    folder = as_made(make_sealed)
     with observer.open_store(folder) as opened:
         seal(folder, DAY)
         remove_sealed(url_of(folder), folder / "data" / "lake")
@@ -196,9 +195,8 @@ def test_a_lake_alone_is_a_store(store: Store, own: Path) -> None:
             lake.instruments(DAY)
 
 
-def test_rows_that_came_after_the_sealing_are_read(tmp_path: Path) -> None:
-    folder = make_store(tmp_path)
-    list(seal_days(folder / "data" / "lake", url_of(folder), MARKET, [DAY], lambda: 1, threading.Event()))
+def test_rows_that_came_after_the_sealing_are_read() -> None:
+    folder = as_made(make_sealed)
     with observer.open_store(folder) as before:
         recovered = traded("005930", "09:06:00", 70_000, 5, 105, gap_id="g4")
         daily = DailyBar("kis", "403800", DAY, 9, 9, 9, 9, 1, 9, "broker", "KRX", "regular")
@@ -224,9 +222,8 @@ def test_rows_that_were_committed_after_the_opening_are_not_read(tmp_path: Path)
         assert after.trades("005930", DAY).collect().height == 8
 
 
-def test_rows_of_a_new_database_are_read_beside_those_that_an_earlier_one_sealed(tmp_path: Path) -> None:
-    folder = make_store(tmp_path)
-    seal(folder)
+def test_rows_of_a_new_database_are_read_beside_those_that_an_earlier_one_sealed() -> None:
+    folder = as_made(make_sealed)
     for path in (folder / "data").glob("observer.db*"):
         path.unlink()
     make_database(url_of(folder))

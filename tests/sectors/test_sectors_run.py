@@ -134,6 +134,7 @@ def test_an_unsure_sector_is_stored_while_yahoo_fails_and_looked_up_after_its_re
     assert (stored()["00005"].sector, stored()["00005"].source) == ("Utilities", "yahoo_profile")
 
 
+@pytest.mark.slow
 def test_a_run_with_a_failing_yahoo_reports_it_and_leaves_stocks_for_the_next_run(folder, capsys) -> None:
     stand_in = yahoo()
     stand_in.always = 500

@@ -30,7 +30,9 @@ def averages(symbols: list[str]) -> dict[str, float]:
 
 
 class Day:
-    """A day on which every symbol trades evenly at its usual rate, and some from a moment on several times as fast."""
+    """A day on which every symbol trades evenly at its usual rate, since before the first sweep, and some from a moment
+    on several times as fast.
+    """
 
     def __init__(
         self, symbols: list[str] = SYMBOLS, trade_volume: float | None = TRADE, *, averages_known: bool = True
@@ -44,7 +46,7 @@ class Day:
 
     def volume(self, symbol: str, at_s: float) -> float:
         since_s, times = self.surges.get(symbol, (at_s, 1.0))
-        return (at_s + max(0.0, at_s - since_s) * (times - 1)) * self.averages[symbol] / DAY_S
+        return (SWEEP_S + at_s + max(0.0, at_s - since_s) * (times - 1)) * self.averages[symbol] / DAY_S
 
     def sweep(self, at_s: float) -> None:
         now_ns = round(at_s * NS_PER_S)

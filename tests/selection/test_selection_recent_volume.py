@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired, UniverseMember
+from observer.gaps.detector import GapDetector
 from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays, Profile
@@ -13,6 +14,7 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.selection.trigger_settings import RecentVolumeSettings
 from observer.selection.triggers import TriggersSettings
+from observer.streaming.decisions import evaluate_slots
 from tests.builders import trade
 from tests.selection.builders import member, seen
 
@@ -109,6 +111,17 @@ def test_the_sweep_of_an_opening_auction_shows_no_pace() -> None:
     assert pace.between(30, 45) == pytest.approx(0.03)
 
 
+def test_the_pace_of_an_opening_is_not_that_of_the_minutes_before_it() -> None:
+    """Every symbol was seen after the open: on its side of the sweep the market trades, on the other it does not."""
+    pace = UniversePace()
+    for at_ns, share in ((0, 0.0), (10, 0.0), (20, 0.1)):
+        pace.add(at_ns, shares_of(40, share))
+    assert pace.between(10, 18) is None
+    assert pace.between(20, 25) is None
+    pace.add(30, shares_of(40, 0.5))
+    assert pace.between(20, 25) == pytest.approx(0.2)
+
+
 def test_too_few_symbols_have_no_pace() -> None:
     pace = UniversePace()
     for at_ns in (0, 10):
@@ -196,13 +209,63 @@ def test_the_silence_of_a_streamed_symbol_counts_and_that_of_another_one_does_no
         sweep(state, 10, 150.0, 800.0)
         if is_streamed:
             at_ns = 10 * MINUTE_NS + 1
-            state.update_trade(trade(1, symbol="A", volume=1.0, cumulative_volume=801.0, receive_time_ns=at_ns))
+            state.update_trade(trade(1, symbol="A", volume=1.0, cumulative_volume=801.0, exchange_time_ns=at_ns))
         before = ratio(state)
         for minute in range(11, 20):
             state.update_silence("A", minute * MINUTE_NS)
         after = ratio(state)
         assert before is not None
         assert after == (0.0 if is_streamed else before)
+
+
+def test_trades_that_are_read_late_count_in_the_minutes_in_which_they_were_traded() -> None:
+    """A steady symbol, whose trades of ten minutes are read at once."""
+    state = market()
+    sweep(state, 0, 10.0, 10.0)
+    sweep(state, 10, 60.0, 60.0)
+    for minute in range(10, 21):
+        times = {"exchange_time_ns": minute * MINUTE_NS + 1, "receive_time_ns": 20 * MINUTE_NS + minute}
+        state.update_trade(trade(minute, symbol="A", volume=5.0, cumulative_volume=10 + 5.0 * minute, **times))
+        assert ratio(state) == pytest.approx(1.0, abs=0.4)
+
+
+def test_a_trade_that_is_read_after_a_later_sweep_is_older_than_that() -> None:
+    state = market()
+    for minute in (0, 10, 20):
+        sweep(state, minute, 5.0 * minute, 5.0 * minute)
+    before = ratio(state)
+    state.update_trade(trade(1, symbol="A", volume=1.0, cumulative_volume=60.0, exchange_time_ns=12 * MINUTE_NS))
+    assert ratio(state) == before == pytest.approx(1.0)
+    assert state.volume_of("A") == (100.0, 20 * MINUTE_NS)
+    state.update_trade(trade(2, symbol="A", volume=1.0, cumulative_volume=101.0, exchange_time_ns=19 * MINUTE_NS))
+    assert state.volume_of("A") == (101.0, 20 * MINUTE_NS), "the sweep's answer was older than its receipt"
+
+
+def test_a_stream_that_is_read_late_begins_no_surge() -> None:
+    """A trades 5 shares a minute; from minute 12 to 19 nothing is read, and then all at once, with a symbol of the
+    same connection. What was not read is no silence, and what is read late no surge.
+    """
+    pipeline, detector = Selector(members(), {"main": 2}, SelectionSettings()), GapDetector()
+    for minute in (0, 10):
+        sweep(pipeline.market, minute, 5.0 * minute, 5.0 * minute)
+    pipeline.keep_pins({"A": None, "U00": None}, 10 * MINUTE_NS)
+    for symbol in pipeline.wanted:
+        detector.start(symbol)
+    decided, read = list[Event](), 601
+    for tens in range(601, 1_560, 10):
+        at_ns = tens * SECOND_NS
+        while read <= tens and not 720 < tens < 1_140:
+            for symbol in ("A", "U00"):
+                volumes = {"volume": 0.5, "cumulative_volume": 50.0 + (read - 600) / 12}
+                times = {"exchange_time_ns": read * SECOND_NS, "receive_time_ns": at_ns}
+                made = trade(read, symbol=symbol, price=10_000.0, cumulative_trades=read, **volumes, **times)
+                detector.observe(made)
+                pipeline.market.update_trade(made)
+            read += 6
+        decided += evaluate_slots(pipeline, detector, at_ns)
+        recent = ratio(pipeline.market)
+        assert recent is None or recent == pytest.approx(1.0, abs=0.2)
+    assert not [event for event in decided if isinstance(event, TriggerFired)]
 
 
 # --- a surge of the whole pipeline ---
@@ -221,7 +284,7 @@ def test_a_surge_begins_is_streamed_and_ends_although_the_day_s_ratio_stays_high
         if "A" in pipeline.wanted:
             held.append(minute)
             volumes = {"volume": 1.0, "cumulative_volume": traded(minute)}
-            pipeline.market.update_trade(trade(tens, symbol="A", price=10_000.0, receive_time_ns=at_ns, **volumes))
+            pipeline.market.update_trade(trade(tens, symbol="A", price=10_000.0, exchange_time_ns=at_ns, **volumes))
         if minute % 10 == 0:
             sweep(pipeline.market, minute, 2.5 * minute, traded(minute))
             decided += pipeline.evaluate_universe(at_ns)

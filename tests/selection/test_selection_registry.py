@@ -13,7 +13,7 @@ from observer.store.ledgers import overflow_line
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = json.loads((ROOT / "config/observer/symbol_selection.json").read_text())
-README = (ROOT / "README.md").read_text()
+DATA_PAGE = (ROOT / "docs" / "data.md").read_text()
 
 each_trigger = pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: trigger.kind)
 
@@ -24,8 +24,8 @@ def test_the_shipped_settings_contain_the_defaults_of_each_trigger(trigger: Trig
 
 
 @each_trigger
-def test_the_readme_states_when_each_trigger_fires(trigger: Trigger) -> None:
-    assert f"| `{trigger.kind}` | {trigger.documentation} |" in README
+def test_the_page_of_the_data_states_when_each_trigger_fires(trigger: Trigger) -> None:
+    assert f"| `{trigger.kind}` | {trigger.documentation} |" in DATA_PAGE
 
 
 @each_trigger
@@ -40,9 +40,9 @@ def test_the_overflow_ledger_names_the_measure_of_each_trigger(trigger: Trigger)
     assert metadata == {trigger.overflow_measure: 3.2, "market_cap": 500_000_000_000}
 
 
-def test_the_shipped_settings_contain_the_defaults_of_pins_and_the_readme_names_their_kind() -> None:
+def test_the_shipped_settings_contain_the_defaults_of_pins_and_the_page_of_the_data_names_their_kind() -> None:
     assert SHIPPED["triggers"]["manual"] == msgspec.to_builtins(PinSettings())
-    assert "| `manual` | the symbol is pinned (`observer slots pin`) |" in README
+    assert "| `manual` | the symbol is pinned (`observer slots pin`) |" in DATA_PAGE
 
 
 def test_each_trigger_has_its_own_overflow_measure() -> None:

@@ -284,6 +284,7 @@ def waves(seconds: float) -> Iterator[Snapshot]:
 
 RECENT_OF_USUAL: Final = {2_520: 2_500.0, 2_700: 3_000.0, 2_880: 3_150.0}
 PIN_AT_S: Final = 2_100
+MOMENTS: Final = (*range(30, 900, 30), *range(900, 3_600, 60))  # most happens in the first quarter of an hour
 
 
 def sweep_of(seconds: float) -> Sequence[Snapshot]:
@@ -344,7 +345,7 @@ def selected(market: Market, settings: SelectionSettings) -> Sequence[object]:
         found.append((seconds, watch.check(at(seconds), selector.waiting) is not None, watch.level))
 
     decide(0, decisions.open_slots(selector, *decisions.opening_of(market.opening), at(0)))
-    for seconds in range(30, 3_600, 30):
+    for seconds in MOMENTS:
         for snapshot in sweep_of(seconds):
             selector.market.update_snapshot(snapshot)
         for each in trades_of(seconds):

@@ -13,6 +13,7 @@ import websockets
 from observer.clock import Clock, ManualClock
 from observer.local_time import local_ns
 from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
+from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
 from tests.waiting import DEADLINE_S
 
@@ -39,20 +40,32 @@ def settings(**changes: object) -> SimulatorSettings:
     return SimulatorSettings(**(values | changes))
 
 
-MARKETS_OWN = ("seed", "session_date", "data", "opens_at", "history_days", "venues", "real_day_trades")
+MARKETS_OWN = ("seed", "session_date", "symbols", "data", "opens_at", "trades_times", "history_days", "venues",
+               "market_stops", "nxt_value_ratio", "real_day_trades")  # fmt: skip
 
 
 @cache
-def day_of(symbols: int, trades_times: float) -> MadeUp:
+def _day(own: tuple[object, ...]) -> MadeUp:
+    return made_up(settings(**dict(zip(MARKETS_OWN, own, strict=True))))
+
+
+def day_with(wanted: SimulatorSettings) -> MadeUp:
     """A market day shared by simulators: a function of its settings; generating it takes longer than most tests."""
-    return made_up(settings(symbols=symbols, trades_times=trades_times))
+    return _day(tuple(getattr(wanted, name) for name in MARKETS_OWN))
+
+
+def day_of(symbols: int, trades_times: float) -> MadeUp:
+    return day_with(settings(symbols=symbols, trades_times=trades_times))
+
+
+def market_with(**changes: object) -> Market:
+    """The shared market of these settings: what is read of it changes no trade."""
+    return day_with(settings(**changes)).market
 
 
 def simulator_of(clock: Clock, **changes: object) -> Simulator:
-    reported = settings(**changes)
-    plain = settings(symbols=reported.symbols, trades_times=reported.trades_times)
-    shares = all(getattr(reported, name) == getattr(plain, name) for name in MARKETS_OWN)
-    return Simulator(reported, clock, day_of(reported.symbols, reported.trades_times) if shares else None)
+    wanted = settings(**changes)
+    return Simulator(wanted, clock, day_with(wanted))
 
 
 class Client:

@@ -12,14 +12,13 @@ import pytest
 from observer.simulator.kis.answers import AnswerPage
 from observer.simulator.kis.authentication import Refusal
 from observer.simulator.kis.rest import CALLS, answer_of
-from observer.simulator.kis.simulator import market_of
 from observer.simulator.market.market import Market
 from tests.simulator.documented_calls import DOCUMENTED, DocumentedCall
-from tests.simulator.simulator_client import Client, at, running, settings
+from tests.simulator.simulator_client import Client, at, market_with, running
 
 BY_TR_ID = {call.tr_id: call for call in DOCUMENTED}
 SERVED = {call.tr_id: call for call in CALLS}
-MARKET = market_of(settings(symbols=120))
+MARKET = market_with(symbols=120)
 PRODUCT_NAMES = {"prdt_name", "prdt_name120", "prdt_abrv_name", "prdt_eng_name", "prdt_eng_name120"} | {
     "prdt_eng_abrv_name"
 }
@@ -289,7 +288,7 @@ def test_ranks_are_by_volume_and_by_value() -> None:
 
 
 def test_interruptions_are_the_markets_halts_so_far() -> None:
-    market = market_of(settings(symbols=400))
+    market = market_with(symbols=400)
     rows = answered("FHPST01390000", at(15), market)["output"]
     expected = sorted(
         (i.symbol, str(halt.reference))

@@ -12,7 +12,7 @@ from observer.simulator.market.instruments import price_limits, tick_size
 from observer.simulator.market.market import Market
 from observer.simulator.market.tape import AUCTION, BUY, LONGEST_INTERRUPTION_S, DealtTrade, Halt, interrupted
 from observer.units import NS_PER_S
-from tests.simulator.simulator_client import at, settings
+from tests.simulator.simulator_client import at, market_with, settings
 
 CLOSE = 23_400
 CONTINUOUS_END_NS = 22_800 * NS_PER_S
@@ -31,7 +31,7 @@ def with_halts(trades: list[DealtTrade], disclosure_s: int | None = None) -> tup
 
 @pytest.fixture(scope="module")
 def market() -> Market:
-    return market_of(settings(symbols=1_000))
+    return market_with(symbols=1_000)
 
 
 def test_a_price_less_than_ten_percent_from_the_opening_stops_nothing() -> None:

@@ -1,7 +1,5 @@
 """The simulated market: a function of its seed, consistent to the share."""
 
-import subprocess
-import sys
 from collections import Counter
 from itertools import accumulate, pairwise
 
@@ -16,31 +14,21 @@ from observer.simulator.market.instruments import isin_of, price_limits, rounded
 from observer.simulator.market.market import Market
 from observer.simulator.market.tape import AUCTION
 from observer.units import NS_PER_S
-from tests.simulator.simulator_client import at, settings
+from tests.simulator.simulator_client import at, market_with, settings
 
 
 @pytest.fixture(scope="module")
 def market() -> Market:
-    return market_of(settings(symbols=500, trades_times=1.0))
+    return market_with(symbols=500, trades_times=1.0)
 
 
 def traded(market: Market) -> list[str]:
     return [instrument.symbol for instrument in market.instruments if instrument.trades]
 
 
-def test_the_same_seed_offers_the_same_trades_in_another_process() -> None:
-    program = (
-        "from observer.simulator.kis.simulator import market_of\n"
-        "from tests.simulator.simulator_client import settings\n"
-        "print(market_of(settings()).offered_digest())"
-    )
-    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == market_of(settings()).offered_digest()
-
-
 def test_another_seed_or_day_offers_other_trades() -> None:
     changes: list[dict[str, object]] = [{}, {"seed": 8}, {"session_date": "2026-11-19"}]
-    assert len({market_of(settings(**change)).offered_digest() for change in changes}) == 3
+    assert len({market_with(**change).offered_digest() for change in changes}) == 3
 
 
 def test_the_order_in_which_symbols_are_asked_for_changes_nothing() -> None:

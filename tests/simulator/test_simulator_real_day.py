@@ -37,6 +37,7 @@ def traded() -> list[str]:
     return sorted(symbols, key=lambda symbol: -len(market().tape(symbol)))
 
 
+@pytest.mark.slow  # that of a made-up market is in tests/simulator/test_simulator_venues.py
 def test_the_same_seed_offers_the_same_trades_in_another_process_and_another_seed_others() -> None:
     program = (
         "from observer.simulator.kis.simulator import market_of\n"

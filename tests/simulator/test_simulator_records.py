@@ -9,12 +9,11 @@ from observer.local_time import local_datetime
 from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.session import Reply, StreamSession
-from observer.simulator.kis.simulator import market_of
 from observer.simulator.kis.timelines import Timelines, captured_frames
 from observer.simulator.market.instruments import price_limits, tick_size
-from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
+from tests.simulator.simulator_client import APP_KEYS, at, market_with, request_text, split_records
 
-MARKET = market_of(settings(symbols=120))
+MARKET = market_with(symbols=120)
 SYMBOL = max((i.symbol for i in MARKET.instruments if i.ordinary), key=lambda symbol: MARKET.plan(symbol).usual_trades)
 ETF = next(i.symbol for i in MARKET.instruments if i.group == "EF" and i.trades)
 CAPTURED_TRADE = "0|H0STCNT0|001|" + "^".join(["005930", "140610", "277750", *["1"] * 44])

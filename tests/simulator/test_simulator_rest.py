@@ -8,9 +8,8 @@ import httpx
 import pytest
 
 from observer.simulator.kis.bars import daily_bars
-from observer.simulator.kis.simulator import market_of
 from observer.simulator.market.market import OfferedTrade
-from tests.simulator.simulator_client import APP_KEYS, Client, at, running, settings
+from tests.simulator.simulator_client import APP_KEYS, Client, at, market_with, running
 
 
 def with_client(now_ns: int, test: Callable[[Client], Awaitable[None]], **changes: object) -> None:
@@ -237,7 +236,7 @@ def test_a_choice_that_older_clients_pad_with_zeros_is_understood(padded: str, p
 
 def test_the_change_of_a_day_of_a_split_is_against_its_base_price() -> None:
     """As traded: the closes before it are of fewer shares."""
-    market = market_of(settings(symbols=120))
+    market = market_with(symbols=120)
     instrument = next(each for each in market.instruments if each.split and each.trades)
     query = {
         "FID_COND_MRKT_DIV_CODE": "J",

@@ -12,12 +12,11 @@ from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.encryption import encrypted_block, round_keys
 from observer.simulator.kis.session import Reply, StreamSession, Target
-from observer.simulator.kis.simulator import market_of
 from observer.simulator.kis.timelines import CapturedFrames, Timelines
 from tests.properties import examples
-from tests.simulator.simulator_client import APP_KEYS, at, request_text, settings, split_records
+from tests.simulator.simulator_client import APP_KEYS, at, market_with, request_text, settings, split_records
 
-MARKET = market_of(settings())
+MARKET = market_with()
 TIMELINES = Timelines(MARKET, trade_fields=47, book_fields=63, state_fields=10)
 SYMBOLS = sorted((i.symbol for i in MARKET.instruments if i.trades), key=lambda each: -MARKET.plan(each).usual_trades)
 QUIET = SYMBOLS[-4:]  # a few hundred trades each

@@ -15,7 +15,7 @@ from observer.simulator.market.instruments import price_limits, tick_size
 from observer.simulator.market.market import Market, OfferedTrade, View
 from observer.units import NS_PER_S
 from tests.properties import examples
-from tests.simulator.simulator_client import at, settings
+from tests.simulator.simulator_client import at, market_with, settings
 
 BOTH = ("KRX", "NXT")
 VIEWS: tuple[View, ...] = ("KRX", "NXT", "consolidated")
@@ -41,7 +41,7 @@ few = examples(0.2)  # an example makes a market
 
 
 def small(seed: int, **changes: object) -> Market:
-    return market_of(settings(seed=seed, symbols=12, trades_times=0.02, venues=BOTH, **changes))
+    return market_with(seed=seed, symbols=12, trades_times=0.02, venues=BOTH, **changes)
 
 
 sizes = pytest.mark.parametrize("symbols", [200, pytest.param(500, marks=pytest.mark.slow)])
@@ -49,7 +49,7 @@ sizes = pytest.mark.parametrize("symbols", [200, pytest.param(500, marks=pytest.
 
 @cache
 def large(symbols: int) -> Market:
-    return market_of(settings(symbols=symbols, trades_times=1.0, venues=BOTH))
+    return market_with(symbols=symbols, trades_times=1.0, venues=BOTH)
 
 
 def offered(market: Market) -> list[OfferedTrade]:

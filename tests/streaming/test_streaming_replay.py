@@ -88,7 +88,7 @@ def replayed(events: Iterable[Event], snapshots: Sequence[Snapshot] = ()) -> Dec
 
 
 class Quotes:
-    """The broker knows the day's volume of each symbol."""
+    """The broker answers for the symbols of these volumes of the day."""
 
     quotes_per_call = 30
 
@@ -96,7 +96,7 @@ class Quotes:
         self._volumes = volumes
 
     async def quotes(self, symbols: Sequence[str], priority: Priority = "bulk") -> Sequence[Quote]:
-        return [_quote(symbol, self._volumes[symbol]) for symbol in symbols]
+        return [_quote(symbol, self._volumes[symbol]) for symbol in symbols if symbol in self._volumes]
 
 
 def _quote(symbol: str, volume: float) -> Quote:
@@ -273,7 +273,9 @@ class Published:
                 self.sweep([10_000.0 + 40 * size * ord(each) % 3_000 for each in SYMBOLS], 300.0 * size)
             case "evaluated_slots":
                 self.recorder.sample()
-                self.report(SlotsEvaluated(), self.selector.evaluate_slots(self.moment()))
+                now_ns = self.moment()
+                decided = decisions.evaluate_slots(self.selector, self.recorder.detector, now_ns)
+                self.report(SlotsEvaluated(), decided)
             case "pinned":
                 self.pin(symbol)
             case "unpinned":
@@ -422,6 +424,23 @@ def test_a_replay_finds_a_gap_that_only_the_exchange_volume_revealed(tmp_path: P
     [gap] = [event for event in events if isinstance(event, GapDetected)]
     assert (gap.reason, gap.missing_trades) == ("moved", None)
     assert replayed(events, snapshots).same["GapDetected"] == 1
+
+
+def test_a_replay_finds_the_gaps_of_symbols_left_at_once_in_the_order_of_the_day(tmp_path: Path) -> None:
+    """The broker's volume shows A's gap; of B it gives none."""
+
+    async def play() -> Sequence[Event]:
+        day = Published(tmp_path)
+        for action in [("watch", "A", 1), ("trade", "A", 1), ("watch", "B", 1), ("trade", "B", 1), ("missed", "A", 1)]:
+            await day.act(*action)
+        for symbol in "AB":
+            day.recorder.interrupt(symbol, "volume_mismatch")
+        del day.volumes["B"]
+        return await day.end()
+
+    comparison = replayed(asyncio.run(play()))
+    assert comparison.is_same, comparison
+    assert (comparison.same["GapOpened"], comparison.same["GapDetected"]) == (1, 1)
 
 
 def test_a_replay_takes_the_history_in_where_the_day_did(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def registered(folder: Path) -> set[int]:
 
 
 @grouped_or_not
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.usefixtures("forked_first")
 def test_a_process_that_left_its_session_is_ended_by_the_lifeline_of_a_worker(tmp_path: Path, grouped: bool) -> None:
     """Not of its own worker only: `b` speaks to no lifeline, and what it left ends, too."""
     codes = {"a": ENDS_ITS_SYSTEM, "b": LIVES_WITH_ONE}
@@ -95,7 +95,7 @@ def test_a_process_that_left_its_session_is_ended_by_the_lifeline_of_a_worker(tm
 
 
 @grouped_or_not
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.usefixtures("forked_first")
 @pytest.mark.parametrize("code", [LIVES_WITH_ONE, LIVES_WITH_AN_ORDINARY_ONE], ids=["detached", "ordinary"])
 def test_what_a_worker_left_that_was_killed_with_its_supervisor_is_ended_by_the_next_start(
     tmp_path: Path, code: str, grouped: bool
@@ -146,7 +146,7 @@ def test_a_process_that_cleared_its_environment_and_left_its_session_is_ended_by
 # --- an orderly end ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.usefixtures("forked_first")
 def test_a_daemon_without_its_notify_address_is_ended_with_the_system_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_daemon_without_its_notify_address_is_ended_with_the_system_and_report
 
 
 @needs_cgroups
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.usefixtures("forked_first")
 def test_a_control_group_ends_an_emptied_daemon_with_its_worker_and_is_removed_at_the_end(tmp_path: Path) -> None:
     async def run() -> None:
         async with supervised(tmp_path, [quiet(tmp_path, "a", LIVES_WITH_AN_EMPTIED_ONE)]) as scene:

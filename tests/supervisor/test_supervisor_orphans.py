@@ -13,7 +13,7 @@ from observer.supervisor.states import ProcessState
 from tests.supervisor.scenes import LIVES, is_alive, kill, quiet, supervised
 from tests.waiting import until_async
 
-pytestmark = pytest.mark.usefixtures("both_ways")
+pytestmark = pytest.mark.usefixtures("forked_first")
 
 DAEMON = """
 import os, signal

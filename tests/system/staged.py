@@ -13,6 +13,8 @@ import tomllib
 import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -245,3 +247,32 @@ def summary_of(day: StagedDay, final: StatusReply) -> DemoSummary:
             database=str(day.database),
             interrupted=True,
         )
+
+
+def kill_at_once(system: System, *victims: str) -> None:
+    """Kill them and wait until their successors work; no other process changes its pid."""
+    before = system.pids()
+    assert set(before) == set(EVERYBODY)
+    for victim in victims:
+        os.kill(before[victim], signal.SIGKILL)
+
+    def are_back() -> bool:
+        pids = system.pids()
+        return set(pids) == set(EVERYBODY) and all(pids[victim] != before[victim] for victim in victims)
+
+    system.until(are_back, f"{', '.join(victims)} are back")
+    assert {name for name, pid in system.pids().items() if pid != before[name]} == set(victims)
+
+
+def decisions_are_made_again(system: System, *, resumed: int) -> None:
+    """The decisions of Track B's first process and of the `resumed` ones after it can be recomputed."""
+    kinds = "SELECT step ->> '$.kind' AS kind, stream, sequence FROM selection_steps"
+    steps = f"SELECT stream, kind FROM ({kinds}) WHERE kind IN ('began', 'opened', 'resumed') ORDER BY stream, sequence"
+    lives = [[kind for _, kind in life] for _, life in groupby(system.rows(steps), key=itemgetter(0))]
+    assert sorted(lives) == [["began", "opened"], *[["began", "resumed"]] * resumed]
+    [[session_date]] = system.rows("SELECT DISTINCT session_date FROM selection_steps")
+    words = ("decisions", "verify", session_date, "--json", "--config", system.folder / "observer.toml")
+    reported = observer_here(*words, cwd=system.folder)
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    same = json.loads(reported.stdout)["same"]
+    assert [(same["SlotAssigned"],)] == system.rows("SELECT count(*) FROM slot_assignments")

@@ -59,6 +59,7 @@ def has_secret(path: Path) -> bool:
     return False
 
 
+@pytest.mark.slow  # the next test's alert goes the same way; `test_cli_alerts.py` silences
 def test_a_broker_that_does_not_answer_is_on_stderr_in_status_and_in_alerts_and_can_be_silenced() -> None:
     with short_folder() as folder:
         system = started(folder, f"sqlite:///{folder}/d/data/observer.db")

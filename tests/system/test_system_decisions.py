@@ -69,6 +69,7 @@ def test_the_settings_of_the_day_decide_and_those_of_today_are_only_compared(day
     assert differing.endswith(", 3 now")
 
 
+@pytest.mark.slow  # the test before it has the comparison that the line is made of
 def test_one_line_names_the_keys_in_which_the_configuration_of_today_differs(day: Day, tmp_path: Path) -> None:
     reported = verify(day, day.database, tmp_path, churn_max_replacements=3, overflow_alert_rate=1)
     assert reported.returncode == 0, reported.stdout + reported.stderr

@@ -1,4 +1,6 @@
-"""`observer run`, asked and commanded from outside while it works: it answers, and its counts stay equal."""
+"""`observer run`, asked and commanded from outside while it works, and killed whole: it answers, its counts stay equal,
+and the decisions of both Track B processes can be recomputed.
+"""
 
 import contextlib
 import json
@@ -17,7 +19,7 @@ from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
 from tests.system.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here
-from tests.system.staged import StagedDay, make_empty_database
+from tests.system.staged import StagedDay, decisions_are_made_again, kill_at_once, make_empty_database
 from tests.system.wire import Wire, tapped
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -106,8 +108,10 @@ def test_a_running_system_is_asked_and_commanded_while_it_works() -> None:
         a_second_system_is_refused_and_disturbs_nothing(system, "demo", "--folder", system.folder)
         a_second_system_is_refused_and_disturbs_nothing(system, "run", "--config", system.folder / "observer.toml")
         with_a_recording(system, a_reload_touches_one_process, a_pin_outlives_a_restart)
+        all_are_killed_at_once_and_trades_go_on(system)
         shutdown_ends_everything(system)
         its_counts_are_equal(system)
+        decisions_are_made_again(system, resumed=4)  # after the restart, the reload, the pin's restart and the kill
 
 
 def status_has_every_process(system: System) -> None:
@@ -144,8 +148,9 @@ def a_restart_leaves_the_others_and_restores_the_slots_by_priority(system: Syste
     moved = {symbol for (symbol,) in system.rows("SELECT symbol FROM triggers")}
     extended = f"SELECT symbol FROM slot_extensions WHERE (stream, sequence) > ({LAST_CLOSED})"
     moved |= {symbol for (symbol,) in system.rows(extended)}
-    moved |= set(wire.subscriptions[-1]) ^ set(held)
-    restored = [symbol for symbol in wire.subscriptions[-1] if symbol not in moved]
+    streamed = tuple(wire.subscriptions[-1])  # it goes on
+    moved |= set(streamed) ^ set(held)
+    restored = [symbol for symbol in streamed if symbol not in moved]
     assert restored == [symbol for symbol in held if symbol not in moved]
     assert len(restored) > len(held) / 2
     system.until(lambda: system.rows(f"SELECT count(*) > {trades} FROM trades") == [(1,)], "trades go on")
@@ -210,6 +215,12 @@ def a_pin_outlives_a_restart(system: System) -> None:
     system.until(lambda: is_running_anew(system, "track-b", former), "track-b is another")
     system.until(lambda: "already" in detail(system, *pin), "the pin is taken over")
     assert system.rows("SELECT count(*) FROM triggers WHERE kind = 'manual'") == [(1,)]
+
+
+def all_are_killed_at_once_and_trades_go_on(system: System) -> None:
+    kill_at_once(system, *PROCESSES)
+    [(trades,)] = system.rows("SELECT count(*) FROM trades")
+    system.until(lambda: system.rows(f"SELECT count(*) > {trades} FROM trades") == [(1,)], "trades go on")
 
 
 def detail(system: System, *words: str) -> str:

@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from observer.providers.kis.frames import TRADE_TRANSACTIONS
 from tests.waiting import DEADLINE_S
 
 REGISTER = "1"
@@ -21,7 +22,7 @@ class Wire:
     def __init__(self, broker_url: str) -> None:
         self._broker_url = broker_url
         self.url = ""
-        self.subscriptions: list[list[str]] = []  # the symbols that each connection subscribed
+        self.subscriptions: list[list[str]] = []  # the symbols whose trades each connection subscribed
 
     async def relay(self, caller: ServerConnection) -> None:
         async with connect(self._broker_url, ping_interval=None, compression=None) as broker:
@@ -44,8 +45,9 @@ class Wire:
     def _note(message: str | bytes, asked: list[str]) -> None:
         with contextlib.suppress(json.JSONDecodeError):  # a keep-alive comes back as it was
             request = json.loads(message)
-            if request["header"].get("tr_type") == REGISTER:
-                asked.append(request["body"]["input"]["tr_key"])
+            line = request["body"]["input"]
+            if request["header"].get("tr_type") == REGISTER and line["tr_id"].encode() in TRADE_TRANSACTIONS:
+                asked.append(line["tr_key"])
 
 
 @contextlib.contextmanager

@@ -145,6 +145,7 @@ async def evening(symbols: int = 2) -> AsyncIterator[Evening]:
                 producer.close()
 
 
+@pytest.mark.slow  # with processes; without them: tests/tape/test_tape_day.py, test_tape_planner.py
 def test_every_trade_of_the_market_is_stored_once_beside_what_was_streamed() -> None:
     async def scenario() -> None:
         async with evening() as found:

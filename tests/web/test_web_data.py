@@ -73,6 +73,12 @@ def store(folder: Path) -> Iterator[Store]:
         yield opened
 
 
+# How rows are cut into pages and how questions are read depends on no database: the server's way is in the long tier.
+of_a_file = pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True, scope="module"
+)
+
+
 def asked(web: httpx.Client, path: str, **parameters: Any) -> pl.DataFrame:
     """The rows of a page as an Arrow stream."""
     response = web.get(path, params={**httpx.URL(path).params, "format": "arrow", **parameters})
@@ -150,6 +156,7 @@ def test_a_former_listing_is_not_listed_and_an_old_day_is_unknown(web: httpx.Cli
     assert status("111111", "2026-11-14") == "listed"
 
 
+@of_a_file
 @pytest.mark.parametrize("limit", [1, 3])
 @pytest.mark.parametrize("path", QUESTIONS)
 def test_the_pages_are_the_whole_answer(web: httpx.Client, path: str, limit: int) -> None:
@@ -198,6 +205,7 @@ def test_each_page_form_and_question_has_an_etag_of_its_own(web: httpx.Client) -
 # --- refusals --------------------------------------------------------------------------------------------------
 
 
+@of_a_file
 @pytest.mark.parametrize(
     ("status", "path", "text"),
     [

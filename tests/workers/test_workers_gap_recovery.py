@@ -151,6 +151,7 @@ def test_kills_at_random_moments_leave_no_gap_forgotten_and_none_filled_twice(ki
     waiting.run(scenario(), 2 * waiting.DEADLINE_S)
 
 
+@pytest.mark.slow  # `test_gaps_recovery.py` has the rule
 def test_a_gap_older_than_a_week_is_given_up() -> None:
     async def scenario() -> None:
         async with recovery() as found:
@@ -263,6 +264,7 @@ def missed(found: Recovery) -> list[str]:
     return [each.text for each in alerts if each.severity == "warning" and "target missed" in each.text]
 
 
+@pytest.mark.slow  # a retry of a gap that was given up is in every run
 def test_a_retry_of_a_partly_filled_gap_adds_only_the_rest() -> None:
     async def scenario() -> None:
         async with recovery() as found:

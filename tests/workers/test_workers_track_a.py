@@ -440,7 +440,10 @@ def known_so_far(day: Scene, *, starts_late: bool = False) -> Iterator[Event]:
     yield trade(usual.usual_trades, symbol=streamed, cumulative_volume=volume, receive_time_ns=at_ns)
 
 
-@pytest.mark.parametrize("starts_late", [False, True], ids=["history at once", "history later"])
+@pytest.mark.parametrize(
+    "starts_late",
+    [pytest.param(False, id="history at once"), pytest.param(True, id="history later", marks=pytest.mark.slow)],
+)
 def test_a_surge_between_two_sweeps_is_published_before_the_next_sweep_with_both_ends_of_its_rise(starts_late):
     async def scenario():
         # At this speed the next sweep is 130 s away: later than the test's deadline.
