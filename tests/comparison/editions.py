@@ -57,6 +57,8 @@ _AGES: Final = "ages of a stopped system count to the end of what is stored"
 _KEYS: Final = "keys since cfe9a6f1; 4 changes of subscriptions a minute"
 RULES: Final = Rules(
     values=(
+        ("*", r"\.(known_ms|now_ms|market_time)$", "the machine's clock"),
+        ("*/cli/decisions verify*", r"^\$\.(status$|answer\.)", "a day decided by rules 4; this edition has rules 6"),
         ("*/cli/accounts", r"^\$\.said|\.(stream|token_age_s|token_expires_in_s)$", _AGES),
         ("*/cli/etf report", r"^\$\.said|\.age_hours$", _AGES),
         ("*/cli/config show*", r"\.backup\.day_files|\.kis\.rest\.(certificates|proxy|user_agent)", _KEYS),
