@@ -206,7 +206,15 @@ def judged(subject: str, tests: Sequence[str], arguments: argparse.Namespace) ->
     shutil.rmtree(mutants.folder, ignore_errors=True)
     mutants.folder.mkdir(parents=True)
     sys.meta_path.insert(0, mutants)
-    options = ["-s", "-qq", "--disable-warnings", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+    options = [
+        "-s",
+        "-qq",
+        "--disable-warnings",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=0",
+        "--hypothesis-profile=mutants",
+    ]
     pytest.main([*options, f"--basetemp={mutants.folder / 'tests'}", *tests], plugins=[mutants])
     return mutants.is_enough
 
