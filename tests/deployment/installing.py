@@ -98,6 +98,6 @@ def holds(wheel: Path, text: str) -> bool:
 
 def _run(*words: str | Path) -> None:
     ran = subprocess.run(
-        [str(word) for word in words], capture_output=True, text=True, check=False, timeout=2 * DEADLINE_S
+        [str(word) for word in words], capture_output=True, text=True, check=False, timeout=4 * DEADLINE_S
     )
     assert ran.returncode == 0, ran.stderr
