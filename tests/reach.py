@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 class Reach:
     """Counts by name, over all examples of one run."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        self.counts: Counter[str] = Counter(counts)
 
     def count(self, name: str, times: int = 1) -> None:
         self.counts[name] += times

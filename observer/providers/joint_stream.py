@@ -1,8 +1,8 @@
 """Several accounts' streams as one: each carries the symbols of its own slots, the listener receives symbols.
 
 A symbol can be subscribed with two accounts for a moment, while it moves from one to the other: it counts as subscribed
-from the first acknowledgement to the last removal. The end at one of them is told for
-itself: some of what was traded before it may not be read.
+from the first acknowledgement to the last removal. When one of the two accounts stops sending, the listener learns it
+too: trades of that account may be under way and unread.
 """
 
 import asyncio

@@ -130,9 +130,7 @@ class StreamingDay:
         self.overflow = OverflowWatch(rates_of(settings.selection.slots))
         self._first_step: DayBegan
         self._built: UniverseBuilt | None = None  # the build whose closes and averages the selection has
-        self._evaluated: LastEvaluated | None = (
-            None  # the progress of an earlier process; None: there was no earlier process
-        )
+        self._evaluated: LastEvaluated | None = None  # the progress of an earlier process; None without one
         self.stream = JointStream({account.name: account.stream for account in brokers.accounts}, self.receiver)
         self._stream_monitor = self.receiver.monitor
         self._deciding: Sequence[asyncio.Task[None]] = ()

@@ -160,9 +160,10 @@ class StreamReceiver:
         return msgspec.structs.replace(record, session=session)
 
     def on_requested(self, symbol: str, *, removal: bool = False) -> None:
-        """Note the symbol's volume: trades after it may be sent, and lost, before the acknowledgement is read. What a
-        sweep shows until then may be later than some of them. So may the end of its slot be than its removal, which is
-        read later than both: what was traded between them is asked for.
+        """Note the symbol's volume at the request: the broker may send trades, and the connection lose them, before the
+        acknowledgement is read, and a sweep until then shows a volume behind such trades. A removal is requested while
+        the slot stands when the symbol moves: the broker may stop sending before the slot ends, so the trades between
+        the two moments are asked for.
         """
         if removal:
             if self.selector is not None and symbol in self.selector.wanted:
@@ -190,7 +191,7 @@ class StreamReceiver:
 
     def on_unsubscribed(self, symbol: str, reason: str, since_ns: int | None = None) -> None:
         """Stop watching a symbol that lost its slot. A symbol that lost its connection stays watched, as it will be
-        back: its missed trades are a gap from now on. One whose request was not answered may have been streamed.
+        back: its missed trades are a gap from now on. A symbol whose request was not answered may have been streamed.
         """
         is_moving = symbol in self._moving
         if reason != UNREAD_BESIDE:
@@ -215,7 +216,7 @@ class StreamReceiver:
                 self._alerts.report(_not_streamed(symbol), "warning", text)
 
     def doubt_requested(self) -> None:
-        """At the end of the slots: the broker may stream lines whose acknowledgements are not read, and will not be."""
+        """Ask at the end of the slots for each symbol whose request was not acknowledged, and perhaps carried out."""
         for symbol, before in self._requested.items():
             self.trades.watch(symbol, before)
             self.trades.interrupt(symbol, "reconnect")

@@ -8,7 +8,7 @@ no further sweep comes, the broker is queried while all symbols are still subscr
 
 A frame that cannot be read may hold trades. Where trades follow in the slot, the first of them shows what is missing.
 Before the first trade of a subscription, the gap begins at the last volume known before its request; behind the last
-trade of a slot the broker is queried. So it is where an account's connection is lost while another one has its symbol.
+trade of a slot the broker is queried, and also when one of two accounts with the same symbol loses its connection.
 """
 
 import asyncio

@@ -185,7 +185,12 @@ class UniverseBuilder:
         pasts = await self._history.of_stocks(candidates, known, calls=calls)
         previous = known.previous.isoformat()
         day = UniverseDay(
-            *(self._provider, KOREAN_STOCKS, known.day.isoformat(), previous, self._clock.now_ns(), self._main_venue)
+            provider=self._provider,
+            market=KOREAN_STOCKS,
+            session_date=known.day.isoformat(),
+            previous_session_date=previous,
+            built_ns=self._clock.now_ns(),
+            venue=self._main_venue,
         )
         universe = build(listings, _histories(pasts, previous), day, self._settings)
         self._report(universe)

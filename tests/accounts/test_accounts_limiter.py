@@ -503,8 +503,17 @@ def test_a_loss_costs_the_longest_window_and_no_more():
 @pytest.mark.parametrize(
     "field",
     [
-        *("next_ns", "paused_ns", "refused_ns", "failed_ns", "learned_ns", "passed_ns"),
-        *("urgent_ns", "normal_ns", "bulk_ns", "awaited_ns", "held_ns"),
+        "next_ns",
+        "paused_ns",
+        "refused_ns",
+        "failed_ns",
+        "learned_ns",
+        "passed_ns",
+        "urgent_ns",
+        "normal_ns",
+        "bulk_ns",
+        "awaited_ns",
+        "held_ns",
     ],
 )
 def test_a_state_with_a_time_of_another_clock_is_rejected(field):

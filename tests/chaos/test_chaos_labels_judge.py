@@ -103,9 +103,14 @@ def member(symbol: str) -> UniverseMember:
 
 
 def judged(
-    folder: Path, *events: Event, without: int = 0, late_s: int = 0, venue: str = "KRX", spans: Sequence[Any] = (),
+    folder: Path,
+    *events: Event,
+    without: int = 0,
+    late_s: int = 0,
+    venue: str = "KRX",
+    spans: Sequence[Any] = (),
     ended_ns: int = TO_NS,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """The judge's findings; `without` trades of the slot are not stored. The client read each trade so late, and the
     subscription was one at this venue, over which these trades were sent.
     """

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,7 +24,7 @@ from observer.lake.publishing import locked
 from observer.lake.sealing import seal_days
 from observer.lake.settings import TARGET_VARIABLES
 from tests.builders import trade
-from tests.lake.object_stores import KEYS, S3Server, s3_server
+from tests.lake.object_stores import KEYS, S3Server
 from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
@@ -266,12 +265,6 @@ def test_without_the_extra_the_remedy_is_one_line(scene: Scene) -> None:
 
 
 # --- the object store ---
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
 
 
 @pytest.fixture

@@ -40,8 +40,19 @@ def settings(**changes: object) -> SimulatorSettings:
     return SimulatorSettings(**(values | changes))
 
 
-MARKETS_OWN = ("seed", "session_date", "symbols", "data", "opens_at", "trades_times", "history_days", "venues",
-               "market_stops", "nxt_value_ratio", "real_day_trades")  # fmt: skip
+MARKETS_OWN = (
+    "seed",
+    "session_date",
+    "symbols",
+    "data",
+    "opens_at",
+    "trades_times",
+    "history_days",
+    "venues",
+    "market_stops",
+    "nxt_value_ratio",
+    "real_day_trades",
+)
 
 
 @cache
