@@ -75,7 +75,7 @@ check: lint types imports test  ## lint, types, import rules and tests
 
 bench: .venv/runtime  ## speed and size on this machine, each beside its bare limit or its goal; some half an hour
 	@for what in ingest latency backup restart footprint frames sweep stream selection gaps recovery master etf day slots lake tape; do \
-	  $(BIN)/observer bench $$what; done
+	  $(BIN)/python -m tests.bench $$what; done
 
 lint: .venv/development  ## ruff: rules and format
 	$(BIN)/ruff check .

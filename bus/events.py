@@ -8,8 +8,8 @@ An event is *flat*: its fields are the columns of the table of its kind, in this
 every price of up to 15 significant digits.
 
 A `symbol` is the id of a *line*: a stock at one venue. At the main venue of its broker it is the stock's own symbol, at
-every other venue the symbol with the venue's name (`observer.lines`). So no chain of volumes, gap or report mixes two
-venues. `venue` is the name of the line's venue, empty in records before version 5.
+every other venue the symbol with the venue's name (`observer.base.lines`). So no chain of volumes, gap or report mixes
+two venues. `venue` is the name of the line's venue, empty in records before version 5.
 
 A field whose type is a struct, a union of structs (`SelectionAdvanced.step`), a row of structs
 (`QualityJudged.intervals`) or a mapping (`EtfListed.sources`) is a *document*: its column is JSON text, with a struct's

@@ -11,7 +11,7 @@ from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.engine import open_writer
 from observer.store.tables import METADATA
 

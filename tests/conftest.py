@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from hypothesis import settings
 
-from observer import text
+from observer.base import text
 from observer.supervisor.cgroup import Cgroup, cgroup_for
 from observer.supervisor.environment import forget_withheld
 from observer.supervisor.mark import parse_mark
@@ -29,7 +29,7 @@ from tests.properties import draw_the_same_everywhere
 from tests.skips import is_allowed
 
 if TYPE_CHECKING:
-    from tests.lake.object_stores import S3Server
+    from tests.archive.object_stores import S3Server
 
 SYSTEM = "tests/system/"
 
@@ -68,7 +68,7 @@ def _nothing_withheld() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator["S3Server"]:
     """One object store for all tests of a process: its start takes longer than most of them. Each makes a bucket."""
-    from tests.lake.object_stores import s3_server  # its libraries take a second, and few processes need them
+    from tests.archive.object_stores import s3_server  # its libraries take a second, and few processes need them
 
     with s3_server() as running:
         yield running

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
-from observer.clock import ManualClock
+from observer.base.clock import ManualClock
 
 
 class WatchedClock(ManualClock):

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 
-from observer.accounts.health_checks import CalendarCheck, HealthChecks, report_hosts
-from observer.accounts.token_issuer import TokenIssuer
-from observer.runtime.worker import Worker, run
+from observer.brokers.accounts.health_checks import CalendarCheck, HealthChecks, report_hosts
+from observer.brokers.accounts.token_issuer import TokenIssuer
+from observer.system.worker import Worker, run
 
 
 async def accounts(worker: Worker) -> None:

@@ -18,17 +18,14 @@ from bus.curve import UNKNOWN_CLIENTS
 from bus.delivery import Delivered
 from bus.feed import FeedPublisher
 from bus.ingest import Ingest, Listeners, ingest_socket
-from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
-from observer.backup.jobs import BackupJobs
-from observer.backup.package import cached_safe_marks, require_restored
-from observer.backup.work import plan_of
-from observer.errors import StoreError
-from observer.host.writer_process import RESTORES_VARIABLE
-from observer.lake.projection import DayFiles
-from observer.lake.removal import Removal, RemovalJob
-from observer.lake.settings import LakeSettings
-from observer.runtime.refusals import Refusals, refused_messages
-from observer.runtime.worker import LIFELINE_VARIABLE, Worker, run
+from observer.archive.backup.jobs import BackupJobs
+from observer.archive.backup.package import cached_safe_marks, require_restored
+from observer.archive.backup.work import plan_of
+from observer.archive.lake.projection import DayFiles
+from observer.archive.lake.removal import Removal, RemovalJob
+from observer.archive.lake.settings import LakeSettings
+from observer.base.errors import StoreError
+from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
 from observer.store.exports import LedgerExport, Ledgers, ledgers_folder
 from observer.store.ownership import claim
 from observer.store.readiness import database_ready, report_silence
@@ -36,6 +33,9 @@ from observer.store.reporting_writer import ReportingWriter
 from observer.store.statistics import StatisticsJob
 from observer.store.systems import this_system
 from observer.store.write_ahead_log import folded_at_end
+from observer.system.refusals import Refusals, refused_messages
+from observer.system.worker import LIFELINE_VARIABLE, Worker, run
+from observer.system.writer_process import RESTORES_VARIABLE
 
 logger = logging.getLogger(__name__)
 

@@ -15,14 +15,14 @@ from bus.events import EtfJob
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
-from observer.etf.collector import EtfCalls, EtfCollector, record_end
-from observer.etf.report import JOBS
-from observer.etf.schedule import jobs_to_do
-from observer.etf.sources import EtfSources
-from observer.runtime.jobs import DayJobs
-from observer.runtime.worker import Worker, run
-from observer.sectors.jobs import SectorJobs
+from observer.reference.etf.collector import EtfCalls, EtfCollector, record_end
+from observer.reference.etf.report import JOBS
+from observer.reference.etf.schedule import jobs_to_do
+from observer.reference.etf.sources import EtfSources
+from observer.reference.sectors.jobs import SectorJobs
 from observer.store.etf import EtfReader
+from observer.system.jobs import DayJobs
+from observer.system.worker import Worker, run
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import asyncio
 from typing import Final
 
-from observer.runtime.worker import Worker, run
-from observer.streaming.gap_filler import GapFiller, GapWorklist
-from observer.streaming.profiles import ProfileJob
-from observer.streaming.quality import QualityJudge
+from observer.collection.gap_filler import GapFiller, GapWorklist
+from observer.collection.profiles import ProfileJob
+from observer.collection.quality import QualityJudge
+from observer.system.worker import Worker, run
 
 GAPS_AT_ONCE: Final = 4  # the limiter sets the pace; this only hides the answers' latency behind each other
 

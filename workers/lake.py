@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from observer.lake.jobs import LakeJobs
-from observer.lake.object_store import ObjectStore, open_target
-from observer.lake.projection import DayFiles
-from observer.lake.settings import TARGET_VARIABLES, LakeSettings
-from observer.runtime.worker import Worker, run
+from observer.archive.lake.jobs import LakeJobs
+from observer.archive.lake.object_store import ObjectStore, open_target
+from observer.archive.lake.projection import DayFiles
+from observer.archive.lake.settings import TARGET_VARIABLES, LakeSettings
 from observer.store.exports import ledgers_folder
 from observer.supervisor.environment import withhold
+from observer.system.worker import Worker, run
 
 COLLECT_AFTER_OBJECTS: Final = 100_000  # a batch is so many rows and values, which no cycle can hold: a quarter faster
 

@@ -11,24 +11,24 @@ import msgspec
 
 from bus.commands import Refused
 from bus.producer import Producer
+from observer.brokers.broker import MasterFileSource, broker_named
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.jobs import Job
 from observer.calendar.phases import DayPlan
 from observer.calendar.upkeep import CalendarUpkeep
-from observer.config import session_file
-from observer.listings.files import FOLDER, LocalFiles
-from observer.listings.health import ListingHealth
-from observer.listings.jobs import MasterFileJobs
-from observer.listings.model import Listing
-from observer.listings.sync import MasterFiles
-from observer.providers.broker import MasterFileSource, broker_named
-from observer.runtime.jobs import DayJobs
-from observer.runtime.worker import Worker, run
+from observer.reference.listings.files import FOLDER, LocalFiles
+from observer.reference.listings.health import ListingHealth
+from observer.reference.listings.jobs import MasterFileJobs
+from observer.reference.listings.model import Listing
+from observer.reference.listings.sync import MasterFiles
+from observer.reference.universe.builder import UniverseBuilder
 from observer.store.reader import StoreReader
-from observer.universe.builder import UniverseBuilder
+from observer.system.config import session_file
+from observer.system.jobs import DayJobs
+from observer.system.worker import Worker, run
 
 if TYPE_CHECKING:
-    from observer.accounts.clients import RestOfAll
+    from observer.brokers.accounts.clients import RestOfAll
 
 DayJob = Callable[[DayPlan], Awaitable[None]]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from observer.errors import ConfigError
-from observer.runtime.worker import Worker, run
+from observer.base.errors import ConfigError
 from observer.simulator.kis.simulator import Simulator
+from observer.system.worker import Worker, run
 
 REPORT_NAME = "simulator.json"
 

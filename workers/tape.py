@@ -1,12 +1,12 @@
 """Fetches every trade of the day's lines with the calls that nothing else needs; runs only where [tape] is on."""
 
-from observer.accounts.limiter import background_pace
-from observer.providers.broker import broker_named
-from observer.runtime.worker import Worker, run
-from observer.streaming.track_a import sweeps_on
-from observer.tape.collector import TapeDay
-from observer.tape.official import fetch_official_bars
-from observer.tape.output import TapeParts
+from observer.brokers.accounts.limiter import background_pace
+from observer.brokers.broker import broker_named
+from observer.collection.tape.collector import TapeDay
+from observer.collection.tape.official import fetch_official_bars
+from observer.collection.tape.output import TapeParts
+from observer.collection.track_a import sweeps_on
+from observer.system.worker import Worker, run
 
 
 async def tape(worker: Worker) -> None:

@@ -1,11 +1,11 @@
 """Track A: sweeps the whole universe over REST on every trading day."""
 
 from bus.producer import Producer
-from observer.accounts.clients import RestOfAll
-from observer.runtime.worker import Worker, run
+from observer.brokers.accounts.clients import RestOfAll
+from observer.collection.sweeps import Sweeps
+from observer.collection.track_a import TrackAParts
 from observer.store.reader import StoreReader
-from observer.streaming.sweeps import Sweeps
-from observer.streaming.track_a import TrackAParts
+from observer.system.worker import Worker, run
 
 
 async def track_a(worker: Worker) -> None:

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Iterator
 
 from bus.commands import Sample
-from observer.accounts.clients import Brokers
+from observer.base.clock import Clock
+from observer.brokers.accounts.clients import Brokers
 from observer.calendar.phases import DayPlan
-from observer.clock import Clock
-from observer.runtime.worker import Worker, run
+from observer.collection.day import StreamingDay
+from observer.collection.late_end import TradesAroundStop
+from observer.collection.pins import Pins
+from observer.collection.recorder import SOURCE
+from observer.collection.stream_alerts import resolve_earlier_alerts
+from observer.collection.unfinished import Unfinished, WholeDay
 from observer.selection.selector import Selector
-from observer.streaming.day import StreamingDay
-from observer.streaming.late_end import TradesAroundStop
-from observer.streaming.pins import Pins
-from observer.streaming.recorder import SOURCE
-from observer.streaming.stream_alerts import resolve_earlier_alerts
-from observer.streaming.unfinished import Unfinished, WholeDay
+from observer.system.worker import Worker, run
 
 
 async def track_b(worker: Worker) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from functools import partial
 
-from observer.runtime.worker import Worker, run
+from observer.system.worker import Worker, run
 from observer.web.access import ensured_token
 from observer.web.broadcast import Broadcast
 from observer.web.live import Live

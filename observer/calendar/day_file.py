@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from observer.base.files import replace_file
 from observer.calendar.trading_day import TradingDay
-from observer.files import replace_file
 
 FILE_NAME = "trading_days.json"
 

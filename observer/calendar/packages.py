@@ -17,14 +17,14 @@ import msgspec
 import pandas as pd
 from pandas.tseries.holiday import AbstractHolidayCalendar
 
+from observer.base.errors import ConfigError, DataFileError
+from observer.base.files import read_file
+from observer.base.local_time import local_datetime
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.session_file import read_session_rules
 from observer.calendar.sessions import SessionRules, sessions_on
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.venues import KRX
-from observer.errors import ConfigError, DataFileError
-from observer.files import read_file
-from observer.local_time import local_datetime
 
 # A calendar without a single session cannot be made, and the longest closure so far was ten days.
 _MARGIN: Final = timedelta(days=15)

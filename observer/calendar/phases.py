@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from observer.calendar.sessions import (
     DaySessions,
     SessionRules,
@@ -27,8 +29,6 @@ from observer.calendar.sessions import (
     with_reports,
 )
 from observer.calendar.trading_day import TradingDay
-from observer.local_time import local_ns
-from observer.units import NS_PER_S
 
 Phase = Literal["IDLE", "WARMUP", "TRACK_A_ONLY", "FULL_OPERATION", "TRACK_A_CLOSING", "SHUTDOWN"]
 

@@ -17,9 +17,9 @@ from typing import Final
 
 import msgspec
 
+from observer.base.errors import DataFileError
 from observer.calendar.day_file import CalendarFiles, Question, answers, keep_answer
 from observer.calendar.trading_day import TradingDay
-from observer.errors import DataFileError
 
 MARGIN: Final = timedelta(days=14)
 """So many days more are computed: the same file answers the questions of the following days."""

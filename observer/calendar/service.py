@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from observer.base.clock import Clock
+from observer.base.local_time import local_datetime
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, DayRules, plan
 from observer.calendar.trading_day import TradingDay
-from observer.clock import Clock
-from observer.local_time import local_datetime
 
 _POLL_S: Final = 0.1  # machine seconds between checks for a missing day
 

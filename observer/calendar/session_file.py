@@ -7,11 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+from observer.base.errors import ConfigError, did_you_mean
+from observer.base.files import read_file
+from observer.base.settings_errors import Problem, converted, decode_toml, wrong_settings
+from observer.base.shipped_files import shipped_file
 from observer.calendar.sessions import FIRST_SESSION, WEEKDAYS, SessionRules, TrackProfile, hours_on
-from observer.errors import ConfigError, did_you_mean
-from observer.files import read_file
-from observer.settings_errors import Problem, converted, decode_toml, wrong_settings
-from observer.shipped_files import shipped_file
 
 SHIPPED: Final = shipped_file("sessions.toml")
 """The file that comes with Observer, used where the default's one is not in the folder."""

@@ -9,9 +9,9 @@ from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from observer.calendar.trading_day import TradingDay
-from observer.local_time import local_ns
-from observer.units import NS_PER_S
 
 SessionName = Literal["pre", "opening_auction", "regular", "closing_auction", "closing_price", "after", "single_price"]
 SecurityKind = Literal["stock", "etf", "etn"]

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from observer.base.local_time import local_datetime
 from observer.calendar.sessions import DaySessions, SessionRules, sessions_on, usual_sessions
 from observer.calendar.trading_day import TradingDay
-from observer.local_time import local_datetime
 
 
 class ExplainedDay(msgspec.Struct, frozen=True):

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from bus.events import Severity
+from observer.base.clock import Clock
+from observer.base.errors import DataFileError
+from observer.base.local_time import local_datetime
 from observer.calendar.day_file import CalendarFiles, read_trading_days
 from observer.calendar.process import Compute, keep_trading_days
-from observer.clock import Clock
-from observer.errors import DataFileError
-from observer.local_time import local_datetime
 
 logger = logging.getLogger(__name__)
 

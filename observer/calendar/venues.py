@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from observer.local_time import KOREA
+from observer.base.local_time import KOREA
 
 
 class TradingVenue(msgspec.Struct, frozen=True, kw_only=True):

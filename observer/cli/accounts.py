@@ -7,11 +7,15 @@ from typing import Final
 
 import msgspec
 
-from observer.accounts.health import Health, believed
-from observer.accounts.health_file import HealthFile
-from observer.accounts.pool import AccountSettings
-from observer.accounts.token_cache import TokenRecord, TokenStore
-from observer.base_settings import is_reachable
+from observer.base.clock import ManualClock
+from observer.base.errors import DataFileError, NoDataError, StoreError
+from observer.base.local_time import local_datetime, local_ns
+from observer.base.settings import is_reachable
+from observer.base.units import NS_PER_S
+from observer.brokers.accounts.health import Health, believed
+from observer.brokers.accounts.health_file import HealthFile
+from observer.brokers.accounts.pool import AccountSettings
+from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.calendar.phases import phase_at
 from observer.calendar.service import TradingDayService
 from observer.cli.context import (
@@ -23,13 +27,9 @@ from observer.cli.context import (
     print_json,
 )
 from observer.cli.tables import Table, show
-from observer.clock import ManualClock
-from observer.config import Settings
-from observer.errors import DataFileError, NoDataError, StoreError
-from observer.local_time import local_datetime, local_ns
 from observer.selection.slots import held_by_account
 from observer.store.reader import StoreReader
-from observer.units import NS_PER_S
+from observer.system.config import Settings
 
 _HOUR_S: Final = 3600.0
 

@@ -8,14 +8,14 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.alerts.routing import trial_message
-from observer.alerts.sending import failure_text
-from observer.alerts.settings import AlertSettings, variable_of
+from observer.base.errors import ConfigError, MissingKeysError, did_you_mean
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Option
-from observer.errors import ConfigError, MissingKeysError, did_you_mean
-from observer.host.delivery import results_of, system_name
+from observer.monitoring.alerts.routing import trial_message
+from observer.monitoring.alerts.sending import failure_text
+from observer.monitoring.alerts.settings import AlertSettings, variable_of
 from observer.supervisor.environment import withhold
+from observer.system.delivery import results_of, system_name
 
 _SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no line
 

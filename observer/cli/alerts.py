@@ -8,7 +8,11 @@ import click
 import msgspec
 
 from bus.commands import ProcessAlert, SilenceAlert, Status, StatusReply
-from observer.base_settings import BaseSettings, RunSettings, is_reachable
+from observer.base.clock import clock_from_environment
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_datetime
+from observer.base.settings import BaseSettings, RunSettings, is_reachable
+from observer.base.units import NS_PER_S
 from observer.cli import system
 from observer.cli.context import (
     ConfigOption,
@@ -21,10 +25,6 @@ from observer.cli.context import (
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, folded_lines, terminal_width
 from observer.cli.tables import show as show_table
-from observer.clock import clock_from_environment
-from observer.errors import ConfigError, NoDataError
-from observer.local_time import local_datetime
-from observer.units import NS_PER_S
 
 if TYPE_CHECKING:  # a running system's alerts need no database
     from observer.store.alerts import AlertReader, StoredAlert
@@ -100,7 +100,7 @@ def silence(
     if _running(settings) is not None:
         system.show(system.ask_system(SilenceAlert(identity, for_s), settings.run), as_json=as_json)
         return
-    from observer.alerts.silences import Silences, silenced_text
+    from observer.monitoring.alerts.silences import Silences, silenced_text
 
     now_ns = _now_ns(None)
     identities = sorted({row.identity for row in _stored(settings, None, now_ns, every=False)})
@@ -147,7 +147,7 @@ def _now_ns(reply: StatusReply | None) -> int:
 
 def _stored(settings: BaseSettings, day: str | None, now_ns: int, *, every: bool) -> Sequence[AlertRow]:
     """The alerts of the database: the open ones of severity warning and above, all, or those of a day."""
-    from observer.alerts.silences import Silences
+    from observer.monitoring.alerts.silences import Silences
     from observer.store.alerts import AlertReader
 
     silenced = Silences(Path(settings.run.runtime)).until(now_ns)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Final
 import click
 from click.exceptions import Abort, Exit, NoArgsIsHelpError
 
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.privacy import keep_private
+from observer.base.text import plain_text
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.options import CONTEXT_SETTINGS, Option, command_of
-from observer.errors import ConfigError, NoDataError
-from observer.privacy import keep_private
-from observer.text import plain_text
 
 _NAME: Final = "observer"
 _INTERRUPTED: Final = 130  # a shell's exit status for a program that SIGINT ended
@@ -30,7 +30,7 @@ class Unloaded(click.Command):
         """Import the command's module and return the runnable command or group."""
         assert self.name is not None, "commands of a table have names"
         if isinstance(self._entry, Group):
-            return _group(self.name, self._entry)
+            return group_of(self.name, self._entry)
         return command_of(self.name, function_of(self._entry.function))
 
 
@@ -62,23 +62,30 @@ class LazyGroup(click.Group):
 
 
 def function_of(name: str) -> Callable[..., Any]:
-    """The function that `module:function` in the table of commands names."""
+    """The function that `module:function` in a table of commands names; a module without a dot is one of this room."""
     module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(f"observer.cli.{module}"), function)
+    found: Callable[..., Any] = getattr(
+        importlib.import_module(module if "." in module else f"observer.cli.{module}"), function
+    )
     return found
 
 
 def command_line() -> click.Group:
     """The whole command line."""
-    return _group(_NAME, COMMANDS)
+    return group_of(_NAME, COMMANDS)
 
 
 def main() -> None:
-    """Run the command line. Each problem is one line on stderr; `failures` has the exit statuses."""
+    """Run the command line."""
+    run(command_line(), _NAME)
+
+
+def run(commands: click.Group, name: str) -> None:
+    """Run the typed command. Each problem is one line on stderr; `failures` has the exit statuses."""
     keep_private()
     try:
         _require_plain(sys.argv[1:])
-        status = command_line().main(prog_name=_NAME, standalone_mode=False)
+        status = commands.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except NoArgsIsHelpError as error:
         error.show()
@@ -119,7 +126,8 @@ def _with_other_database(error: NoDataError) -> NoDataError:
     return error if other is None else NoDataError(f"{error}; there is another database: --config {other}")
 
 
-def _group(name: str, group: Group) -> LazyGroup:
+def group_of(name: str, group: Group) -> LazyGroup:
+    """The group of a table, its commands unloaded."""
     if group is COMMANDS:
         made = command_of(name, _root, LazyGroup, help=group.help, no_args_is_help=True, invoke_without_command=True)
     elif group.options:

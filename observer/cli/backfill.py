@@ -15,11 +15,15 @@ from click.exceptions import Exit
 from bus.events import BarsChecked
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer, delivering
-from observer.accounts.clients import BrokerAccount, Brokers
-from observer.backfill.checking import check_of
-from observer.backfill.fetching import Asked, Backfill, Result, stored_of
-from observer.backfill.plan import Estimate, Span, busy_until, estimated
-from observer.base_settings import BaseSettings, is_reachable
+from observer.base.clock import Clock, clock_from_environment
+from observer.base.errors import ConfigError, NoDataError, StoreFailedError
+from observer.base.local_time import local_datetime
+from observer.base.settings import BaseSettings, is_reachable
+from observer.base.signals import stopping_on_signals
+from observer.base.units import NS_PER_MINUTE
+from observer.brokers.accounts.clients import BrokerAccount, Brokers
+from observer.brokers.broker import broker_named
+from observer.brokers.domestic import BarReach
 from observer.calendar.phases import DayPlan
 from observer.calendar.service import TradingDayService
 from observer.cli.backfill_output import estimate_map, progress, result_map, show_checks, show_estimate, show_result
@@ -37,15 +41,11 @@ from observer.cli.enrich import ingest_of
 from observer.cli.lines import typed_line
 from observer.cli.options import Option
 from observer.cli.removed import require_hot
-from observer.clock import Clock, clock_from_environment
-from observer.config import Settings
-from observer.errors import ConfigError, NoDataError, StoreFailedError
-from observer.local_time import local_datetime
-from observer.providers.broker import broker_named
-from observer.providers.domestic import BarReach
-from observer.signals import stopping_on_signals
+from observer.collection.backfill.checking import check_of
+from observer.collection.backfill.fetching import Asked, Backfill, Result, stored_of
+from observer.collection.backfill.plan import Estimate, Span, busy_until, estimated
 from observer.store.reader import StoreReader
-from observer.units import NS_PER_MINUTE
+from observer.system.config import Settings
 
 _PROCESS: Final = "backfill"  # the folder of a run's outbox, and its event stream's name
 _INTERRUPTED: Final = 130  # a shell's exit status of a program that SIGINT ended

@@ -7,10 +7,10 @@ from typing import Final
 import msgspec
 
 from bus.events import BarsChecked, BarsFetched, FetchOutcome
-from observer.backfill.fetching import Result
-from observer.backfill.plan import Estimate
 from observer.cli.context import as_maps, print_error
 from observer.cli.tables import Table, show, show_text
+from observer.collection.backfill.fetching import Result
+from observer.collection.backfill.plan import Estimate
 
 _SHOWN: Final = 20
 _OUTCOMES: Final[Mapping[FetchOutcome, str]] = {

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from bus.commands import Refused, RunJob, UnderWay
 from bus.control import ControlClient, ControlTimeoutError
-from observer.backup.jobs import RESULT
-from observer.backup.lake_copy import copy_of_lake, problems_in_copy
-from observer.backup.making import unfinished_bytes
-from observer.backup.manifest import is_package_name
-from observer.backup.package import (
+from observer.archive.backup.jobs import RESULT
+from observer.archive.backup.lake_copy import copy_of_lake, problems_in_copy
+from observer.archive.backup.making import unfinished_bytes
+from observer.archive.backup.manifest import is_package_name
+from observer.archive.backup.package import (
     MANIFEST,
     Package,
     manifest_of,
@@ -27,8 +27,15 @@ from observer.backup.package import (
     read_package,
     verify,
 )
-from observer.backup.work import Plan, back_up, plan_of
-from observer.base_settings import endpoints_of
+from observer.archive.backup.work import Plan, back_up, plan_of
+from observer.archive.lake.projection import DayFiles
+from observer.base.clock import clock_from_environment
+from observer.base.errors import BackupFailedError, ConfigError, NoDataError, StoppedError, did_you_mean
+from observer.base.instance import Instance
+from observer.base.local_time import local_datetime, local_ns
+from observer.base.settings import endpoints_of
+from observer.base.signals import stopping_on_signals
+from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.cli.context import (
     ANSWER_S,
     ConfigOption,
@@ -41,18 +48,11 @@ from observer.cli.options import Argument, Option
 from observer.cli.removed import folder_of_lake
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
-from observer.clock import clock_from_environment
-from observer.config import Settings
-from observer.errors import BackupFailedError, ConfigError, NoDataError, StoppedError, did_you_mean
-from observer.host.restoring import is_running
-from observer.lake.projection import DayFiles
-from observer.local_time import local_datetime, local_ns
-from observer.processes import CORE_WRITER
-from observer.signals import stopping_on_signals
 from observer.store.engine import parse_url
 from observer.store.exports import ledgers_folder
-from observer.store.instance import Instance
-from observer.units import NS_PER_DAY, NS_PER_S
+from observer.system.config import Settings
+from observer.system.processes import CORE_WRITER
+from observer.system.restoring import is_running
 
 _Result = TypeVar("_Result")
 _POLL_S: Final = 0.2

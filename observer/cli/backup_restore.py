@@ -12,16 +12,16 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.backup.lake_copy import copy_of_lake
-from observer.backup.lake_restoring import LakePlan, lacking, put_back
-from observer.backup.making import unpack
-from observer.backup.package import Package, manifest_of
+from observer.archive.backup.lake_copy import copy_of_lake
+from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
+from observer.archive.backup.making import unpack
+from observer.archive.backup.package import Package, manifest_of
+from observer.base.clock import clock_from_environment
+from observer.base.errors import ConfigError
 from observer.cli.backup import NameArgument, System, chosen_package, counts_text, shown, system_of
 from observer.cli.context import ConfigOption, JsonOption, print_error, print_json
 from observer.cli.options import Option
-from observer.clock import clock_from_environment
-from observer.errors import ConfigError
-from observer.host.restoring import (
+from observer.system.restoring import (
     RestoredLake,
     RestorePlan,
     RestoreReport,

@@ -8,15 +8,15 @@ from typing import Annotated, Final
 
 import msgspec
 
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_datetime
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.process import trading_days_apart
 from observer.calendar.unusual import ExplainedDay, explained, time_of
 from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
-from observer.config import session_file
-from observer.errors import ConfigError, NoDataError
-from observer.local_time import local_datetime
+from observer.system.config import session_file
 
 _USUAL_SPAN: Final = dt.timedelta(days=6)
 _SPAN_MAX: Final = dt.timedelta(days=3660)  # ten years: the packages take a second for each

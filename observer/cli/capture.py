@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.status import Status
 
 from bus.events import EVENT_TYPES, kind_of
-from observer.base_settings import is_reachable
+from observer.base.errors import ConfigError, did_you_mean
+from observer.base.settings import is_reachable
+from observer.base.signals import stopping_on_signals
 from observer.cli.context import DEFAULT_CONFIGURATION, DEMO_CONFIGURATION
 from observer.cli.options import Option
-from observer.config import Settings, load_settings
-from observer.errors import ConfigError, did_you_mean
-from observer.host.recording import (
+from observer.system.config import Settings, load_settings
+from observer.system.recording import (
     POLL_S,
     CaptureSummary,
     RawCaptureSummary,
@@ -27,7 +28,6 @@ from observer.host.recording import (
     record_raw,
     text_of,
 )
-from observer.signals import stopping_on_signals
 
 SHOW_S = 0.2  # machine seconds
 INCOMPLETE = 1

@@ -226,33 +226,6 @@ COMMANDS: Final = Group(
                 "list": Command("keys:list_clients", "List the public keys with their roles."),
             },
         ),
-        "bench": Group(
-            "Measure speed and size on this machine.",
-            {
-                "ingest": Command(
-                    "bench_ingest:ingest", "Measure durable trades per second, beside the bare database."
-                ),
-                "latency": Command("bench:latency", "Measure the time from publish to acknowledgement."),
-                "restart": Command("bench:restart", "Measure the time from kill -9 to the next stored event."),
-                "footprint": Command("bench:footprint", "Measure the memory of each process of an idle system."),
-                "day": Command("bench_day:day", "Measure processor, memory and bytes of a whole day of both venues."),
-                "lake": Command("bench_lake:lake", "Measure sealing, bytes and questions of the lake."),
-                "frames": Command("bench:frames", "Measure decoded trade frames per second."),
-                "sweep": Command("bench:sweep", "Measure a sweep of the market against the broker's rate limit."),
-                "selection": Command("bench:selection", "Measure triggers, allocation and context synchronization."),
-                "slots": Command("bench:slots", "Measure the share of made-up surges that the slots stream."),
-                "gaps": Command("bench:gaps", "Measure gap detection per streamed trade."),
-                "stream": Command("bench:stream", "Measure trades from the broker's socket to the disk."),
-                "watched": Command(
-                    "bench_watched:watched", "Measure what page, exporter and their clients cost the trades."
-                ),
-                "backup": Command("bench_backup:backup", "Measure acknowledgements beside a backup."),
-                "recovery": Command("bench:recovery", "Measure the time from gap detection to stored rows."),
-                "tape": Command("bench_tape:tape", "Measure which part of a market's day the tape can hold."),
-                "master": Command("bench:master", "Measure parsing, applying and querying all master files."),
-                "etf": Command("bench:etf", "Measure the four ETF phases against the broker's rate limit."),
-            },
-        ),
         "simulator": Group(
             "Serve a simulated broker on loopback until ctrl-C.",
             {

@@ -8,7 +8,7 @@ from typing import Final
 from click import Command
 from click.shell_completion import get_completion_class
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 
 # bash-completion and fish find a script by its name; zsh has no folder of its user's own, so ~/.zshrc loads it.
 _FILES: Final = {

@@ -8,15 +8,15 @@ import msgspec
 from click.exceptions import Exit
 
 from bus.commands import Reload
+from observer.base.errors import ConfigError, did_you_mean
 from observer.cli.config_values import Value, differences, with_origins
 from observer.cli.context import ConfigOption, JsonOption, examined_configuration, print_json
 from observer.cli.options import Argument, Option
 from observer.cli.system import ask
 from observer.cli.system import show as show_reply
 from observer.cli.tables import Table, show, show_text
-from observer.config import Settings, load_settings
-from observer.doctor.notices import notices_of
-from observer.errors import ConfigError, did_you_mean
+from observer.system.config import Settings, load_settings
+from observer.system.doctor.notices import notices_of
 
 _NONE = "(none)"
 

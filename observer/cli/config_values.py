@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.backup.configuration import redacted
-from observer.base_settings import RunSettings, read_settings_file
-from observer.config import Settings
-from observer.files import read_file
-from observer.settings_errors import SettingsFile, SettingsPath, decode_json, json_keys, toml_lines
+from observer.archive.backup.configuration import redacted
+from observer.base.files import read_file
+from observer.base.settings import RunSettings, read_settings_file
+from observer.base.settings_errors import SettingsFile, SettingsPath, decode_json, json_keys, toml_lines
+from observer.system.config import Settings
 
 DEFAULT: Final = "default"
 _POOL, _SELECTION = "provider_pool", "symbol_selection"

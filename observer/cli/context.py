@@ -11,14 +11,14 @@ import click
 import msgspec
 
 from bus.commands import Status, StatusReply
-from observer.base_settings import BaseSettings, RunSettings, endpoints_of, is_reachable, load_base_settings
+from observer.base.clock import clock_from_environment
+from observer.base.errors import ConfigError, NoDataError, StoreError
+from observer.base.settings import BaseSettings, RunSettings, endpoints_of, is_reachable, load_base_settings
 from observer.cli.options import Argument, Option
-from observer.clock import clock_from_environment
-from observer.errors import ConfigError, NoDataError, StoreError
 
 if TYPE_CHECKING:  # they import the settings of all rooms, and the database
-    from observer.config import Settings
     from observer.store.days import DayReader
+    from observer.system.config import Settings
 
 DEFAULT_CONFIGURATION: Final = Path("config/observer.toml")
 DEMO_CONFIGURATION: Final = Path("demo/observer.toml")
@@ -137,7 +137,7 @@ def full_settings(config: Path | None) -> "Settings":
     Raises:
         ConfigError: it cannot be read, or is wrong.
     """
-    from observer.config import load_settings
+    from observer.system.config import load_settings
 
     return load_settings(config or _choice().path)
 
@@ -194,7 +194,7 @@ def age_time_ns(run: RunSettings, url: str, shown_ns: Iterable[int]) -> int:
     running_ns = _running_time_ns(run)
     if running_ns is not None:
         return running_ns
-    from observer.local_time import local_datetime
+    from observer.base.local_time import local_datetime
     from observer.store.summary import SummaryReader
 
     stored_ns = list(shown_ns)
@@ -236,7 +236,7 @@ def time_on(session_date: str, run: RunSettings) -> int:
 
 def today(run: RunSettings) -> str:
     """The Korean date of `market_time_ns`, in ISO notation."""
-    from observer.local_time import local_datetime
+    from observer.base.local_time import local_datetime
 
     return local_datetime(market_time_ns(run)).date().isoformat()
 

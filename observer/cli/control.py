@@ -19,7 +19,7 @@ from bus.commands import (
 from observer.cli.context import ConfigOption, JsonOption
 from observer.cli.options import Argument, Option
 from observer.cli.system import ask, show
-from observer.processes import JOB_OWNERS
+from observer.system.processes import JOB_OWNERS
 
 _LEVELS_HELP: Final = f"The least important messages to log: {', '.join(get_args(Level)).lower()}."
 

@@ -14,22 +14,22 @@ import msgspec
 from click.exceptions import Exit
 from rich.console import Console
 
-from observer.backup.settings import load_backup_settings
-from observer.base_settings import load_base_settings
+from observer.archive.backup.settings import load_backup_settings
+from observer.base.clock import RealClock
+from observer.base.errors import DatabaseInUseError, StoreError
+from observer.base.settings import load_base_settings
 from observer.cli.context import ConfigOption, JsonOption, configuration_path, print_json
 from observer.cli.doctor import show_findings
 from observer.cli.options import Option
 from observer.cli.steps import Step, steps
 from observer.cli.tables import Table, show, show_text
-from observer.clock import RealClock
-from observer.doctor.examination import stored_of
-from observer.doctor.finding import Finding, critical, ok
-from observer.doctor.place import place_of
-from observer.doctor.stored import Stored, database_facts, judge_database, judge_rows, row_facts
-from observer.errors import DatabaseInUseError, StoreError
 from observer.store.integrity import check_integrity, schema_problems
 from observer.store.sizes import DatabaseSize, SizeReader, TableSize
 from observer.store.upgrade import Upgrade, planned_upgrade, upgrade
+from observer.system.doctor.examination import stored_of
+from observer.system.doctor.finding import Finding, critical, ok
+from observer.system.doctor.place import place_of
+from observer.system.doctor.stored import Stored, database_facts, judge_database, judge_rows, row_facts
 
 _DAYS: Final = 5
 _RESTORE: Final = "`observer backup restore` puts the newest package in its place"

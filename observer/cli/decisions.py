@@ -9,23 +9,23 @@ from click.exceptions import Exit
 from rich.console import Console
 
 from bus.events import AccountSlots, DayBegan, Event, SelectionAdvanced
-from observer.accounts.clients import capacity_of
+from observer.base.errors import NoDataError, NotReplayableError
+from observer.base.local_time import local_datetime
+from observer.brokers.accounts.clients import capacity_of
+from observer.brokers.broker import broker_named
+from observer.brokers.time_and_sales import page_trades_of
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.removed import require_hot
 from observer.cli.steps import steps
 from observer.cli.tables import show_text
-from observer.config import Settings
-from observer.errors import NoDataError, NotReplayableError
-from observer.local_time import local_datetime
-from observer.providers.broker import broker_named
-from observer.providers.time_and_sales import page_trades_of
+from observer.collection.decisions import DecisionComparison, DecisionReplay, verified
+from observer.collection.earlier import earlier_days
+from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, settings_differences, stored_settings
 from observer.store.reader import StoreReader
 from observer.store.slots import day_bounds
-from observer.streaming.decisions import DecisionComparison, DecisionReplay, verified
-from observer.streaming.earlier import earlier_days
-from observer.universe.eligibility import KOREAN_STOCKS
+from observer.system.config import Settings
 
 
 def verify(

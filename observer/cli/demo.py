@@ -21,26 +21,26 @@ from rich.text import Text
 
 from bus.events import EVENT_TYPES, BackupCompleted, Event, QualityJudged
 from bus.feed import FeedSubscriber
-from observer import logs
+from observer.base import logs
+from observer.base.clock import CLOCK_VARIABLE
+from observer.base.errors import ConfigError, StoreError, StoreFailedError
+from observer.base.local_time import local_datetime
+from observer.base.signals import stopping_on_signals
+from observer.base.units import NS_PER_S
 from observer.cli.context import DEMO_CONFIGURATION, JsonOption, print_json
 from observer.cli.options import Option
 from observer.cli.tables import Table, show
-from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
 from observer.demo.day import BOOT_S_MAX, DemoDay, DemoOptions, is_of_demo, prepare, tidy
 from observer.demo.display import DayView
 from observer.demo.ledger import LEDGER, OFFERED, keep_ledger, write_offered
 from observer.demo.summary import DemoSummary, summarise, summary_rows
-from observer.errors import ConfigError, StoreError, StoreFailedError
-from observer.host.process import NAME, Host
-from observer.local_time import local_datetime
-from observer.signals import stopping_on_signals
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.store.engine import parse_url
 from observer.store.reader import StoreReader
 from observer.supervisor.linux import require_linux
-from observer.units import NS_PER_S
+from observer.system.host import NAME, Host
 
 MoreRecords = Literal["order_book", "expected_price", "market_state", "nav"]  # beside trades
 

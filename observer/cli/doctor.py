@@ -7,14 +7,14 @@ from typing import Annotated, Final
 from click.exceptions import Exit
 from rich.console import Console
 
+from observer.base.clock import RealClock
 from observer.cli.context import ConfigOption, JsonOption, examined_configuration, print_json
 from observer.cli.options import Option
 from observer.cli.steps import steps
 from observer.cli.tables import Table, show, show_text
-from observer.clock import RealClock
-from observer.doctor.examination import SUBJECTS
-from observer.doctor.finding import Finding
-from observer.doctor.place import place_of
+from observer.system.doctor.examination import SUBJECTS
+from observer.system.doctor.finding import Finding
+from observer.system.doctor.place import place_of
 
 _LEVEL_WIDTH: Final = len("critical")
 _CHECK_WIDTH: Final = max(len(subject.name) for subject in SUBJECTS)

@@ -13,8 +13,11 @@ from click.exceptions import Exit
 
 from bus.endpoints import Address
 from bus.events import EnrichmentCompleted, SectorAssigned
-from observer.backup.settings import load_backup_settings
-from observer.base_settings import BaseSettings, endpoints_of, is_reachable
+from observer.archive.backup.settings import load_backup_settings
+from observer.base.clock import clock_from_environment
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_datetime
+from observer.base.settings import BaseSettings, endpoints_of, is_reachable
 from observer.cli.context import (
     ConfigOption,
     JsonOption,
@@ -26,21 +29,18 @@ from observer.cli.context import (
 )
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show
-from observer.clock import clock_from_environment
-from observer.errors import ConfigError, NoDataError
-from observer.local_time import local_datetime
-from observer.sectors import finance_database
-from observer.sectors.codes import CodeTable
-from observer.sectors.files import read_tables, write_table
-from observer.sectors.learning import UNMEASURED, Learned, learned
-from observer.sectors.model import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
-from observer.sectors.options import OUTBOX, SNAPSHOT, TABLES, EnrichmentOptions
-from observer.sectors.report import rounds_rows
+from observer.reference.sectors import finance_database
+from observer.reference.sectors.codes import CodeTable
+from observer.reference.sectors.files import read_tables, write_table
+from observer.reference.sectors.learning import UNMEASURED, Learned, learned
+from observer.reference.sectors.model import REGIONS, SECTOR_NAMES, SOURCES, Region, SectorSourceName
+from observer.reference.sectors.options import OUTBOX, SNAPSHOT, TABLES, EnrichmentOptions
+from observer.reference.sectors.report import rounds_rows
 from observer.store.sectors import SectorReader
 
 if TYPE_CHECKING:
-    from observer.sectors.enrichment import ReportProgress
-    from observer.sectors.run import Wanted
+    from observer.reference.sectors.enrichment import ReportProgress
+    from observer.reference.sectors.run import Wanted
 
 
 def run_command(
@@ -105,7 +105,7 @@ def run_command(
 
 
 def _run(settings: BaseSettings, options: EnrichmentOptions, *, dry_run: bool, as_json: bool) -> None:
-    from observer.sectors import run  # imports the sources; Yahoo's is heavy
+    from observer.reference.sectors import run  # imports the sources; Yahoo's is heavy
 
     run.log_to_stderr(options)
     if dry_run:
@@ -128,7 +128,7 @@ async def ingest_of(settings: BaseSettings) -> AsyncIterator[Address]:
     if is_reachable(settings.run):
         yield endpoints_of(settings.run).ingest
         return
-    from observer.host.writer_process import writer_of
+    from observer.system.writer_process import writer_of
 
     async with writer_of(settings.store.url, settings.instance) as writer:
         yield writer.ingest_address

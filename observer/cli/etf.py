@@ -11,7 +11,10 @@ from click.exceptions import Exit
 
 from bus.commands import Refused, RunJob
 from bus.events import EtfJob, EtfJobEnded, EtfListed
-from observer.base_settings import BaseSettings
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_datetime
+from observer.base.settings import BaseSettings
+from observer.base.units import NS_PER_S
 from observer.calendar.day_file import read_trading_days
 from observer.cli.context import (
     AskedDay,
@@ -31,13 +34,10 @@ from observer.cli.options import Argument, Option
 from observer.cli.system import ask
 from observer.cli.tables import Table
 from observer.cli.tables import show as show_table
-from observer.errors import ConfigError, NoDataError
-from observer.etf.model import Etf
-from observer.etf.report import JOBS, EtfReport, report
-from observer.etf.schedule import last_due_ns
-from observer.local_time import local_datetime
+from observer.reference.etf.model import Etf
+from observer.reference.etf.report import JOBS, EtfReport, report
+from observer.reference.etf.schedule import last_due_ns
 from observer.store.etf import EtfReader
-from observer.units import NS_PER_S
 
 POLL_S: Final = 0.2
 PHASES: Final[dict[str, EtfJob]] = {job.removeprefix("etf_"): job for job in JOBS}

@@ -6,10 +6,10 @@ from typing import Final
 import msgspec
 
 from bus.events import Event
+from observer.base.local_time import local_datetime
+from observer.base.text import shown
+from observer.base.units import plain
 from observer.cli.tables import display_width
-from observer.local_time import local_datetime
-from observer.text import shown
-from observer.units import plain
 
 _SYMBOL: Final = "symbol"
 _NS: Final = "_ns"

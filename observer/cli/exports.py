@@ -2,9 +2,9 @@
 
 import click
 
+from observer.base.errors import DataFileError
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.removed import require_hot
-from observer.errors import DataFileError
 from observer.store.days import DayReader
 from observer.store.exports import Ledgers, ledgers_folder
 

@@ -30,7 +30,7 @@ _REMEDIES: Final[Mapping[int, tuple[int, str]]] = {
 def failure(error: Exception) -> tuple[str, int] | None:
     """The text, each of its lines a problem, and the exit status; None for an error of our own making: a bug."""
     from bus.endpoints import BusError
-    from observer.errors import ObserverError
+    from observer.base.errors import ObserverError
 
     match error:
         case ClickException():
@@ -56,7 +56,7 @@ def print_failure(text: str) -> None:
 
     What a full disk or a closed pipe did not take of stdout is given up.
     """
-    from observer.text import plain_text
+    from observer.base.text import plain_text
 
     for line in text.splitlines():
         sys.stderr.write(f"observer: {plain_text(line)}\n")

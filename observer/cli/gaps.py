@@ -12,7 +12,10 @@ import msgspec
 
 from bus.commands import RetryGaps
 from bus.events import GapDetected, GapOpened, GapTimesMeasured, SlotAssigned
-from observer.base_settings import RunSettings
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_datetime
+from observer.base.settings import RunSettings
+from observer.base.units import NS_PER_S
 from observer.cli import system
 from observer.cli.context import (
     AskedDay,
@@ -29,11 +32,8 @@ from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_line
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
-from observer.errors import ConfigError, NoDataError
-from observer.local_time import local_datetime
 from observer.store.gaps import GapStory, OpeningStory
 from observer.store.reader import StoreReader
-from observer.units import NS_PER_S
 
 _NAMED: Final = 3  # ids in an error message
 

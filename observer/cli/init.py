@@ -14,12 +14,12 @@ from typing import Annotated, Final
 import click
 import msgspec
 
+from observer.base.errors import ConfigError
+from observer.base.files import make_private_folder, replace_file
 from observer.cli.context import DEFAULT_CONFIGURATION, JsonOption, print_error, print_json
 from observer.cli.init_files import KEYS, SYSTEMD_UNIT, InitOptions, is_hidden, new_files
 from observer.cli.options import Argument, Option
-from observer.config import load_settings
-from observer.errors import ConfigError
-from observer.files import make_private_folder, replace_file
+from observer.system.config import load_settings
 
 _FOLDERS: Final = ("config", "config/universe", "data", "run")
 _REPLACED: Final = ".before"  # behind the name of a file that --force replaced

@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from observer.errors import ConfigError
-from observer.providers.broker import DEFAULT_BROKER, broker_named
-from observer.shipped_files import configuration_files, shipped_file
+from observer.base.errors import ConfigError
+from observer.base.shipped_files import configuration_files, shipped_file
+from observer.brokers.broker import DEFAULT_BROKER, broker_named
 
 CONFIGURATION: Final = "config/observer.toml"
 SYSTEMD_UNIT: Final = "config/observer.service"

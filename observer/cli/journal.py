@@ -12,9 +12,9 @@ from bus.codec import Batch, BatchError, decode_events, unpack
 from bus.events import Event, Poison, kind_of
 from bus.journal import JournalError, JournalReader, cut_torn_tail
 from bus.verification import JournalReport, verify
+from observer.base.errors import DataFileError
 from observer.cli.context import JsonOption, print_json
 from observer.cli.options import Argument, Option
-from observer.errors import DataFileError
 
 TORN = 1
 HAS_MISSING_RANGES = 3

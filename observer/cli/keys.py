@@ -8,7 +8,7 @@ import click
 from bus.endpoints import Endpoints
 from bus.keys import add_client, clients, make_keys, public_key, remove_client
 from bus.roles import Role
-from observer.base_settings import load_base_settings
+from observer.base.settings import load_base_settings
 from observer.cli.context import DEFAULT_CONFIGURATION, JsonOption, print_json
 from observer.cli.options import Argument, Option
 

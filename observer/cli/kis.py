@@ -11,16 +11,16 @@ import click
 import msgspec
 from click.exceptions import Exit
 
-from observer.accounts.clients import Brokers
+from observer.base.clock import Clock, clock_from_environment
+from observer.base.errors import ConfigError
+from observer.base.local_time import KOREA, local_datetime
+from observer.base.units import NS_PER_S
+from observer.brokers.accounts.clients import Brokers
+from observer.brokers.kis.calls import CALLS, Argument, KisCall, Parameter
+from observer.brokers.kis.client import KisClient
 from observer.cli.context import ConfigOption, JsonOption, full_settings, print_json
 from observer.cli.options import Argument as TypedArgument
-from observer.clock import Clock, clock_from_environment
-from observer.config import Settings
-from observer.errors import ConfigError
-from observer.local_time import KOREA, local_datetime
-from observer.providers.kis.calls import CALLS, Argument, KisCall, Parameter
-from observer.providers.kis.client import KisClient
-from observer.units import NS_PER_S
+from observer.system.config import Settings
 
 _PROCESS: Final = "kis-command"
 

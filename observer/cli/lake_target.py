@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import click
 import msgspec
 
+from observer.base.errors import ConfigError, NoDataError
 from observer.cli.backup import shown
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, asked_day, print_json
 from observer.cli.lake import Lake, lake_of
-from observer.errors import ConfigError, NoDataError
 from observer.store.days import DayReader
 
 
@@ -49,7 +49,7 @@ def publish_command(day: DayArgument = None, config: ConfigOption = None, as_jso
 
 
 async def _publish(lake: Lake, again: str | None, *, as_json: bool) -> Sequence[PublishedLine]:
-    from observer.lake.target import publish_days
+    from observer.archive.lake.target import publish_days
 
     if (store := lake.open_target()) is None:
         raise ConfigError('no object store is configured: add target = "s3://BUCKET/PREFIX" to [lake]')

@@ -5,10 +5,10 @@ from typing import Annotated, Final
 
 import msgspec
 
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.lines import line_id, line_of, stock_of, venue_of
 from observer.calendar.venues import VENUES
 from observer.cli.options import Argument, Option
-from observer.errors import ConfigError, NoDataError
-from observer.lines import line_id, line_of, stock_of, venue_of
 
 ALL: Final = "all"
 

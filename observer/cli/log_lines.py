@@ -1,7 +1,7 @@
 """Lines of log files: what they say, and how they are shown to people and to programs. Pure.
 
-A line is the JSON object of `observer.logs`, or any other output of a process: the traceback of an interpreter that
-crashed, the text of a library. Such output is shown as it is, below the process's name.
+A line is the JSON object of `observer.base.logs`, or any other output of a process: the traceback of an interpreter
+that crashed, the text of a library. Such output is shown as it is, below the process's name.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,8 @@ from typing import Final, Literal
 import click
 import msgspec
 
-from observer.text import plain_lines, plain_text
-from observer.units import NS_PER_MS
+from observer.base.text import plain_lines, plain_text
+from observer.base.units import NS_PER_MS
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LEVELS: Final[Sequence[Level]] = ("debug", "info", "warning", "error", "critical")
@@ -22,7 +22,7 @@ _BEGIN: Final = b'{"time":"'
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """A line as `observer.logs` writes it."""
+    """A line as `observer.base.logs` writes it."""
 
     time: str
     level: str

@@ -12,14 +12,14 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final
 
-from observer.base_settings import RunSettings
+from observer.base.errors import ConfigError, NoDataError, did_you_mean
+from observer.base.local_time import local_datetime
+from observer.base.settings import RunSettings
+from observer.base.units import NS_PER_S
 from observer.cli.context import ConfigOption, base_settings, market_time_ns
 from observer.cli.log_files import ProcessLog, log_names
 from observer.cli.log_lines import HumanLines, Level, LogEntry, json_line, reaches
 from observer.cli.options import Argument, Option
-from observer.errors import ConfigError, NoDataError, did_you_mean
-from observer.local_time import local_datetime
-from observer.units import NS_PER_S
 
 _POLL_S: Final = 0.2  # machine seconds
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -17,29 +17,29 @@ from bus.commands import Done, Refused, RunJob, UnderWay
 from bus.events import Event, MasterFileChecked
 from bus.outbox import Outbox, OutboxInUseError
 from bus.producer import Producer, delivering
-from observer.accounts.clients import listing_files
-from observer.alerts.process import Alerts
-from observer.base_settings import endpoints_of, is_reachable
+from observer.base.clock import Clock, clock_from_environment
+from observer.base.errors import ConfigError, DataFileError, NoDataError, did_you_mean
+from observer.base.settings import endpoints_of, is_reachable
+from observer.brokers.accounts.clients import listing_files
+from observer.brokers.broker import broker_named
 from observer.cli.context import ConfigOption, JsonOption, full_settings, market_time_ns, print_error, print_json
 from observer.cli.master_queries import Region, local_files
 from observer.cli.master_tables import change_line, counts_text, show_checks, show_dry_run, show_verified
 from observer.cli.options import Argument, Option
 from observer.cli.progress import bars_of_downloads
 from observer.cli.system import ask_system
-from observer.clock import Clock, clock_from_environment
-from observer.config import Settings
-from observer.errors import ConfigError, DataFileError, NoDataError, did_you_mean
-from observer.host.writer_process import writer_of
-from observer.listings.diff import difference
-from observer.listings.files import listings_in
-from observer.listings.jobs import PENDING, approval_of
-from observer.listings.model import EXCHANGES, REGIONS
-from observer.listings.sync import FORCE, Examined, MasterFiles
-from observer.listings.verification import verify_exchange
-from observer.providers.broker import broker_named
+from observer.monitoring.alerts.process import Alerts
+from observer.reference.listings.diff import difference
+from observer.reference.listings.files import listings_in
+from observer.reference.listings.jobs import PENDING, approval_of
+from observer.reference.listings.model import EXCHANGES, REGIONS
+from observer.reference.listings.sync import FORCE, Examined, MasterFiles
+from observer.reference.listings.verification import verify_exchange
 from observer.store.listings import ListingReader
 from observer.store.ownership import claim
 from observer.store.reader import StoreReader
+from observer.system.config import Settings
+from observer.system.writer_process import writer_of
 
 _WAIT_S: Final = 120.0  # machine seconds for an order to the running system
 _POLL_S: Final = 0.2
@@ -171,7 +171,9 @@ def _stated_once() -> Iterator[list[str]]:
     """Log at the block's end what the checks logged within it, but for what has one of the reasons that the block
     appends: the table that follows states them.
     """
-    loggers = [logging.getLogger(name) for name in ("observer.listings.sync", "observer.alerts.process")]
+    loggers = [
+        logging.getLogger(name) for name in ("observer.reference.listings.sync", "observer.monitoring.alerts.process")
+    ]
     held: list[logging.LogRecord] = []
     reasons: list[str] = []
 

@@ -15,6 +15,11 @@ import click
 import msgspec
 from click.exceptions import Exit
 
+from observer.base.clock import Clock, clock_from_environment
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_ns
+from observer.base.text import csv_cell
+from observer.base.units import NS_PER_DAY
 from observer.cli.context import (
     ConfigOption,
     DayArgument,
@@ -36,10 +41,8 @@ from observer.cli.master_tables import (
 )
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show
-from observer.clock import Clock, clock_from_environment
-from observer.errors import ConfigError, NoDataError
-from observer.listings.files import FOLDER, LocalFiles
-from observer.listings.model import (
+from observer.reference.listings.files import FOLDER, LocalFiles
+from observer.reference.listings.model import (
     SecuritySource,
     Tradable,
     TradableAnswer,
@@ -47,15 +50,12 @@ from observer.listings.model import (
     region_of,
     traded_in,
 )
-from observer.listings.tradable import BROKER, TradableAtBroker, TradableInDatabase
-from observer.local_time import local_ns
+from observer.reference.listings.tradable import BROKER, TradableAtBroker, TradableInDatabase
 from observer.store.listings import ListingReader
 from observer.store.reader import StoreReader
-from observer.text import csv_cell
-from observer.units import NS_PER_DAY
 
 if TYPE_CHECKING:  # imports the settings of all packages, for a query to a broker
-    from observer.config import Settings
+    from observer.system.config import Settings
 
 _PROCESS: Final = "master-command"
 _NEVER_CHECKED: Final = "no master file was ever checked: `observer master update` downloads and checks them"
@@ -167,7 +167,7 @@ async def _connected(settings: "Settings", clock: Clock) -> AsyncIterator[Securi
     Raises:
         ConfigError: no account has keys and a token.
     """
-    from observer.accounts.clients import Brokers
+    from observer.brokers.accounts.clients import Brokers
 
     brokers = Brokers(settings.clients, clock, Random(os.getpid()), _PROCESS)
     account = next((account for account in brokers.usable("securities") if account.has_valid_token()), None)

@@ -7,14 +7,14 @@ import click
 import msgspec
 
 from bus.events import ListingChange, ListingChanged, MasterFileChecked
+from observer.base.local_time import local_datetime
 from observer.cli.context import AskedDay, as_maps, print_json
 from observer.cli.tables import Table, show, show_text
-from observer.listings.diff import Change
-from observer.listings.files import PendingApproval
-from observer.listings.model import NAMES
-from observer.listings.sync import Examined
-from observer.listings.verification import Verified
-from observer.local_time import local_datetime
+from observer.reference.listings.diff import Change
+from observer.reference.listings.files import PendingApproval
+from observer.reference.listings.model import NAMES
+from observer.reference.listings.sync import Examined
+from observer.reference.listings.verification import Verified
 
 _NUMBERS: Final = ("listings", "removed", "kB", "backups", "records", "bad", "new", "changed")
 

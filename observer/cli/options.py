@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get
 
 import click
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"]}
 

@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from observer.providers import broker as interfaces
+from observer.brokers import broker as interfaces
 
 SHOWN_AFTER_S: Final = 2.0  # machine seconds; what is over sooner needs no bar
 

@@ -10,7 +10,9 @@ import click
 import msgspec
 
 from bus.events import QualityJudged
-from observer.accounts.clients import capacity_of
+from observer.base.clock import clock_from_environment
+from observer.base.lines import venue_of
+from observer.brokers.accounts.clients import capacity_of
 from observer.calendar.service import TradingDayService
 from observer.cli.context import (
     AskedDay,
@@ -27,13 +29,11 @@ from observer.cli.lines import AskedLines, SymbolOption, VenueOption, asked_line
 from observer.cli.removed import require_hot
 from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import held_of_market, market_line
-from observer.clock import clock_from_environment
 from observer.gaps.completeness import HeldShare
 from observer.gaps.intervals import Interval, utilization
 from observer.gaps.judging import GAP_RATE_LIMIT, gap_rate
 from observer.gaps.reconciliation import reconcile
 from observer.gaps.stock_quality import StockQuality
-from observer.lines import venue_of
 from observer.store.reader import StoreReader
 
 

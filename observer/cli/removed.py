@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from observer.config import Settings
-from observer.errors import NoDataError
-from observer.lake.layout import SealedDay, sealed_days
-from observer.lake.settings import LakeSettings
+from observer.archive.lake.layout import SealedDay, sealed_days
+from observer.archive.lake.settings import LakeSettings
+from observer.base.errors import NoDataError
 from observer.store.removal import SealedRows
+from observer.system.config import Settings
 
 
 def folder_of_lake(settings: Settings) -> Path:

@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.status import Status
 
 from bus.replay import CaptureSource, Replay
+from observer.base.errors import ConfigError
+from observer.base.signals import stopping_on_signals
 from observer.cli.options import Argument, Option
-from observer.errors import ConfigError
-from observer.host.replaying import RawReplaySummary, ReplaySummary, replay_committed, replay_raw
-from observer.signals import stopping_on_signals
+from observer.system.replaying import RawReplaySummary, ReplaySummary, replay_committed, replay_raw
 
 FASTEST = "max"
 POLL_S = 0.1

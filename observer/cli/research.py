@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import click
 from rich.console import Console
 
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.units import plain
 from observer.cli.context import (
     ConfigOption,
     DayArgument,
@@ -22,8 +24,6 @@ from observer.cli.options import Argument, Option
 from observer.cli.plot import Candle, plotted
 from observer.cli.steps import steps
 from observer.cli.tables import Table, show, terminal_width
-from observer.errors import ConfigError, NoDataError
-from observer.units import plain
 
 if TYPE_CHECKING:
     import polars as pl

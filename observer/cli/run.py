@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
-from observer import logs
+from observer.base import logs
+from observer.base.clock import Clock, clock_from_environment
+from observer.base.signals import stopping_on_signals
 from observer.cli.context import DEFAULT_CONFIGURATION
 from observer.cli.options import Option
-from observer.clock import Clock, clock_from_environment
-from observer.config import Settings, load_settings
-from observer.host.process import NAME, Host
-from observer.signals import stopping_on_signals
 from observer.supervisor.notify import ServiceManager
 from observer.supervisor.output import open_log, rotate
+from observer.system.config import Settings, load_settings
+from observer.system.host import NAME, Host
 
 ROTATION_S: Final = 60.0  # machine seconds between looks at the length of our own log
 

@@ -19,18 +19,18 @@ import httpx
 import msgspec
 import tomli_w
 
+from observer.base.clock import Clock, ScaledClock
+from observer.base.errors import ConfigError, TransportError
+from observer.base.local_time import local_ns
+from observer.base.signals import stopping_on_signals
 from observer.cli.options import Argument, Option
-from observer.clock import Clock, ScaledClock
-from observer.config import load_settings
 from observer.demo.configuration import DAY
 from observer.demo.ledger import write_offered
-from observer.errors import ConfigError, TransportError
-from observer.local_time import local_ns
-from observer.signals import stopping_on_signals
 from observer.simulator.faults import FAULT_MEANINGS, FaultKind, FaultRequest, second_of_day
 from observer.simulator.kis.simulator import Simulator, market_of
 from observer.simulator.market.sessions import Venue
 from observer.simulator.settings import SimulatorSettings
+from observer.system.config import load_settings
 
 
 def _date(text: str) -> str:

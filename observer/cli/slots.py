@@ -19,7 +19,10 @@ from bus.events import (
     SlotReleased,
     UniverseMember,
 )
-from observer.accounts.clients import capacity_of
+from observer.base.errors import NoDataError
+from observer.base.lines import stock_of
+from observer.base.local_time import local_datetime
+from observer.brokers.accounts.clients import capacity_of
 from observer.cli import system
 from observer.cli.context import (
     AskedDay,
@@ -37,16 +40,13 @@ from observer.cli.lines import SymbolArgument, VenueOption, asked_lines, typed_l
 from observer.cli.options import Argument
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
-from observer.errors import NoDataError
-from observer.lines import stock_of
-from observer.local_time import local_datetime
+from observer.reference.universe.eligibility import KOREAN_STOCKS, exclusion, judged_close
 from observer.selection.pins import WAITING, standing_pins
 from observer.selection.settings import UniverseSettings
 from observer.selection.slot_projection import SlotInterval, SlotStatuses
 from observer.selection.slots import empty_slots
 from observer.store.reader import StoreReader
 from observer.store.slots import SlotChange, day_bounds
-from observer.universe.eligibility import KOREAN_STOCKS, exclusion, judged_close
 
 _EXCHANGES: Final = ("KOSPI", "KOSDAQ")
 

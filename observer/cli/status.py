@@ -8,17 +8,17 @@ from click.exceptions import Exit
 from msgspec import to_builtins
 
 from bus.commands import ProcessAlert, ProcessStatus, Status, StatusReply
+from observer.base.errors import StoreError
+from observer.base.local_time import local_datetime
 from observer.cli.context import ConfigOption, JsonOption, as_maps, base_settings, print_json
 from observer.cli.system import ask, show
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
 from observer.cli.tape_progress import official_bars, official_line, progress_line
-from observer.errors import StoreError
-from observer.local_time import local_datetime
 
 if TYPE_CHECKING:
     from bus.events import GapMeasure, GapTimesMeasured, TapeProgressed
-    from observer.tape.official_lines import OfficialBars
+    from observer.collection.tape.official_lines import OfficialBars
 
 _SHOWN: Final[tuple["GapMeasure", ...]] = ("detection", "closing")
 _COLUMNS = ("process", "state", "pid", "uptime s", "restarts", "CPU %", "RSS MB", "heartbeat s", "loop lag ms")

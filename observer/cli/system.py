@@ -11,10 +11,10 @@ import click
 from click.exceptions import Exit
 
 from bus.commands import Done, EachReply, OrderReply, Refused, ReloadReply, Reply, Request, StatusReply, UnderWay
-from observer.base_settings import RunSettings, endpoints_of
+from observer.base.errors import ConfigError
+from observer.base.settings import RunSettings, endpoints_of
 from observer.cli.context import ANSWER_S, print_error, print_json, running_system
 from observer.cli.tables import show_text
-from observer.errors import ConfigError
 
 
 def ask(request: Request, config: Path | None) -> Reply:

@@ -14,7 +14,7 @@ from unicodedata import combining, east_asian_width
 
 import msgspec
 
-from observer.text import plain_text
+from observer.base.text import plain_text
 
 _GAP: Final = "  "
 _NARROW_GAP: Final = " "

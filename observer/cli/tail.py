@@ -9,7 +9,7 @@ from typing import Annotated, Final
 from bus.endpoints import Address
 from bus.events import Fact, Severity
 from bus.feed import FeedSubscriber
-from observer.base_settings import RunSettings
+from observer.base.settings import RunSettings
 from observer.cli.context import ConfigOption, base_settings, print_error, running_system
 from observer.cli.event_lines import event_line, json_line, symbol_of
 from observer.cli.lines import typed_line

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from bus.events import TapeJudged, TapePage, TapeProgressed
+from observer.base.errors import NoDataError
+from observer.base.local_time import local_datetime
 from observer.cli.context import ConfigOption, DayArgument, JsonOption, full_settings, print_json, stored_day
 from observer.cli.lines import SymbolOption, asked_lines
 from observer.cli.tables import Table, show, show_text
 from observer.cli.tape_progress import held_of_market, market_line, official_bars, official_line, percent, progress_line
-from observer.errors import NoDataError
+from observer.collection.tape.official_lines import OfficialBars
 from observer.gaps.completeness import HeldShare, completeness
-from observer.local_time import local_datetime
 from observer.store.reader import StoreReader
-from observer.tape.official_lines import OfficialBars
 
 _ROWS_SHOWN = 40
 

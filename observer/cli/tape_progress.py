@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bus.events import QualityJudged, TapeJudged, TapeProgressed
+    from observer.collection.tape.official_lines import OfficialBars
     from observer.store.reader import StoreReader
-    from observer.tape.official_lines import OfficialBars
 
 
 def progress_line(progress: "TapeProgressed") -> str:
@@ -48,7 +48,7 @@ def official_bars(reader: "StoreReader", session_date: str) -> "OfficialBars | N
     Raises:
         StoreError: the database does not answer.
     """
-    from observer.tape.official_lines import day_of  # only where there is a tape
+    from observer.collection.tape.official_lines import day_of  # only where there is a tape
 
     if not (fetches := reader.minute_fetches(session_date)):
         return None

@@ -25,7 +25,7 @@ from observer.cli.context import (
 from observer.cli.options import Option
 from observer.cli.top_screen import screen
 from observer.cli.top_terminal import Terminal, is_terminal, rendered
-from observer.config import Settings
+from observer.system.config import Settings
 from observer.web.live import Live, now_ms
 from observer.web.model import Part, State
 from observer.web.past import past_state

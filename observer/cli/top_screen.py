@@ -9,11 +9,11 @@ from typing import Final
 
 from rich.text import Text
 
+from observer.base.text import plain_text
 from observer.cli import top_figures
 from observer.cli.top_parts import alerts, head, processes
 from observer.cli.top_slots import slots
 from observer.cli.top_texts import fit
-from observer.text import plain_text
 from observer.web.model import State
 
 _TALL: Final = 34  # rows, from which figures may take two rows and processes a table

@@ -13,7 +13,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from observer.signals import stopping_on_signals
+from observer.base.signals import stopping_on_signals
 
 _ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[2J"  # the other screen, no cursor, empty
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"

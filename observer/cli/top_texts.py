@@ -5,8 +5,8 @@ from typing import Final
 
 from rich.text import Text
 
+from observer.base.text import plain_text
 from observer.cli.tables import display_width
-from observer.text import plain_text
 from observer.web.model import Part, State, Timeline
 
 SEPARATOR: Final = " · "

@@ -11,7 +11,9 @@ from click.exceptions import Exit
 
 from bus.commands import Done, Refused, Reply, RunJob, UnderWay
 from bus.events import AlertRaised, DailyBar, UniverseBuilt, UniverseMember, VenueEligibility
-from observer.base_settings import endpoints_of, is_reachable
+from observer.base.errors import ConfigError, NoDataError
+from observer.base.local_time import local_datetime
+from observer.base.settings import endpoints_of, is_reachable
 from observer.cli.context import (
     ANSWER_S,
     AskedDay,
@@ -31,15 +33,13 @@ from observer.cli.lines import VenueOption, asked_lines
 from observer.cli.options import Argument, Option
 from observer.cli.tables import Table, show_text
 from observer.cli.tables import show as show_table
-from observer.config import Settings
-from observer.errors import ConfigError, NoDataError
-from observer.listings.model import Listing
-from observer.local_time import local_datetime
+from observer.reference.listings.model import Listing
+from observer.reference.universe.builder import EXCHANGES
+from observer.reference.universe.changes import UniverseChanges, changes_between
+from observer.reference.universe.eligibility import KOREAN_STOCKS, exclusion_by_kind
+from observer.reference.universe.files import universe_content
 from observer.store.reader import StoreReader
-from observer.universe.builder import EXCHANGES
-from observer.universe.changes import UniverseChanges, changes_between
-from observer.universe.eligibility import KOREAN_STOCKS, exclusion_by_kind
-from observer.universe.files import universe_content
+from observer.system.config import Settings
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from rich.progress import Progress, TaskID

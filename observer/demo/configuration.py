@@ -11,9 +11,9 @@ from typing import Final
 import msgspec
 import tomli_w
 
+from observer.base.shipped_files import shipped_file
+from observer.brokers.broker import DEFAULT_BROKER, RecordKind
 from observer.calendar.session_file import SHIPPED
-from observer.providers.broker import DEFAULT_BROKER, RecordKind
-from observer.shipped_files import shipped_file
 
 DAY: Final = date(2026, 11, 18)  # an ordinary Wednesday, the day before the exam day
 

@@ -9,20 +9,20 @@ from typing import Final
 
 import msgspec
 
+from observer.base.clock import HeldClock
+from observer.base.errors import ConfigError
+from observer.base.files import PRIVATE_FILE
+from observer.base.local_time import local_ns
+from observer.base.shipped_files import shipped_file
+from observer.brokers.broker import RecordKind
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.session_file import SHIPPED, read_session_rules
 from observer.calendar.sessions import sessions_on
-from observer.clock import HeldClock
-from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
 from observer.demo.ledger import LEDGER, OFFERED
-from observer.errors import ConfigError
-from observer.files import PRIVATE_FILE
-from observer.host.preflight import require_writable
-from observer.local_time import local_ns
-from observer.providers.broker import RecordKind
-from observer.shipped_files import shipped_file
 from observer.supervisor.instance import InstanceLock
+from observer.system.config import Settings, load_settings
+from observer.system.preflight import require_writable
 
 ENDS: Final = (15, 40)
 WHOLE_DAY_ENDS: Final = (20, 15)

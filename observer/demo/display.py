@@ -32,8 +32,8 @@ from bus.events import (
     UniverseBuilt,
     kind_of,
 )
+from observer.base.local_time import local_datetime
 from observer.demo.news import News
-from observer.local_time import local_datetime
 from observer.selection.slot_projection import extended
 
 STATUS_S: Final = 30.0  # machine seconds without a line

@@ -10,9 +10,9 @@ import httpx
 import msgspec
 
 from bus.events import Trade
-from observer.errors import TransportError
+from observer.base.errors import TransportError
+from observer.base.lines import stock_of, venue_of
 from observer.gaps.intervals import Interval
-from observer.lines import stock_of, venue_of
 from observer.simulator.market.market import Market, OfferedTrade
 from observer.store.reader import StoreReader
 

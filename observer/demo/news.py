@@ -21,7 +21,7 @@ from bus.events import (
     PhaseChanged,
     UniverseBuilt,
 )
-from observer.local_time import local_datetime
+from observer.base.local_time import local_datetime
 
 QUIET_S: Final = 5.0  # machine seconds without news of a gap or a connection: what a cut cost is known
 _RUNNING: Final = "RUNNING"

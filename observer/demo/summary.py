@@ -8,13 +8,13 @@ import msgspec
 from bus.commands import StatusReply
 from bus.events import Trade
 from bus.segments import published_by_stream
+from observer.base.units import NS_PER_S
 from observer.demo.day import OUTBOXES
 from observer.demo.ledger import of_line, overstated, read_ledger
 from observer.simulator.market.market import Market, OfferedTrade
 from observer.simulator.market.sessions import Venue
 from observer.store.reader import StoreReader
 from observer.store.summary import DaySummary
-from observer.units import NS_PER_S
 
 _DAY_S = 24 * 3600
 

@@ -15,8 +15,8 @@ from typing import Final, Literal
 import msgspec
 
 from bus.events import GapDetected, GapReason, Trade, TradesConflated
+from observer.base.units import plain
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.units import plain
 
 # Outcome of a trade: continuous (also the first one of a subscription), duplicate, contradiction, or preceded by a gap.
 # The trade after a gap is new, too. A contradiction is no repetition, and yet its volume of the day is below the last

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from bus.events import SlotAssigned, SlotReleased, StreamedTime
-from observer.units import NS_PER_S
+from observer.base.units import NS_PER_S
 
 VolumeSpan = tuple[float, float]
 """A span of the day's cumulative volume: above the first value, up to the second."""

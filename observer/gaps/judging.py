@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from bus.events import QualityJudged
-from observer.units import NS_PER_MINUTE
+from observer.base.units import NS_PER_MINUTE
 
 SETTLED_AFTER_NS: Final = 5 * NS_PER_MINUTE
 """After the close: the last trades and gaps, and the sweep of the finished session, are stored by then."""

@@ -18,10 +18,10 @@ from typing import Final
 import msgspec
 
 from bus.events import GapDetected, GapEmpty, GapOpened, GapReason, Trade, TradesConflated
+from observer.base.lines import venue_of
+from observer.base.units import plain
 from observer.gaps.detector import GapDetector, TradeOutcome
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.lines import venue_of
-from observer.units import plain
 
 Resolution = GapDetected | GapEmpty
 """What becomes of a gap: missing volume is proved, or that nothing is missing."""

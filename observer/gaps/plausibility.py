@@ -17,9 +17,9 @@ from typing import Final, Literal
 import msgspec
 
 from bus.events import Snapshot, Trade
+from observer.base.lines import line_of
+from observer.base.units import NS_PER_S
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.lines import line_of
-from observer.units import NS_PER_S
 
 AHEAD_MAX_NS: Final = 1_800 * NS_PER_S  # of the machine's clock; a clock that is wrong must not refuse a whole day
 SURGE: Final = 20.0

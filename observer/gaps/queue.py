@@ -6,8 +6,8 @@ from typing import Final, Literal
 import msgspec
 
 from bus.events import GapDetected
+from observer.base.units import NS_PER_S
 from observer.gaps.recovery import RecoverySettings, in_order, plan, retry_after_s
-from observer.units import NS_PER_S
 
 DEPTH_MAX: Final = 100
 """The queue stays shorter than this (docs/requirement.md)."""

@@ -11,10 +11,10 @@ from typing import Annotated, Final, Literal, Protocol
 import msgspec
 
 from bus.events import GapDetected, MinuteBarRecovered, RecoverySource, Side, Trade
+from observer.base.local_time import local_datetime
+from observer.base.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from observer.gaps.intervals import VOLUME_NOISE
 from observer.gaps.plausibility import AHEAD_MAX_NS
-from observer.local_time import local_datetime
-from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 
 Priority = Literal["high", "medium", "low"]
 

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from bus.events import QualityJudged
+from observer.base.lines import stock_of
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.lines import stock_of
 
 # From the strongest word to the weakest: a defect that is proved at one venue is the stock's, whatever is unknown of
 # the other one.

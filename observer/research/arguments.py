@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.errors import ConfigError
-from observer.local_time import local_datetime, local_ns
-from observer.units import NS_PER_MINUTE, NS_PER_S
+from observer.base.errors import ConfigError
+from observer.base.local_time import local_datetime, local_ns
+from observer.base.units import NS_PER_MINUTE, NS_PER_S
 
 When = str | date | datetime
 """A day or a moment: "2026-11-18", "20261118", "2026-11-18 10:00:00", a date or a datetime; without a zone it is local

@@ -18,13 +18,13 @@ from typing import Final
 import msgspec
 import polars as pl
 
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_MINUTE
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.lines import stock_of
 from observer.research.chain import LINK, breaks_of, runs_of
 from observer.research.conflated import each_once, each_share_once
 from observer.research.lacking import UNREACHABLE
 from observer.research.relations import stock, time_of
-from observer.units import NS_PER_MINUTE
 
 _LINE: Final = {"symbol": pl.String, "session_date": pl.String}
 _JUDGED: Final = {**_LINE, "judged_ns": pl.Int64, "day_volume": pl.Float64}

@@ -10,9 +10,9 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.lines import stock_of
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_MINUTE
 from observer.research.days import DayRelations
-from observer.units import NS_PER_MINUTE
 
 _DECIMALS_MAX: Final = 9
 _EXACT: Final = 1e-12  # of a value: what a float may lack

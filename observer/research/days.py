@@ -6,9 +6,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from observer.base.lines import stock_of
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_MINUTE
 from observer.gaps.completeness import HeldShare
-from observer.lines import stock_of
-from observer.local_time import local_ns
 from observer.research import relations
 from observer.research.bars import COLUMNS_OF_TRADES, BarRows, bars, official_bars
 from observer.research.completeness import completeness_of, held_share_of
@@ -17,7 +18,6 @@ from observer.research.database_rows import stored_schema
 from observer.research.frame import Schema, scanned
 from observer.research.lacking import newest_reports, spans_of
 from observer.research.reading import Rows, portions
-from observer.units import NS_PER_MINUTE
 
 # The moment at which a row of each kind was known.
 _KNOWN: Final[Mapping[str, str]] = {

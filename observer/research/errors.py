@@ -8,8 +8,8 @@ import importlib
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-from observer.errors import NoDataError, ObserverError
-from observer.extras import install_command
+from observer.base.errors import NoDataError, ObserverError
+from observer.base.extras import install_command
 
 _NEEDED = ("polars", "pyarrow", "duckdb")
 _SHOWN = 5

@@ -7,9 +7,9 @@ from typing import Final, Literal, get_args
 
 import polars as pl
 
-from observer.errors import ConfigError, DataFileError
-from observer.files import replacing
-from observer.text import csv_cell
+from observer.base.errors import ConfigError, DataFileError
+from observer.base.files import replacing
+from observer.base.text import csv_cell
 
 Format = Literal["parquet", "csv", "nautilus", "lean"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

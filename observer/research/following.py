@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from bus.endpoints import Address
 from bus.events import Event, Fact
 from bus.feed import FeedSubscriber
-from observer.base_settings import RunSettings, endpoints_of, is_reachable
-from observer.errors import ConfigError, NoDataError, did_you_mean
+from observer.base.errors import ConfigError, NoDataError, did_you_mean
+from observer.base.settings import RunSettings, endpoints_of, is_reachable
 from observer.store.tables import TABLE_NAMES
 
 

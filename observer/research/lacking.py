@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from bus.events import TapeSpan
-from observer.units import NS_PER_S
+from observer.base.units import NS_PER_S
 
 _SPANS: Final = msgspec.json.Decoder(tuple[TapeSpan, ...])
 _SCHEMA: Final = {

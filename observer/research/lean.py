@@ -18,10 +18,10 @@ from typing import Final
 
 import polars as pl
 
-from observer.files import replacing
-from observer.local_time import local_ns
+from observer.base.files import replacing
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_MS, plain
 from observer.research.by_line import LineDay, scaled, utc_ns
-from observer.units import NS_PER_MS, plain
 
 _PRICE_DECIMALS: Final = 4
 _PRICES: Final = ("open", "high", "low", "close")

@@ -8,9 +8,9 @@ import msgspec
 import polars as pl
 
 from bus.events import ListingChanged
-from observer.errors import ConfigError
-from observer.listings.kinds import KINDS, kind_of
-from observer.local_time import local_datetime
+from observer.base.errors import ConfigError
+from observer.base.local_time import local_datetime
+from observer.reference.listings.kinds import KINDS, kind_of
 
 _REMOVED: Final = "removed"
 _STRONGEST: Final = ("listed", "unknown", "not listed")  # of the answers of several exchanges

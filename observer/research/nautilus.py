@@ -15,10 +15,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from observer.files import replacing
-from observer.local_time import local_ns
+from observer.base.files import replacing
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_MINUTE, NS_PER_S
 from observer.research.by_line import LineDay, scaled, utc_ns
-from observer.units import NS_PER_MINUTE, NS_PER_S
 
 _FIXED_DECIMALS: Final = 16  # of its prices and volumes
 _FIXED: Final = pa.binary(16)

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, Final
 
 import polars as pl
 
-from observer.errors import ConfigError, DataFileError
-from observer.files import replacing
+from observer.base.errors import ConfigError, DataFileError
+from observer.base.files import replacing
 from observer.research.errors import require_extra
 
 FORMS: Final = (".png", ".html")

@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from observer.errors import DataFileError, StoreError
+from observer.archive.lake.layout import lost_text, sealed_rows
+from observer.archive.lake.parquet import NAMES_IN_FILE
+from observer.base.errors import DataFileError, StoreError
+from observer.base.lines import stock_of
 from observer.gaps.completeness import WITH_TRADES
-from observer.lake.layout import lost_text, sealed_rows
-from observer.lake.parquet import NAMES_IN_FILE
-from observer.lines import stock_of
 from observer.research.database_rows import DatabaseRows, stored_schema
 from observer.research.errors import rows_lost, rows_removed, unknown_symbol
 from observer.research.kept import Kept

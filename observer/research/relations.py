@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from bus.events import TAPE
-from observer.lines import stock_of
+from observer.base.lines import stock_of
 
 _LEVELS: Final = range(1, 11)
 
@@ -21,7 +21,7 @@ def time_of(column: str, zone: str) -> pl.Expr:
 
 
 def stock() -> pl.Expr:
-    """The stock of a line: the id without the venue's name and the separator before it (`observer.lines`)."""
+    """The stock of a line: the id without the venue's name and the separator before it (`observer.base.lines`)."""
     line, venue = pl.col("symbol"), pl.col("venue")
     length = line.str.len_chars().cast(pl.Int64) - venue.str.len_chars().cast(pl.Int64) - 1
     is_further = (venue != "") & (length > 0) & line.str.ends_with(venue)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from observer.lake.layout import StreamRows
+from observer.archive.lake.layout import StreamRows
 
 
 class SealedFile(msgspec.Struct, frozen=True):

@@ -10,8 +10,8 @@ import duckdb
 import polars as pl
 from polars import selectors
 
-from observer.errors import ConfigError
-from observer.lines import stock_of
+from observer.base.errors import ConfigError
+from observer.base.lines import stock_of
 from observer.research.days import DayRelations
 from observer.research.frame import Schema, allowed, scanned
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 import polars as pl
 
+from observer.base.errors import ConfigError
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_MINUTE
 from observer.calendar.venues import venue_of_market
-from observer.errors import ConfigError
-from observer.lines import stock_of
 from observer.research import relations
 from observer.research.adjusting import adjusted_bars
 from observer.research.arguments import (
@@ -37,7 +38,6 @@ from observer.research.nautilus import write_catalogue
 from observer.research.reading import Rows
 from observer.research.sql import Queries
 from observer.store.research import ResearchReader
-from observer.units import NS_PER_MINUTE
 
 if TYPE_CHECKING:
     from bus.events import Event

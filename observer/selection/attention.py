@@ -27,13 +27,13 @@ from typing import Final
 import msgspec
 
 from bus.events import Snapshot, UniverseMember
-from observer.lines import stock_of
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_S
 from observer.selection.market_state import MarketState
 from observer.selection.recent_volume import trades_needed
 from observer.selection.triggers import TriggersSettings
-from observer.units import NS_PER_S
 
-TYPICAL_SURGE: Final = 6.0  # times the usual rate: the median surge of `observer bench slots`
+TYPICAL_SURGE: Final = 6.0  # times the usual rate: the median surge of `python -m tests.bench slots`
 ASK_MIN_S: Final = 10.0  # the interval of Track B's evaluations: a faster answer would wait
 ASK_MAX_S: Final = 60.0
 REPORT_S: Final = 300.0  # in which a candidate's score halves: a newer rise keeps it

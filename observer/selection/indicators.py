@@ -15,8 +15,8 @@ from typing import Final, Protocol
 import msgspec
 
 from bus.events import DailyBar, SharesAdjusted, Snapshot, UniverseMember
-from observer.lines import line_of
-from observer.units import NS_PER_S
+from observer.base.lines import line_of
+from observer.base.units import NS_PER_S
 
 AVERAGE_VOLUME_DAYS: Final = 20
 TRUE_RANGE_DAYS: Final = 14

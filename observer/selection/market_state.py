@@ -7,13 +7,13 @@ from statistics import median
 import msgspec
 
 from bus.events import DropReason, MarketStateChanged, RiseApplied, Snapshot, Trade, TradesConflated, UniverseMember
+from observer.base.units import NS_PER_S
 from observer.selection.context import Baseline
 from observer.selection.indicators import TradeRate, price_factor, scaled
 from observer.selection.market_stops import AROUND_NS, MarketStops
 from observer.selection.profile import EarlierDays, Profile, volume_by
 from observer.selection.recent_volume import RecentVolume, UniversePace, VenuePaces, certain_ratio, overflowing_trades
 from observer.selection.trigger_settings import CommonTriggerSettings
-from observer.units import NS_PER_S
 
 
 class SymbolState:

@@ -11,8 +11,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from bus.events import MarketNotice, MarketStateChanged, Snapshot, UniverseMember
-from observer.lines import line_of
-from observer.units import NS_PER_S
+from observer.base.lines import line_of
+from observer.base.units import NS_PER_S
 
 Market: TypeAlias = tuple[str, str]
 """A venue, empty for the main one, and the exchange that lists what is traded there."""

@@ -17,9 +17,9 @@ from typing import Final
 import msgspec
 
 from bus.events import SharesAdjusted, VolumePoints
+from observer.base.units import NS_PER_S
 from observer.selection.indicators import factor_since
 from observer.selection.trigger_settings import ProfileSettings
-from observer.units import NS_PER_S
 
 BUCKET_S: Final = 600  # Track A's snapshots in the same ten minutes of several days form one point of a profile
 

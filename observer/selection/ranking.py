@@ -16,9 +16,9 @@ from typing import Final
 import msgspec
 
 from bus.events import AssignReason, TriggerKind, UniverseMember
-from observer.lines import line_of
+from observer.base.lines import line_of
+from observer.base.units import NS_PER_S
 from observer.selection.triggers import Candidate, TriggersSettings, by_market_cap, expiry
-from observer.units import NS_PER_S
 
 CONTEXT: Final = "context"
 FILLER: Final = "market_cap"

@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from observer.lines import line_of
+from observer.base.lines import line_of
 
 SYMBOLS_MIN: Final = 20
 """Fewer symbols of the universe have no mean share of a day."""

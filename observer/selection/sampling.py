@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 
 from bus.events import Trade, TradesConflated
-from observer.units import NS_PER_S
+from observer.base.units import NS_PER_S
 
 Kept = Trade | TradesConflated
 """A stored trade, or several conflated in one row."""

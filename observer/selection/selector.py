@@ -23,7 +23,7 @@ from bus.events import (
     SlotReleased,
     UniverseMember,
 )
-from observer.lines import line_of, venue_of
+from observer.base.lines import line_of, venue_of
 from observer.selection.active_triggers import ActiveTriggers, fired_event
 from observer.selection.allocation import allocate, refusal, unpin
 from observer.selection.context import Baseline

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from bus.events import AccountSlots, AllocationStrategy, DayBegan
-from observer.errors import NotReplayableError
+from observer.base.errors import NotReplayableError
+from observer.base.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 from observer.selection.trigger_settings import NotNegative, Positive, Share, check_life
 from observer.selection.triggers import TriggersSettings
-from observer.settings_errors import Problem, SettingsPath, converted, decode_json, wrong_settings
 
 TimeOfDay = Annotated[
     str,

@@ -16,10 +16,10 @@ from typing import Final
 import msgspec
 
 from bus.events import AllocationStrategy, AssignReason, OverflowReason, ReleaseReason
+from observer.base.units import NS_PER_S
 from observer.selection.ranking import PINNED, order
 from observer.selection.settings import SlotSettings
 from observer.selection.triggers import Candidate
-from observer.units import NS_PER_S
 
 
 class Churn(msgspec.Struct, frozen=True):

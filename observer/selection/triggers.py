@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from bus.events import TriggerKind, UniverseMember
+from observer.base.units import NS_PER_S
 from observer.selection.indicators import true_range
 from observer.selection.trigger_settings import WITHOUT_END, CommonTriggerSettings, TriggerSettings
-from observer.units import NS_PER_S
 
 _MARKET_CAP_FACTOR: Final = 0.1  # per power of ten of the currency
 _NOTHING: Final = 0.0  # the reference of a measurement without a history

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, Self, get_args
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.counters import Counters
 from observer.simulator.market.instruments import RngSource
 from observer.simulator.market.tape import MarketStop, midnight_ns
-from observer.units import NS_PER_S
 
 if TYPE_CHECKING:
     from random import Random

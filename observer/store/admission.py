@@ -14,9 +14,9 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from observer.errors import ConfigError, DatabaseInUseError, StoreError, StoreFailedError
+from observer.base.errors import ConfigError, DatabaseInUseError, StoreError, StoreFailedError
+from observer.base.instance import Instance
 from observer.store.identity import FileIdentity, require_encoding, server_identity
-from observer.store.instance import Instance
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, other_owner, unknown_schema
 from observer.store.systems import Ownership, System, owned_by_another, owns
 

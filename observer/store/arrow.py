@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 from sqlalchemy import BigInteger, Boolean, Connection, Engine, Integer, Select, Text, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.day_rows import POSITION, lines_to_read, rows_of_days
 from observer.store.engine import store_errors
 from observer.store.kinds import Kind, kind_named

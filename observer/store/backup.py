@@ -16,8 +16,8 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import URL, text
 
-from observer.errors import StoppedError, StoreError, StoreFailedError
-from observer.files import PRIVATE_FILE, make_private_folder, sync_path
+from observer.base.errors import StoppedError, StoreError, StoreFailedError
+from observer.base.files import PRIVATE_FILE, make_private_folder, sync_path
 from observer.store import postgresql_programs
 from observer.store.engine import open_reader, parse_url, schema_of, sqlite_path, store_errors
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 from sqlalchemy import Connection, Select
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.arrow import compiled
 from observer.store.engine import read_only_address, sqlite_path
 

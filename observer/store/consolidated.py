@@ -15,10 +15,10 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, Table, column, func, select, table, union_all
 
 from bus.events import DailyBar, OrderBook, QualityJudged, Snapshot, Trade, TradesConflated
+from observer.base.lines import stock_of
+from observer.base.local_time import local_datetime
 from observer.gaps.intervals import UnheldRow
 from observer.gaps.stock_quality import StockQuality, stock_qualities
-from observer.lines import stock_of
-from observer.local_time import local_datetime
 from observer.store.lines import lines_of_stock
 from observer.store.quality import judged
 from observer.store.session import DatabaseReader

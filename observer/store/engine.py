@@ -21,12 +21,12 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.schema import CreateSchema
 
-from observer.errors import StoreError, StoreFailedError
+from observer.base.errors import StoreError, StoreFailedError
+from observer.base.instance import schema_in
+from observer.base.text import CONCEALED
 from observer.store.compiled_statements import make_engine
 from observer.store.identity import STANDBY, require_encoding
-from observer.store.instance import schema_in
 from observer.store.schema import ESCAPES, SCHEMA_REVISION, unknown_schema
-from observer.text import CONCEALED
 
 if TYPE_CHECKING:  # the workers that only read should not pay for Alembic
     from alembic.config import Config

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Select, distinct, func, select, union
 
 from bus.events import AlertRaised, DailyBar, EtfJob, EtfJobEnded, EtfListed, EtfNavDay, EtfValued
-from observer.etf.model import Etf
+from observer.reference.etf.model import Etf
 from observer.store.lines import distinct_values
 from observer.store.reader import StoreReader
 from observer.store.rows import etf_of

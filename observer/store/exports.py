@@ -22,10 +22,11 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from bus.events import Event, GapDetected, GapRecovered, SlotOverflowed, kind_of
-from observer.alerts.process import Alerts
-from observer.errors import StoreError
-from observer.files import read_file, replace_file, replacing, to_disk
-from observer.local_time import local_datetime
+from observer.base.errors import StoreError
+from observer.base.files import read_file, replace_file, replacing, to_disk
+from observer.base.local_time import local_datetime
+from observer.base.units import NS_PER_S
+from observer.monitoring.alerts.process import Alerts
 from observer.store.engine import open_reader, require_current_schema, store_errors
 from observer.store.gaps import GapStory, gap_stories, recovered_rows
 from observer.store.ledgers import (
@@ -39,7 +40,6 @@ from observer.store.ledgers import (
 from observer.store.rows import Position, event_of, position_of
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, STREAMS
-from observer.units import NS_PER_S
 
 _EXPORTED: Final[Sequence[type[Event]]] = (SlotOverflowed, GapRecovered)
 EXPORTED_KINDS: Final = frozenset(map(kind_of, _EXPORTED))

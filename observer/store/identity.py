@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from observer.errors import DatabaseRemovedError, DatabaseReplacedError, StoreError, StoreFailedError
+from observer.base.errors import DatabaseRemovedError, DatabaseReplacedError, StoreError, StoreFailedError
 
 if TYPE_CHECKING:  # the process that hosts the supervisor does not load SQLAlchemy
     from sqlalchemy.engine.interfaces import DBAPIConnection

@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from observer.errors import StoppedError, StoreError
+from observer.base.errors import StoppedError, StoreError
+from observer.base.text import plain_text
 from observer.store.engine import describe, open_reader, require_current_schema, store_errors
-from observer.text import plain_text
 
 _PROBLEMS_MAX: Final = 20
 _STEPS_AT_ONCE: Final = 100_000  # instructions of SQLite's virtual machine, some milliseconds

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 
 logger = logging.getLogger(__name__)
 

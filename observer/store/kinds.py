@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import ColumnElement, Select, Table, case, func, or_, select
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.slots import day_bounds
 from observer.store.tables import EVENT_TABLES, row_table
 

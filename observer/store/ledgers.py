@@ -21,9 +21,9 @@ from bus.events import (
     SlotOverflowed,
     Trade,
 )
-from observer.local_time import local_datetime
+from observer.base.local_time import local_datetime
+from observer.base.units import NS_PER_S, plain
 from observer.selection.triggers import OVERFLOW_MEASURES
-from observer.units import NS_PER_S, plain
 
 _METHODS: Final[dict[RecoverySource, str]] = {
     "minute_bars": "rest_api_minute_bar",

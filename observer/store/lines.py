@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import CTE, Column, ColumnElement, Connection, Table, func, select, union_all
 
-from observer.lines import SEPARATOR, stock_of
+from observer.base.lines import SEPARATOR, stock_of
 from observer.store.tables import table_of_lines
 
 

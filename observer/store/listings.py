@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Select, Table, and_, case, func, or_, select, union
 
 from bus.events import ListingChanged, MasterFileChecked, SectorAssigned, UniverseMember
-from observer.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
+from observer.reference.listings.model import NOT_TRADED, NOT_TRADED_GROUPS, Listing, Tradable
 from observer.store.lines import distinct_values
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, Row, event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from observer.errors import (
+from observer.base.errors import (
     ConfigError,
     DatabaseInUseError,
     DatabaseRemovedError,
@@ -23,9 +23,9 @@ from observer.errors import (
     StoreError,
     StoreFailedError,
 )
+from observer.base.instance import Instance
 from observer.store.engine import LOST_CONNECTION_S, require_current_schema, sqlite_path, store_errors
 from observer.store.identity import FileIdentity, ServerIdentity, held, refuse_hard_links, server_identity
-from observer.store.instance import Instance
 from observer.store.interrupted_restore import undo_interrupted_restore
 from observer.store.owner_row import (
     enter_owner,

@@ -8,11 +8,11 @@ import msgspec
 from sqlalchemy import Connection, Engine, Update, inspect, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from observer.clock import RealClock
-from observer.errors import DatabaseInUseError
+from observer.base.clock import RealClock
+from observer.base.errors import DatabaseInUseError
+from observer.base.instance import Instance
 from observer.store.engine import sqlite_path, store_errors
 from observer.store.identity import FileIdentity, ServerIdentity, server_identity
-from observer.store.instance import Instance
 from observer.store.systems import Ownership, System, described, is_same, owned_by_another, owns
 from observer.store.tables import OWNER
 

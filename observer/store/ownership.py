@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Engine, inspect, select
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
+from observer.base.instance import Instance, instance_url
 from observer.store.engine import migrate, open_reader, open_writer, sqlite_path, store_errors
-from observer.store.instance import Instance, instance_url
 from observer.store.lock import WriterLock
 from observer.store.owner_row import enter_owner, enter_system, refuse_living_owner
 from observer.store.schema import other_owner

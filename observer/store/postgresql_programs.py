@@ -16,8 +16,8 @@ from typing import Final
 
 from sqlalchemy import URL
 
-from observer.errors import StoppedError, StoreError, StoreFailedError
-from observer.files import sync_path
+from observer.base.errors import StoppedError, StoreError, StoreFailedError
+from observer.base.files import sync_path
 from observer.store.engine import SECRET_OPTIONS
 
 _DUMP_S_MAX: Final = 3_600.0  # machine seconds

@@ -16,11 +16,11 @@ from msgspec.structs import astuple
 from sqlalchemy import Connection, func, select
 
 from bus.events import SharesAdjusted, Snapshot, SweepCompleted, VolumeMeans, VolumePoints, VolumeProfiled
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_DAY, NS_PER_S, NS_PER_US
 from observer.selection.profile import BUCKET_S, MeanVolume, mean_volumes
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES
-from observer.units import NS_PER_DAY, NS_PER_S, NS_PER_US
 
 _PROFILES: Final = EVENT_TABLES[VolumeProfiled].c
 _SNAPSHOTS: Final = EVENT_TABLES[Snapshot].c

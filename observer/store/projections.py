@@ -12,7 +12,7 @@ from sqlalchemy import BindParameter, Connection, Update, bindparam, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bus.events import EtfListed, EtfMeasured, EtfRangeFound, EtfValued, Event, Fact, ListingChanged, ListingValued
-from observer.etf.model import Etf
+from observer.reference.etf.model import Etf
 from observer.store.rows import Row, Value, document_text, event_of, listing_row
 from observer.store.tables import ETFS, LISTINGS
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable
 from typing import Final, NoReturn, Protocol
 
-from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts
-from observer.errors import ConfigError, DatabaseInUseError, StoreError, StoreFailedError
+from observer.base.errors import ConfigError, DatabaseInUseError, StoreError, StoreFailedError
+from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bus.delivery import Part
-from observer.alerts.process import DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
-from observer.errors import StoreError
-from observer.metrics.counters import COUNTERS
+from observer.base.errors import StoreError
+from observer.monitoring.alerts.process import DATABASE_WENT_BACK, DELIVERY_LOSSES, Alerts
+from observer.monitoring.metrics.counters import COUNTERS
 from observer.store.systems import System
 from observer.store.writer import Committed, StoreWriter
 

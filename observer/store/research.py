@@ -14,7 +14,7 @@ from bus.events import (
     SweepCompleted,
     UniverseBuilt,
 )
-from observer.local_time import local_datetime
+from observer.base.local_time import local_datetime
 from observer.store.arrow import read_days, read_marks, read_uids
 from observer.store.day_rows import count_days
 from observer.store.kinds import kind_named

@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 from sqlalchemy import Engine, inspect, select
 
-from observer.errors import DatabaseInUseError, StoppedError, StoreError
-from observer.files import PRIVATE_FILE, sync_path, to_disk
+from observer.base.errors import DatabaseInUseError, StoppedError, StoreError
+from observer.base.files import PRIVATE_FILE, sync_path, to_disk
 from observer.store import postgresql_programs
 from observer.store.backup import selected_schema
 from observer.store.engine import open_reader, open_writer, parse_url, sqlite_path, store_errors

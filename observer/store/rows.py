@@ -14,8 +14,8 @@ from msgspec.structs import astuple
 from bus.codec import encode_event
 from bus.delivery import Delivered
 from bus.events import EVENT_TYPES, Event, Fact, ListingChanged, Poison, SlotAssigned, SlotReleased, is_document
-from observer.etf.model import Etf
-from observer.listings.model import Listing
+from observer.reference.etf.model import Etf
+from observer.reference.listings.model import Listing
 
 Value = str | int | float | bool | bytes | None
 Row = tuple[Value, ...]

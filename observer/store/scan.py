@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import Connection, func, select
 
-from observer.errors import StoppedError
+from observer.base.errors import StoppedError
 from observer.store.arrow import ROWS_AT_ONCE, copied, fetched, in_tables
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.day_rows import POSITION, conditions_of_days

@@ -5,7 +5,7 @@ Without SQLAlchemy: the process that hosts the supervisor does not load it.
 
 from typing import Final
 
-from observer.store.instance import Instance
+from observer.base.instance import Instance
 
 SCHEMA_REVISION: Final = "0010"
 """The newest migration, and the only schema that this code reads and writes. Each change of a table or of an index is a

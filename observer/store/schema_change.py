@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.exc import OperationalError
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store import engine as opened
 from observer.store.engine import store_errors
 from observer.store.views import renew_views, stale_views

@@ -8,7 +8,7 @@ import pyarrow as pa
 from sqlalchemy import func, select
 
 from bus.events import BackupCompleted
-from observer.local_time import local_datetime
+from observer.base.local_time import local_datetime
 from observer.store.arrow import read_batches
 from observer.store.day_rows import DayRowsReader
 from observer.store.engine import store_errors

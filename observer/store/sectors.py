@@ -6,8 +6,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from bus.events import EnrichmentCompleted, SectorAssigned
-from observer.listings.model import STOCK_GROUP
-from observer.sectors.model import EXCHANGES, Region, Security
+from observer.reference.listings.model import STOCK_GROUP
+from observer.reference.sectors.model import EXCHANGES, Region, Security
 from observer.store.lines import distinct_values
 from observer.store.rows import event_of
 from observer.store.session import DatabaseReader

@@ -16,8 +16,8 @@ from bus.events import (
     TokenRenewed,
     TriggerFired,
 )
+from observer.base.local_time import local_ns
 from observer.gaps.intervals import Interval, intervals
-from observer.local_time import local_ns
 from observer.store.rows import Position, event_of, position_of, slots_in_use
 from observer.store.session import DatabaseReader
 from observer.store.tables import EVENT_TABLES, STREAMS

@@ -10,13 +10,13 @@ import logging
 import time
 from typing import Final
 
-from observer.alerts.process import Alerts
+from observer.base.clock import Clock
+from observer.base.errors import StoreError
+from observer.base.units import NS_PER_MINUTE
 from observer.calendar.service import TradingDayService
-from observer.clock import Clock
-from observer.errors import StoreError
+from observer.monitoring.alerts.process import Alerts
 from observer.store.engine import open_existing, store_errors
 from observer.store.tables import METADATA
-from observer.units import NS_PER_MINUTE
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from bus.events import (
     TriggerFired,
     UniverseBuilt,
 )
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
 from observer.store.lines import lines_of
 from observer.store.removal import SealedRows, count_left
 from observer.store.session import DatabaseReader

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from observer.units import NS_PER_S
+from observer.base.units import NS_PER_S
 
 HEARTBEAT_EVERY_S: Final = 10.0  # machine seconds, as all times here
 DEAD_AFTER_S: Final = 60.0

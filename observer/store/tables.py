@@ -36,8 +36,8 @@ from sqlalchemy.types import TypeEngine
 
 from bus import events
 from bus.events import EVENT_TYPES, Fact, is_document
-from observer.etf.model import Etf
-from observer.listings.model import Listing
+from observer.reference.etf.model import Etf
+from observer.reference.listings.model import Listing
 
 METADATA: Final = MetaData(
     naming_convention={

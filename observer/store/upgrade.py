@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from observer.errors import DatabaseInUseError, StoreError
-from observer.files import as_owner
+from observer.base.errors import DatabaseInUseError, StoreError
+from observer.base.files import as_owner
+from observer.base.instance import Instance, instance_url
 from observer.store import engine as opened
 from observer.store.backup import kept_before_migration
 from observer.store.engine import known_revisions, open_reader, parse_url, schema_revision, sqlite_path
-from observer.store.instance import Instance, instance_url
 from observer.store.ownership import migrate_own, require_unused
 from observer.store.schema import SCHEMA_REVISION, unknown_schema
 

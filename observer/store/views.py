@@ -17,15 +17,15 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
 
 from bus.events import DailyBar, Fact, OrderBook, Snapshot, Trade, TradesConflated
+from observer.base.lines import SEPARATOR
+from observer.base.units import NS_PER_MINUTE
 from observer.gaps.intervals import VOLUME_NOISE
-from observer.lines import SEPARATOR
 from observer.store.tables import EVENT_TABLES, GROUP_COLUMNS, TRADE_GROUPS, TRADE_ROWS, table_of_lines
-from observer.units import NS_PER_MINUTE
 
 _POSITION: Final = ("stream", "sequence")
 
 # A line's id is the stock's symbol, or the symbol, the separator and the name of the venue, letters and digits
-# (`observer.lines`). Of the id alone: a search for the venue of each line took as long as the rest of a query.
+# (`observer.base.lines`). Of the id alone: a search for the venue of each line took as long as the rest of a query.
 _LEFT_OF_VENUE: Final = f"rtrim(symbol, '{string.digits}{string.ascii_letters}')"
 _STOCK: Final = (
     f"CASE WHEN substr({_LEFT_OF_VENUE}, length({_LEFT_OF_VENUE}), 1) = '{SEPARATOR}' "

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Final
 from urllib.parse import quote
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.engine import parse_url, sqlite_path
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from sqlalchemy import Connection, Engine, ScalarSelect, Table, bindparam, func,
 
 from bus.delivery import Delivered, Lost, Part
 from bus.events import Event, Trade, kind_of
-from observer.clock import RealClock
-from observer.errors import StoreError
-from observer.local_time import local_datetime
+from observer.base.clock import RealClock
+from observer.base.errors import StoreError
+from observer.base.local_time import local_datetime
 from observer.store.engine import describe, open_existing, store_errors
 from observer.store.insertion import Insertion, insertion_of
 from observer.store.lock import WriterLock

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from observer.errors import ObserverError
+from observer.base.errors import ObserverError
 
 _FILE_NAME: Final = "supervisor.pid"
 

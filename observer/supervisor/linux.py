@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 
 # include/uapi/linux/falloc.h
 _KEEP_SIZE: Final = 0x01

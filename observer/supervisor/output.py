@@ -7,8 +7,8 @@ during which appending goes on. Copy and truncate, as in logrotate, loses output
 loses none: the kept files and the present one, joined in order, are the child's output. A supervisor killed between
 copy and cut leaves those bytes in both. A cut that the file system refuses leaves all files as they were.
 
-A log that begins with a head (`observer.logs`) is cut behind a line, and what stays begins with the head again: it is
-written over the last blocks that were copied, blanks behind it. Any other log is cut at a block.
+A log that begins with a head (`observer.base.logs`) is cut behind a line, and what stays begins with the head again: it
+is written over the last blocks that were copied, blanks behind it. Any other log is cut at a block.
 """
 
 import errno
@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from observer.logs import continued_head
+from observer.base.logs import continued_head
 from observer.supervisor.linux import cut_front, data_begin, require_cuttable
 
 _BLOCK_BYTES: Final = 65536  # a multiple of every usual file system's block, which `cut_front` asks for

@@ -39,7 +39,7 @@ from bus.commands import (
 )
 from bus.control import ControlServer, ControlTimeoutError
 from bus.endpoints import Address
-from observer.errors import did_you_mean
+from observer.base.errors import did_you_mean
 from observer.supervisor.child import Child
 from observer.supervisor.child_monitor import ChildMonitor, Outcome, Verb
 from observer.supervisor.containment import ContainedRun

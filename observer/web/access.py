@@ -16,8 +16,8 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from observer.accounts.private_file import read_privately, replace_privately
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
+from observer.base.private_file import read_privately, replace_privately
 from observer.web.failures import Failure
 
 logger = logging.getLogger(__name__)

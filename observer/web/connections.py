@@ -15,7 +15,7 @@ import msgspec
 from litestar.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from observer.metrics.counters import COUNTERS
+from observer.monitoring.metrics.counters import COUNTERS
 from observer.web.access import HEADERS, refuse
 from observer.web.failures import Failure
 

@@ -19,8 +19,8 @@ from litestar.openapi.spec import Parameter as OpenAPIParameter
 from litestar.params import FromQuery, PathParameter, QueryParameter
 from litestar.types import ControllerRouterHandler
 
-from observer.config import Settings
-from observer.lake.settings import LakeSettings
+from observer.archive.lake.settings import LakeSettings
+from observer.system.config import Settings
 from observer.web import data_questions as questions
 from observer.web.data_answers import Answers
 from observer.web.data_bodies import MEDIA_TYPES

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from observer.errors import ConfigError, NoDataError, StoreError
-from observer.logs import own_version
+from observer.base.errors import ConfigError, NoDataError, StoreError
+from observer.base.logs import own_version
 from observer.web.data_questions import Question
 
 if TYPE_CHECKING:

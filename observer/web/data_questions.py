@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import msgspec
 
-from observer.errors import ConfigError, NoDataError
+from observer.base.errors import ConfigError, NoDataError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,7 +120,7 @@ class NewListings(_OfListings, frozen=True, kw_only=True):
 
     def read(self, store: "Store", part: str) -> "pl.DataFrame":  # noqa: ARG002 - of other questions
         """The instruments as their files first showed them, by exchange and symbol."""
-        from observer.local_time import local_ns
+        from observer.base.local_time import local_ns
         from observer.research.listings import instruments
 
         everything = store.instruments()  # raises where no file was ever read

@@ -10,9 +10,9 @@ from litestar.datastructures.headers import Accept
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
-from observer.errors import ConfigError, NoDataError, ObserverError
+from observer.base.errors import ConfigError, NoDataError, ObserverError
+from observer.base.text import plain_text
 from observer.research.errors import MissingExtra
-from observer.text import plain_text
 from observer.web.data_answers import Answers, CursorLostError, Page, Unchanged
 from observer.web.data_bodies import MEDIA_TYPES, Form, Piece, pieces_of
 from observer.web.data_questions import Question

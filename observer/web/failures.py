@@ -10,8 +10,8 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ExceptionHandlersMap
 
-from observer.errors import NoDataError, ObserverError, StoreError
-from observer.text import plain_text
+from observer.base.errors import NoDataError, ObserverError, StoreError
+from observer.base.text import plain_text
 
 logger = logging.getLogger(__name__)
 

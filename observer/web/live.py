@@ -22,16 +22,16 @@ from bus.control import ControlClient
 from bus.endpoints import BusError
 from bus.events import EtfJobEnded, Event, Severity, UniverseBuilt
 from bus.feed import FeedSubscriber
-from observer.base_settings import endpoints_of
+from observer.base.clock import RealClock
+from observer.base.errors import ObserverError
+from observer.base.local_time import local_datetime
+from observer.base.logs import own_version
+from observer.base.settings import endpoints_of
+from observer.base.units import NS_PER_MS
 from observer.calendar.phases import DayPlan
-from observer.clock import RealClock
-from observer.config import Settings
-from observer.errors import ObserverError
-from observer.local_time import local_datetime
-from observer.logs import own_version
-from observer.processes import CORE_WRITER
 from observer.store.slots import day_bounds
-from observer.units import NS_PER_MS
+from observer.system.config import Settings
+from observer.system.processes import CORE_WRITER
 from observer.web.model import Alerts, Backups, Listings, Processes, State, Storage
 from observer.web.state_board import without_connections
 from observer.web.state_day import KINDS, DayBasis, DayFold

@@ -18,7 +18,7 @@ from bus.commands import Request as Command
 from bus.control import ControlClient
 from bus.endpoints import BusError
 from bus.events import MasterFileChecked
-from observer.errors import NoDataError
+from observer.base.errors import NoDataError
 from observer.store.listings import ListingReader
 from observer.web.access import is_authorized
 from observer.web.failures import RefusedOrderError, UnansweredError, UnauthorizedError, failures

@@ -5,10 +5,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from observer.config import Settings
+from observer.base.units import NS_PER_MS, NS_PER_S
 from observer.store.alerts import StoredAlert
 from observer.store.slots import day_bounds
-from observer.units import NS_PER_MS, NS_PER_S
+from observer.system.config import Settings
 from observer.web.model import Alerts, Backups, Gaps, Level, Processes, State, Storage
 from observer.web.state_system import SEVERITIES, alert_of, local_time, timeline_of
 from observer.web.stored import (

@@ -20,9 +20,9 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.params import FromPath, HeaderParameter, PathParameter
 from litestar.types import ControllerRouterHandler
 
-from observer.config import Settings
-from observer.errors import ConfigError
-from observer.logs import own_version
+from observer.base.errors import ConfigError
+from observer.base.logs import own_version
+from observer.system.config import Settings
 from observer.web.access import guarded
 from observer.web.broadcast import CLIENTS_MAX, Broadcast, LiveResponse
 from observer.web.connections import REQUEST_BYTES_MAX, SEND_BUFFER_BYTES, Bounds, Connection, Connections

@@ -16,9 +16,9 @@ from bus.events import (
     TriggerEnded,
     TriggerFired,
 )
+from observer.base.units import NS_PER_S
 from observer.selection.ranking import PINNED
 from observer.selection.slot_projection import SlotProjection
-from observer.units import NS_PER_S
 from observer.web.model import Account, Board, Slot
 from observer.web.state_prices import LinePrices, Prices
 from observer.web.state_system import local_time

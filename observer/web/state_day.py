@@ -36,8 +36,8 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
-from observer.lines import stock_of
-from observer.units import NS_PER_MINUTE, NS_PER_S
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_MINUTE, NS_PER_S
 from observer.web.model import Board, Gaps, Premium, Premiums, Sweep, Sweeps, Tape, Tile, Universe
 from observer.web.state_board import BoardEvent, BoardFold, without_live_figures
 from observer.web.state_gaps import GapEvent, GapFold

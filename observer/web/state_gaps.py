@@ -12,7 +12,7 @@ from bus.events import (
     GapTimesMeasured,
     GapUnrecoverable,
 )
-from observer.units import NS_PER_MINUTE
+from observer.base.units import NS_PER_MINUTE
 from observer.web.model import Gaps, GapSpan, Strip
 
 GapState = Literal["open", "recovered", "empty", "lost"]

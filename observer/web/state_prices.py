@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bus.events import Snapshot, Trade, TradesConflated
-from observer.units import NS_PER_MINUTE, NS_PER_S
+from observer.base.units import NS_PER_MINUTE, NS_PER_S
 
 POINT_MINUTES: Final = 5  # between two points of a chart: a session has some eighty
 _RATE_S: Final = 60

@@ -7,10 +7,10 @@ import msgspec
 
 from bus.commands import ProcessAlert, ProcessStatus, StatusReply
 from bus.histogram import BOUNDS_S
+from observer.base.local_time import local_datetime
+from observer.base.units import NS_PER_MINUTE
 from observer.calendar.phases import DayPlan
-from observer.local_time import local_datetime
-from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
-from observer.units import NS_PER_MINUTE
+from observer.monitoring.metrics.host import ACKNOWLEDGEMENT, WAITING
 from observer.web.model import Alert, Alerts, Level, Phase, Process, Processes, Timeline
 
 if TYPE_CHECKING:  # the store is no part of this module

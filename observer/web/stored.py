@@ -8,23 +8,23 @@ from typing import Final
 import msgspec
 
 from bus.events import Event, GapRecovered, GapUnrecoverable, ListingChanged, MasterFileChecked
-from observer.accounts.clients import capacity_of
-from observer.backup.manifest import moment_in
-from observer.backup.package import newest_packages
+from observer.archive.backup.manifest import moment_in
+from observer.archive.backup.package import newest_packages
+from observer.base.errors import NoDataError
+from observer.base.units import NS_PER_DAY, NS_PER_S
+from observer.brokers.accounts.clients import capacity_of
 from observer.calendar.day_file import read_trading_days
 from observer.calendar.phases import DayPlan, plan
 from observer.calendar.trading_day import TradingDay
-from observer.config import Settings
-from observer.errors import NoDataError
-from observer.host.storage import storage_of
-from observer.listings.kinds import kind_of
-from observer.sectors.model import EXCHANGES
+from observer.reference.listings.kinds import kind_of
+from observer.reference.sectors.model import EXCHANGES
 from observer.store.alerts import AlertReader
 from observer.store.etf import EtfReader
 from observer.store.sectors import SectorReader
 from observer.store.slots import day_bounds
 from observer.store.summary import DaySummary
-from observer.units import NS_PER_DAY, NS_PER_S
+from observer.system.config import Settings
+from observer.system.storage import storage_of
 from observer.web.model import Backup, Backups, Listing, Listings, PendingFile, Storage
 from observer.web.state_day import DayBasis, DayFold
 from observer.web.state_system import local_time

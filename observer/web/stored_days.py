@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from observer.config import Settings
+from observer.system.config import Settings
 from observer.web.live import now_ms
 from observer.web.model import Part, State
 from observer.web.past import past_state

@@ -1,4 +1,4 @@
-"""`observer bench` as its user has it, with small amounts: every figure is there, and nothing is left behind."""
+"""`python -m tests.bench` as its user has it, with small amounts: every figure is there, and nothing is left behind."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
-OBSERVER = str(Path(sys.executable).parent / "observer")
+BENCH = (sys.executable, "-m", "tests.bench")
 
 
 @pytest.fixture
@@ -25,12 +25,12 @@ def folder() -> Iterator[Path]:
 
 
 def bench(*words: object, folder: Path) -> dict[str, Any]:
-    arguments = [OBSERVER, "bench", *map(str, words), "--folder", str(folder), "--json"]
+    arguments = [*BENCH, *map(str, words), "--folder", str(folder), "--json"]
     completed = subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert completed.returncode == 0, completed.stderr
     assert list(folder.iterdir()) == []
     reported: dict[str, Any] = json.loads(completed.stdout)
-    assert reported["machine"]["command"].startswith(f"observer bench {words[0]}")
+    assert reported["machine"]["command"].startswith(f"python -m tests.bench {words[0]}")
     assert reported["machine"]["cores"] > 0
     return reported
 

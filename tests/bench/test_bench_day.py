@@ -1,14 +1,14 @@
-"""The figures of `observer bench day`, and the clock of the systems that benches run."""
+"""The figures of `python -m tests.bench day`, and the clock of the systems that benches run."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from observer.bench.day import most_at_once
-from observer.bench.system import running_system
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
+from tests.bench.day import most_at_once
+from tests.bench.system import running_system
 from tests.folders import short_folder
 
 

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.codec import Batch, decode_events, pack, unpack
-from observer.bench.frames import made_frames
-from observer.bench.latency import spread
-from observer.bench.trades import SYMBOLS, lots, trade
-from observer.providers.kis.frames import parse_trades
+from observer.brokers.kis.frames import parse_trades
+from tests.bench.frames import made_frames
+from tests.bench.latency import spread
+from tests.bench.trades import SYMBOLS, lots, trade
 
 
 @given(count=st.integers(0, 300), size=st.integers(1, 100))

@@ -7,13 +7,13 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from observer.bench.held import HELD_UID, held_days, load
-from observer.bench.market_day import sweeps_of_day, symbols_of_market, trades_of_day
-from observer.bench.sizes import sizes_of_trades
-from observer.lake.parquet import as_in_file, write_file
+from observer.archive.lake.parquet import as_in_file, write_file
 from observer.store.arrow import schema_of
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
+from tests.bench.held import HELD_UID, held_days, load
+from tests.bench.market_day import sweeps_of_day, symbols_of_market, trades_of_day
+from tests.bench.sizes import sizes_of_trades
 from tests.store.migrated import make_database
 
 DAY = date(2026, 11, 18)

@@ -1,4 +1,4 @@
-"""`observer bench recovery`: both sides of a round, and the figures of all rounds."""
+"""`python -m tests.bench recovery`: both sides of a round, and the figures of all rounds."""
 
 import json
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from observer.bench.child import BenchError
-from observer.bench.recovery import _result, _Side
+from tests.bench.child import BenchError
+from tests.bench.recovery import _result, _Side
 from tests.folders import short_folder
 from tests.waiting import DEADLINE_S
 
-OBSERVER = str(Path(sys.executable).parent / "observer")
+BENCH = (sys.executable, "-m", "tests.bench")
 
 
 def side(*rounds_ms: list[float], calls: int = 0) -> _Side:
@@ -43,7 +43,7 @@ def test_a_round_without_a_gap_is_an_error() -> None:
 @pytest.mark.system
 def test_every_gap_of_a_burst_is_recovered() -> None:
     with short_folder() as folder:
-        words = [OBSERVER, "bench", "recovery", "--bursts", "1", "--rounds", "1", "--folder", folder, "--json"]
+        words = [*BENCH, "recovery", "--bursts", "1", "--rounds", "1", "--folder", folder, "--json"]
         completed = subprocess.run(words, capture_output=True, text=True, timeout=2 * DEADLINE_S, check=False)
         assert completed.returncode == 0, completed.stderr
     reported = json.loads(completed.stdout)

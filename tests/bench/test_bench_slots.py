@@ -1,4 +1,4 @@
-"""The made-up days of `observer bench slots`, and what both rules do with them."""
+"""The made-up days of `python -m tests.bench slots`, and what both rules do with them."""
 
 import asyncio
 from pathlib import Path
@@ -7,10 +7,10 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from observer.bench.crowded_seconds import held_of, overflowing_of
-from observer.bench.slots import SlotsResult, SlotUse, measure_slots
-from observer.bench.surges import STEPS, TRADE_VOLUME, market_days, usual_shares
 from observer.selection.settings import SelectionSettings
+from tests.bench.crowded_seconds import held_of, overflowing_of
+from tests.bench.slots import SlotsResult, SlotUse, measure_slots
+from tests.bench.surges import STEPS, TRADE_VOLUME, market_days, usual_shares
 
 
 def measured(folder: Path, symbols: int, picture: Path) -> SlotsResult:

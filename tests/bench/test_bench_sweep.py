@@ -1,4 +1,4 @@
-"""`observer bench sweep` as its user has it: small sweeps at a real simulated broker, which counts for itself."""
+"""`python -m tests.bench sweep` as its user has it: small sweeps at a real simulated broker, which counts itself."""
 
 import json
 import subprocess
@@ -15,12 +15,12 @@ from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system
 
-OBSERVER = str(Path(sys.executable).parent / "observer")
+BENCH = (sys.executable, "-m", "tests.bench")
 
 
 def sweep(*words: object) -> dict[str, Any]:
     with short_folder() as folder:
-        arguments = [OBSERVER, "bench", "sweep", *map(str, words), "--folder", folder, "--json"]
+        arguments = [*BENCH, "sweep", *map(str, words), "--folder", folder, "--json"]
         completed = subprocess.run(arguments, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
         assert completed.returncode == 0, completed.stderr
         assert list(Path(folder).iterdir()) == []

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from observer.bench.tape import PAGE_TRADES, MadeUpLine, TapeResult, TapeShare, measure_tape, polled_lines
-from observer.providers.settings import RateLimitSettings
-from observer.tape.planner import TapePlanner
+from observer.brokers.settings import RateLimitSettings
+from observer.collection.tape.planner import TapePlanner
+from tests.bench.tape import PAGE_TRADES, MadeUpLine, TapeResult, TapeShare, measure_tape, polled_lines
 
 
 def result(folder: Path, *shares: float, calls: float, slots: int = 0) -> TapeResult:

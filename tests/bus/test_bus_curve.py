@@ -415,7 +415,7 @@ def test_an_address_that_cannot_serve_both_ends_is_refused(wrong: str) -> None:
 def test_for_files_nothing_of_curve_is_loaded(tmp_path: Path) -> None:
     code = (
         "import sys, zmq, pathlib, bus.feed, bus.batch_feed, bus.ingest, bus.control, bus.sender, bus.endpoints\n"
-        "import observer.base_settings as settings\n"
+        "import observer.base.settings as settings\n"
         f"endpoints = settings.endpoints_of(settings.RunSettings(runtime={str(tmp_path / 'run')!r}))\n"
         "bus.feed.FeedPublisher(endpoints.feed).close()\n"
         "print([name for name in sys.modules if name in ('bus.curve', 'bus.keys') or name.startswith('zmq.auth')])\n"

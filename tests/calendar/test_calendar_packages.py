@@ -4,11 +4,11 @@ from datetime import date, time, timedelta
 
 import pytest
 
+from observer.base.errors import DataFileError
+from observer.base.local_time import local_datetime
 from observer.calendar.day_file import CalendarFiles
 from observer.calendar.packages import read_overlay, trading_days
 from observer.calendar.sessions import sessions_on
-from observer.errors import DataFileError
-from observer.local_time import local_datetime
 from tests.calendar.trading_years import OURS, years
 from tests.day_plans import RULES
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observer.base.local_time import local_datetime
 from observer.calendar.phases import (
     DayPlan,
     DayRules,
@@ -21,7 +22,6 @@ from observer.calendar.phases import (
 )
 from observer.calendar.sessions import SessionRules, Shift, SpecialDay
 from observer.calendar.trading_day import TradingDay
-from observer.local_time import local_datetime
 from tests.day_plans import RULES
 
 KST = timezone(timedelta(hours=9))

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from observer.base.errors import DataFileError
 from observer.calendar.day_file import (
     FILE_NAME,
     CalendarFiles,
@@ -21,7 +22,6 @@ from observer.calendar.day_file import (
 from observer.calendar.packages import trading_days
 from observer.calendar.process import MARGIN, keep_trading_days, trading_days_apart
 from observer.calendar.trading_day import TradingDay
-from observer.errors import DataFileError
 from tests.calendar.trading_years import OURS, known_days, years
 
 FIRST, LAST = date(2026, 11, 10), date(2026, 11, 25)

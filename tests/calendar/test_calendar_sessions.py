@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observer.base.errors import ConfigError
+from observer.base.local_time import local_ns
 from observer.calendar.session_file import SHIPPED, parse_session_rules, read_session_rules
 from observer.calendar.sessions import (
     DaySessions,
@@ -22,8 +24,6 @@ from observer.calendar.sessions import (
 )
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.unusual import explained, time_of
-from observer.errors import ConfigError
-from observer.local_time import local_ns
 from tests.calendar.trading_years import years
 from tests.day_plans import RULES
 

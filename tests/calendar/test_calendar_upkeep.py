@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from bus.events import AlertRaised, Event
-from observer.alerts.process import Alerts
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
 from observer.calendar import upkeep as upkeep_module
 from observer.calendar.day_file import FILE_NAME, CalendarFiles, read_trading_days, write_trading_days
 from observer.calendar.process import Compute, trading_days_apart
 from observer.calendar.trading_day import TradingDay
 from observer.calendar.upkeep import CalendarUpkeep
-from observer.clock import ManualClock
-from observer.local_time import local_ns
+from observer.monitoring.alerts.process import Alerts
 from tests.calendar.trading_years import OURS, known_days
 from tests.waiting import until_async
 

@@ -25,7 +25,7 @@ from bus.feed import FeedPublisher
 from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.errors import StoreError, StoreFailedError
+from observer.base.errors import StoreError, StoreFailedError
 from observer.store.writer import StoreWriter
 
 SEGMENT_BYTES = 32 * 1024  # some 400 events: segments change, and are trimmed, all the time

@@ -23,8 +23,8 @@ import psutil
 import tomli_w
 import zmq
 
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
 from tests.bus.test_bus_curve import free_addresses
 from tests.system.running import System
 from tests.waiting import until

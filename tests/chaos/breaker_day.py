@@ -20,8 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
 from tests.chaos import fault_day
 from tests.system.running import JsonObject
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped

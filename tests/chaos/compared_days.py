@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from bus.commands import Done, Pin, Reply, Request, Status, StatusReply
-from observer.base_settings import RunSettings
+from observer.base.local_time import local_ns
+from observer.base.settings import RunSettings
 from observer.cli.system import ask_system
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
 from tests.chaos.stage import JUDGE
 from tests.system.running import OBSERVER
 from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped

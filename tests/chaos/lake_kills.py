@@ -40,18 +40,18 @@ from sqlalchemy import Connection
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.lake.layout import sealed_days
-from observer.lake.object_store import ObjectStore
-from observer.lake.removal import Removal
-from observer.lake.sealing import seal_days
-from observer.lake.target import publish_days
+from observer.archive.lake.layout import sealed_days
+from observer.archive.lake.object_store import ObjectStore
+from observer.archive.lake.removal import Removal
+from observer.archive.lake.sealing import seal_days
+from observer.archive.lake.target import publish_days
 from observer.store.kinds import KINDS, REMOVABLE
 from observer.store.removal import SealedRows
 from observer.store.scan import read_spans
 from observer.store.writer import StoreWriter
+from tests.archive.object_stores import S3Server, fetch, s3_server, store_at
+from tests.archive.stored import DAY, MARKET, NEXT_DAY, of_every_kind
 from tests.chaos.lake_judge import LakeJudge, Seen
-from tests.lake.object_stores import S3Server, fetch, s3_server, store_at
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, of_every_kind
 from tests.store.migrated import make_database
 
 DAYS: Final = (DAY, NEXT_DAY)

@@ -27,24 +27,24 @@ import tomli_w
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered
-from observer.backup.package import safe_marks
-from observer.backup.work import back_up, plan_of
+from observer.archive.backup.package import safe_marks
+from observer.archive.backup.work import back_up, plan_of
+from observer.archive.lake.layout import CATALOGUE, days_to_remove, sealed_days
+from observer.archive.lake.projection import DayFiles
+from observer.archive.lake.removal import Removal
+from observer.archive.lake.upkeep import LakeUpkeep
+from observer.base.instance import schema_in
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_DAY
 from observer.cli.tables import Table, show
-from observer.config import Settings, load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.lake.layout import CATALOGUE, days_to_remove, sealed_days
-from observer.lake.projection import DayFiles
-from observer.lake.removal import Removal
-from observer.lake.upkeep import LakeUpkeep
-from observer.local_time import local_ns
 from observer.store.exports import Ledgers, ledgers_folder
-from observer.store.instance import schema_in
 from observer.store.kinds import KINDS
 from observer.store.ownership import claim
 from observer.store.statistics import refresh_statistics
 from observer.store.write_ahead_log import fold_log
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_DAY
+from observer.system.config import Settings, load_settings
 from tests.chaos.year_days import FIRST_DAY, MARKET, events_of, session_dates
 from tests.chaos.year_growth import growths
 from tests.chaos.year_looks import Look, look_at, table_bytes_of

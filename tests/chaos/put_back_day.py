@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.commands import Status, StatusReply
-from observer.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
+from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WENT_BACK
 from tests.chaos.compared_days import Report, are_sound, asked, command, compared, live, run_as_program
 from tests.conformance.private_server import PrivateServer, private_server
 from tests.store.raw import query

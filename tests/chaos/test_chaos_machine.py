@@ -31,7 +31,7 @@ from bus.ingest import CLAIMED_EPOCH_EVERY_S, Ingest, Machine
 from bus.messages import decode_to_producer
 from bus.outbox import Outbox
 from bus.sender import BatchSender, Frames
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store import engine
 from observer.store.writer import StoreWriter
 from tests.builders import trade

@@ -25,8 +25,8 @@ from typing import Any
 
 import msgspec
 
+from observer.base.lines import line_id
 from observer.demo.configuration import DAY
-from observer.lines import line_id
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos import fault_day, venue_judge

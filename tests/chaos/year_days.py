@@ -34,11 +34,11 @@ from bus.events import (
     VenueEligibility,
     VolumeRise,
 )
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from observer.store.kinds import KINDS
-from observer.units import NS_PER_S
+from tests.archive.stored import made_of, of_every_kind
 from tests.builders import trade
-from tests.lake.stored import made_of, of_every_kind
 
 MARKET = "kr_stocks"
 FIRST_DAY = date(2026, 1, 2)

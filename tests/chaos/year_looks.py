@@ -15,13 +15,13 @@ from sqlalchemy import make_url
 
 import observer as research
 from bus.commands import Status, StatusReply
+from observer.archive.lake.layout import CATALOGUE
+from observer.base.clock import CLOCK_VARIABLE, ScaledClock
+from observer.base.errors import ConfigError
+from observer.base.local_time import local_ns
 from observer.cli.system import ask
-from observer.clock import CLOCK_VARIABLE, ScaledClock
-from observer.config import load_settings
-from observer.errors import ConfigError
-from observer.lake.layout import CATALOGUE
-from observer.local_time import local_ns
 from observer.store.sizes import SizeReader
+from observer.system.config import load_settings
 from tests.chaos.year_days import SYMBOLS
 from tests.store.raw import query
 from tests.system.running import System

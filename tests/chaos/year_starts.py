@@ -14,14 +14,14 @@ from bus.archive import ArchiveLimits
 from bus.delivery import Delivered
 from bus.events import Event
 from bus.outbox import Outbox
-from observer.local_time import local_datetime, local_ns
-from observer.processes import LAKE, PROCESSES, WEB
+from observer.base.local_time import local_datetime, local_ns
+from observer.base.units import NS_PER_S
 from observer.store.kinds import KINDS
 from observer.store.tables import TABLE_NAMES
 from observer.store.writer import StoreWriter
 from observer.supervisor.output import open_log, rotate
-from observer.units import NS_PER_S
-from tests.lake.stored import made_of
+from observer.system.processes import LAKE, PROCESSES, WEB
+from tests.archive.stored import made_of
 
 PRODUCERS = (*(process.name for process in (*PROCESSES, LAKE, WEB)), "supervisor")
 LOG_BYTES_MAX = 131_072  # the least that the configuration takes
@@ -91,7 +91,7 @@ def _of_day(session_date: str) -> Iterator[Event]:
 def _log(path: Path, producer: str, begins_ns: int) -> None:
     """A head and a day's lines, and the rotation that the supervisor does."""
     head = f"log begins: version=0 pid=4000 instance=main accounts=main configuration={path.parents[2]}/observer.toml"
-    lines = [_line(begins_ns, producer, "observer.logs", head)]
+    lines = [_line(begins_ns, producer, "observer.base.logs", head)]
     lines += [
         _line(begins_ns + number * NS_PER_S, producer, "observer.synthetic", f"line {number} of the day, {'.' * 60}")
         for number in range(LOG_LINES)

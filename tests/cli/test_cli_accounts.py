@@ -9,16 +9,16 @@ import pytest
 from bus.commands import StatusReply
 from bus.delivery import Delivered
 from bus.events import ConnectionChanged, PhaseChanged, SlotAssigned
-from observer.accounts.health import Health, HealthDecision
-from observer.accounts.health_file import HealthFile
-from observer.accounts.token_cache import TokenRecord, TokenStore
+from observer.base.local_time import local_ns
+from observer.brokers.accounts.health import Health, HealthDecision
+from observer.brokers.accounts.health_file import HealthFile
+from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.cli.accounts import states_of
-from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
+from observer.system.config import Settings, load_settings
 from tests.cli.test_cli_control import answering, exit_status
 from tests.store.migrated import make_database
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import click.testing
 import pytest
 
+from observer.base.errors import ConfigError
+from observer.base.extras import install_command
 from observer.cli.app import command_line
 from observer.cli.failures import failure
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.errors import ConfigError
-from observer.extras import install_command
 from observer.supervisor.environment import forget_withheld
-from tests.alerts.targets import SECRET, listening
+from tests.monitoring.targets import SECRET, listening
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from click.testing import CliRunner, Result
 from bus.commands import ProcessAlert
 from bus.delivery import Delivered
 from bus.events import AlertRaised, AlertRepeated, AlertResolved
+from observer.base.errors import ConfigError
+from observer.base.units import NS_PER_S
 from observer.cli.alerts import AlertRow, seconds_of, show_alerts
 from observer.cli.app import command_line
 from observer.cli.status import alert_lines
-from observer.errors import ConfigError
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_S
 from tests.store.migrated import make_database
 
 DAY_NS = 86_400 * NS_PER_S

@@ -17,24 +17,24 @@ from bus.commands import Done, Refused, Reply, Request, RunJob, StatusReply, Und
 from bus.endpoints import Endpoints
 from bus.events import UniverseBuilt
 from bus.outbox import Outbox
-from observer.backup.settings import BackupSettings
-from observer.backup.work import back_up, plan_of
-from observer.base_settings import RunSettings
+from observer.archive.backup.settings import BackupSettings
+from observer.archive.backup.work import back_up, plan_of
+from observer.base.clock import CLOCK_VARIABLE, ScaledClock
+from observer.base.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
+from observer.base.instance import Instance
+from observer.base.settings import RunSettings
+from observer.base.units import NS_PER_DAY
 from observer.cli.app import command_line
-from observer.clock import CLOCK_VARIABLE, ScaledClock
 from observer.demo.configuration import DAY
-from observer.errors import BackupFailedError, ConfigError, DataFileError, NoDataError
 from observer.store.digest import digest
-from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.supervisor.instance import InstanceLock
-from observer.units import NS_PER_DAY
-from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit
+from tests.archive.scene import GO_ON, NOW_NS, STREAM, commit
+from tests.archive.stored import append
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
 from tests.cli.typed import command
 from tests.folders import short_folder
-from tests.lake.stored import append
 from tests.privileges import at_work
 from tests.store.raw import query
 from tests.waiting import until

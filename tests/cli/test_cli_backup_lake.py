@@ -10,15 +10,15 @@ import tomli_w
 from click.testing import CliRunner, Result
 
 from bus.events import SweepCompleted
+from observer.archive.lake.layout import path_of, version_path
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import BackupFailedError
+from observer.base.instance import Instance
 from observer.cli.app import command_line
-from observer.errors import BackupFailedError
-from observer.lake.layout import path_of, version_path
-from observer.lake.sealing import seal_days
-from observer.store.instance import Instance
 from observer.store.ownership import claim
-from tests.backup.scene import GO_ON
+from tests.archive.scene import GO_ON
+from tests.archive.stored import DAY, NEXT_DAY, append, database_rows, day_of, lake_rows, remove_sealed
 from tests.folders import short_folder
-from tests.lake.stored import DAY, NEXT_DAY, append, database_rows, day_of, lake_rows, remove_sealed
 
 MARKET = "kr_stocks"
 POSITION = ["stream", "sequence"]

@@ -18,12 +18,12 @@ from bus.endpoints import Endpoints
 from bus.events import EVENT_TYPES, Event
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.base.errors import DatabaseInUseError, ObserverError
 from observer.cli import replay as replaying
 from observer.cli.capture import capture
-from observer.errors import DatabaseInUseError, ObserverError
-from observer.runtime.worker import run
 from observer.store.digest import digest
 from observer.store.writer import StoreWriter
+from observer.system.worker import run
 from tests.builders import trades
 from tests.bus.journals.keep import example
 from tests.cli.typed import command

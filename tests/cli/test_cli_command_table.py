@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from observer.base.errors import ConfigError
 from observer.cli.app import command_line, function_of
 from observer.cli.commands import COMMANDS, Command, Group
 from observer.cli.completion import install
-from observer.errors import ConfigError
 from tests.waiting import DEADLINE_S
 
 HEAVY = ("rich", "sqlalchemy", "httpx", "msgspec", "zmq", "asyncio", "aiohttp", "psutil", "typer", "pydantic")

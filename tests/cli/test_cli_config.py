@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bus.commands import Reload, ReloadReply
+from observer.base.errors import ConfigError
 from observer.cli.app import command_line
 from observer.cli.config_values import DEFAULT, values_of, with_origins
-from observer.config import Settings, load_settings
-from observer.errors import ConfigError
+from observer.system.config import Settings, load_settings
 from tests.cli.test_cli_control import answering
 from tests.folders import short_folder
 

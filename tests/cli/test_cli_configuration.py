@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.accounts.pool import AccountSettings, PoolSettings, parse_pool
-from observer.config import Settings, load_settings, settings_of
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
+from observer.base.settings_errors import SettingsFile, decode_toml
+from observer.brokers.accounts.pool import AccountSettings, PoolSettings, parse_pool
 from observer.selection.settings import SelectionSettings, UniverseSettings, parse_selection
-from observer.settings_errors import SettingsFile, decode_toml
 from observer.simulator.kis.authentication import CALLS_PER_S
+from observer.system.config import Settings, load_settings, settings_of
 from tests.day_plans import RULES
 
 SHIPPED = Path(__file__).parents[2] / "config" / "observer.toml"

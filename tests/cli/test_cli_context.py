@@ -8,8 +8,8 @@ import tomli_w
 
 from bus.delivery import Delivered
 from bus.events import SweepCompleted
+from observer.base.errors import ConfigError
 from observer.cli.context import Candidate, chosen, parsed_day
-from observer.errors import ConfigError
 from observer.store.writer import StoreWriter
 from tests.cli.test_cli_control import exit_status
 from tests.store.migrated import make_database

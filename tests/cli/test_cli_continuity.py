@@ -22,8 +22,8 @@ from bus.events import (
     WatchChanged,
     WatchStarted,
 )
-from observer.clock import CLOCK_VARIABLE, HeldClock
-from observer.errors import ConfigError, NoDataError
+from observer.base.clock import CLOCK_VARIABLE, HeldClock
+from observer.base.errors import ConfigError, NoDataError
 from observer.store.writer import StoreWriter
 from tests.builders import day_began
 from tests.cli.typed import Typed, typed_system

@@ -18,10 +18,10 @@ from bus.control import ControlServer
 from bus.delivery import Delivered
 from bus.endpoints import Endpoints
 from bus.events import GapMeasure, GapTimesMeasured
+from observer.base.local_time import local_datetime
 from observer.cli.app import main
-from observer.local_time import local_datetime
-from observer.processes import JOB_OWNERS
 from observer.store.writer import StoreWriter
+from observer.system.processes import JOB_OWNERS
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.waiting import DEADLINE_S

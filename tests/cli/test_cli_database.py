@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from observer.base.errors import StoppedError, StoreError
+from observer.base.instance import Instance
 from observer.cli.database_care import checked, plan_lines
-from observer.doctor.stored import Stored
-from observer.errors import StoppedError, StoreError
 from observer.store import integrity
-from observer.store.instance import Instance
 from observer.store.ownership import only_writer
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.upgrade import Step, Upgrade, planned_upgrade
+from observer.system.doctor.stored import Stored
 from tests.builders import trades
 from tests.cli.typed import Typed, typed_system
 from tests.folders import short_folder

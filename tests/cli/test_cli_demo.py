@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import pytest
 
+from observer.base.errors import TransportError
 from observer.cli.demo import MoreRecords, demo, faults, next_commands, program_of
 from observer.cli.options import command_of
-from observer.errors import TransportError
 from tests.demo.test_demo_summary import but
 
 HERE = Path("demo")

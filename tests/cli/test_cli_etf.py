@@ -9,11 +9,11 @@ from click.testing import CliRunner, Result
 
 from bus.delivery import Delivered
 from bus.events import Event, PhaseChanged
+from observer.base.errors import NoDataError
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from observer.cli.app import command_line
-from observer.errors import NoDataError
-from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_S
 from tests.store.etf import (
     SESSION,
     etf_job_ended,

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 from supervisor.options import ServerOptions
 
-from observer.accounts.keys import read_keys
-from observer.accounts.pool import MAIN
+from observer.base.errors import ConfigError, MissingKeysError
+from observer.base.shipped_files import configuration_files, shipped_file
+from observer.brokers.accounts.keys import read_keys
+from observer.brokers.accounts.pool import MAIN
 from observer.cli.app import command_line
 from observer.cli.init_files import InitOptions, is_hidden, new_files
-from observer.config import load_settings
-from observer.errors import ConfigError, MissingKeysError
-from observer.shipped_files import configuration_files, shipped_file
+from observer.system.config import load_settings
 
 PROGRAM = Path("/opt/observer/.venv/bin/observer")
 CONFIGURATION = Path("config/observer.toml")

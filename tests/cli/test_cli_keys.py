@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bus.keys import key_pair
-from observer.base_settings import RunSettings, endpoints_of, is_reachable
+from observer.base.errors import ConfigError
+from observer.base.settings import RunSettings, endpoints_of, is_reachable
 from observer.cli.app import main
-from observer.config import load_settings
-from observer.errors import ConfigError
-from observer.host.orders import fixed_changes
+from observer.system.config import load_settings
+from observer.system.orders import fixed_changes
 
 ADDRESSES = {
     name: f"tcp://127.0.0.1:{port}" for port, name in enumerate(("ingest", "feed", "batch_feed", "control"), 5561)

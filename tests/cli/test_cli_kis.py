@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pytest
 from click.testing import CliRunner, Result
 
+from observer.base.clock import CLOCK_VARIABLE
+from observer.base.errors import ConfigError
+from observer.brokers.kis.calls import CALLS
 from observer.cli.app import command_line
-from observer.clock import CLOCK_VARIABLE
 from observer.demo.configuration import DAY
-from observer.errors import ConfigError
-from observer.providers.kis.calls import CALLS
 from observer.simulator.kis.overseas import LISTINGS
 from observer.simulator.market.market import Market
 from tests.workers.three_accounts import Scene, scene

@@ -14,18 +14,18 @@ from click.testing import CliRunner, Result
 
 import observer
 from bus.events import SweepCompleted
+from observer.archive.lake.layout import path_of, version_path
+from observer.archive.lake.publishing import locked
+from observer.archive.lake.sealing import seal_days
+from observer.archive.lake.settings import TARGET_VARIABLES
+from observer.base.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
+from observer.base.extras import install_command
 from observer.cli.app import command_line
 from observer.cli.removed import require_hot
-from observer.config import load_settings
-from observer.errors import ConfigError, DataFileError, LakeInUseError, MissingKeysError, NoDataError, TargetError
-from observer.extras import install_command
-from observer.lake.layout import path_of, version_path
-from observer.lake.publishing import locked
-from observer.lake.sealing import seal_days
-from observer.lake.settings import TARGET_VARIABLES
+from observer.system.config import load_settings
+from tests.archive.object_stores import KEYS, S3Server
+from tests.archive.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.builders import trade
-from tests.lake.object_stores import KEYS, S3Server
-from tests.lake.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.system.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from observer.errors import DataFileError, UnreadableFileError
-from observer.lake.layout import manifest_path, path_of, version_path
-from observer.lake.settings import TARGET_VARIABLES
+from observer.archive.lake.layout import manifest_path, path_of, version_path
+from observer.archive.lake.settings import TARGET_VARIABLES
+from observer.base.errors import DataFileError, UnreadableFileError
+from tests.archive.object_stores import KEYS
+from tests.archive.stored import DAY, day_of, make_stored, remove_sealed
 from tests.cli.test_cli_lake import MARKET, Scene, seal_and_allow
-from tests.lake.object_stores import KEYS
-from tests.lake.stored import DAY, day_of, make_stored, remove_sealed
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
+from observer.base.errors import ConfigError, NoDataError
 from observer.cli.lines import AskedLines, asked_lines, typed_line
-from observer.errors import ConfigError, NoDataError
-from observer.universe.eligibility import KOREAN_STOCKS
+from observer.reference.universe.eligibility import KOREAN_STOCKS
 from tests.builders import day_began
 from tests.cli.typed import Typed, typed_system
 from tests.selection.builders import member

@@ -21,18 +21,18 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer import logs
+from observer.base import logs
+from observer.base.clock import ManualClock
+from observer.base.text import plain_text
+from observer.base.units import NS_PER_S
 from observer.cli.app import command_line
 from observer.cli.log_files import ProcessLog
 from observer.cli.log_lines import HumanLines, LogEntry, log_entries
 from observer.cli.run import own_log
-from observer.clock import ManualClock
-from observer.config import load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.host.process import NAME
 from observer.supervisor.output import rotate
-from observer.text import plain_text
-from observer.units import NS_PER_S
+from observer.system.config import load_settings
+from observer.system.host import NAME
 from tests.cli.typed import command
 from tests.privileges import at_work
 from tests.waiting import until

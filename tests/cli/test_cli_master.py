@@ -14,11 +14,11 @@ import tomli_w
 from click.testing import CliRunner, Result
 from rich.cells import cell_len
 
+from observer.base.errors import NoDataError
+from observer.brokers.kis.listings import file_name
 from observer.cli.app import command_line
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.errors import NoDataError
-from observer.providers.kis.listings import file_name
-from tests.listings.scene import contents, symbols
+from tests.reference.scene import contents, symbols
 
 EXCHANGE = "NASD"
 

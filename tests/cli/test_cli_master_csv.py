@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer.cli.master_queries import _write_csv
-from observer.listings.model import Tradable, TradableAnswer
+from observer.reference.listings.model import Tradable, TradableAnswer
 
 
 def written(name: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -8,7 +8,7 @@ import msgspec
 from bus.delivery import Delivered
 from bus.events import UniverseMember
 from observer.cli.master_queries import answers_of
-from observer.listings.model import TradableAnswer
+from observer.reference.listings.model import TradableAnswer
 from observer.store.listings import ListingReader
 from observer.store.writer import StoreWriter
 from tests.store.listings import listing_changed

@@ -23,15 +23,15 @@ from bus.capture import CaptureLabel
 from bus.codec import pack
 from bus.commands import Refused
 from bus.journal import JournalWriter
-from observer.accounts.token_cache import TokenRecord, TokenStore
-from observer.clock import CLOCK_VARIABLE, HeldClock
+from observer.base.clock import CLOCK_VARIABLE, HeldClock
+from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
 from observer.supervisor.instance import InstanceLock
 from tests.builders import trades
 from tests.cli.test_cli_control import answering
 from tests.cli.typed import command
 from tests.folders import short_folder
-from tests.listings.scene import contents, symbols
 from tests.privileges import Ran, in_a_fork
+from tests.reference.scene import contents, symbols
 from tests.simulator.simulator_client import APP_KEYS, at, running_on
 from tests.store.migrated import make_database
 from tests.waiting import DEADLINE_S

@@ -9,21 +9,21 @@ import pytest
 import tomli_w
 from click.exceptions import Exit
 
-from observer.cli.capture import capture
-from observer.cli.replay import replay
-from observer.clock import ScaledClock
-from observer.errors import ObserverError
-from observer.providers.raw_recorder import (
+from observer.base.clock import ScaledClock
+from observer.base.errors import ObserverError
+from observer.brokers.raw_recorder import (
     RawCaptureRequest,
     RawRecorder,
     open_raw_request,
     raw_request_path,
     read_raw_request,
 )
+from observer.cli.capture import capture
+from observer.cli.replay import replay
+from tests.brokers.kis_builders import frame, record
 from tests.cli.typed import command as command_of
 from tests.folders import short_folder
 from tests.privileges import Child, in_a_fork
-from tests.providers.kis_builders import frame, record
 from tests.waiting import until
 
 pytestmark = pytest.mark.system

@@ -11,8 +11,8 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import GapDetected
+from observer.base.local_time import local_ns
 from observer.cli.app import command_line
-from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.builders import trade
 from tests.store.migrated import make_database

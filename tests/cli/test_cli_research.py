@@ -14,11 +14,11 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
+from observer.base.errors import ConfigError, DataFileError, NoDataError
+from observer.base.extras import install_command
 from observer.cli import steps
 from observer.cli.app import command_line
 from observer.cli.plot import Candle, fitted, plotted
-from observer.errors import ConfigError, DataFileError, NoDataError
-from observer.extras import install_command
 from observer.research.errors import NotCollected
 from tests.research.stored import DAY, NEXT_DAY, make_store
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from bus.delivery import Delivered
 from bus.events import Event, PhaseChanged, SlotReleased
 from bus.feed import FeedPublisher
+from observer.base.text import plain_text
 from observer.cli.app import command_line
 from observer.cli.event_lines import event_line, json_line
 from observer.cli.tables import display_width
 from observer.store.tables import TABLE_NAMES
-from observer.text import plain_text
 from tests.builders import trade
 from tests.cli.typed import command
 from tests.folders import short_folder

@@ -21,11 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import UniverseBuilt
+from observer.base.text import plain_text
 from observer.cli.app import command_line
 from observer.cli.top_screen import screen
 from observer.cli.top_texts import fit
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.text import plain_text
 from observer.web.model import State, Universe
 from tests.builders import trade
 from tests.cli.typed import command, typed_system

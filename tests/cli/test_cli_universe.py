@@ -7,12 +7,12 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
-from observer.config import load_settings
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.reference.universe.eligibility import KOREAN_STOCKS
+from observer.reference.universe.files import universe_content
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.universe.eligibility import KOREAN_STOCKS
-from observer.universe.files import universe_content
+from observer.system.config import load_settings
 from tests.cli.test_cli_control import exit_status
 from tests.selection.builders import member
 from tests.store.listings import listing_changed

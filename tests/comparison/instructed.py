@@ -27,12 +27,12 @@ from bus.feed import FeedPublisher
 from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.bench.frames import made_frames
-from observer.bench.trades import lots, trade
-from observer.errors import StoreError
-from observer.providers.kis.frames import parse_trades
+from observer.base.errors import StoreError
+from observer.brokers.kis.frames import parse_trades
 from observer.store.engine import migrate
 from observer.store.writer import StoreWriter
+from tests.bench.frames import made_frames
+from tests.bench.trades import lots, trade
 
 BATCH_EVENTS: Final = 500
 RECEIVED_NS: Final = 1_790_000_000_000_000_000

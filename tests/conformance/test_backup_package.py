@@ -9,18 +9,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.backup.making import make
-from observer.backup.manifest import Manifest
-from observer.backup.package import Package, packages, read_package, require_restored, safe_marks, verify
-from observer.errors import DatabaseInUseError, DataFileError, StoppedError, StoreFailedError
+from observer.archive.backup.making import make
+from observer.archive.backup.manifest import Manifest
+from observer.archive.backup.package import Package, packages, read_package, require_restored, safe_marks, verify
+from observer.base.errors import DatabaseInUseError, DataFileError, StoppedError, StoreFailedError
+from observer.base.instance import Instance
 from observer.store.backup import copy_name
 from observer.store.digest import digest
-from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.store.restore import replace_database, stored_state
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.systems import started_ticks, this_system
-from tests.backup.scene import GO_ON, NOW_NS, STREAM, commit, package_of, plan_in
+from tests.archive.scene import GO_ON, NOW_NS, STREAM, commit, package_of, plan_in
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
 

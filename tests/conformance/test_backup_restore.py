@@ -12,13 +12,13 @@ from click.testing import CliRunner, Result
 
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.base.errors import DataFileError
+from observer.base.instance import Instance
 from observer.cli.app import command_line
-from observer.errors import DataFileError
-from observer.host import restoring
-from observer.host.writer_process import writer_of
 from observer.store.digest import digest
-from observer.store.instance import Instance
 from observer.store.ownership import claim
+from observer.system import restoring
+from observer.system.writer_process import writer_of
 from tests.builders import trades
 from tests.folders import short_folder
 from tests.store.raw import execute, query

@@ -6,16 +6,16 @@ from random import Random
 
 import pytest
 
-from observer.clock import ManualClock
-from observer.errors import BadRequestError
-from observer.providers.broker import Credentials, broker_named
-from observer.providers.http import RestPipeline, open_client
-from observer.providers.kis import calls
-from observer.providers.kis.broker import KisRateLimit, KisSettings
-from observer.providers.kis.client import KisClient
-from observer.providers.kis.envelope import KisRestDialect
-from observer.providers.settings import RestSettings
-from tests.providers.stand_ins import OpenRateLimiter
+from observer.base.clock import ManualClock
+from observer.base.errors import BadRequestError
+from observer.brokers.broker import Credentials, broker_named
+from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.kis import calls
+from observer.brokers.kis.broker import KisRateLimit, KisSettings
+from observer.brokers.kis.client import KisClient
+from observer.brokers.kis.envelope import KisRestDialect
+from observer.brokers.settings import RestSettings
+from tests.brokers.stand_ins import OpenRateLimiter
 from tests.simulator.simulator_client import APP_KEYS, Client, at, running
 
 PAPER_URL = "https://openapivts.koreainvestment.com:29443"

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from observer.lake.layout import SealedDay, sealed_days
-from observer.lake.sealing import seal_days
-from observer.lake.verification import verify_day
+from observer.archive.lake.layout import SealedDay, sealed_days
+from observer.archive.lake.sealing import seal_days
+from observer.archive.lake.verification import verify_day
 from observer.store.scan import ROWS_MIN
 from observer.store.sealing import SealingReader
 from observer.store.tables import TRADE_ROWS
+from tests.archive.stored import DAY, MARKET, append, day_of, make_stored, remove_sealed
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, append, day_of, make_stored, remove_sealed
 from tests.store.raw import execute
 
 # Values that databases could give back differently: texts in another order, no value, a fraction, a negative zero.

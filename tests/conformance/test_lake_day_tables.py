@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from bus.events import Trade, TradesConflated
-from observer.errors import DataFileError, StoppedError
-from observer.lake.projection import DayFiles
-from observer.lake.sealing import seal_days
+from observer.archive.lake.projection import DayFiles
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import DataFileError, StoppedError
+from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, day_of, of_every_kind
 from tests.builders import trade
-from tests.lake.stored import DAY, MARKET, NEXT_DAY, append, day_of, of_every_kind
 
 GO_ON = threading.Event()
 KINDS = ("snapshots", "daily_bars", "conflated_trades", "recovered_minute_bars")

@@ -9,19 +9,19 @@ from random import Random
 import msgspec
 import pytest
 
-from observer.clock import ManualClock
-from observer.local_time import local_datetime, local_ns
-from observer.providers.broker import Credentials
-from observer.providers.http import RestPipeline, open_client
-from observer.providers.kis import calls
-from observer.providers.kis.client import KisClient
-from observer.providers.kis.envelope import KisRestDialect
-from observer.providers.kis.issuing import KisIssuing
-from observer.providers.settings import RestSettings
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_datetime, local_ns
+from observer.brokers.broker import Credentials
+from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.kis import calls
+from observer.brokers.kis.client import KisClient
+from observer.brokers.kis.envelope import KisRestDialect
+from observer.brokers.kis.issuing import KisIssuing
+from observer.brokers.settings import RestSettings
 from observer.simulator.kis.overseas import LISTINGS
 from observer.simulator.kis.simulator import Simulator
 from observer.simulator.settings import SimulatorSettings
-from tests.providers.stand_ins import OpenRateLimiter
+from tests.brokers.stand_ins import OpenRateLimiter
 
 DAY = date(2026, 11, 18)  # a Wednesday
 NOW_NS = local_ns(DAY, 14)

@@ -13,23 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import InputQuarantined
-from observer.clock import ScaledClock
-from observer.providers.broker import Credentials
-from observer.providers.http import RestPipeline, open_client
-from observer.providers.kis.calls import CALLS
-from observer.providers.kis.client import KisClient
-from observer.providers.kis.envelope import KisRestDialect
-from observer.providers.kis.issuing import KisIssuing
-from observer.providers.kis.replay import RawDecoder
-from observer.providers.kis.schema import with_own_values
-from observer.providers.kis.session import KisSession
-from observer.providers.raw import RawFolder, RawRecord, merged
-from observer.providers.raw_recorder import RawCaptureRequest, RawRecorder, open_raw_request, raw_request_path
-from observer.providers.settings import RestSettings
-from observer.providers.stream_settings import StreamSettings
-from observer.providers.websocket import TradeStreamConnection
-from tests.providers.kis_builders import PINGPONG, frame, record, reply
-from tests.providers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
+from observer.base.clock import ScaledClock
+from observer.brokers.broker import Credentials
+from observer.brokers.http import RestPipeline, open_client
+from observer.brokers.kis.calls import CALLS
+from observer.brokers.kis.client import KisClient
+from observer.brokers.kis.envelope import KisRestDialect
+from observer.brokers.kis.issuing import KisIssuing
+from observer.brokers.kis.replay import RawDecoder
+from observer.brokers.kis.schema import with_own_values
+from observer.brokers.kis.session import KisSession
+from observer.brokers.raw import RawFolder, RawRecord, merged
+from observer.brokers.raw_recorder import RawCaptureRequest, RawRecorder, open_raw_request, raw_request_path
+from observer.brokers.settings import RestSettings
+from observer.brokers.stream_settings import StreamSettings
+from observer.brokers.websocket import TradeStreamConnection
+from tests.brokers.kis_builders import PINGPONG, frame, record, reply
+from tests.brokers.stand_ins import OpenRateLimiter, RenewingCredentials, serving
 from tests.simulator.simulator_client import APP_KEYS, SESSION_DATE, at, running_on
 from tests.waiting import until_async
 

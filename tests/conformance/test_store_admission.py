@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from observer.errors import ConfigError, DatabaseInUseError, StoreError
+from observer.base.errors import ConfigError, DatabaseInUseError, StoreError
+from observer.base.instance import Instance
+from observer.base.units import NS_PER_S
 from observer.store.admission import _without_secret, require_admission, require_own_file
-from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.store.reader import StoreReader
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.systems import System, started_ticks, this_system
-from observer.units import NS_PER_S
 from tests.conformance.conftest import SERVER_URL, run_on_server
 from tests.store.raw import execute, query
 

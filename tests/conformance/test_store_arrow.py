@@ -11,15 +11,15 @@ from sqlalchemy import Engine
 
 from bus.delivery import Delivered
 from bus.events import Event, GapDetected, GapRecovered, NavObserved, QualityJudged, StreamedTime, SweepCompleted, Trade
-from observer.errors import StoreError
-from observer.local_time import local_ns
+from observer.base.errors import StoreError
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from observer.store.arrow import read_batches, read_marks, schema_of
 from observer.store.day_rows import count_days, count_rows
 from observer.store.engine import open_reader
 from observer.store.kinds import KINDS
 from observer.store.tables import EVENT_TABLES
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_S
 from tests.builders import trade
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"

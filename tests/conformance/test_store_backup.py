@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered
-from observer.errors import StoppedError
+from observer.base.errors import StoppedError
 from observer.store.backup import check_copy, content_of, copy_database, copy_name, selected_schema
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.writer import StoreWriter

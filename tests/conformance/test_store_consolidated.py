@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from bus.delivery import Delivered
 from bus.events import DailyBar, Event, OrderBook, QualityJudged, Snapshot, Trade, TradesConflated
-from observer.lines import line_id, stock_of
-from observer.local_time import local_ns
+from observer.base.lines import line_id, stock_of
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from observer.store.consolidated import BestQuote, ConsolidatedBar, DailyVolume, Quote
 from observer.store.reader import StoreReader
 from observer.store.summary import SweptVolume
 from observer.store.views import VIEWS
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S
 from tests.builders import trade
 from tests.conflated import ConflatedDay, conflated_days
 from tests.properties import examples

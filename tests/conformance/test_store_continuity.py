@@ -39,18 +39,18 @@ from bus.events import (
     WatchStarted,
     WatchStopped,
 )
+from observer.base.errors import NoDataError
+from observer.base.local_time import local_ns
 from observer.cli.gaps import as_map, outcome_of
 from observer.cli.lines import AskedLines
 from observer.cli.quality import quality_of
 from observer.cli.slots import explain, slots_of
-from observer.errors import NoDataError
 from observer.gaps.intervals import Interval, ObservedVolumes
 from observer.gaps.reconciliation import reconcile
-from observer.local_time import local_ns
+from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.selection.settings import UniverseSettings
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.universe.eligibility import KOREAN_STOCKS
 from tests.builders import day_began, trade
 from tests.store.listings import listing_changed
 

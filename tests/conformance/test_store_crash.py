@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store import engine
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter

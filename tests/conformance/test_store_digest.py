@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bus.delivery import Delivered
 from bus.events import EVENT_TYPES, Event, Poison
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.digest import DatabaseDigest, digest, digest_of_rows
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from bus.delivery import Delivered
 from bus.events import Event, GapRecovered, GapUnrecoverable, MinuteBarRecovered
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store import exports
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import event
 
 from bus.delivery import Delivered
-from observer.errors import (
+from observer.base.errors import (
     DatabaseInUseError,
     DatabaseRemovedError,
     DatabaseReplacedError,
     StoreError,
     StoreFailedError,
 )
-from observer.store.instance import Instance
+from observer.base.instance import Instance
 from observer.store.ownership import claim
 from observer.store.reader import StoreReader
 from observer.store.systems import this_system

@@ -6,9 +6,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from observer.errors import StoppedError, StoreError
+from observer.base.errors import StoppedError, StoreError
 from observer.store.integrity import check_integrity, schema_problems
-from tests.backup.scene import commit
+from tests.archive.scene import commit
 from tests.conformance.conftest import postgresql_database
 from tests.store.migrated import make_database
 from tests.store.raw import execute

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
-from observer.errors import DatabaseInUseError, StoreError
+from observer.base.errors import DatabaseInUseError, StoreError
+from observer.base.instance import Instance
 from observer.store import engine, lock
 from observer.store.engine import migrate
-from observer.store.instance import Instance
 from observer.store.ownership import only_writer
 from observer.store.schema import SCHEMA_REVISION
 from observer.store.upgrade import planned_upgrade, upgrade
-from tests.backup.scene import commit
+from tests.archive.scene import commit
 from tests.store.migrated import make_database
 from tests.store.raw import execute, query
 

@@ -22,7 +22,7 @@ from bus.delivery import BATCH, HELLO
 from bus.ingest import Ingest, ingest_socket
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.writer import StoreWriter
 from tests.builders import trades
 from tests.store.raw import query

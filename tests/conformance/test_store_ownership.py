@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered
-from observer.alerts.process import Alerts
-from observer.clock import ManualClock
-from observer.errors import ConfigError, DatabaseInUseError, StoreError
-from observer.host.writer_process import writer_of
+from observer.base.clock import ManualClock
+from observer.base.errors import ConfigError, DatabaseInUseError, StoreError
+from observer.base.instance import Instance, instance_url
+from observer.base.units import NS_PER_S
+from observer.monitoring.alerts.process import Alerts
 from observer.store import engine, lock, readiness
-from observer.store.instance import Instance, instance_url
 from observer.store.ownership import Owner, claim, migrate_own, owner_of, require_unused
 from observer.store.systems import System, started_ticks, this_system
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_S
+from observer.system.writer_process import writer_of
 from tests.builders import trades
 from tests.conformance.conftest import postgresql_database
 from tests.store.raw import execute, query

@@ -32,7 +32,7 @@ from bus.events import (
     UniverseMember,
     VenueEligibility,
 )
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
 from observer.selection.profile import MeanVolume
 from observer.store.reader import StoreReader
 from observer.store.rows import listing_of

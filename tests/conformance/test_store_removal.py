@@ -7,7 +7,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import Event, NavObserved, Snapshot, SweepCompleted
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
 from observer.store.removal import SealedRows, count_left, has_rows, lacks_snapshots
 from observer.store.summary import RowsAndMarks, SummaryReader
 from observer.store.writer import StoreWriter

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, select, text
 
 from bus.delivery import Delivered
 from bus.events import Event
-from observer.errors import StoppedError, StoreError
+from observer.base.errors import StoppedError, StoreError
 from observer.store.arrow import fetched, read_batches, schema_of
 from observer.store.columns import can_read_columns, read_columns
 from observer.store.engine import open_reader
@@ -22,8 +22,8 @@ from observer.store.kinds import kind_named
 from observer.store.scan import ROWS_MIN, read_spans, spans_of
 from observer.store.sealing import SealingReader
 from observer.store.writer import StoreWriter
+from tests.archive.stored import make_stored, of_every_kind
 from tests.builders import trade
-from tests.lake.stored import make_stored, of_every_kind
 
 DAY, NEXT_DAY = "2026-11-18", "2026-11-19"
 STREAMS = ("5" * 32, "6" * 32)

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, inspect
 
 from bus.events import EVENT_TYPES
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store import engine as engine_module
 from observer.store.engine import migrate, open_reader, open_writer, require_current_schema
 from observer.store.reader import StoreReader

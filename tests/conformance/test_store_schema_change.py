@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, make_url
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store import engine
 from observer.store.engine import migrate, open_writer
 from observer.store.integrity import schema_problems

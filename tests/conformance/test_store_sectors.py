@@ -4,7 +4,7 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import EnrichmentCompleted, ListingChanged, SectorAssigned
-from observer.sectors.model import Security
+from observer.reference.sectors.model import Security
 from observer.store.sectors import SectorReader
 from observer.store.writer import StoreWriter
 

@@ -3,9 +3,9 @@
 import pytest
 
 from bus.delivery import Delivered
-from observer.errors import DatabaseReplacedError, StoreError, StoreFailedError
+from observer.base.errors import DatabaseReplacedError, StoreError, StoreFailedError
+from observer.base.instance import Instance
 from observer.store.identity import ServerIdentity
-from observer.store.instance import Instance
 from observer.store.ownership import claim
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter

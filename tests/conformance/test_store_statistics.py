@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bus.delivery import Delivered
-from observer.alerts.process import Alerts
+from observer.base.clock import ManualClock
 from observer.calendar.phases import DayPlan
-from observer.clock import ManualClock
+from observer.monitoring.alerts.process import Alerts
 from observer.store.statistics import StatisticsJob, refresh_statistics
 from observer.store.writer import StoreWriter
 from tests import waiting

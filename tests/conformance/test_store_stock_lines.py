@@ -15,12 +15,12 @@ from sqlalchemy import Engine, event
 
 from bus.delivery import Delivered
 from bus.events import DailyBar, Event, OrderBook, Snapshot, Trade
-from observer.lines import line_id, stock_of
-from observer.local_time import local_ns
+from observer.base.lines import line_id, stock_of
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.store.consolidated import MAX_QUOTE_AGE_NS, DailyVolume, Quote
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_DAY, NS_PER_S
 from tests.builders import trade
 from tests.conformance.conftest import postgresql_database
 from tests.properties import examples

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bus.codec import decode_event, encode_event
 from bus.delivery import Delivered, Lost
 from bus.events import Event, ListingChange, ListingChanged, ListingValued, Poison, Trade, kind_of
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.rows import event_of, position_of
 from observer.store.tables import TABLE_NAMES

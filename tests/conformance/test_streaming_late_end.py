@@ -13,18 +13,18 @@ from bus.events import GapDetected, Trade
 from bus.outbox import Outbox
 from bus.producer import Producer
 from bus.segments import Packed
-from observer.alerts.process import Alerts
-from observer.clock import ManualClock
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
+from observer.brokers.kis.client import KisClient
+from observer.collection.late_end import LateEnd, TradesAroundStop
+from observer.collection.recorder import TradeRecorder
 from observer.gaps import recovery
 from observer.gaps.detector import Mark
 from observer.gaps.recovery import RecoverySettings
-from observer.local_time import local_ns
-from observer.providers.kis.client import KisClient
+from observer.monitoring.alerts.process import Alerts
 from observer.selection.sampling import SamplingSettings
 from observer.simulator.market.market import Market
 from observer.store.reader import StoreReader
-from observer.streaming.late_end import LateEnd, TradesAroundStop
-from observer.streaming.recorder import TradeRecorder
 from tests.builders import screen
 from tests.conformance.test_providers_kis_simulator import SETTINGS, pipeline_to_a_simulator
 from tests.day_plans import day_plan

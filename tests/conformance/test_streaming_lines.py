@@ -7,8 +7,8 @@ from bus.codec import decode_events, pack, unpack
 from bus.delivery import Delivered
 from bus.events import ExpectedPrice
 from observer.store.writer import StoreWriter
-from tests.providers.kis_builders import frame, record
-from tests.providers.test_providers_kis_stream import streaming
+from tests.brokers.kis_builders import frame, record
+from tests.brokers.test_providers_kis_stream import streaming
 from tests.simulator.simulator_client import at
 from tests.simulator.test_simulator_venue_streams import BOTH, traded_by_both
 from tests.store.raw import query

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from bus.endpoints import Endpoints
-from observer.accounts.keys import read_keys
+from observer.base.errors import ConfigError
+from observer.base.local_time import local_datetime, local_ns
+from observer.brokers.accounts.keys import read_keys
 from observer.calendar.phases import plan
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
 from observer.demo.day import MARKER, OUTBOXES, DemoOptions, begins_at, prepare, tidy
-from observer.errors import ConfigError
-from observer.local_time import local_datetime, local_ns
 from observer.supervisor.instance import AlreadyRunningError, InstanceLock
 
 

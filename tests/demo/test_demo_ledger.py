@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from observer.base.errors import TransportError
 from observer.demo.ledger import LEDGER, Subscribed, is_overstated, keep_ledger
-from observer.errors import TransportError
 from observer.gaps.intervals import Interval
 from observer.simulator.market.market import OfferedTrade
+from tests.brokers.stand_ins import serving
 from tests.builders import trade
-from tests.providers.stand_ins import serving
 
 
 def test_the_ledger_is_fetched_from_this_machine_whatever_proxy_is_set(

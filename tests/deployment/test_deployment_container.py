@@ -12,8 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from observer.metrics.settings import MetricsSettings
-from observer.shipped_files import shipped_file
+from observer.base.shipped_files import shipped_file
+from observer.monitoring.metrics.settings import MetricsSettings
 from tests.deployment.installing import BUILT_FROM, PACKAGES, ROOT
 from tests.waiting import DEADLINE_S
 

@@ -17,15 +17,15 @@ from click.testing import CliRunner
 
 from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
+from observer.base.clock import CLOCK_VARIABLE, HeldClock
+from observer.base.local_time import local_ns
 from observer.cli.app import command_line
-from observer.clock import CLOCK_VARIABLE, HeldClock
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
+from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.store.writer import StoreWriter
-from observer.universe.eligibility import KOREAN_STOCKS
-from tests.alerts.targets import listening
 from tests.deployment.installing import ROOT, all_run
 from tests.folders import short_folder
+from tests.monitoring.targets import listening
 from tests.store.filled import STREAM, events
 from tests.store.migrated import make_database
 from tests.system.running import OBSERVER, System

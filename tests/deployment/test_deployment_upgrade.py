@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.clock import CLOCK_VARIABLE, HeldClock
-from observer.local_time import local_ns
+from observer.base.clock import CLOCK_VARIABLE, HeldClock
+from observer.base.local_time import local_ns
 from observer.store.schema import SCHEMA_REVISION
 from tests.deployment.installing import LATER, LATER_SCHEMA, VERSION, all_run, build, install, put
 from tests.folders import short_folder

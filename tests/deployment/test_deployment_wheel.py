@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from observer.shipped_files import configuration_files
+from observer.base.shipped_files import configuration_files
 from tests.deployment.installing import ROOT, SECRET, all_run, build, holds, install, names_in
 from tests.folders import short_folder
 from tests.system.running import Completed, System
@@ -73,7 +73,7 @@ def test_the_wheel_has_each_shipped_file_and_no_file_of_a_person(installed: Inst
 def test_the_program_imports_nothing_of_the_checkout(installed: Installed) -> None:
     code = (
         "import sys, pkgutil, observer, workers, bus, migrations\n"
-        "from observer.shipped_files import shipped_folder\n"
+        "from observer.base.shipped_files import shipped_folder\n"
         "print(observer.__file__, shipped_folder(), *sys.path)"
     )
     ran = subprocess.run(

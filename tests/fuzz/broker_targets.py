@@ -13,31 +13,31 @@ import msgspec
 
 from bus.codec import decode_events, pack, unpack
 from bus.journal import JournalError
-from observer import text
-from observer.errors import ObserverError
-from observer.listings.intake import unreadable
-from observer.listings.model import SECTOR_CODES
-from observer.providers import raw
-from observer.providers.bodies import BodyReader, decode, only_member
-from observer.providers.dialect import Data, Unreadable
-from observer.providers.kis import issuing
-from observer.providers.kis.broker import BROKER
-from observer.providers.kis.envelope import classify
-from observer.providers.kis.listings import parse_listings
-from observer.providers.kis.masters import lines_of
-from observer.providers.kis.replay import RawDecoder
-from observer.providers.kis.session import KisSession
-from observer.providers.krx import bodies as krx
-from observer.providers.redaction import redacted
-from observer.sectors import yahoo
+from observer.base import text
+from observer.base.errors import ObserverError
+from observer.brokers import raw
+from observer.brokers.bodies import BodyReader, decode, only_member
+from observer.brokers.dialect import Data, Unreadable
+from observer.brokers.kis import issuing
+from observer.brokers.kis.broker import BROKER
+from observer.brokers.kis.envelope import classify
+from observer.brokers.kis.listings import parse_listings
+from observer.brokers.kis.masters import lines_of
+from observer.brokers.kis.replay import RawDecoder
+from observer.brokers.kis.session import KisSession
+from observer.brokers.krx import bodies as krx
+from observer.brokers.redaction import redacted
+from observer.reference.listings.intake import unreadable
+from observer.reference.listings.model import SECTOR_CODES
+from observer.reference.sectors import yahoo
 from observer.simulator.kis.masters import file_of, made_up_foreign_contents, made_up_sector_codes
 from observer.simulator.market.instruments import made_up_instruments, made_up_konex
 from observer.simulator.market.rng import seeded_rng
+from tests.brokers import fuzz_frames, krx_stand_in
+from tests.brokers.fuzz_bodies import NOW_NS, TOKEN, TOKEN_ENDS
+from tests.brokers.kis_builders import PINGPONG, reply
+from tests.brokers.kis_contract import CONTRACTS, answer_of, encoded, read
 from tests.fuzz.target import Target, chosen, one_of
-from tests.providers import fuzz_frames, krx_stand_in
-from tests.providers.fuzz_bodies import NOW_NS, TOKEN, TOKEN_ENDS
-from tests.providers.kis_builders import PINGPONG, reply
-from tests.providers.kis_contract import CONTRACTS, answer_of, encoded, read
 
 STREAM: Final = "ab" * 16
 STATUSES: Final = (200, 200, 200, 400, 401, 429, 500, 503)

@@ -9,41 +9,41 @@ from typing import Final
 
 import msgspec
 
-from observer.accounts.health import Health
-from observer.accounts.health_file import HealthFile
-from observer.accounts.keys import read_keys
-from observer.accounts.pool import AccountSettings, parse_pool
-from observer.accounts.shared_rate_limiter import SharedRateLimiter
-from observer.accounts.token_cache import TokenRecord, TokenStore
-from observer.alerts.decisions import Condition
-from observer.alerts.process import _kept
-from observer.alerts.silences import Silences
-from observer.backup import configuration, manifest, package
+from observer.archive.backup import configuration, manifest, package
+from observer.base.clock import ManualClock
+from observer.base.errors import ConfigError, ObserverError
+from observer.base.instance import Instance
+from observer.base.settings_errors import decode_toml
+from observer.brokers.accounts.health import Health
+from observer.brokers.accounts.health_file import HealthFile
+from observer.brokers.accounts.keys import read_keys
+from observer.brokers.accounts.pool import AccountSettings, parse_pool
+from observer.brokers.accounts.shared_rate_limiter import SharedRateLimiter
+from observer.brokers.accounts.token_cache import TokenRecord, TokenStore
+from observer.brokers.broker import FileStamp
+from observer.brokers.raw_recorder import RawCaptureRequest, _parsed
+from observer.brokers.settings import RateLimitSettings
 from observer.calendar import day_file, packages
 from observer.calendar.phases import DayRules, contradictions
 from observer.calendar.session_file import SHIPPED, parse_session_rules
 from observer.calendar.trading_day import TradingDay
-from observer.clock import ManualClock
-from observer.config import settings_of
-from observer.errors import ConfigError, ObserverError
-from observer.etf.manual import parse_manual
-from observer.etf.settings import KrxSettings
-from observer.etf.sources import _auth_key, _login
-from observer.listings.files import LocalCopy, LocalFiles, PendingApproval
-from observer.providers.broker import FileStamp
-from observer.providers.raw_recorder import RawCaptureRequest, _parsed
-from observer.providers.settings import RateLimitSettings
-from observer.sectors.answer_cache import AnswerCache
-from observer.sectors.files import read_tables
-from observer.sectors.finance_database import read_known_sectors
+from observer.monitoring.alerts.decisions import Condition
+from observer.monitoring.alerts.process import _kept
+from observer.monitoring.alerts.silences import Silences
+from observer.reference.etf.manual import parse_manual
+from observer.reference.etf.settings import KrxSettings
+from observer.reference.etf.sources import _auth_key, _login
+from observer.reference.listings.files import LocalCopy, LocalFiles, PendingApproval
+from observer.reference.sectors.answer_cache import AnswerCache
+from observer.reference.sectors.files import read_tables
+from observer.reference.sectors.finance_database import read_known_sectors
 from observer.selection.settings import parse_selection
-from observer.settings_errors import decode_toml
-from observer.store.instance import Instance
 from observer.supervisor.mark import parse_mark
 from observer.supervisor.notify import parse_notification
 from observer.supervisor.pid_registry import PidRegistry, Registered, Registry
 from observer.supervisor.proc import ProcessId
-from tests.accounts.teaching import teach
+from observer.system.config import settings_of
+from tests.brokers.teaching import teach
 from tests.fuzz.folder import file_of, folder
 from tests.fuzz.target import Target, chosen, one_of
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from observer.errors import ObserverError
+from observer.base.errors import ObserverError
 
 CPU_S_MAX: Final = 1.0
 GROWTH_BYTES_MAX: Final = 64 * 1024 * 1024  # the largest legitimate body is 16 MB, and is decoded once

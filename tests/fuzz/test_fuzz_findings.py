@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from observer.errors import DataFileError
+from observer.base.errors import DataFileError
 from tests.fuzz.broker_targets import SECRET
 from tests.fuzz.target import Finding, chosen, finding_of
 from tests.fuzz.targets import named

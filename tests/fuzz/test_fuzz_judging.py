@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 from tests.fuzz import campaign
 from tests.fuzz.campaign import added, jobs, kept
 from tests.fuzz.engine import Found, Report

@@ -589,7 +589,7 @@ def test_over_restarts_and_late_marks_every_lost_trade_is_in_exactly_one_gap(
 
 
 def test_observing_a_trade_is_few_calls_however_many_came_before() -> None:
-    """Its microseconds are the benchmark's: `observer bench gaps`."""
+    """Its microseconds are the benchmark's: `python -m tests.bench gaps`."""
     detector, calls = watching(), list[int]()
 
     def count(_frame: object, event: str, _value: object) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import QualityJudged
+from observer.base.units import NS_PER_MINUTE
 from observer.gaps import judging
 from observer.gaps.judging import (
     AT_LATEST_AFTER_NS,
@@ -15,7 +16,6 @@ from observer.gaps.judging import (
     gap_rate_alert,
     outdated,
 )
-from observer.units import NS_PER_MINUTE
 
 END_NS = 1_795_000_000_000_000_000
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, GapEmpty, GapOpened, Trade
+from observer.base.units import NS_PER_S
 from observer.gaps.detector import Mark
 from observer.gaps.outages import GapTracker
-from observer.units import NS_PER_S
 from tests.reach import Reach, reaches
 
 PROVIDER, SYMBOL, DAY = "kis", "005930", "2026-11-18"

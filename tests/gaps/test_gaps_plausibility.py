@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import Trade
+from observer.base.units import NS_PER_S
 from observer.gaps.plausibility import (
     AHEAD_MAX_NS,
     GRACE_S,
@@ -20,7 +21,6 @@ from observer.gaps.plausibility import (
     state_of,
     vote,
 )
-from observer.units import NS_PER_S
 from tests.builders import trade, trades
 from tests.selection.builders import seen
 

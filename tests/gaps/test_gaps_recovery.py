@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import GapDetected, MinuteBarRecovered, Trade
+from observer.brokers.broker import Bar, PastTrade
 from observer.gaps.recovery import (
     RecoverySettings,
     Selection,
@@ -24,7 +25,6 @@ from observer.gaps.recovery import (
     select_minutes,
     too_old,
 )
-from observer.providers.broker import Bar, PastTrade
 from tests.reach import Reach, reaches
 
 SETTINGS = RecoverySettings()

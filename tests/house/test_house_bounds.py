@@ -13,8 +13,11 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 FILES: Final = sorted(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
+BENCHES: Final = tuple(
+    f"bench/{path.name}" for path in (ROOT / "tests/bench").glob("*.py") if not path.name.startswith("test_")
+)
 # Programs beside the tests: each has patience of its own, and those that attack old checkouts import nothing of ours.
-PROGRAMS: Final = ("judges", "comparison", "fuzz", "chaos/attack", "chaos/hostile_broker", "waiting")
+PROGRAMS: Final = (*BENCHES, "judges", "comparison", "fuzz", "chaos/attack", "chaos/hostile_broker", "waiting")
 IMPATIENT_S: Final = 1.0  # a shorter wait is meant to end without what it waits for
 CLOCKS: Final = ("monotonic", "monotonic_ns", "perf_counter", "process_time", "timeit.repeat", "clock.now_ns")
 

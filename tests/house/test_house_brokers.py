@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from observer.providers.broker import BROKER_NAMES
+from observer.brokers.broker import BROKER_NAMES
 
 ROOT = Path(__file__).parents[2]
-OWN_FOLDERS = tuple(f"observer/{room}/{name}/" for name in BROKER_NAMES for room in ("providers", "simulator"))
+OWN_FOLDERS = tuple(f"observer/{room}/{name}/" for name in BROKER_NAMES for room in ("brokers", "simulator"))
 SOURCES = sorted(
     path
     for package in ("bus", "observer", "workers")
@@ -29,20 +29,17 @@ IN_CODE = re.compile(r"""["'](EF|EN|EW|RT|SW|SR|BC|FE)["']|\b41\b""")
 
 # What a file may name, with the reason. A file that is not here may name nothing of it.
 ALLOWED = {
-    "observer/providers/broker.py": (set(BROKER_NAMES), "the table of the brokers' folders"),
-    "observer/local_time.py": ({"kst"}, "the name of a venue's zone, shown after a time"),
+    "observer/brokers/broker.py": (set(BROKER_NAMES), "the table of the brokers' folders"),
+    "observer/base/local_time.py": ({"kst"}, "the name of a venue's zone, shown after a time"),
     "observer/calendar/venues.py": ({"krw", "asia/seoul"}, "data of a venue"),
     "observer/selection/settings.py": ({"41"}, "the requirement's defaults of max_slots and churn_max_replacements"),
     "observer/simulator/settings.py": ({"41"}, "the simulator's one broker so far: a default of its section"),
-    "observer/bench/broker.py": ({"kis"}, "the simulator's one broker so far: symbols of its market"),
-    "observer/bench/etf.py": ({"kis"}, "the simulator's one broker so far: its files"),
     "observer/cli/commands.py": ({"kis"}, "the name of the command that runs this broker's calls for research"),
     "observer/cli/kis.py": ({"kis"}, "runs this broker's table of calls for research"),
     "observer/cli/demo.py": ({"kis"}, "the simulator's one broker so far: symbols of its market"),
     "observer/cli/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
     "workers/simulator.py": ({"kis"}, "the simulator's one broker so far: it starts that one"),
-    "observer/bench/frames.py": ({"kis"}, "measures this broker's parser"),
-    "observer/listings/model.py": (
+    "observer/reference/listings/model.py": (
         {"ef", "fe", "en", "bc", "ew", "sw", "sr"},
         "the exchange's security groups: data of a venue, whichever broker lists them",
     ),
@@ -67,7 +64,7 @@ def test_the_import_contract_keeps_each_broker_apart() -> None:
     """import-linter takes no list from the code."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [apart] = [contract for contract in contracts if contract["name"].startswith("Brokers do not know each other")]
-    assert {f"observer.providers.{name}" for name in BROKER_NAMES} <= set(apart["modules"])
+    assert {f"observer.brokers.{name}" for name in BROKER_NAMES} <= set(apart["modules"])
 
 
 def relative(path: Path) -> str:

@@ -16,7 +16,7 @@ ELSEWHERE = {
     "observer/x.py": "a file that a test makes up",
 }
 # Material beside the repository, which these tests read where it is, and say so where it is not.
-BESIDE = {("tests/providers/test_providers_kis_contract.py", "kis-api.md"), ("tests/realdata/records.py", "kis-api.md")}
+BESIDE = {("tests/brokers/test_providers_kis_contract.py", "kis-api.md"), ("tests/realdata/records.py", "kis-api.md")}
 
 
 @cache

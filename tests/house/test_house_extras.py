@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.extras import install_command
+from observer.base.extras import install_command
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -118,24 +118,24 @@ def test_the_lock_files_name_no_package_source() -> None:
 
 
 # A test waits for a condition with a deadline (tests/waiting.py). What else sleeps needs its reason here; a virtual
-# clock's own `sleep` is none, and neither is sleep(0).
+# clock's own `sleep` is none, and neither is sleep(0). A bench measures: events come at their times.
 SLEEPERS = {
     "tests/waiting.py": "the one loop that looks again",
-    "tests/accounts/hammer.py": "calls come at their times: the load is the test's subject",
-    "tests/accounts/overloaded_demo.py": "a measurement: counters are read each second",
-    "tests/accounts/limited_hosts.py": "a measurement: the second before a sweep is over",
+    "tests/brokers/hammer.py": "calls come at their times: the load is the test's subject",
+    "tests/brokers/overloaded_demo.py": "a measurement: counters are read each second",
+    "tests/brokers/limited_hosts.py": "a measurement: the second before a sweep is over",
     "tests/chaos/actors.py": "events come at their times",
     "tests/chaos/push_pull.py": "events come at their times",
     "tests/chaos/campaign.py": "faults come at random times, and between them it is calm",
     "tests/chaos/soak.py": "samples are taken at intervals",
     "tests/chaos/soak_days.py": "samples are taken at intervals",
     "tests/chaos/gap_times.py": "rows are polled at intervals",
-    "tests/providers/test_providers_http.py": "a host sends a byte now and then",
-    "tests/providers/test_providers_kis_master_files.py": "a host sends a byte now and then",
+    "tests/brokers/test_providers_http.py": "a host sends a byte now and then",
+    "tests/brokers/test_providers_kis_master_files.py": "a host sends a byte now and then",
     "tests/judges/judging.py": "trades come to a public client at their pace, not all at once",
     "tests/comparison/child.py": "a child that lives for a while",
     "tests/comparison/compare.py": "a storm lasts as long for one supervisor as for the others",
-    "tests/tape/test_tape_streamed.py": "other processes publish at intervals",
+    "tests/collection/test_tape_streamed.py": "other processes publish at intervals",
     "tests/simulator/pace.py": "a measurement begins at its time",
 }
 
@@ -161,7 +161,8 @@ def sleeps(path: Path) -> list[int]:
 
 
 def test_no_test_sleeps_without_a_reason() -> None:
-    sleeping = {relative(path) for path in (ROOT / "tests").rglob("*.py") if sleeps(path)}
+    benches = {path for path in (ROOT / "tests/bench").glob("*.py") if not path.name.startswith("test_")}
+    sleeping = {relative(path) for path in {*(ROOT / "tests").rglob("*.py")} - benches if sleeps(path)}
     assert sleeping == set(SLEEPERS)
 
 

@@ -26,21 +26,21 @@ TAKES_TEXT_APART = {
 
 # By file: whose text it is. None may be an event's but the one that says so.
 OTHER_TEXT = {
-    "observer/accounts/shared_rate_limiter.py": "the bytes of the file that all processes share",
+    "observer/brokers/accounts/shared_rate_limiter.py": "the bytes of the file that all processes share",
     "observer/calendar/phases.py": "times of day in the configuration",
-    "observer/etf/manual.py": "a file that a person fills in",
-    "observer/etf/schedule.py": "times of day in the configuration",
-    "observer/listings/files.py": "the process id in the name of an unfinished file",
-    "observer/listings/intake.py": "a line of a broker's file that is no record",
-    "observer/universe/file_format.py": "the day in the name of a universe's file",
+    "observer/reference/etf/manual.py": "a file that a person fills in",
+    "observer/reference/etf/schedule.py": "times of day in the configuration",
+    "observer/reference/listings/files.py": "the process id in the name of an unfinished file",
+    "observer/reference/listings/intake.py": "a line of a broker's file that is no record",
+    "observer/reference/universe/file_format.py": "the day in the name of a universe's file",
     "observer/store/admission.py": "the password in a PostgreSQL URL, which no error may repeat",
     "observer/store/column_process.py": "the first line of a driver's error; no event",
     "observer/store/columns.py": "the last line of a process's error output; no event",
-    "observer/store/instance.py": "the options of a PostgreSQL URL",
+    "observer/base/instance.py": "the options of a PostgreSQL URL",
     "observer/store/ownership.py": "the brokers in the owner row, names separated by commas; no event",
     "observer/store/postgresql_programs.py": "the script that pg_restore writes, for a dump's marks; no event",
     "observer/store/systems.py": "the kernel's /proc/PID/stat; no event",
-    "observer/streaming/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
+    "observer/collection/receiver.py": "why a broker's stream dropped a subscription; no event carries it",
 }
 
 # Events whose text repeats their other fields for a reader.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.shipped_files import configuration_files, shipped_file, shipped_folder
+from observer.base.shipped_files import configuration_files, shipped_file, shipped_folder
 
 ROOT = Path(__file__).parents[2]
 DATA = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["observer"]

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from observer.clock import ManualClock
-from observer.local_time import local_ns
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
 from observer.simulator.kis.simulator import Simulator, made_up
 from tests.judges.clients import ROWS
 from tests.simulator.simulator_client import settings

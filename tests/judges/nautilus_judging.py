@@ -18,9 +18,9 @@ import msgspec
 import polars as pl
 
 import observer
+from observer.base.units import NS_PER_MINUTE
 from observer.research.by_line import lines_of_day
 from observer.research.store import Store
-from observer.units import NS_PER_MINUTE
 from tests.judges.judging import ENVIRONMENTS
 
 NAME: Final = "nautilus"

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from observer.clock import ManualClock
+from observer.base.clock import ManualClock
 from observer.simulator.kis.simulator import Simulator
 from tests.judges.judging import child_lines, is_installed
 from tests.simulator.documented_calls import DOCUMENTED

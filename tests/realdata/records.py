@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from observer.listings.model import EXCHANGES
-from observer.providers.dialect import Data
-from observer.providers.kis.listings import file_name, parse_listings
-from observer.providers.kis.session import KisSession
+from observer.brokers.dialect import Data
+from observer.brokers.kis.listings import file_name, parse_listings
+from observer.brokers.kis.session import KisSession
+from observer.reference.listings.model import EXCHANGES
 
 SHARED: Final = Path(__file__).parents[3] / "shared"
 FRAMES: Final = SHARED / "data" / "kis-frames" / "frames.jsonl"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from observer.etf.model import leverage_of_name
-from observer.providers.kis.listings import parse_listings
+from observer.brokers.kis.listings import parse_listings
+from observer.reference.etf.model import leverage_of_name
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from observer.providers.dialect import Data, Ping, SessionRefused, Subscribed
-from observer.providers.kis.frames import parse_trades
-from observer.providers.kis.masters import parse_master
-from observer.providers.kis.session import KisSession
+from observer.brokers.dialect import Data, Ping, SessionRefused, Subscribed
+from observer.brokers.kis.frames import parse_trades
+from observer.brokers.kis.masters import parse_master
+from observer.brokers.kis.session import KisSession
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = [

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bus.events import OrderBook
-from observer.providers.dialect import Data
-from observer.providers.kis.session import KisSession
+from observer.brokers.dialect import Data
+from observer.brokers.kis.session import KisSession
 
 FRAMES = Path(__file__).parents[3] / "shared" / "data" / "kis-frames" / "frames.jsonl"
 pytestmark = [

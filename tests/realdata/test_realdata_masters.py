@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from observer.listings.diff import difference, revalued
-from observer.listings.model import EXCHANGES
-from observer.providers.kis.listings import file_name, listing_abroad, parse_listings
-from observer.providers.kis.masters_overseas import parse_abroad
+from observer.brokers.kis.listings import file_name, listing_abroad, parse_listings
+from observer.brokers.kis.masters_overseas import parse_abroad
+from observer.reference.listings.diff import difference, revalued
+from observer.reference.listings.model import EXCHANGES
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "kis-master"
 pytestmark = [

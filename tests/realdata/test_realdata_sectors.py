@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from observer.providers.kis.masters_overseas import parse_abroad
-from observer.sectors.files import read_tables
-from observer.sectors.learning import CODED_REGIONS, learned
+from observer.brokers.kis.masters_overseas import parse_abroad
+from observer.reference.sectors.files import read_tables
+from observer.reference.sectors.learning import CODED_REGIONS, learned
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from observer.listings.diff import ReferenceSettings, decide_download, difference, outcome
-from observer.listings.model import Listing
-from observer.providers.broker import FileStamp
-from observer.providers.kis.masters import parse_master
+from observer.brokers.broker import FileStamp
+from observer.brokers.kis.masters import parse_master
+from observer.reference.listings.diff import ReferenceSettings, decide_download, difference, outcome
+from observer.reference.listings.model import Listing
+from observer.reference.universe.eligibility import UniverseDay, build
 from observer.selection.settings import UniverseSettings
-from observer.universe.eligibility import UniverseDay, build
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "kis-master"
 pytestmark = [

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from observer.errors import ObserverError
+from observer.base.errors import ObserverError
 from tests.research.stored import make_store
 
 PAGE = Path(__file__).parents[2] / "docs" / "research.md"

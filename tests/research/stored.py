@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bus import events
 from bus.delivery import Delivered
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
 from observer.store.writer import StoreWriter
 from tests.store.migrated import make_database
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import observer
-from observer.errors import ObserverError
+from observer.base.errors import ObserverError
 from observer.research.listings import Listed
 from observer.research.store import Store
 from tests.research.stored import DAY

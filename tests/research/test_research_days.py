@@ -28,14 +28,14 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
-from observer.errors import DataFileError, NoDataError
-from observer.lake.sealing import seal_days
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import DataFileError, NoDataError
 from observer.research.kept import Kept
 from observer.research.store import Store
 from observer.store.kinds import KINDS
 from observer.store.writer import StoreWriter
+from tests.archive.stored import remove_sealed
 from tests.chaos.year_days import MARKET, SYMBOLS, events_of, session_dates
-from tests.lake.stored import remove_sealed
 from tests.properties import examples
 from tests.reach import Reach, reaches
 from tests.research.stored import append, url_of

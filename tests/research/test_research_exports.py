@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 import observer
+from observer.base.errors import ConfigError, DataFileError
 from observer.cli.app import command_line
-from observer.errors import ConfigError, DataFileError
 from observer.research.by_line import decimals_of
 from observer.research.store import Store
 from tests.research.stored import DAY, at

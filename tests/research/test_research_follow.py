@@ -11,7 +11,7 @@ import observer
 from bus.delivery import Delivered
 from bus.events import Event, Trade
 from bus.feed import FeedPublisher
-from observer.errors import ConfigError, NoDataError
+from observer.base.errors import ConfigError, NoDataError
 from observer.research.store import Store
 from tests.builders import trade
 from tests.research.stored import make_store

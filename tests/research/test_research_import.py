@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from observer.extras import install_command
+from observer.base.extras import install_command
 
 
 def ran(program: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 import observer
 from bus.events import BarsFetched, Event, FetchOutcome, MinuteBarFetched
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 from observer.research.errors import NotCollected, UnknownSymbol
 from observer.research.store import Store
 from tests.research.stored import DAY, append, at, make_store, url_of

@@ -9,11 +9,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import observer
-from observer.errors import ConfigError, MissingKeysError, NoDataError, TargetError
-from observer.lake.sealing import seal_days
-from observer.lake.target import publish_days
+from observer.archive.lake.sealing import seal_days
+from observer.archive.lake.target import publish_days
+from observer.base.errors import ConfigError, MissingKeysError, NoDataError, TargetError
 from observer.research.store import Store
-from tests.lake.object_stores import KEYS, S3Server, store_at
+from tests.archive.object_stores import KEYS, S3Server, store_at
 from tests.research.stored import DAY, MARKET, NEXT_DAY, make_store, url_of
 
 STOP = threading.Event()

@@ -10,14 +10,14 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import DailyBar, SweepCompleted, TradesConflated
-from observer.errors import DataFileError, NoDataError, StoreError
-from observer.lake.layout import manifest_path, sealed_days, write_manifest
-from observer.lake.lost_versions import without
-from observer.lake.sealing import seal_days
+from observer.archive.lake.layout import manifest_path, sealed_days, write_manifest
+from observer.archive.lake.lost_versions import without
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import DataFileError, NoDataError, StoreError
 from observer.research.store import Store
 from observer.store.removal import SealedRows
+from tests.archive.stored import remove_sealed, removing
 from tests.folders import as_made
-from tests.lake.stored import remove_sealed, removing
 from tests.research.stored import DAY, MARKET, STREAM, append, at, make_store, traded, url_of
 from tests.store.migrated import make_database
 

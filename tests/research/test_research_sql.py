@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 import pytest
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 from observer.research.frame import allowed
 from observer.research.reading import Rows
 from observer.research.store import Store

@@ -9,7 +9,7 @@ import pytest
 
 import observer
 from bus.events import OrderBook
-from observer.errors import ConfigError, NoDataError
+from observer.base.errors import ConfigError, NoDataError
 from observer.research.store import Store
 from tests.research.stored import DAY, NEXT_DAY, STREAM, append, at, make_store, url_of
 

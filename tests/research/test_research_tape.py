@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 import observer
 from bus.events import TAPE, BarsFetched, Event, TapeJudged, TapePage, TapeQuality, TapeSpan
-from observer.lake.sealing import seal_days
+from observer.archive.lake.sealing import seal_days
 from observer.research.store import Store
 from tests.research.stored import DAY, MARKET, NEXT_DAY, STREAM, append, at, make_store, traded, url_of
 

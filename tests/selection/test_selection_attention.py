@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import RiseApplied, TriggerFired
-from observer.lines import stock_of
+from observer.base.lines import stock_of
+from observer.base.units import NS_PER_S
 from observer.selection.attention import ASK_MAX_S, ASK_MIN_S, REPORT_S, Attention, Rise
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
 from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.selection.triggers import TriggersSettings
-from observer.units import NS_PER_S
 from tests.selection.builders import member, seen
 
 SYMBOLS = [f"S{number:03}" for number in range(90)]

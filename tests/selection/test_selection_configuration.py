@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 from observer.selection.settings import SelectionSettings, keys_without_effect, parse_selection
 
 WRITTEN = b"""{

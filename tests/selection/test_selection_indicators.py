@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.providers.broker import Bar
+from observer.brokers.broker import Bar
 from observer.selection.indicators import TradeRate, average_true_range, average_volume, ratio, true_range
 
 SECOND_NS = 1_000_000_000

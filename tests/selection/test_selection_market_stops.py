@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from bus.events import MarketNotice
+from observer.base.units import NS_PER_S
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
 from observer.selection.settings import TriggersSettings
-from observer.units import NS_PER_S
 from tests.selection.builders import member, seen, state
 
 KOSPI, OTHER, KOSDAQ, AT_NXT = "005930", "000660", "247540", "005930.NXT"

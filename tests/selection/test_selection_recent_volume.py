@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import Event, SlotExtended, TriggerEnded, TriggerFired, UniverseMember
+from observer.collection.decisions import evaluate_slots
 from observer.gaps.detector import GapDetector
 from observer.selection.context import Baseline
 from observer.selection.market_state import MarketState
@@ -14,7 +15,6 @@ from observer.selection.selector import Selector
 from observer.selection.settings import SelectionSettings
 from observer.selection.trigger_settings import RecentVolumeSettings
 from observer.selection.triggers import TriggersSettings
-from observer.streaming.decisions import evaluate_slots
 from tests.builders import trade
 from tests.selection.builders import member, seen
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.events import AccountSlots, Event, SlotAssigned, TradesConflated
+from observer.base.units import NS_PER_S
 from observer.selection.market_state import MarketState
 from observer.selection.profile import EarlierDays
 from observer.selection.ranking import raised
@@ -15,7 +16,6 @@ from observer.selection.recent_volume import overflowing_trades
 from observer.selection.selector import Selector, selector_of
 from observer.selection.settings import DaySettings, SelectionSettings, SlotSettings
 from observer.selection.triggers import TriggersSettings, aged
-from observer.units import NS_PER_S
 from tests.selection.builders import candidate, member, seen
 
 PAGE = 30

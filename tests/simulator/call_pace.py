@@ -20,8 +20,8 @@ from random import Random
 import aiohttp
 import psutil
 
-from observer.clock import ScaledClock
-from observer.local_time import local_ns
+from observer.base.clock import ScaledClock
+from observer.base.local_time import local_ns
 from observer.simulator.kis.simulator import Simulator
 from observer.simulator.market.market import hhmmss
 from observer.simulator.settings import SimulatorSettings

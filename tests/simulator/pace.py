@@ -22,12 +22,12 @@ import httpx
 import msgspec
 import websockets
 
-from observer.clock import Clock, ManualClock, ScaledClock
-from observer.local_time import local_datetime, local_ns
+from observer.base.clock import Clock, ManualClock, ScaledClock
+from observer.base.local_time import local_datetime, local_ns
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.simulator import Simulator
 from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
-from observer.units import NS_PER_S
 from tests.simulator.simulator_client import request_text
 
 DAY = date(2026, 11, 18)

@@ -10,8 +10,8 @@ from functools import cache
 import httpx
 import websockets
 
-from observer.clock import Clock, ManualClock
-from observer.local_time import local_ns
+from observer.base.clock import Clock, ManualClock
+from observer.base.local_time import local_ns
 from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
 from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.market.instruments import price_limits, tick_size
 from observer.simulator.market.market import Market
 from observer.simulator.market.tape import AUCTION, BUY, LONGEST_INTERRUPTION_S, DealtTrade, Halt, interrupted
-from observer.units import NS_PER_S
 from tests.simulator.simulator_client import at, market_with, settings
 
 CLOSE = 23_400

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.etf import components
 from observer.simulator.kis.simulator import made_up, market_of
 from observer.simulator.kis.well_known import WELL_KNOWN
 from observer.simulator.market.instruments import isin_of, price_limits, rounded_down, rounded_up, tick_size
 from observer.simulator.market.market import Market
 from observer.simulator.market.tape import AUCTION
-from observer.units import NS_PER_S
 from tests.simulator.simulator_client import at, market_with, settings
 
 

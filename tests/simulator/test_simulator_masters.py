@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer.errors import DataFileError
+from observer.base.errors import DataFileError
 from observer.simulator.kis.files import real_contents, without_newest
 from observer.simulator.kis.masters import file_of, instruments_of, made_up_sector_codes, record_of, record_width
 from observer.simulator.market.instruments import Instrument, made_up_instruments

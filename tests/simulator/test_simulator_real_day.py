@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.quotations import ROWS_PER_CALL, time_and_sales
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.market import lazy_tape
@@ -16,7 +17,6 @@ from observer.simulator.market.instruments import price_limits, tick_size
 from observer.simulator.market.market import hhmmss
 from observer.simulator.market.real_day import BURST_TRADES, RealDayMarket
 from observer.simulator.market.tape import AUCTION
-from observer.units import NS_PER_S
 from tests.simulator.simulator_client import at, control, records_until, request_text, running, settings
 
 TRADES = 60_000

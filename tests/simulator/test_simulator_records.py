@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from observer.local_time import local_datetime
+from observer.base.local_time import local_datetime
 from observer.simulator.counters import Counters
 from observer.simulator.kis.authentication import Authentication
 from observer.simulator.kis.session import Reply, StreamSession

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from observer.clock import RealClock
+from observer.base.clock import RealClock
 from observer.simulator.faults import FaultRequest, ScriptedFault
 from tests.simulator.simulator_client import Client, at, running, running_on
 from tests.waiting import DEADLINE_S

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import websockets
 
-from observer.clock import ScaledClock
+from observer.base.clock import ScaledClock
 from observer.simulator.faults import ScriptedDrop
 from tests.simulator.simulator_client import at, control, records_until, request_text, running, running_on
 from tests.waiting import DEADLINE_S

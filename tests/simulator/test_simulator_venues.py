@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.market.instruments import price_limits, tick_size
 from observer.simulator.market.market import Market, OfferedTrade, View
-from observer.units import NS_PER_S
 from tests.properties import examples
 from tests.simulator.simulator_client import at, market_with, settings
 

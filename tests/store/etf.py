@@ -3,7 +3,7 @@
 import msgspec
 
 from bus.events import EtfJobEnded, EtfListed, EtfMeasured, EtfNavDay, EtfRangeFound, EtfValued
-from observer.etf.model import Etf
+from observer.reference.etf.model import Etf
 
 SESSION = "2026-11-18"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bus.delivery import Delivered
 from bus.events import Event, GapDetected, GapRecovered, MinuteBarRecovered, SlotOverflowed
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
 from observer.store.exports import Ledgers
 from observer.store.writer import StoreWriter
 from tests.builders import trade

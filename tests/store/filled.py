@@ -49,8 +49,8 @@ from bus.events import (
     WatchLearned,
     WatchObserved,
 )
-from observer.local_time import local_ns
-from observer.units import NS_PER_S
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from tests.builders import day_began, trades
 from tests.store.etf import etf_listed, etf_measured, etf_nav_day, etf_range_found, etf_valued
 from tests.store.exporting import recovery, refusal

@@ -34,8 +34,9 @@ from bus.events import (
     UniverseBuilt,
     UniverseMember,
 )
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_DAY, NS_PER_S
 from observer.gaps.intervals import Interval
-from observer.local_time import local_ns
 from observer.store.alerts import AlertReader
 from observer.store.engine import migrate, open_writer
 from observer.store.etf import EtfReader
@@ -43,7 +44,6 @@ from observer.store.rows import Row, group_rows
 from observer.store.statistics import refresh_statistics
 from observer.store.tables import ROW_TABLES, STREAMS, TRADE_GROUPS
 from observer.store.trade_groups import TradeGroups
-from observer.units import NS_PER_DAY, NS_PER_S
 
 LAST: Final = date(2026, 11, 18)
 LAST_TRADES: Final = 1_000_000

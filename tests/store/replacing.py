@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bus.delivery import Delivered
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
 from tests.builders import trades

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.backup import POSTGRESQL_COPY, SQLITE_COPY, check_copy, content_of, copy_database
 
 PG_DUMP = """#!/bin/sh

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, create_engine
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.engine import migrate, open_reader, open_writer, parse_url, read_only_address
 from observer.store.reader import StoreReader
 from observer.store.tables import METADATA

@@ -9,7 +9,7 @@ from signal import SIGKILL
 import pytest
 
 from bus.delivery import Delivered
-from observer.errors import DatabaseInUseError, StoreError
+from observer.base.errors import DatabaseInUseError, StoreError
 from observer.store.engine import open_writer
 from observer.store.lock import WriterLock
 from observer.store.restore import replace_database, stored_state

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from bus.events import AlertRaised, AlertResolved, Event
-from observer.alerts.process import DATABASE_UNAVAILABLE, Alerts
-from observer.clock import ManualClock
+from observer.base.clock import ManualClock
+from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, Alerts
 from observer.store import readiness
 from observer.store.readiness import SILENT_S_MAX, report_silence
 from tests.waiting import until_async

@@ -9,7 +9,7 @@ from msgspec.structs import astuple
 
 from bus.delivery import Delivered
 from bus.events import Event, Poison, SlotAssigned, SlotReleased, Trade
-from observer.listings.model import Listing
+from observer.reference.listings.model import Listing
 from observer.store.rows import (
     CONTENT_BYTES_MAX,
     event_of,

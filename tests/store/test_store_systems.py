@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from observer.base.units import NS_PER_S
 from observer.store.systems import DEAD_AFTER_S, Ownership, System, described, owns, started_ticks, this_system
-from observer.units import NS_PER_S
 
 PLACE, NOW_NS = "file 7", 1_790_000_000 * NS_PER_S
 ASKING = System("a", "boot", 10, 100, "/run/a")

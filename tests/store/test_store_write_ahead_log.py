@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.write_ahead_log import fold_log
-from tests.backup.scene import commit
+from tests.archive.scene import commit
 from tests.store.migrated import make_database
 from tests.store.raw import query
 

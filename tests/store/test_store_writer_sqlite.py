@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from bus.delivery import Delivered
-from observer.errors import StoreError
+from observer.base.errors import StoreError
 from observer.store.writer import StoreWriter
 from tests.builders import trade, trades
 from tests.store.migrated import make_database

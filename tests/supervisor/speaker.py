@@ -36,9 +36,9 @@ async def speak(name: str, address: str, mode: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, leaving.set)
     client = ControlClient(address)
     if mode == "worker":
-        from observer.alerts.process import Alerts
-        from observer.clock import RealClock
-        from observer.runtime.orders import WorkerOrders
+        from observer.base.clock import RealClock
+        from observer.monitoring.alerts.process import Alerts
+        from observer.system.process_orders import WorkerOrders
 
         client.obey(WorkerOrders(name, Alerts(RealClock(), name)).obey)
     if mode == "slow":

@@ -15,7 +15,7 @@ from observer.supervisor.environment import withhold
 SCENE = """
 import json, os, resource, subprocess, sys
 from pathlib import Path
-from observer.privacy import keep_private
+from observer.base.privacy import keep_private
 from observer.supervisor.environment import withhold
 
 keep_private()

@@ -43,7 +43,7 @@ def detach(emptied=False):
 LIVES_WITH_ONE = f"{FORKS}\ndetach()\n{LIVES}"
 LIVES_WITH_AN_EMPTIED_ONE = f"{FORKS}\ndetach(emptied=True)\n{LIVES}"
 LIVES_WITH_AN_ORDINARY_ONE = f"import subprocess; print(subprocess.Popen(['sleep', '600']).pid, flush=True)\n{LIVES}"
-# What `observer.runtime.worker` does at the end of its lifeline, in a process that loads nothing else of a worker.
+# What `observer.system.worker` does at the end of its lifeline, in a process that loads nothing else of a worker.
 ENDS_ITS_SYSTEM = f"""{FORKS}
 sys.path[:0] = {sys.path!r}
 from observer.supervisor.mark import end_own_system

@@ -15,8 +15,8 @@ from tests.supervisor.scenes import log_files
 MAX_BYTES = 200_000
 WRITES = """
 import logging, sys
-from observer import logs
-from observer.clock import RealClock
+from observer.base import logs
+from observer.base.clock import RealClock
 logs.REPEATED_MAX = 1 << 30
 logs.set_up("a", RealClock(), head=logs.Head("etc/o.toml", "main", ["first", "second"]))
 for number in range(%d): logging.getLogger("x").info("%%d %%s", number, "and so on " * (number %% 40))

@@ -85,10 +85,10 @@ def test_a_copy_that_fails_leaves_the_log_as_it_was(tmp_path: Path) -> None:
 UNCUTTABLE = r"""
 import sys
 from pathlib import Path
-from observer import logs
+from observer.base import logs
 from observer.supervisor import output
 log = Path("a.log")
-head = b'{"time":"2026-11-18T09:00:00.000+09:00","level":"info","process":"a","logger":"observer.logs",'
+head = b'{"time":"2026-11-18T09:00:00.000+09:00","level":"info","process":"a","logger":"observer.base.logs",'
 log.write_bytes(head + b'"event":"log begins: observer=1"}\n' + b"x\n" * 100_000)
 for number in range(1, 4): Path(f"a.log.{number}").write_bytes(b"%d" % number)
 if sys.argv[1] == "late": output.require_cuttable = lambda descriptor: None

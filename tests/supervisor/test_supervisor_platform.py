@@ -2,7 +2,7 @@
 
 import pytest
 
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
 from observer.supervisor.linux import require_linux
 
 

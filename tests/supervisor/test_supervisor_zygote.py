@@ -11,7 +11,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from observer.processes import PRELOADED
 from observer.supervisor.child import Child
 from observer.supervisor.orphans import adopting
 from observer.supervisor.pid_registry import PidRegistry
@@ -19,6 +18,7 @@ from observer.supervisor.process import Lifeline, RunningProcess
 from observer.supervisor.states import ProcessState
 from observer.supervisor.surroundings import ZYGOTE
 from observer.supervisor.zygote import Zygote, code_stamp
+from observer.system.processes import PRELOADED
 from tests.supervisor.scenes import (
     CODE,
     LIVES,

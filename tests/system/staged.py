@@ -21,14 +21,14 @@ import msgspec
 import tomli_w
 
 from bus.commands import StatusReply
-from observer.clock import CLOCK_VARIABLE, HeldClock
-from observer.config import Settings, load_settings
+from observer.base.clock import CLOCK_VARIABLE, HeldClock
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
 from observer.demo.summary import DemoSummary, summarise
-from observer.local_time import local_ns
 from observer.simulator.kis.simulator import market_of
 from observer.store.reader import StoreReader
+from observer.system.config import Settings, load_settings
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer_here

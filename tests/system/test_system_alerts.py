@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.alerts.targets import SECRET, listening
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
+from tests.monitoring.targets import SECRET, listening
 from tests.system.running import Completed, JsonObject, System, observer_here
 from tests.waiting import DEADLINE_S
 

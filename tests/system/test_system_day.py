@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.backup.package import verify
+from observer.archive.backup.package import verify
 from observer.cli.demo import TRADES_QUERY
 from observer.demo.day import MARKER
 from observer.gaps.recovery import RecoverySettings

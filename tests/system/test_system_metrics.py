@@ -2,7 +2,7 @@
 
 import pytest
 
-from observer.metrics.table import METRICS
+from observer.monitoring.metrics.table import METRICS
 from tests.system.conftest import Day
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]

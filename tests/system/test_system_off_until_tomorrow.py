@@ -13,10 +13,10 @@ from sqlite3 import connect
 import msgspec
 import pytest
 
-from observer.clock import HeldClock
+from observer.base.clock import HeldClock
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
 from observer.demo.ledger import write_offered
-from observer.local_time import local_ns
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes

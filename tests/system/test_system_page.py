@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from observer.config import load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
+from observer.system.config import load_settings
 from observer.web.model import State
 from observer.web.past import past_state
 from observer.web.stored import PageReader

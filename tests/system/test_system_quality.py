@@ -2,11 +2,11 @@
 
 import pytest
 
+from observer.base.local_time import local_ns
 from observer.cli.lines import AskedLines
 from observer.cli.quality import quality_of
 from observer.demo.configuration import DAY
 from observer.gaps.intervals import Interval
-from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.system.conftest import Day
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from observer.local_time import local_ns
+from observer.base.local_time import local_ns
 from tests.folders import short_folder
 from tests.system.running import OBSERVER, ask, demo, observer
 from tests.waiting import DEADLINE_S

@@ -12,10 +12,10 @@ import pytest
 import tomli_w
 
 from bus.segments import published_by_stream
-from observer.clock import HeldClock
+from observer.base.clock import HeldClock
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
-from observer.local_time import local_ns
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
 from tests.system.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here

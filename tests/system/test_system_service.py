@@ -19,7 +19,7 @@ import psutil
 import pytest
 from supervisor.options import ServerOptions
 
-from observer.clock import CLOCK_VARIABLE
+from observer.base.clock import CLOCK_VARIABLE
 from observer.demo.day import DemoOptions, prepare
 from tests.folders import short_folder
 from tests.system.running import PROCESSES, Completed, System

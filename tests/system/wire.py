@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from observer.providers.kis.frames import TRADE_TRANSACTIONS
+from observer.brokers.kis.frames import TRADE_TRANSACTIONS
 from tests.waiting import DEADLINE_S
 
 REGISTER = "1"

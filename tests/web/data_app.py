@@ -9,8 +9,8 @@ import uvicorn
 from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 
-from observer.base_settings import RunSettings, StoreSettings
-from observer.config import Settings
+from observer.base.settings import RunSettings, StoreSettings
+from observer.system.config import Settings
 from observer.web.data import data_routes
 from observer.web.failures import HANDLERS
 from tests.research.stored import url_of

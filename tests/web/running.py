@@ -15,10 +15,10 @@ from bus.control import ControlClient, ControlServer
 from bus.delivery import Delivered
 from bus.events import Event
 from bus.feed import FeedPublisher
-from observer.base_settings import endpoints_of
-from observer.config import Settings, load_settings
+from observer.base.settings import endpoints_of
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
 from observer.store.writer import StoreWriter
+from observer.system.config import Settings, load_settings
 from observer.web.access import ensured_token
 from observer.web.broadcast import Broadcast
 from observer.web.connections import Bounds

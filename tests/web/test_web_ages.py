@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bus.events import SweepCompleted, TapeProgressed
+from observer.base.units import NS_PER_MS, NS_PER_S
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
-from observer.units import NS_PER_MS, NS_PER_S
 from observer.web import live as live_module
 from observer.web.live import Live
 from observer.web.state_day import DayBasis, DayFold

@@ -11,8 +11,8 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from observer.config import Settings
-from observer.metrics.counters import COUNTERS
+from observer.monitoring.metrics.counters import COUNTERS
+from observer.system.config import Settings
 from observer.web.broadcast import CLIENTS_MAX
 from observer.web.connections import Bounds, Connection, Connections
 from observer.web.server import BOUNDS

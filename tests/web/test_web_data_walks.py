@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import observer
 from bus.events import Event
-from observer.errors import StoreError
-from observer.lake.sealing import seal_days
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import StoreError
 from observer.research.reading import Rows
 from observer.research.store import Store
 from observer.web import data_questions as questions

@@ -12,9 +12,9 @@ import pytest
 from bus.delivery import Delivered
 from bus.events import SlotAssigned, SweepCompleted
 from bus.feed import FeedPublisher
-from observer.base_settings import endpoints_of
-from observer.config import Settings
+from observer.base.settings import endpoints_of
 from observer.store.writer import StoreWriter
+from observer.system.config import Settings
 from observer.web import live as live_module
 from observer.web.live import Live
 from observer.web.model import State

@@ -12,8 +12,8 @@ import pytest
 
 from bus.commands import Pin, Restart, RunJob, SilenceAlert, Unpin
 from bus.events import MasterFileChecked, SlotAssigned
-from observer.config import Settings
-from observer.errors import ConfigError
+from observer.base.errors import ConfigError
+from observer.system.config import Settings
 from observer.web.access import ensured_token, is_authorized, refusal_of
 from observer.web.live import Live
 from observer.web.model import State

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from observer.config import Settings, load_settings
+from observer.base.errors import ConfigError
 from observer.demo.configuration import DemoConfiguration, write_demo_configuration
-from observer.errors import ConfigError
-from observer.processes import children_of
+from observer.system.config import Settings, load_settings
+from observer.system.processes import children_of
 
 
 def settings_of(folder: Path, web_port: int = 8765, **changes: str) -> Settings:

@@ -24,8 +24,8 @@ from bus.events import (
     UniverseMember,
 )
 from bus.histogram import BOUNDS_S
-from observer.metrics.host import ACKNOWLEDGEMENT, WAITING
-from observer.units import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
+from observer.base.units import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
+from observer.monitoring.metrics.host import ACKNOWLEDGEMENT, WAITING
 from observer.web.model import Alerts, Processes
 from observer.web.state_board import without_connections
 from observer.web.state_day import TILES_MAX, DayBasis, DayFold

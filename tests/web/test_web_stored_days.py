@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from observer.config import Settings
-from observer.errors import NoDataError
+from observer.base.errors import NoDataError
+from observer.system.config import Settings
 from observer.web.failures import BusyError
 from observer.web.model import State
 from observer.web.stored_days import FRESH_S, KEPT_MAX, StoredDays

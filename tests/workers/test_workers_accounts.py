@@ -7,13 +7,13 @@ import os
 
 from bus.delivery import Delivered
 from bus.events import AccountChecked, AlertRaised, AlertRepeated, AlertResolved, ConnectionChanged, TokenRenewed
-from observer.accounts.failover import StreamOutages
+from observer.base.local_time import local_ns
+from observer.brokers.accounts.failover import StreamOutages
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
 from observer.store.writer import StoreWriter
-from tests.accounts.teaching import teach
+from tests.brokers.teaching import teach
 from tests.workers.three_accounts import ILL, NAMES, Scene, run, scene
 
 

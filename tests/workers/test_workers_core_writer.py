@@ -9,17 +9,17 @@ import pytest
 from sqlalchemy import make_url
 
 from bus.delivery import Delivered, Lost
-from observer.clock import ManualClock
-from observer.config import load_settings
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.doctor.stored import Stored, examine
-from observer.local_time import local_ns
-from observer.runtime.worker import Worker
 from observer.store import lock
 from observer.store.engine import sqlite_path
 from observer.store.ownership import claim
 from observer.store.reporting_writer import ReportingWriter
 from observer.store.systems import this_system
+from observer.system.config import load_settings
+from observer.system.doctor.stored import Stored, examine
+from observer.system.worker import Worker
 from tests.builders import trades
 from tests.folders import short_folder
 from tests.store.raw import execute

@@ -12,24 +12,24 @@ from bus.delivery import Delivered
 from bus.endpoints import Endpoints
 from bus.outbox import Outbox
 from bus.producer import Producer
+from observer.archive.lake.layout import SealedDay, write_manifest
+from observer.archive.lake.sealing import seal_days
+from observer.archive.lake.settings import LakeSettings
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
-from observer.clock import ManualClock
-from observer.config import load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.lake.layout import SealedDay, write_manifest
-from observer.lake.sealing import seal_days
-from observer.lake.settings import LakeSettings
-from observer.local_time import local_ns
-from observer.runtime.worker import Worker
 from observer.store.ownership import claim
 from observer.store.systems import this_system
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_S
+from observer.system.config import load_settings
+from observer.system.worker import Worker
+from tests.archive.stored import day_of
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.folders import short_folder
-from tests.lake.stored import day_of
 from tests.store.raw import query
 from tests.waiting import until_async
 from workers.core_writer import core_writer

@@ -8,16 +8,16 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import EtfJob
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.jobs import Job
 from observer.calendar.phases import plan
 from observer.calendar.trading_day import TradingDay
-from observer.clock import ManualClock
-from observer.config import load_settings
-from observer.local_time import local_ns
-from observer.runtime.worker import Worker
 from observer.store.etf import EtfReader
 from observer.store.writer import StoreWriter
+from observer.system.config import load_settings
+from observer.system.worker import Worker
 from tests.folders import short_folder
 from tests.store.etf import etf_job_ended
 from tests.store.migrated import make_database

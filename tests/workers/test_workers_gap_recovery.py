@@ -19,16 +19,16 @@ from bus.endpoints import Endpoints
 from bus.events import AlertRaised, Event, GapDetected, GapUnrecoverable
 from bus.outbox import Outbox
 from bus.producer import Producer
-from observer.bench.child import running_child
-from observer.clock import CLOCK_VARIABLE
+from observer.base.clock import CLOCK_VARIABLE
+from observer.base.units import NS_PER_S
 from observer.demo.configuration import DAY
 from observer.gaps.recovery import RecoverySettings
-from observer.runtime.worker import Worker
 from observer.simulator.market.market import OfferedTrade
 from observer.store.gaps import GapStory
 from observer.store.reader import StoreReader
-from observer.units import NS_PER_S
+from observer.system.worker import Worker
 from tests import waiting
+from tests.bench.child import running_child
 from tests.workers.three_accounts import Scene, run, scene
 from workers.gap_recovery import gap_recovery
 

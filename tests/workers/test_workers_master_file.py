@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bus.commands import Heartbeat, Ready
+from observer.base.clock import RealClock
+from observer.base.local_time import local_datetime
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
-from observer.clock import RealClock
-from observer.local_time import local_datetime
 from tests.folders import short_folder
-from tests.runtime.test_runtime_worker import Desk, listening, spawned, status_of
+from tests.system.test_runtime_worker import Desk, listening, spawned, status_of
 from tests.waiting import until_async
 
 

@@ -17,14 +17,14 @@ import pytest
 
 from bus.delivery import Delivered
 from bus.events import UniverseBuilt, UniverseMember
-from observer.accounts.clients import ClientSettings
-from observer.config import Settings
+from observer.base.errors import ProviderError
+from observer.base.local_time import local_ns
+from observer.brokers.accounts.clients import ClientSettings
 from observer.demo.configuration import DAY
-from observer.errors import ProviderError
-from observer.local_time import local_ns
-from observer.processes import LAKE, PROCESSES, SIMULATOR, TAPE, WEB, Process
-from observer.runtime.worker import Worker
 from observer.store.writer import StoreWriter
+from observer.system.config import Settings
+from observer.system.processes import LAKE, PROCESSES, SIMULATOR, TAPE, WEB, Process
+from observer.system.worker import Worker
 from tests.ports import own_port
 from tests.selection.builders import seen
 from tests.store.etf import etf_listed

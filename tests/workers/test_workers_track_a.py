@@ -26,19 +26,19 @@ from bus.events import (
     UniverseMember,
     VolumeRise,
 )
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
+from observer.brokers.broker import Quote
 from observer.calendar.phases import DayPlan
+from observer.collection.sweep_times import Sweep
+from observer.collection.sweeps import Portions, calls_at_once, snapshot_of
 from observer.demo.configuration import DAY
-from observer.local_time import local_ns
-from observer.providers.broker import Quote
-from observer.runtime.worker import Worker
 from observer.simulator.market.market import Market
 from observer.simulator.market.plan import Surge
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
-from observer.streaming.sweep_times import Sweep
-from observer.streaming.sweeps import Portions, calls_at_once, snapshot_of
-from observer.units import NS_PER_S
-from tests.accounts.teaching import teach
+from observer.system.worker import Worker
+from tests.brokers.teaching import teach
 from tests.builders import trade
 from tests.day_plans import day_plan
 from tests.selection.builders import seen

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from observer.alerts.process import Alerts
-from observer.runtime.worker import Worker
+from observer.monitoring.alerts.process import Alerts
+from observer.system.worker import Worker
 from tests.workers.three_accounts import run, scene
 from workers.track_b import track_b
 

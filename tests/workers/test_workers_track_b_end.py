@@ -6,9 +6,9 @@ from collections import defaultdict
 from bus.delivery import Delivered
 from bus.events import GapDetected, SlotReleased, Trade, UniverseBuilt
 from observer.demo.configuration import DAY
-from observer.runtime.worker import Worker
+from observer.reference.universe.eligibility import KOREAN_STOCKS
 from observer.store.writer import StoreWriter
-from observer.universe.eligibility import KOREAN_STOCKS
+from observer.system.worker import Worker
 from tests.selection.builders import member
 from tests.workers.three_accounts import Scene, run, scene
 from workers.track_b import track_b

@@ -7,14 +7,14 @@ from pathlib import Path
 from bus.delivery import Delivered
 from bus.events import DailyBar, Event, UniverseMember, VenueEligibility
 from bus.producer import Producer
-from observer.accounts.clients import RestOfAll
+from observer.brokers.accounts.clients import RestOfAll
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
 from observer.demo.configuration import DAY
-from observer.runtime.worker import Worker
 from observer.selection.indicators import average_volume
 from observer.store.reader import StoreReader
 from observer.store.writer import StoreWriter
+from observer.system.worker import Worker
 from tests.day_plans import day_plan
 from tests.store.listings import listing_changed
 from tests.workers.test_workers_track_a import BOTH

@@ -21,24 +21,24 @@ from bus.codec import decode_events, unpack
 from bus.delivery import Delivered
 from bus.events import ConnectionChanged, Event, TokenRenewed
 from bus.journal import JournalReader
-from observer.accounts import health_checks, token_issuer
-from observer.accounts.clients import BrokerAccount, Brokers
-from observer.accounts.token_cache import TokenRecord
-from observer.alerts.process import Alerts
+from observer.base.clock import HeldClock
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
+from observer.brokers.accounts import health_checks, token_issuer
+from observer.brokers.accounts.clients import BrokerAccount, Brokers
+from observer.brokers.accounts.token_cache import TokenRecord
 from observer.calendar.day_file import write_trading_days
 from observer.calendar.trading_day import TradingDay
-from observer.clock import HeldClock
-from observer.config import Settings, load_settings
 from observer.demo.configuration import DAY, DemoConfiguration, write_demo_configuration
-from observer.local_time import local_ns
-from observer.runtime import worker as runtime
-from observer.runtime.worker import Worker
+from observer.monitoring.alerts.process import Alerts
 from observer.simulator.kis.authentication import Refusal
 from observer.simulator.kis.simulator import MadeUp, Simulator, made_up
 from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
 from observer.store.writer import StoreWriter
-from observer.units import NS_PER_S
+from observer.system import worker as runtime
+from observer.system.config import Settings, load_settings
+from observer.system.worker import Worker
 from tests import waiting
 from tests.folders import short_folder
 from tests.store.migrated import make_database

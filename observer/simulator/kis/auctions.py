@@ -14,10 +14,10 @@ from typing import Final
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.frames import change_fields, sign_code
 from observer.simulator.market.instruments import Instrument, rounded_down
 from observer.simulator.market.market import Market, SimulatedState, hhmmss
-from observer.units import NS_PER_S
 
 OPENING_AUCTION_S: Final = 1_800
 CLOSING_AUCTION_S: Final = 600

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
-from observer.errors import ObserverError
-from observer.units import NS_PER_S
+from observer.base.errors import ObserverError
+from observer.base.units import NS_PER_S
 
 CALLS_PER_S: Final = 18  # of one app key at the real host since 2026-04-20 (docs/kis.md#limits)
 PAPER_CALLS_PER_S: Final = 1  # at the paper host

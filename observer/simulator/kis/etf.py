@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.answers import (
     COMPONENT,
     COMPONENTS_SUMMARY,
@@ -45,7 +46,6 @@ from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.quotations import finished_day
 from observer.simulator.market.instruments import Instrument
 from observer.simulator.market.market import Market, SimulatedState
-from observer.units import NS_PER_S
 
 STEP_S: Final = 10
 UNIT_SHARES: Final = 50_000

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from observer.clock import Clock
+from observer.base.clock import Clock
 from observer.simulator.counters import Counters
 from observer.simulator.faults import Fault, FaultInjector, FaultRequest
 from observer.simulator.kis.authentication import Authentication

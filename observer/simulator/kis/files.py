@@ -17,7 +17,8 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from observer.errors import DataFileError
+from observer.base.errors import DataFileError
+from observer.base.units import NS_PER_S
 from observer.simulator.counters import Counters
 from observer.simulator.faults import Faults
 from observer.simulator.kis.masters import (
@@ -31,7 +32,6 @@ from observer.simulator.kis.masters import (
 )
 from observer.simulator.market.instruments import Exchange, Instrument, RngSource, made_up_konex
 from observer.simulator.market.market import Market
-from observer.units import NS_PER_S
 
 # The files whose listings are dealt in; those of KONEX, the sector codes and the exchanges abroad are served only.
 MASTER_FILES: Final[dict[Exchange, str]] = {"KOSPI": "kospi_code.mst", "KOSDAQ": "kosdaq_code.mst"}

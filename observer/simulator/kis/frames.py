@@ -9,11 +9,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument, price_limits
 from observer.simulator.market.market import Market, SimulatedState, hhmmss
 from observer.simulator.market.tape import DayTape, share_of_day
-from observer.units import NS_PER_S
 
 TRADE_FIELDS: Final = 46  # documented; what is appended beyond them is of the year
 _RESTING_SHARES: Final = 1_000

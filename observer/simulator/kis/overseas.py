@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.answers import (
     OVERSEAS_DAILY_SUMMARY,
     OVERSEAS_DAY,
@@ -28,7 +29,6 @@ from observer.simulator.kis.frames import sign_code
 from observer.simulator.kis.listings import nothing_found
 from observer.simulator.market.market import Market
 from observer.simulator.market.plan import weekdays_before
-from observer.units import NS_PER_S
 
 DAYS_PER_CALL: Final = 100
 _SHARES: Final = 1_000_000_000

@@ -6,6 +6,7 @@ at or before the moment are visible. A symbol that is not listed is answered wit
 
 from typing import Final
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.answers import (
     LATEST_TRADE,
     MULTI_QUOTE,
@@ -37,7 +38,6 @@ from observer.simulator.kis.venues import DIVISION, view_of
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
 from observer.simulator.market.market import Market, SimulatedState, quotes
 from observer.simulator.market.plan import DayBar
-from observer.units import NS_PER_S
 
 QUOTES_PER_CALL: Final = 30
 ROWS_PER_CALL: Final = 30

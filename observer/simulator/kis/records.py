@@ -20,12 +20,12 @@ from typing import Final
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.auctions import CLOSING_AUCTION_S, OPENING_AUCTION_S
 from observer.simulator.kis.frames import resting_shares, sign_code
 from observer.simulator.kis.venues import market_class
 from observer.simulator.market.instruments import Instrument, price_limits, tick_size
 from observer.simulator.market.market import Market, hhmmss
-from observer.units import NS_PER_S
 
 BOOK_FIELDS: Final = 59
 LEVELS: Final = 10

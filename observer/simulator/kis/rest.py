@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from observer.local_time import local_datetime
+from observer.base.local_time import local_datetime
 from observer.simulator.counters import Counters
 from observer.simulator.kis import bars, listings, overseas, quotations, quote_pages
 from observer.simulator.kis import etf as etf_quotations

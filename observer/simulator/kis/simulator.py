@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from observer.clock import Clock
+from observer.base.clock import Clock
 from observer.simulator.counters import Counters, SimulatorCounters
 from observer.simulator.faults import (
     Fault,

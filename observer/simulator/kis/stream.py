@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 from aiohttp import WSMsgType, web
 
-from observer.clock import Clock
-from observer.local_time import local_datetime
+from observer.base.clock import Clock
+from observer.base.local_time import local_datetime
+from observer.base.units import NS_PER_S
 from observer.simulator.counters import Counters
 from observer.simulator.faults import FaultInjector
 from observer.simulator.kis.authentication import Authentication
@@ -21,7 +22,6 @@ from observer.simulator.kis.session import Reply, StreamSession
 from observer.simulator.kis.timelines import TRADE_TR_IDS, CapturedFrames, Timelines
 from observer.simulator.kis.wire import Ledger, on_the_wire
 from observer.simulator.settings import SimulatorSettings
-from observer.units import NS_PER_S
 
 _BEAT_S: Final = 0.01
 _UNANSWERED_LIMIT: Final = 3

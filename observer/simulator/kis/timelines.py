@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.kis.auctions import AuctionTimeline
 from observer.simulator.kis.etf import EtfTimeline
 from observer.simulator.kis.frames import TRADE_FIELDS, TradeTimeline
@@ -23,7 +24,6 @@ from observer.simulator.kis.records import BOOK_FIELDS, BookTimeline, OperationT
 from observer.simulator.kis.venues import is_silent, streamed_view
 from observer.simulator.market.instruments import Instrument
 from observer.simulator.market.market import Market, hhmmss
-from observer.units import NS_PER_S
 
 TRADE_TR_IDS: Final = frozenset({"H0STCNT0", "H0NXCNT0", "H0UNCNT0"})
 BOOK_TR_IDS: Final = frozenset({"H0STASP0", "H0NXASP0", "H0UNASP0"})

@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from observer.base.units import NS_PER_S
 from observer.simulator.market.tape import AUCTION, BUY, CLOSE_S, CONTINUOUS_S, MINUTES, OPEN_S, SELL, Halt
-from observer.units import NS_PER_S
 
 Numbers = NDArray[np.int64]
 

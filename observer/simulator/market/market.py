@@ -18,6 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.market.instruments import Instrument, RngSource, price_limits, tick_size
 from observer.simulator.market.plan import HISTORY_DAYS, DayBar, MarketPlan, busier, expected_volume, past_bars, plan_of
 from observer.simulator.market.sessions import Session, SessionName, Venue, session_at, sessions_on
@@ -46,7 +47,6 @@ from observer.simulator.market.venues import (
     nxt_listings,
     with_after_market,
 )
-from observer.units import NS_PER_S
 
 Side = Literal["buy", "sell", "auction", "unknown"]
 View = Literal["KRX", "NXT", "consolidated"]

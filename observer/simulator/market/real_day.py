@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from observer.base.units import NS_PER_S
 from observer.simulator.market.instruments import Instrument, RngSource, as_etf, tick_size
 from observer.simulator.market.lazy_tape import BURST_S, MINUTE_PIECES, PIECES, LazyTape, Numbers, Shape, Windows
 from observer.simulator.market.market import Market, MinuteBar, minute_bar
@@ -30,7 +31,6 @@ from observer.simulator.market.tape import (
     VOLUME_BY_MINUTE,
     DayTape,
 )
-from observer.units import NS_PER_S
 
 BURST_TRADES: Final = 200
 _ETF_SHARE: Final = 1_100 / 3_700

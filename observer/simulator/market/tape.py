@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
-from observer.units import NS_PER_S
+from observer.base.units import NS_PER_S
 
 if TYPE_CHECKING:
     from random import Random

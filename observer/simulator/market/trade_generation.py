@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.market.instruments import price_limits, rounded_down, tick_size
 from observer.simulator.market.plan import LOCK_RAMP_S, Lock, MarketPlan, cross_size
 from observer.simulator.market.tape import (
@@ -27,7 +28,6 @@ from observer.simulator.market.tape import (
     can_be_interrupted,
     interrupted,
 )
-from observer.units import NS_PER_S
 
 if TYPE_CHECKING:
     from random import Random

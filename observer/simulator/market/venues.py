@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from observer.base.units import NS_PER_S
 from observer.simulator.market.instruments import Instrument, RngSource, price_limits, rounded_down, tick_size
 from observer.simulator.market.plan import DayBar
 from observer.simulator.market.sessions import Session, SessionName
 from observer.simulator.market.tape import BUY, EMPTY_TAPE, SELL, UNKNOWN, DayTape, MarketStop, Tape
 from observer.simulator.market.trade_generation import Columns, collected, sizes_around, with_stops
-from observer.units import NS_PER_S
 
 if TYPE_CHECKING:
     from random import Random

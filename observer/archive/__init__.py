@@ -1,0 +1,1 @@
+"""What is kept for good: the lake of sealed days, and the backup."""

@@ -1,1 +1,0 @@
-"""The always-running process: supervisor, orders, captures, service manager."""

@@ -1,0 +1,1 @@
+"""What exists: listings, ETFs, sectors, the universe of a day."""

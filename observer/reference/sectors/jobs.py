@@ -1,0 +1,143 @@
+"""The two jobs about sectors: each is `python -m observer.reference.sectors` in a process of its own.
+
+With that process go yfinance and its memory when it is done; it delivers from its own outbox to the writer, as
+`observer enrich run` does. It may take hours at one request a second, so it runs beside its worker's other jobs.
+"""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from bus.archive import ArchiveLimits
+from bus.endpoints import Address
+from bus.events import Severity
+from observer.base.logs import event_of, present_head
+from observer.base.signals import stop_process
+from observer.calendar.jobs import Job
+from observer.calendar.phases import DayPlan, moment_of
+from observer.monitoring.alerts.process import Alerts
+from observer.reference.sectors.options import OUTBOX, EnrichmentOptions, EnrichmentProcess
+from observer.reference.sectors.settings import SectorSettings
+from observer.store.sectors import SectorReader
+
+logger = logging.getLogger(__name__)
+
+DAILY: Final = "sectors_daily"
+WEEKLY: Final = "sectors_weekly"
+_REGIONS_AT_ONCE: Final = 5
+_UNANSWERED: Final = 1  # the command's status when stocks are left for the next run
+_LAST_RESORT: Final = "yahoo_profile"
+_STOP_S: Final = 3.0
+
+
+def sector_jobs(plan: DayPlan, settings: SectorSettings) -> Sequence[Job[str]]:
+    """The jobs of a day, trading day or not."""
+    if not settings.scheduled:
+        return []
+    jobs = [Job(DAILY, moment_of(plan, settings.daily_at))]
+    if plan.day.strftime("%A").lower() == settings.weekly_day:
+        jobs.append(Job(WEEKLY, moment_of(plan, settings.weekly_at)))
+    return jobs
+
+
+class SectorJobs:
+    """Runs the jobs of one system, each in a process of its own.
+
+    Args:
+        settings: the times, regions and sources.
+        url: the database.
+        data: the folder of logs and metrics.
+        outboxes: the folder of the processes' outboxes.
+        ingest: the writer's socket.
+        alerts: of the process.
+    """
+
+    def __init__(
+        self,
+        settings: SectorSettings,
+        *,
+        url: str,
+        data: Path,
+        outboxes: Path,
+        archive_limits: ArchiveLimits,
+        ingest: Address,
+        alerts: Alerts,
+    ) -> None:
+        self._settings = settings
+        self._url = url
+        self._data = data
+        self._outboxes = outboxes
+        self._archive_limits = archive_limits
+        self._ingest = ingest
+        self._alerts = alerts
+
+    async def left(self, plan: DayPlan) -> Sequence[Job[str]]:
+        """The due jobs of the day that are not done."""
+        jobs = sector_jobs(plan, self._settings)
+        return [job for job in jobs if not await asyncio.to_thread(self.is_done, job)]
+
+    def is_done(self, job: Job[str]) -> bool:
+        """Whether every market that has stocks had a whole round since the job's time."""
+        with SectorReader(self._url) as reader:
+            rounds = {done.region for done in reader.last_rounds() if done.started_ns >= job.at_ns}
+            missing = [region for region in self._settings.regions if region not in rounds]
+            return not any(reader.stocks(region) for region in missing)
+
+    async def run(self, job: Job[str]) -> None:
+        """Run the job to its end; report unanswered stocks as an alert, and leave them for the next day."""
+        log_path = self._data / "logs" / "enrich.log"
+        log_path.parent.mkdir(parents=True, exist_ok=True)
+        with log_path.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "observer.reference.sectors"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                await process.communicate(self._process(job.name).to_json())
+                status = await process.wait()
+            finally:  # its findings are in its outbox: the daily job goes on there, the weekly one starts over
+                await stop_process(process, _STOP_S)
+        logger.info("%s: status %d, see %s", job.name, status, log_path)
+        identity = f"sectors:{job.name}"
+        if reported := reported_of(job.name, status, self._settings.sources, log_path):
+            self._alerts.report(identity, *reported)
+        else:
+            self._alerts.resolve(identity, f"job {job.name} is done")
+
+    def _process(self, job: str) -> EnrichmentProcess:
+        """The input of the job's process."""
+        is_weekly = job == WEEKLY
+        options = EnrichmentOptions(
+            url=self._url,
+            data=self._data,
+            outbox=self._outboxes / OUTBOX,
+            archive_limits=self._archive_limits,
+            regions=self._settings.regions,
+            sources=self._settings.sources,
+            force_refresh=is_weekly,
+            max_age_days=None if is_weekly else 30.0,
+            max_retries=3 if is_weekly else 5,
+            at_once=_REGIONS_AT_ONCE,
+            metrics_file=self._data / "enrichment" / "metrics.prom",
+            verbose=True,
+        )
+        return EnrichmentProcess(options, self._ingest, present_head())
+
+
+def reported_of(job: str, status: int, sources: Collection[str], log_path: Path) -> tuple[Severity, str] | None:
+    """The alert for this exit status, if any; without the source of last resort some stocks never get an answer."""
+    if status == _UNANSWERED and _LAST_RESORT in sources:
+        return "warning", f"job {job}: some stocks got no answer, and are asked for again; {log_path} says why"
+    if status not in (0, _UNANSWERED):
+        return "critical", f"job {job} failed: {_last_line(log_path)} (status {status}, {log_path})"
+    return None
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines()
+    return event_of(lines[-1]) if lines else "nothing was said"

@@ -1,0 +1,1 @@
+"""A system of processes: its configuration, its host, its workers, its doctor."""

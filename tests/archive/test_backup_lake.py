@@ -1,0 +1,394 @@
+"""The lake's copy beside the packages: each version once, whole after any kill, and put back when the lake is lost."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from observer.archive.backup.bundles import held_files
+from observer.archive.backup.lake_copy import LakeCopied, copy_lake, copy_of_lake, notes_in, problems_in_copy
+from observer.archive.backup.lake_restoring import LakePlan, lacking, put_back
+from observer.archive.backup.package import manifest_of, packages
+from observer.archive.backup.settings import BackupSettings
+from observer.archive.backup.work import Plan, back_up
+from observer.archive.lake.catalogue import outdated_tables
+from observer.archive.lake.layout import path_of, sealed_day, sealed_days, version_path
+from observer.archive.lake.parquet import file_schema
+from observer.archive.lake.projection import DayFiles
+from observer.archive.lake.publishing import locked
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import LakeInUseError, StoppedError
+from observer.base.instance import Instance
+from observer.base.units import NS_PER_S
+from tests.archive.scene import GO_ON, NOW_NS, plan_in
+from tests.archive.stored import DAY, MARKET, NEXT_DAY, append, lake_rows, remove_sealed, two_sealed_days
+from tests.builders import trade
+
+COLUMNS = file_schema("trades").names
+FILES_A_DAY = 3  # trades, universes, sweeps
+
+
+@pytest.fixture
+def kept() -> tuple[Path, str]:
+    return two_sealed_days()
+
+
+@pytest.fixture
+def lake(kept: tuple[Path, str]) -> Path:
+    return kept[0]
+
+
+@pytest.fixture
+def url(kept: tuple[Path, str]) -> str:
+    return kept[1]
+
+
+@pytest.fixture
+def plan(tmp_path: Path, url: str, lake: Path) -> Plan:
+    found = plan_in(tmp_path, url, BackupSettings(manual_kept=9))
+    return msgspec.structs.replace(found, contents=msgspec.structs.replace(found.contents, lake=lake))
+
+
+@pytest.fixture
+def copy(plan: Plan) -> Path:
+    return copy_of_lake(plan.folder, Instance())
+
+
+def sealed(lake: Path, url: str, *days: str, now_ns: int = 1, remove: bool = False) -> None:
+    wanted = days or (DAY, NEXT_DAY)
+    removed = [DAY] if remove else []
+    for _ in seal_days(lake, url, MARKET, wanted, lambda: now_ns, threading.Event(), remove=removed):
+        pass
+
+
+def copied(lake: Path, copy: Path) -> LakeCopied:
+    return copy_lake(lake, copy, GO_ON)
+
+
+def identities(copy: Path) -> Mapping[str, tuple[int, int]]:
+    found = {path: path.stat() for path in copy.rglob("*.parquet")}
+    return {str(path.relative_to(copy)): (each.st_ino, each.st_mtime_ns) for path, each in found.items()}
+
+
+def damage(path: Path) -> None:
+    """Another byte in the middle, in a file of its own."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.unlink()
+    path.write_bytes(content)
+
+
+def test_each_version_is_copied_once_and_a_new_one_beside_it(plan: Plan, lake: Path, copy: Path, url: str) -> None:
+    assert back_up(plan, "manual", NOW_NS, GO_ON).failures == []
+    first = identities(copy)
+    assert len(first) == 2 * FILES_A_DAY
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    assert back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON).failures == []
+    second = identities(copy)
+    assert second.keys() - first.keys() == {f"_versions/kind=trades/market={MARKET}/session_date={DAY}/2.parquet"}
+    assert {name: second[name] for name in first} == first
+    assert copied(lake, copy) == LakeCopied(0, 0, 0, [])
+    assert problems_in_copy(copy, {}, GO_ON) == []
+
+
+def test_a_package_has_the_ledgers_but_not_the_day_files_beside_them(plan: Plan, lake: Path) -> None:
+    ledgers = plan.contents.folders["ledgers"]
+    for day in sealed_days(lake):
+        for path in DayFiles(ledgers, "kis").write(lake, day):
+            path.with_suffix(".new").write_bytes(b"of a process that was killed")
+            (path.parent / "recovery_000010.jsonl").write_text("{}")
+    day_files = {path.relative_to(ledgers).as_posix() for path in ledgers.rglob("trades.parquet")}
+    assert len(day_files) == 2
+    back_up(plan, "manual", NOW_NS, GO_ON)
+    [package] = packages(plan.folder)
+    assert {file.path for file in held_files(package) if file.path.startswith("ledgers/")} == {
+        "ledgers/kis/ledger.csv",
+        *(f"ledgers/{Path(name).parent}/recovery_000010.jsonl" for name in day_files),
+    }
+    assert not list(package.path.rglob("*.parquet"))
+
+
+def test_a_copy_takes_no_room_on_the_same_file_system(lake: Path, copy: Path) -> None:
+    copied(lake, copy)
+    assert all(version_path(each, "trades", MARKET, DAY, 1).stat().st_nlink == 3 for each in (lake, copy))
+
+
+def test_another_file_system_gets_copies_that_are_read_back(
+    lake: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert copied(lake, copy).files == 2 * FILES_A_DAY
+    monkeypatch.undo()
+    own, other = (version_path(each, "trades", MARKET, DAY, 1) for each in (lake, copy))
+    assert own.read_bytes() == other.read_bytes()
+    assert not own.samefile(other)
+    assert problems_in_copy(copy, {}, GO_ON) == []
+
+
+def test_the_second_target_gets_the_lake_too(plan: Plan, tmp_path: Path) -> None:
+    (target := tmp_path / "nas").mkdir()
+    with_target = msgspec.structs.replace(plan, settings=BackupSettings(copy_to=str(target)))
+    assert back_up(with_target, "manual", NOW_NS, GO_ON).failures == []
+    assert len(identities(copy_of_lake(target, Instance()))) == 2 * FILES_A_DAY
+
+
+def killed_after(steps: int, lake: Path, copy: Path) -> None:
+    """Copy in a process that is killed before or behind so many links and renamings."""
+
+    def child() -> None:
+        left = iter(range(steps))
+
+        def counted(call: Callable[..., None]) -> Callable[..., None]:
+            def step(*given: object, **named: object) -> None:
+                for act in (lambda: None, lambda: call(*given, **named)):
+                    act()
+                    if next(left, None) is None:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            return step
+
+        os.link, os.replace = counted(os.link), counted(os.replace)
+        copied(lake, copy)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    assert process.exitcode in (-signal.SIGKILL, 0)
+
+
+@pytest.mark.slow
+def test_a_backup_that_is_killed_at_any_step_goes_on_with_the_next_one(lake: Path, copy: Path) -> None:
+    days = []
+    for steps in range(4 * 2 * FILES_A_DAY + 2 * 2 + 1):
+        shutil.rmtree(copy, ignore_errors=True)
+        killed_after(steps, lake, copy)
+        assert problems_in_copy(copy, {}, GO_ON) == [], "what a note names is whole"
+        days.append(len(notes_in(copy)))
+        assert copied(lake, copy).problems == []
+        assert len(identities(copy)) == 2 * FILES_A_DAY
+        assert not list(copy.rglob("*.parquet.part"))
+    assert days == sorted(days)
+    assert set(days) == {0, 1, 2}
+
+
+def test_a_stop_leaves_whole_days(lake: Path, copy: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(StoppedError):
+        copy_lake(lake, copy, stop)
+    assert notes_in(copy) == []
+
+
+def test_a_damaged_file_of_the_lake_is_not_copied_and_the_other_days_are(lake: Path, copy: Path) -> None:
+    damage(version_path(lake, "trades", MARKET, DAY, 1))
+    [problem] = copied(lake, copy).problems
+    assert str(version_path(lake, "trades", MARKET, DAY, 1)) in problem
+    assert [path.stem for path in notes_in(copy)] == [NEXT_DAY]
+
+
+def test_a_file_that_is_gone_from_the_copy_is_copied_again(lake: Path, copy: Path) -> None:
+    copied(lake, copy)
+    version_path(copy, "trades", MARKET, DAY, 1).unlink()
+    notes_in(copy)[1].write_text("damaged")
+    assert [text.partition(":")[0] for text in problems_in_copy(copy, {}, GO_ON)] == [
+        version_path(Path(), "trades", MARKET, DAY, 1).as_posix(),
+        f"{notes_in(copy)[1]} is damaged",
+    ]
+    assert copied(lake, copy).files == 1 + FILES_A_DAY
+    assert problems_in_copy(copy, {}, GO_ON) == []
+
+
+def test_a_lost_lake_is_stated_by_each_backup_and_put_back(
+    plan: Plan, lake: Path, copy: Path, url: str, tmp_path: Path
+) -> None:
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    made = back_up(plan, "manual", NOW_NS, GO_ON)
+    assert manifest_of(made.package).lake_days == [DAY]
+    before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
+    days = sealed_days(lake)
+    shutil.rmtree(lake)
+    [failure] = back_up(plan, "manual", NOW_NS + NS_PER_S, GO_ON).failures
+    assert failure.startswith(f"the lake has no more {DAY}, {NEXT_DAY}: `observer backup restore --lake`")
+    found = lacking(lake, copy, [DAY], GO_ON)
+    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, [])
+    put_back(lake, copy, found, GO_ON)
+    assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
+    assert outdated_tables(lake, days) == []
+    assert lacking(lake, copy, [DAY], GO_ON) == LakePlan([], [])
+    sealed(lake, url, now_ns=2)
+    assert sealed_days(lake) == days
+    assert back_up(plan, "manual", NOW_NS + 2 * NS_PER_S, GO_ON).failures == []
+
+
+def test_a_package_whose_days_are_in_no_lake_says_so(plan: Plan, lake: Path, copy: Path) -> None:
+    text = f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it"
+    shutil.rmtree(lake)
+    assert lacking(lake, copy, [DAY], GO_ON) == LakePlan([], [text])
+    assert problems_in_copy(copy, {"20261118T210000-daily": [DAY]}, GO_ON) == [
+        f"20261118T210000-daily needs 1 days of the lake that are not copied: {DAY}"
+    ]
+
+
+def test_a_damaged_file_of_the_lake_is_replaced_by_its_copy(lake: Path, copy: Path) -> None:
+    copied(lake, copy)
+    before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
+    damage(path := version_path(lake, "trades", MARKET, DAY, 1))
+    path_of(lake, "trades", MARKET, DAY).unlink()
+    found = lacking(lake, copy, [], GO_ON)
+    assert (found.files, found.problems) == ([path.relative_to(lake).as_posix()], [])
+    put_back(lake, copy, found, GO_ON)
+    assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
+
+
+def test_a_damaged_copy_is_found_and_never_put_back(lake: Path, copy: Path) -> None:
+    copied(lake, copy)
+    damage(version_path(copy, "trades", MARKET, DAY, 1))
+    name = version_path(Path(), "trades", MARKET, DAY, 1).as_posix()
+    assert problems_in_copy(copy, {}, GO_ON) == [f"{name} is damaged: its digest differs"]
+    assert lacking(lake, copy, [], GO_ON) == LakePlan([], []), "the lake's own file is whole"
+    shutil.rmtree(lake)
+    found = lacking(lake, copy, [DAY], GO_ON)
+    assert [day.day.session_date for day in found.days] == [NEXT_DAY]
+    assert found.problems == [
+        f"the lake lacks {name}, and its copy is damaged: {name} is damaged: its digest differs",
+        f"{DAY}: its rows are in the lake alone, and neither the lake nor its copy has it",
+    ]
+    put_back(lake, copy, found, GO_ON)
+    assert [day.session_date for day in sealed_days(lake)] == [NEXT_DAY]
+
+
+def test_a_lake_that_went_back_gets_its_later_versions_again(lake: Path, copy: Path, url: str, tmp_path: Path) -> None:
+    shutil.copytree(lake, tmp_path / "earlier")
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    copied(lake, copy)
+    shutil.rmtree(lake)
+    shutil.copytree(tmp_path / "earlier", lake)
+    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    day = sealed_day(lake, MARKET, DAY)
+    assert day is not None
+    assert [version.rows for version in day.kinds["trades"]] == [60, 61]
+    assert len(lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)) == 61
+
+
+def test_newer_versions_than_the_copy_has_are_not_removed_with_a_lost_manifest(
+    lake: Path, copy: Path, url: str
+) -> None:
+    copied(lake, copy)
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    (lake / f"_days/market={MARKET}/{DAY}.json").unlink()
+    [problem] = lacking(lake, copy, [], GO_ON).problems
+    assert problem == (
+        f"{version_path(lake, 'trades', MARKET, DAY, 2)} is newer than the copy and has no manifest: "
+        "`observer lake seal` makes one"
+    )
+
+
+def test_a_lake_that_was_sealed_again_with_other_rows_replaces_no_copied_file(lake: Path, copy: Path, url: str) -> None:
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    copied(lake, copy)
+    before = identities(copy)
+    shutil.rmtree(lake)
+    sealed(lake, url, now_ns=3)
+    assert ["other rows of trades" in text for text in copied(lake, copy).problems] == [True]
+    assert {name: each for name, each in identities(copy).items() if DAY in name} == {
+        name: each for name, each in before.items() if DAY in name
+    }
+    assert ["other rows of trades" in text for text in lacking(lake, copy, [], GO_ON).problems] == [True]
+
+
+def test_a_lake_that_was_sealed_again_without_removed_rows_costs_the_copy_none_and_gets_them_back(
+    lake: Path, copy: Path, url: str
+) -> None:
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    before = lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)
+    copied(lake, copy)
+    notes = [path.read_bytes() for path in notes_in(copy)]
+    shutil.rmtree(lake)
+    sealed(lake, url, DAY, now_ns=3)
+    day = sealed_day(lake, MARKET, DAY)
+    assert day is not None
+    assert sorted(day.kinds) == ["sweeps", "universes"]
+    assert "other rows of trades" in copied(lake, copy).problems[0]
+    assert [path.read_bytes() for path in notes_in(copy)] == notes
+    found = lacking(lake, copy, [DAY], GO_ON)
+    assert (len(found.files), found.problems) == (2 * FILES_A_DAY, [])
+    put_back(lake, copy, found, GO_ON)
+    assert lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS) == before
+    assert copied(lake, copy).problems == []
+    assert problems_in_copy(copy, {}, GO_ON) == []
+
+
+def test_a_day_whose_rows_left_the_database_after_the_backup_is_removed_when_it_is_put_back_and_sealed(
+    lake: Path, copy: Path, url: str
+) -> None:
+    copied(lake, copy)
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    shutil.rmtree(lake)
+    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    sealed(lake, url, now_ns=2)
+    assert [day.removed for day in sealed_days(lake)] == [("trades",), ()]
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=3)
+    day = sealed_day(lake, MARKET, DAY)
+    assert day is not None
+    assert [version.rows for version in day.kinds["trades"]] == [60, 61]
+
+
+def test_more_late_rows_than_sealed_ones_join_those_of_a_removed_day_that_was_put_back(
+    lake: Path, copy: Path, url: str
+) -> None:
+    sealed(lake, url, remove=True)
+    remove_sealed(url, lake)
+    copied(lake, copy)
+    shutil.rmtree(lake)
+    put_back(lake, copy, lacking(lake, copy, [], GO_ON), GO_ON)
+    append(url, *(trade(number, symbol="000010") for number in range(100, 161)))
+    sealed(lake, url, now_ns=2)
+    assert len(lake_rows([path_of(lake, "trades", MARKET, DAY)], COLUMNS)) == 60 + 61
+
+
+def test_a_lake_that_went_back_costs_the_copy_no_later_version(
+    lake: Path, copy: Path, url: str, tmp_path: Path
+) -> None:
+    shutil.copytree(lake, tmp_path / "earlier")
+    append(url, trade(99, symbol="000010"))
+    sealed(lake, url, now_ns=2)
+    copied(lake, copy)
+    notes = [path.read_bytes() for path in notes_in(copy)]
+    shutil.rmtree(lake)
+    shutil.copytree(tmp_path / "earlier", lake)
+    assert ["other rows of trades" in text for text in copied(lake, copy).problems] == [True]
+    assert [path.read_bytes() for path in notes_in(copy)] == notes
+
+
+def test_a_lake_that_was_sealed_again_with_the_same_rows_is_copied_again(lake: Path, copy: Path, url: str) -> None:
+    copied(lake, copy)
+    shutil.rmtree(lake)
+    sealed(lake, url, now_ns=2)
+    assert lacking(lake, copy, [], GO_ON) == LakePlan([], [])
+    assert (copied(lake, copy).files, copied(lake, copy).files) == (2 * FILES_A_DAY, 0)
+
+
+def test_nothing_is_put_back_while_another_process_seals(lake: Path, copy: Path) -> None:
+    copied(lake, copy)
+    shutil.rmtree(lake / "_versions")
+    found = lacking(lake, copy, [], GO_ON)
+    with locked(lake), pytest.raises(LakeInUseError):
+        put_back(lake, copy, found, GO_ON)
+    assert not (lake / "_versions").exists()

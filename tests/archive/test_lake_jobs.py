@@ -1,0 +1,389 @@
+"""When days are sealed: each after its backup, the missed ones at once, and a failure again after an hour."""
+
+import shutil
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bus.delivery import Delivered
+from bus.events import BackupCompleted, SweepCompleted, TradesConflated
+from observer.archive.lake.jobs import LakeJobs
+from observer.archive.lake.layout import (
+    CATALOGUE,
+    forget_day,
+    manifest_content,
+    manifest_path,
+    sealed_days,
+    version_path,
+)
+from observer.archive.lake.object_store import ObjectStore, open_target
+from observer.archive.lake.projection import DayFiles
+from observer.archive.lake.publishing import locked
+from observer.archive.lake.sealing import seal_days
+from observer.archive.lake.settings import LakeSettings
+from observer.archive.lake.target import publish_days, published_days
+from observer.archive.lake.upkeep import CHECKED_AGAIN, days_to_seal, days_with_more
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.service import TradingDayService
+from observer.calendar.trading_day import TradingDay
+from observer.demo.configuration import DAY as DATE
+from observer.monitoring.alerts.process import Alerts
+from observer.store.kinds import REMOVABLE
+from observer.store.sealing import SealingReader
+from observer.store.writer import StoreWriter
+from tests.archive.object_stores import Gate, S3Server, store_at
+from tests.archive.stored import MARKET, append, day_of, make_stored, of_every_kind, remove_sealed
+from tests.builders import trade
+from tests.day_plans import RULES, day_plan
+from tests.store.migrated import make_database
+from tests.waiting import until_async
+from tests.watched import WatchedClock, run_beside
+
+BACKUP_NS = day_plan(DATE).backup_ns
+DAY, DAY_BEFORE = DATE.isoformat(), (DATE - timedelta(days=1)).isoformat()
+
+
+class Scene:
+    """The jobs of a lake on a day, and what they sealed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *days: str,
+        keep_days: int | None = None,
+        url: str = "",
+        target: Callable[[], ObjectStore] | None = None,
+        hour: int = 9,
+    ) -> None:
+        self.lake = folder / "lake"
+        self.url = url or make_stored(folder, *(event for day in days for event in day_of(day, symbols=1, each=2)))
+        self.clock = WatchedClock(local_ns(DATE, hour))
+        self.alerts = Alerts(self.clock, "lake")
+        write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
+        today = TradingDayService(folder, RULES, self.clock)
+        self.jobs = LakeJobs(
+            lake=self.lake,
+            url=self.url,
+            market=MARKET,
+            today=today,
+            clock=self.clock,
+            alerts=self.alerts,
+            day_files=DayFiles(folder / "observer", "kis"),
+            keep_days=keep_days,
+            target=target,
+        )
+
+    @property
+    def sealed(self) -> list[str]:
+        return [day.session_date for day in sealed_days(self.lake)]
+
+    async def waits_for(self, moment_ns: int) -> None:
+        await until_async(lambda: moment_ns in self.clock.waits, "the jobs wait")
+
+    def run(self, scenario: Callable[[], Awaitable[object]]) -> None:
+        run_beside(self.jobs.run, scenario)
+
+
+def test_a_day_is_sealed_after_its_backup_and_a_missed_one_at_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE, DAY)
+
+    async def scenario() -> None:
+        await scene.waits_for(BACKUP_NS)
+        assert scene.sealed == [DAY_BEFORE]
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        await scene.waits_for(BACKUP_NS + 30 * NS_PER_S)  # the day's package is not there yet
+        assert scene.sealed == [DAY_BEFORE]
+        append(scene.url, BackupCompleted(BACKUP_NS + 1, "package", 1, ""))
+        await scene.clock.advance(30)
+        await until_async(lambda: scene.sealed == [DAY_BEFORE, DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
+def test_a_day_whose_backup_fails_is_sealed_an_hour_later(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY)
+
+    async def scenario() -> None:
+        await scene.waits_for(BACKUP_NS)
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        await scene.waits_for(BACKUP_NS + 30 * NS_PER_S)
+        await scene.clock.advance(3_600)
+        await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
+def test_a_day_with_a_damaged_file_is_an_alert_and_the_others_get_their_day_files(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE, DAY)
+    prices = (1_000.0, 1_010.0, 990.0, 1_005.0)
+    append(scene.url, TradesConflated("kis", "000010", DAY_BEFORE, 5, 6, 7, 2, 8.0, *prices, 8.0, None, venue="KRX"))
+    list(seal_days(scene.lake, scene.url, MARKET, [DAY_BEFORE, DAY], lambda: 1, threading.Event()))
+    version_path(scene.lake, "conflated_trades", MARKET, DAY_BEFORE, 1).write_bytes(b"")
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        assert (tmp_path / f"observer/scalp/kis/{MARKET}/{DAY.replace('-', '')}/trades.parquet").is_file()
+
+    scene.run(scenario)
+
+
+def test_a_failure_is_an_alert_until_the_next_attempt_succeeds(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE)
+    other = ExitStack()
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        other.close()
+        await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
+        await scene.clock.advance(3_600)
+        await until_async(lambda: scene.sealed == [DAY_BEFORE], "the day is sealed")
+        await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
+
+    with other:  # before the jobs begin: else they could take the lock first
+        other.enter_context(locked(scene.lake))
+        scene.run(scenario)
+
+
+def test_a_catalogue_that_cannot_be_written_is_an_alert_of_its_own_and_the_day_is_sealed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE)
+    scene.lake.mkdir()
+    (scene.lake / CATALOGUE).write_bytes(b"no folder")
+
+    async def scenario() -> None:
+        await scene.waits_for(BACKUP_NS)  # not for the next hour
+        assert scene.sealed == [DAY_BEFORE]
+        [alert] = scene.alerts.open
+        assert alert.text.startswith(f"the days up to {DAY_BEFORE} are sealed, but the catalogue ")
+        assert "not sealed" not in alert.text
+
+    scene.run(scenario)
+
+
+def test_a_day_that_stays_wrong_does_not_keep_the_present_one_from_being_sealed(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY, hour=16)
+    append(scene.url, *day_of(DAY_BEFORE, market="other", symbols=1, each=2))
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        for hour in range(17, 24):  # until the backup each hour has an attempt
+            await scene.waits_for(min(BACKUP_NS, local_ns(DATE, hour)))
+            if BACKUP_NS in scene.clock.waits:
+                break
+            await scene.clock.advance(3_600)
+        append(scene.url, BackupCompleted(BACKUP_NS + 1, "package", 1, ""))
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: scene.sealed == [DAY], "the day is sealed")
+
+    scene.run(scenario)
+
+
+def test_day_files_that_a_restore_does_not_bring_are_written_again_of_all_sealed_days(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 2, 0, -1)]
+    scene = Scene(tmp_path, *days)
+
+    def day_files() -> list[str]:
+        return sorted(path.parent.name for path in (tmp_path / "observer/scalp").glob(f"kis/{MARKET}/*/trades.parquet"))
+
+    expected = [day.replace("-", "") for day in days]
+    scene.run(lambda: until_async(lambda: day_files() == expected, "the day files are written"))
+    shutil.rmtree(tmp_path / "observer")
+    restored = Scene(tmp_path, url=scene.url)
+    restored.run(lambda: until_async(lambda: day_files() == expected, "the day files are written again"))
+
+
+def test_days_before_the_newest_ones_need_not_be_kept_and_their_late_rows_are_sealed(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 2, 0, -1)]
+    scene = Scene(tmp_path, *days, keep_days=CHECKED_AGAIN)
+
+    def removed() -> list[str]:
+        return [day.session_date for day in sealed_days(scene.lake) if day.removed]
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.sealed == days, "the days are sealed")
+        assert removed() == [], "a day is compared when it is sealed already"
+        await scene.clock.advance((BACKUP_NS - scene.clock.now_ns()) / NS_PER_S)
+        append(scene.url, trade(99, symbol="000020", session_date=days[0]), BackupCompleted(BACKUP_NS + 1, "p", 1, ""))
+        await scene.clock.advance(30)
+        await until_async(lambda: removed() == days[:2], "the days need not be kept")
+        assert [day.rows for day in sealed_days(scene.lake)][:2] == [5, 4]
+        remove_sealed(scene.url, scene.lake)
+        append(scene.url, trade(100, symbol="000020", session_date=days[1]))
+
+    scene.run(scenario)
+    later = Scene(tmp_path, keep_days=CHECKED_AGAIN, url=scene.url)
+    later.run(lambda: until_async(lambda: sealed_days(scene.lake)[1].rows == 5, "the late row is sealed"))
+    assert sealed_days(scene.lake)[1].kinds["trades"][-1].version == 2
+
+
+@pytest.mark.slow
+def test_a_late_row_of_each_kind_that_is_removed_is_sealed_by_itself(tmp_path: Path) -> None:
+    """Of days before the newest ones, which are looked at each day: one for each kind."""
+    kinds = sorted(REMOVABLE)
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + len(kinds), 0, -1)]
+    scene = Scene(tmp_path, *days)
+    old = days[: len(kinds)]
+    for day, kind in zip(old, kinds, strict=True):
+        append(scene.url, *of_every_kind(day, "000010", 1, [kind]))
+    list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event(), remove=old))
+    remove_sealed(scene.url, scene.lake)
+    for day, kind in zip(old, kinds, strict=True):
+        append(scene.url, *of_every_kind(day, "000010", 2, [kind]))
+
+    def rows() -> list[int]:
+        return [day.kinds[kind][-1].rows for day, kind in zip(sealed_days(scene.lake), kinds, strict=False)]
+
+    expected = [count + 1 for count in rows()]
+    again = Scene(tmp_path, url=scene.url)
+    again.run(lambda: until_async(lambda: rows() == expected, "the late row of each kind is sealed"))
+
+
+def test_bars_that_are_fetched_for_days_long_sealed_are_sealed_within_a_day(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
+    scene = Scene(tmp_path, *days)
+    list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, threading.Event()))
+    for day in days[:2]:
+        append(scene.url, *of_every_kind(day, "000010", 1, ["fetched_minute_bars", "bar_fetches"]))
+
+    def with_bars() -> list[str]:
+        return [day.session_date for day in sealed_days(scene.lake) if day.newest("fetched_minute_bars")]
+
+    scene.run(lambda: until_async(lambda: with_bars() == days[:2], "the bars are sealed"))
+
+
+@pytest.mark.slow  # that they join: tests/archive/test_lake_removal.py
+def test_bars_of_an_old_day_are_sealed_that_an_earlier_database_has_more_fetches_of(tmp_path: Path) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(CHECKED_AGAIN + 3, 0, -1)]
+    (tmp_path / "old").mkdir()
+    kinds = ["fetched_minute_bars", "bar_fetches"]
+    fetched = [event for number in (1, 2) for event in of_every_kind(days[0], "000010", number, kinds)]
+    old = make_stored(tmp_path / "old", *(event for day in days for event in day_of(day, 1, 1)), *fetched)
+    new = f"sqlite:///{tmp_path / 'new.sqlite3'}"
+    make_database(new)
+    list(seal_days(tmp_path / "lake", old, MARKET, days, lambda: 1, threading.Event()))
+    writer = StoreWriter(new)
+    writer.open()
+    writer.commit([Delivered("fetch", "6" * 32, 1, of_every_kind(days[0], "000010", 3, kinds))])
+    writer.close()
+    scene = Scene(tmp_path, url=new)
+
+    def rows() -> list[int]:
+        return [sealed_days(scene.lake)[0].kinds[kind][-1].rows for kind in kinds]
+
+    scene.run(lambda: until_async(lambda: rows() == [3, 3], "the bars are sealed"))
+    with SealingReader(new) as reader:
+        assert not days_with_more(sealed_days(scene.lake)[:1], reader), "they are not sealed again and again"
+
+
+def test_a_forgotten_day_is_no_alert_any_more(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, DAY_BEFORE)
+    append(scene.url, SweepCompleted("kis", DAY_BEFORE, 1, 2, 3, 1, 1, 0))  # its snapshot is in no database
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("lake"), "the alert is open")
+        [alert] = scene.alerts.open
+        assert f"`observer lake forget {DAY_BEFORE}`" in alert.text
+        await scene.waits_for(scene.clock.now_ns() + 3_600 * NS_PER_S)
+        forget_day(scene.lake, MARKET, DAY_BEFORE)
+        await scene.clock.advance(3_600)
+        await until_async(lambda: not scene.alerts.are_open("lake"), "the alert is resolved")
+        assert scene.sealed == []
+
+    scene.run(scenario)
+
+
+@pytest.mark.slow  # of the target alone: tests/archive/test_lake_target.py
+def test_a_lost_target_is_an_alert_with_ever_longer_waits_until_it_is_back_and_rows_stay_until_then(
+    tmp_path: Path, server: S3Server
+) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
+    gate = Gate(server.port)
+    store = store_at(server.make_bucket("lost-target"), gate.endpoint)
+    scene = Scene(tmp_path, *days, keep_days=2, target=lambda: store)
+
+    def removed() -> list[str]:
+        return [day.session_date for day in sealed_days(scene.lake) if day.removed]
+
+    async def scenario() -> None:
+        gate.stop()
+        for waited_s in (60, 120, 240):
+            await scene.waits_for(scene.clock.now_ns() + waited_s * NS_PER_S)
+            assert scene.alerts.are_open("target")
+            assert scene.sealed == days, "sealing goes on"
+            assert removed() == []
+            if waited_s == 240:
+                gate.start()
+            await scene.clock.advance(waited_s)
+        await until_async(lambda: not scene.alerts.are_open("target"), "the alert is resolved")
+        assert removed() == days[:2]
+        assert [day.removed for day in published_days(store)][:3] == [("trades",), ("trades",), ()]
+
+    scene.run(scenario)
+    gate.stop()
+
+
+def test_a_day_that_cannot_be_published_keeps_the_rows_of_no_other_day_in_the_database(
+    tmp_path: Path, server: S3Server
+) -> None:
+    days = [(DATE - timedelta(days=back)).isoformat() for back in range(4, 0, -1)]
+    store = store_at(server.make_bucket("one-day-wrong"), server.endpoint)
+    store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), b"{")
+    scene = Scene(tmp_path, *days, keep_days=2, target=lambda: store)
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
+        assert [day.session_date for day in sealed_days(scene.lake) if day.published] == days[1:]
+        assert [day.session_date for day in sealed_days(scene.lake) if day.removed] == days[1:2]
+        store.write(manifest_path(Path(), MARKET, days[0]).as_posix(), manifest_content(sealed_days(scene.lake)[0]))
+        assert [day.removed for day in published_days(store)][:3] == [(), ("trades",), ()]
+
+    scene.run(scenario)
+
+
+def test_without_keys_days_are_sealed_and_the_alert_names_the_remedy(tmp_path: Path) -> None:
+    settings = LakeSettings(target="s3://bucket/x")
+    scene = Scene(tmp_path, DAY_BEFORE, target=lambda: open_target(settings, {}))
+
+    async def scenario() -> None:
+        await until_async(lambda: scene.alerts.are_open("target"), "the alert is open")
+        assert scene.sealed == [DAY_BEFORE]
+        [alert] = scene.alerts.open
+        assert "set OBSERVER_LAKE_ACCESS_KEY and OBSERVER_LAKE_SECRET_KEY" in alert.text
+
+    scene.run(scenario)
+
+
+def test_late_rows_stay_in_the_database_until_the_target_has_them(tmp_path: Path, server: S3Server) -> None:
+    store = store_at(server.make_bucket("late-rows"), server.endpoint)
+    scene = Scene(tmp_path, DAY_BEFORE)
+    stop = threading.Event()
+
+    def seal(*remove: str) -> None:
+        days = [DAY_BEFORE]
+        list(seal_days(scene.lake, scene.url, MARKET, days, lambda: 1, stop, remove=remove, target=store))
+
+    def removable() -> int:
+        [day] = sealed_days(scene.lake)
+        return sum(rows.rows for rows in day.removable_rows(published_only=True))
+
+    seal()
+    list(publish_days(scene.lake, store, MARKET, stop))
+    seal(DAY_BEFORE)
+    assert removable() == 2
+    append(scene.url, trade(99, symbol="000020", session_date=DAY_BEFORE))
+    seal()
+    assert sealed_days(scene.lake)[0].kinds["trades"][-1].rows == 3
+    assert removable() == 2, "the target has the first version only"
+    list(publish_days(scene.lake, store, MARKET, stop))
+    assert removable() == 3
+
+
+def test_days_that_are_not_sealed_and_the_newest_sealed_ones_are_looked_at() -> None:
+    days = [f"2026-10-{day:02}" for day in range(1, 21)]
+    sealed = set(days) - {"2026-10-03", "2026-10-20"}
+    assert days_to_seal(days, sealed) == ["2026-10-03", *days[19 - CHECKED_AGAIN : 19], "2026-10-20"]

@@ -1,0 +1,221 @@
+"""When rows of old sealed days are removed: each day from the backup on, as the manifests say."""
+
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bus.events import AlertRaised, AlertResolved, Event
+from observer.archive.lake.layout import path_of, version_path
+from observer.archive.lake.removal import Removal, RemovalJob
+from observer.archive.lake.sealing import seal_days
+from observer.base.errors import StoreError
+from observer.base.local_time import local_ns
+from observer.base.units import NS_PER_S
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.service import TradingDayService
+from observer.calendar.trading_day import TradingDay
+from observer.demo.configuration import DAY as DATE
+from observer.monitoring.alerts.process import Alerts
+from observer.store.removal import SealedRows
+from tests.archive.stored import DAY, MARKET, NEXT_DAY, day_of, make_stored
+from tests.day_plans import RULES, day_plan
+from tests.waiting import until_async
+from tests.watched import WatchedClock, run_beside
+
+LOOK_S = 600
+
+
+class Counting:
+    """A writer that has nothing to remove, or never has done, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[SealedRows] = []
+        self.is_endless = False
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        self.asked.append(sealed)
+        return after + 1 if self.is_endless else None
+
+
+class Scene:
+    """The job in a system whose writer is idle, on a day with two sealed days before it."""
+
+    def __init__(self, folder: Path, keep_days: int) -> None:
+        self.lake = folder / "lake"
+        url = make_stored(folder, *day_of(symbols=1, each=2), *day_of(NEXT_DAY, symbols=1, each=2))
+        days = [DAY, NEXT_DAY]
+        list(seal_days(self.lake, url, MARKET, days, lambda: 1, threading.Event(), remove=days))
+        self.clock = WatchedClock(local_ns(DATE, 9))
+        self.alerts = Alerts(self.clock, "core-writer")
+        self.writer = Counting()
+        self.removal = Removal(self.writer)
+        write_trading_days(folder, [TradingDay(DATE + timedelta(days=ahead), True, "test") for ahead in (0, 1)])
+        today = TradingDayService(folder, RULES, self.clock)
+        self.job = RemovalJob(self.lake, MARKET, keep_days, self.removal, today, self.clock, self.alerts)
+
+    def step(self) -> bool:
+        while self.removal.step_from_thread():
+            pass
+        return bool(self.writer.asked)
+
+    def run(self, scenario: Callable[[], Awaitable[None]]) -> None:
+        run_beside(self.job.run, scenario)
+
+
+def test_from_the_backup_on_the_rows_of_the_older_days_are_removed_and_those_of_the_newest_are_not(
+    tmp_path: Path,
+) -> None:
+    scene = Scene(tmp_path, keep_days=1)
+
+    async def scenario() -> None:
+        assert not scene.step(), "the market trades"
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.step, "rows are removed")
+        assert {rows.session_date for rows in scene.writer.asked} == {DAY}
+
+    scene.run(scenario)
+
+
+def test_the_newest_of_the_days_is_first(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.step, "rows are removed")
+        assert [rows.session_date for rows in scene.writer.asked] == [NEXT_DAY, DAY]
+
+    scene.run(scenario)
+
+
+def test_nothing_is_removed_after_midnight(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=1)
+    scene.writer.is_endless = True
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.removal.step_from_thread, "rows are removed")
+        await scene.clock.advance((day_plan(DATE).ends_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: not scene.removal.step_from_thread(), "no rows are removed")
+
+    scene.run(scenario)
+
+
+@pytest.mark.parametrize("damage", ["gone", "shorter", "longer"])
+def test_rows_whose_sealed_file_is_gone_or_of_another_size_stay_and_are_an_alert_until_it_is_back(
+    tmp_path: Path, damage: str
+) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+    path = version_path(scene.lake, "trades", MARKET, DAY, 1)
+    content = path.read_bytes()
+    for each in (path, path_of(scene.lake, "trades", MARKET, DAY)):
+        each.unlink()
+    if damage != "gone":
+        path.write_bytes(content[:-1] if damage == "shorter" else content + b"\0")
+
+    def removed() -> set[tuple[str, str]]:
+        scene.step()
+        return {(rows.kind, rows.session_date) for rows in scene.writer.asked}
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        await until_async(lambda: ("trades", NEXT_DAY) in removed(), "the other day's rows are removed")
+        assert ("trades", DAY) not in removed()
+        [alert] = scene.alerts.open
+        assert f"{path} is {'gone' if damage == 'gone' else 'damaged'}, which has the trades of {DAY}" in alert.text
+        path.write_bytes(content)
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: ("trades", DAY) in removed(), "the day's rows are removed")
+        await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
+
+    scene.run(scenario)
+
+
+def test_rows_that_wait_stay_if_their_sealed_file_goes_before_their_turn(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+    scene.writer.is_endless = True
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(scene.removal.step_from_thread, "rows are removed")
+        version_path(scene.lake, "trades", MARKET, DAY, 1).unlink()
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        scene.writer.is_endless = False
+        scene.step()
+        assert {rows.session_date for rows in scene.writer.asked} == {NEXT_DAY}
+
+    scene.run(scenario)
+
+
+def test_a_manifest_that_cannot_be_read_is_an_alert_until_it_can(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=1)
+    manifest = scene.lake / "_days" / f"market={MARKET}" / f"{NEXT_DAY}.json"
+    content = manifest.read_bytes()
+    manifest.write_bytes(b"{")
+
+    async def scenario() -> None:
+        await scene.clock.advance((day_plan(DATE).backup_ns - scene.clock.now_ns()) / NS_PER_S)
+        await until_async(lambda: scene.alerts.are_open("removal"), "the alert is open")
+        looks_ns = [day_plan(DATE).backup_ns, day_plan(DATE).backup_ns + LOOK_S * NS_PER_S]
+        await until_async(lambda: scene.clock.waits == looks_ns, "the job waits for its next look")
+        manifest.write_bytes(content)
+        await scene.clock.advance(LOOK_S)
+        await until_async(lambda: not scene.alerts.are_open("removal"), "the alert is resolved")
+
+    scene.run(scenario)
+
+
+class Failing:
+    """A writer whose database is away."""
+
+    def remove(self, sealed: SealedRows, after: int) -> int | None:
+        raise StoreError("the database is away")
+
+
+ROWS = [SealedRows("trades", DAY, "5" * 32, 1, 9, 9)]
+
+
+@pytest.mark.parametrize(
+    ("found", "failure"),
+    [
+        ("the manifest is damaged", "the manifest is damaged"),
+        ((ROWS, []), "the database is away"),
+        (([], ["a", "b", "c"]), "a; b; c"),
+        ((ROWS, ["a", "b", "c", "d", "e"]), "the database is away; a; b; c; and 2 more"),
+    ],
+)
+def test_an_alert_says_why_the_removal_failed_and_names_three_files(
+    tmp_path: Path, found: tuple[Sequence[SealedRows], Sequence[str]] | str, failure: str
+) -> None:
+    clock, events = WatchedClock(local_ns(DATE, 9)), list[Event]()
+    alerts = Alerts(clock, "core-writer", lambda *raised: events.extend(raised))
+    removal = Removal(Failing())
+    today = TradingDayService(tmp_path, RULES, clock)
+    job = RemovalJob(tmp_path, MARKET, 0, removal, today, clock, alerts)
+    if found[0] is ROWS:
+        removal.add(ROWS)
+        removal.step_from_thread()
+    job._look(found)
+    job._look(([], []))
+    raised, resolved = events
+    assert isinstance(raised, AlertRaised)
+    assert isinstance(resolved, AlertResolved)
+    assert (raised.identity, raised.severity) == ("removal", "warning")
+    assert raised.text == f"rows of old sealed days are not removed from the database: {failure}"
+    assert resolved.identity == "removal"
+    assert resolved.text == "rows of old sealed days are removed from the database"
+
+
+def test_rows_that_the_target_does_not_have_stay_where_they_must_be_published(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, keep_days=0)
+    lake, removal, clock, alerts = scene.lake, scene.removal, scene.clock, scene.alerts
+    today = TradingDayService(tmp_path, RULES, clock)
+    rows = [
+        RemovalJob(lake, MARKET, 0, removal, today, clock, alerts, published_only=published_only)._rows()
+        for published_only in (False, True)
+    ]
+    assert [len(found) for found, _lost in rows] == [2, 0]

@@ -1,0 +1,234 @@
+"""Figures behind the findings: versions in order, the bounds of a clock's offset, growth by packages."""
+
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.delivery import Delivered
+from observer.archive.backup.settings import BackupSettings
+from observer.archive.backup.work import back_up, plan_of
+from observer.archive.lake.layout import SealedDay, Version, write_manifest
+from observer.base.instance import Instance
+from observer.base.settings import RunSettings
+from observer.base.units import NS_PER_DAY
+from observer.store.exports import ledgers_folder
+from observer.system.doctor.machine import (
+    ClockFacts,
+    Host,
+    LimitFacts,
+    PortFacts,
+    ZoneFacts,
+    is_older,
+    judge_clock,
+    judge_hosts,
+    judge_limits,
+    judge_ports,
+    judge_zone,
+    offset_bounds,
+)
+from observer.system.doctor.machine_facts import _disk, disk_facts, host_facts, kind_at
+from observer.system.doctor.place import place_of
+from tests.archive.scene import GO_ON
+from tests.builders import trades
+from tests.folders import short_folder
+from tests.system.scene import CONFIGURATION, NOW_NS, URL, broker_host, commit, install
+
+
+@pytest.mark.parametrize(
+    ("version", "least", "older"),
+    [
+        ("3.9.7", "3.11", True),
+        ("3.11", "3.11.0", False),
+        ("27.1.0", "27", False),
+        ("0.19.9", "0.20", True),
+        ("8.0rc1", "8", False),
+        ("2.0.0.post1", "2.0", False),
+    ],
+)
+def test_versions_are_compared_by_their_numbers(version: str, least: str, older: bool) -> None:
+    assert is_older(version, least) is older
+
+
+@given(
+    offset_ms=st.integers(-100_000, 100_000),
+    sent_ms=st.integers(10**9, 2 * 10**9),
+    out_ms=st.integers(0, 3_000),
+    back_ms=st.integers(0, 3_000),
+)
+def test_the_true_offset_lies_between_the_bounds(offset_ms: int, sent_ms: int, out_ms: int, back_ms: int) -> None:
+    stamped_s = (sent_ms + out_ms - offset_ms) // 1000  # the server's clock, cut to its second
+    received_ms = sent_ms + out_ms + back_ms
+    least_s, most_s = offset_bounds(sent_ms * 10**6, received_ms * 10**6, stamped_s)
+    assert least_s - 1e-6 <= offset_ms / 1000 <= most_s + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("least_s", "most_s", "level"),
+    [(-0.4, 0.7, "ok"), (1.5, 2.7, "warning"), (-4.0, -2.9, "warning"), (6, 7, "critical")],
+)
+def test_an_offset_counts_by_its_smallest_possible_size(least_s: float, most_s: float, level: str) -> None:
+    [finding] = judge_clock(
+        ClockFacts(is_synchronized=True, host="broker", offset_least_s=least_s, offset_most_s=most_s)
+    )
+    assert finding.level == level
+
+
+def test_a_clock_that_was_not_asked_about_is_no_finding() -> None:
+    [finding] = judge_clock(ClockFacts())
+    assert finding.level == "ok"
+
+
+def test_wrong_time_zone_data_are_critical() -> None:
+    [finding] = judge_zone(ZoneFacts("Asia/Seoul", 0.0, 32_400.0))
+    assert "+0 h instead of +9 h" in finding.text
+
+
+def test_any_number_of_open_files_is_enough() -> None:
+    [finding] = judge_limits(LimitFacts(resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert (finding.level, finding.text) == ("ok", "a process may open any number of files")
+
+
+def test_of_two_mounts_at_one_folder_the_later_one_counts() -> None:
+    mounts = [("/", "ext4"), ("/data", "autofs"), ("/data", "nfs4"), ("/data/other", "xfs"), ("/datas", "btrfs")]
+    assert kind_at(Path("/data/observer.db"), [(Path(folder), kind) for folder, kind in mounts]) == "nfs4"
+
+
+def test_a_disk_is_read_only_as_the_kernel_says(tmp_path: Path) -> None:
+    mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    read_only = [Path(mount[1]) for mount in mounts if "ro" in mount[3].split(",") and Path(mount[1]).is_dir()]
+    assert not _disk(tmp_path, []).is_read_only
+    if not read_only:
+        pytest.skip("no file system is mounted read-only here")
+    assert _disk(read_only[0], []).is_read_only
+
+
+def test_a_disk_is_as_full_as_the_alert_of_the_machine_says(tmp_path: Path) -> None:
+    """What a file system reserves for root is neither used nor free."""
+    disk, used_percent = _disk(tmp_path, ["data"]), psutil.disk_usage(str(tmp_path)).percent
+    assert 100 * (1 - disk.free_bytes / disk.total_bytes) == pytest.approx(used_percent, abs=0.1)
+
+
+def test_without_a_port_or_a_host_there_is_no_finding() -> None:
+    assert list(judge_ports(PortFacts([], is_running=False))) == []
+    assert list(judge_hosts([])) == []
+    assert next(judge_hosts([Host("kis.rest_url", "a:1", "", 0.02)])).text == "1 host answers, a:1 in 20 ms"
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installation in the working directory."""
+    with short_folder() as folder, broker_host() as host:
+        monkeypatch.chdir(folder)
+        install(host.port)
+        yield folder
+
+
+def test_the_growth_between_the_packages_of_two_days_gives_the_days_left(installed: Path) -> None:
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day is None
+    commit(Delivered("track-a", "cc" * 16, 1, trades(20_000)))
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    facts = disk_facts(place_of(CONFIGURATION, NOW_NS))
+    grown = [each.stat().st_size for each in sorted(Path("data/backup").glob("*/database.sqlite3"))]
+    assert facts.bytes_per_day == 3 * (grown[1] - grown[0])  # the database, and two packages of it
+    assert "database" in facts.disks[0].holds
+    place = place_of(CONFIGURATION, NOW_NS)
+    assert place.base is not None
+    other = msgspec.structs.replace(place.base, instance=Instance(name="other"))
+    assert disk_facts(msgspec.structs.replace(place, base=other)).bytes_per_day is None, "these are not its packages"
+
+
+def test_the_ledgers_take_room_in_the_data_folder_and_once_for_each_three_packages(installed: Path) -> None:
+    folder = ledgers_folder("data")
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    for day, ledger_bytes in ((1, 900_000), (2, 1_800_000), (3, 0)):
+        (folder / "gaps").mkdir(parents=True, exist_ok=True)
+        (folder / "gaps" / f"2026112{day}.jsonl").write_bytes(bytes(ledger_bytes))
+        back_up(plan, "daily", NOW_NS + day * NS_PER_DAY, GO_ON)
+    packages = sorted(Path("data/backup").glob("*-daily-*"))
+    copies = [(each / "database.sqlite3").stat().st_size for each in packages]
+    bundled = (packages[-1] / "ledgers/202611.tar").stat().st_size
+    assert bundled > 2_700_000, "the ledgers of three days"
+    # Four packages lie there: two files for a month that is over, and the data folder's own.
+    expected = ((copies[-1] - copies[0]) * 5 + bundled * 3) / 3
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == pytest.approx(expected)
+
+
+def test_the_sealed_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
+    with CONFIGURATION.open("a") as file:
+        file.write("[lake]\n")
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
+    for session_date in ("2026-11-04", "2026-11-05", "2026-11-06", "2026-11-09", "2026-11-10", "2026-11-11"):
+        version = Version(1, 1_000, "", 70_000_000, NOW_NS, 1)
+        write_manifest(Path("data/lake"), SealedDay("kr_stocks", session_date, NOW_NS, {"trades": (version,)}))
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 70_000_000 / 7
+    (metadata := Path("data/lake/_catalogue/observer/trades/metadata")).mkdir(parents=True)
+    (metadata / "1-m0.avro").write_bytes(bytes(42_000))
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * (70_000_000 + 42_000 / 6) / 7
+
+
+def test_the_tables_of_days_take_room_on_five_days_of_a_week(installed: Path) -> None:
+    plan = plan_of(BackupSettings(), RunSettings(data="data", universe="universe"), Instance(), URL, CONFIGURATION)
+    back_up(plan, "daily", NOW_NS + NS_PER_DAY, GO_ON)
+    grown = disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day or 0.0
+    for day in ("20261104", "20261105", "20261106", "20261109", "20261110", "20261111"):
+        for track, name in (("scalp", "trades.csv"), ("swing", "snapshots.csv")):
+            (folder := ledgers_folder("data") / track / "kis/kr_stocks" / day).mkdir(parents=True)
+            (folder / name).write_bytes(bytes(70_000))
+            (folder / ".rows.json").write_text("{}")
+    assert disk_facts(place_of(CONFIGURATION, NOW_NS)).bytes_per_day == grown + 5 * 140_000 / 7
+
+
+def test_a_host_that_takes_no_connection_is_given_up_after_a_short_time(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("observer.system.doctor.machine_facts.CONNECT_S", 0.05)
+    with socket.socket() as full:  # a queue that is full answers nothing
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = []
+        for _ in range(4):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(address)
+            waiting.append(client)
+        text = CONFIGURATION.read_text()
+        line = next(line for line in text.splitlines() if line.startswith("files_url"))
+        CONFIGURATION.write_text(text.replace(line, f'files_url = "http://127.0.0.1:{address[1]}"'))
+        [host] = [each for each in host_facts(place_of(CONFIGURATION, NOW_NS)) if each.error]
+        for client in waiting:
+            client.close()
+    assert (host.setting, host.error) == ("kis.files_url", "timed out")
+
+
+def with_rest(line: str) -> None:
+    """Add a section `[kis.rest]` with this line to the configuration."""
+    CONFIGURATION.write_text(f"{CONFIGURATION.read_text()}\n[kis.rest]\n{line}\n")
+
+
+def test_a_file_of_certificates_that_is_not_there_is_stated_for_each_encrypted_host(installed: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with_rest('certificates = "/nowhere/company.pem"')
+        text = CONFIGURATION.read_text()
+        for key in ("rest_url", "files_url"):
+            line = next(line for line in text.splitlines() if line.startswith(key))
+            text = text.replace(line, f'{key} = "https://127.0.0.1:{server.getsockname()[1]}"')
+        CONFIGURATION.write_text(text)
+        errors = {each.setting: each.error for each in host_facts(place_of(CONFIGURATION, NOW_NS)) if each.error}
+    assert {"kis.rest_url", "kis.files_url"} <= set(errors)
+    assert "certificates: /nowhere/company.pem" in errors["kis.rest_url"]
+
+
+def test_hosts_that_are_called_through_a_proxy_are_not_tried(installed: Path) -> None:
+    with_rest('proxy = "http://127.0.0.1:9"')
+    assert [each.setting for each in host_facts(place_of(CONFIGURATION, NOW_NS))] == ["kis.stream_url"]

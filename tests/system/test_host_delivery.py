@@ -1,0 +1,428 @@
+"""Alerts reach a target on loopback by the host's delivery, whatever that target does; no text has its URL."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bus.commands import ProcessAlert
+from observer.base.clock import ManualClock, RealClock
+from observer.base.errors import MissingKeysError
+from observer.base.local_time import local_ns
+from observer.monitoring.alerts import routing
+from observer.monitoring.alerts.process import Alerts
+from observer.monitoring.alerts.routing import trial_message
+from observer.monitoring.alerts.sending import digest_of
+from observer.monitoring.alerts.settings import AlertSettings, AlertTarget
+from observer.supervisor.environment import forget_withheld
+from observer.system.alert_targets import require_urls
+from observer.system.delivery import UNDELIVERED, AlertDelivery, results_of
+from tests.monitoring.targets import SECRET, Target, listening
+from tests.waiting import until_async
+
+NOON_NS = local_ns(date(2026, 11, 18), 12)
+
+
+class Scene:
+    """A delivery with open alerts that a test sets, and the alerts of its own host."""
+
+    def __init__(self, folder: Path, urls: dict[str, str], timeout_s: float = 60.0) -> None:
+        self.folder = folder
+        self.file = folder / "targets.toml"
+        self.write(urls)
+        self.settings = AlertSettings(
+            targets_file=str(self.file),
+            calm_s=0.0,
+            timeout_s=timeout_s,
+            targets={name: AlertTarget() for name in urls},
+        )
+        self.market = ManualClock(NOON_NS)
+        self.own = Alerts(self.market, "supervisor", lambda *_: None)
+        self.others: list[ProcessAlert] = []
+
+    def write(self, urls: dict[str, str]) -> None:
+        self.file.touch(mode=0o600)
+        self.file.write_text("".join(f'{name} = "{url}"\n' for name, url in urls.items()))
+
+    def raise_alert(self, identity: str) -> None:
+        self.others = [*self.others, ProcessAlert(identity, "critical", NOON_NS, "a text", process="track-b")]
+
+    def open_alerts(self) -> list[ProcessAlert]:
+        own = [
+            ProcessAlert(**{n: getattr(a, n) for n in a.__struct_fields__}, process="supervisor") for a in self.own.open
+        ]
+        return [*self.others, *own]
+
+    @property
+    def kept(self) -> list[Path]:
+        return list((self.folder / "alert_targets").iterdir())
+
+    @property
+    def undelivered(self) -> list[str]:
+        return [each.text for each in self.own.open if each.identity.startswith(UNDELIVERED)]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[AlertDelivery]:
+        delivery = AlertDelivery(
+            self.settings,
+            self.open_alerts,
+            self.own,
+            self.folder,
+            market=self.market,
+            machine=RealClock(),
+            system="main@here",
+        )
+        task = asyncio.create_task(delivery.run())
+        try:
+            yield delivery
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_withheld()
+    monkeypatch.setattr("observer.system.delivery._POLL_S", 0.02)
+    monkeypatch.setattr("observer.system.delivery.STOP_S", 0.1)
+    monkeypatch.setattr(routing, "GATHER_NS", 0)
+    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 300_000_000)  # a sending takes half a second of a processor
+
+
+def test_an_alert_and_its_end_reach_the_target(tmp_path: Path) -> None:
+    async def body(target: Target) -> None:
+        scene = Scene(tmp_path, {"phone": target.url})
+        async with scene.running():
+            scene.raise_alert("disk_full")
+            await until_async(lambda: "CRITICAL track-b: disk_full: a text" in target.text)
+            scene.others = []
+            await until_async(lambda: "resolved track-b: disk_full" in target.text)
+        assert target.messages[0]["type"] == "failure"
+        assert target.paths[0] == f"/{SECRET}"
+
+    with listening() as target:
+        asyncio.run(body(target))
+
+
+def test_a_target_that_hangs_stops_neither_the_host_nor_another_target(tmp_path: Path) -> None:
+    async def body(hanging: Target, other: Target) -> None:
+        hanging.hangs.set()
+        scene = Scene(tmp_path, {"phone": hanging.url, "mail": other.url}, timeout_s=600.0)
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: hanging.attempts, "it hangs")
+            await until_async(lambda: "disk_full" in other.text)
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in other.text)
+            assert hanging.messages == []
+
+    with listening() as hanging, listening() as other:
+        asyncio.run(body(hanging, other))
+
+
+@pytest.mark.slow  # `test_alerts_sending.py` gives it up, and a refusal's alert is in every run
+def test_a_message_without_an_end_is_given_up_is_an_alert_at_the_other_targets_and_is_sent_again(
+    tmp_path: Path,
+) -> None:
+    async def body(hanging: Target, other: Target) -> None:
+        scene = Scene(tmp_path, {"phone": hanging.url}, timeout_s=0.5)
+        hanging.hangs.set()
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
+            await until_async(lambda: scene.undelivered)
+            assert scene.undelivered[0].startswith("target phone gets no alerts: no end within 0.5 s; tried again in ")
+            scene.write({"phone": hanging.url, "mail": other.url})
+            both = {"phone": AlertTarget(), "mail": AlertTarget()}
+            delivery.adopt(msgspec.structs.replace(scene.settings, targets=both, timeout_s=600.0))
+            await until_async(lambda: "alerts_undelivered:phone" in other.text, "the other target says so")
+            hanging.hangs.clear()
+            hanging.released.set()
+            await until_async(lambda: not scene.undelivered, "it is over")
+            assert "disk_full" in hanging.text
+            assert "undelivered" not in hanging.text
+
+    with listening() as hanging, listening() as other:
+        asyncio.run(body(hanging, other))
+
+
+def test_a_refusal_is_an_alert_without_the_url_and_is_tried_again_until_the_target_accepts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(target: Target) -> None:
+        target.status = 503
+        scene = Scene(tmp_path, {"phone": target.url})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: target.attempts >= 2)
+            assert "the target answers with HTTP status 503" in scene.undelivered[0]
+            target.status = 200
+            await until_async(lambda: "disk_full" in target.text)
+            await until_async(lambda: not scene.undelivered)
+        kept = "".join(path.read_text() for path in (tmp_path / "alert_targets").iterdir())
+        assert SECRET not in caplog.text + kept
+
+    with listening() as target:
+        asyncio.run(body(target))
+
+
+@pytest.mark.slow
+def test_a_message_that_one_url_of_a_target_refuses_is_sent_again_to_that_one_alone(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: bad.attempts >= 3, "it is tried again")
+            lost = f"phone.{digest_of(bad.url, (tmp_path / 'alert_targets/salt').read_text())}"
+            await until_async(lambda: f"alerts_undelivered:{lost}" in good.text, "the other URL is sent the failure")
+            assert scene.undelivered[0].startswith("URL 2 of target phone gets no alerts: the target answers with HTTP")
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in good.text, "a next alert does not wait for it")
+            kept = tmp_path / "alert_targets/phone.json"
+            await until_async(lambda: kept.read_text().count('"sent":"critical"') == 2, "the end of its process")
+        async with scene.running():  # a host that starts again
+            bad.status = 200
+            await until_async(lambda: "disk_full" in bad.text and "queue" in bad.text)
+            await until_async(lambda: not scene.undelivered)
+            await until_async(lambda: not (tmp_path / f"alert_targets/{lost}.json").exists(), "they have the same")
+            scene.raise_alert("third")
+            await until_async(lambda: "third" in good.text and "third" in bad.text)
+        for each in ("disk_full", "queue", "third"):
+            assert good.text.count(f"CRITICAL track-b: {each}") == bad.text.count(f"CRITICAL track-b: {each}") == 1
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
+
+
+@pytest.mark.slow
+def test_a_url_that_hangs_is_tried_again_alone_and_the_other_url_of_its_target_gets_the_message_once(
+    tmp_path: Path,
+) -> None:
+    async def body(hanging: Target, good: Target) -> None:
+        hanging.hangs.set()
+        scene = Scene(tmp_path, {"phone": f"{hanging.url}?rto=120, {good.url}"}, timeout_s=20.0)
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
+            await until_async(lambda: any(each.startswith("URL 1 of target phone") for each in scene.undelivered))
+            await until_async(lambda: "disk_full" in good.text)
+            delivery.adopt(msgspec.structs.replace(scene.settings, timeout_s=600.0))
+            hanging.hangs.clear()
+            await until_async(lambda: "disk_full" in hanging.text, "it is tried again")
+        assert good.text.count("CRITICAL track-b: disk_full") == 1
+
+    with listening() as hanging, listening() as good:
+        asyncio.run(body(hanging, good))
+
+
+@pytest.mark.slow
+def test_what_a_url_lacks_reaches_it_where_the_line_names_it_at_another_place(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: "disk_full" in good.text)
+            await until_async(lambda: any(each.startswith("URL 2 of") for each in scene.undelivered))
+            scene.write({"phone": f"{bad.url}, {good.url}"})
+            await until_async(lambda: any(each.startswith("URL 1 of") for each in scene.undelivered))
+            bad.status = 200
+            await until_async(lambda: "disk_full" in bad.text and not scene.undelivered)
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in good.text and "queue" in bad.text)
+        assert good.text.count("CRITICAL track-b: disk_full") == bad.text.count("CRITICAL track-b: disk_full") == 1
+        assert SECRET not in "".join(f"{each} {each.read_text()}" for each in (tmp_path / "alert_targets").iterdir())
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
+
+
+def test_what_a_removed_url_lacks_is_forgotten(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{bad.url}, {good.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: "disk_full" in good.text and bad.attempts)
+            scene.write({"phone": good.url})
+            await until_async(lambda: not scene.undelivered, "no URL lacks it")
+            await until_async(lambda: {path.name for path in scene.kept} == {"salt", "phone.json"})
+        assert good.text.count("CRITICAL track-b: disk_full") == 1
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
+
+
+@pytest.mark.slow
+def test_what_a_url_lacks_reaches_the_url_that_corrects_it(tmp_path: Path) -> None:
+    async def body(good: Target, bad: Target, corrected: Target) -> None:
+        bad.status = 401
+        corrected.status = 503
+        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: "disk_full" in good.text and bad.attempts)
+            scene.write({"phone": f"{good.url}, {corrected.url}"})
+            scene.raise_alert("queue")  # perhaps the target's own message is the first that the new URL gets
+            await until_async(lambda: corrected.attempts >= 3 and any("503" in each for each in scene.undelivered))
+            corrected.status = 200
+            await until_async(lambda: "disk_full" in corrected.text and "queue" in corrected.text)
+            await until_async(lambda: not scene.undelivered)
+            await until_async(lambda: {path.name for path in scene.kept} == {"salt", "phone.json"})
+        assert good.text.count("CRITICAL track-b: disk_full") == good.text.count("CRITICAL track-b: queue") == 1
+
+    with listening() as good, listening() as bad, listening() as corrected:
+        asyncio.run(body(good, bad, corrected))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["salt", "name"])
+def test_what_a_url_lacks_reaches_it_where_its_state_does_not_name_it(tmp_path: Path, lost: str) -> None:
+    async def body(good: Target, bad: Target) -> None:
+        bad.status = 503
+        scene = Scene(tmp_path, {"phone": f"{good.url}, {bad.url}"})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: "disk_full" in good.text and scene.undelivered)
+            await until_async(lambda: "sent" in (tmp_path / "alert_targets/phone.json").read_text())
+        [state] = tmp_path.glob("alert_targets/phone.*.json")
+        if lost == "name":  # an earlier version named it after its place
+            state.rename(state.with_name("phone.2.json"))
+        else:
+            (tmp_path / "alert_targets/salt").unlink()
+        bad.status = 200
+        async with scene.running():
+            await until_async(lambda: "disk_full" in bad.text)
+            await until_async(lambda: {path.name for path in scene.kept} == {"salt", "phone.json"})
+
+    with listening() as good, listening() as bad:
+        asyncio.run(body(good, bad))
+
+
+def test_a_host_that_starts_again_sends_no_alert_twice_and_its_end(tmp_path: Path) -> None:
+    async def body(target: Target) -> None:
+        scene = Scene(tmp_path, {"phone": target.url})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: target.messages)
+            await until_async(lambda: '"sent":"critical"' in (tmp_path / "alert_targets/phone.json").read_text())
+        async with scene.running():
+            scene.raise_alert("queue")
+            await until_async(lambda: "queue" in target.text)
+            scene.others = []
+            await until_async(lambda: target.text.count("resolved ") >= 2)
+        assert target.text.count("CRITICAL track-b: disk_full") == 1
+
+    with listening() as target:
+        asyncio.run(body(target))
+
+
+def test_a_target_without_its_url_is_an_alert_and_a_corrected_file_counts_at_once(tmp_path: Path) -> None:
+    async def body(target: Target) -> None:
+        scene = Scene(tmp_path, {"phone": target.url})
+        scene.write({})
+        scene.raise_alert("disk_full")
+        async with scene.running():
+            await until_async(lambda: scene.undelivered)
+            assert f'set OBSERVER_ALERTS_PHONE, or write phone = "URL" in {scene.file}' in scene.undelivered[0]
+            scene.write({"phone": target.url})
+            await until_async(lambda: "disk_full" in target.text)
+
+    with listening() as target:
+        asyncio.run(body(target))
+
+
+def test_an_error_of_the_sending_is_a_failed_delivery_with_its_back_off_and_without_the_error_s_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, "FIRST_RETRY_NS", 3_600 * 10**9)
+
+    async def body() -> None:
+        scene = Scene(tmp_path, {"phone": "absent"})
+        monkeypatch.setenv("OBSERVER_ALERTS_PHONE", f"json://127.0.0.1/{SECRET}\udcff")  # cannot be sent as JSON
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
+            await until_async(lambda: scene.undelivered)
+            assert scene.undelivered == [
+                "target phone gets no alerts: the sending process failed; tried again in 60 s (`observer alerts test`)"
+            ]
+            monkeypatch.delenv("OBSERVER_ALERTS_PHONE", raising=False)
+            forget_withheld()
+            scene.write({})
+            delivery.adopt(scene.settings)
+            await until_async(lambda: "OBSERVER_ALERTS_PHONE" in "".join(scene.undelivered), "a reload tries it again")
+        assert SECRET not in caplog.text
+
+    asyncio.run(body())
+
+
+def test_a_look_that_fails_is_an_alert_and_the_next_look_goes_on(tmp_path: Path) -> None:
+    async def body(target: Target) -> None:
+        scene = Scene(tmp_path, {"phone": target.url})
+        scene.others = [None]  # type: ignore[list-item]
+        async with scene.running():
+            await until_async(lambda: scene.undelivered)
+            assert "an error of the host process" in scene.undelivered[0]
+            scene.others = []
+            await until_async(lambda: not scene.undelivered)
+            scene.raise_alert("disk_full")
+            await until_async(lambda: "disk_full" in target.text)
+
+    with listening() as target:
+        asyncio.run(body(target))
+
+
+def test_the_alert_about_a_target_ends_when_it_is_configured_no_more(tmp_path: Path) -> None:
+    async def body() -> None:
+        scene = Scene(tmp_path, {"phone": "json://127.0.0.1:9/x"})
+        scene.raise_alert("disk_full")
+        async with scene.running() as delivery:
+            await until_async(lambda: scene.undelivered)
+            delivery.adopt(AlertSettings())
+            await until_async(lambda: not scene.undelivered)
+
+    asyncio.run(body())
+
+
+# --- the URLs ----------------------------------------------------------------------------------------------
+
+
+def test_a_url_comes_from_the_environment_which_then_has_it_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBSERVER_ALERTS_MY_PHONE", f"json://127.0.0.1/{SECRET}")
+    settings = AlertSettings(targets_file=str(tmp_path / "absent"), targets={"my-phone": AlertTarget()})
+    require_urls(settings)
+    assert "OBSERVER_ALERTS_MY_PHONE" not in os.environ
+    require_urls(settings)
+
+
+def test_a_file_that_others_may_read_is_refused_with_the_remedy_and_without_the_url(tmp_path: Path) -> None:
+    (path := tmp_path / "targets.toml").write_text(f'phone = "json://127.0.0.1/{SECRET}"\n')
+    path.chmod(0o644)
+    settings = AlertSettings(targets_file=str(path), targets={"phone": AlertTarget()})
+    with pytest.raises(MissingKeysError, match="chmod 600") as refused:
+        require_urls(settings)
+    with pytest.raises(MissingKeysError, match="chmod 600"):
+        asyncio.run(results_of("phone", trial_message("phone", "main@here"), settings))
+    path.chmod(0o600)
+    path.write_text(f"phone = {SECRET}\n")
+    with pytest.raises(MissingKeysError, match="is not TOML") as wrong:
+        require_urls(settings)
+    assert SECRET not in f"{refused.value}{wrong.value}"
+
+
+def test_every_target_without_a_url_is_named_at_once(tmp_path: Path) -> None:
+    settings = AlertSettings(
+        targets_file=str(tmp_path / "absent"), targets={"phone": AlertTarget(), "mail": AlertTarget()}
+    )
+    with pytest.raises(MissingKeysError) as missing:
+        require_urls(settings)
+    assert str(missing.value).splitlines() == [
+        f"alert target phone: no URL: set OBSERVER_ALERTS_PHONE, or create {tmp_path / 'absent'} (mode 600)",
+        f"alert target mail: no URL: set OBSERVER_ALERTS_MAIL, or create {tmp_path / 'absent'} (mode 600)",
+    ]

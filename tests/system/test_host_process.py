@@ -1,0 +1,235 @@
+"""The host's own alerts: processes that ended or are given up, a scarce resource, a day that the calendar lacks."""
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from bus.curve import UNKNOWN_CLIENTS
+from bus.outbox import Outbox
+from bus.producer import Producer
+from observer.base.clock import ManualClock
+from observer.base.local_time import local_ns
+from observer.calendar.day_file import write_trading_days
+from observer.calendar.trading_day import TradingDay
+from observer.demo.configuration import DemoConfiguration, write_demo_configuration
+from observer.monitoring.alerts.process import Alerts, kept_alerts
+from observer.supervisor.limits import RESOURCES, Crossing, Resource
+from observer.supervisor.states import ProcessState
+from observer.system import host as process
+from observer.system.config import load_settings
+from observer.system.host import Host, is_readiness_due
+from tests.day_plans import day_plan
+from tests.folders import short_folder
+from tests.waiting import until_async
+
+DAY = date(2026, 11, 18)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host that has started nothing."""
+    with short_folder() as name:
+        folder = Path(name)
+        configuration = write_demo_configuration(folder, DemoConfiguration(symbols=10, seed=7))
+        yield Host(load_settings(configuration), configuration, ManualClock(local_ns(DAY, 8)))
+
+
+def producer_of(host: Host) -> Producer:
+    folder = host.endpoints.runtime_directory / "outbox" / "test"
+    return Producer(Outbox(folder, "test", uuid.uuid4().hex), host.endpoints.ingest)
+
+
+def changes(host: Host, *states: ProcessState, name: str = "etf") -> None:
+    """Changes of one process, reported while the host publishes."""
+
+    async def reported() -> None:
+        host._producer = producer = producer_of(host)
+        for previous, current in itertools.pairwise(states):
+            host.on_change(name, previous, current, 7, "exit 1")
+        producer.close()
+        host._producer = None
+
+    asyncio.run(reported())
+
+
+def after_calm(host: Host) -> None:
+    """Half a minute passes without a change."""
+
+    async def passed() -> None:
+        clock = host._clock
+        assert isinstance(clock, ManualClock)
+        await clock.advance(30)
+        host._alerts.tick()
+
+    asyncio.run(passed())
+
+
+def open_alerts(host: Host) -> list[tuple[str, str]]:
+    return [(alert.identity, alert.severity) for alert in host._alerts.open]
+
+
+def test_a_process_that_ended_is_an_alert_until_it_runs(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
+    assert open_alerts(host) == [("ended:etf", "warning")]
+    changes(host, ProcessState.STARTING, ProcessState.RUNNING)
+    assert open_alerts(host) == [("ended:etf", "warning")], "it may end again"
+    after_calm(host)
+    assert open_alerts(host) == []
+
+
+def test_a_process_that_is_stopped_by_order_has_no_alert_any_more(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+    changes(host, ProcessState.FATAL, ProcessState.STOPPED)
+    assert open_alerts(host) == []
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STOPPED)
+    assert open_alerts(host) == []
+
+
+def test_a_crash_loop_after_a_start_by_order_counts_on(host: Host) -> None:
+    loop = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING)
+    changes(host, *loop, ProcessState.FATAL, *loop, ProcessState.FATAL)
+    [alert] = host._alerts.open
+    assert (alert.identity, alert.count) == ("given_up:etf", 2)
+
+
+def test_a_process_that_is_given_up_is_a_critical_alert_until_it_runs_again(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+    assert open_alerts(host) == [("given_up:etf", "critical")]
+    changes(host, ProcessState.FATAL, ProcessState.STARTING, ProcessState.RUNNING)
+    after_calm(host)
+    assert open_alerts(host) == []
+
+
+def test_a_writer_that_ends_because_of_its_database_is_a_critical_alert_with_the_remedy(host: Host) -> None:
+    host._writer_log.parent.mkdir(parents=True)
+    host._writer_log.write_text("a line\ncore-writer: observer.db: its schema is 9999: use another program\n")
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, name="core-writer")
+    [alert] = host._alerts.open
+    assert (alert.identity, alert.severity) == ("given_up:core-writer", "critical")
+    assert alert.text == "core-writer cannot work: observer.db: its schema is 9999: use another program"
+    changes(host, ProcessState.STARTING, ProcessState.RUNNING, name="core-writer")
+    after_calm(host)
+    assert open_alerts(host) == []
+
+
+def test_an_alert_of_a_process_of_an_earlier_system_is_none_of_this_one(host: Host) -> None:
+    changes(host, ProcessState.RUNNING, ProcessState.BACKOFF, ProcessState.STARTING, ProcessState.FATAL)
+    host._alerts.report("ended:track-a", "warning", "exit 1")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._begin_alerts(producer)
+        assert open_alerts(host) == []
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_the_alerts_of_a_dismissed_process_are_resolved_its_own_among_them(host: Host) -> None:
+    runtime = host.endpoints.runtime_directory
+    for name in ("dismissed", "etf"):
+        Alerts(ManualClock(0), name, lambda *_events: None, runtime=runtime).report("queue", "warning", "a text")
+    host = Host(host._settings, host._configuration, host._clock)
+    host._alerts.report("given_up:dismissed", "critical", "exit 1")
+    host._alerts.report("given_up:etf", "critical", "exit 1")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._settle_dismissed(frozenset({"etf"}), producer)
+        assert open_alerts(host) == [("given_up:etf", "critical")]
+        await until_async(lambda: list(kept_alerts(runtime)) == ["etf"], "its file")
+        assert producer.published == 1, "the end of the row"
+        host._system_alerts._children = lambda: {"dismissed": None, "etf": None}  # a reload added it again
+        found = [(each.process, each.identity) for each in host._system_alerts.all()]
+        assert found == [("etf", "queue"), ("supervisor", "given_up:etf")]
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_writer_that_does_not_run_for_longer_than_a_restart_is_a_critical_alert_until_it_runs(host: Host) -> None:
+    host._report_writer(process.WRITER_GRACE_S)
+    assert open_alerts(host) == []
+    host._report_writer(process.WRITER_GRACE_S + 1)
+    assert open_alerts(host) == [("writer_stopped", "critical")]
+    host._report_writer(0.0)
+    assert open_alerts(host) == []
+
+
+def test_a_client_that_the_host_refuses_is_an_alert(host: Host) -> None:
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._report_damage(producer)
+        before = open_alerts(host)
+        UNKNOWN_CLIENTS.refuse("a client without a known key", "from a test")
+        host._report_damage(producer)
+        assert set(open_alerts(host)) - set(before) == {("refused_messages", "warning")}
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_damage_of_the_host_s_own_outbox_is_a_critical_alert(host: Host) -> None:
+    folder = host.endpoints.runtime_directory / "outbox" / "test"
+    folder.mkdir(parents=True)
+    (folder / "x-1.journal").write_bytes(b"no journal")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._report_damage(producer)
+        assert ("journal_damaged:x-1.journal", "critical") in open_alerts(host)
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_readiness_is_checked_in_the_session_while_its_alert_is_open() -> None:
+    day = day_plan(DAY)
+    noon_ns = local_ns(DAY, 12)
+    assert is_readiness_due(day, local_ns(DAY, 8), is_open=False)
+    assert not is_readiness_due(day, noon_ns, is_open=False)
+    assert is_readiness_due(day, noon_ns, is_open=True), "a reload began the reports anew"
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_a_scarce_resource_is_an_alert_until_it_recovers(host: Host, resource: Resource) -> None:
+    host.on_crossing(Crossing(resource, is_over=True, figure=95.0, limit=90.0))
+    assert open_alerts(host) == [(f"host:{resource}", "warning")]
+    host.on_crossing(Crossing(resource, is_over=False, figure=80.0, limit=90.0))
+    assert open_alerts(host) == []
+
+
+def test_what_an_earlier_system_measured_is_no_alert_of_this_one(host: Host) -> None:
+    host.on_crossing(Crossing("disk_percent", is_over=True, figure=95.0, limit=90.0))
+    host._alerts.report("not_ready", "critical", "etf is BACKOFF")
+
+    async def scene() -> None:
+        producer = producer_of(host)
+        host._begin_alerts(producer)
+        assert open_alerts(host) == []
+        producer.close()
+
+    asyncio.run(scene())
+
+
+def test_a_day_that_the_calendar_lacks_is_a_critical_alert_until_it_is_known(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "CALENDAR_GRACE_S", 0.0)
+    monkeypatch.setattr(process, "_CALENDAR_CHECK_S", 0.01)
+
+    async def scene() -> None:
+        host.started.set()
+        reporting = asyncio.create_task(host._report_calendar())
+        await until_async(lambda: open_alerts(host) == [("no_calendar", "critical")])
+        day = TradingDay(DAY, True, "test")
+        write_trading_days(host.endpoints.runtime_directory, [day])
+        await until_async(lambda: open_alerts(host) == [])
+        reporting.cancel()
+
+    asyncio.run(scene())

@@ -1,0 +1,306 @@
+"""Orders to a running worker: log level, jobs one at a time, slots; and draining, against a real ingest."""
+
+import asyncio
+import logging
+import threading
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bus.commands import Done, Drain, Pin, Refused, RunJob, SetLogLevel, UnderWay, Unpin
+from bus.endpoints import Endpoints
+from bus.events import AlertRaised, AlertResolved, Event, PhaseChanged
+from bus.ingest import Ingest, ingest_socket
+from bus.outbox import Outbox
+from bus.producer import Producer, delivering
+from observer.base.clock import ManualClock
+from observer.base.errors import DataFileError, StoreError
+from observer.monitoring.alerts.process import Alerts
+from observer.store.reader import StoreReader
+from observer.store.writer import StoreWriter
+from observer.system.process_orders import JobAction, WorkerOrders
+from tests.folders import short_folder
+from tests.store.migrated import make_database
+from tests.waiting import DEADLINE_S
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def short_reply_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the reply deadline, so that a slow order is answered with `under way`."""
+    monkeypatch.setattr("observer.system.process_orders.ANSWER_WITHIN_S", 0.05)
+
+
+def play(scene: Coroutine[object, object, None]) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await scene
+
+    asyncio.run(within())
+
+
+def orders(**jobs: JobAction) -> WorkerOrders:
+    obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial"))
+    obedient.jobs = jobs
+    return obedient
+
+
+async def quick() -> str:
+    return "all was there"
+
+
+# --- jobs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_ends_at_once_is_answered_with_its_result() -> None:
+    async def scene() -> None:
+        assert await orders(backup=quick).obey(RunJob("backup")) == Done("trial", "backup: all was there")
+
+    play(scene())
+
+
+def test_a_job_that_this_process_does_not_have_is_refused_with_those_it_has() -> None:
+    async def scene() -> None:
+        reply = await orders(backup=quick, universe=quick).obey(RunJob("sweep"))
+        assert reply == Refused("unknown_job", "trial has no job 'sweep'; it has backup, universe")
+
+    play(scene())
+
+
+def test_a_job_with_arguments_is_refused_without_them_and_gets_the_arguments_of_the_order() -> None:
+    async def approve(words: Sequence[str]) -> str:
+        return f"approved {', '.join(words)}"
+
+    async def scene() -> None:
+        obedient = orders(backup=quick)
+        obedient.directed_jobs = {"master_approve": approve}
+        refused = await obedient.obey(RunJob("master_approve"))
+        assert refused == Refused("unknown_job", "master_approve needs an argument: the run, or the exchange")
+        done = await obedient.obey(RunJob("master_approve", ["NASD-1"]))
+        assert done == Done("trial", "master_approve: approved NASD-1")
+
+    play(scene())
+
+
+@pytest.mark.usefixtures("short_reply_deadline")
+def test_a_job_that_takes_long_is_under_way_and_no_second_one_begins_meanwhile() -> None:
+    async def scene() -> None:
+        release = asyncio.Event()
+        ended: list[str] = []
+
+        async def slow() -> str:
+            await release.wait()
+            ended.append("slow")
+            return "at last"
+
+        obedient = orders(slow=slow, backup=quick)
+        assert isinstance(await obedient.obey(RunJob("slow")), UnderWay)
+        reply = await obedient.obey(RunJob("backup"))
+        assert isinstance(reply, Refused)
+        assert reply.code == "busy"
+        release.set()
+        async with obedient.turn:
+            assert ended == ["slow"]
+
+    play(scene())
+
+
+def test_while_the_day_s_plan_runs_a_job_an_order_is_refused() -> None:
+    async def scene() -> None:
+        obedient = orders(backup=quick)
+        async with obedient.turn:
+            reply = await obedient.obey(RunJob("backup"))
+        assert isinstance(reply, Refused)
+        assert reply.code == "busy"
+        assert isinstance(await obedient.obey(RunJob("backup")), Done)
+
+    play(scene())
+
+
+@pytest.mark.parametrize("mistake", [DataFileError("no such file"), ZeroDivisionError()])
+def test_a_job_that_fails_is_answered_with_the_reason_and_the_next_one_runs(mistake: Exception) -> None:
+    async def failing() -> str:
+        raise mistake
+
+    async def scene() -> None:
+        obedient = orders(failing=failing, backup=quick)
+        reply = await obedient.obey(RunJob("failing"))
+        assert isinstance(reply, Refused)
+        assert reply.code == "failed"
+        assert isinstance(await obedient.obey(RunJob("backup")), Done)
+
+    play(scene())
+
+
+def test_each_failure_by_order_raises_an_alert_that_the_success_resolves() -> None:
+    async def failing() -> str:
+        raise DataFileError("no such file")
+
+    async def scene() -> None:
+        published: list[Event] = []
+        obedient = WorkerOrders("trial", Alerts(ManualClock(0), "trial", lambda *events: published.extend(events)))
+        obedient.jobs = {"failing": failing}
+        await obedient.obey(RunJob("failing"))
+        await obedient.obey(RunJob("failing"))
+        text = "job failing, run by order, failed: no such file"
+        raised = AlertRaised(0, "critical", "trial", text, "failing", "job:failing")
+        again = AlertResolved(0, "trial", "job:failing", 1, "run again, by order")
+        assert published == [raised, again, raised]
+        obedient.jobs = {"failing": quick}
+        await obedient.obey(RunJob("failing"))
+        assert published[-1] == AlertResolved(0, "trial", "job:failing", 1, "job failing is done, by order")
+
+    play(scene())
+
+
+@pytest.mark.usefixtures("short_reply_deadline")
+def test_a_process_that_stops_gives_up_its_jobs() -> None:
+    async def scene() -> None:
+        cancelled = asyncio.Event()
+
+        async def endless() -> str:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+            return "never"
+
+        obedient = orders(endless=endless)
+        await obedient.obey(RunJob("endless"))
+        await obedient.stop()
+        assert cancelled.is_set()
+
+    play(scene())
+
+
+# --- log level and slots ------------------------------------------------------------------------------------
+
+
+def test_the_log_level_changes_at_once() -> None:
+    root = logging.getLogger()
+    before = root.level
+    try:
+        play(_set_level())
+        assert root.level == logging.ERROR
+    finally:
+        root.setLevel(before)
+
+
+async def _set_level() -> None:
+    assert isinstance(await orders().obey(SetLogLevel("trial", "ERROR")), Done)
+
+
+@pytest.mark.parametrize("order", [Pin("005930"), Unpin("005930")])
+def test_a_pin_is_refused_by_a_process_without_slots(order: Pin | Unpin) -> None:
+    async def scene() -> None:
+        reply = await orders().obey(order)
+        assert isinstance(reply, Refused)
+        assert reply.code == "not_now"
+
+    play(scene())
+
+
+def test_a_pin_goes_to_the_process_with_the_slots() -> None:
+    class Slots:
+        def pin(self, symbol: str) -> Done | Refused:
+            return Done("trial", f"{symbol} in")
+
+        def unpin(self, symbol: str) -> Done | Refused:
+            return Done("trial", f"{symbol} out")
+
+    async def scene() -> None:
+        obedient = orders()
+        obedient.slots = Slots()
+        assert await obedient.obey(Pin("A")) == Done("trial", "A in")
+        assert await obedient.obey(Unpin("A")) == Done("trial", "A out")
+
+    play(scene())
+
+
+# --- drain ---------------------------------------------------------------------------------------------------
+
+
+def changed(number: int) -> PhaseChanged:
+    return PhaseChanged("2026-11-18", number, "IDLE", "WARMUP")
+
+
+def producing(folder: Path) -> AbstractAsyncContextManager[Producer]:
+    return delivering(Outbox(folder / "outbox", "trial", uuid.uuid4().hex), Endpoints(folder / "run").ingest)
+
+
+@asynccontextmanager
+async def writing(folder: Path) -> AsyncIterator[str]:
+    url = f"sqlite:///{folder}/observer.db"
+    await asyncio.to_thread(make_database, url)
+    writer = StoreWriter(url)
+    ingest = Ingest(ingest_socket(Endpoints(folder / "run").ingest), writer, lambda _: None, StoreError)
+    stopping = threading.Event()
+    thread = asyncio.create_task(asyncio.to_thread(ingest.run, stopping))
+    try:
+        yield url
+    finally:
+        stopping.set()
+        await thread
+        writer.close()
+
+
+def test_a_process_that_publishes_nothing_is_drained_at_once() -> None:
+    async def scene() -> None:
+        assert await orders().obey(Drain("trial")) == Done("trial", "publishes nothing")
+
+    play(scene())
+
+
+@pytest.mark.usefixtures("short_reply_deadline")
+def test_a_drain_without_a_writer_is_under_way_and_reports_the_remaining_events(folder: Path) -> None:
+    async def scene() -> None:
+        obedient = orders()
+        async with producing(folder) as producer:
+            obedient.producer = producer
+            producer.publish_together([changed(number) for number in range(7)])
+            assert await obedient.obey(Drain("trial")) == UnderWay("7 events of trial are not committed yet")
+
+    play(scene())
+
+
+def test_a_finished_drain_means_that_the_database_has_every_event(folder: Path) -> None:
+    async def scene() -> None:
+        obedient = orders()
+        async with writing(folder) as url, producing(folder) as producer:
+            obedient.producer = producer
+            producer.publish_together([changed(number) for number in range(7)])
+            while not isinstance(await obedient.obey(Drain("trial")), Done):
+                pass
+            with StoreReader(url) as reader:
+                assert reader.total_rows() == 7
+
+    play(scene())
+
+
+def test_a_drain_waits_only_for_events_published_before_it(folder: Path) -> None:
+    async def scene() -> None:
+        async with writing(folder), producing(folder) as producer:
+            stopping = asyncio.Event()
+
+            async def go_on_publishing() -> None:
+                number = 0
+                while not stopping.is_set():
+                    number += 1
+                    producer.publish(changed(number))
+                    await asyncio.sleep(0)
+
+            publishing = asyncio.create_task(go_on_publishing())
+            for _ in range(3):
+                assert await producer.drain(DEADLINE_S)
+            stopping.set()
+            await publishing
+
+    play(scene())
