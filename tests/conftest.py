@@ -31,7 +31,7 @@ from tests.skips import is_allowed
 if TYPE_CHECKING:
     from tests.archive.object_stores import S3Server
 
-SYSTEM = "tests/system/"
+SYSTEM = "tests/whole/"
 
 # With Python's 700 a seventh of the tests' own processor time is garbage collection.
 GC_OBJECTS = 100_000

@@ -26,7 +26,7 @@ import zmq
 from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
 from tests.bus.test_bus_curve import free_addresses
-from tests.system.running import System
+from tests.whole.running import System
 from tests.waiting import until
 
 STARTS_S_MAX = 180.0

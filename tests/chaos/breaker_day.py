@@ -23,8 +23,8 @@ from typing import Any
 from observer.base.local_time import local_ns
 from observer.demo.configuration import DAY
 from tests.chaos import fault_day
-from tests.system.running import JsonObject
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import JsonObject
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 BEGINS, ENDS_S = (6, 59), 20 * 3600 + 14 * 60
 STOPS: Sequence[JsonObject] = (

@@ -20,8 +20,8 @@ from observer.base.settings import RunSettings
 from observer.cli.system import ask_system
 from observer.demo.configuration import DAY
 from tests.chaos.stage import JUDGE
-from tests.system.running import OBSERVER
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import OBSERVER
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 ENDS_S = 15 * 3600 + 6 * 60  # Track B stopped at 15:00
 STREAMED_AFTER_S = 300  # from the last pin to the stream of its symbol

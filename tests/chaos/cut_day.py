@@ -23,8 +23,8 @@ from typing import Any
 
 from observer.calendar.session_file import SHIPPED
 from tests.chaos.fault_day import judged
-from tests.system.running import PROCESSES, JsonObject
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import PROCESSES, JsonObject
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 SHORTEST_S, LONGEST_S = 0.5, 90.0
 STARTS_S = 9 * 3600 + 31 * 60

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.compared_days import Report, are_sound, command, compared, live, run_as_program
-from tests.system.staged import StagedDay
+from tests.whole.staged import StagedDay
 
 BACKUP_S = 10 * 3600 + 30 * 60
 DELETIONS_S = (11 * 3600, 14 * 3600)

@@ -21,8 +21,8 @@ from observer.demo.ledger import write_offered
 from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos.ledger_judge import finding
-from tests.system.running import JsonObject
-from tests.system.staged import QUICK_SILENCE, StagedDay, captured, staged_day, stopped
+from tests.whole.running import JsonObject
+from tests.whole.staged import QUICK_SILENCE, StagedDay, captured, staged_day, stopped
 
 # All times KST.
 SCRIPT: Sequence[JsonObject] = (

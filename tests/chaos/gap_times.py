@@ -22,8 +22,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from tests.system.running import JsonObject
-from tests.system.staged import StagedDay, staged_day, stopped
+from tests.whole.running import JsonObject
+from tests.whole.staged import StagedDay, staged_day, stopped
 from tests.waiting import DEADLINE_S
 
 POLL_S: Final = 0.02

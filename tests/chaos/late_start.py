@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.chaos.whole_day import changes
-from tests.system.running import observer
-from tests.system.staged import StagedDay, staged_day, stopped
+from tests.whole.running import observer
+from tests.whole.staged import StagedDay, staged_day, stopped
 
 MOMENTS: Mapping[str, str] = {
     "master_files": "SELECT MIN(checked_ns) FROM master_file_checks",

@@ -41,7 +41,7 @@ import psutil
 
 from observer.supervisor.zygote_process import NOTIFY_PLACEHOLDER
 from tests.folders import short_folder
-from tests.system.staged import StagedDay, staged_day, stopped
+from tests.whole.staged import StagedDay, staged_day, stopped
 
 STRANGER = pwd.getpwnam("nobody")  # owns no file and runs nothing
 COMMIT_S_MAX = 1.0

@@ -23,8 +23,8 @@ from typing import Any
 from tests.chaos.fault_day import judged
 from tests.chaos.ledger_judge import Tape, read_tapes
 from tests.chaos.shares import united, volume, without
-from tests.system.running import JsonObject
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import JsonObject
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 # All times KST.
 SCRIPT: Sequence[JsonObject] = (

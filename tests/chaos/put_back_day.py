@@ -21,7 +21,7 @@ from observer.monitoring.alerts.process import DATABASE_UNAVAILABLE, DATABASE_WE
 from tests.chaos.compared_days import Report, are_sound, asked, command, compared, live, run_as_program
 from tests.conformance.private_server import PrivateServer, private_server
 from tests.store.raw import query
-from tests.system.staged import StagedDay
+from tests.whole.staged import StagedDay
 
 BACKUP_S = 10 * 3600 + 30 * 60
 PUT_BACK_S = (11 * 3600, 14 * 3600)

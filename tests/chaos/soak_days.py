@@ -23,8 +23,8 @@ import psutil
 import tomli_w
 
 from tests.chaos.soak import CACHES_MB, check
-from tests.system.running import observer
-from tests.system.staged import StagedDay, staged_day, stopped
+from tests.whole.running import observer
+from tests.whole.staged import StagedDay, staged_day, stopped
 
 MONDAY = date(2026, 11, 23)
 SAMPLED_FROM_S, SAMPLED_UNTIL_S = 22 * 3600.0, 22.5 * 3600.0  # after the backup and the day's reports

@@ -15,7 +15,7 @@ from tests.chaos import cut_day, fault_day
 from tests.chaos.ledger_judge import finding
 from tests.folders import short_folder
 from tests.store.writable import with_writable_trades
-from tests.system.secrets import search, secrets_of
+from tests.whole.secrets import search, secrets_of
 
 # Nightly: at a load of 12 its judge once found trades beside a cut that no gap states (test_streaming_cuts.py has why).
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.nightly]

@@ -32,8 +32,8 @@ from observer.simulator.settings import SimulatorSettings
 from tests.chaos import fault_day, venue_judge
 from tests.chaos.ledger_judge import read_kept
 from tests.chaos.shares import common, united, volume
-from tests.system.running import JsonObject, observer
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import JsonObject, observer
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 EXAM_DAY = date(2026, 11, 19)
 BEGINS = (6, 59)

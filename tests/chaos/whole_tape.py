@@ -30,8 +30,8 @@ from observer.simulator.market.market import Market
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos import tape_judge
 from tests.chaos.tape_judge import NS_PER_S, Offered
-from tests.system.running import PROCESSES, JsonObject, observer
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import PROCESSES, JsonObject, observer
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 TIME_AND_SALES = "FHPST01060000"
 KILLS_BEGIN_S, KILLS_END_S = 9 * 3600 + 300, 17 * 3600

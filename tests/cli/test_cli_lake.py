@@ -26,7 +26,7 @@ from observer.system.config import load_settings
 from tests.archive.object_stores import KEYS, S3Server
 from tests.archive.stored import DAY, NEXT_DAY, append, day_of, make_stored, of_every_kind, remove_sealed
 from tests.builders import trade
-from tests.system.running import OBSERVER
+from tests.whole.running import OBSERVER
 from tests.waiting import DEADLINE_S, until
 
 MARKET = "kr_stocks"

@@ -28,7 +28,7 @@ from tests.folders import short_folder
 from tests.monitoring.targets import listening
 from tests.store.filled import STREAM, events
 from tests.store.migrated import make_database
-from tests.system.running import OBSERVER, System
+from tests.whole.running import OBSERVER, System
 from tests.waiting import DEADLINE_S
 
 PROGRAM: Final = ".venv/bin/observer"
@@ -88,7 +88,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     ),
     "cd /opt/observer": "a shell's own",
     f"{PROGRAM} top": "a live screen; tests/cli/test_cli_top.py runs it in a terminal",
-    f"{PROGRAM} demo": "two minutes; test_deployment_wheel.py runs a faster one, tests/system the whole day",
+    f"{PROGRAM} demo": "two minutes; test_deployment_wheel.py runs a faster one, tests/whole the whole day",
     ".venv/bin/pip install 'observer-0.1.0-py3-none-any.whl[alerts]'": _REGISTRY,
     ".venv/bin/pip install --require-hashes --requirement requirements.txt": _REGISTRY,
     ".venv/bin/pip install --no-deps --force-reinstall observer-0.1.0-py3-none-any.whl": (

@@ -14,7 +14,7 @@ from observer.base.local_time import local_ns
 from observer.store.schema import SCHEMA_REVISION
 from tests.deployment.installing import LATER, LATER_SCHEMA, VERSION, all_run, build, install, put
 from tests.folders import short_folder
-from tests.system.running import Completed, System, ask
+from tests.whole.running import Completed, System, ask
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

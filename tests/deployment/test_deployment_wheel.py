@@ -10,7 +10,7 @@ import pytest
 from observer.base.shipped_files import configuration_files
 from tests.deployment.installing import ROOT, SECRET, all_run, build, holds, install, names_in
 from tests.folders import short_folder
-from tests.system.running import Completed, System
+from tests.whole.running import Completed, System
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

@@ -16,7 +16,7 @@ import yaml
 from tests.folders import short_folder
 from tests.monitoring.prometheus import RULES, dashboard_queries, program
 from tests.ports import own_port
-from tests.system.running import OBSERVER, System, demo
+from tests.whole.running import OBSERVER, System, demo
 from tests.waiting import DEADLINE_S, until
 
 # What the demo's day has none of.

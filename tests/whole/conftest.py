@@ -15,8 +15,8 @@ import pytest
 from tests import waiting
 from tests.folders import short_folder
 from tests.ports import own_port
-from tests.system.running import JsonObject, ask, demo
-from tests.system.scraping import Scraped
+from tests.whole.running import JsonObject, ask, demo
+from tests.whole.scraping import Scraped
 
 # The day in a minute and a half, beside all other tests: on a machine with eight others' work, too, it stores all.
 SPEED = 360

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.chaos.fault_day import judged
-from tests.system.running import observer
-from tests.system.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
+from tests.whole.running import observer
+from tests.whole.staged import QUICK_SILENCE, StagedDay, staged_day, stopped
 
 pytestmark = pytest.mark.system
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.conftest import Day
-from tests.system.running import Completed, observer_here
+from tests.whole.conftest import Day
+from tests.whole.running import Completed, observer_here
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 

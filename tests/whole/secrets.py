@@ -1,4 +1,4 @@
-"""Searches a demo system's files for secrets: `python -m tests.system.secrets FOLDER...`.
+"""Searches a demo system's files for secrets: `python -m tests.whole.secrets FOLDER...`.
 
 A folder holds one day: its observer.toml contains the simulator's seed and app keys, so the search knows every access
 token and approval key that the simulator can issue, stored or not. It reads every file: logs, outboxes and other

@@ -12,7 +12,7 @@ from observer.web.past import past_state
 from observer.web.stored import PageReader
 from tests.folders import short_folder
 from tests.store.plans import recorded
-from tests.system.conftest import Day
+from tests.whole.conftest import Day
 
 pytestmark = pytest.mark.system
 

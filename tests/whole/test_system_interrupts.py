@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.folders import short_folder
-from tests.system.running import POLL_S, SYMBOLS, System, demo, is_sound
-from tests.system.staged import staged_day
+from tests.whole.running import POLL_S, SYMBOLS, System, demo, is_sound
+from tests.whole.staged import staged_day
 from tests.waiting import DEADLINE_S, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]

@@ -16,8 +16,8 @@ from observer.cli.demo import TRADES_QUERY
 from observer.demo.day import MARKER
 from observer.gaps.recovery import RecoverySettings
 from observer.store.tables import EVENT_TABLES
-from tests.system.conftest import Day
-from tests.system.running import PROCESSES, SYMBOLS, ask, is_sound, observer, observer_here
+from tests.whole.conftest import Day
+from tests.whole.running import PROCESSES, SYMBOLS, ask, is_sound, observer, observer_here
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]

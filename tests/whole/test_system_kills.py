@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import pytest
 
 from tests.folders import short_folder
-from tests.system.conftest import Day
-from tests.system.running import PROCESSES, SYMBOLS, Completed, System, demo, is_sound, observer, observer_here
-from tests.system.staged import (
+from tests.whole.conftest import Day
+from tests.whole.running import PROCESSES, SYMBOLS, Completed, System, demo, is_sound, observer, observer_here
+from tests.whole.staged import (
     StagedDay,
     decisions_are_made_again,
     kill_at_once,

@@ -22,7 +22,7 @@ from supervisor.options import ServerOptions
 from observer.base.clock import CLOCK_VARIABLE
 from observer.demo.day import DemoOptions, prepare
 from tests.folders import short_folder
-from tests.system.running import PROCESSES, Completed, System
+from tests.whole.running import PROCESSES, Completed, System
 from tests.waiting import DEADLINE_S, until
 
 pytestmark = pytest.mark.system

@@ -31,7 +31,7 @@ from observer.store.reader import StoreReader
 from observer.system.config import Settings, load_settings
 from tests.folders import short_folder
 from tests.store.migrated import make_database
-from tests.system.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
+from tests.whole.running import OBSERVER, PROCESSES, JsonObject, System, observer_here
 from tests.waiting import DEADLINE_S
 
 EVERYBODY = ("simulator", *PROCESSES)

@@ -8,7 +8,7 @@ from observer.cli.quality import quality_of
 from observer.demo.configuration import DAY
 from observer.gaps.intervals import Interval
 from observer.store.reader import StoreReader
-from tests.system.conftest import Day
+from tests.whole.conftest import Day
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.conformance.private_server import PrivateServer, private_server
 from tests.folders import short_folder
-from tests.system.running import PROCESSES, System
-from tests.system.test_system_alerts import ask, started
+from tests.whole.running import PROCESSES, System
+from tests.whole.test_system_alerts import ask, started
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(600)]

@@ -13,7 +13,7 @@ from tests.conformance.conftest import postgresql_schema
 from tests.folders import short_folder
 from tests.store.migrated import make_database
 from tests.store.raw import execute
-from tests.system.running import Completed, observer, observer_here
+from tests.whole.running import Completed, observer, observer_here
 
 pytestmark = pytest.mark.system
 

@@ -21,8 +21,8 @@ from observer.simulator.kis.simulator import market_of
 from observer.simulator.settings import SimulatorSettings
 from tests.chaos.ledger_judge import Kept, Tape, read_kept, read_tapes
 from tests.chaos.shares import united, volume, without
-from tests.system.running import ask
-from tests.system.staged import StagedDay, staged_day
+from tests.whole.running import ask
+from tests.whole.staged import StagedDay, staged_day
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

@@ -3,7 +3,7 @@
 import pytest
 
 from observer.monitoring.metrics.table import METRICS
-from tests.system.conftest import Day
+from tests.whole.conftest import Day
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 

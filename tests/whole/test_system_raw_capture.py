@@ -10,7 +10,7 @@ import pytest
 
 from observer.base.local_time import local_ns
 from tests.folders import short_folder
-from tests.system.running import OBSERVER, ask, demo, observer
+from tests.whole.running import OBSERVER, ask, demo, observer
 from tests.waiting import DEADLINE_S
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]

@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.conftest import SERVER_URL, postgresql_schema
 from tests.folders import short_folder
 from tests.monitoring.targets import SECRET, listening
-from tests.system.running import Completed, JsonObject, System, observer_here
+from tests.whole.running import Completed, JsonObject, System, observer_here
 from tests.waiting import DEADLINE_S
 
 pytestmark = pytest.mark.system

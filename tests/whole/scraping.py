@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.system.running import JsonObject
+from tests.whole.running import JsonObject
 from tests.waiting import DEADLINE_S
 
 INTERVAL_S: Final = 2.0

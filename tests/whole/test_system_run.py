@@ -18,9 +18,9 @@ from observer.demo.configuration import DAY
 from observer.demo.day import DemoOptions, prepare
 from observer.store.reader import StoreReader
 from tests.folders import short_folder
-from tests.system.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here
-from tests.system.staged import StagedDay, decisions_are_made_again, kill_at_once, make_empty_database
-from tests.system.wire import Wire, tapped
+from tests.whole.running import PROCESSES, SYMBOLS, Completed, JsonObject, System, is_sound, observer, observer_here
+from tests.whole.staged import StagedDay, decisions_are_made_again, kill_at_once, make_empty_database
+from tests.whole.wire import Wire, tapped
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
